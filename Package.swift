@@ -1,0 +1,55 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Warnings stop a build where nobody is there to read them.
+let strict = Context.environment["CI"] != nil || Context.environment["ESCAPEMENT_STRICT"] != nil
+
+// libFuzzer brings its own main function, so its targets exist only when asked for (`make fuzz`).
+let fuzzing = Context.environment["ESCAPEMENT_FUZZ"] != nil
+
+let swiftSettings: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+    ] + (strict ? [.treatAllWarnings(as: .error)] : [])
+
+let cSettings: [CSetting] = strict ? [.treatAllWarnings(as: .error)] : []
+
+let package = Package(
+    name: "escapement",
+    products: [
+        .executable(name: "escapement", targets: ["escapement"]),
+        .executable(name: "loadtest", targets: ["loadtest"]),
+    ],
+    targets: [
+        .target(name: "CLinux", cSettings: cSettings),
+        .target(name: "LimiterEngine", dependencies: ["CLinux"], swiftSettings: swiftSettings),
+        .target(name: "Persistence", dependencies: ["LimiterEngine"], swiftSettings: swiftSettings),
+        .target(name: "RESP", swiftSettings: swiftSettings),
+        .target(
+            name: "RespServer", dependencies: ["CLinux", "LimiterEngine", "Persistence", "RESP"],
+            swiftSettings: swiftSettings),
+        .executableTarget(name: "escapement", dependencies: ["RespServer"], swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "loadtest", dependencies: ["CLinux", "RESP"], path: "loadtest",
+            exclude: ["README.md", "floor"], swiftSettings: swiftSettings),
+
+        .testTarget(
+            name: "LimiterEngineTests", dependencies: ["LimiterEngine"], swiftSettings: swiftSettings),
+        .testTarget(name: "RESPTests", dependencies: ["RESP"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "RespServerTests", dependencies: ["RespServer", "Persistence", "RESP", "LimiterEngine"],
+            swiftSettings: swiftSettings),
+    ]
+        + (fuzzing
+            ? [
+                .executableTarget(
+                    name: "fuzz-resp", dependencies: ["RESP"], path: "Tests/Fuzz/RESP",
+                    swiftSettings: swiftSettings + [
+                        .unsafeFlags(["-sanitize=fuzzer,address", "-parse-as-library"])
+                    ],
+                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])])
+            ] : [])
+)

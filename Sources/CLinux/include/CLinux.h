@@ -1,0 +1,157 @@
+// What the Glibc module does not expose to Swift, and nothing else: epoll, accept4, eventfd, signalfd, futex,
+// prefetch, the pause instruction, and atomics on plain memory. Header only, so that every call inlines into its
+// Swift caller. No policy lives here: no retry, no error text, no allocation.
+#ifndef ESCAPEMENT_CLINUX_H
+#define ESCAPEMENT_CLINUX_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+// glibc declares accept4 only under _GNU_SOURCE, which the Swift importer of a dependent module may not have set.
+extern int accept4(int, struct sockaddr *, socklen_t *, int);
+
+static inline int clinux_accept(int listener) {
+    return accept4(listener, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+static inline int clinux_socket(int family, int type) {
+    return socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+static inline int clinux_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
+
+// ---- epoll: the event carries one 64-bit word that is the caller's own ----
+
+static inline int clinux_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+
+static inline int clinux_epoll_control(int poller, int operation, int fd, uint32_t events, uint64_t token) {
+    struct epoll_event event;
+    event.events = events;
+    event.data.u64 = token;
+    return epoll_ctl(poller, operation, fd, &event);
+}
+
+static inline uint64_t clinux_epoll_token(const struct epoll_event *event) { return event->data.u64; }
+
+enum {
+    clinux_epoll_in = EPOLLIN,
+    clinux_epoll_out = EPOLLOUT,
+    clinux_epoll_error = EPOLLERR,
+    clinux_epoll_hangup = EPOLLHUP,
+    clinux_epoll_peer_hangup = EPOLLRDHUP,
+};
+
+// ---- signals as a descriptor ----
+
+static inline int clinux_signalfd(const sigset_t *signals) {
+    return signalfd(-1, signals, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+// Reads one pending signal number; 0 when none is pending.
+static inline int clinux_signalfd_next(int fd) {
+    struct signalfd_siginfo info;
+    return read(fd, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
+}
+
+// ---- futex and spinning ----
+
+static inline void clinux_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
+// Sleeps while *word still holds `expected`. Spurious returns happen; the caller loops.
+static inline void clinux_futex_wait(uint32_t *word, uint32_t expected) {
+    int saved = errno;
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, (void *)0, (void *)0, 0);
+    errno = saved;
+}
+
+static inline void clinux_futex_wake_one(uint32_t *word) {
+    int saved = errno;
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, (void *)0, (void *)0, 0);
+    errno = saved;
+}
+
+// A lock of four bytes. 0 free, 1 held, 2 held and somebody may be asleep. Spins briefly, then sleeps in the kernel.
+// Not fair, not recursive; the holder may be any thread.
+static inline int clinux_lock_try(uint32_t *word) {
+    uint32_t expected = 0;
+    return __atomic_compare_exchange_n(word, &expected, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+__attribute__((noinline, unused)) static void clinux_lock_slow(uint32_t *word) {
+    for (int spin = 0; spin < 100; spin++) {
+        clinux_pause();
+        if (__atomic_load_n(word, __ATOMIC_RELAXED) == 0 && clinux_lock_try(word)) return;
+    }
+    while (__atomic_exchange_n(word, 2, __ATOMIC_ACQUIRE) != 0) clinux_futex_wait(word, 2);
+}
+
+static inline void clinux_lock(uint32_t *word) {
+    if (__builtin_expect(!clinux_lock_try(word), 0)) clinux_lock_slow(word);
+}
+
+static inline void clinux_unlock(uint32_t *word) {
+    if (__builtin_expect(__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) == 2, 0)) clinux_futex_wake_one(word);
+}
+
+static inline int clinux_lock_is_held(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_RELAXED) != 0; }
+
+// ---- counters on plain memory: one writer adds, anybody reads ----
+
+static inline uint64_t clinux_counter_load(const uint64_t *counter) {
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static inline void clinux_counter_store(uint64_t *counter, uint64_t value) {
+    __atomic_store_n(counter, value, __ATOMIC_RELAXED);
+}
+
+// For the counter's only writer: a plain load, add and store, never a locked instruction.
+static inline void clinux_counter_add_owned(uint64_t *counter, uint64_t amount) {
+    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + amount, __ATOMIC_RELAXED);
+}
+
+// ---- memory ----
+
+static inline void clinux_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
+
+static inline void *clinux_map_pages(uint64_t bytes) {
+    void *memory = mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? 0 : memory;
+}
+
+static inline int clinux_unmap_pages(void *memory, uint64_t bytes) { return munmap(memory, bytes); }
+
+static inline int clinux_forget_pages(void *memory, uint64_t bytes) {
+    return madvise(memory, bytes, MADV_DONTNEED);
+}
+
+// ---- process: these constants have a type in C that Swift cannot pass back ----
+
+static inline int clinux_usage(struct rusage *usage, int children) {
+    return getrusage(children ? RUSAGE_CHILDREN : RUSAGE_SELF, usage);
+}
+
+static inline int clinux_open_files_limit(struct rlimit *limit) { return getrlimit(RLIMIT_NOFILE, limit); }
+
+static inline int clinux_set_open_files_limit(const struct rlimit *limit) { return setrlimit(RLIMIT_NOFILE, limit); }
+
+#endif

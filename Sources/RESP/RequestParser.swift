@@ -1,0 +1,179 @@
+// The request grammar: arrays of bulk strings (`*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n`) and inline commands, mixed freely.
+//
+// Owns: how far into the current request it has looked. Nothing that was read is looked at again when more arrives,
+// so a peer that sends one byte at a time costs one step a byte. Refuses to own bytes: the caller keeps the request
+// contiguous from its first byte and passes that pointer in, whichever buffer it lives in by now. Knows no command.
+//
+//   start ──'*'──▶ count line ──n──▶ length line ──▶ payload ──┐ n times
+//     │                 └─0 or less: nothing        ▲──────────┘──▶ request
+//     └─other──▶ inline line ──▶ request, or nothing when empty
+//
+// Invariants: (1) `position` never passes the bytes offered. (2) Every length is at most its limit before it is
+// added to `position`, and limits are below 2^31, so `position` cannot overflow. (3) After `.incomplete` only the
+// parser's fields and the argument ranges are needed to go on.
+
+/// An incremental parser of requests. One per connection; a few words of state and no memory of its own.
+@frozen
+public struct RequestParser: Sendable {
+    /// What a call found.
+    @frozen
+    public enum Outcome: Equatable, Sendable {
+        /// A request is complete: its arguments are in the list, `consumed` bytes are done with.
+        case request
+        /// An empty line or an empty array: no reply is due, `consumed` bytes are done with.
+        case nothing
+        /// More bytes are needed. The ranges in the list belong to the request and must be given back with it.
+        case incomplete
+        /// The peer broke the protocol; nothing after this can be understood.
+        case failure(ProtocolError)
+    }
+
+    /// Bytes of the current request that have been looked at; after `.request` and `.nothing`, its length.
+    @usableFromInline var position = 0
+    /// Where the digits of the unfinished `*` or `$` line begin; 0 while no such line is open.
+    @usableFromInline var lineStart = 0
+    /// Arguments still to come; 0 while the request's first line is awaited.
+    @usableFromInline var remaining: Int32 = 0
+    /// Length of the payload being awaited, or -1 while its length line is.
+    @usableFromInline var pendingLength: Int32 = -1
+
+    /// A parser in front of a request's first byte.
+    @inlinable public init() {}
+
+    /// Length in bytes of the request or nothing just found.
+    @inlinable public var consumed: Int { position }
+
+    /// Goes back to a request's first byte: after `.request` and `.nothing`, before the next call.
+    @inlinable
+    public mutating func startNext() {
+        position = 0
+        lineStart = 0
+        remaining = 0
+        pendingLength = -1
+    }
+
+    /// Looks at the bytes that came since the last call.
+    ///
+    /// - Parameters:
+    ///   - base: The request's first byte. May be another address than last time, with the same bytes.
+    ///   - count: How many bytes of input there are from `base`, those already looked at included; below 2^32.
+    ///   - list: Receives the arguments; must hold the ranges of this request if it was incomplete before.
+    ///   - limits: What the peer may send.
+    ///   - authenticated: False puts the tight limits for strangers in force.
+    /// - Returns: See `Outcome`. O(bytes not seen before).
+    public mutating func parse(
+        _ base: UnsafePointer<UInt8>, count: Int, into list: ArgumentList, limits: RequestLimits,
+        authenticated: Bool
+    ) -> Outcome {
+        list.origin = base
+        if remaining == 0 {
+            guard count > 0 else { return .incomplete }
+            guard base[0] == UInt8(ascii: "*") else {
+                return parseInline(base, count: count, into: list, limits: limits)
+            }
+            if lineStart == 0 { openLine(at: 1) }
+            let announced = readNumberLine(base, count: count)
+            if announced == Line.incomplete {
+                return position > limits.lineLengthMax ? .failure(.countLineTooLong) : .incomplete
+            }
+            guard announced != Line.malformed, announced <= Int64(limits.argumentsMax) else {
+                return .failure(.invalidCount)
+            }
+            guard authenticated || announced <= 10 else { return .failure(.unauthenticatedCount) }
+            list.removeAll()
+            if announced <= 0 { return .nothing }
+            remaining = Int32(truncatingIfNeeded: announced)
+        }
+        return parseArguments(base, count: count, into: list, limits: limits, authenticated: authenticated)
+    }
+
+    @inline(__always)
+    private mutating func parseArguments(
+        _ base: UnsafePointer<UInt8>, count: Int, into list: ArgumentList, limits: RequestLimits,
+        authenticated: Bool
+    ) -> Outcome {
+        while remaining > 0 {
+            if pendingLength < 0 {
+                if lineStart == 0 {
+                    guard position < count else { return .incomplete }
+                    guard base[position] == UInt8(ascii: "$") else {
+                        return .failure(.expectedBulk(got: base[position]))
+                    }
+                    openLine(at: position &+ 1)
+                }
+                let announced = readNumberLine(base, count: count)
+                if announced == Line.incomplete {
+                    return position &- lineStart > limits.lineLengthMax ? .failure(.lengthLineTooLong) : .incomplete
+                }
+                guard announced >= 0, announced <= Int64(limits.bulkLengthMax) else { return .failure(.invalidLength) }
+                guard authenticated || announced <= 16384 else { return .failure(.unauthenticatedLength) }
+                pendingLength = Int32(truncatingIfNeeded: announced)
+            }
+            let length = Int(pendingLength)
+            guard count &- position >= length &+ 2 else { return .incomplete }
+            let end = position &+ length
+            guard base[end] == 0x0D, base[end &+ 1] == 0x0A else { return .failure(.missingTerminator) }
+            list.append(
+                ArgumentRange(
+                    offset: UInt32(truncatingIfNeeded: position), count: UInt32(truncatingIfNeeded: length)))
+            position = end &+ 2
+            pendingLength = -1
+            remaining &-= 1
+        }
+        return .request
+    }
+
+    // MARK: Number lines
+
+    /// What `readNumberLine` returns beside numbers from 0 on.
+    private enum Line {
+        /// A well-formed number below zero, whichever.
+        static let negative: Int64 = -1
+        static let incomplete: Int64 = -2
+        static let malformed: Int64 = -3
+    }
+
+    @inline(__always)
+    private mutating func openLine(at start: Int) {
+        lineStart = start
+        position = start
+    }
+
+    /// The number on the open line, or one of `Line`. Closes the line unless it is incomplete.
+    @inline(__always)
+    private mutating func readNumberLine(_ base: UnsafePointer<UInt8>, count: Int) -> Int64 {
+        // Nearly every line is one to three digits that are all here.
+        var cursor = lineStart
+        if position == cursor {
+            var value: Int64 = 0
+            let end = min(count &- 2, cursor &+ 9)
+            while cursor < end {
+                let digit = base[cursor] &- 0x30
+                guard digit <= 9 else { break }
+                value = value &* 10 &+ Int64(digit)
+                cursor &+= 1
+            }
+            if cursor > lineStart, cursor &+ 1 < count, base[cursor] == 0x0D, base[cursor &+ 1] == 0x0A,
+                base[lineStart] != 0x30 || cursor == lineStart &+ 1
+            {
+                position = cursor &+ 2
+                lineStart = 0
+                return value
+            }
+        }
+        return readNumberLineSlowly(base, count: count)
+    }
+
+    @inline(never)
+    private mutating func readNumberLineSlowly(_ base: UnsafePointer<UInt8>, count: Int) -> Int64 {
+        while position < count, base[position] != 0x0D { position &+= 1 }
+        // Stays in front of the CR until the LF is here too.
+        guard position &+ 1 < count else { return Line.incomplete }
+        let digits = Argument(base: base + lineStart, count: position &- lineStart)
+        let terminated = base[position &+ 1] == 0x0A
+        position &+= 2
+        lineStart = 0
+        guard terminated, let value = digits.integer else { return Line.malformed }
+        return value < 0 ? Line.negative : value
+    }
+}

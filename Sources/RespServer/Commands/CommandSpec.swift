@@ -1,0 +1,122 @@
+// What a command is, said once: the entry type of the command table. Dispatch, arity errors, key extraction,
+// COMMAND, COMMAND DOCS, HELP and the generated docs/commands.md all read it; nothing is written down twice.
+
+import RESP
+
+/// What a command does to the server and when it may run.
+struct CommandFlags: OptionSet, Sendable {
+    let rawValue: UInt32
+
+    /// May change keys.
+    static let write = CommandFlags(rawValue: 1 << 0)
+    /// Reads keys.
+    static let readonly = CommandFlags(rawValue: 1 << 1)
+    /// May need memory: refused over `maxmemory`.
+    static let denyOOM = CommandFlags(rawValue: 1 << 2)
+    /// For operators; not shown to MONITOR.
+    static let admin = CommandFlags(rawValue: 1 << 3)
+    /// Constant or logarithmic time.
+    static let fast = CommandFlags(rawValue: 1 << 4)
+    /// Answers before authentication.
+    static let noAuth = CommandFlags(rawValue: 1 << 5)
+    /// Answers while state is being loaded.
+    static let loading = CommandFlags(rawValue: 1 << 6)
+    /// Answers on a replica that has lost its primary.
+    static let stale = CommandFlags(rawValue: 1 << 7)
+    /// Publish/subscribe.
+    static let pubsub = CommandFlags(rawValue: 1 << 8)
+    /// Not allowed between MULTI and EXEC.
+    static let noMulti = CommandFlags(rawValue: 1 << 9)
+    /// Arguments are secret: never shown in MONITOR and the slow log.
+    static let redacted = CommandFlags(rawValue: 1 << 10)
+    /// Not reported to MONITOR.
+    static let skipMonitor = CommandFlags(rawValue: 1 << 11)
+    /// Touches any key: inside EXEC every stripe is held.
+    static let allKeys = CommandFlags(rawValue: 1 << 12)
+    /// Looks at other connections: runs with every event loop stopped between turns.
+    static let world = CommandFlags(rawValue: 1 << 13)
+    /// Runs in a connection in subscribed mode of RESP2.
+    static let whileSubscribed = CommandFlags(rawValue: 1 << 14)
+    /// Controls the transaction itself (EXEC, DISCARD, MULTI, WATCH, QUIT, RESET): runs at once inside MULTI.
+    static let transactionControl = CommandFlags(rawValue: 1 << 15)
+    /// Not slowed by CLIENT PAUSE.
+    static let ignoresPause = CommandFlags(rawValue: 1 << 16)
+}
+
+/// Where a command's keys are among its arguments: positions `first`, `first + step`, … up to `last`; negative `last`
+/// counts from the end (-1 is the last argument). `first` 0 means no keys.
+struct KeyPositions: Sendable {
+    var first: Int
+    var last: Int
+    var step: Int
+
+    static let none = KeyPositions(first: 0, last: 0, step: 0)
+    /// The one key right behind the name.
+    static let one = KeyPositions(first: 1, last: 1, step: 1)
+    /// Every argument is a key.
+    static let all = KeyPositions(first: 1, last: -1, step: 1)
+    /// The one key behind the subcommand.
+    static let afterSubcommand = KeyPositions(first: 2, last: 2, step: 1)
+}
+
+/// One argument in the form COMMAND DOCS describes it.
+struct ArgumentSpec: Sendable {
+    /// The types redis-cli understands.
+    enum Kind: String, Sendable {
+        case string, integer, double, key, pattern, unixTime = "unix-time", pureToken = "pure-token", oneof, block
+    }
+
+    var name: String
+    var kind: Kind = .string
+    var token: String?
+    var summary: String?
+    var optional = false
+    var multiple = false
+    var multipleToken = false
+    var arguments: [ArgumentSpec] = []
+}
+
+/// One entry of the command table.
+struct CommandSpec: Sendable {
+    typealias Handler = @Sendable (CommandContext) -> Void
+
+    /// Lower case; for a subcommand only its own word (`list` of `client|list`).
+    var name: String
+    /// Arguments with the name (and the container's name) counted; negative: at least that many.
+    var arity: Int
+    var flags: CommandFlags = []
+    var keys: KeyPositions = .none
+    /// ACL categories without the `@`, beside those that follow from the flags.
+    var categories: [String] = []
+    /// COMMAND DOCS group: generic, connection, server, pubsub, transactions, limiter, cluster.
+    var group: String
+    var since = "1.0.0"
+    var complexity = "O(1)"
+    var summary: String
+    var arguments: [ArgumentSpec] = []
+    var subcommands: [CommandSpec] = []
+    /// Nil for a container whose bare name is no command.
+    var handler: Handler?
+
+    /// Categories as COMMAND INFO shows them: those of the flags first.
+    var allCategories: [String] {
+        var all: [String] = []
+        if flags.contains(.write) { all.append("write") }
+        if flags.contains(.readonly) { all.append("read") }
+        if flags.contains(.admin) { all += ["admin", "dangerous"] }
+        if flags.contains(.pubsub) { all.append("pubsub") }
+        all.append(flags.contains(.fast) ? "fast" : "slow")
+        for category in categories where !all.contains(category) { all.append(category) }
+        return all
+    }
+
+    /// The flags under the names clients know.
+    var flagNames: [String] {
+        let named: [(CommandFlags, String)] = [
+            (.write, "write"), (.readonly, "readonly"), (.denyOOM, "denyoom"), (.admin, "admin"), (.pubsub, "pubsub"),
+            (.loading, "loading"), (.stale, "stale"), (.fast, "fast"), (.noAuth, "no_auth"), (.noMulti, "no_multi"),
+            (.skipMonitor, "skip_monitor"),
+        ]
+        return named.filter { flags.contains($0.0) }.map(\.1)
+    }
+}
