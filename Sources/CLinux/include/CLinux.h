@@ -4,9 +4,6 @@
 #ifndef ESCAPEMENT_CLINUX_H
 #define ESCAPEMENT_CLINUX_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <errno.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -20,7 +17,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// glibc declares accept4 only under _GNU_SOURCE, which the Swift importer of a dependent module may not have set.
+// Not under _GNU_SOURCE: the Glibc module is built without it, and the two would define the same types differently.
+// glibc therefore does not declare accept4.
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
 
 static inline int clinux_accept(int listener) {
