@@ -4,7 +4,7 @@ import PackageDescription
 // Warnings stop a build where nobody is there to read them.
 let strict = Context.environment["CI"] != nil || Context.environment["ESCAPEMENT_STRICT"] != nil
 
-// libFuzzer brings its own main function, so its targets exist only when asked for (`make fuzz`).
+// libFuzzer brings its own main function, so its target exists only when asked for (`scripts/fuzz`).
 let fuzzing = Context.environment["ESCAPEMENT_FUZZ"] != nil
 
 let swiftSettings: [SwiftSetting] =
@@ -14,6 +14,10 @@ let swiftSettings: [SwiftSetting] =
         .enableUpcomingFeature("InternalImportsByDefault"),
         .enableUpcomingFeature("MemberImportVisibility"),
     ] + (strict ? [.treatAllWarnings(as: .error)] : [])
+
+// The library under test needs the sanitizers as much as the target that drives it.
+let fuzzSettings: [SwiftSetting] =
+    fuzzing ? [.unsafeFlags(["-sanitize=fuzzer,address", "-assert-config", "Debug"])] : []
 
 let cSettings: [CSetting] = strict ? [.treatAllWarnings(as: .error)] : []
 
@@ -27,7 +31,7 @@ let package = Package(
         .target(name: "CLinux", cSettings: cSettings),
         .target(name: "LimiterEngine", dependencies: ["CLinux"], swiftSettings: swiftSettings),
         .target(name: "Persistence", dependencies: ["LimiterEngine"], swiftSettings: swiftSettings),
-        .target(name: "RESP", swiftSettings: swiftSettings),
+        .target(name: "RESP", swiftSettings: swiftSettings + fuzzSettings),
         .target(
             name: "RespServer", dependencies: ["CLinux", "LimiterEngine", "Persistence", "RESP"],
             swiftSettings: swiftSettings),
@@ -47,9 +51,8 @@ let package = Package(
             ? [
                 .executableTarget(
                     name: "fuzz-resp", dependencies: ["RESP"], path: "Tests/Fuzz/RESP",
-                    swiftSettings: swiftSettings + [
-                        .unsafeFlags(["-sanitize=fuzzer,address", "-parse-as-library"])
-                    ],
+                    exclude: ["corpus", "dictionary"],
+                    swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])])
             ] : [])
 )

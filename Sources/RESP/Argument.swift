@@ -114,9 +114,7 @@ public final class ArgumentList {
     @usableFromInline var capacity: Int
     @usableFromInline var length = 0
     @usableFromInline var origin: UnsafePointer<UInt8>
-    /// Holds the arguments of inline commands, whose quotes and escapes have to be taken off.
-    var scratch: [UInt8] = []
-    /// Keeps `origin` valid when it points into `scratch`.
+    /// Where `origin` points when the arguments are copies: inline words with their quotes taken off, queued commands.
     var scratchStorage: UnsafeMutablePointer<UInt8>?
 
     /// An empty list with room for 16 arguments.

@@ -9,7 +9,7 @@ public enum ProtocolError: Equatable, Sendable {
     case unbalancedQuotes
     /// A `*` line longer than 64 KiB.
     case countLineTooLong
-    /// The number behind `*` is no integer or above the limit.
+    /// The number behind `*` is no integer or above the limit, or an inline command has more words than that.
     case invalidCount
     /// More than 10 arguments before authentication.
     case unauthenticatedCount
@@ -43,7 +43,8 @@ public enum ProtocolError: Equatable, Sendable {
         return "ERR Protocol error: " + reason
     }
 
-    /// CR and LF would end the error line early, so they become spaces; other bytes go out as they came.
+    /// CR and LF would end the error line early, so they become spaces. Bytes from 128 on go out as the character of
+    /// that number, so that the line stays UTF-8.
     private static func printable(_ byte: UInt8) -> String {
         byte == 0x0D || byte == 0x0A ? " " : String(UnicodeScalar(byte))
     }
@@ -55,7 +56,7 @@ public struct RequestLimits: Sendable {
     public var bulkLengthMax: Int
     /// Most arguments in one request.
     public var argumentsMax: Int
-    /// Longest line without a line feed, in bytes.
+    /// Longest line in bytes, its line end not counted; at least 32.
     public var lineLengthMax: Int = 64 * 1024
 
     /// Limits for an authenticated connection.

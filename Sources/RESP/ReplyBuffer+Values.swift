@@ -116,7 +116,8 @@ extension ReplyBuffer {
 
     /// A double; text in RESP2.
     public func double(_ value: Double) {
-        var text = "\(value)"
+        // Swift spells the sign and the payload of what is no number; clients know only `nan`.
+        var text = value.isNaN ? "nan" : "\(value)"
         if text.hasSuffix(".0") { text.removeLast(2) }
         guard version == .resp3 else { return bulk(text) }
         append(byte: UInt8(ascii: ","))

@@ -14,7 +14,7 @@ public enum ProtocolVersion: UInt8, Sendable {
 
 /// A growing byte buffer that knows how RESP values look. Not thread-safe; each event loop has its own.
 ///
-/// Appending is O(bytes), amortised. The buffer keeps what it has grown to until `shrink` is called.
+/// Appending is O(bytes), amortised. The buffer keeps what it has grown to until `removeAll(retaining:)`.
 public final class ReplyBuffer {
     /// The first byte. Moves when the buffer grows.
     public internal(set) var base: UnsafeMutablePointer<UInt8>

@@ -8,15 +8,15 @@ extension RequestParser {
         _ base: UnsafePointer<UInt8>, count: Int, into list: ArgumentList, limits: RequestLimits
     ) -> Outcome {
         while position < count, base[position] != 0x0A { position &+= 1 }
-        guard position < count else {
-            return position > limits.lineLengthMax ? .failure(.inlineTooLong) : .incomplete
-        }
+        // Before the question whether the line is complete, or the answer would depend on how the bytes arrived.
+        guard position <= limits.lineLengthMax else { return .failure(.inlineTooLong) }
+        guard position < count else { return .incomplete }
         var end = position
         position &+= 1
         if end > 0, base[end &- 1] == 0x0D { end &-= 1 }
-        guard end <= limits.lineLengthMax else { return .failure(.inlineTooLong) }
         guard list.splitLine(Argument(base: base, count: end), argumentsMax: limits.argumentsMax) else {
-            return .failure(.unbalancedQuotes)
+            // Full means that the word behind the last allowed one was never looked at.
+            return .failure(list.count == limits.argumentsMax ? .invalidCount : .unbalancedQuotes)
         }
         return list.count == 0 ? .nothing : .request
     }
@@ -31,11 +31,11 @@ extension ArgumentList {
         let storage = makeScratch(line.count)
         origin = UnsafePointer(storage)
         var splitter = LineSplitter(line: line.buffer, output: storage)
-        while let word = splitter.next() {
-            guard count < argumentsMax else { return false }
+        while splitter.skipSpaces() {
+            guard count < argumentsMax, let word = splitter.next() else { return false }
             append(word)
         }
-        return !splitter.isUnbalanced
+        return true
     }
 }
 
@@ -44,26 +44,27 @@ private struct LineSplitter {
     let output: UnsafeMutablePointer<UInt8>
     var cursor = 0
     var written = 0
-    var isUnbalanced = false
 
     init(line: UnsafeBufferPointer<UInt8>, output: UnsafeMutablePointer<UInt8>) {
         self.line = line
         self.output = output
     }
 
-    mutating func next() -> ArgumentRange? {
+    /// Goes to the next word; false when there is none.
+    mutating func skipSpaces() -> Bool {
         while cursor < line.count, LineSplitter.isSpace(line[cursor]) { cursor += 1 }
-        guard cursor < line.count else { return nil }
+        return cursor < line.count
+    }
+
+    /// Reads the word at the cursor; nil when its quotes do not balance.
+    mutating func next() -> ArgumentRange? {
         let start = written
         while cursor < line.count, !LineSplitter.isSpace(line[cursor]) {
             let byte = line[cursor]
             cursor += 1
             switch byte {
             case UInt8(ascii: "\""), UInt8(ascii: "'"):
-                guard readQuoted(closing: byte) else {
-                    isUnbalanced = true
-                    return nil
-                }
+                guard readQuoted(closing: byte) else { return nil }
             default: emit(byte)
             }
         }

@@ -67,20 +67,19 @@ public struct RequestParser: Sendable {
     ) -> Outcome {
         list.origin = base
         if remaining == 0 {
+            list.removeAll()
             guard count > 0 else { return .incomplete }
             guard base[0] == UInt8(ascii: "*") else {
                 return parseInline(base, count: count, into: list, limits: limits)
             }
             if lineStart == 0 { openLine(at: 1) }
-            let announced = readNumberLine(base, count: count)
-            if announced == Line.incomplete {
-                return position > limits.lineLengthMax ? .failure(.countLineTooLong) : .incomplete
-            }
+            let announced = readNumberLine(base, count: count, lengthMax: limits.lineLengthMax)
+            if announced == Line.incomplete { return .incomplete }
+            if announced == Line.tooLong { return .failure(.countLineTooLong) }
             guard announced != Line.malformed, announced <= Int64(limits.argumentsMax) else {
                 return .failure(.invalidCount)
             }
             guard authenticated || announced <= 10 else { return .failure(.unauthenticatedCount) }
-            list.removeAll()
             if announced <= 0 { return .nothing }
             remaining = Int32(truncatingIfNeeded: announced)
         }
@@ -101,10 +100,9 @@ public struct RequestParser: Sendable {
                     }
                     openLine(at: position &+ 1)
                 }
-                let announced = readNumberLine(base, count: count)
-                if announced == Line.incomplete {
-                    return position &- lineStart > limits.lineLengthMax ? .failure(.lengthLineTooLong) : .incomplete
-                }
+                let announced = readNumberLine(base, count: count, lengthMax: limits.lineLengthMax)
+                if announced == Line.incomplete { return .incomplete }
+                if announced == Line.tooLong { return .failure(.lengthLineTooLong) }
                 guard announced >= 0, announced <= Int64(limits.bulkLengthMax) else { return .failure(.invalidLength) }
                 guard authenticated || announced <= 16384 else { return .failure(.unauthenticatedLength) }
                 pendingLength = Int32(truncatingIfNeeded: announced)
@@ -131,6 +129,7 @@ public struct RequestParser: Sendable {
         static let negative: Int64 = -1
         static let incomplete: Int64 = -2
         static let malformed: Int64 = -3
+        static let tooLong: Int64 = -4
     }
 
     @inline(__always)
@@ -141,7 +140,7 @@ public struct RequestParser: Sendable {
 
     /// The number on the open line, or one of `Line`. Closes the line unless it is incomplete.
     @inline(__always)
-    private mutating func readNumberLine(_ base: UnsafePointer<UInt8>, count: Int) -> Int64 {
+    private mutating func readNumberLine(_ base: UnsafePointer<UInt8>, count: Int, lengthMax: Int) -> Int64 {
         // Nearly every line is one to three digits that are all here.
         var cursor = lineStart
         if position == cursor {
@@ -161,12 +160,15 @@ public struct RequestParser: Sendable {
                 return value
             }
         }
-        return readNumberLineSlowly(base, count: count)
+        return readNumberLineSlowly(base, count: count, lengthMax: lengthMax)
     }
 
     @inline(never)
-    private mutating func readNumberLineSlowly(_ base: UnsafePointer<UInt8>, count: Int) -> Int64 {
+    private mutating func readNumberLineSlowly(_ base: UnsafePointer<UInt8>, count: Int, lengthMax: Int) -> Int64 {
         while position < count, base[position] != 0x0D { position &+= 1 }
+        // Before the question whether the line is complete, or the answer would depend on how the bytes arrived.
+        // The line begins with its `*` or `$`, one byte in front of the digits.
+        guard position &- lineStart < lengthMax else { return Line.tooLong }
         // Stays in front of the CR until the LF is here too.
         guard position &+ 1 < count else { return Line.incomplete }
         let digits = Argument(base: base + lineStart, count: position &- lineStart)
