@@ -116,31 +116,6 @@ public final class Engine: @unchecked Sendable {
         public var probesMax = 0
     }
 
-    /// Adds the shards' counters up, one stripe at a time: no instant has to have had exactly these. O(shards).
-    public func statistics() -> Statistics {
-        var sum = Statistics()
-        forEachShard { shard in
-            sum.allowed += shard.allowed
-            sum.denied += shard.denied
-            sum.keys += shard.count
-            sum.expired += shard.expired
-            sum.evicted += shard.evicted
-            sum.probesMax = max(sum.probesMax, shard.probesMax)
-        }
-        return sum
-    }
-
-    /// Sets the counters of calls and keys back to 0; keys stay.
-    public func resetStatistics() {
-        forEachShard { shard in
-            shard.allowed = 0
-            shard.denied = 0
-            shard.expired = 0
-            shard.evicted = 0
-            shard.probesMax = 0
-        }
-    }
-
     // MARK: Journal
 
     /// Starts or stops keeping changes for `collectChanges`. Off, nothing is kept and nothing costs anything.

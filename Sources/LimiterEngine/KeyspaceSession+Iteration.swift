@@ -6,6 +6,8 @@
 
 extension KeyspaceSession {
     private static let cursorShardShift: UInt64 = 40
+    /// Empty buckets that count as much as one key: a table of few keys is walked in few calls.
+    private static let emptyBucketsPerKey = 64
 
     /// Keys held, the expired ones not yet found included. O(shards); exact, since all stripes are held for it.
     public func count() -> Int {
@@ -14,6 +16,38 @@ extension KeyspaceSession {
             for number in 0..<engine.shardCount { sum += engine.shard(number).pointee.count }
             return sum
         }
+    }
+
+    /// Adds the shards' counters up, one stripe at a time: no instant has to have had exactly these. O(shards).
+    /// With stripes held, all have to be.
+    public func statistics() -> Engine.Statistics {
+        var sum = Engine.Statistics()
+        forEachShard { shard in
+            sum.allowed += shard.allowed
+            sum.denied += shard.denied
+            sum.keys += shard.count
+            sum.expired += shard.expired
+            sum.evicted += shard.evicted
+            sum.probesMax = max(sum.probesMax, shard.probesMax)
+        }
+        return sum
+    }
+
+    /// Sets the counters of calls and keys back to 0; keys stay. With stripes held, all have to be.
+    public func resetStatistics() {
+        forEachShard { shard in
+            shard.allowed = 0
+            shard.denied = 0
+            shard.expired = 0
+            shard.evicted = 0
+            shard.probesMax = 0
+        }
+    }
+
+    /// One stripe after the other, or none where all are held.
+    private func forEachShard(_ body: (inout Shard) -> Void) {
+        guard isHolding else { return engine.forEachShard(body) }
+        for number in 0..<engine.shardCount { body(&engine.shard(number).pointee) }
     }
 
     /// Forgets every key at one instant. O(keys).
@@ -46,15 +80,14 @@ extension KeyspaceSession {
     ) -> UInt64 {
         var number = Int(cursor >> KeyspaceSession.cursorShardShift)
         var position = cursor & ((1 << KeyspaceSession.cursorShardShift) - 1)
-        var left = max(1, effort)
+        var left = max(1, effort) * KeyspaceSession.emptyBucketsPerKey
         while number < engine.shardCount {
             let lock = engine.lock(number)
             let isHeld = isHolding
             if !isHeld { lock.acquire() }
             repeat {
                 let visited = engine.shard(number).pointee.scanStep(&position, now: now.nanoseconds, body)
-                // An empty bucket is work, too; otherwise a sparse table would be walked in one call.
-                left -= max(1, visited)
+                left -= max(1, visited * KeyspaceSession.emptyBucketsPerKey)
             } while position != 0 && left > 0
             if !isHeld { lock.release() }
             if position != 0 { return UInt64(number) << KeyspaceSession.cursorShardShift | position }

@@ -46,7 +46,7 @@ final class Server: @unchecked Sendable {
         engine = Engine(shards: values.shards)
         startedAt = clock.now().nanoseconds
         statisticsResetAt = Atomic(startedAt)
-        slowLog = SlowLog(capacity: values.slowlogMaxLen)
+        slowLog = SlowLog()
         var generator = SystemRandomNumberGenerator()
         runID = (0..<40).map { _ in String(Int.random(in: 0..<16, using: &generator), radix: 16) }.joined()
         apply(values)
@@ -59,9 +59,12 @@ final class Server: @unchecked Sendable {
     /// Has settings take effect that live outside of the event loops.
     func apply(_ settings: Settings) {
         engine.setMemoryLimit(
-            settings.maxmemory, policy: settings.maxmemoryPolicy == .evictSoonest ? .evictSoonest : .refuse)
-        slowLog.setCapacity(settings.slowlogMaxLen)
-        log.configure(level: settings.loglevel, format: settings.logFormat)
+            settings.maxmemoryBytes, policy: settings.maxmemoryPolicy == .evictSoonest ? .evictSoonest : .refuse)
+        slowLog.thresholdMicroseconds = Int64(settings.slowlogLogSlowerThanMicroseconds)
+        slowLog.lengthMax = settings.slowlogMaxLen
+        latencyEvents.thresholdMilliseconds = Int64(settings.latencyMonitorThresholdMilliseconds)
+        log.setLevel(settings.loglevel)
+        log.setFormat(settings.logFormat)
     }
 
     // MARK: Connections

@@ -14,6 +14,8 @@ final class CommandContext {
     unowned let server: Server
     /// The loop that runs the command. Set once, right after the loop has made its context.
     unowned(unsafe) var loop: EventLoop!
+    /// UNSUBSCRIBE has confirmed something in this call.
+    var hasConfirmed = false
     /// Who sent the command.
     var client: Connection!
 

@@ -33,10 +33,9 @@ extension CommandTable {
                     complexity: "O(N) with N lines in the file.",
                     summary: "Writes the settings in force into the configuration file and keeps its comments.",
                     handler: Handlers.configRewrite),
-                // The counters belong to the event loops, each of which writes its own without a lock: nobody else
-                // may set them back while a loop runs.
+                // All stripes inside EXEC: the shards have counters, too.
                 CommandSpec(
-                    name: "resetstat", arity: 2, flags: administration.union(.world), group: group,
+                    name: "resetstat", arity: 2, flags: administration.union(.allKeys), group: group,
                     summary: "Sets the statistics of INFO and LATENCY HISTOGRAM back to zero.",
                     handler: Handlers.configResetstat),
                 .help(group: group),

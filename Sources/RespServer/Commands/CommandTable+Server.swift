@@ -7,7 +7,7 @@ extension CommandTable {
 
     private static let state: [CommandSpec] = [
         CommandSpec(
-            name: "info", arity: -1, flags: [.loading, .stale], categories: ["dangerous"], group: group,
+            name: "info", arity: -1, flags: [.loading, .stale, .allKeys], categories: ["dangerous"], group: group,
             summary: "Reports on the server, section by section.",
             arguments: [ArgumentSpec(name: "section", optional: true, multiple: true)],
             tips: [CommandTips.varies, CommandTips.allShards, "response_policy:special"], handler: Handlers.info),

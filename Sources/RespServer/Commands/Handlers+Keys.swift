@@ -106,10 +106,10 @@ extension Handlers {
 
     static func keys(_ context: CommandContext) {
         let start = context.reply.count
-        let pattern = context.arguments[1].bytes
+        let pattern = GlobPattern(context.arguments[1].bytes)
         var found = 0
         context.keyspace.forEachKey(now: context.now) { key, _ in
-            guard GlobPattern.matches(pattern, key.bindMemory(to: UInt8.self)) else { return }
+            guard pattern.matches(key.bindMemory(to: UInt8.self)) else { return }
             context.reply.bulk(key)
             found += 1
         }
@@ -127,14 +127,14 @@ extension Handlers {
     static func scan(_ context: CommandContext) {
         let arguments = context.arguments
         guard let cursor = UInt64(arguments[1].string) else { return context.reply.error("ERR invalid cursor") }
-        var pattern: [UInt8]?
+        var pattern: GlobPattern?
         var type: [UInt8]?
         var effort = 10
         var index = 2
         while index < arguments.count {
             guard index + 1 < arguments.count else { return context.syntaxError() }
             if arguments[index].matches("MATCH") {
-                pattern = arguments[index + 1].bytes
+                pattern = GlobPattern(arguments[index + 1].bytes)
             } else if arguments[index].matches("COUNT") {
                 guard let count = context.integerOrReply(index + 1) else { return }
                 guard count >= 1 else { return context.syntaxError() }
@@ -150,7 +150,7 @@ extension Handlers {
         var found = 0
         let next = context.keyspace.scan(cursor: cursor, effort: effort, now: context.now) { key, kind in
             if let type, !type.elementsEqual(kind.name.description.utf8) { return }
-            if let pattern, !GlobPattern.matches(pattern, key.bindMemory(to: UInt8.self)) { return }
+            if let pattern, !pattern.matches(key.bindMemory(to: UInt8.self)) { return }
             list.bulk(key)
             found += 1
         }

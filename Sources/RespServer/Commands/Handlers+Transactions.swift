@@ -29,7 +29,7 @@ extension EventLoop {
         let transaction = connection.transaction!
         let copies = (0..<arguments.count).map { arguments[$0].bytes }
         transaction.queuedBytes += copies.reduce(0) { $0 + $1.count + 64 }
-        guard transaction.queuedBytes <= settings.clientQueryBufferLimit else {
+        guard transaction.queuedBytes <= settings.clientQueryBufferLimitBytes else {
             transaction.isAborted = true
             reply.error("ERR transaction is larger than client-query-buffer-limit")
             return

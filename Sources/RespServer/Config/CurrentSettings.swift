@@ -30,12 +30,11 @@ final class CurrentSettings: Sendable {
     var version: Int { versionCounter.load(ordering: .acquiring) }
 
     /// Replaces the settings by what `change` makes of them; nothing happens when it throws.
-    func update<Failure: Error>(
-        names: [String], _ change: (Settings) throws(Failure) -> Settings
-    ) throws(Failure) {
-        try state.withLock { (state: inout State) throws(Failure) in
-            state.settings = try change(state.settings)
-            state.changed.formUnion(names)
+    func update(_ change: (Settings) throws(ConfigSetError) -> ConfigChange) throws(ConfigSetError) {
+        try state.withLock { (state: inout State) throws(ConfigSetError) in
+            let result = try change(state.settings)
+            state.settings = result.settings
+            state.changed.formUnion(result.names)
         }
         versionCounter.add(1, ordering: .releasing)
     }

@@ -11,9 +11,9 @@ extension EventLoop {
         if isUnixSocket { flags.insert(.unixSocket) }
         let connection = Connection(fd: fd, id: id, loop: self, flags: flags, at: seconds)
         connection.slot = connections.count
-        connection.interest = UInt32(clinux_epoll_in.rawValue)
+        connection.interest = UInt32(clinux_epoll_in)
         guard clinux_epoll_control(poller, EPOLL_CTL_ADD, fd, connection.interest, token(connection)) == 0 else {
-            server.log.warning("closing client: epoll refused it", [("error", SystemError("epoll_ctl").description)])
+            server.log.warning("closing client: epoll refused it", ["error": "\(SystemError("epoll_ctl"))"])
             Glibc.close(fd)
             server.connectionClosed()
             return
@@ -27,8 +27,8 @@ extension EventLoop {
 
     func setInterest(_ connection: Connection, reading: Bool, writing: Bool) {
         var interest: UInt32 = 0
-        if reading { interest |= UInt32(clinux_epoll_in.rawValue) }
-        if writing { interest |= UInt32(clinux_epoll_out.rawValue) }
+        if reading { interest |= UInt32(clinux_epoll_in) }
+        if writing { interest |= UInt32(clinux_epoll_out) }
         guard interest != connection.interest else { return }
         connection.interest = interest
         _ = clinux_epoll_control(poller, EPOLL_CTL_MOD, connection.fd, interest, token(connection))
@@ -61,7 +61,7 @@ extension EventLoop {
 
     // MARK: Output limits
 
-    private func limit(for connection: Connection) -> OutputLimit {
+    private func limit(for connection: Connection) -> OutputBufferLimit {
         let limits = settings.clientOutputBufferLimit
         return connection.flags.isDisjoint(with: [.subscribed, .monitor]) ? limits.normal : limits.pubsub
     }
@@ -89,7 +89,7 @@ extension EventLoop {
     private func closeForOutput(_ connection: Connection, _ bytes: Int) {
         server.log.warning(
             "closing client: it does not read its replies (client-output-buffer-limit)",
-            [("id", "\(connection.id)"), ("addr", connection.peerAddress), ("bytes", "\(bytes)")])
+            ["id": "\(connection.id)", "addr": "\(connection.peerAddress)", "bytes": "\(bytes)"])
         counters.add(.outputLimitDisconnections, 1)
         close(connection)
     }
@@ -105,12 +105,12 @@ extension EventLoop {
 
     /// Closes connections that have said nothing for `timeout` seconds. Subscribers and monitors may be silent.
     func closeIdle() {
-        guard settings.timeout > 0 else { return }
+        guard settings.timeoutSeconds > 0 else { return }
         for connection in connections
-        where seconds - connection.lastActiveAt > Int64(settings.timeout)
+        where seconds - connection.lastActiveAt > Int64(settings.timeoutSeconds)
             && connection.flags.isDisjoint(with: [.subscribed, .monitor, .suspended])
         {
-            server.log.verbose("closing client: idle", [("id", "\(connection.id)")])
+            server.log.verbose("closing client: idle", ["id": "\(connection.id)"])
             close(connection)
         }
     }

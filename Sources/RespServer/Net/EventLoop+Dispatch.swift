@@ -121,11 +121,7 @@ extension EventLoop {
             noteError(Argument(base: reply.base + start + 1, count: reply.count - start - 1))
         }
         note(command, count: 1, nanoseconds: took, failed: failed)
-        if settings.slowlogLogSlowerThan >= 0, took / 1000 >= Int64(settings.slowlogLogSlowerThan),
-            !command.spec.flags.contains(.redacted)
-        {
-            server.slowLog.add(arguments, microseconds: took / 1000, client: connection)
-        }
+        noteIfSlow(command, microseconds: took / 1000, client: connection)
     }
 
     private func note(_ command: CommandReference, count: Int, nanoseconds: Int64, failed: Bool) {
@@ -133,21 +129,41 @@ extension EventLoop {
         commandStatistics.record(
             command.index, calls: count, nanoseconds: nanoseconds, failed: failed,
             latency: settings.latencyTracking)
-        if settings.latencyMonitorThreshold > 0, nanoseconds / 1_000_000 >= Int64(settings.latencyMonitorThreshold) {
-            server.latencyEvents.record(
-                event: command.spec.flags.contains(.fast) ? "fast-command" : "command",
-                milliseconds: nanoseconds / 1_000_000, now: seconds)
-        }
+        server.latencyEvents.add(
+            command.spec.flags.contains(.fast) ? "fast-command" : "command", milliseconds: nanoseconds / 1_000_000,
+            unixSeconds: seconds)
     }
 
-    /// Counts a decided batch. Its calls took the same time each, as far as anybody can tell.
-    func noteBatch(_ count: Int) {
-        let took = server.clock.now().nanoseconds - now.nanoseconds
+    private func noteIfSlow(_ command: CommandReference, microseconds: Int64, client: Connection) {
+        guard server.slowLog.isSlow(microseconds: microseconds) else { return }
+        server.slowLog.add(
+            arguments, redacted: command.spec.flags.contains(.redacted), microseconds: microseconds,
+            unixSeconds: seconds, clientAddress: client.peerAddress,
+            clientName: String(decoding: client.name, as: UTF8.self))
+    }
+
+    /// Counts a decided batch that began at `start`. Its calls took the same time each, as far as anybody can tell.
+    func noteBatch(_ count: Int, from start: Int64) {
+        let took = max(0, server.clock.now().nanoseconds - start)
         counters.add(.commands, UInt64(count))
         commandStatistics.record(
-            server.commands.throttle, calls: count, nanoseconds: max(0, took - accountedNanoseconds), failed: false,
+            server.commands.throttle, calls: count, nanoseconds: took, failed: false,
             latency: settings.latencyTracking)
-        accountedNanoseconds = took
+        guard server.slowLog.isSlow(microseconds: took / Int64(count) / 1000) else { return }
+        noteSlowBatch(count, microseconds: took / Int64(count) / 1000)
+    }
+
+    /// The requests' arguments are gone by now but for the keys: those are what is shown.
+    private func noteSlowBatch(_ count: Int, microseconds: Int64) {
+        for number in 0..<count {
+            let request = wave.requests[number]
+            let connection = wave.served[Int(wave.owners[number])].connection
+            let list = ArgumentList()
+            list.load([Array("cl.throttle".utf8), Argument(base: request.key, count: request.keyLength).bytes])
+            server.slowLog.add(
+                list, microseconds: microseconds, unixSeconds: seconds, clientAddress: connection.peerAddress,
+                clientName: String(decoding: connection.name, as: UTF8.self))
+        }
     }
 
     /// Counts an error reply by its first word, for INFO errorstats.

@@ -14,12 +14,12 @@ extension EventLoop {
     func serve(_ connection: Connection, events: UInt32) {
         guard !connection.flags.contains(.closed) else { return }
         if connection.flags.contains(.closeSoon) { return close(connection) }
-        if events & UInt32(clinux_epoll_out.rawValue) != 0 { sendPending(connection) }
-        let readable = UInt32(clinux_epoll_in.rawValue | clinux_epoll_hangup.rawValue | clinux_epoll_error.rawValue)
+        if events & UInt32(clinux_epoll_out) != 0 { sendPending(connection) }
+        let readable = UInt32(clinux_epoll_in | clinux_epoll_hangup | clinux_epoll_error)
         guard events & readable != 0, !connection.flags.contains(.closed) else { return }
         if connection.flags.contains(.suspended) || connection.flags.contains(.closeAfterReply) {
             // Its input waits; a hang-up does not.
-            if events & UInt32(clinux_epoll_hangup.rawValue | clinux_epoll_error.rawValue) != 0 { close(connection) }
+            if events & UInt32(clinux_epoll_hangup | clinux_epoll_error) != 0 { close(connection) }
             return
         }
         if wave.isFull { finishWave() }
@@ -82,10 +82,10 @@ extension EventLoop {
     }
 
     private func checkInputLimit(_ connection: Connection) {
-        guard let pending = connection.pendingInput, pending.count > settings.clientQueryBufferLimit else { return }
+        guard let pending = connection.pendingInput, pending.count > settings.clientQueryBufferLimitBytes else { return }
         server.log.warning(
             "closing client: its request is over client-query-buffer-limit",
-            [("id", "\(connection.id)"), ("addr", connection.peerAddress), ("bytes", "\(pending.count)")])
+            ["id": "\(connection.id)", "addr": "\(connection.peerAddress)", "bytes": "\(pending.count)"])
         connection.flags.insert(.closeSoon)
         close(connection)
     }
@@ -135,7 +135,7 @@ extension EventLoop {
         connection.flags.insert(.closeAfterReply)
         server.log.verbose(
             "closing client: protocol error",
-            [("id", "\(connection.id)"), ("addr", connection.peerAddress), ("error", violation.text)])
+            ["id": "\(connection.id)", "addr": "\(connection.peerAddress)", "error": "\(violation.text)"])
     }
 
     // MARK: Limiter calls
@@ -164,13 +164,14 @@ extension EventLoop {
     func decideBatch() {
         let count = wave.requestCount
         guard count > 0 else { return }
+        let start = server.clock.now().nanoseconds
         keyspace.decide(wave.requests, count: count, now: now)
         for number in 0..<count {
             ThrottleArguments.write(wave.requests[number], to: reply) { noteRejection($0) }
             wave.served[Int(wave.owners[number])].replyEnd = reply.count
         }
         wave.requestCount = 0
-        noteBatch(count)
+        noteBatch(count, from: start)
     }
 
     /// Everything in the reply buffer up to here belongs to connections up to the one being served.
@@ -227,7 +228,7 @@ extension EventLoop {
     /// Offers bytes to the socket. Returns how many it took; closes the connection when the peer is gone.
     private func transmit(_ connection: Connection, _ bytes: UnsafeBufferPointer<UInt8>) -> Int {
         while true {
-            let sent = Glibc.send(connection.fd, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL.rawValue))
+            let sent = Glibc.send(connection.fd, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
             if sent >= 0 {
                 counters.add(.outputBytes, UInt64(sent))
                 return sent

@@ -12,10 +12,11 @@ import CLinux
 import Glibc
 import LimiterEngine
 import RESP
+import Synchronization
 
 /// An event loop and everything that belongs to its thread.
 ///
-/// `@unchecked Sendable`: `mailbox`, `turn`, `counters`, `index` and `server` may be used by any thread; everything
+/// `@unchecked Sendable`: `mailbox`, `turn`, `counters`, `commandStatistics`, `assigned`, `index` and `server` may be used by any thread; everything
 /// else only with `turn` held.
 final class EventLoop: @unchecked Sendable {
     let index: Int
@@ -24,6 +25,8 @@ final class EventLoop: @unchecked Sendable {
     let mailbox: Mailbox
     let counters = LoopCounters()
     let commandStatistics: CommandStatistics
+    /// Connections dealt to this loop and not yet closed; any thread counts.
+    let assigned = Atomic<Int>(0)
 
     let poller: Int32
     let keyspace: KeyspaceSession
@@ -61,16 +64,16 @@ final class EventLoop: @unchecked Sendable {
         now = server.clock.now()
         settings = server.currentSettings.value
         limits = EventLoop.limits(settings)
-        commandStatistics = CommandStatistics(commands: server.commands.specs.count)
+        commandStatistics = CommandStatistics(commands: server.commands.flat.count)
         context = CommandContext(server: server, arguments: arguments, reply: reply, keyspace: keyspace)
         context.loop = self
         guard
             clinux_epoll_control(
-                poller, EPOLL_CTL_ADD, mailbox.wakeDescriptor, UInt32(clinux_epoll_in.rawValue), 0) == 0
+                poller, EPOLL_CTL_ADD, mailbox.wakeDescriptor, UInt32(clinux_epoll_in), 0) == 0
         else { throw SystemError("epoll_ctl") }
     }
 
-    deinit { close(poller) }
+    deinit { Glibc.close(poller) }
 
     // MARK: Running
 
@@ -89,7 +92,7 @@ final class EventLoop: @unchecked Sendable {
 
     /// Whether something has to be looked at although no descriptor is ready. Read by the loop's own thread only.
     private var needsTick: Bool {
-        settings.timeout > 0 || !suspended.isEmpty || softLimitWatch > 0
+        settings.timeoutSeconds > 0 || !suspended.isEmpty || softLimitWatch > 0
     }
     /// Connections whose output is over the soft limit.
     var softLimitWatch = 0
@@ -113,7 +116,6 @@ final class EventLoop: @unchecked Sendable {
         finishWave()
         if hasMail { readMail() }
         housekeep()
-        counters.publishConnections(connections.count)
         graveyard.removeAll()
     }
 
@@ -152,16 +154,16 @@ final class EventLoop: @unchecked Sendable {
     }
 
     private static func limits(_ settings: Settings) -> RequestLimits {
-        RequestLimits(bulkLengthMax: settings.protoMaxBulkLen, argumentsMax: Wave.argumentsMax)
+        RequestLimits(bulkLengthMax: settings.protoMaxBulkLenBytes, argumentsMax: Wave.argumentsMax)
     }
 
     /// Answers what has been received, sends what has been answered, and leaves.
     private func drain() {
         for connection in connections where !connection.flags.contains(.closed) {
-            serve(connection, events: UInt32(clinux_epoll_in.rawValue))
+            serve(connection, events: UInt32(clinux_epoll_in))
         }
         finishWave()
-        let deadline = server.clock.now().nanoseconds + Int64(settings.shutdownTimeout) * 1_000_000_000
+        let deadline = server.clock.now().nanoseconds + Int64(settings.shutdownTimeoutSeconds) * 1_000_000_000
         while server.clock.now().nanoseconds < deadline {
             let unsent = connections.filter { $0.pendingOutput != nil }
             if unsent.isEmpty { break }

@@ -66,7 +66,7 @@ final class Publisher: Sendable {
             if let receivers = state.channels[name] {
                 deliveries.append((MessageBytes(pattern: nil, channel: channel, message: message), receivers))
             }
-            for (pattern, receivers) in state.patterns where GlobPattern.matches(pattern, channel.buffer) {
+            for (pattern, receivers) in state.patterns where GlobPattern(pattern).matches(channel) {
                 deliveries.append((MessageBytes(pattern: pattern, channel: channel, message: message), receivers))
             }
         }
@@ -82,8 +82,9 @@ final class Publisher: Sendable {
 
     func channels(matching pattern: [UInt8]?) -> [[UInt8]] {
         state.withLock { state in
-            state.channels.keys.filter { name in
-                pattern.map { pattern in name.withUnsafeBufferPointer { GlobPattern.matches(pattern, $0) } } ?? true
+            let glob = pattern.map { GlobPattern($0) }
+            return state.channels.keys.filter { name in
+                glob.map { glob in name.withUnsafeBufferPointer { glob.matches($0) } } ?? true
             }
         }
     }
