@@ -28,6 +28,8 @@ import Testing
     @Test(arguments: [
         ("ABC", "abc", true), ("abc", "ABC", true), ("[A-C]", "b", true), ("[a-c]", "B", true), ("[xB]", "b", true),
         ("\\A", "a", true), ("max*", "MAXCLIENTS", true), ("[^a]", "A", false), ("@", "`", false),
+        // An escape inside a class keeps its case: so does Redis.
+        ("[\\A]", "a", false), ("[\\a]", "a", true),
     ])
     func ignoresCaseWhenAsked(pattern: String, text: String, expected: Bool) {
         #expect(GlobPattern(pattern, ignoringCase: true).matches(text) == expected)
