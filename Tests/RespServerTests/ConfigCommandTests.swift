@@ -160,6 +160,93 @@ import Testing
         #expect(String(decoding: new, as: UTF8.self) == "hz 20\n")
     }
 
+    /// Random files and random changes: the new text always reads as the settings it was written for, keeps every
+    /// comment, and is not changed by being written once more.
+    @Test func randomRewritesReadBack() throws {
+        let seed = UInt64.random(in: 0 ... .max)
+        var random = SplitMix(state: seed)
+        for round in 0..<100 {
+            var settings = Settings()
+            var old = ""
+            var comments: [Substring] = []
+            for _ in 0..<Int.random(in: 0...12, using: &random) {
+                if Bool.random(using: &random) {
+                    let comment = "# \(random.next())"
+                    comments.append(comment[...])
+                    old += comment + "\n"
+                } else {
+                    var elsewhere = Settings()
+                    randomize(&elsewhere, using: &random)
+                    old += randomLine(elsewhere, using: &random) + "\n\n"
+                }
+            }
+            try ConfigFile.apply(Array(old.utf8), path: "old", to: &settings)
+            let start = settings
+            randomize(&settings, using: &random)
+            let changed = Set(SettingsTable.all.filter { $0.read(start) != $0.read(settings) }.map(\.name))
+            let new = ConfigRewrite.text(Array(old.utf8), settings: settings, changed: changed)
+            var readBack = Settings()
+            try ConfigFile.apply(new, path: "new", to: &readBack)
+            let kept = String(decoding: new, as: UTF8.self).split(separator: "\n").filter { $0.hasPrefix("# ") }
+            try #require(readBack == settings, "seed \(seed), round \(round)")
+            try #require(
+                kept.filter { $0 != ConfigRewrite.header } == comments, "seed \(seed), round \(round)")
+            try #require(
+                ConfigRewrite.text(new, settings: settings, changed: changed) == new, "seed \(seed), round \(round)")
+        }
+    }
+
+    /// Bytes nobody meant as a configuration are refused or read, and never crash.
+    @Test func randomBytesAreRefusedOrRead() {
+        let seed = UInt64.random(in: 0 ... .max)
+        var random = SplitMix(state: seed)
+        let pieces =
+            SettingsTable.all.flatMap(\.names).map { Array($0.utf8) }
+            + [
+                [0x20], [0x20], [0x0A], [0x22], [0x27], [0x5C], [0x23], [0x00], [0xFF], [0x2D],
+                Array("18446744073709551616gb".utf8),
+            ]
+        for _ in 0..<500 {
+            let bytes = (0..<Int.random(in: 0...12, using: &random)).flatMap { _ in
+                pieces.randomElement(using: &random)!
+            }
+            var settings = Settings()
+            do throws(ConfigFileError) {
+                try ConfigFile.apply(bytes, path: "f", to: &settings)
+            } catch {
+                #expect(error.text.hasPrefix("f:") && !error.text.contains("\n"), "seed \(seed)")
+            }
+            _ = ConfigRewrite.text(bytes, settings: settings, changed: Set(SettingsTable.all.map(\.name)))
+        }
+    }
+
+    private func randomize(_ settings: inout Settings, using random: inout SplitMix) {
+        if Bool.random(using: &random) { settings.maxclients = .random(in: 1...5, using: &random) }
+        if Bool.random(using: &random) { settings.maxmemoryBytes = .random(in: 0...3, using: &random) << 20 }
+        if Bool.random(using: &random) {
+            settings.requirepass = ["", "a b", "\"'\\#", "plain"].randomElement(using: &random)!
+        }
+        if Bool.random(using: &random) { settings.loglevel = Log.Level.allCases.randomElement(using: &random)! }
+        if Bool.random(using: &random) {
+            settings.latencyTrackingInfoPercentiles = [[], [50], [0.5, 99.99]].randomElement(using: &random)!
+        }
+        if Bool.random(using: &random) {
+            let limit = OutputBufferLimit(
+                hardBytes: .random(in: 0...2, using: &random) << 10, softBytes: 1000, softSeconds: 1)
+            settings.clientOutputBufferLimit[OutputBufferLimits.ClientClass.allCases.randomElement(using: &random)!] =
+                limit
+        }
+    }
+
+    private func randomLine(_ settings: Settings, using random: inout SplitMix) -> String {
+        let names = [
+            "maxclients", "maxmemory", "requirepass", "loglevel", "latency-tracking-info-percentiles",
+            "client-output-buffer-limit",
+        ]
+        return ["", " ", "\t"].randomElement(using: &random)!
+            + SettingsTable.setting(named: names.randomElement(using: &random)!)!.line(settings)
+    }
+
     // MARK: On disk
 
     private func temporaryDirectory() throws -> String {
@@ -206,5 +293,18 @@ import Testing
         defer { rmdir(directory) }
         #expect(throws: ConfigFileError.self) { try ConfigFile.replace(directory, with: [1]) }
         #expect(access("\(directory).\(getpid()).tmp", F_OK) != 0)
+    }
+}
+
+/// A small seeded generator, so that a failing round can be run again.
+private struct SplitMix: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
     }
 }
