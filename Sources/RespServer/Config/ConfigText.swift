@@ -29,7 +29,8 @@ enum ConfigText {
         if !setting.aliases.isEmpty { lines.append("Also known as \(setting.aliases.joined(separator: ", ")).") }
         let spelled = setting.spell(Settings())
         lines += wrapped("Allowed: \(setting.allowed).")
-        lines.append("Default: \(spelled.isEmpty ? "\"\"" : spelled). At run time: \(setting.isMutable ? "yes" : "no").")
+        lines.append(
+            "Default: \(spelled.isEmpty ? "\"\"" : spelled). At run time: \(setting.isMutable ? "yes" : "no").")
         let comment = lines.map { "# \($0)\n" }.joined()
         return "\n" + comment + (setting.isActiveInFile ? "" : "# ") + setting.line(Settings()) + "\n"
     }

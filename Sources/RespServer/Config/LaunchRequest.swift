@@ -76,7 +76,9 @@ enum LaunchRequest: Sendable, Equatable {
                 flags.append(Flag(name: String(parts[0]), values: parts.count > 1 ? [String(parts[1])] : []))
             } else if flags.isEmpty {
                 throw ConfigFileError(
-                    text: "unexpected argument '\(SettingError.printable(word))'; usage: escapement [FILE] [--NAME VALUE …]")
+                    text:
+                        "unexpected argument '\(SettingError.printable(word))'; usage: escapement [FILE] [--NAME VALUE …]"
+                )
             } else {
                 flags[flags.count - 1].values.append(word)
             }

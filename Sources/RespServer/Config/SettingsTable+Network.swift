@@ -105,7 +105,8 @@ extension SettingsTable {
             guard let clientClass = outputBufferClass(words[start]) else {
                 throw Setting.Refusal("Invalid client class specified in buffer limit configuration.")
             }
-            guard let hardBytes = MemorySize.parse(words[start + 1]), let softBytes = MemorySize.parse(words[start + 2]),
+            guard let hardBytes = MemorySize.parse(words[start + 1]),
+                let softBytes = MemorySize.parse(words[start + 2]),
                 let softSeconds = Setting.decimal(words[start + 3]), (0...2_147_483_647).contains(softSeconds)
             else { throw Setting.Refusal("Error in hard, soft or soft_seconds setting in buffer limit configuration.") }
             changes.append(

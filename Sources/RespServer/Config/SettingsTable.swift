@@ -38,7 +38,9 @@ enum SettingsTable {
             for j in 1...b.count {
                 let replaced = previous[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)
                 var best = min(previous[j] + 1, current[j - 1] + 1, replaced)
-                if i > 1, j > 1, a[i - 1] == b[j - 2], a[i - 2] == b[j - 1] { best = min(best, beforePrevious[j - 2] + 1) }
+                if i > 1, j > 1, a[i - 1] == b[j - 2], a[i - 2] == b[j - 1] {
+                    best = min(best, beforePrevious[j - 2] + 1)
+                }
                 current.append(best)
             }
             beforePrevious = previous
