@@ -79,24 +79,29 @@ import Testing
         #expect(Self.find(CommandTable.lookup, []) == nil)
     }
 
-    /// Only A–Z folds: `[` is `{` less a bit, and 0xC5 is not `E` with the top bit set.
-    @Test func foldsLettersOnly() {
-        for byte in UInt8.min...UInt8.max {
-            let word = CommandLookup.folded(UInt64(byte) &* 0x0101_0101_0101_0101)
-            let expected = byte >= 0x41 && byte <= 0x5A ? byte + 0x20 : byte
-            #expect(word == UInt64(expected) &* 0x0101_0101_0101_0101, "\(byte)")
-        }
-        let seed = UInt64.random(in: .min ... .max)
-        var generator = Seeded(state: seed)
-        for _ in 0..<10_000 {
-            let word = generator.next()
-            var expected: UInt64 = 0
-            for shift in stride(from: UInt64(0), to: 64, by: 8) {
-                let byte = UInt8(truncatingIfNeeded: word >> shift)
-                expected |= UInt64(byte >= 0x41 && byte <= 0x5A ? byte + 0x20 : byte) << shift
+    /// Every name with every byte in every place: only the case of letters may differ. `[` is `{` less one bit, and
+    /// 0x0E is `.` less the same bit.
+    @Test func foldsLettersOnly() throws {
+        for (index, spec) in CommandTable.specs.enumerated() {
+            let name = Array(spec.name.utf8)
+            let names = Set(CommandTable.specs.map { Array($0.name.utf8) })
+            for place in name.indices {
+                for byte in UInt8.min...UInt8.max {
+                    var changed = name
+                    changed[place] = byte
+                    let folded = changed.map { $0 &- 0x41 < 26 ? $0 | 0x20 : $0 }
+                    let found = Self.find(CommandTable.lookup, changed)
+                    try #require((found == index) == (folded == name), "\(changed)")
+                    try #require((found != nil) == names.contains(folded), "\(changed)")
+                }
             }
-            #expect(CommandLookup.folded(word) == expected, "seed \(seed)")
         }
+        let special = CommandLookup(names: ["a-b", "{x}", "`", "a.b|c@d", "exactly-16-bytes"])
+        for other in ["A\rB", "[X]", "@", "A\u{0E}B|C@D", "a.b\\c@d", "a.b|c`d", "EXACTLY\r16-BYTES"] {
+            #expect(Self.find(special, Array(other.utf8)) == nil, "\(other)")
+        }
+        #expect(Self.find(special, Array("A.B|C@D".utf8)) == 3)
+        #expect(Self.find(special, Array("EXACTLY-16-BYTES".utf8)) == 4)
     }
 
     /// Names of all lengths, among them some that differ only in the last byte and some too long for two words.
