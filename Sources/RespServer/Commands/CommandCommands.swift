@@ -3,62 +3,65 @@
 
 import RESP
 
-/// The commands' handlers, one static function each; the table names them.
 extension Handlers {
     /// `COMMAND`: every entry.
-    static func command(_ context: CommandContext) {
-        context.reply.array(CommandTable.specs.count)
-        for spec in CommandTable.specs { CommandReply.info(spec, in: nil, to: context.reply) }
-    }
+    static func command(_ context: CommandContext) { CommandReply.all(to: context.reply) }
 
     /// `COMMAND COUNT`
     static func commandCount(_ context: CommandContext) { context.reply.integer(CommandTable.specs.count) }
 
-    /// `COMMAND INFO [name …]`: null for a name that is no command.
-    static func commandInfo(_ context: CommandContext) {
-        let arguments = context.arguments
-        guard arguments.count > 2 else { return command(context) }
-        context.reply.array(arguments.count - 2)
+    /// `COMMAND INFO [name …]`
+    static func commandInfo(_ context: CommandContext) { CommandReply.info(context.arguments, to: context.reply) }
+
+    /// `COMMAND DOCS [name …]`
+    static func commandDocs(_ context: CommandContext) { CommandReply.docs(context.arguments, to: context.reply) }
+
+    /// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`
+    static func commandList(_ context: CommandContext) { CommandReply.list(context.arguments, to: context.reply) }
+
+    /// `COMMAND GETKEYS command [argument …]`
+    static func commandGetkeys(_ context: CommandContext) {
+        CommandReply.getKeys(context.arguments, to: context.reply)
+    }
+}
+
+// MARK: Answers to the subcommands
+
+extension CommandReply {
+    /// Every entry, without its container's name before it.
+    static func all(to reply: ReplyBuffer) {
+        reply.array(CommandTable.specs.count)
+        for spec in CommandTable.specs { info(spec, in: nil, to: reply) }
+    }
+
+    /// The entries of the names given; null for a name that is no command. All without a name.
+    static func info(_ arguments: ArgumentList, to reply: ReplyBuffer) {
+        guard arguments.count > 2 else { return all(to: reply) }
+        reply.array(arguments.count - 2)
         for index in 2..<arguments.count {
-            if let found = CommandReply.find(fullName: arguments[index]) {
-                CommandReply.info(found.spec, in: found.container, to: context.reply)
+            if let found = find(fullName: arguments[index]) {
+                info(found.spec, in: found.container, to: reply)
             } else {
-                context.reply.null()
+                reply.null()
             }
         }
     }
 
-    /// `COMMAND DOCS [name …]`: names that are no commands are left out.
-    static func commandDocs(_ context: CommandContext) {
-        let arguments = context.arguments
-        let found: [CommandReply.Found]
-        if arguments.count == 2 {
-            found = CommandTable.specs.map { CommandReply.Found(spec: $0, container: nil) }
+    /// The documentation of the names given; names that are no commands are left out. All without a name.
+    static func docs(_ arguments: ArgumentList, to reply: ReplyBuffer) {
+        let found: [Found]
+        if arguments.count <= 2 {
+            found = CommandTable.specs.map { Found(spec: $0, container: nil) }
         } else {
-            found = (2..<arguments.count).compactMap { CommandReply.find(fullName: arguments[$0]) }
+            found = (2..<arguments.count).compactMap { find(fullName: arguments[$0]) }
         }
-        context.reply.map(found.count)
-        for entry in found { CommandReply.docs(entry.spec, in: entry.container, to: context.reply) }
+        reply.map(found.count)
+        for entry in found { docs(entry.spec, in: entry.container, to: reply) }
     }
 
-    /// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`
-    static func commandList(_ context: CommandContext) {
-        let arguments = context.arguments
-        let accepts: (CommandSpec, String) -> Bool
-        switch arguments.count {
-        case 2:
-            accepts = { _, _ in true }
-        case 5 where arguments[2].matches("filterby") && arguments[3].matches("module"):
-            accepts = { _, _ in false }
-        case 5 where arguments[2].matches("filterby") && arguments[3].matches("aclcat"):
-            let category = arguments[4].string.lowercased()
-            accepts = { spec, _ in spec.allCategories.contains(category) }
-        case 5 where arguments[2].matches("filterby") && arguments[3].matches("pattern"):
-            let pattern = GlobPattern(arguments[4].bytes, ignoringCase: true)
-            accepts = { _, name in pattern.matches(name) }
-        default:
-            return context.reply.error("ERR syntax error")
-        }
+    /// Names of commands and subcommands, all or those a filter accepts.
+    static func list(_ arguments: ArgumentList, to reply: ReplyBuffer) {
+        guard let accepts = listFilter(arguments) else { return reply.error("ERR syntax error") }
         var names: [String] = []
         for spec in CommandTable.specs {
             if accepts(spec, spec.name) { names.append(spec.name) }
@@ -66,24 +69,36 @@ extension Handlers {
                 names.append(subcommand.fullName(in: spec))
             }
         }
-        context.reply.array(names.count)
-        for name in names { context.reply.bulk(name) }
+        reply.array(names.count)
+        for name in names { reply.bulk(name) }
     }
 
-    /// `COMMAND GETKEYS command [argument …]`
-    static func commandGetkeys(_ context: CommandContext) {
-        let arguments = context.arguments
-        guard let spec = CommandReply.find(arguments, from: 2) else {
-            return context.reply.error("ERR Invalid command specified")
+    /// Nil is a syntax error.
+    private static func listFilter(_ arguments: ArgumentList) -> ((CommandSpec, String) -> Bool)? {
+        if arguments.count == 2 { return { _, _ in true } }
+        guard arguments.count == 5, arguments[2].matches("filterby") else { return nil }
+        // There are no modules, so no command comes from one.
+        if arguments[3].matches("module") { return { _, _ in false } }
+        if arguments[3].matches("aclcat") {
+            let category = arguments[4].string.lowercased()
+            return { spec, _ in spec.allCategories.contains(category) }
         }
-        guard spec.keys.first > 0 else { return context.reply.error("ERR The command has no key arguments") }
+        guard arguments[3].matches("pattern") else { return nil }
+        let pattern = GlobPattern(arguments[4].bytes, ignoringCase: true)
+        return { _, name in pattern.matches(name) }
+    }
+
+    /// The keys among the arguments of a whole command.
+    static func getKeys(_ arguments: ArgumentList, to reply: ReplyBuffer) {
+        guard let spec = find(arguments, from: 2) else { return reply.error("ERR Invalid command specified") }
+        guard spec.keys.first > 0 else { return reply.error("ERR The command has no key arguments") }
         guard spec.accepts(argumentCount: arguments.count - 2) else {
-            return context.reply.error("ERR Invalid number of arguments specified for command")
+            return reply.error("ERR Invalid number of arguments specified for command")
         }
         let positions = spec.keys.positions(argumentCount: arguments.count - 2)
-        guard !positions.isEmpty else { return context.reply.error("ERR Invalid arguments specified for command") }
-        context.reply.array(positions.count)
-        for position in positions { context.reply.bulk(arguments[position + 2]) }
+        guard !positions.isEmpty else { return reply.error("ERR Invalid arguments specified for command") }
+        reply.array(positions.count)
+        for position in positions { reply.bulk(arguments[position + 2]) }
     }
 }
 

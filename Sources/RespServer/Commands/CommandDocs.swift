@@ -142,7 +142,7 @@ enum CommandDocs {
         4) (integer) -1     six at once can never pass a limit of five
         5) (integer) 5
         > CL.THROTTLE user123 4 1 1 0
-        1) (integer) 0      quantity 0 is never denied
+        1) (integer) 0      quantity 0 counts nothing
         2) (integer) 5
         3) (integer) 0      a look at what is left
         4) (integer) -1

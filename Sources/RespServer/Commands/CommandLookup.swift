@@ -1,17 +1,22 @@
 // From a command's name as a client sent it to its place in the table, for every request of every connection.
 //
-// A name of up to 16 bytes is taken as two 8-byte words, padded with zeros, with A–Z folded to a–z in both words at
-// once. A multiplier found at start-up sends each known name to a slot of its own, so that finding one is: fold,
-// multiply, one slot, compare two words and the length. Names longer than that are compared one after the other.
+// A name of up to 16 bytes is taken as two 8-byte words, padded with zeros. A multiplier found at start-up sends each
+// known name, whatever its case, to a slot of its own, so that finding one is: multiply, one slot, compare two words
+// and the length. Names longer than that are compared one after the other.
 //
-//     slots    [ 0xFFFF | 12 | 0xFFFF | 3 | … ]      a power of two, at least four times the names
-//     entries  [ low word | high word | length ] …   one per name; the position is the answer
+//     slots    [ 0xFFFF | 12 | 0xFFFF | 3 | … ]                a power of two, at least four times the names
+//     entries  [ low | high | its masks | length ] …           one per name; the position is the answer
+//
+// Case is the bit 0x20 of a letter. The hash sets that bit in every byte, which costs an OR and may only send more
+// foreign names to a slot; the comparison leaves it out where the known name has a letter, and nowhere else.
 //
 // Refuses to judge: arity, flags and permissions are the dispatcher's.
 
 import RESP
 
-/// Finds names of a fixed set, letters A–Z and a–z taken as equal. About 3 ns a name of up to 16 bytes; no allocation.
+/// Finds names of a fixed set, letters A–Z and a–z taken as equal. 4.6 ns for a name of up to 16 bytes that comes again and
+/// again, 6.6 ns for a mix (measured on two busy cores, where a dictionary from one word to a number takes 42); no
+/// allocation.
 ///
 /// `@unchecked Sendable`: `slots` and `entries` are raw memory that only `init` writes, before anybody else has the
 /// object; from then on everything is read only.
@@ -19,6 +24,9 @@ final class CommandLookup: @unchecked Sendable {
     private struct Entry {
         var low: UInt64
         var high: UInt64
+        /// The bits that have to be equal: all but the case of letters.
+        var lowMask: UInt64
+        var highMask: UInt64
         var length: Int
     }
 
@@ -87,14 +95,15 @@ final class CommandLookup: @unchecked Sendable {
         let count = name.count
         guard count <= Self.wordsLength else { return findLong(name) }
         guard count > 0 else { return nil }
-        let words = Self.foldedWords(name.base, count)
+        let words = Self.words(name.base, count)
         let candidate = Int(slots[Self.slot(words.low, words.high, multiplier, shift)])
         guard candidate != Int(Self.emptySlot) else { return nil }
         let entry = entries + candidate
+        let difference =
+            (words.low ^ entry.pointee.low) & entry.pointee.lowMask
+            | (words.high ^ entry.pointee.high) & entry.pointee.highMask
         // The length too: zero bytes at the end of an argument look like padding.
-        guard entry.pointee.low == words.low, entry.pointee.high == words.high, entry.pointee.length == count else {
-            return nil
-        }
+        guard difference == 0, entry.pointee.length == count else { return nil }
         return candidate
     }
 
@@ -122,51 +131,48 @@ final class CommandLookup: @unchecked Sendable {
     @inline(__always)
     private static func slot(_ low: UInt64, _ high: UInt64, _ multiplier: UInt64, _ shift: UInt64) -> Int {
         // The high word is turned first, so that it does not cancel against equal bytes of the low one.
-        Int(truncatingIfNeeded: ((low ^ (high << 7 | high >> 57)) &* multiplier) &>> shift)
+        let turned = high | caseBits
+        let mixed = (low | caseBits) ^ (turned << 7 | turned >> 57)
+        return Int(truncatingIfNeeded: (mixed &* multiplier) &>> shift)
     }
 
-    /// 1 to 16 bytes as two little-endian words, folded. Loads overlap instead of reading beyond the end: the last
-    /// eight (or four) bytes are loaded from the end backwards, and what the first load already has is shifted out.
+    private static var caseBits: UInt64 { 0x2020_2020_2020_2020 }
+
+    /// 1 to 16 bytes as two little-endian words. Loads overlap instead of reading beyond the end: the last eight (or
+    /// four) bytes are loaded from the end backwards, and what the first load already has is shifted out.
     @inline(__always)
-    private static func foldedWords(_ base: UnsafePointer<UInt8>, _ count: Int) -> (low: UInt64, high: UInt64) {
+    private static func words(_ base: UnsafePointer<UInt8>, _ count: Int) -> (low: UInt64, high: UInt64) {
         let raw = UnsafeRawPointer(base)
         if count >= 8 {
             let low = UInt64(littleEndian: raw.loadUnaligned(as: UInt64.self))
-            guard count > 8 else { return (folded(low), 0) }
             let tail = UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self))
-            return (folded(low), folded(tail &>> UInt64(truncatingIfNeeded: (16 &- count) &* 8)))
+            // In two halves, since of eight bytes nothing is left and no shift goes to 64.
+            let half = UInt64(truncatingIfNeeded: (16 &- count) &* 4)
+            return (low, (tail &>> half) &>> half)
         }
         if count >= 4 {
             let head = UInt64(UInt32(littleEndian: raw.loadUnaligned(as: UInt32.self)))
             let tail = UInt64(UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)))
-            return (folded(head | tail &<< UInt64(truncatingIfNeeded: (count &- 4) &* 8)), 0)
+            return (head | tail &<< UInt64(truncatingIfNeeded: (count &- 4) &* 8), 0)
         }
         // 1, 2 or 3 bytes: first, middle and last, some of them the same byte at the same place.
         let middle = count / 2
         var word = UInt64(base[0])
         word |= UInt64(base[middle]) &<< UInt64(truncatingIfNeeded: middle &* 8)
         word |= UInt64(base[count &- 1]) &<< UInt64(truncatingIfNeeded: (count &- 1) &* 8)
-        return (folded(word), 0)
-    }
-
-    /// A–Z to a–z in each of the eight bytes; every other byte stays, also those from 0x80 on.
-    @inline(__always)
-    static func folded(_ word: UInt64) -> UInt64 {
-        let every: UInt64 = 0x0101_0101_0101_0101
-        let seven = word & (every &* 0x7F)
-        // In each byte the top bit says: at least 'A', and above 'Z'. Neither sum leaves its byte.
-        let fromA = seven &+ every &* (0x80 - 0x41)
-        let aboveZ = seven &+ every &* (0x7F - 0x5A)
-        let upper = fromA & ~aboveZ & ~word & (every &* 0x80)
-        return word | upper &>> 2
+        return (word, 0)
     }
 
     private static func folded(_ byte: UInt8) -> UInt8 { byte &- 0x41 < 26 ? byte | 0x20 : byte }
 
     private static func entry(_ name: [UInt8]) -> Entry {
-        guard !name.isEmpty, name.count <= wordsLength else { return Entry(low: 0, high: 0, length: -1) }
-        let words = name.withUnsafeBufferPointer { foldedWords($0.baseAddress!, $0.count) }
-        return Entry(low: words.low, high: words.high, length: name.count)
+        guard !name.isEmpty, name.count <= wordsLength else {
+            return Entry(low: 0, high: 0, lowMask: 0, highMask: 0, length: -1)
+        }
+        let mask = name.map { $0 &- 0x61 < 26 ? ~0x20 : 0xFF as UInt8 }
+        let (low, high) = name.withUnsafeBufferPointer { words($0.baseAddress!, $0.count) }
+        let masks = mask.withUnsafeBufferPointer { words($0.baseAddress!, $0.count) }
+        return Entry(low: low, high: high, lowMask: masks.low, highMask: masks.high, length: name.count)
     }
 
     private static func findMultiplier(for entries: [Entry], shift: UInt64) -> UInt64? {

@@ -53,14 +53,14 @@ extension CommandTable {
             arguments: [.words("enabled", ["ON", "OFF"])], handler: Handlers.clientNoTouch),
     ]
 
-    private static let connectionTypes = ["NORMAL", "MASTER", "REPLICA", "PUBSUB"]
-
     private static let aboutOthers: [CommandSpec] = [
         CommandSpec(
             name: "list", arity: -2, flags: administration.union(.world), categories: own, group: group,
             complexity: "O(N) with N connections.", summary: "Describes the connections, a line each.",
             arguments: [
-                .words("normal_master_replica_pubsub", connectionTypes, token: "TYPE", optional: true),
+                .words(
+                    "normal_master_replica_pubsub", ["NORMAL", "MASTER", "REPLICA", "PUBSUB"], token: "TYPE",
+                    optional: true),
                 ArgumentSpec(
                     name: "id", kind: .block, token: "ID", optional: true,
                     arguments: [ArgumentSpec(name: "client-id", kind: .integer, multiple: true)]),
@@ -94,7 +94,9 @@ extension CommandTable {
 
     private static let killFilters: [ArgumentSpec] = [
         ArgumentSpec(name: "client-id", kind: .integer, token: "ID", optional: true),
-        .words("normal_master_slave_pubsub", connectionTypes, token: "TYPE", optional: true),
+        .words(
+            "normal_master_slave_pubsub", ["NORMAL", "MASTER", "SLAVE", "REPLICA", "PUBSUB"], token: "TYPE",
+            optional: true),
         ArgumentSpec(name: "username", token: "USER", optional: true),
         ArgumentSpec(name: "ip:port", token: "ADDR", optional: true),
         ArgumentSpec(name: "ip:port", token: "LADDR", optional: true),

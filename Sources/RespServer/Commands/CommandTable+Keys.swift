@@ -85,9 +85,11 @@ extension CommandTable {
     }
 
     private static let expiring: [CommandSpec] = [
-        remaining("ttl", "Answers the seconds until a key expires; -1 never, -2 no such key.", Handlers.ttl, varies: true),
         remaining(
-            "pttl", "Answers the milliseconds until a key expires; -1 never, -2 no such key.", Handlers.pttl, varies: true),
+            "ttl", "Answers the seconds until a key expires; -1 never, -2 no such key.", Handlers.ttl, varies: true),
+        remaining(
+            "pttl", "Answers the milliseconds until a key expires; -1 never, -2 no such key.", Handlers.pttl,
+            varies: true),
         remaining(
             "expiretime", "Answers the Unix time in seconds at which a key expires; -1 never, -2 no such key.",
             Handlers.expiretime, varies: false),

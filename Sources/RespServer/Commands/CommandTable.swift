@@ -23,7 +23,8 @@ extension CommandSpec {
     }
 
     /// The `HELP` every container ends with.
-    static func help(group: String, flags: CommandFlags = [.loading, .stale], categories: [String] = []) -> CommandSpec {
+    static func help(group: String, flags: CommandFlags = [.loading, .stale], categories: [String] = []) -> CommandSpec
+    {
         CommandSpec(
             name: "help", arity: 2, flags: flags, categories: categories, group: group,
             summary: "Lists the subcommands with a line about each.", handler: Handlers.help)
@@ -48,7 +49,8 @@ extension ArgumentSpec {
     }
 
     /// One of several words.
-    static func words(_ name: String, _ tokens: [String], token: String? = nil, optional: Bool = false) -> ArgumentSpec {
+    static func words(_ name: String, _ tokens: [String], token: String? = nil, optional: Bool = false) -> ArgumentSpec
+    {
         ArgumentSpec(
             name: name, kind: .oneof, token: token, optional: optional, arguments: tokens.map { .word($0) })
     }

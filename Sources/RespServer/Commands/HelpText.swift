@@ -5,19 +5,22 @@ import RESP
 
 extension Handlers {
     /// `<container> HELP`, for every container.
-    static func help(_ context: CommandContext) {
-        // Dispatch came here by this name, so it is a container's.
-        guard let index = CommandTable.lookup.find(context.arguments[0]) else {
-            return context.reply.error("ERR unknown command")
-        }
-        let lines = HelpText.lines(of: CommandTable.specs[index])
-        context.reply.array(lines.count)
-        for line in lines { context.reply.simple(text: line) }
-    }
+    static func help(_ context: CommandContext) { HelpText.reply(context.arguments, to: context.reply) }
 }
 
 /// The text of HELP, and of syntax lines.
 enum HelpText {
+    /// Answers `<container> HELP`.
+    static func reply(_ arguments: ArgumentList, to reply: ReplyBuffer) {
+        // Dispatch came here through the container's entry, so the name is in the table.
+        guard let index = CommandTable.lookup.find(arguments[0]) else {
+            return reply.error("ERR no help for this command")
+        }
+        let lines = lines(of: CommandTable.specs[index])
+        reply.array(lines.count)
+        for line in lines { reply.simple(text: line) }
+    }
+
     /// The lines of a container's HELP.
     static func lines(of container: CommandSpec) -> [String] {
         let name = container.name.uppercased()
