@@ -19,7 +19,8 @@ struct Peer {
         name = String(text[..<equals])
         self.port = port
         process = try ServerProcess(pid: pid)
-        template = try CommandTemplate(parts[2].split(separator: ",", omittingEmptySubsequences: false).map(String.init))
+        template = try CommandTemplate(
+            parts[2].split(separator: ",", omittingEmptySubsequences: false).map(String.init))
     }
 }
 
@@ -34,7 +35,8 @@ struct Target {
 
     init(_ text: String) throws(Failure) {
         let form = Failure.usage("a target is depth:name<=[factor*]name[/divisor][+microseconds], not '\(text)'")
-        guard let colon = text.firstIndex(of: ":"), let depth = Int(text[..<colon]), let less = text.firstRange(of: "<=")
+        guard let colon = text.firstIndex(of: ":"), let depth = Int(text[..<colon]),
+            let less = text.firstRange(of: "<=")
         else { throw form }
         self.text = text
         self.depth = depth
@@ -164,8 +166,9 @@ private func printTargets(_ targets: [Target], _ comparison: Comparison) throws(
         else { throw .usage("the target '\(target.text)' names a peer or a depth that is not measured") }
         let bound = other * target.factor + target.extra
         let text = target.text.split(separator: ":", maxSplits: 1)[1]
-        print("| pipeline \(target.depth): \(text) | \(decimal(bound, 3)) | \(decimal(found, 3)) | "
-            + "\(found <= bound ? "reached" : "missed") |")
+        print(
+            "| pipeline \(target.depth): \(text) | \(decimal(bound, 3)) | \(decimal(found, 3)) | "
+                + "\(found <= bound ? "reached" : "missed") |")
     }
     print("")
 }

@@ -42,7 +42,8 @@ struct Options {
             return fallback
         }
         guard let value = Int(text), range.contains(value) else {
-            throw .usage("--\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound), not '\(text)'")
+            throw .usage(
+                "--\(name) must be a whole number from \(range.lowerBound) to \(range.upperBound), not '\(text)'")
         }
         return value
     }

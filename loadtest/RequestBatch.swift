@@ -61,7 +61,8 @@ final class RequestBatch {
         let command = template.encode()
         bytes = .allocate(capacity: command.bytes.count * depth)
         for index in 0..<depth {
-            _ = UnsafeMutableBufferPointer(rebasing: bytes[(index * command.bytes.count)...]).update(from: command.bytes)
+            _ = UnsafeMutableBufferPointer(rebasing: bytes[(index * command.bytes.count)...]).update(
+                from: command.bytes)
         }
         self.depth = depth
         commandLength = command.bytes.count

@@ -28,7 +28,8 @@ struct ServerProcess {
 
     /// Bytes resident in memory.
     func residentBytes() throws(Failure) -> Int {
-        guard let text = readText("/proc/\(pid)/statm"), let pages = Int(text.split(separator: " ").dropFirst().first ?? "")
+        guard let text = readText("/proc/\(pid)/statm"),
+            let pages = Int(text.split(separator: " ").dropFirst().first ?? "")
         else { throw Failure("process \(pid) has ended") }
         return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
     }

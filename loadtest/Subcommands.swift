@@ -26,8 +26,9 @@ func runLoad(_ arguments: [String]) throws(Failure) {
     let before = try process?.cpuNanoseconds() ?? 0
     let result = try generator.run(limit, rate: try options.positive("rate"))
     let after = try process?.cpuNanoseconds() ?? 0
-    print("\(result.commands) commands, \(result.errors) errors, \(decimal(Double(result.nanoseconds) / 1e9, 3)) s, "
-        + "\(Int(result.commandsPerSecond)) a second")
+    print(
+        "\(result.commands) commands, \(result.errors) errors, \(decimal(Double(result.nanoseconds) / 1e9, 3)) s, "
+            + "\(Int(result.commandsPerSecond)) a second")
     print("latency µs: " + latencyText(result.latencies))
     if process != nil {
         print("server CPU: \(decimal(Double(after - before) / 1000 / Double(max(result.commands, 1)), 3)) µs a command")
@@ -87,7 +88,8 @@ func runKeyspace(_ arguments: [String]) throws(Failure) {
     let (port, process) = (try options.port(), try ServerProcess(pid: try options.pid()))
     let (few, many) = (
         try options.integer("few", in: 1...1_000_000_000, default: 100_000),
-        try options.integer("many", in: 1...1_000_000_000, default: 10_000_000))
+        try options.integer("many", in: 1...1_000_000_000, default: 10_000_000)
+    )
     let depth = try options.integer("pipeline", in: 1...10_000, default: 64)
     let template = try CommandTemplate(options.words)
     var costs: [[Double]] = [[], []]
@@ -101,8 +103,9 @@ func runKeyspace(_ arguments: [String]) throws(Failure) {
         }
     }
     let (fewCost, manyCost) = (median(costs[0]), median(costs[1]))
-    print("pipeline \(depth), µs of server CPU a command: \(decimal(fewCost, 3)) over \(few) keys, "
-        + "\(decimal(manyCost, 3)) over \(many): ratio \(decimal(manyCost / fewCost, 2))")
+    print(
+        "pipeline \(depth), µs of server CPU a command: \(decimal(fewCost, 3)) over \(few) keys, "
+            + "\(decimal(manyCost, 3)) over \(many): ratio \(decimal(manyCost / fewCost, 2))")
 }
 
 func latencyText(_ histogram: Histogram) -> String {
