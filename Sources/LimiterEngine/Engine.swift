@@ -1,1 +1,147 @@
-// placeholder
+// The engine: shards in memory, each behind its own stripe lock.
+//
+// Owns: every limiter's state, and the memory it lies in. Refuses to read a clock, to do I/O, to log: bytes and `now`
+// come in, decisions go out. What threads do with it goes through a `KeyspaceSession`, one per thread.
+//
+// Lock order: stripes by shard number, ascending; the page pool's lock under any of them.
+
+import CLinux
+import Synchronization
+
+/// A sharded, lock-striped table of limiter states.
+///
+/// `@unchecked Sendable`: `shards` is a constant pointer, and a shard behind it is touched only with its stripe held;
+/// everything else is immutable or atomic.
+public final class Engine: @unchecked Sendable {
+    /// Shards are this far apart, so that no two stripes share a cache line nor its neighbour.
+    private static let shardStride = 512
+
+    private let memory: UnsafeMutableRawPointer
+    let pool = PagePool()
+    let gauge = MemoryGauge()
+    let seed: HashSeed
+    /// How many shards there are: a power of two.
+    public let shardCount: Int
+    /// The shard of a hash is what this shift leaves of it.
+    private let shardShift: UInt64
+
+    /// An engine without keys.
+    ///
+    /// - Parameters:
+    ///   - shards: How many stripes: a power of two, 1 … 4096.
+    ///   - seed: Of the hash; random unless a test wants to repeat itself.
+    public init(shards: Int = 256, seed: HashSeed = HashSeed()) {
+        precondition(shards >= 1 && shards <= 4096 && shards & (shards - 1) == 0, "shards: a power of two up to 4096")
+        precondition(MemoryLayout<Shard>.size <= Engine.shardStride)
+        shardCount = shards
+        self.seed = seed
+        shardShift = UInt64(64 - shards.trailingZeroBitCount)
+        memory = .allocate(byteCount: shards * Engine.shardStride, alignment: 128)
+        for number in 0..<shards {
+            shard(number).initialize(to: Shard(pool: pool, gauge: gauge, seed: seed))
+        }
+    }
+
+    deinit {
+        for number in 0..<shardCount {
+            shard(number).pointee.deallocate()
+            shard(number).deinitialize(count: 1)
+        }
+        memory.deallocate()
+    }
+
+    // MARK: Shards
+
+    @inline(__always)
+    func shard(_ number: Int) -> UnsafeMutablePointer<Shard> {
+        (memory + number &* Engine.shardStride).assumingMemoryBound(to: Shard.self)
+    }
+
+    @inline(__always)
+    func shardNumber(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> shardShift) }
+
+    @inline(__always)
+    func lock(_ number: Int) -> StripeLock {
+        StripeLock((memory + number &* Engine.shardStride).assumingMemoryBound(to: UInt32.self))
+    }
+
+    /// Runs `body` on every shard in turn, one stripe at a time.
+    func forEachShard(_ body: (inout Shard) -> Void) {
+        for number in 0..<shardCount {
+            lock(number).acquire()
+            body(&shard(number).pointee)
+            lock(number).release()
+        }
+    }
+
+    /// Gives a shard the larger or smaller index it asked for. Allocates with no stripe held.
+    @inline(never)
+    func provideIndex(_ number: Int, buckets: Int) {
+        let index = Index(buckets: buckets)
+        lock(number).acquire()
+        // Somebody else may have provided it in between.
+        let isWanted = shard(number).pointee.bucketsWanted == buckets && shard(number).pointee.retiring == nil
+        if isWanted { shard(number).pointee.install(index) }
+        lock(number).release()
+        if !isWanted { index.deallocate() }
+    }
+
+    // MARK: Limits and numbers
+
+    /// Memory the keys may use, in bytes; 0 for no limit. Takes effect with the next new key.
+    public func setMemoryLimit(_ bytes: Int, policy: EvictionPolicy) {
+        gauge.limit.store(bytes, ordering: .relaxed)
+        gauge.policy.store(policy.rawValue, ordering: .relaxed)
+    }
+
+    /// Bytes the keys use, index included; up to half a KiB per shard off. O(1).
+    public var memoryUsed: Int { max(0, gauge.used.load(ordering: .relaxed)) }
+
+    /// Whether the keys use more than they may. O(1).
+    public var isOverMemoryLimit: Bool { gauge.wouldExceed(0) }
+
+    /// What the shards have counted so far.
+    public struct Statistics: Sendable {
+        /// Limiter calls allowed, those that asked for nothing included.
+        public var allowed: UInt64 = 0
+        /// Limiter calls denied.
+        public var denied: UInt64 = 0
+        /// Keys held, the expired ones not yet found included.
+        public var keys = 0
+        /// Keys forgotten because their limiter was full again or their deadline had passed.
+        public var expired: UInt64 = 0
+        /// Keys forgotten because memory was full.
+        public var evicted: UInt64 = 0
+        /// Most buckets beyond its home that any key was looked for in.
+        public var probesMax = 0
+    }
+
+    // MARK: Journal
+
+    /// Starts or stops keeping changes for `collectChanges`. Off, nothing is kept and nothing costs anything.
+    public func setJournaling(_ enabled: Bool) {
+        forEachShard { $0.setJournaling(enabled) }
+    }
+
+    /// Hands the changes of one shard since the last collection to `body`, removals first, then the newest states;
+    /// `body` runs with the stripe held and must not call the engine. O(changed keys).
+    public func collectChanges(shard number: Int, _ body: (JournalChange) -> Void) {
+        lock(number).acquire()
+        shard(number).pointee.collect(body)
+        lock(number).release()
+    }
+
+    // MARK: Checking
+
+    /// Walks everything and returns what contradicts the invariants; empty when all is well. O(keys), for tests.
+    public func violatedInvariants() -> [String] {
+        var violations: [String] = []
+        for number in 0..<shardCount {
+            lock(number).acquire()
+            violations += shard(number).pointee.violatedInvariants { self.shardNumber($0) == number }
+                .map { "shard \(number): \($0)" }
+            lock(number).release()
+        }
+        return violations
+    }
+}

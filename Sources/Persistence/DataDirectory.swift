@@ -1,1 +1,31 @@
-// placeholder
+// The directory that holds everything the server keeps on disk.
+
+import Glibc
+
+/// Why a data directory cannot be used: one sentence that names it.
+public struct DataDirectoryError: Error, Sendable {
+    /// The sentence.
+    public let text: String
+}
+
+/// The data directory.
+public enum DataDirectory {
+    /// Makes sure that `path` is a directory this process can write to; creates it, one level, when it is missing.
+    public static func prepare(_ path: String) throws(DataDirectoryError) {
+        if mkdir(path, 0o755) != 0, errno != EEXIST {
+            throw DataDirectoryError(text: "cannot create '\(path)': \(reason())")
+        }
+        var status = stat()
+        guard stat(path, &status) == 0 else {
+            throw DataDirectoryError(text: "cannot use '\(path)': \(reason())")
+        }
+        guard status.st_mode & S_IFMT == S_IFDIR else {
+            throw DataDirectoryError(text: "'\(path)' is not a directory")
+        }
+        guard access(path, W_OK | X_OK) == 0 else {
+            throw DataDirectoryError(text: "cannot write to '\(path)': \(reason())")
+        }
+    }
+
+    private static func reason() -> String { String(cString: strerror(errno)) }
+}

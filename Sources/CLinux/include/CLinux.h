@@ -4,9 +4,6 @@
 #ifndef ESCAPEMENT_CLINUX_H
 #define ESCAPEMENT_CLINUX_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <errno.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -14,13 +11,15 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// glibc declares accept4 only under _GNU_SOURCE, which the Swift importer of a dependent module may not have set.
+// Not under _GNU_SOURCE: the Glibc module is built without it, and the two would define the same types differently.
+// glibc therefore does not declare accept4.
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
 
 static inline int clinux_accept(int listener) {
@@ -149,6 +148,9 @@ static inline int clinux_forget_pages(void *memory, uint64_t bytes) {
 static inline int clinux_usage(struct rusage *usage, int children) {
     return getrusage(children ? RUSAGE_CHILDREN : RUSAGE_SELF, usage);
 }
+
+// Shown by top and ps; cut to 15 bytes by the kernel.
+static inline void clinux_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 static inline int clinux_open_files_limit(struct rlimit *limit) { return getrlimit(RLIMIT_NOFILE, limit); }
 

@@ -41,6 +41,8 @@ struct CommandFlags: OptionSet, Sendable {
     static let transactionControl = CommandFlags(rawValue: 1 << 15)
     /// Not slowed by CLIENT PAUSE.
     static let ignoresPause = CommandFlags(rawValue: 1 << 16)
+    /// Never in the slow log: what it runs is there by itself.
+    static let skipSlowLog = CommandFlags(rawValue: 1 << 17)
 }
 
 /// Where a command's keys are among its arguments: positions `first`, `first + step`, … up to `last`; negative `last`
@@ -88,34 +90,46 @@ struct CommandSpec: Sendable {
     var keys: KeyPositions = .none
     /// ACL categories without the `@`, beside those that follow from the flags.
     var categories: [String] = []
-    /// COMMAND DOCS group: generic, connection, server, pubsub, transactions, limiter, cluster.
+    /// COMMAND DOCS group: generic, string, connection, server, pubsub, transactions, limiter, cluster.
     var group: String
     var since = "1.0.0"
     var complexity = "O(1)"
     var summary: String
     var arguments: [ArgumentSpec] = []
+    /// What a key of this command is for, in COMMAND's words. Nil: what the flags say.
+    var keyAccess: [String]?
+    /// Hints for clients in front of several servers: how to spread the request and join the replies.
+    var tips: [String] = []
     var subcommands: [CommandSpec] = []
     /// Nil for a container whose bare name is no command.
     var handler: Handler?
 
-    /// Categories as COMMAND INFO shows them: those of the flags first.
+    /// All ACL categories in the order Redis lists its own, ours behind them.
+    static let categoryNames = [
+        "keyspace", "read", "write", "string", "limiter", "pubsub", "admin", "fast", "slow", "dangerous", "connection",
+        "transaction",
+    ]
+
+    /// Categories as COMMAND INFO shows them: those that follow from the flags and the command's own.
     var allCategories: [String] {
-        var all: [String] = []
-        if flags.contains(.write) { all.append("write") }
-        if flags.contains(.readonly) { all.append("read") }
-        if flags.contains(.admin) { all += ["admin", "dangerous"] }
-        if flags.contains(.pubsub) { all.append("pubsub") }
-        all.append(flags.contains(.fast) ? "fast" : "slow")
-        for category in categories where !all.contains(category) { all.append(category) }
-        return all
+        var all = Set(categories)
+        if flags.contains(.write) { all.insert("write") }
+        if flags.contains(.readonly) { all.insert("read") }
+        if flags.contains(.admin) { all.formUnion(["admin", "dangerous"]) }
+        if flags.contains(.pubsub) { all.insert("pubsub") }
+        all.insert(flags.contains(.fast) ? "fast" : "slow")
+        return Self.categoryNames.filter(all.contains)
     }
+
+    /// The flags of the key specification as COMMAND INFO shows them.
+    var keyFlags: [String] { keyAccess ?? (flags.contains(.write) ? ["RW", "update"] : ["RO"]) }
 
     /// The flags under the names clients know.
     var flagNames: [String] {
         let named: [(CommandFlags, String)] = [
             (.write, "write"), (.readonly, "readonly"), (.denyOOM, "denyoom"), (.admin, "admin"), (.pubsub, "pubsub"),
-            (.loading, "loading"), (.stale, "stale"), (.fast, "fast"), (.noAuth, "no_auth"), (.noMulti, "no_multi"),
-            (.skipMonitor, "skip_monitor"),
+            (.loading, "loading"), (.stale, "stale"), (.skipMonitor, "skip_monitor"), (.skipSlowLog, "skip_slowlog"),
+            (.fast, "fast"), (.noAuth, "no_auth"), (.noMulti, "no_multi"),
         ]
         return named.filter { flags.contains($0.0) }.map(\.1)
     }

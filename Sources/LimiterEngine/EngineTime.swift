@@ -1,0 +1,27 @@
+// The engine's idea of time: a parameter, never something it reads.
+
+/// An instant of engine time: nanoseconds since the Unix epoch, on a clock that never steps back.
+///
+/// The engine never reads a clock; every call that depends on time is handed one of these. Who makes them promises
+/// that later calls see no earlier instant; if one does, limiters only get stricter, never laxer.
+@frozen
+public struct EngineTime: Comparable, Hashable, Sendable {
+    /// Nanoseconds since 1970-01-01 00:00 UTC, 0 or more; 64 bits last until the year 2262.
+    public var nanoseconds: Int64
+
+    /// The instant `nanoseconds` after the epoch.
+    @inlinable
+    public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
+
+    /// Which of two instants is earlier.
+    @inlinable
+    public static func < (left: EngineTime, right: EngineTime) -> Bool { left.nanoseconds < right.nanoseconds }
+}
+
+/// Whole units of `unit` nanoseconds that cover `nanoseconds`: a true ceiling, so 1 ns is one second and exactly ten
+/// seconds are ten. `nanoseconds` is 0 or more.
+@inlinable
+public func ceilingUnits(_ nanoseconds: Int64, unit: Int64) -> Int64 {
+    let whole = nanoseconds / unit
+    return nanoseconds > whole &* unit ? whole &+ 1 : whole
+}

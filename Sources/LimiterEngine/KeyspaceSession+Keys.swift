@@ -1,0 +1,119 @@
+// Commands on single keys. Each locks its key's stripe unless it is held already. A key whose state is worth nothing
+// any more is absent for all of them.
+
+/// How long a key has to live.
+public enum TimeToLive: Equatable, Sendable {
+    /// There is no such key.
+    case missing
+    /// The key lives until it is removed.
+    case forever
+    /// Nanoseconds until the key is forgotten, above 0.
+    case nanoseconds(Int64)
+}
+
+extension KeyspaceSession {
+    /// The state of a key, or nil when there is none. O(1).
+    public func state(of key: UnsafeRawBufferPointer, now: EngineTime) -> KeyState? {
+        find(key, now: now) { _, _, place in KeyState(place.record) }
+    }
+
+    /// Whether there is such a key. O(1).
+    public func exists(_ key: UnsafeRawBufferPointer, now: EngineTime) -> Bool {
+        find(key, now: now) { _, _, _ in true } ?? false
+    }
+
+    /// How long the key has to live. O(1).
+    public func timeToLive(_ key: UnsafeRawBufferPointer, now: EngineTime) -> TimeToLive {
+        find(key, now: now) { _, _, place in
+            let expiry = place.record.expiry
+            return expiry == Int64.max ? .forever : .nanoseconds(expiry - now.nanoseconds)
+        } ?? .missing
+    }
+
+    /// When the key will be forgotten; nil in `expiry` when it lives until removed. Nil when there is no key. O(1).
+    public func expiry(of key: UnsafeRawBufferPointer, now: EngineTime) -> EngineTime?? {
+        find(key, now: now) { _, _, place in
+            place.record.expiry == Int64.max ? EngineTime?.none : EngineTime(nanoseconds: place.record.expiry)
+        }
+    }
+
+    /// Forgets a key. False when there was none. O(1).
+    public func remove(_ key: UnsafeRawBufferPointer, now: EngineTime) -> Bool {
+        find(key, now: now) { shard, hash, place in
+            shard.remove(place, hash: hash)
+            return true
+        } ?? false
+    }
+
+    /// Has the key forgotten at `deadline` at the latest; a limiter that is full sooner goes sooner. A deadline that
+    /// has come removes the key at once. False when there is no such key. O(1).
+    public func setDeadline(_ key: UnsafeRawBufferPointer, to deadline: EngineTime, now: EngineTime) -> Bool {
+        find(key, now: now) { shard, hash, place in
+            if deadline <= now {
+                shard.remove(place, hash: hash)
+            } else {
+                _ = shard.setDeadline(place, hash: hash, to: min(deadline.nanoseconds, Int64.max - 1))
+            }
+            return true
+        } ?? false
+    }
+
+    /// The deadline set on a key, nil where only its state decides. Nil when there is no such key. O(1).
+    public func deadline(of key: UnsafeRawBufferPointer, now: EngineTime) -> EngineTime?? {
+        find(key, now: now) { _, _, place in
+            KeyState(place.record).deadline.map { EngineTime(nanoseconds: $0) }
+        }
+    }
+
+    /// Takes a key's deadline away. False when there is no such key or it had none. O(1).
+    public func removeDeadline(_ key: UnsafeRawBufferPointer, now: EngineTime) -> Bool {
+        find(key, now: now) { shard, hash, place in shard.setDeadline(place, hash: hash, to: nil) } ?? false
+    }
+
+    /// Bytes the key uses: its record and its entry in the index. Nil when there is no such key. O(1).
+    public func memoryUsage(of key: UnsafeRawBufferPointer, now: EngineTime) -> Int? {
+        find(key, now: now) { _, _, place in Slab.footprint(place.record.size) + 8 }
+    }
+
+    /// Stores a state as it is, whatever the key held. False when the memory limit forbids a new key. O(1).
+    @discardableResult
+    public func apply(_ state: KeyState, to key: UnsafeRawBufferPointer, now: EngineTime) -> Bool {
+        precondition(key.count <= keyLengthMax)
+        let hash = hash(key)
+        return withShard(hash) { $0.apply(state, hash: hash, key: key, now: now.nanoseconds) }
+    }
+
+    // MARK: Watching
+
+    /// Has `token` touched when the key changes from here on.
+    public func watch(_ key: UnsafeRawBufferPointer, token: WatchToken, now: EngineTime) {
+        let hash = hash(key)
+        withShard(hash) { shard in
+            // What has expired already must not count as a change when somebody notices.
+            _ = shard.findLive(hash, key.baseAddress ?? emptyKey, key.count, now: now.nanoseconds)
+            shard.addWatch(hash, key: key, token: token)
+        }
+    }
+
+    /// Ends the watch on a key that `watch` began.
+    public func unwatch(_ key: UnsafeRawBufferPointer, token: WatchToken) {
+        withShard(hash(key)) { $0.removeWatches(of: token) }
+    }
+
+    /// Whether the key has expired since it was watched without anybody noticing yet: then the token is touched now.
+    public func noticeExpiry(of key: UnsafeRawBufferPointer, now: EngineTime) {
+        _ = exists(key, now: now)
+    }
+
+    private func find<Result>(
+        _ key: UnsafeRawBufferPointer, now: EngineTime, _ body: (inout Shard, UInt64, Shard.Place) -> Result
+    ) -> Result? {
+        guard key.count <= keyLengthMax else { return nil }
+        let hash = hash(key)
+        return withShard(hash) { shard in
+            guard let place = shard.findLive(hash, key.baseAddress ?? emptyKey, key.count, now: now.nanoseconds)
+            else { return nil }
+            return body(&shard, hash, place)
+        }
+    }
+}

@@ -1,0 +1,177 @@
+// How one thread uses the engine: the batch of limiter calls, the key commands, and holding several stripes at once.
+//
+// Owns: which stripes its thread holds. A command that spans keys, and EXEC, hold all their stripes first, in shard
+// order, so nobody sees a state in between; inside of that every call finds its stripe held and does not lock.
+//
+// Other files continue this type: +Keys, +Iteration.
+
+import CLinux
+
+/// One thread's access to an engine. Not thread-safe: every event loop and every background job has its own.
+public final class KeyspaceSession {
+    /// The engine behind it.
+    public let engine: Engine
+    /// Stripes held by `hold`; calls for other shards are a programmer's error then.
+    private var held: StripeSet?
+
+    /// A session that holds nothing.
+    public init(engine: Engine) { self.engine = engine }
+
+    // MARK: Limiter calls
+
+    /// From this many calls on, records are fetched into the cache ahead: below, the pass costs more than it saves.
+    private static let recordPrefetchMin = 4
+    /// Free pages wanted before a batch, so that no stripe is held across a system call for memory.
+    private static let pageReserve = 64
+
+    /// Decides a batch of limiter calls in order, at one instant.
+    ///
+    /// Hashes all keys, fetches their index lines, then their records, then decides: a lookup in a table larger than
+    /// the cache costs two misses, and this way they overlap. Worth most from 16 calls on, and from 64 no more.
+    /// Locks each stripe for one call at a time unless stripes are held. O(count).
+    public func decide(_ requests: UnsafeMutablePointer<ThrottleRequest>, count: Int, now: EngineTime) {
+        let seed = engine.seed
+        let engine = engine
+        engine.pool.ensureReserve(pages: KeyspaceSession.pageReserve)
+        for number in 0..<count {
+            let hash = seed.hash(requests[number].key, count: requests[number].keyLength)
+            requests[number].hash = hash
+            clinux_prefetch(engine.shard(engine.shardNumber(hash)))
+        }
+        if held != nil { return decideHolding(requests, count: count, now: now) }
+        if count >= KeyspaceSession.recordPrefetchMin { prefetch(requests, count: count) }
+        for position in 0..<count {
+            let hash = requests[position].hash
+            let number = engine.shardNumber(hash)
+            let shard = engine.shard(number)
+            let lock = engine.lock(number)
+            lock.acquire()
+            shard.pointee.decide(&requests[position], hash: hash, now: now.nanoseconds)
+            let wanted = shard.pointee.bucketsWanted
+            lock.release()
+            if wanted != 0 { engine.provideIndex(number, buckets: wanted) }
+        }
+    }
+
+    /// Takes the stripes as well: reading an index that another thread may be replacing would be a race.
+    private func prefetch(_ requests: UnsafeMutablePointer<ThrottleRequest>, count: Int) {
+        let engine = engine
+        // The home bucket's address depends on the shard's fields, so it needs the stripe, too.
+        for position in 0..<count {
+            let hash = requests[position].hash
+            let number = engine.shardNumber(hash)
+            let lock = engine.lock(number)
+            lock.acquire()
+            engine.shard(number).pointee.current.prefetch(hash)
+            lock.release()
+        }
+        for position in 0..<count {
+            let hash = requests[position].hash
+            let number = engine.shardNumber(hash)
+            let lock = engine.lock(number)
+            lock.acquire()
+            if let candidate = engine.shard(number).pointee.current.candidate(hash) { clinux_prefetch(candidate) }
+            lock.release()
+        }
+    }
+
+    private func decideHolding(_ requests: UnsafeMutablePointer<ThrottleRequest>, count: Int, now: EngineTime) {
+        for position in 0..<count {
+            let hash = requests[position].hash
+            let number = engine.shardNumber(hash)
+            assert(held!.contains(number))
+            engine.shard(number).pointee.decide(&requests[position], hash: hash, now: now.nanoseconds)
+        }
+    }
+
+    // MARK: Stripes
+
+    /// Runs `body` on the shard of `hash` with its stripe held.
+    @inline(__always)
+    func withShard<Result>(_ hash: UInt64, _ body: (inout Shard) -> Result) -> Result {
+        let number = engine.shardNumber(hash)
+        guard held == nil else {
+            assert(held!.contains(number), "a key outside of the stripes held")
+            return body(&engine.shard(number).pointee)
+        }
+        let lock = engine.lock(number)
+        lock.acquire()
+        let result = body(&engine.shard(number).pointee)
+        let wanted = engine.shard(number).pointee.bucketsWanted
+        lock.release()
+        if wanted != 0 { engine.provideIndex(number, buckets: wanted) }
+        return result
+    }
+
+    /// An empty set of this engine's stripes.
+    public func stripes() -> StripeSet { StripeSet(count: engine.shardCount) }
+
+    /// Adds the stripe of a key to a set. O(key).
+    public func insertStripe(of key: UnsafeRawBufferPointer, into set: inout StripeSet) {
+        set.insert(engine.shardNumber(hash(key)))
+    }
+
+    /// Whether stripes are held.
+    public var isHolding: Bool { held != nil }
+
+    /// Holds these stripes while `body` runs, so that no other thread sees a state in between. Nested calls keep what
+    /// the outermost holds, which must include theirs. Everything done inside waits for nothing.
+    public func holding<Result>(_ stripes: StripeSet, _ body: () -> Result) -> Result {
+        guard held == nil else { return body() }
+        stripes.forEach { engine.lock($0).acquire() }
+        held = stripes
+        let result = body()
+        held = nil
+        // An index asked for inside is provided now, with nothing held.
+        var wanted: [(Int, Int)] = []
+        stripes.forEach { number in
+            let buckets = engine.shard(number).pointee.bucketsWanted
+            if buckets != 0 { wanted.append((number, buckets)) }
+            engine.lock(number).release()
+        }
+        for (number, buckets) in wanted { engine.provideIndex(number, buckets: buckets) }
+        return result
+    }
+
+    /// Holds every stripe while `body` runs.
+    public func holdingAll<Result>(_ body: () -> Result) -> Result {
+        guard held == nil else { return body() }
+        var all = stripes()
+        all.insertAll()
+        return holding(all, body)
+    }
+
+    func hash(_ key: UnsafeRawBufferPointer) -> UInt64 {
+        engine.seed.hash(key.baseAddress ?? emptyKey, count: key.count)
+    }
+}
+
+/// A set of stripes, walked in the one order in which they may be taken.
+public struct StripeSet: Sendable {
+    private var words: [UInt64]
+    private let count: Int
+
+    init(count: Int) {
+        self.count = count
+        words = Array(repeating: 0, count: (count + 63) / 64)
+    }
+
+    mutating func insert(_ number: Int) { words[number >> 6] |= 1 << UInt64(number & 63) }
+
+    /// Adds every stripe.
+    public mutating func insertAll() {
+        for number in 0..<count { insert(number) }
+    }
+
+    func contains(_ number: Int) -> Bool { words[number >> 6] & (1 << UInt64(number & 63)) != 0 }
+
+    func forEach(_ body: (Int) -> Void) {
+        for (position, word) in words.enumerated() {
+            var rest = word
+            while rest != 0 {
+                body((position << 6) + rest.trailingZeroBitCount)
+                rest &= rest - 1
+            }
+        }
+    }
+}

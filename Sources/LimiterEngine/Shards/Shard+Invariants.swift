@@ -1,0 +1,70 @@
+// What must hold of a shard between any two calls. Exists in every build, so that tests and a debugger can ask.
+
+extension Shard {
+    /// Everything found wrong. O(keys).
+    func violatedInvariants(ownsHash: (UInt64) -> Bool) -> [String] {
+        var found: [String] = []
+        var bytes = current.byteCount + (retiring?.byteCount ?? 0)
+        var recordBytes = 0
+        var dirtyRecords = 0
+        for (index, name) in [(current, "index")] + (retiring.map { [($0, "retiring index")] } ?? []) {
+            let counts = checkEntries(of: index, name: name, ownsHash: ownsHash, into: &found)
+            recordBytes += counts.bytes
+            dirtyRecords += counts.dirty
+        }
+        for address in dirty {
+            let record = Record(address)
+            if !record.isDirty { found.append("a record on the dirty list does not know it") }
+            if record.isDetached {
+                dirtyRecords += 1
+                recordBytes += Slab.footprint(record.size)
+            }
+        }
+        if dirtyRecords != dirty.count { found.append("\(dirtyRecords) dirty records, \(dirty.count) on the list") }
+        if Set(dirty).count != dirty.count { found.append("a record stands on the dirty list twice") }
+        if recordBytes != slab.bytesInUse { found.append("records of \(recordBytes) bytes, slab of \(slab.bytesInUse)") }
+        bytes += recordBytes
+        if watchCount != Int32(watches.count) { found.append("watch count") }
+        if bytes < 0 { found.append("negative size") }
+        return found
+    }
+
+    private func checkEntries(
+        of index: Index, name: String, ownsHash: (UInt64) -> Bool, into found: inout [String]
+    ) -> (bytes: Int, dirty: Int) {
+        var live = 0
+        var graves = 0
+        var sum = (bytes: 0, dirty: 0)
+        for number in 0..<index.bucketCount {
+            let line = index.bucket(number)
+            var isBehindUnused = false
+            for slot in 0..<Index.bucketSlots {
+                let entry = line[slot]
+                if entry == 0 {
+                    isBehindUnused = true
+                    continue
+                }
+                if isBehindUnused { found.append("\(name): bucket \(number) has an entry behind an unused one") }
+                guard let address = Index.address(entry) else {
+                    graves += 1
+                    continue
+                }
+                live += 1
+                let record = Record(address)
+                let hash = seed.hash(record.key, count: record.keyLength)
+                if entry >> 48 != Index.tag(hash) { found.append("\(name): an entry's tag is not its key's") }
+                if !ownsHash(hash) { found.append("\(name): a key of another shard") }
+                if record.isDetached { found.append("\(name): an entry names a tombstone") }
+                var probes = 0
+                let place = index.find(hash, probes: &probes) { Record($0).hasKey(record.key, count: record.keyLength) }
+                if place != line + slot { found.append("\(name): a key is not found where it is") }
+                sum.bytes += Slab.footprint(record.size)
+                sum.dirty += record.isDirty ? 1 : 0
+            }
+        }
+        if live != index.live { found.append("\(name): \(live) entries, counted \(index.live)") }
+        if graves != index.graves { found.append("\(name): \(graves) graves, counted \(index.graves)") }
+        if live + graves >= index.capacity { found.append("\(name): no unused entry") }
+        return sum
+    }
+}

@@ -1,0 +1,257 @@
+// One shard: an index, a slab, and what has to be known about its keys' changes. Everything here runs with the
+// shard's stripe held, on behalf of the engine; nothing here locks, waits, logs or reads a clock.
+//
+// While the index is being resized there are two: `current` takes all new entries, `retiring` only loses them, a few
+// buckets with every change. A key is in exactly one.
+//
+// Other files continue this type: +Resizing, +Keys, +Sweep, +Journal, +Watch, +Invariants.
+
+import Synchronization
+
+struct Shard {
+    // The first line of the cache holds what every decision needs.
+    var lockWord: UInt32 = 0
+    /// How many keys somebody watches; the list is looked at only when it is not 0.
+    var watchCount: Int32 = 0
+    var current: Index
+    var retiring: Index?
+    /// Buckets of `retiring` that hold nothing any more, counted from the first.
+    var migratedBuckets = 0
+    /// Buckets the index should have; 0 while it is fine. The engine allocates outside of the stripe and installs.
+    var bucketsWanted = 0
+    /// Changes are to be kept for a reader of the journal.
+    var isJournaling = false
+
+    var slab: Slab
+    let gauge: MemoryGauge
+    let seed: HashSeed
+    /// Bytes not yet reported to the gauge.
+    var unreportedBytes = 0
+
+    var allowed: UInt64 = 0
+    var denied: UInt64 = 0
+    var expired: UInt64 = 0
+    var evicted: UInt64 = 0
+    /// Most buckets beyond its home that any key was looked for in.
+    var probesMax = 0
+
+    /// Records that changed since the last collection, tombstones included.
+    var dirty: [UnsafeMutableRawPointer] = []
+    var watches: [Watch] = []
+
+    init(pool: PagePool, gauge: MemoryGauge, seed: HashSeed) {
+        slab = Slab(pool: pool)
+        current = Index(buckets: 1)
+        self.gauge = gauge
+        self.seed = seed
+        report(bytes: current.byteCount)
+    }
+
+    mutating func deallocate() {
+        removeAllRecords()
+        current.deallocate()
+        retiring?.deallocate()
+        slab.deallocate()
+    }
+
+    /// Keys held, the expired ones not yet found included.
+    var count: Int { current.live + (retiring?.live ?? 0) }
+
+    // MARK: Finding
+
+    /// Where a record's entry is.
+    struct Place {
+        let entry: UnsafeMutablePointer<UInt64>
+        let isRetiring: Bool
+        @inline(__always) var record: Record { Record(Index.address(entry.pointee).unsafelyUnwrapped) }
+    }
+
+    @inline(__always)
+    mutating func find(_ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int) -> Place? {
+        var probes = 0
+        let entry = current.find(hash, probes: &probes) { Record($0).hasKey(key, count: length) }
+        if probes > probesMax { probesMax = probes }
+        if let entry { return Place(entry: entry, isRetiring: false) }
+        return retiring == nil ? nil : findRetiring(hash, key, length)
+    }
+
+    @inline(never)
+    private func findRetiring(_ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int) -> Place? {
+        var probes = 0
+        let entry = retiring!.find(hash, probes: &probes) { Record($0).hasKey(key, count: length) }
+        return entry.map { Place(entry: $0, isRetiring: true) }
+    }
+
+    /// As `find`, but a key whose state is worth nothing any more is removed and not found.
+    mutating func findLive(_ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int, now: Int64) -> Place? {
+        guard let place = find(hash, key, length) else { return nil }
+        guard place.record.expiry <= now else { return place }
+        expire(place, hash: hash)
+        return nil
+    }
+
+    // MARK: Deciding
+
+    /// Decides one limiter call and stores what it took.
+    mutating func decide(_ request: inout ThrottleRequest, hash: UInt64, now: Int64) {
+        let key = UnsafeRawPointer(request.key)
+        guard let place = find(hash, key, request.keyLength) else {
+            return decideAbsent(&request, hash: hash, now: now)
+        }
+        let record = place.record
+        guard record.rawKind == StateKind.gcra.rawValue else {
+            return decideOtherKind(&request, place, hash: hash, now: now)
+        }
+        if record.hasDeadline, record.deadline <= now {
+            expire(place, hash: hash)
+            return decideAbsent(&request, hash: hash, now: now)
+        }
+        let (decision, arrivalTime) = GCRA.decide(request.parameters, arrivalTime: record.word, now: now)
+        request.decision = decision
+        guard decision.outcome == .allowed else { return count(decision.outcome) }
+        allowed &+= 1
+        guard request.parameters.cost > 0 else { return }
+        record.word = arrivalTime
+        changed(record, hash: hash)
+    }
+
+    private mutating func decideAbsent(_ request: inout ThrottleRequest, hash: UInt64, now: Int64) {
+        let (decision, arrivalTime) = GCRA.decide(request.parameters, arrivalTime: now, now: now)
+        request.decision = decision
+        guard decision.outcome == .allowed else { return count(decision.outcome) }
+        guard request.parameters.cost > 0 else {
+            allowed &+= 1
+            return
+        }
+        let inserted = insert(
+            .gcra, hash: hash, key: UnsafeRawPointer(request.key), keyLength: request.keyLength, deadline: nil,
+            now: now)
+        guard let record = inserted else {
+            request.decision = ThrottleDecision(outcome: .outOfMemory)
+            return
+        }
+        allowed &+= 1
+        record.word = arrivalTime
+        changed(record, hash: hash)
+    }
+
+    private mutating func decideOtherKind(
+        _ request: inout ThrottleRequest, _ place: Place, hash: UInt64, now: Int64
+    ) {
+        guard place.record.expiry <= now else {
+            request.decision = ThrottleDecision(outcome: .wrongKind)
+            return
+        }
+        expire(place, hash: hash)
+        decideAbsent(&request, hash: hash, now: now)
+    }
+
+    private mutating func count(_ outcome: ThrottleDecision.Outcome) {
+        if outcome == .denied { denied &+= 1 }
+    }
+
+    // MARK: Adding and removing
+
+    /// A new record for a key that has none; its state is the caller's to write. Nil when the memory limit forbids.
+    mutating func insert(
+        _ kind: StateKind, hash: UInt64, key: UnsafeRawPointer, keyLength: Int, deadline: Int64?, now: Int64
+    ) -> Record? {
+        assert(keyLength <= keyLengthMax)
+        let size = Record.size(kind: kind, keyLength: keyLength, hasDeadline: deadline != nil)
+        let footprint = Slab.footprint(size)
+        if gauge.wouldExceed(footprint), !makeRoom(footprint, now: now) { return nil }
+        let record = Record(slab.allocate(size))
+        report(bytes: footprint)
+        record.initialize(kind: kind, key: key, keyLength: keyLength, deadline: deadline)
+        prepareForInsert()
+        current.insert(hash, record.address)
+        return record
+    }
+
+    /// Notes that the record's state is another than before: for the journal and for whoever watches the key.
+    @inline(__always)
+    mutating func changed(_ record: Record, hash: UInt64) {
+        if isJournaling, !record.isDirty {
+            record.setDirty(true)
+            dirty.append(record.address)
+        }
+        if watchCount != 0 { touchWatches(hash, record.keyBytes) }
+    }
+
+    /// Removes a key on somebody's order: readers of the journal are told.
+    mutating func remove(_ place: Place, hash: UInt64) {
+        let record = place.record
+        if watchCount != 0 { touchWatches(hash, record.keyBytes) }
+        unlink(place)
+        if isJournaling, !record.isDirty {
+            record.setDirty(true)
+            dirty.append(record.address)
+        }
+        bury(record)
+    }
+
+    /// Removes a key whose state is worth nothing: readers of the journal find that out by themselves.
+    mutating func expire(_ place: Place, hash: UInt64) {
+        let record = place.record
+        if watchCount != 0 { touchWatches(hash, record.keyBytes) }
+        unlink(place)
+        bury(record)
+        expired &+= 1
+    }
+
+    private mutating func unlink(_ place: Place) {
+        if place.isRetiring {
+            retiring!.bury(place.entry)
+        } else {
+            current.remove(place.entry)
+        }
+    }
+
+    /// A dirty record is still on the list, so it stays as a tombstone until it is collected.
+    private mutating func bury(_ record: Record) {
+        guard !record.isDirty else { return record.setDetached() }
+        release(record)
+    }
+
+    mutating func release(_ record: Record) {
+        let size = record.size
+        slab.free(record.address, size: size)
+        report(bytes: -Slab.footprint(size))
+    }
+
+    mutating func report(bytes: Int) {
+        unreportedBytes += bytes
+        if unreportedBytes >= MemoryGauge.step || unreportedBytes <= -MemoryGauge.step {
+            gauge.used.add(unreportedBytes, ordering: .relaxed)
+            unreportedBytes = 0
+        }
+    }
+
+    /// Forgets every key and every change; the index shrinks to its smallest.
+    mutating func removeAll() {
+        for watch in watches { watch.token.touch() }
+        removeAllRecords()
+        report(bytes: -current.byteCount - (retiring?.byteCount ?? 0))
+        current.deallocate()
+        retiring?.deallocate()
+        retiring = nil
+        bucketsWanted = 0
+        current = Index(buckets: 1)
+        report(bytes: current.byteCount)
+    }
+
+    private mutating func removeAllRecords() {
+        for address in dirty where Record(address).isDetached { release(Record(address)) }
+        dirty.removeAll()
+        forEachEntry { shard, record in shard.release(record) }
+    }
+
+    /// Calls `body` for every record, in no order. `body` must not add or remove entries.
+    mutating func forEachEntry(_ body: (inout Shard, Record) -> Void) {
+        for index in [current, retiring].compactMap({ $0 }) {
+            for slot in 0..<index.capacity {
+                if let address = Index.address(index.entries[slot]) { body(&self, Record(address)) }
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+// Where the slabs get their pages from, and give them back to.
+//
+// Owns: all memory of slab records, mapped from the kernel a mebibyte at a time and handed out in pages of 4 KiB.
+// Pages that come back stay resident up to a reserve; `trim` gives the rest back to the kernel, keeping only their
+// addresses. Has its own lock, taken under stripe locks and never the other way round; the system call that maps more
+// memory is made outside of stripe locks by `ensureReserve`, and under one only if a single turn outran the reserve.
+
+import CLinux
+
+/// Hands out aligned pages of 4 KiB. Thread-safe.
+///
+/// `@unchecked Sendable`: every access to the two stacks happens with `lock` held.
+final class PagePool: @unchecked Sendable {
+    static let pageSize = 4096
+    private static let regionSize = 1 << 20
+    /// Free pages kept resident, so that a burst of new keys finds memory that needs no page fault.
+    private static let residentReserve = 1024
+
+    private let lock = StripeLock.allocate()
+    private var resident: [UnsafeMutableRawPointer] = []
+    private var released: [UnsafeMutableRawPointer] = []
+    private var regions: [UnsafeMutableRawPointer] = []
+
+    deinit {
+        for region in regions { _ = clinux_unmap_pages(region, UInt64(PagePool.regionSize)) }
+        lock.deallocate()
+    }
+
+    /// A page whose contents are unspecified. Traps when the kernel has no memory left to map.
+    func take() -> UnsafeMutableRawPointer {
+        lock.acquire()
+        defer { lock.release() }
+        if let page = resident.popLast() { return page }
+        if released.isEmpty { mapRegion() }
+        return released.removeLast()
+    }
+
+    /// Takes a page back. It must hold nothing any more.
+    func give(_ page: UnsafeMutableRawPointer) {
+        lock.acquire()
+        resident.append(page)
+        lock.release()
+    }
+
+    /// Maps more memory when fewer than `pages` are free. Call with no stripe held.
+    func ensureReserve(pages: Int) {
+        lock.acquire()
+        if resident.count + released.count < pages { mapRegion() }
+        lock.release()
+    }
+
+    /// Gives up to `pages` pages beyond the reserve back to the kernel. Call with no stripe held.
+    func trim(pages: Int) {
+        for _ in 0..<pages {
+            lock.acquire()
+            guard resident.count > PagePool.residentReserve, let page = resident.popLast() else {
+                lock.release()
+                return
+            }
+            lock.release()
+            _ = clinux_forget_pages(page, UInt64(PagePool.pageSize))
+            lock.acquire()
+            released.append(page)
+            lock.release()
+        }
+    }
+
+    /// Lock held. Over-allocates the mapping's address space instead of aligning: the kernel aligns to pages itself.
+    private func mapRegion() {
+        guard let region = clinux_map_pages(UInt64(PagePool.regionSize)) else {
+            fatalError("the kernel refused to map \(PagePool.regionSize) bytes")
+        }
+        regions.append(region)
+        var offset = PagePool.regionSize - PagePool.pageSize
+        while offset >= 0 {
+            released.append(region + offset)
+            offset -= PagePool.pageSize
+        }
+    }
+}

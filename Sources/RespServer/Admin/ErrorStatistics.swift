@@ -1,0 +1,26 @@
+// Error replies by their first word, for INFO errorstats.
+
+import RESP
+import Synchronization
+
+final class ErrorStatistics: Sendable {
+    /// Different words kept; our own texts have fewer.
+    private static let wordsMax = 64
+    private let counts = Mutex<[String: Int]>([:])
+
+    /// Counts the error whose text, without the `-`, begins at `text`.
+    func count(_ text: Argument) {
+        var length = 0
+        while length < text.count, length < 32, text.base[length] > 0x20 { length += 1 }
+        let word = Argument(base: text.base, count: length).string
+        counts.withLock { counts in
+            if counts[word] != nil || counts.count < ErrorStatistics.wordsMax { counts[word, default: 0] += 1 }
+        }
+    }
+
+    var all: [(word: String, count: Int)] {
+        counts.withLock { $0.sorted { $0.key < $1.key }.map { (word: $0.key, count: $0.value) } }
+    }
+
+    func reset() { counts.withLock { $0.removeAll() } }
+}

@@ -1,0 +1,272 @@
+// INFO: sections of `name:value` lines. An interface: exporters, Sentinel and dashboards parse it, so names, their
+// order and what a section is called are those of Redis wherever Redis has them; ours are in `# Limiter`.
+//
+// Rules: a value with both `,` and `=` is made of `k=v` pairs throughout; `db0:` appears only with keys in it; no line
+// contains `role:master` or `cluster_enabled:1` but the real one; a number stays the same kind of number.
+
+import CLinux
+import Glibc
+import LimiterEngine
+import RESP
+import Synchronization
+
+struct Info {
+    private let server: Server
+    private let now: EngineTime
+    private let statistics: Engine.Statistics
+    private var text = ""
+
+    /// Sections in their order, and whether INFO without arguments shows them.
+    private static let sections: [(name: String, isDefault: Bool, write: @Sendable (inout Info) -> Void)] = [
+        ("Server", true, { $0.writeServer() }),
+        ("Clients", true, { $0.writeClients() }),
+        ("Memory", true, { $0.writeMemory() }),
+        ("Persistence", true, { $0.writePersistence() }),
+        ("Stats", true, { $0.writeStats() }),
+        ("Replication", true, { $0.writeReplication() }),
+        ("CPU", true, { $0.writeCPU() }),
+        ("Modules", true, { _ in }),
+        ("Limiter", true, { $0.writeLimiter() }),
+        ("Commandstats", false, { $0.writeCommandStatistics() }),
+        ("Errorstats", true, { $0.writeErrorStatistics() }),
+        ("Latencystats", false, { $0.writeLatencyStatistics() }),
+        ("Cluster", true, { $0.line("cluster_enabled", 0) }),
+        ("Keyspace", true, { $0.writeKeyspace() }),
+    ]
+
+    private init(_ context: CommandContext) {
+        server = context.server
+        now = context.now
+        statistics = context.keyspace.statistics()
+    }
+
+    /// The sections asked for, by name or as `default`, `all`, `everything`; no name is `default`. Unknown ones are
+    /// left out.
+    static func text(_ context: CommandContext, sections names: [String]) -> String {
+        var info = Info(context)
+        let wanted = Set(names.map { $0.lowercased() })
+        let all = wanted.contains("all") || wanted.contains("everything")
+        let usual = names.isEmpty || wanted.contains("default")
+        for section in sections
+        where all || usual && section.isDefault || wanted.contains(section.name.lowercased()) {
+            if !info.text.isEmpty { info.text += "\r\n" }
+            info.text += "# \(section.name)\r\n"
+            section.write(&info)
+        }
+        return info.text
+    }
+
+    // MARK: Lines
+
+    private mutating func line(_ name: String, _ value: String) { text += "\(name):\(value)\r\n" }
+    private mutating func line(_ name: String, _ value: some FixedWidthInteger) { line(name, String(value)) }
+
+    private mutating func line(_ name: String, _ value: Double, decimals: Int) {
+        line(name, Info.fixed(value, decimals))
+    }
+
+    /// A decimal number with so many places, as `%.2f` has it.
+    static func fixed(_ value: Double, _ decimals: Int) -> String {
+        guard value.isFinite, value.magnitude < 1e15 else { return "0" }
+        var scale: Int64 = 1
+        for _ in 0..<decimals { scale *= 10 }
+        let scaled = Int64(value.magnitude * Double(scale) + 0.5)
+        let fraction = String(scaled % scale)
+        let sign = value < 0 && scaled > 0 ? "-" : ""
+        return "\(sign)\(scaled / scale)."
+            + String(repeating: "0", count: decimals - fraction.count) + fraction
+    }
+
+    /// Bytes for people: `1.50M`.
+    static func human(_ bytes: Int) -> String {
+        var value = Double(bytes)
+        for unit in ["B", "K", "M", "G"] {
+            if value < 1024 { return unit == "B" ? "\(bytes)B" : fixed(value, 2) + unit }
+            value /= 1024
+        }
+        return fixed(value, 2) + "T"
+    }
+
+    // MARK: Sections
+
+    private mutating func writeServer() {
+        let uptime = (now.nanoseconds - server.startedAt) / 1_000_000_000
+        let settings = server.currentSettings.value
+        line("redis_version", Escapement.redisVersion)
+        line("redis_mode", "standalone")
+        line("escapement_version", Escapement.version)
+        var system = utsname()
+        if uname(&system) == 0 {
+            line("os", "\(Info.text(system.sysname)) \(Info.text(system.release)) \(Info.text(system.machine))")
+        }
+        line("arch_bits", 64)
+        line("multiplexing_api", "epoll")
+        line("process_id", getpid())
+        line("run_id", server.runID)
+        line("tcp_port", settings.port)
+        line("server_time_usec", EngineClock.wall() / 1000)
+        line("uptime_in_seconds", uptime)
+        line("uptime_in_days", uptime / 86400)
+        line("hz", settings.hz)
+        line("configured_hz", settings.hz)
+        line("executable", Info.executable)
+        line("config_file", server.currentSettings.file ?? "")
+        line("io_threads_active", server.loops.count)
+        line("engine_time_skew_usec", server.clock.skew() / 1000)
+    }
+
+    private static let executable: String = {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
+        guard length > 0 else { return "escapement" }
+        return String(decoding: buffer[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }()
+
+    private static func text<Tuple>(_ field: Tuple) -> String {
+        withUnsafeBytes(of: field) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    }
+
+    private mutating func writeClients() {
+        line("connected_clients", server.clientsNow.load(ordering: .relaxed))
+        line("cluster_connections", 0)
+        line("maxclients", server.currentSettings.value.maxclients)
+        line("blocked_clients", 0)
+        line("tracking_clients", 0)
+        line("pubsub_channels_open", server.publisher.channelCount)
+    }
+
+    private mutating func writeMemory() {
+        let settings = server.currentSettings.value
+        let used = server.engine.memoryUsed
+        let resident = ProcessMemory.resident()
+        let peak = max(resident, server.peakMemory.load(ordering: .relaxed))
+        line("used_memory", used)
+        line("used_memory_human", Info.human(used))
+        line("used_memory_rss", resident)
+        line("used_memory_rss_human", Info.human(resident))
+        line("used_memory_peak", max(used, peak))
+        line("used_memory_peak_human", Info.human(max(used, peak)))
+        line("used_memory_dataset", used)
+        line("total_system_memory", Int(sysconf(Int32(_SC_PHYS_PAGES))) * Int(sysconf(Int32(_SC_PAGESIZE))))
+        line("maxmemory", settings.maxmemoryBytes)
+        line("maxmemory_human", Info.human(settings.maxmemoryBytes))
+        line("maxmemory_policy", settings.maxmemoryPolicy.rawValue)
+        line("mem_fragmentation_ratio", used > 0 ? Double(resident) / Double(used) : 0, decimals: 2)
+        line("mem_allocator", "escapement-slab")
+    }
+
+    private mutating func writePersistence() {
+        line("loading", 0)
+        line("async_loading", 0)
+        line("rdb_changes_since_last_save", 0)
+        line("rdb_bgsave_in_progress", 0)
+        line("rdb_last_save_time", server.startedAt / 1_000_000_000)
+        line("rdb_last_bgsave_status", "ok")
+        line("aof_enabled", 0)
+        line("aof_rewrite_in_progress", 0)
+        line("aof_rewrite_scheduled", 0)
+        line("aof_last_bgrewrite_status", "ok")
+        line("aof_last_write_status", "ok")
+    }
+
+    private mutating func writeStats() {
+        let rates = server.rates.latest
+        line("total_connections_received", server.clientsEver.load(ordering: .relaxed))
+        line("total_commands_processed", server.total(.commands))
+        line("instantaneous_ops_per_sec", Int64(rates.commands))
+        line("total_net_input_bytes", server.total(.inputBytes))
+        line("total_net_output_bytes", server.total(.outputBytes))
+        line("instantaneous_input_kbps", rates.inputBytes / 1024, decimals: 2)
+        line("instantaneous_output_kbps", rates.outputBytes / 1024, decimals: 2)
+        line("rejected_connections", server.clientsRejected.load(ordering: .relaxed))
+        line("sync_full", 0)
+        line("sync_partial_ok", 0)
+        line("sync_partial_err", 0)
+        line("expired_keys", statistics.expired)
+        line("evicted_keys", statistics.evicted)
+        line("keyspace_hits", server.total(.keyHits))
+        line("keyspace_misses", server.total(.keyMisses))
+        line("pubsub_channels", server.publisher.channelCount)
+        line("pubsub_patterns", server.publisher.patternCount)
+        line("latest_fork_usec", 0)
+        line("total_error_replies", server.total(.errorReplies))
+        line("total_protocol_errors", server.total(.protocolErrors))
+        line("client_output_buffer_limit_disconnections", server.total(.outputLimitDisconnections))
+        line("total_reads_processed", server.total(.commands))
+        line("total_writes_processed", server.total(.commands))
+    }
+
+    private mutating func writeReplication() {
+        line("role", "master")
+        line("connected_slaves", 0)
+        line("master_failover_state", "no-failover")
+        line("master_replid", server.runID)
+        line("master_replid2", String(repeating: "0", count: 40))
+        line("master_repl_offset", 0)
+        line("second_repl_offset", -1)
+        line("repl_backlog_active", 0)
+        line("repl_backlog_size", server.currentSettings.value.replBacklogSizeBytes)
+        line("repl_backlog_first_byte_offset", 0)
+        line("repl_backlog_histlen", 0)
+    }
+
+    private mutating func writeCPU() {
+        let own = ProcessMemory.cpu()
+        let children = ProcessMemory.cpu(children: true)
+        line("used_cpu_sys", own.system, decimals: 6)
+        line("used_cpu_user", own.user, decimals: 6)
+        line("used_cpu_sys_children", children.system, decimals: 6)
+        line("used_cpu_user_children", children.user, decimals: 6)
+    }
+
+    private mutating func writeLimiter() {
+        line("limiter_allowed", statistics.allowed)
+        line("limiter_denied", statistics.denied)
+        line("limiter_keys", statistics.keys)
+        line("limiter_expired", statistics.expired)
+        line("limiter_evicted", statistics.evicted)
+        line("limiter_shards", server.engine.shardCount)
+        line("limiter_probes_max", statistics.probesMax)
+    }
+
+    private mutating func writeCommandStatistics() {
+        for command in server.commands.flat {
+            let sum = server.statistics(of: command.index)
+            guard sum.calls + sum.rejected + sum.failed > 0 else { continue }
+            let microseconds = sum.nanoseconds / 1000
+            let each = sum.calls == 0 ? 0 : Double(sum.nanoseconds) / 1000 / Double(sum.calls)
+            line(
+                "cmdstat_\(command.fullName)",
+                "calls=\(sum.calls),usec=\(microseconds),usec_per_call=\(Info.fixed(each, 2)),"
+                    + "rejected_calls=\(sum.rejected),failed_calls=\(sum.failed)")
+        }
+    }
+
+    private mutating func writeErrorStatistics() {
+        for (word, count) in server.errorStatistics.all { line("errorstat_\(word)", "count=\(count)") }
+    }
+
+    private mutating func writeLatencyStatistics() {
+        let percentiles = server.currentSettings.value.latencyTrackingInfoPercentiles
+        for command in server.commands.flat {
+            let latency = server.latency(of: command.index)
+            guard latency.calls > 0 else { continue }
+            let parts = percentiles.map { percent in
+                "p\(SettingsTable.percentileText(percent))=\(Info.fixed(latency.percentile(percent), 3))"
+            }
+            line("latency_percentiles_usec_\(command.fullName)", parts.joined(separator: ","))
+        }
+    }
+
+    private mutating func writeKeyspace() {
+        guard statistics.keys > 0 else { return }
+        line("db0", "keys=\(statistics.keys),expires=\(statistics.keys),avg_ttl=0")
+    }
+}
+
+extension Handlers {
+    static func info(_ context: CommandContext) {
+        let names = (1..<max(1, context.arguments.count)).map { context.arguments[$0].string }
+        context.reply.verbatim(Info.text(context, sections: names))
+    }
+}

@@ -1,0 +1,73 @@
+// What an event loop counts: written by its own thread with plain stores, read by any thread that answers INFO.
+
+/// Counters of one event loop. Only the loop's thread adds; see `CounterBlock` for what readers may expect.
+final class LoopCounters: Sendable {
+    enum Counter: Int, CaseIterable {
+        case commands, inputBytes, outputBytes, protocolErrors, outputLimitDisconnections, errorReplies
+        case keyHits, keyMisses
+    }
+
+    private let block = CounterBlock(count: Counter.allCases.count)
+
+    @inline(__always)
+    func add(_ counter: Counter, _ amount: UInt64) { block.add(counter.rawValue, amount) }
+
+    func value(_ counter: Counter) -> UInt64 { block.load(counter.rawValue) }
+
+    /// CONFIG RESETSTAT. May lose what is counted at the same instant.
+    func reset() { block.reset() }
+}
+
+/// Calls, time, rejections and failures of every command on one event loop, and how long calls took.
+final class CommandStatistics: Sendable {
+    private enum Field: Int, CaseIterable { case calls, nanoseconds, rejected, failed }
+
+    private let block: CounterBlock
+    let latency: LatencyHistograms
+
+    init(commands: Int) {
+        block = CounterBlock(count: commands * Field.allCases.count)
+        latency = LatencyHistograms(commandCount: commands)
+    }
+
+    /// Counts `calls` calls of one command that took `nanoseconds` together.
+    func record(_ command: Int, calls: Int, nanoseconds: Int64, failed: Bool, latency tracksLatency: Bool) {
+        add(command, .calls, UInt64(calls))
+        add(command, .nanoseconds, UInt64(max(0, nanoseconds)))
+        if failed { add(command, .failed, UInt64(calls)) }
+        if tracksLatency {
+            latency.record(
+                command: command, nanoseconds: UInt64(max(0, nanoseconds)) / UInt64(calls), calls: UInt64(calls))
+        }
+    }
+
+    /// Counts a call that no handler saw.
+    func reject(_ command: Int) { add(command, .rejected, 1) }
+
+    /// Counts one of the calls recorded as failed after all.
+    func fail(_ command: Int) { add(command, .failed, 1) }
+
+    private func add(_ command: Int, _ field: Field, _ amount: UInt64) {
+        block.add(command * Field.allCases.count + field.rawValue, amount)
+    }
+
+    struct Sum {
+        var calls: UInt64 = 0
+        var nanoseconds: UInt64 = 0
+        var rejected: UInt64 = 0
+        var failed: UInt64 = 0
+    }
+
+    func add(_ command: Int, to sum: inout Sum) {
+        let base = command * Field.allCases.count
+        sum.calls += block.load(base + Field.calls.rawValue)
+        sum.nanoseconds += block.load(base + Field.nanoseconds.rawValue)
+        sum.rejected += block.load(base + Field.rejected.rawValue)
+        sum.failed += block.load(base + Field.failed.rawValue)
+    }
+
+    func reset() {
+        block.reset()
+        latency.reset()
+    }
+}

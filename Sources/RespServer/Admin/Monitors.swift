@@ -1,0 +1,65 @@
+// MONITOR: connections that see every command. Costs nothing while there are none.
+
+import Glibc
+import RESP
+import Synchronization
+
+final class Monitors: Sendable {
+    private let connections = Mutex<[Connection]>([])
+    private let count = Atomic<Int>(0)
+
+    var isEmpty: Bool { count.load(ordering: .relaxed) == 0 }
+
+    func add(_ connection: Connection) { change { $0.append(connection) } }
+
+    func remove(_ connection: Connection) { change { $0.removeAll { $0 === connection } } }
+
+    private func change(_ body: (inout [Connection]) -> Void) {
+        connections.withLock { list in
+            body(&list)
+            count.store(list.count, ordering: .relaxed)
+        }
+    }
+
+    /// Tells every monitor of a command: `+1700000000.123456 [0 127.0.0.1:5] "SET" "k" "v"`.
+    func report(_ arguments: ArgumentList, redacted: Bool, from connection: Connection) {
+        let receivers = connections.withLock { $0 }
+        guard !receivers.isEmpty else { return }
+        let wall = EngineClock.wall()
+        let micros = String(wall / 1000 % 1_000_000)
+        let padded = String(repeating: "0", count: 6 - micros.count) + micros
+        var line = Array("+\(wall / 1_000_000_000).\(padded) [0 \(connection.peerAddress)]".utf8)
+        for index in 0..<arguments.count {
+            line.append(UInt8(ascii: " "))
+            if redacted, index > 0 {
+                line += Array("\"(redacted)\"".utf8)
+            } else {
+                QuotedBytes.append(arguments[index].buffer, to: &line)
+            }
+        }
+        line += [0x0D, 0x0A]
+        MessageBytes(plain: line).post(to: receivers)
+    }
+}
+
+/// Bytes between double quotes, the way C would write them.
+enum QuotedBytes {
+    static func append(_ bytes: UnsafeBufferPointer<UInt8>, to line: inout [UInt8]) {
+        line.append(UInt8(ascii: "\""))
+        for byte in bytes {
+            switch byte {
+            case UInt8(ascii: "\\"), UInt8(ascii: "\""): line += [UInt8(ascii: "\\"), byte]
+            case 0x0A: line += Array("\\n".utf8)
+            case 0x0D: line += Array("\\r".utf8)
+            case 0x09: line += Array("\\t".utf8)
+            case 0x07: line += Array("\\a".utf8)
+            case 0x08: line += Array("\\b".utf8)
+            case 0x20...0x7E: line.append(byte)
+            default:
+                let digits = Array("0123456789abcdef".utf8)
+                line += Array("\\x".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+            }
+        }
+        line.append(UInt8(ascii: "\""))
+    }
+}

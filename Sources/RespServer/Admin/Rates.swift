@@ -1,0 +1,49 @@
+// Commands and bytes per second over the last seconds, for INFO.
+
+import LimiterEngine
+import Synchronization
+
+final class Rates: Sendable {
+    struct PerSecond {
+        var commands: Double = 0
+        var inputBytes: Double = 0
+        var outputBytes: Double = 0
+    }
+
+    private struct State {
+        var at: Int64 = 0
+        var commands: UInt64 = 0
+        var input: UInt64 = 0
+        var output: UInt64 = 0
+        var latest = PerSecond()
+    }
+
+    private let state = Mutex(State())
+
+    var latest: PerSecond { state.withLock { $0.latest } }
+
+    /// Takes a sample once a second; called by the control thread at every tick.
+    func sample(_ server: Server, now: EngineTime) {
+        state.withLock { state in
+            let elapsed = now.nanoseconds - state.at
+            guard elapsed >= 1_000_000_000 else { return }
+            let commands = server.total(.commands)
+            let input = server.total(.inputBytes)
+            let output = server.total(.outputBytes)
+            let seconds = Double(elapsed) / 1e9
+            // After CONFIG RESETSTAT the counters are behind the last sample.
+            func rate(_ new: UInt64, _ old: UInt64) -> Double { new < old ? 0 : Double(new - old) / seconds }
+            if state.at != 0 {
+                state.latest = PerSecond(
+                    commands: rate(commands, state.commands), inputBytes: rate(input, state.input),
+                    outputBytes: rate(output, state.output))
+            }
+            state = State(at: now.nanoseconds, commands: commands, input: input, output: output, latest: state.latest)
+        }
+    }
+}
+
+extension Server {
+    /// A counter summed over all loops.
+    func total(_ counter: LoopCounters.Counter) -> UInt64 { loops.reduce(0) { $0 + $1.counters.value(counter) } }
+}

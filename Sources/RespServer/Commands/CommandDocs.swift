@@ -1,0 +1,154 @@
+// docs/commands.md, made from the command table. Owns the wording around the entries and the one section that a table
+// cannot hold: what each number of a CL.THROTTLE answer means. A test compares the file with this text.
+
+/// The documentation of all commands in Markdown.
+enum CommandDocs {
+    /// The whole of docs/commands.md. O(commands), allocates; for start-up flags and tests.
+    static func markdown() -> String {
+        var text = """
+            # Commands
+
+            <!-- Generated from the command table: escapement --print-command-docs > docs/commands.md -->
+
+            Names and options may be written in capitals or not. A command's *flags* are those of `COMMAND INFO`; its
+            *categories* are ACL categories. In a syntax line `<x>` stands for a value, `[x]` may be left out, and
+            `x [x ...]` may be repeated.
+
+
+            """
+        for group in groups {
+            let specs = CommandTable.specs.filter { $0.group == group.name }
+            guard !specs.isEmpty else { continue }
+            text += "## \(group.title)\n\n"
+            for spec in specs { text += section(spec) }
+        }
+        while text.hasSuffix("\n\n") { text.removeLast() }
+        return text
+    }
+
+    private static let groups: [(name: String, title: String)] = [
+        ("limiter", "Limiter"), ("connection", "Connections"), ("generic", "Keys"), ("string", "Values"),
+        ("transactions", "Transactions"), ("pubsub", "Publish and subscribe"), ("server", "Server"),
+        ("cluster", "Cluster"),
+    ]
+
+    private static func section(_ spec: CommandSpec) -> String {
+        var text = "### \(spec.name.uppercased())\n\n"
+        if spec.subcommands.isEmpty || spec.handler != nil { text += syntaxBlock(spec, in: nil) }
+        text += "\(spec.summary)\n\n"
+        if spec.name == "cl.throttle" {
+            text += facts(spec) + throttle
+            return text
+        }
+        if spec.subcommands.isEmpty || spec.handler != nil { text += facts(spec) }
+        for subcommand in spec.subcommands {
+            text += "#### \(spec.name.uppercased()) \(subcommand.name.uppercased())\n\n"
+            text += syntaxBlock(subcommand, in: spec) + "\(subcommand.summary)\n\n" + facts(subcommand)
+        }
+        return text
+    }
+
+    private static func syntaxBlock(_ spec: CommandSpec, in container: CommandSpec?) -> String {
+        let arguments = HelpText.syntax(of: spec.arguments)
+        let words = [container?.name.uppercased(), spec.name.uppercased(), arguments.isEmpty ? nil : arguments]
+        return "```\n" + words.compactMap { $0 }.joined(separator: " ") + "\n```\n\n"
+    }
+
+    private static func facts(_ spec: CommandSpec) -> String {
+        var lines = ["- Complexity: \(spec.complexity)"]
+        if !spec.flagNames.isEmpty { lines.append("- Flags: " + code(spec.flagNames)) }
+        lines.append("- Categories: " + code(spec.allCategories.map { "@" + $0 }))
+        if !spec.arguments.isEmpty {
+            lines.append("- Arguments:")
+            lines += spec.arguments.flatMap { argument($0, indent: "  ") }
+        }
+        return lines.joined(separator: "\n") + "\n\n"
+    }
+
+    private static func argument(_ argument: ArgumentSpec, indent: String) -> [String] {
+        var traits = [argument.kind == .pureToken ? "word" : argument.kind.rawValue]
+        if argument.kind != .pureToken, let token = argument.token { traits.append("behind `\(token)`") }
+        if argument.optional { traits.append("optional") }
+        if argument.multiple { traits.append("repeatable") }
+        let name = argument.kind == .pureToken ? argument.token ?? argument.name : argument.name
+        var line = "\(indent)- `\(name)` (\(traits.joined(separator: ", ")))"
+        if let summary = argument.summary { line += ": \(summary)" }
+        return [line] + argument.arguments.flatMap { self.argument($0, indent: indent + "  ") }
+    }
+
+    private static func code(_ words: [String]) -> String { words.map { "`\($0)`" }.joined(separator: " ") }
+
+    private static let throttle = """
+        The key's limiter lets `max_burst` + 1 actions through at once and refills at `count` actions per `period`
+        seconds, evenly: with 30 per 60 seconds one action becomes free every 2 seconds. No limiter has to be created
+        first; each call brings its parameters, and a call with other parameters sees the same debt, measured in time.
+
+        The answer is always five integers, also when the action is denied:
+
+        | # | name | meaning |
+        |---|---|---|
+        | 1 | limited | 0: the action may happen and has been counted. 1: it may not; nothing was counted. |
+        | 2 | limit | How many actions can come at once at most: `max_burst` + 1. |
+        | 3 | remaining | How many more actions of quantity 1 would be allowed right now; 0 to limit. |
+        | 4 | retry-after | Seconds until this same call would be allowed; -1 if it was, or if it never can be. |
+        | 5 | reset-after | Seconds until the limiter is full again if nothing more is counted. |
+
+        Decisions are made in nanoseconds. The answer rounds seconds up: exactly 10 s is 10, one nanosecond is 1. So a
+        client that waits `retry-after` seconds is not denied because of rounding, and a denied call never says 0.
+        `remaining` is rounded down.
+
+        - A quantity above 1 is counted whole or not at all. If it is more than the limit it can never pass:
+          `retry-after` is -1 with limited 1.
+        - Quantity 0 reads: it counts nothing and creates no key.
+        - A key lives until its limiter is full again, and then needs no memory.
+        - A denied call changes nothing, so a client that keeps trying is not held back longer.
+
+        Errors, none of which stores anything:
+
+        | error | when |
+        |---|---|
+        | `ERR wrong number of arguments for 'cl.throttle' command` | fewer than four arguments, or more than five |
+        | `ERR value is not an integer or out of range` | a number is not an integer, or a product leaves 64 bits |
+        | `ERR zero rates are not supported` | count or period is 0, or more than one action per nanosecond |
+        | `ERR ...`, naming the argument | a negative max_burst, count, period or quantity |
+        | `WRONGTYPE Operation against a key holding the wrong kind of value` | the key is another kind of limiter |
+        | `OOM command not allowed when used memory > 'maxmemory'.` | a new key would need memory over the limit |
+
+        A conversation: a burst of 4 beyond the first, one action per second.
+
+        ```
+        > CL.THROTTLE user123 4 1 1
+        1) (integer) 0      allowed
+        2) (integer) 5      five at once at most
+        3) (integer) 4      four more right now
+        4) (integer) -1     no need to wait
+        5) (integer) 1      full again in a second
+        > CL.THROTTLE user123 4 1 1 4
+        1) (integer) 0      allowed, counted four times
+        2) (integer) 5
+        3) (integer) 0      nothing left
+        4) (integer) -1
+        5) (integer) 5
+        > CL.THROTTLE user123 4 1 1
+        1) (integer) 1      denied
+        2) (integer) 5
+        3) (integer) 0
+        4) (integer) 1      try again in a second
+        5) (integer) 5
+        > CL.THROTTLE user123 4 1 1 6
+        1) (integer) 1      denied
+        2) (integer) 5
+        3) (integer) 0
+        4) (integer) -1     six at once can never pass a limit of five
+        5) (integer) 5
+        > CL.THROTTLE user123 4 1 1 0
+        1) (integer) 0      quantity 0 counts nothing
+        2) (integer) 5
+        3) (integer) 0      a look at what is left
+        4) (integer) -1
+        5) (integer) 5
+        ```
+
+
+        """
+}

@@ -1,0 +1,105 @@
+// The command table's entries of CLIENT: what a connection says about itself, and what operators do to others.
+
+extension CommandTable {
+    private static let group = "connection"
+    private static let own = ["connection"]
+    private static let always: CommandFlags = [.loading, .stale]
+    private static let administration: CommandFlags = [.admin, .loading, .stale]
+
+    static let client: [CommandSpec] = [
+        .container(
+            "client", group: group, summary: "Looks at and controls connections.",
+            subcommands: aboutSelf + aboutOthers + [.help(group: group, categories: own)])
+    ]
+
+    private static let aboutSelf: [CommandSpec] = [
+        CommandSpec(
+            name: "id", arity: 2, flags: always, categories: own, group: group,
+            summary: "Answers the connection's number, which is never used again.", handler: Handlers.clientId),
+        CommandSpec(
+            name: "setname", arity: 3, flags: always, categories: own, group: group,
+            summary: "Names the connection, for CLIENT LIST and the slow log.",
+            arguments: [ArgumentSpec(name: "connection-name")], handler: Handlers.clientSetname),
+        CommandSpec(
+            name: "getname", arity: 2, flags: always, categories: own, group: group,
+            summary: "Answers the connection's name.", handler: Handlers.clientGetname),
+        CommandSpec(
+            name: "setinfo", arity: 4, flags: always, categories: own, group: group,
+            summary: "Tells which library speaks, for CLIENT LIST.",
+            arguments: [
+                ArgumentSpec(
+                    name: "attr", kind: .oneof,
+                    arguments: [
+                        ArgumentSpec(name: "libname", token: "LIB-NAME"),
+                        ArgumentSpec(name: "libver", token: "LIB-VER"),
+                    ])
+            ],
+            handler: Handlers.clientSetinfo),
+        CommandSpec(
+            name: "info", arity: 2, flags: always, categories: own, group: group,
+            summary: "Answers this connection's line of CLIENT LIST.", tips: [CommandTips.varies],
+            handler: Handlers.clientInfo),
+        CommandSpec(
+            name: "reply", arity: 3, flags: always, categories: own, group: group,
+            summary: "Turns replies to this connection off and on, or leaves the next one out.",
+            arguments: [.words("on_off_skip", ["ON", "OFF", "SKIP"])], handler: Handlers.clientReply),
+        CommandSpec(
+            name: "no-evict", arity: 3, flags: administration, categories: own, group: group,
+            summary: "Protects the connection from being closed to save memory; this server never does that.",
+            arguments: [.words("enabled", ["ON", "OFF"])], handler: Handlers.clientNoEvict),
+        CommandSpec(
+            name: "no-touch", arity: 3, flags: always, categories: own, group: group,
+            summary: "Keeps the connection's commands from counting as use of a key.",
+            arguments: [.words("enabled", ["ON", "OFF"])], handler: Handlers.clientNoTouch),
+    ]
+
+    private static let aboutOthers: [CommandSpec] = [
+        CommandSpec(
+            name: "list", arity: -2, flags: administration.union(.world), categories: own, group: group,
+            complexity: "O(N) with N connections.", summary: "Describes the connections, a line each.",
+            arguments: [
+                .words(
+                    "normal_master_replica_pubsub", ["NORMAL", "MASTER", "REPLICA", "PUBSUB"], token: "TYPE",
+                    optional: true),
+                ArgumentSpec(
+                    name: "id", kind: .block, token: "ID", optional: true,
+                    arguments: [ArgumentSpec(name: "client-id", kind: .integer, multiple: true)]),
+            ],
+            tips: [CommandTips.varies], handler: Handlers.clientList),
+        CommandSpec(
+            name: "kill", arity: -3, flags: administration.union(.world), categories: own, group: group,
+            complexity: "O(N) with N connections.", summary: "Closes connections.",
+            arguments: [
+                ArgumentSpec(
+                    name: "filter", kind: .oneof,
+                    arguments: [
+                        ArgumentSpec(name: "ip:port"),
+                        ArgumentSpec(name: "new-format", kind: .oneof, multiple: true, arguments: killFilters),
+                    ])
+            ],
+            handler: Handlers.clientKill),
+        CommandSpec(
+            name: "pause", arity: -3, flags: administration.union([.world, .ignoresPause]), categories: own,
+            group: group, summary: "Holds commands back for some milliseconds: all of them, or only writes.",
+            arguments: [
+                ArgumentSpec(name: "timeout", kind: .integer),
+                .words("mode", ["WRITE", "ALL"], optional: true),
+            ],
+            handler: Handlers.clientPause),
+        CommandSpec(
+            name: "unpause", arity: 2, flags: administration.union([.world, .ignoresPause]), categories: own,
+            group: group, complexity: "O(N) with N connections held back.", summary: "Ends CLIENT PAUSE.",
+            handler: Handlers.clientUnpause),
+    ]
+
+    private static let killFilters: [ArgumentSpec] = [
+        ArgumentSpec(name: "client-id", kind: .integer, token: "ID", optional: true),
+        .words(
+            "normal_master_slave_pubsub", ["NORMAL", "MASTER", "SLAVE", "REPLICA", "PUBSUB"], token: "TYPE",
+            optional: true),
+        ArgumentSpec(name: "username", token: "USER", optional: true),
+        ArgumentSpec(name: "ip:port", token: "ADDR", optional: true),
+        ArgumentSpec(name: "ip:port", token: "LADDR", optional: true),
+        ArgumentSpec(name: "yes/no", token: "SKIPME", optional: true),
+    ]
+}

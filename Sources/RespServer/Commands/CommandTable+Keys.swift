@@ -1,0 +1,160 @@
+// The command table's entries about keys of any kind: finding, looking at, expiring and removing them.
+
+extension CommandTable {
+    private static let group = "generic"
+    private static let own = ["keyspace"]
+    private static let reading: [String] = ["RO", "access"]
+    private static let removing: [String] = ["RM", "delete"]
+
+    static let keys: [CommandSpec] = walking + looking + expiring + removal
+
+    private static let walking: [CommandSpec] = [
+        CommandSpec(
+            name: "dbsize", arity: 1, flags: [.readonly, .fast, .allKeys], categories: own, group: "server",
+            summary: "Counts the keys.", tips: [CommandTips.allShards, CommandTips.sum], handler: Handlers.dbsize),
+        CommandSpec(
+            name: "scan", arity: -2, flags: [.readonly, .allKeys], categories: own, group: group,
+            complexity: "O(1) a call, O(N) for a whole walk over N keys.",
+            summary: "Walks over the keys in steps: each call answers the next cursor and some keys, 0 is the end.",
+            arguments: [
+                ArgumentSpec(name: "cursor", kind: .integer),
+                ArgumentSpec(name: "pattern", kind: .pattern, token: "MATCH", optional: true),
+                ArgumentSpec(name: "count", kind: .integer, token: "COUNT", optional: true),
+                ArgumentSpec(name: "type", token: "TYPE", optional: true),
+            ],
+            tips: [CommandTips.varies, "request_policy:special"], handler: Handlers.scan),
+        CommandSpec(
+            name: "keys", arity: 2, flags: [.readonly, .allKeys], categories: own + ["dangerous"], group: group,
+            complexity: "O(N) with N keys in the database, in one go.",
+            summary: "Lists all keys that match a pattern.",
+            arguments: [ArgumentSpec(name: "pattern", kind: .pattern)],
+            tips: [CommandTips.allShards, CommandTips.unordered], handler: Handlers.keys),
+        CommandSpec(
+            name: "randomkey", arity: 1, flags: [.readonly, .allKeys], categories: own, group: group,
+            summary: "Answers some key.", tips: [CommandTips.allShards, CommandTips.varies],
+            handler: Handlers.randomkey),
+    ]
+
+    private static let looking: [CommandSpec] = [
+        CommandSpec(
+            name: "exists", arity: -2, flags: [.readonly, .fast], keys: .all, categories: own, group: group,
+            complexity: "O(N) with N keys given.", summary: "Counts how many of the keys exist.",
+            arguments: [.key(multiple: true)], tips: [CommandTips.multiShard, CommandTips.sum],
+            handler: Handlers.exists),
+        CommandSpec(
+            name: "type", arity: 2, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
+            summary: "Names the kind of limiter a key holds.", arguments: [.key()], handler: Handlers.type),
+        CommandSpec(
+            name: "get", arity: 2, flags: [.readonly, .fast], keys: .one, categories: ["string"], group: "string",
+            summary: "Answers what a key holds in a form for people, or nothing.", arguments: [.key()],
+            keyAccess: reading, handler: Handlers.get),
+        CommandSpec(
+            name: "touch", arity: -2, flags: [.readonly, .fast], keys: .all, categories: own, group: group,
+            complexity: "O(N) with N keys given.", summary: "Counts how many of the keys exist, as if they were used.",
+            arguments: [.key(multiple: true)], tips: [CommandTips.multiShard, CommandTips.sum],
+            handler: Handlers.touch),
+        .container(
+            "object", group: group, summary: "Looks at how a key is kept.",
+            subcommands: [
+                object("encoding", "Names the form in which a key's state is kept.", Handlers.objectEncoding),
+                object("refcount", "Answers how many references the key's state has.", Handlers.objectRefcount),
+                object("idletime", "Answers the seconds since the key was last used.", Handlers.objectIdletime),
+                object("freq", "Answers how often the key is used, where that is counted.", Handlers.objectFreq),
+                .help(group: group, categories: own),
+            ]),
+        .container(
+            "memory", group: "server", summary: "Looks at the use of memory.",
+            subcommands: [
+                CommandSpec(
+                    name: "usage", arity: -3, flags: .readonly, keys: .afterSubcommand, group: "server",
+                    summary: "Answers the bytes a key and its state take.",
+                    arguments: [
+                        .key(), ArgumentSpec(name: "count", kind: .integer, token: "SAMPLES", optional: true),
+                    ],
+                    handler: Handlers.memoryUsage),
+                .help(group: "server"),
+            ]),
+    ]
+
+    private static func object(
+        _ name: String, _ summary: String, _ handler: @escaping CommandSpec.Handler
+    ) -> CommandSpec {
+        CommandSpec(
+            name: name, arity: 3, flags: .readonly, keys: .afterSubcommand, categories: own, group: group,
+            summary: summary, arguments: [.key()], tips: [CommandTips.varies], handler: handler)
+    }
+
+    private static let expiring: [CommandSpec] = [
+        remaining(
+            "ttl", "Answers the seconds until a key expires; -1 never, -2 no such key.", Handlers.ttl, varies: true),
+        remaining(
+            "pttl", "Answers the milliseconds until a key expires; -1 never, -2 no such key.", Handlers.pttl,
+            varies: true),
+        remaining(
+            "expiretime", "Answers the Unix time in seconds at which a key expires; -1 never, -2 no such key.",
+            Handlers.expiretime, varies: false),
+        remaining(
+            "pexpiretime", "Answers the Unix time in milliseconds at which a key expires; -1 never, -2 no such key.",
+            Handlers.pexpiretime, varies: false),
+        expiry("expire", "Makes a key expire after some seconds.", "seconds", .integer, Handlers.expire),
+        expiry(
+            "pexpire", "Makes a key expire after some milliseconds.", "milliseconds", .integer, Handlers.pexpire),
+        expiry(
+            "expireat", "Makes a key expire at a Unix time in seconds.", "unix-time-seconds", .unixTime,
+            Handlers.expireat),
+        expiry(
+            "pexpireat", "Makes a key expire at a Unix time in milliseconds.", "unix-time-milliseconds", .unixTime,
+            Handlers.pexpireat),
+        CommandSpec(
+            name: "persist", arity: 2, flags: [.write, .fast], keys: .one, categories: own, group: group,
+            summary: "Takes a key's expiry away.", arguments: [.key()], handler: Handlers.persist),
+    ]
+
+    private static func remaining(
+        _ name: String, _ summary: String, _ handler: @escaping CommandSpec.Handler, varies: Bool
+    ) -> CommandSpec {
+        CommandSpec(
+            name: name, arity: 2, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
+            summary: summary, arguments: [.key()], keyAccess: reading, tips: varies ? [CommandTips.varies] : [],
+            handler: handler)
+    }
+
+    private static func expiry(
+        _ name: String, _ summary: String, _ unit: String, _ kind: ArgumentSpec.Kind,
+        _ handler: @escaping CommandSpec.Handler
+    ) -> CommandSpec {
+        CommandSpec(
+            name: name, arity: -3, flags: [.write, .fast], keys: .one, categories: own, group: group,
+            summary: summary,
+            arguments: [
+                .key(), ArgumentSpec(name: unit, kind: kind),
+                .words("condition", ["NX", "XX", "GT", "LT"], optional: true),
+            ],
+            handler: handler)
+    }
+
+    private static let removal: [CommandSpec] = [
+        CommandSpec(
+            name: "del", arity: -2, flags: .write, keys: .all, categories: own, group: group,
+            complexity: "O(N) with N keys given.", summary: "Removes keys, which makes their limiters full again.",
+            arguments: [.key(multiple: true)], keyAccess: removing, tips: [CommandTips.multiShard, CommandTips.sum],
+            handler: Handlers.del),
+        CommandSpec(
+            name: "unlink", arity: -2, flags: [.write, .fast], keys: .all, categories: own, group: group,
+            complexity: "O(N) with N keys given.", summary: "Removes keys: the same as DEL, which never waits either.",
+            arguments: [.key(multiple: true)], keyAccess: removing, tips: [CommandTips.multiShard, CommandTips.sum],
+            handler: Handlers.unlink),
+        flush("flushdb", "Removes all keys of the database, which is the only one.", Handlers.flushdb),
+        flush("flushall", "Removes all keys.", Handlers.flushall),
+    ]
+
+    private static func flush(
+        _ name: String, _ summary: String, _ handler: @escaping CommandSpec.Handler
+    ) -> CommandSpec {
+        CommandSpec(
+            name: name, arity: -1, flags: [.write, .allKeys], categories: own + ["dangerous"], group: "server",
+            complexity: "O(N) with N keys.", summary: summary,
+            arguments: [.words("async", ["ASYNC", "SYNC"], optional: true)],
+            tips: [CommandTips.allShards, CommandTips.allSucceeded], handler: handler)
+    }
+}

@@ -1,0 +1,59 @@
+// The command table's entries of publish/subscribe.
+
+extension CommandTable {
+    private static let group = "pubsub"
+
+    static let pubsub: [CommandSpec] = [
+        CommandSpec(
+            name: "subscribe", arity: -2, flags: [.pubsub, .loading, .stale, .whileSubscribed], group: group,
+            complexity: "O(N) with N channels given.", summary: "Receives what is published to the channels.",
+            arguments: [ArgumentSpec(name: "channel", multiple: true)], handler: Handlers.subscribe),
+        CommandSpec(
+            name: "unsubscribe", arity: -1, flags: [.pubsub, .loading, .stale, .whileSubscribed], group: group,
+            complexity: "O(N) with N channels given or subscribed to.",
+            summary: "Receives no more from the channels, or from any channel if none is given.",
+            arguments: [ArgumentSpec(name: "channel", optional: true, multiple: true)],
+            handler: Handlers.unsubscribe),
+        CommandSpec(
+            name: "publish", arity: 3, flags: [.pubsub, .loading, .stale, .fast], group: group,
+            complexity: "O(N+M) with N receivers and M patterns subscribed to.",
+            summary: "Sends a message to all who listen to a channel and answers how many they are.",
+            arguments: [ArgumentSpec(name: "channel"), ArgumentSpec(name: "message")], handler: Handlers.publish),
+        CommandSpec(
+            name: "psubscribe", arity: -2, flags: [.pubsub, .loading, .stale, .whileSubscribed], group: group,
+            complexity: "O(N) with N patterns given.",
+            summary: "Receives what is published to channels whose names match a pattern.",
+            arguments: [
+                ArgumentSpec(
+                    name: "pattern", kind: .block, multiple: true,
+                    arguments: [ArgumentSpec(name: "pattern", kind: .pattern)])
+            ],
+            handler: Handlers.psubscribe),
+        CommandSpec(
+            name: "punsubscribe", arity: -1, flags: [.pubsub, .loading, .stale, .whileSubscribed], group: group,
+            complexity: "O(N+M) with N patterns given or subscribed to and M patterns in the server.",
+            summary: "Receives no more by the patterns, or by any pattern if none is given.",
+            arguments: [ArgumentSpec(name: "pattern", kind: .pattern, optional: true, multiple: true)],
+            handler: Handlers.punsubscribe),
+        .container(
+            "pubsub", group: group, summary: "Looks at who subscribes to what.",
+            subcommands: [
+                CommandSpec(
+                    name: "channels", arity: -2, flags: [.pubsub, .loading, .stale], group: group,
+                    complexity: "O(N) with N channels in use.",
+                    summary: "Lists the channels somebody listens to, or those of them that match a pattern.",
+                    arguments: [ArgumentSpec(name: "pattern", kind: .pattern, optional: true)],
+                    handler: Handlers.pubsubChannels),
+                CommandSpec(
+                    name: "numsub", arity: -2, flags: [.pubsub, .loading, .stale], group: group,
+                    complexity: "O(N) with N channels given.",
+                    summary: "Counts the subscribers of each channel given; patterns are not counted.",
+                    arguments: [ArgumentSpec(name: "channel", optional: true, multiple: true)],
+                    handler: Handlers.pubsubNumsub),
+                CommandSpec(
+                    name: "numpat", arity: 2, flags: [.pubsub, .loading, .stale], group: group,
+                    summary: "Counts the different patterns subscribed to.", handler: Handlers.pubsubNumpat),
+                .help(group: group),
+            ]),
+    ]
+}

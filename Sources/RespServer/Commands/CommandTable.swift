@@ -1,0 +1,68 @@
+// The command table: every command this server knows, said once. The entries stand in one file per subject; this one
+// joins them and owns the short forms they are written in. Nothing here runs a command or knows a connection.
+
+/// All commands.
+enum CommandTable {
+    /// Every command, in the order of the documentation. The index of an entry is the command's number everywhere:
+    /// in dispatch, in statistics and in what `lookup` returns.
+    static let specs: [CommandSpec] =
+        limiter + connection + keys + transactions + pubsub + server + config + client + introspection
+
+    /// Finds commands by name. Whoever looks up per request keeps a reference: a static is checked on each access.
+    static let lookup = CommandLookup(specs)
+}
+
+extension CommandSpec {
+    /// A name that only groups its subcommands.
+    static func container(
+        _ name: String, flags: CommandFlags = [], group: String, summary: String, subcommands: [CommandSpec]
+    ) -> CommandSpec {
+        CommandSpec(
+            name: name, arity: -2, flags: flags, group: group, complexity: "Depends on the subcommand.",
+            summary: summary, subcommands: subcommands)
+    }
+
+    /// The `HELP` every container ends with.
+    static func help(group: String, flags: CommandFlags = [.loading, .stale], categories: [String] = []) -> CommandSpec
+    {
+        CommandSpec(
+            name: "help", arity: 2, flags: flags, categories: categories, group: group,
+            summary: "Lists the subcommands with a line about each.", handler: Handlers.help)
+    }
+
+    /// `container|name` for a subcommand, `name` for a command.
+    func fullName(in container: CommandSpec? = nil) -> String { container.map { "\($0.name)|\(name)" } ?? name }
+
+    /// Whether this many arguments, the command's name counted, are acceptable.
+    func accepts(argumentCount: Int) -> Bool { arity >= 0 ? argumentCount == arity : argumentCount >= -arity }
+}
+
+extension ArgumentSpec {
+    /// The key, or the keys.
+    static func key(multiple: Bool = false) -> ArgumentSpec {
+        ArgumentSpec(name: "key", kind: .key, multiple: multiple)
+    }
+
+    /// A word that stands for itself, `NX`.
+    static func word(_ token: String, optional: Bool = false) -> ArgumentSpec {
+        ArgumentSpec(name: token.lowercased(), kind: .pureToken, token: token, optional: optional)
+    }
+
+    /// One of several words.
+    static func words(_ name: String, _ tokens: [String], token: String? = nil, optional: Bool = false) -> ArgumentSpec
+    {
+        ArgumentSpec(
+            name: name, kind: .oneof, token: token, optional: optional, arguments: tokens.map { .word($0) })
+    }
+}
+
+/// Tips that several commands share, in COMMAND's words.
+enum CommandTips {
+    static let allShards = "request_policy:all_shards"
+    static let allNodes = "request_policy:all_nodes"
+    static let multiShard = "request_policy:multi_shard"
+    static let sum = "response_policy:agg_sum"
+    static let allSucceeded = "response_policy:all_succeeded"
+    static let varies = "nondeterministic_output"
+    static let unordered = "nondeterministic_output_order"
+}

@@ -1,0 +1,286 @@
+// The CLIENT container: what connections say of themselves, and what operators do with them.
+//
+// LIST, KILL and PAUSE look at connections of other loops. They run with the world stopped (see `CommandFlags.world`).
+
+import Glibc
+import LimiterEngine
+import RESP
+
+extension Handlers {
+    static func clientId(_ context: CommandContext) { context.reply.integer(context.client.id) }
+
+    static func clientGetname(_ context: CommandContext) {
+        let name = context.client.name
+        name.isEmpty ? context.reply.null() : context.reply.bulk(name)
+    }
+
+    static func clientSetname(_ context: CommandContext) {
+        let name = context.arguments[2]
+        guard ClientNames.isAllowed(name) else { return context.reply.error(ClientNames.refusal) }
+        context.client.describe { $0.name = name.bytes }
+        context.reply.ok()
+    }
+
+    static func clientSetinfo(_ context: CommandContext) {
+        let attribute = context.arguments[2]
+        let value = context.arguments[3]
+        let isName = attribute.matches("LIB-NAME")
+        guard isName || attribute.matches("LIB-VER") else {
+            return context.reply.error("ERR Unrecognized option '\(attribute.string)'")
+        }
+        guard ClientNames.isAllowed(value) else {
+            return context.reply.error(
+                "ERR \(isName ? "lib-name" : "lib-ver") cannot contain spaces, newlines or special characters.")
+        }
+        context.client.describe { isName ? ($0.libraryName = value.bytes) : ($0.libraryVersion = value.bytes) }
+        context.reply.ok()
+    }
+
+    static func clientInfo(_ context: CommandContext) {
+        context.reply.verbatim(ClientLine.text(context.client, server: context.server) + "\n")
+    }
+
+    static func clientNoEvict(_ context: CommandContext) { setFlag(context, .noEvict) }
+    static func clientNoTouch(_ context: CommandContext) { setFlag(context, .noTouch) }
+
+    private static func setFlag(_ context: CommandContext, _ flag: ConnectionFlags) {
+        if context.arguments[2].matches("ON") {
+            context.client.flags.insert(flag)
+        } else if context.arguments[2].matches("OFF") {
+            context.client.flags.remove(flag)
+        } else {
+            return context.syntaxError()
+        }
+        context.reply.ok()
+    }
+
+    static func clientReply(_ context: CommandContext) {
+        let client = context.client!
+        let mode = context.arguments[2]
+        if mode.matches("ON") {
+            client.flags.remove([.replyOff, .replySkip, .replySkipNext])
+            context.reply.ok()
+        } else if mode.matches("OFF") {
+            client.flags.insert(.replyOff)
+        } else if mode.matches("SKIP") {
+            if !client.flags.contains(.replyOff) { client.flags.insert([.replySkip, .replySkipNext]) }
+        } else {
+            context.syntaxError()
+        }
+    }
+
+    // MARK: Others' connections
+
+    static func clientList(_ context: CommandContext) {
+        guard let filter = ClientFilter(list: context) else { return }
+        context.loop.stoppingWorld {
+            let all = context.server.loops.flatMap(\.connections).sorted { $0.id < $1.id }
+            let lines = all.filter { filter.matches($0, caller: context.client) }
+                .map { ClientLine.text($0, server: context.server) + "\n" }
+            context.reply.verbatim(lines.joined())
+        }
+    }
+
+    static func clientKill(_ context: CommandContext) {
+        let isOldForm = context.arguments.count == 3
+        guard let filter = ClientFilter(kill: context) else { return }
+        var killed = 0
+        context.loop.stoppingWorld {
+            for loop in context.server.loops {
+                var hasVictims = false
+                for connection in loop.connections where filter.matches(connection, caller: context.client) {
+                    killed += 1
+                    if connection === context.client {
+                        // The reply still goes out.
+                        connection.flags.insert(.closeAfterReply)
+                    } else {
+                        connection.flags.insert(.closeSoon)
+                        hasVictims = true
+                    }
+                }
+                if hasVictims { loop.mailbox.post(.closeMarked) }
+            }
+        }
+        guard isOldForm else { return context.reply.integer(killed) }
+        killed > 0 ? context.reply.ok() : context.reply.error("ERR No such client")
+    }
+
+    static func clientPause(_ context: CommandContext) {
+        let arguments = context.arguments
+        guard let milliseconds = arguments[2].integer, milliseconds >= 0,
+            milliseconds <= Int64.max / 1_000_000 - context.now.nanoseconds / 1_000_000
+        else { return context.reply.error("ERR timeout is not an integer or out of range") }
+        var mode = PauseState.Mode.all
+        if arguments.count > 3 {
+            guard arguments.count == 4, arguments[3].matches("WRITE") || arguments[3].matches("ALL") else {
+                return context.reply.error("ERR CLIENT PAUSE mode must be WRITE or ALL")
+            }
+            if arguments[3].matches("WRITE") { mode = .writes }
+        }
+        let deadline = EngineTime(nanoseconds: context.now.nanoseconds + milliseconds * 1_000_000)
+        context.loop.stoppingWorld {
+            context.server.pause.begin(mode, until: deadline, now: context.now)
+            // The others look when their next turn begins.
+            context.loop.isPlain = false
+        }
+        context.reply.ok()
+    }
+
+    static func clientUnpause(_ context: CommandContext) {
+        context.server.pause.end()
+        for loop in context.server.loops { loop.mailbox.post(.resume) }
+        context.reply.ok()
+    }
+}
+
+/// A connection as CLIENT LIST shows it: one line of `field=value`, no value with a space.
+enum ClientLine {
+    static func text(_ connection: Connection, server: Server) -> String {
+        let now = connection.loop.seconds
+        let input = connection.pendingInput
+        let output = connection.pendingOutput
+        let transaction = connection.transaction
+        let fields: [(String, String)] = [
+            ("id", "\(connection.id)"), ("addr", connection.peerAddress), ("laddr", connection.localAddress),
+            ("fd", "\(connection.fd)"), ("name", String(decoding: connection.name, as: UTF8.self)),
+            ("age", "\(max(0, now - connection.createdAt))"), ("idle", "\(max(0, now - connection.lastActiveAt))"),
+            ("flags", flags(connection)), ("db", "0"),
+            ("sub", "\(connection.subscriptions?.channels.count ?? 0)"),
+            ("psub", "\(connection.subscriptions?.patterns.count ?? 0)"), ("ssub", "0"),
+            ("multi", connection.flags.contains(.inTransaction) ? "\(transaction?.queue.count ?? 0)" : "-1"),
+            ("qbuf", "\(input?.count ?? 0)"), ("qbuf-free", "\((input?.capacity ?? 0) - (input?.count ?? 0))"),
+            ("argv-mem", "0"), ("multi-mem", "\(transaction?.queuedBytes ?? 0)"), ("rbs", "0"), ("rbp", "0"),
+            ("obl", "\(output?.count ?? 0)"), ("oll", "0"), ("omem", "\(output?.memory ?? 0)"),
+            ("tot-mem", "\((input?.capacity ?? 0) + (output?.memory ?? 0) + (transaction?.queuedBytes ?? 0))"),
+            ("events", events(connection)),
+            ("cmd", server.commands.name(command: connection.lastCommand, subcommand: connection.lastSubcommand)),
+            ("user", "default"), ("redir", "-1"), ("resp", "\(connection.version.rawValue)"),
+            ("lib-name", String(decoding: connection.description?.libraryName ?? [], as: UTF8.self)),
+            ("lib-ver", String(decoding: connection.description?.libraryVersion ?? [], as: UTF8.self)),
+        ]
+        return fields.map { "\($0.0)=\($0.1)" }.joined(separator: " ")
+    }
+
+    private static func flags(_ connection: Connection) -> String {
+        let letters: [(ConnectionFlags, String)] = [
+            (.monitor, "O"), (.subscribed, "P"), (.inTransaction, "x"), (.suspended, "b"), (.closeAfterReply, "c"),
+            (.closeSoon, "A"), (.unixSocket, "U"), (.noEvict, "e"), (.noTouch, "T"),
+        ]
+        let text = letters.filter { connection.flags.contains($0.0) }.map(\.1).joined()
+        return text.isEmpty ? "N" : text
+    }
+
+    private static func events(_ connection: Connection) -> String {
+        (connection.flags.contains(.suspended) ? "" : "r") + (connection.pendingOutput == nil ? "" : "w")
+    }
+}
+
+/// Which connections CLIENT LIST and CLIENT KILL mean.
+private struct ClientFilter {
+    private var ids: Set<Int64>?
+    private var type: String?
+    private var address: String?
+    private var localAddress: String?
+    private var user: String?
+    private var skipsCaller = false
+
+    private static let types = ["normal", "master", "replica", "slave", "pubsub"]
+
+    /// `[TYPE t] [ID id …]`; nil after answering what is wrong.
+    init?(list context: CommandContext) {
+        let arguments = context.arguments
+        var index = 2
+        while index < arguments.count {
+            if arguments[index].matches("TYPE"), index + 1 < arguments.count {
+                guard readType(arguments[index + 1], context) else { return nil }
+                index += 2
+            } else if arguments[index].matches("ID"), index + 1 < arguments.count {
+                ids = []
+                for position in index + 1..<arguments.count {
+                    guard let id = arguments[position].integer, id > 0 else {
+                        context.reply.error("ERR Invalid client ID")
+                        return nil
+                    }
+                    ids!.insert(id)
+                }
+                index = arguments.count
+            } else {
+                context.syntaxError()
+                return nil
+            }
+        }
+    }
+
+    /// `address`, or pairs of filters; nil after answering what is wrong.
+    init?(kill context: CommandContext) {
+        let arguments = context.arguments
+        if arguments.count == 3 {
+            address = arguments[2].string
+            return
+        }
+        skipsCaller = true
+        var index = 2
+        while index < arguments.count {
+            guard index + 1 < arguments.count else {
+                context.syntaxError()
+                return nil
+            }
+            guard readPair(arguments[index], arguments[index + 1], context) else { return nil }
+            index += 2
+        }
+    }
+
+    private mutating func readPair(_ name: Argument, _ value: Argument, _ context: CommandContext) -> Bool {
+        if name.matches("ID") {
+            guard let id = value.integer, id > 0 else {
+                context.reply.error("ERR client-id should be greater than 0")
+                return false
+            }
+            ids = [id]
+        } else if name.matches("TYPE") {
+            return readType(value, context)
+        } else if name.matches("ADDR") {
+            address = value.string
+        } else if name.matches("LADDR") {
+            localAddress = value.string
+        } else if name.matches("USER") {
+            guard value.equals("default") else {
+                context.reply.error("ERR No such user '\(value.string)'")
+                return false
+            }
+            user = value.string
+        } else if name.matches("SKIPME") {
+            guard value.matches("YES") || value.matches("NO") else {
+                context.syntaxError()
+                return false
+            }
+            skipsCaller = value.matches("YES")
+        } else {
+            context.syntaxError()
+            return false
+        }
+        return true
+    }
+
+    private mutating func readType(_ value: Argument, _ context: CommandContext) -> Bool {
+        let name = value.string.lowercased()
+        guard ClientFilter.types.contains(name) else {
+            context.reply.error("ERR Unknown client type '\(value.string)'")
+            return false
+        }
+        type = name
+        return true
+    }
+
+    func matches(_ connection: Connection, caller: Connection) -> Bool {
+        if connection.flags.contains(.closed) || skipsCaller && connection === caller { return false }
+        if let ids, !ids.contains(connection.id) { return false }
+        if let type {
+            let own = connection.flags.contains(.subscribed) ? "pubsub" : "normal"
+            if type != own { return false }
+        }
+        if let address, connection.peerAddress != address { return false }
+        if let localAddress, connection.localAddress != localAddress { return false }
+        return true
+    }
+}

@@ -1,0 +1,176 @@
+// Commands on the connection itself: greeting, authentication, echo, and saying goodbye.
+
+import Glibc
+import RESP
+
+extension Handlers {
+    static func ping(_ context: CommandContext) {
+        let arguments = context.arguments
+        guard arguments.count <= 2 else {
+            return context.reply.error("ERR wrong number of arguments for 'ping' command")
+        }
+        if context.client.isInSubscribedMode {
+            context.reply.array(2)
+            context.reply.bulk("pong")
+            arguments.count == 2 ? context.reply.bulk(arguments[1]) : context.reply.bulk("")
+        } else if arguments.count == 2 {
+            context.reply.bulk(arguments[1])
+        } else {
+            context.reply.simple("PONG")
+        }
+    }
+
+    static func echo(_ context: CommandContext) { context.reply.bulk(context.arguments[1]) }
+
+    static func quit(_ context: CommandContext) {
+        context.client.flags.insert(.closeAfterReply)
+        context.reply.ok()
+    }
+
+    static func select(_ context: CommandContext) {
+        guard let database = context.integerOrReply(1) else { return }
+        guard database == 0 else { return context.reply.error("ERR DB index is out of range") }
+        context.reply.ok()
+    }
+
+    static func reset(_ context: CommandContext) {
+        let client = context.client!
+        context.loop.endTransaction(of: client)
+        if client.flags.contains(.monitor) { context.server.monitors.remove(client) }
+        context.server.publisher.unsubscribeAll(client)
+        client.flags.remove([.subscribed, .monitor, .replyOff, .replySkip, .replySkipNext, .noEvict, .noTouch])
+        if !context.loop.settings.requirepass.isEmpty { client.flags.insert(.unauthenticated) }
+        client.version = .resp2
+        context.reply.version = .resp2
+        client.description?.name = []
+        context.reply.simple("RESET")
+    }
+
+    // MARK: Authentication
+
+    static func auth(_ context: CommandContext) {
+        let arguments = context.arguments
+        guard arguments.count <= 3 else { return context.syntaxError() }
+        if arguments.count == 2, context.loop.settings.requirepass.isEmpty {
+            return context.reply.error(
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure your "
+                    + "configuration is correct?")
+        }
+        let user = arguments.count == 3 ? arguments[1] : nil
+        guard authenticate(context, user: user, password: arguments[arguments.count - 1]) else { return }
+        context.reply.ok()
+    }
+
+    /// Lets the client in, or answers that it may not come in.
+    private static func authenticate(_ context: CommandContext, user: Argument?, password: Argument) -> Bool {
+        let expected = context.loop.settings.requirepass
+        let isKnownUser = user.map { $0.equals("default") } ?? true
+        // Compared even for an unknown user, so that the time says nothing about names. Without a password set, any
+        // will do, as for Redis's nopass.
+        let isRight = ConstantTime.equal(Array(expected.utf8), password.bytes) || expected.isEmpty
+        guard isKnownUser, isRight else {
+            context.reply.error("WRONGPASS invalid username-password pair or user is disabled.")
+            return false
+        }
+        context.client.flags.remove(.unauthenticated)
+        return true
+    }
+
+    // MARK: HELLO
+
+    static func hello(_ context: CommandContext) {
+        let arguments = context.arguments
+        let client = context.client!
+        var version = client.version
+        if arguments.count > 1 {
+            guard let number = arguments[1].integer else {
+                return context.reply.error("ERR Protocol version is not an integer or out of range")
+            }
+            guard let known = UInt8(exactly: number).flatMap(ProtocolVersion.init(rawValue:)) else {
+                return context.reply.error("NOPROTO unsupported protocol version")
+            }
+            version = known
+        }
+        guard let options = HelloOptions(context) else { return }
+        if let password = options.password {
+            guard authenticate(context, user: options.user, password: password) else { return }
+        }
+        guard !client.flags.contains(.unauthenticated) else {
+            return context.reply.error(
+                "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> "
+                    + "<pass> option can be used to authenticate the client and select the RESP protocol version at "
+                    + "the same time")
+        }
+        if let name = options.name { client.describe { $0.name = name.bytes } }
+        client.version = version
+        context.reply.version = version
+        replyGreeting(context)
+    }
+
+    private static func replyGreeting(_ context: CommandContext) {
+        let reply = context.reply
+        reply.map(7)
+        reply.bulk("server")
+        reply.bulk("redis")
+        reply.bulk("version")
+        reply.bulk(Escapement.redisVersion)
+        reply.bulk("proto")
+        reply.integer(Int(context.client.version.rawValue))
+        reply.bulk("id")
+        reply.integer(context.client.id)
+        reply.bulk("mode")
+        reply.bulk("standalone")
+        reply.bulk("role")
+        reply.bulk("master")
+        reply.bulk("modules")
+        reply.array(0)
+    }
+}
+
+/// `AUTH user password` and `SETNAME name` behind HELLO's version.
+private struct HelloOptions {
+    var user: Argument?
+    var password: Argument?
+    var name: Argument?
+
+    /// Nil after answering what is wrong.
+    init?(_ context: CommandContext) {
+        let arguments = context.arguments
+        var index = 2
+        while index < arguments.count {
+            if arguments[index].matches("AUTH"), index + 2 < arguments.count {
+                user = arguments[index + 1]
+                password = arguments[index + 2]
+                index += 3
+            } else if arguments[index].matches("SETNAME"), index + 1 < arguments.count {
+                guard ClientNames.isAllowed(arguments[index + 1]) else {
+                    context.reply.error(ClientNames.refusal)
+                    return nil
+                }
+                name = arguments[index + 1]
+                index += 2
+            } else {
+                context.reply.error("ERR Syntax error in HELLO option '\(arguments[index].string)'")
+                return nil
+            }
+        }
+    }
+}
+
+enum ClientNames {
+    static let refusal = "ERR Client names cannot contain spaces, newlines or special characters."
+
+    /// Only what CLIENT LIST can show: printable ASCII without spaces.
+    static func isAllowed(_ name: Argument) -> Bool { name.buffer.allSatisfy { $0 > 0x20 && $0 < 0x7F } }
+}
+
+enum ConstantTime {
+    /// Whether two secrets are equal, in a time that depends only on the length of the second.
+    static func equal(_ secret: [UInt8], _ guess: [UInt8]) -> Bool {
+        var difference: UInt8 = secret.count == guess.count ? 0 : 1
+        for (index, byte) in guess.enumerated() {
+            difference |= byte ^ (secret.isEmpty ? 1 : secret[index % secret.count])
+        }
+        return difference == 0
+    }
+}

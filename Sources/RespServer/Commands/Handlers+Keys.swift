@@ -1,0 +1,273 @@
+// Commands on keys, whatever kind of state they hold.
+
+import LimiterEngine
+import RESP
+
+extension Handlers {
+    private static let millisecond: Int64 = 1_000_000
+    private static let second: Int64 = 1_000_000_000
+
+    /// Counts for how many of the keys `body` is true, all at one instant.
+    private static func countKeys(_ context: CommandContext, _ body: (UnsafeRawBufferPointer) -> Bool) {
+        let keys = 1..<context.arguments.count
+        func count() -> Int { keys.reduce(0) { $0 + (body(context.arguments[$1].raw) ? 1 : 0) } }
+        guard keys.count > 1 else { return context.reply.integer(count()) }
+        var stripes = context.keyspace.stripes()
+        for index in keys { context.keyspace.insertStripe(of: context.arguments[index].raw, into: &stripes) }
+        context.reply.integer(context.keyspace.holding(stripes, count))
+    }
+
+    static func del(_ context: CommandContext) {
+        countKeys(context) { context.keyspace.remove($0, now: context.now) }
+    }
+
+    static func unlink(_ context: CommandContext) { del(context) }
+
+    static func exists(_ context: CommandContext) {
+        countKeys(context) { context.noteLookup(context.keyspace.exists($0, now: context.now)) }
+    }
+
+    static func touch(_ context: CommandContext) { exists(context) }
+
+    static func type(_ context: CommandContext) {
+        let state = context.keyspace.state(of: context.arguments[1].raw, now: context.now)
+        _ = context.noteLookup(state != nil)
+        context.reply.simple(state?.kind.name ?? "none")
+    }
+
+    static func get(_ context: CommandContext) {
+        guard let state = context.keyspace.state(of: context.arguments[1].raw, now: context.now) else {
+            _ = context.noteLookup(false)
+            return context.reply.null()
+        }
+        _ = context.noteLookup(true)
+        guard state.kind == .counter else {
+            return context.reply.error("WRONGTYPE Operation against a key holding the wrong kind of value")
+        }
+        context.reply.bulk(String(state.word))
+    }
+
+    // MARK: Expiry
+
+    static func ttl(_ context: CommandContext) { replyTimeToLive(context, unit: second) }
+    static func pttl(_ context: CommandContext) { replyTimeToLive(context, unit: millisecond) }
+
+    private static func replyTimeToLive(_ context: CommandContext, unit: Int64) {
+        let key = context.arguments[1].raw
+        switch context.keyspace.timeToLive(key, now: context.now) {
+        case .missing: context.reply.integer(-2)
+        case .forever: context.reply.integer(-1)
+        case .nanoseconds(let left): context.reply.integer(ceilingUnits(left, unit: unit))
+        }
+    }
+
+    static func expiretime(_ context: CommandContext) { replyExpiryTime(context, unit: second) }
+    static func pexpiretime(_ context: CommandContext) { replyExpiryTime(context, unit: millisecond) }
+
+    private static func replyExpiryTime(_ context: CommandContext, unit: Int64) {
+        switch context.keyspace.expiry(of: context.arguments[1].raw, now: context.now) {
+        case nil: context.reply.integer(-2)
+        case .some(nil): context.reply.integer(-1)
+        case .some(let expiry?): context.reply.integer(ceilingUnits(expiry.nanoseconds, unit: unit))
+        }
+    }
+
+    static func expire(_ context: CommandContext) { setExpiry(context, unit: second, relative: true) }
+    static func pexpire(_ context: CommandContext) { setExpiry(context, unit: millisecond, relative: true) }
+    static func expireat(_ context: CommandContext) { setExpiry(context, unit: second, relative: false) }
+    static func pexpireat(_ context: CommandContext) { setExpiry(context, unit: millisecond, relative: false) }
+
+    private static func setExpiry(_ context: CommandContext, unit: Int64, relative: Bool) {
+        let arguments = context.arguments
+        guard let amount = context.integerOrReply(2) else { return }
+        guard let condition = ExpiryCondition(arguments, reply: context.reply) else { return }
+        let (nanoseconds, overflows) = amount.multipliedReportingOverflow(by: unit)
+        let (deadline, overflowsToo) =
+            relative ? context.now.nanoseconds.addingReportingOverflow(nanoseconds) : (nanoseconds, false)
+        guard !overflows, !overflowsToo else {
+            return context.reply.error("ERR invalid expire time in '\(arguments[0].string.lowercased())' command")
+        }
+        let key = arguments[1].raw
+        guard condition.allows(deadline, current: context.keyspace.deadline(of: key, now: context.now)) else {
+            return context.reply.integer(0)
+        }
+        let isSet = context.keyspace.setDeadline(key, to: EngineTime(nanoseconds: deadline), now: context.now)
+        context.reply.integer(isSet ? 1 : 0)
+    }
+
+    static func persist(_ context: CommandContext) {
+        let removed = context.keyspace.removeDeadline(context.arguments[1].raw, now: context.now)
+        context.reply.integer(removed ? 1 : 0)
+    }
+
+    // MARK: Walking
+
+    static func dbsize(_ context: CommandContext) { context.reply.integer(context.keyspace.count()) }
+
+    static func keys(_ context: CommandContext) {
+        let start = context.reply.count
+        let pattern = GlobPattern(context.arguments[1].bytes)
+        var found = 0
+        context.keyspace.forEachKey(now: context.now) { key, _ in
+            guard pattern.matches(key.bindMemory(to: UInt8.self)) else { return }
+            context.reply.bulk(key)
+            found += 1
+        }
+        context.reply.insertArrayHeader(at: start, elements: found)
+    }
+
+    static func randomkey(_ context: CommandContext) {
+        var generator = SystemRandomNumberGenerator()
+        let found: Void? = context.keyspace.randomKey(random: { generator.next() }, now: context.now) {
+            context.reply.bulk($0)
+        }
+        if found == nil { context.reply.null() }
+    }
+
+    static func scan(_ context: CommandContext) {
+        let arguments = context.arguments
+        guard let cursor = UInt64(arguments[1].string) else { return context.reply.error("ERR invalid cursor") }
+        var pattern: GlobPattern?
+        var type: [UInt8]?
+        var effort = 10
+        var index = 2
+        while index < arguments.count {
+            guard index + 1 < arguments.count else { return context.syntaxError() }
+            if arguments[index].matches("MATCH") {
+                pattern = GlobPattern(arguments[index + 1].bytes)
+            } else if arguments[index].matches("COUNT") {
+                guard let count = context.integerOrReply(index + 1) else { return }
+                guard count >= 1 else { return context.syntaxError() }
+                effort = Int(min(count, 1_000_000))
+            } else if arguments[index].matches("TYPE") {
+                type = arguments[index + 1].string.lowercased().utf8.map { $0 }
+            } else {
+                return context.syntaxError()
+            }
+            index += 2
+        }
+        let list = ReplyBuffer(capacity: 4096)
+        var found = 0
+        let next = context.keyspace.scan(cursor: cursor, effort: effort, now: context.now) { key, kind in
+            if let type, !type.elementsEqual(kind.name.description.utf8) { return }
+            if let pattern, !pattern.matches(key.bindMemory(to: UInt8.self)) { return }
+            list.bulk(key)
+            found += 1
+        }
+        context.reply.array(2)
+        context.reply.bulk(String(next))
+        context.reply.array(found)
+        context.reply.append(list.bytes)
+    }
+
+    static func flushall(_ context: CommandContext) {
+        let arguments = context.arguments
+        guard
+            arguments.count == 1
+                || arguments.count == 2 && (arguments[1].matches("ASYNC") || arguments[1].matches("SYNC"))
+        else { return context.syntaxError() }
+        context.keyspace.removeAll()
+        context.reply.ok()
+    }
+
+    static func flushdb(_ context: CommandContext) { flushall(context) }
+
+    // MARK: OBJECT, MEMORY
+
+    static func objectEncoding(_ context: CommandContext) {
+        let state = context.keyspace.state(of: context.arguments[2].raw, now: context.now)
+        guard let state else { return context.reply.null() }
+        context.reply.bulk(state.kind == .counter ? "int" : "tat64")
+    }
+
+    static func objectRefcount(_ context: CommandContext) {
+        guard context.keyspace.exists(context.arguments[2].raw, now: context.now) else {
+            return context.reply.null()
+        }
+        context.reply.integer(1)
+    }
+
+    static func objectIdletime(_ context: CommandContext) {
+        guard context.keyspace.exists(context.arguments[2].raw, now: context.now) else {
+            return context.reply.null()
+        }
+        context.reply.error("ERR the idle time of a key is not kept: a limiter says by its TTL when it was last used")
+    }
+
+    static func objectFreq(_ context: CommandContext) {
+        guard context.keyspace.exists(context.arguments[2].raw, now: context.now) else {
+            return context.reply.null()
+        }
+        context.reply.error(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when "
+                + "switching between policies at runtime LRU and LFU data will take some time to adjust.")
+    }
+
+    static func memoryUsage(_ context: CommandContext) {
+        let arguments = context.arguments
+        guard arguments.count == 3 || arguments.count == 5 && arguments[3].matches("SAMPLES") else {
+            return context.syntaxError()
+        }
+        if arguments.count == 5 {
+            guard let samples = context.integerOrReply(4) else { return }
+            guard samples >= 0 else { return context.syntaxError() }
+        }
+        guard let bytes = context.keyspace.memoryUsage(of: arguments[2].raw, now: context.now) else {
+            return context.reply.null()
+        }
+        context.reply.integer(bytes)
+    }
+}
+
+extension CommandContext {
+    /// Counts a lookup for INFO keyspace_hits and keyspace_misses.
+    func noteLookup(_ found: Bool) -> Bool {
+        loop.counters.add(found ? .keyHits : .keyMisses, 1)
+        return found
+    }
+}
+
+/// NX, XX, GT, LT of EXPIRE and its kin.
+private struct ExpiryCondition {
+    private var onlyNew = false
+    private var onlyExisting = false
+    private var onlyGreater = false
+    private var onlyLess = false
+
+    /// Nil after answering what is wrong.
+    init?(_ arguments: ArgumentList, reply: ReplyBuffer) {
+        for index in 3..<max(3, arguments.count) {
+            let word = arguments[index]
+            if word.matches("NX") {
+                onlyNew = true
+            } else if word.matches("XX") {
+                onlyExisting = true
+            } else if word.matches("GT") {
+                onlyGreater = true
+            } else if word.matches("LT") {
+                onlyLess = true
+            } else {
+                reply.error("ERR Unsupported option \(word.string)")
+                return nil
+            }
+        }
+        if onlyNew, onlyExisting || onlyGreater || onlyLess {
+            reply.error("ERR NX and XX, GT or LT options at the same time are not compatible")
+            return nil
+        }
+        if onlyGreater, onlyLess {
+            reply.error("ERR GT and LT options at the same time are not compatible")
+            return nil
+        }
+    }
+
+    /// `current`: nil without such a key, nil inside without a deadline, which counts as endless.
+    func allows(_ deadline: Int64, current: EngineTime??) -> Bool {
+        guard let current else { return false }
+        if onlyNew { return current == nil }
+        if onlyExisting, current == nil { return false }
+        if onlyGreater { return current.map { deadline > $0.nanoseconds } ?? false }
+        if onlyLess { return current.map { deadline < $0.nanoseconds } ?? true }
+        return true
+    }
+}

@@ -1,0 +1,110 @@
+// SUBSCRIBE and its kin. Each channel named gets a confirmation of its own.
+
+import RESP
+
+extension Handlers {
+    static func subscribe(_ context: CommandContext) {
+        let client = context.client!
+        for index in 1..<context.arguments.count {
+            let channel = context.arguments[index].bytes
+            let subscriptions = begin(client)
+            if subscriptions.channels.insert(channel).inserted {
+                context.server.publisher.subscribe(client, channel: channel)
+            }
+            confirm(context, "subscribe", channel)
+        }
+    }
+
+    static func psubscribe(_ context: CommandContext) {
+        let client = context.client!
+        for index in 1..<context.arguments.count {
+            let pattern = context.arguments[index].bytes
+            let subscriptions = begin(client)
+            if subscriptions.patterns.insert(pattern).inserted {
+                context.server.publisher.subscribe(client, pattern: pattern)
+            }
+            confirm(context, "psubscribe", pattern)
+        }
+    }
+
+    static func unsubscribe(_ context: CommandContext) {
+        context.hasConfirmed = false
+        let client = context.client!
+        for channel in named(context) ?? client.subscriptions.map({ Array($0.channels) }) ?? [] {
+            if client.subscriptions?.channels.remove(channel) != nil {
+                context.server.publisher.unsubscribe(client, channel: channel)
+            }
+            confirm(context, "unsubscribe", channel)
+        }
+        end(context, "unsubscribe")
+    }
+
+    static func punsubscribe(_ context: CommandContext) {
+        context.hasConfirmed = false
+        let client = context.client!
+        for pattern in named(context) ?? client.subscriptions.map({ Array($0.patterns) }) ?? [] {
+            if client.subscriptions?.patterns.remove(pattern) != nil {
+                context.server.publisher.unsubscribe(client, pattern: pattern)
+            }
+            confirm(context, "punsubscribe", pattern)
+        }
+        end(context, "punsubscribe")
+    }
+
+    private static func begin(_ client: Connection) -> Subscriptions {
+        client.flags.insert(.subscribed)
+        if client.subscriptions == nil { client.subscriptions = Subscriptions() }
+        return client.subscriptions!
+    }
+
+    private static func named(_ context: CommandContext) -> [[UInt8]]? {
+        guard context.arguments.count > 1 else { return nil }
+        return (1..<context.arguments.count).map { context.arguments[$0].bytes }
+    }
+
+    /// Leaves subscribed mode with the last subscription; one confirmation is due even when there was none.
+    private static func end(_ context: CommandContext, _ kind: String) {
+        let client = context.client!
+        if context.arguments.count == 1, !context.hasConfirmed { confirm(context, kind, nil) }
+        guard client.subscriptions?.count ?? 0 == 0 else { return }
+        client.subscriptions = nil
+        client.flags.remove(.subscribed)
+    }
+
+    private static func confirm(_ context: CommandContext, _ kind: String, _ name: [UInt8]?) {
+        context.hasConfirmed = true
+        context.reply.push(3)
+        context.reply.bulk(kind)
+        if let name { context.reply.bulk(name) } else { context.reply.null() }
+        context.reply.integer(context.client.subscriptions?.count ?? 0)
+    }
+
+    static func publish(_ context: CommandContext) {
+        let receivers = context.server.publisher.publish(context.arguments[2], to: context.arguments[1])
+        context.reply.integer(receivers)
+    }
+
+    // MARK: PUBSUB
+
+    static func pubsubChannels(_ context: CommandContext) {
+        guard context.arguments.count <= 3 else {
+            return context.reply.error("ERR wrong number of arguments for 'pubsub|channels' command")
+        }
+        let pattern = context.arguments.count == 3 ? context.arguments[2].bytes : nil
+        let channels = context.server.publisher.channels(matching: pattern)
+        context.reply.array(channels.count)
+        for channel in channels { context.reply.bulk(channel) }
+    }
+
+    static func pubsubNumsub(_ context: CommandContext) {
+        context.reply.array((context.arguments.count - 2) * 2)
+        for index in 2..<max(2, context.arguments.count) {
+            context.reply.bulk(context.arguments[index])
+            context.reply.integer(context.server.publisher.subscriberCount(of: context.arguments[index].bytes))
+        }
+    }
+
+    static func pubsubNumpat(_ context: CommandContext) {
+        context.reply.integer(context.server.publisher.patternCount)
+    }
+}

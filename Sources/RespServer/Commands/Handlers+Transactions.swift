@@ -1,0 +1,147 @@
+// MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//
+// EXEC is isolated although several loops run: it first holds every stripe its commands' keys lie in (all of them,
+// where a command may touch any key), in shard order, and only then runs the first. A command that looks at other
+// connections stops the world before that, since turn locks come before stripes.
+
+import LimiterEngine
+import RESP
+
+/// What a connection has between MULTI and EXEC, or between WATCH and MULTI.
+final class Transaction {
+    struct Queued {
+        let command: CommandReference
+        let arguments: [[UInt8]]
+    }
+
+    var queue: [Queued] = []
+    /// Bytes of the queued arguments: bounded by the input limit.
+    var queuedBytes = 0
+    /// A command could not be queued, so EXEC will refuse.
+    var isAborted = false
+    var watchedKeys: [[UInt8]] = []
+    let token = WatchToken()
+}
+
+extension EventLoop {
+    /// Keeps the request for EXEC.
+    func queue(_ command: CommandReference, for connection: Connection) {
+        let transaction = connection.transaction!
+        let copies = (0..<arguments.count).map { arguments[$0].bytes }
+        transaction.queuedBytes += copies.reduce(0) { $0 + $1.count + 64 }
+        guard transaction.queuedBytes <= settings.clientQueryBufferLimitBytes else {
+            transaction.isAborted = true
+            reply.error("ERR transaction is larger than client-query-buffer-limit")
+            return
+        }
+        transaction.queue.append(Transaction.Queued(command: command, arguments: copies))
+        reply.simple("QUEUED")
+    }
+
+    /// Forgets the connection's transaction and its watches.
+    func endTransaction(of connection: Connection) {
+        guard let transaction = connection.transaction else { return }
+        connection.transaction = nil
+        connection.flags.remove(.inTransaction)
+        for key in transaction.watchedKeys {
+            key.withUnsafeBytes { keyspace.unwatch($0, token: transaction.token) }
+        }
+    }
+
+    fileprivate func execute(_ transaction: Transaction, for connection: Connection) {
+        let flags = transaction.queue.reduce(into: CommandFlags()) { $0.formUnion($1.command.spec.flags) }
+        let body = { self.holdingStripes(of: transaction, all: flags.contains(.allKeys)) {
+            self.executeHolding(transaction, for: connection)
+        } }
+        if flags.contains(.world) {
+            stoppingWorld(body)
+        } else {
+            body()
+        }
+    }
+
+    private func holdingStripes(of transaction: Transaction, all: Bool, _ body: () -> Void) {
+        guard !all else { return keyspace.holdingAll(body) }
+        var stripes = keyspace.stripes()
+        for queued in transaction.queue {
+            for index in server.commands.keys(of: queued.command, argumentCount: queued.arguments.count) {
+                queued.arguments[index].withUnsafeBytes { keyspace.insertStripe(of: $0, into: &stripes) }
+            }
+        }
+        for key in transaction.watchedKeys {
+            key.withUnsafeBytes { keyspace.insertStripe(of: $0, into: &stripes) }
+        }
+        keyspace.holding(stripes, body)
+    }
+
+    private func executeHolding(_ transaction: Transaction, for connection: Connection) {
+        for key in transaction.watchedKeys {
+            key.withUnsafeBytes { keyspace.noticeExpiry(of: $0, now: now) }
+        }
+        // Our own changes must not count, so the watches end here.
+        let isTouched = transaction.token.isTouched
+        endTransaction(of: connection)
+        guard !isTouched else { return reply.nullArray() }
+        reply.array(transaction.queue.count)
+        for queued in transaction.queue {
+            arguments.load(queued.arguments)
+            reply.version = connection.version
+            run(queued.command, for: connection)
+        }
+    }
+}
+
+extension Handlers {
+    static func multi(_ context: CommandContext) {
+        let client = context.client!
+        guard !client.flags.contains(.inTransaction) else {
+            return context.reply.error("ERR MULTI calls can not be nested")
+        }
+        if client.transaction == nil { client.transaction = Transaction() }
+        client.flags.insert(.inTransaction)
+        context.reply.ok()
+    }
+
+    static func discard(_ context: CommandContext) {
+        guard context.client.flags.contains(.inTransaction) else {
+            return context.reply.error("ERR DISCARD without MULTI")
+        }
+        context.loop.endTransaction(of: context.client)
+        context.reply.ok()
+    }
+
+    static func exec(_ context: CommandContext) {
+        let client = context.client!
+        guard client.flags.contains(.inTransaction), let transaction = client.transaction else {
+            return context.reply.error("ERR EXEC without MULTI")
+        }
+        guard !transaction.isAborted else {
+            context.loop.endTransaction(of: client)
+            return context.reply.error("EXECABORT Transaction discarded because of previous errors.")
+        }
+        context.loop.execute(transaction, for: client)
+        context.client = client
+    }
+
+    static func watch(_ context: CommandContext) {
+        let client = context.client!
+        guard !client.flags.contains(.inTransaction) else {
+            return context.reply.error("ERR WATCH inside MULTI is not allowed")
+        }
+        if client.transaction == nil { client.transaction = Transaction() }
+        let transaction = client.transaction!
+        for index in 1..<context.arguments.count {
+            let key = context.arguments[index].bytes
+            guard !transaction.watchedKeys.contains(key) else { continue }
+            transaction.watchedKeys.append(key)
+            context.keyspace.watch(context.arguments[index].raw, token: transaction.token, now: context.now)
+        }
+        context.reply.ok()
+    }
+
+    static func unwatch(_ context: CommandContext) {
+        // Inside EXEC the watches are over already.
+        if !context.client.flags.contains(.inTransaction) { context.loop.endTransaction(of: context.client) }
+        context.reply.ok()
+    }
+}

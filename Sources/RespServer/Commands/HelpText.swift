@@ -1,0 +1,75 @@
+// What `CLIENT HELP` and its like answer, made from the command table in the form Redis gives it. Also owns how the
+// arguments of a command are written down in one line, which the documentation uses too.
+
+import RESP
+
+extension Handlers {
+    /// `<container> HELP`, for every container.
+    static func help(_ context: CommandContext) { HelpText.reply(context.arguments, to: context.reply) }
+}
+
+/// The text of HELP, and of syntax lines.
+enum HelpText {
+    /// Answers `<container> HELP`.
+    static func reply(_ arguments: ArgumentList, to reply: ReplyBuffer) {
+        // Dispatch came here through the container's entry, so the name is in the table.
+        guard let index = CommandTable.lookup.find(arguments[0]) else {
+            return reply.error("ERR no help for this command")
+        }
+        let lines = lines(of: CommandTable.specs[index])
+        reply.array(lines.count)
+        for line in lines { reply.simple(text: line) }
+    }
+
+    /// The lines of a container's HELP.
+    static func lines(of container: CommandSpec) -> [String] {
+        let name = container.name.uppercased()
+        var lines = ["\(name) <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
+        if container.handler != nil {
+            lines.append("(no subcommand)")
+            lines.append("    \(container.summary)")
+        }
+        for subcommand in container.subcommands {
+            let arguments = syntax(of: subcommand.arguments)
+            lines.append(subcommand.name.uppercased() + (arguments.isEmpty ? "" : " " + arguments))
+            lines.append("    \(subcommand.summary)")
+        }
+        return lines
+    }
+
+    /// The arguments in one line: `<key> [NX | XX] [COUNT <count>]`.
+    static func syntax(of arguments: [ArgumentSpec]) -> String {
+        arguments.map { syntax(of: $0) }.joined(separator: " ")
+    }
+
+    private static func syntax(of argument: ArgumentSpec) -> String {
+        var text = value(of: argument)
+        if argument.kind != .pureToken, let token = argument.token { text = "\(token) \(text)" }
+        if argument.multiple {
+            let repeated = argument.multipleToken || argument.token == nil ? text : value(of: argument)
+            text += " [\(repeated) ...]"
+        }
+        return argument.optional ? "[\(text)]" : text
+    }
+
+    private static func value(of argument: ArgumentSpec) -> String {
+        switch argument.kind {
+        case .pureToken: argument.token ?? argument.name.uppercased()
+        case .block: syntax(of: argument.arguments)
+        case .oneof: choice(argument)
+        case .string, .integer, .double, .key, .pattern, .unixTime: "<\(argument.name)>"
+        }
+    }
+
+    /// Parentheses keep the alternatives together, unless brackets already do.
+    private static func choice(_ argument: ArgumentSpec) -> String {
+        let alternatives = argument.arguments.map { alternative in
+            var required = alternative
+            required.optional = false
+            return syntax(of: required)
+        }
+        let text = alternatives.joined(separator: " | ")
+        let enclosed = argument.optional && argument.token == nil && !argument.multiple
+        return enclosed ? text : "(\(text))"
+    }
+}

@@ -1,0 +1,111 @@
+// What the command line asks for. A pure function of the words and of a way to read a file: it starts nothing,
+// prints nothing and exits nowhere.
+
+/// What a command line asks for.
+enum LaunchRequest: Sendable, Equatable {
+    /// Start the server.
+    case run(Launch)
+    /// Print `ConfigText.help()`.
+    case help
+    /// Print the version.
+    case version
+    /// Print `ConfigText.defaultFile()`.
+    case printConfig
+    /// Print this one line to standard error and exit with 1.
+    case failure(String)
+
+    /// How to start.
+    struct Launch: Sendable, Equatable {
+        var settings: Settings
+        /// The configuration file as it was named; nil when there is none, and then CONFIG REWRITE has no target.
+        var configPath: String?
+        /// The settings given as flags, under their own names: CONFIG REWRITE writes them too.
+        var flagNames: Set<String>
+    }
+
+    /// Reads `words`, the command line without the program's name: `[FILE] [--NAME VALUE …]`. A flag takes all words up
+    /// to the next one that begins with `--`; a value that begins so is written `--NAME=VALUE`.
+    init(
+        _ words: [String],
+        readFile: (String) throws(ConfigFileError) -> [UInt8] = { path throws(ConfigFileError) in
+            try ConfigFile.read(path)
+        }
+    ) {
+        do throws(ConfigFileError) {
+            self = try LaunchRequest.parse(words, readFile: readFile)
+        } catch {
+            self = .failure(error.text)
+        }
+    }
+
+    private static func parse(
+        _ words: [String], readFile: (String) throws(ConfigFileError) -> [UInt8]
+    ) throws(ConfigFileError) -> LaunchRequest {
+        var words = words[...]
+        var configPath: String?
+        if let first = words.first, !first.hasPrefix("-") {
+            configPath = first
+            words.removeFirst()
+        }
+        let flags = try split(words)
+        // Asked for help, nothing else on the line matters, not even its mistakes.
+        for flag in flags {
+            if let request = informational(flag) { return request }
+        }
+
+        var launch = Launch(settings: Settings(), configPath: configPath, flagNames: [])
+        if let configPath {
+            try ConfigFile.apply(try readFile(configPath), path: configPath, to: &launch.settings)
+        }
+        for flag in flags { try apply(flag, to: &launch) }
+        return .run(launch)
+    }
+
+    private struct Flag {
+        /// Without the `--`.
+        var name: String
+        var values: [String]
+    }
+
+    private static func split(_ words: ArraySlice<String>) throws(ConfigFileError) -> [Flag] {
+        var flags: [Flag] = []
+        for word in words {
+            if word.hasPrefix("--") || ["-h", "-v"].contains(word) && flags.isEmpty {
+                let body = word.drop { $0 == "-" }
+                let parts = body.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                flags.append(Flag(name: String(parts[0]), values: parts.count > 1 ? [String(parts[1])] : []))
+            } else if flags.isEmpty {
+                throw ConfigFileError(
+                    text:
+                        "unexpected argument '\(SettingError.printable(word))'; usage: escapement [FILE] [--NAME VALUE …]"
+                )
+            } else {
+                flags[flags.count - 1].values.append(word)
+            }
+        }
+        return flags
+    }
+
+    private static func informational(_ flag: Flag) -> LaunchRequest? {
+        switch flag.name {
+        case "help", "h": .help
+        case "version", "v": .version
+        case "print-config": .printConfig
+        default: nil
+        }
+    }
+
+    private static func apply(_ flag: Flag, to launch: inout Launch) throws(ConfigFileError) {
+        guard let setting = SettingsTable.setting(named: flag.name) else {
+            let shown = SettingError.printable(flag.name)
+            let hint = SettingsTable.suggestion(for: flag.name).map { "; did you mean '--\($0)'?" } ?? ""
+            throw ConfigFileError(text: "unknown option '--\(shown)'\(hint)")
+        }
+        do throws(SettingError) {
+            try setting.parse(words: flag.values, into: &launch.settings)
+        } catch {
+            throw ConfigFileError(text: "--" + error.text)
+        }
+        launch.flagNames.insert(setting.name)
+    }
+}

@@ -1,0 +1,33 @@
+// Memory sizes as people write them: `1kb`, `64mb`, `100`. The units are Redis's: `k`, `m`, `g` count in thousands,
+// `kb`, `mb`, `gb` in 1024s, letter case does not matter. Fractions and signs are refused.
+
+enum MemorySize {
+    private static let units: [(suffix: String, bytes: Int)] = [
+        ("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30),
+        ("k", 1000), ("m", 1_000_000), ("g", 1_000_000_000), ("b", 1),
+    ]
+
+    /// The size in bytes; nil when `text` is no memory size or beyond 63 bits.
+    static func parse(_ text: String) -> Int? {
+        var digits = text.lowercased()[...]
+        var unitBytes = 1
+        if let unit = units.first(where: { digits.hasSuffix($0.suffix) }) {
+            digits = digits.dropLast(unit.suffix.utf8.count)
+            unitBytes = unit.bytes
+        }
+        guard !digits.isEmpty, digits.utf8.allSatisfy({ $0 >= 0x30 && $0 <= 0x39 }), let count = Int(digits) else {
+            return nil
+        }
+        let (bytes, overflow) = count.multipliedReportingOverflow(by: unitBytes)
+        return overflow ? nil : bytes
+    }
+
+    /// The shortest exact spelling: `16mb`, `1000`. `parse` gives the same number back.
+    static func text(_ bytes: Int) -> String {
+        for (suffix, unitBytes) in [("gb", 1 << 30), ("mb", 1 << 20), ("kb", 1 << 10)]
+        where bytes != 0 && bytes % unitBytes == 0 {
+            return "\(bytes / unitBytes)\(suffix)"
+        }
+        return "\(bytes)"
+    }
+}

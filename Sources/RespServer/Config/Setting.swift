@@ -1,0 +1,189 @@
+// What a setting is, said once: the entry type of the settings table, and the error of a value that it refuses.
+// The file, the flags, CONFIG GET / SET / REWRITE, --help and the shipped escapement.conf all read these entries.
+
+/// A value that a setting refuses.
+struct SettingError: Error, Equatable, Sendable {
+    enum Kind: Sendable, Equatable {
+        /// No such value, in any version.
+        case invalid
+        /// A value that needs a feature this version does not have.
+        case unsupported
+        /// No value was given.
+        case missing
+    }
+
+    /// The setting's name.
+    var setting: String
+    /// The offending value; already shortened and printable, nil when it must not be shown.
+    var value: String?
+    /// What is allowed, as a phrase: `an integer from 1 to 1000000`.
+    var allowed: String
+    var kind = Kind.invalid
+    /// The reason as Redis's CONFIG SET words it; nil where Redis has none.
+    var clientReason: String?
+
+    /// One line that names the setting, the value and what is allowed.
+    var text: String { "\(setting): \(complaint)" }
+
+    /// The reason in the reply of CONFIG SET.
+    var reasonForClient: String { clientReason ?? complaint }
+
+    private var complaint: String {
+        let shown = value.map { "'\($0)'" } ?? "this value"
+        return switch kind {
+        case .invalid: "\(shown) is not valid; allowed: \(allowed)"
+        case .unsupported: "\(shown) is not supported by this version; allowed: \(allowed)"
+        case .missing: "a value is missing; allowed: \(allowed)"
+        }
+    }
+
+    /// `text` fit for one line of a message: control bytes escaped, at most 64 characters.
+    static func printable(_ text: String) -> String {
+        var shown = ""
+        var count = 0
+        for scalar in text.unicodeScalars {
+            guard count < 64 else { return shown + "…" }
+            let isControl = scalar.value < 0x20 || (scalar.value >= 0x7F && scalar.value < 0xA0)
+            shown += isControl ? "\\x" + hexadecimal(UInt8(scalar.value)) : String(scalar)
+            count += 1
+        }
+        return shown
+    }
+}
+
+/// Two hexadecimal digits.
+func hexadecimal(_ byte: UInt8) -> String {
+    let digits = String(byte, radix: 16)
+    return byte < 16 ? "0" + digits : digits
+}
+
+/// The part of the documentation a setting belongs to, in the order of the file.
+enum SettingSection: String, Sendable, CaseIterable {
+    case network = "Network"
+    case clients = "Clients"
+    case memory = "Memory and keys"
+    case observation = "Log and observation"
+    case durability = "Lifecycle and durability"
+    case replication = "Replication"
+}
+
+/// One entry of the settings table.
+struct Setting: Sendable {
+    typealias Read = @Sendable (Settings) -> String
+    typealias Parse = @Sendable (inout Settings, String) throws(SettingError) -> Void
+
+    /// Lower case, as in the file.
+    let name: String
+    let section: SettingSection
+    /// What it does, without the allowed values: whole lines, at most 110 characters each.
+    let summary: [String]
+    /// What is allowed, as a phrase.
+    var allowed: String
+    /// The value as CONFIG GET shows it.
+    let read: Read
+    /// The value as the file spells it, without quotes; differs from `read` where the file has units.
+    let spell: Read
+    /// Takes a value over or refuses it; `Settings` is unchanged when it throws.
+    var parse: Parse
+    /// Whether the value is a list of words, each written on its own.
+    let isList: Bool
+
+    /// Other names for the same setting; CONFIG GET shows each.
+    var aliases: [String] = []
+    /// Whether CONFIG SET may change it.
+    var isMutable = true
+    /// Whether its value is kept out of logs and error texts.
+    var isSecret = false
+    /// Whether the shipped file sets it; the others stand there as comments.
+    var isActiveInFile = false
+
+    /// Every name, the own one first.
+    var names: [String] { [name] + aliases }
+
+    /// The default as CONFIG GET would show it.
+    var defaultText: String { read(Settings()) }
+
+    /// The value for a log line.
+    func readForLog(_ settings: Settings) -> String { isSecret ? "(hidden)" : read(settings) }
+
+    /// The setting's line in a file: name, then the value with quotes where it needs them.
+    func line(_ settings: Settings) -> String { "\(name) \(fileValue(settings))" }
+
+    /// The value as it stands in a file behind the name.
+    func fileValue(_ settings: Settings) -> String {
+        let value = spell(settings)
+        // The words of a list never need quotes: their characters are restricted when they are parsed.
+        return isList && !value.isEmpty ? value : ConfigWord.quoted(value)
+    }
+
+    /// Takes over the words that follow the name in a file or on the command line.
+    func parse(words: [String], into settings: inout Settings) throws(SettingError) {
+        guard !words.isEmpty else {
+            throw SettingError(setting: name, value: nil, allowed: allowed, kind: .missing)
+        }
+        let text = words.joined(separator: " ")
+        guard isList || words.count == 1 else {
+            throw SettingError(
+                setting: name, value: isSecret ? nil : SettingError.printable(text), allowed: allowed)
+        }
+        try parse(&settings, text)
+    }
+}
+
+// The properties most entries leave alone, in the form the table chains them.
+extension Setting {
+    /// Known under these names too.
+    func alias(_ names: String...) -> Setting { with { $0.aliases = names } }
+    /// Fixed once the server runs.
+    var immutable: Setting { with { $0.isMutable = false } }
+    /// Kept out of logs and error texts.
+    var secret: Setting {
+        let shown = parse
+        return with { entry in
+            entry.isSecret = true
+            entry.parse = { (settings: inout Settings, text: String) throws(SettingError) in
+                do throws(SettingError) {
+                    try shown(&settings, text)
+                } catch {
+                    var hidden = error
+                    hidden.value = nil
+                    throw hidden
+                }
+            }
+        }
+    }
+    /// Set, not only mentioned, in the shipped file.
+    var activeInFile: Setting { with { $0.isActiveInFile = true } }
+
+    /// For a feature this version does not have: every value but the default is refused, so that nobody relies on
+    /// a promise that is not kept.
+    var defaultOnly: Setting {
+        let everyValue = self
+        let onlyValue = ConfigWord.quoted(spell(Settings()))
+        return with { entry in
+            entry.allowed = onlyValue
+            entry.parse = { (settings: inout Settings, text: String) throws(SettingError) in
+                var changed = Settings()
+                do throws(SettingError) {
+                    try everyValue.parse(&changed, text)
+                } catch {
+                    var narrowed = error
+                    narrowed.allowed = onlyValue
+                    throw narrowed
+                }
+                guard changed == Settings() else {
+                    throw SettingError(
+                        setting: everyValue.name, value: SettingError.printable(text), allowed: onlyValue,
+                        kind: .unsupported)
+                }
+                try everyValue.parse(&settings, text)
+            }
+        }
+    }
+
+    private func with(_ change: (inout Setting) -> Void) -> Setting {
+        var copy = self
+        change(&copy)
+        return copy
+    }
+}

@@ -1,0 +1,156 @@
+// Every setting of the server as a plain value. A field is named like its setting, with the unit added where there
+// is one. Settings() is what the server does when it is told nothing.
+//
+// Owns no text: how a setting is spelled, checked and documented is in the settings table. Changes nothing by
+// itself: whoever gets a new value of this type applies it.
+
+/// What the server was told to do. A plain value: compare an old with a new one to see what has to be applied.
+struct Settings: Sendable, Equatable {
+    // MARK: Network
+
+    /// Addresses to listen on. A leading `-` means that failing to bind it is no error; `*` is every IPv4 address
+    /// and `::*` every IPv6 address. Empty: no TCP listener.
+    var bind = ["127.0.0.1", "-::1"]
+    /// 0…65535; 0 means no TCP listener.
+    var port = 6379
+    /// Path of the Unix domain socket; empty means none.
+    var unixsocket = ""
+    /// Mode bits of the socket's file, 0…0o777; 0 leaves what the umask gives.
+    var unixsocketperm = 0
+    var tcpBacklog = 511
+    /// 0: no probes.
+    var tcpKeepaliveSeconds = 300
+    /// 0: idle clients are never closed.
+    var timeoutSeconds = 0
+    /// 0: one per core.
+    var ioThreads = 0
+
+    // MARK: Clients
+
+    var protectedMode = true
+    /// Empty: clients need no password.
+    var requirepass = ""
+    var maxclients = 10_000
+    var clientOutputBufferLimit = OutputBufferLimits()
+    var clientQueryBufferLimitBytes = 16 << 20
+    var protoMaxBulkLenBytes = 1 << 20
+    var enableDebugCommand = DebugCommandAccess.no
+
+    // MARK: Memory and keys
+
+    /// 0: no limit.
+    var maxmemoryBytes = 0
+    var maxmemoryPolicy = MaxmemoryPolicy.noeviction
+    /// A power of two, 1…4096.
+    var shards = 256
+    /// Always 1.
+    var databases = 1
+    /// Passes of background work a second.
+    var hz = 10
+
+    // MARK: Log and observation
+
+    var loglevel = Log.Level.notice
+    var logFormat = Log.Format.text
+    /// Empty: standard error.
+    var logfile = ""
+    /// -1: nothing is recorded, 0: everything.
+    var slowlogLogSlowerThanMicroseconds = 10_000
+    var slowlogMaxLen = 128
+    /// 0: off.
+    var latencyMonitorThresholdMilliseconds = 0
+    var latencyTracking = true
+    /// 0…100 each.
+    var latencyTrackingInfoPercentiles: [Double] = [50, 99, 99.9]
+
+    // MARK: Lifecycle and durability
+
+    var dir = "./data"
+    var shutdownTimeoutSeconds = 10
+    /// Always false in this version.
+    var appendonly = false
+    var appendfsync = AppendFsync.everysec
+    /// Always empty in this version.
+    var save = ""
+
+    // MARK: Replication: these hold the one value this version supports
+
+    var replicaReadOnly = true
+    var replicaPriority = 100
+    var minReplicasToWrite = 0
+    var minReplicasMaxLagSeconds = 10
+    var replBacklogSizeBytes = 16 << 20
+}
+
+extension Settings {
+    /// One address of `bind`.
+    struct BindAddress: Sendable, Equatable {
+        /// An address, a host name, `*` or `::*`.
+        var host: String
+        /// Written with a leading `-`: failing to bind it is no error.
+        var mayFail: Bool
+    }
+
+    /// `bind` with the leading `-` taken off.
+    var bindAddresses: [BindAddress] {
+        bind.map { word in
+            word.hasPrefix("-")
+                ? BindAddress(host: String(word.dropFirst()), mayFail: true) : BindAddress(host: word, mayFail: false)
+        }
+    }
+}
+
+/// How much output may wait for a client before it is disconnected.
+struct OutputBufferLimit: Sendable, Equatable {
+    /// Disconnect at once above this; 0 means no limit.
+    var hardBytes: Int
+    /// Disconnect when above this for `softSeconds`; 0 means no limit.
+    var softBytes: Int
+    var softSeconds: Int
+}
+
+/// The output limits of the three classes of clients.
+struct OutputBufferLimits: Sendable, Equatable {
+    var normal = OutputBufferLimit(hardBytes: 256 << 20, softBytes: 0, softSeconds: 0)
+    var replica = OutputBufferLimit(hardBytes: 256 << 20, softBytes: 64 << 20, softSeconds: 60)
+    var pubsub = OutputBufferLimit(hardBytes: 32 << 20, softBytes: 8 << 20, softSeconds: 60)
+
+    enum ClientClass: String, Sendable, CaseIterable {
+        case normal, replica, pubsub
+    }
+
+    subscript(clientClass: ClientClass) -> OutputBufferLimit {
+        get {
+            switch clientClass {
+            case .normal: normal
+            case .replica: replica
+            case .pubsub: pubsub
+            }
+        }
+        set {
+            switch clientClass {
+            case .normal: normal = newValue
+            case .replica: replica = newValue
+            case .pubsub: pubsub = newValue
+            }
+        }
+    }
+}
+
+/// What happens to a new key when `maxmemory` is reached.
+enum MaxmemoryPolicy: String, Sendable, CaseIterable {
+    /// It is refused with `OOM`.
+    case noeviction
+    /// The key nearest to being full again is forgotten: it loses the least.
+    case evictSoonest = "evict-soonest"
+}
+
+/// From where DEBUG is accepted.
+enum DebugCommandAccess: String, Sendable, CaseIterable {
+    case no, local, yes
+}
+
+/// When the append-only log is forced to disk.
+enum AppendFsync: String, Sendable, CaseIterable {
+    case always, everysec, no
+}

@@ -1,0 +1,203 @@
+// The control thread: accepts connections and deals them out, hears signals, sweeps expired keys.
+//
+// Runs on the process's first thread. Refuses to serve: a connection's bytes are its loop's. A first SIGTERM, SIGINT
+// or SHUTDOWN drains; a second signal ends the process at once.
+
+import CLinux
+import Glibc
+import LimiterEngine
+import Synchronization
+
+/// A shutdown asked for by a command: an eventfd that the control thread polls.
+final class ShutdownRequests: Sendable {
+    let descriptor: Int32 = clinux_eventfd()
+
+    deinit { close(descriptor) }
+
+    func post() {
+        var one: UInt64 = 1
+        _ = write(descriptor, &one, 8)
+    }
+}
+
+struct ControlThread {
+    private let server: Server
+    private let listeners: [Listener]
+    private let signals: Int32
+    private var sweep: SweepPace
+    private var isAcceptingPaused = false
+
+    /// Signals the server handles; blocked in every thread, so that only this one hears them.
+    private static var handledSignals: sigset_t {
+        var set = sigset_t()
+        sigemptyset(&set)
+        for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&set, signal) }
+        return set
+    }
+
+    /// Call before any thread is started: threads inherit what is blocked.
+    static func blockSignals() {
+        var set = handledSignals
+        pthread_sigmask(SIG_BLOCK, &set, nil)
+        signal(SIGPIPE, SIG_IGN)
+    }
+
+    init(server: Server, listeners: [Listener]) {
+        self.server = server
+        self.listeners = listeners
+        var set = ControlThread.handledSignals
+        signals = clinux_signalfd(&set)
+        sweep = SweepPace(engine: server.engine)
+    }
+
+    /// Runs until told to stop. Returns when every loop has drained.
+    mutating func run(joining threads: [pthread_t]) {
+        var descriptors = [signals, server.shutdownDescriptor] + listeners.map(\.fd)
+        while true {
+            var polled = descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            let hz = server.currentSettings.value.hz
+            _ = poll(&polled, nfds_t(polled.count), Int32(1000 / hz))
+            if polled[0].revents != 0, stops(for: clinux_signalfd_next(signals)) { break }
+            if polled[1].revents != 0 { break }
+            for (number, listener) in listeners.enumerated() where polled[number + 2].revents != 0 {
+                acceptAll(listener)
+            }
+            tick(hz: hz)
+        }
+        descriptors.removeAll()
+        for listener in listeners { close(listener.fd) }
+        removeUnixSocket()
+        drain(threads)
+    }
+
+    /// Whether the signal ends the server.
+    private func stops(for signal: Int32) -> Bool {
+        switch signal {
+        case 0: return false
+        case SIGHUP:
+            do throws(LogFileError) {
+                try server.log.reopen()
+                server.log.notice("log file reopened")
+            } catch {
+                server.log.warning("cannot reopen the log file", ["error": "\(error)"])
+            }
+            return false
+        default:
+            server.log.notice("stopping", ["signal": "\(signal == SIGTERM ? "SIGTERM" : "SIGINT")"])
+            return true
+        }
+    }
+
+    private func removeUnixSocket() {
+        let path = server.currentSettings.value.unixsocket
+        if !path.isEmpty { unlink(path) }
+    }
+
+    /// Has every loop answer what it received and leave, and waits for that. Another signal ends it at once.
+    private func drain(_ threads: [pthread_t]) {
+        for loop in server.loops { loop.mailbox.post(.drain) }
+        let watcher = SecondSignal(descriptor: signals)
+        watcher.start()
+        for thread in threads { pthread_join(thread, nil) }
+    }
+
+    // MARK: Ticking
+
+    private mutating func tick(hz: Int) {
+        let now = server.clock.now()
+        sweep.tick(now: now, hz: hz)
+        server.rates.sample(server, now: now)
+        let memory = ProcessMemory.resident()
+        if memory > server.peakMemory.load(ordering: .relaxed) { server.peakMemory.store(memory, ordering: .relaxed) }
+    }
+
+    // MARK: Accepting
+
+    /// Most connections taken from one socket before the others get a turn.
+    private static let acceptMax = 1000
+
+    private func acceptAll(_ listener: Listener) {
+        for _ in 0..<ControlThread.acceptMax {
+            let fd = clinux_accept(listener.fd)
+            guard fd >= 0 else {
+                if errno == EINTR || errno == ECONNABORTED { continue }
+                if errno != EAGAIN { server.log.warning("accept failed", ["error": "\(SystemError("accept4"))"]) }
+                return
+            }
+            accept(fd, listener)
+        }
+    }
+
+    private func accept(_ fd: Int32, _ listener: Listener) {
+        let settings = server.currentSettings.value
+        guard server.clientsNow.load(ordering: .relaxed) < settings.maxclients else {
+            server.clientsRejected.add(1, ordering: .relaxed)
+            return turnAway(fd, "-ERR max number of clients reached\r\n")
+        }
+        if !listener.isUnixSocket {
+            if settings.protectedMode, settings.requirepass.isEmpty, !isLocal(fd) {
+                server.clientsRejected.add(1, ordering: .relaxed)
+                return turnAway(fd, ControlThread.protectedModeText)
+            }
+            configure(fd, keepAlive: settings.tcpKeepaliveSeconds)
+        }
+        server.clientsNow.add(1, ordering: .relaxed)
+        let id = server.clientsEver.add(1, ordering: .relaxed).newValue
+        let loop = server.loopForNext()
+        loop.assigned.add(1, ordering: .relaxed)
+        loop.mailbox.post(.adopt(fd: fd, id: id, isUnixSocket: listener.isUnixSocket))
+    }
+
+    private static let protectedModeText =
+        "-DENIED This server runs in protected mode: no password is set, so only clients on this machine are let in. "
+        + "To change that, set a password (requirepass), or turn protected-mode off if the network keeps strangers "
+        + "out.\r\n"
+
+    /// Tells a client why it is not served. The text fits any socket's buffer, so nothing waits.
+    private func turnAway(_ fd: Int32, _ text: String) {
+        _ = text.utf8.withContiguousStorageIfAvailable {
+            send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+        }
+        close(fd)
+    }
+
+    private func isLocal(_ fd: Int32) -> Bool {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let result = withUnsafeMutablePointer(to: &storage) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getpeername(fd, $0, &length) }
+        }
+        return result == 0 && SocketAddress.isLoopback(storage)
+    }
+
+    private func configure(_ fd: Int32, keepAlive seconds: Int) {
+        func set(_ level: Int32, _ option: Int32, _ value: Int) {
+            var value = Int32(value)
+            setsockopt(fd, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
+        }
+        set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+        guard seconds > 0 else { return }
+        // As Redis: the first probe after `seconds`, three more a third of that apart.
+        set(SOL_SOCKET, SO_KEEPALIVE, 1)
+        set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, seconds)
+        set(Int32(IPPROTO_TCP), TCP_KEEPINTVL, max(1, seconds / 3))
+        set(Int32(IPPROTO_TCP), TCP_KEEPCNT, 3)
+    }
+}
+
+/// Waits, while the loops drain, for the signal that says not to.
+private struct SecondSignal {
+    let descriptor: Int32
+
+    func start() {
+        let descriptor = descriptor
+        Thread.start(name: "signals") {
+            var polled = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            while true {
+                _ = poll(&polled, 1, -1)
+                let signal = clinux_signalfd_next(descriptor)
+                if signal == SIGTERM || signal == SIGINT { _exit(1) }
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+// From the command line to a running server and back to an exit code: what `main` calls.
+
+import Glibc
+import LimiterEngine
+import Persistence
+
+/// The program.
+public enum Escapement {
+    /// The version that INFO, `--version` and the first line of the log show.
+    public static let version = "0.1.0"
+    /// The version of Redis whose behaviour clients may expect.
+    static let redisVersion = "7.2.4"
+
+    /// Runs the program with these arguments (without the program's own name) until it is told to stop.
+    ///
+    /// - Returns: The exit code: 0 after an orderly stop, 1 when it could not start; then standard error says why in
+    ///   one line.
+    public static func run(arguments: [String]) -> Int32 {
+        if arguments == ["--print-command-docs"] {
+            print(CommandDocs.markdown(), terminator: "")
+            return 0
+        }
+        switch LaunchRequest(arguments) {
+        case .help: print(ConfigText.help(), terminator: "")
+        case .version: print("escapement \(version)")
+        case .printConfig: print(ConfigText.defaultFile(), terminator: "")
+        case .failure(let text): return fail(text)
+        case .run(let launch): return serve(launch)
+        }
+        return 0
+    }
+
+    private static func fail(_ text: String) -> Int32 {
+        var line = "escapement: \(text)\n"
+        line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        return 1
+    }
+
+    private static func serve(_ launch: LaunchRequest.Launch) -> Int32 {
+        let settings = launch.settings
+        let log: Log
+        do throws(LogFileError) {
+            log = try Log(path: settings.logfile, level: settings.loglevel, format: settings.logFormat)
+        } catch {
+            return fail("\(error.text)")
+        }
+        do throws(DataDirectoryError) {
+            try DataDirectory.prepare(settings.dir)
+        } catch {
+            return fail("dir: \(error.text)")
+        }
+        ControlThread.blockSignals()
+        OpenFiles.raise(toServe: settings.maxclients, log: log)
+        do {
+            let current = CurrentSettings(settings, changed: launch.flagNames, file: launch.configPath)
+            let server = try Server(settings: current, log: log)
+            let listeners = try listen(settings)
+            serve(server, listeners)
+            return 0
+        } catch let error as ListenError {
+            return fail(error.text)
+        } catch {
+            return fail("\(error)")
+        }
+    }
+
+    private static func listen(_ settings: Settings) throws(ListenError) -> [Listener] {
+        var listeners: [Listener] = []
+        if settings.port > 0 {
+            for address in settings.bindAddresses {
+                do throws(ListenError) {
+                    listeners.append(
+                        try Listener.tcp(host: address.host, port: settings.port, backlog: settings.tcpBacklog))
+                } catch {
+                    if !address.mayFail { throw error }
+                }
+            }
+        }
+        if !settings.unixsocket.isEmpty {
+            listeners.append(
+                try Listener.unix(
+                    path: settings.unixsocket, mode: settings.unixsocketperm, backlog: settings.tcpBacklog))
+        }
+        guard !listeners.isEmpty else {
+            throw ListenError(text: "nothing to listen on: port is 0 and unixsocket is not set, or no bind address works")
+        }
+        return listeners
+    }
+
+    private static func serve(_ server: Server, _ listeners: [Listener]) {
+        let threads = server.loops.map { loop in
+            Thread.start(name: "loop-\(loop.index)") { loop.run() }
+        }
+        let settings = server.currentSettings.value
+        server.log.notice(
+            "server started",
+            [
+                "version": "\(version)", "pid": .integer(Int(getpid())), "port": .integer(settings.port),
+                "bind": "\(settings.bind.joined(separator: " "))", "io_threads": .integer(server.loops.count),
+                "shards": .integer(settings.shards),
+            ])
+        var control = ControlThread(server: server, listeners: listeners)
+        control.run(joining: threads)
+        server.log.notice("server stopped")
+    }
+}

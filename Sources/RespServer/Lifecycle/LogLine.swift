@@ -1,0 +1,193 @@
+// One line of the log as bytes: the two formats, and the escaping that keeps a line one line.
+//
+// Owns no descriptor and no clock. Bounded: a message or a value longer than `partBytesMax` is cut and ends in `…`.
+
+/// One value of a log field.
+enum LogValue: Sendable, Equatable {
+    case string(String)
+    case integer(Int)
+    case double(Double)
+    case bool(Bool)
+}
+
+extension LogValue: ExpressibleByStringInterpolation, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral,
+    ExpressibleByFloatLiteral
+{
+    init(stringLiteral value: String) { self = .string(value) }
+    init(integerLiteral value: Int) { self = .integer(value) }
+    init(booleanLiteral value: Bool) { self = .bool(value) }
+    init(floatLiteral value: Double) { self = .double(value) }
+}
+
+/// The fields of a log line, in the order they are written: `["port": 6379, "path": .string(path)]`. Names are
+/// constants of letters, digits and `_`, and none of `time`, `level`, `message`.
+struct LogFields: Sendable, ExpressibleByDictionaryLiteral {
+    private(set) var pairs: [(name: String, value: LogValue)]
+
+    init(dictionaryLiteral elements: (StaticString, LogValue)...) {
+        pairs = elements.map { (String(describing: $0.0), $0.1) }
+        assert(
+            pairs.allSatisfy { pair in
+                !["time", "level", "message"].contains(pair.name)
+                    && pair.name.utf8.allSatisfy { $0 == 0x5F || ($0 | 0x20) &- 0x61 < 26 || $0 &- 0x30 < 10 }
+            }, "a field's name must be plain and not one of the line's own")
+    }
+}
+
+/// An event before it is written.
+struct LogLine {
+    /// Longest message, and longest value, in bytes before escaping.
+    static let partBytesMax = 2048
+
+    /// Milliseconds since 1970-01-01 UTC.
+    var timeMilliseconds: Int64
+    var level: Log.Level
+    var message: String
+    var fields: LogFields
+
+    /// The line with its line feed.
+    func bytes(_ format: Log.Format) -> [UInt8] {
+        switch format {
+        case .text: textBytes()
+        case .json: jsonBytes()
+        }
+    }
+
+    // MARK: Text
+
+    private func textBytes() -> [UInt8] {
+        var line: [UInt8] = []
+        line.reserveCapacity(128 + message.utf8.count)
+        line += LogLine.timestamp(timeMilliseconds).utf8
+        line += " \(level.rawValue)".utf8
+        // Levels are as wide as the longest of them, so that messages line up.
+        line += repeatElement(0x20, count: 8 - level.rawValue.utf8.count)
+        LogLine.appendEscaped(message, to: &line, escapingQuotes: false)
+        for (index, pair) in fields.pairs.enumerated() {
+            line += (index == 0 ? "  " : " ").utf8
+            line += "\(pair.name)=".utf8
+            switch pair.value {
+            case .integer(let value): line += String(value).utf8
+            case .double(let value): line += value.description.utf8
+            case .bool(let value): line += (value ? "true" : "false").utf8
+            case .string(let value): LogLine.appendTextValue(value, to: &line)
+            }
+        }
+        line.append(0x0A)
+        return line
+    }
+
+    private static func appendTextValue(_ value: String, to line: inout [UInt8]) {
+        let isPlain = value.utf8.allSatisfy { byte in
+            byte > 0x20 && byte != 0x7F && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
+                && byte != UInt8(ascii: "=")
+        }
+        // C1 control characters begin with this byte in UTF-8; quoting a few harmless letters more is fine.
+        if isPlain, !value.isEmpty, !value.utf8.contains(0xC2), value.utf8.count <= partBytesMax {
+            line += value.utf8
+            return
+        }
+        line.append(UInt8(ascii: "\""))
+        appendEscaped(value, to: &line, escapingQuotes: true)
+        line.append(UInt8(ascii: "\""))
+    }
+
+    /// Control characters, also those above 0x7F that some terminals obey, never reach the output.
+    private static func appendEscaped(_ text: String, to line: inout [UInt8], escapingQuotes: Bool) {
+        let (part, isCut) = bounded(text)
+        for scalar in part {
+            switch scalar {
+            case "\n": line += "\\n".utf8
+            case "\r": line += "\\r".utf8
+            case "\t": line += "\\t".utf8
+            case "\"" where escapingQuotes, "\\" where escapingQuotes:
+                line += [UInt8(ascii: "\\"), UInt8(scalar.value)]
+            case _ where scalar.value < 0x20 || (scalar.value >= 0x7F && scalar.value < 0xA0):
+                for byte in String(scalar).utf8 { line += "\\x\(hexadecimal(byte))".utf8 }
+            default: line += String(scalar).utf8
+            }
+        }
+        if isCut { line += "…".utf8 }
+    }
+
+    // MARK: JSON
+
+    private func jsonBytes() -> [UInt8] {
+        var line: [UInt8] = []
+        line.reserveCapacity(160 + message.utf8.count)
+        line += "{\"time\":\"\(LogLine.timestamp(timeMilliseconds))\",\"level\":\"\(level.rawValue)\",\"message\":".utf8
+        LogLine.appendJSON(message, to: &line)
+        for pair in fields.pairs {
+            line += ",\"\(pair.name)\":".utf8
+            switch pair.value {
+            case .integer(let value): line += String(value).utf8
+            // JSON has no spelling for infinities and NaN.
+            case .double(let value): line += (value.isFinite ? value.description : "null").utf8
+            case .bool(let value): line += (value ? "true" : "false").utf8
+            case .string(let value): LogLine.appendJSON(value, to: &line)
+            }
+        }
+        line += "}\n".utf8
+        return line
+    }
+
+    private static func appendJSON(_ text: String, to line: inout [UInt8]) {
+        let (part, isCut) = bounded(text)
+        line.append(UInt8(ascii: "\""))
+        for scalar in part {
+            switch scalar {
+            case "\"", "\\": line += [UInt8(ascii: "\\"), UInt8(scalar.value)]
+            case "\n": line += "\\n".utf8
+            case "\r": line += "\\r".utf8
+            case "\t": line += "\\t".utf8
+            case _ where scalar.value < 0x20 || (scalar.value >= 0x7F && scalar.value < 0xA0):
+                line += "\\u00\(hexadecimal(UInt8(scalar.value)))".utf8
+            default: line += String(scalar).utf8
+            }
+        }
+        if isCut { line += "…".utf8 }
+        line.append(UInt8(ascii: "\""))
+    }
+
+    /// The first `partBytesMax` bytes of `text`, cut between scalars.
+    private static func bounded(_ text: String) -> (Substring.UnicodeScalarView, isCut: Bool) {
+        let scalars = text.unicodeScalars
+        guard text.utf8.count > partBytesMax else { return (scalars[...], false) }
+        var end = text.utf8.index(text.utf8.startIndex, offsetBy: partBytesMax)
+        while end.samePosition(in: scalars) == nil { end = text.utf8.index(before: end) }
+        return (scalars[..<end], true)
+    }
+
+    // MARK: Time
+
+    /// `2026-11-21T03:37:32.123Z`. Counts days from a March, so that the leap day is the last of its year; valid for
+    /// years 0…9999.
+    static func timestamp(_ milliseconds: Int64) -> String {
+        let dayMilliseconds: Int64 = 86_400_000
+        let days = floorDivide(milliseconds, dayMilliseconds)
+        let timeOfDay = Int(milliseconds - days * dayMilliseconds)
+        // 719 468 days lie between 0000-03-01 and 1970-01-01; 146 097 days make 400 years.
+        let shifted = days + 719_468
+        let era = floorDivide(shifted, 146_097)
+        let dayOfEra = Int(shifted - era * 146_097)
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let monthFromMarch = (5 * dayOfYear + 2) / 153
+        let day = dayOfYear - (153 * monthFromMarch + 2) / 5 + 1
+        let month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9
+        let year = yearOfEra + Int(era) * 400 + (month <= 2 ? 1 : 0)
+        let date = "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))"
+        let seconds = timeOfDay / 1000
+        let time = "\(padded(seconds / 3600, 2)):\(padded(seconds / 60 % 60, 2)):\(padded(seconds % 60, 2))"
+        return "\(date)T\(time).\(padded(timeOfDay % 1000, 3))Z"
+    }
+
+    private static func floorDivide(_ value: Int64, _ divisor: Int64) -> Int64 {
+        value >= 0 ? value / divisor : -((divisor - 1 - value) / divisor)
+    }
+
+    private static func padded(_ value: Int, _ width: Int) -> String {
+        let digits = String(value)
+        return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
+    }
+}

@@ -1,0 +1,33 @@
+// Threads, as POSIX has them: a name and a body.
+
+import CLinux
+import Glibc
+
+enum Thread {
+    private final class Start {
+        let name: String
+        let body: @Sendable () -> Void
+
+        init(name: String, body: @escaping @Sendable () -> Void) {
+            self.name = name
+            self.body = body
+        }
+    }
+
+    /// Starts a thread. Traps when the kernel refuses: the server cannot run without its loops.
+    @discardableResult
+    static func start(name: String, _ body: @escaping @Sendable () -> Void) -> pthread_t {
+        var thread = pthread_t()
+        let start = Unmanaged.passRetained(Start(name: name, body: body))
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+                clinux_name_thread(start.name)
+                start.body()
+                return nil
+            }, start.toOpaque())
+        precondition(result == 0, "pthread_create: \(SystemError.text(result))")
+        return thread
+    }
+}

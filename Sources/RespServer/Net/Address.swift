@@ -1,0 +1,56 @@
+// Socket addresses as text and back.
+
+import CLinux
+import Glibc
+
+extension Connection {
+    /// `127.0.0.1:50123`, `[::1]:50123`, or the path of the unix socket. Asks the kernel each time: it is wanted
+    /// rarely, and an idle connection should not pay for it.
+    var peerAddress: String { address(getpeername) }
+
+    /// The server's end of the connection, in the same form.
+    var localAddress: String { address(getsockname) }
+
+    private func address(
+        _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+    ) -> String {
+        if flags.contains(.unixSocket) { return "\(loop.settings.unixsocket):0" }
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let result = withUnsafeMutablePointer(to: &storage) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { ask(fd, $0, &length) }
+        }
+        return result == 0 ? SocketAddress.text(storage) : "?:0"
+    }
+}
+
+enum SocketAddress {
+    /// `127.0.0.1:6379` or `[::1]:6379`.
+    static func text(_ storage: sockaddr_storage) -> String {
+        var storage = storage
+        return withUnsafePointer(to: &storage) { pointer in
+            if Int32(pointer.pointee.ss_family) == AF_INET6 {
+                return pointer.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { address in
+                    var copy = address.pointee
+                    return "[\(numeric(AF_INET6, &copy.sin6_addr))]:\(UInt16(bigEndian: address.pointee.sin6_port))"
+                }
+            }
+            return pointer.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { address in
+                var copy = address.pointee
+                return "\(numeric(AF_INET, &copy.sin_addr)):\(UInt16(bigEndian: address.pointee.sin_port))"
+            }
+        }
+    }
+
+    /// Whether the peer is this machine.
+    static func isLoopback(_ storage: sockaddr_storage) -> Bool {
+        let text = text(storage)
+        return text.hasPrefix("127.") || text.hasPrefix("[::1]") || text.hasPrefix("[::ffff:127.")
+    }
+
+    private static func numeric(_ family: Int32, _ address: UnsafeRawPointer) -> String {
+        var buffer = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+        guard inet_ntop(family, address, &buffer, socklen_t(buffer.count)) != nil else { return "?" }
+        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}

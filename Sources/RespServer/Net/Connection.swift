@@ -1,0 +1,110 @@
+// One client connection: its descriptor, where its parser stands, and what is rarely there.
+//
+// Owns its descriptor and whatever input or output had to be kept. Ten thousand idle connections must cost next to
+// nothing, so everything a connection needs only while something is unfinished is a nil pointer until then.
+//
+// Threads: every field is touched only by whoever holds the turn lock of the connection's event loop: its own loop
+// during a turn, or another thread while the world is stopped.
+
+import Glibc
+import RESP
+
+/// What keeps a connection off the straight path: with none of these set, a limiter call goes into the batch at once.
+struct ConnectionFlags: OptionSet {
+    let rawValue: UInt32
+
+    /// Has not given the password yet.
+    static let unauthenticated = ConnectionFlags(rawValue: 1 << 0)
+    /// Between MULTI and EXEC.
+    static let inTransaction = ConnectionFlags(rawValue: 1 << 1)
+    /// Subscribed to something.
+    static let subscribed = ConnectionFlags(rawValue: 1 << 2)
+    /// Receives a copy of every command.
+    static let monitor = ConnectionFlags(rawValue: 1 << 3)
+    /// CLIENT REPLY OFF.
+    static let replyOff = ConnectionFlags(rawValue: 1 << 4)
+    /// CLIENT REPLY SKIP: the next command's reply is dropped.
+    static let replySkipNext = ConnectionFlags(rawValue: 1 << 5)
+    /// The command being run is the one whose reply is dropped.
+    static let replySkip = ConnectionFlags(rawValue: 1 << 6)
+    /// Reads nothing more, and closes once everything written has gone out.
+    static let closeAfterReply = ConnectionFlags(rawValue: 1 << 7)
+    /// To be closed by its loop as soon as it can, whatever is unsent.
+    static let closeSoon = ConnectionFlags(rawValue: 1 << 8)
+    /// Waits for CLIENT PAUSE to end; its input is kept.
+    static let suspended = ConnectionFlags(rawValue: 1 << 9)
+    /// CLIENT NO-EVICT and NO-TOUCH, remembered for CLIENT LIST.
+    static let noEvict = ConnectionFlags(rawValue: 1 << 10)
+    static let noTouch = ConnectionFlags(rawValue: 1 << 11)
+    /// Came in over the unix socket.
+    static let unixSocket = ConnectionFlags(rawValue: 1 << 12)
+    /// The descriptor is closed; the object waits for the end of the turn.
+    static let closed = ConnectionFlags(rawValue: 1 << 13)
+
+    /// Flags that do not concern how a command runs.
+    static let harmless: ConnectionFlags = [.unixSocket, .noEvict, .noTouch]
+}
+
+/// What a client said of itself. Allocated when it first says something.
+final class ClientDescription {
+    var name: [UInt8] = []
+    var libraryName: [UInt8] = []
+    var libraryVersion: [UInt8] = []
+}
+
+/// A client connection.
+///
+/// `@unchecked Sendable`: references travel between threads in mailboxes and registries, but fields are touched only
+/// with the turn lock of `loop` held.
+final class Connection: @unchecked Sendable {
+    let fd: Int32
+    /// Unique for the life of the process, ascending.
+    let id: Int64
+    unowned let loop: EventLoop
+    /// Seconds of the monotonic clock.
+    let createdAt: Int64
+    var lastActiveAt: Int64
+
+    var flags: ConnectionFlags
+    var version = ProtocolVersion.resp2
+    var parser = RequestParser()
+    /// Position in the loop's list of connections.
+    var slot = -1
+    /// Index of the last command in the command table; -1 before the first.
+    var lastCommand: Int16 = -1
+    var lastSubcommand: Int16 = -1
+    /// Events epoll is asked for.
+    var interest: UInt32 = 0
+
+    /// An unfinished request, or input that has to wait.
+    var pendingInput: PendingInput?
+    /// Replies that the peer has not taken yet.
+    var pendingOutput: PendingOutput?
+    var description: ClientDescription?
+    var transaction: Transaction?
+    var subscriptions: Subscriptions?
+
+    init(fd: Int32, id: Int64, loop: EventLoop, flags: ConnectionFlags, at seconds: Int64) {
+        self.fd = fd
+        self.id = id
+        self.loop = loop
+        self.flags = flags
+        createdAt = seconds
+        lastActiveAt = seconds
+    }
+
+    /// Whether a limiter call may go into the batch without looking at anything else.
+    @inline(__always)
+    var isPlain: Bool { flags.isSubset(of: .harmless) }
+
+    /// Subscribed in RESP2: only a few commands are allowed then, since a reply could not be told from a message.
+    var isInSubscribedMode: Bool { flags.contains(.subscribed) && version == .resp2 }
+
+    /// What the client called itself; empty until it did.
+    var name: [UInt8] { description?.name ?? [] }
+
+    func describe(_ change: (ClientDescription) -> Void) {
+        if description == nil { description = ClientDescription() }
+        change(description!)
+    }
+}

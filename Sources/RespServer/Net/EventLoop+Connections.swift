@@ -1,0 +1,137 @@
+// Connections coming and going: taking one over, closing one, and the reasons for closing that are not the peer's.
+
+import CLinux
+import Glibc
+import RESP
+
+extension EventLoop {
+    /// Takes over an accepted descriptor.
+    func adopt(_ fd: Int32, id: Int64, isUnixSocket: Bool) {
+        var flags: ConnectionFlags = settings.requirepass.isEmpty ? [] : .unauthenticated
+        if isUnixSocket { flags.insert(.unixSocket) }
+        let connection = Connection(fd: fd, id: id, loop: self, flags: flags, at: seconds)
+        connection.slot = connections.count
+        connection.interest = UInt32(clinux_epoll_in)
+        guard clinux_epoll_control(poller, EPOLL_CTL_ADD, fd, connection.interest, token(connection)) == 0 else {
+            server.log.warning("closing client: epoll refused it", ["error": "\(SystemError("epoll_ctl"))"])
+            Glibc.close(fd)
+            server.connectionClosed()
+            return
+        }
+        connections.append(connection)
+    }
+
+    private func token(_ connection: Connection) -> UInt64 {
+        UInt64(UInt(bitPattern: Unmanaged.passUnretained(connection).toOpaque()))
+    }
+
+    func setInterest(_ connection: Connection, reading: Bool, writing: Bool) {
+        var interest: UInt32 = 0
+        if reading { interest |= UInt32(clinux_epoll_in) }
+        if writing { interest |= UInt32(clinux_epoll_out) }
+        guard interest != connection.interest else { return }
+        connection.interest = interest
+        _ = clinux_epoll_control(poller, EPOLL_CTL_MOD, connection.fd, interest, token(connection))
+    }
+
+    /// Closes a connection now. Its object lives to the end of the turn, since events may still name it.
+    func close(_ connection: Connection) {
+        guard !connection.flags.contains(.closed) else { return }
+        if connection.pendingOutput?.overSoftLimitSince != nil { softLimitWatch -= 1 }
+        endTransaction(of: connection)
+        server.forget(connection)
+        connection.flags.insert(.closed)
+        Glibc.close(connection.fd)
+        connection.pendingInput = nil
+        connection.pendingOutput = nil
+        suspended.removeAll { $0 === connection }
+        let last = connections.removeLast()
+        if last !== connection {
+            connections[connection.slot] = last
+            last.slot = connection.slot
+        }
+        graveyard.append(connection)
+        server.connectionClosed()
+    }
+
+    /// Writes bytes the connection did not ask for just now: a message, a line of MONITOR.
+    func deliver(_ bytes: [UInt8], to connection: Connection) {
+        bytes.withUnsafeBufferPointer { send(connection, $0[...]) }
+    }
+
+    // MARK: Output limits
+
+    private func limit(for connection: Connection) -> OutputBufferLimit {
+        let limits = settings.clientOutputBufferLimit
+        return connection.flags.isDisjoint(with: [.subscribed, .monitor]) ? limits.normal : limits.pubsub
+    }
+
+    /// Closes a connection whose peer lets too much pile up.
+    func checkOutputLimit(_ connection: Connection) {
+        guard let pending = connection.pendingOutput else { return }
+        let limit = limit(for: connection)
+        if limit.hardBytes > 0, pending.count >= limit.hardBytes {
+            return closeForOutput(connection, pending.count)
+        }
+        guard limit.softBytes > 0, pending.count >= limit.softBytes else {
+            if pending.overSoftLimitSince != nil { softLimitWatch -= 1 }
+            pending.overSoftLimitSince = nil
+            return
+        }
+        if let since = pending.overSoftLimitSince {
+            if seconds - since >= Int64(limit.softSeconds) { closeForOutput(connection, pending.count) }
+        } else {
+            pending.overSoftLimitSince = seconds
+            softLimitWatch += 1
+        }
+    }
+
+    private func closeForOutput(_ connection: Connection, _ bytes: Int) {
+        server.log.warning(
+            "closing client: it does not read its replies (client-output-buffer-limit)",
+            ["id": "\(connection.id)", "addr": "\(connection.peerAddress)", "bytes": "\(bytes)"])
+        counters.add(.outputLimitDisconnections, 1)
+        close(connection)
+    }
+
+    func checkSoftLimits() {
+        guard softLimitWatch > 0 else { return }
+        for connection in connections where connection.pendingOutput?.overSoftLimitSince != nil {
+            checkOutputLimit(connection)
+        }
+    }
+
+    // MARK: Time
+
+    /// Closes connections that have said nothing for `timeout` seconds. Subscribers and monitors may be silent.
+    func closeIdle() {
+        guard settings.timeoutSeconds > 0 else { return }
+        for connection in connections
+        where seconds - connection.lastActiveAt > Int64(settings.timeoutSeconds)
+            && connection.flags.isDisjoint(with: [.subscribed, .monitor, .suspended])
+        {
+            server.log.verbose("closing client: idle", ["id": "\(connection.id)"])
+            close(connection)
+        }
+    }
+
+    /// Keeps a connection from being read until CLIENT PAUSE ends.
+    func suspend(_ connection: Connection) {
+        connection.flags.insert(.suspended)
+        suspended.append(connection)
+        setInterest(connection, reading: false, writing: connection.pendingOutput != nil)
+    }
+
+    func resumeSuspended() {
+        let waiting = suspended
+        suspended.removeAll()
+        isPlain = server.monitors.isEmpty && !server.pause.isActive(now)
+        for connection in waiting where !connection.flags.contains(.closed) {
+            connection.flags.remove(.suspended)
+            setInterest(connection, reading: true, writing: connection.pendingOutput != nil)
+            if let pending = connection.pendingInput { processPending(connection, pending) }
+            if wave.isFull { finishWave() }
+        }
+        finishWave()
+    }
+}

@@ -1,0 +1,241 @@
+// A wave: read every ready connection, decide all its limiter calls in batches, write all replies.
+//
+// Replies are written into one buffer in the order in which requests were parsed, connection by connection, so a
+// connection's replies are one contiguous run of it. A command that is no limiter call first has the calls in front of
+// it decided: within a connection everything happens in order, as if there were no batches.
+
+import CLinux
+import Glibc
+import LimiterEngine
+import RESP
+
+extension EventLoop {
+    /// Serves one event of a connection.
+    func serve(_ connection: Connection, events: UInt32) {
+        guard !connection.flags.contains(.closed) else { return }
+        if connection.flags.contains(.closeSoon) { return close(connection) }
+        if events & UInt32(clinux_epoll_out) != 0 { sendPending(connection) }
+        let readable = UInt32(clinux_epoll_in | clinux_epoll_hangup | clinux_epoll_error)
+        guard events & readable != 0, !connection.flags.contains(.closed) else { return }
+        if connection.flags.contains(.suspended) || connection.flags.contains(.closeAfterReply) {
+            // Its input waits; a hang-up does not.
+            if events & UInt32(clinux_epoll_hangup | clinux_epoll_error) != 0 { close(connection) }
+            return
+        }
+        if wave.isFull { finishWave() }
+        receive(connection)
+    }
+
+    private func receive(_ connection: Connection) {
+        if let pending = connection.pendingInput {
+            // As much again as there is, so that a large request is read in few steps and never before it is sent.
+            pending.reserve(min(Wave.readMax, max(Wave.readMin, pending.count)))
+            let received = read(connection.fd, pending.free.baseAddress, min(Wave.readMax, pending.free.count))
+            guard accept(received, of: connection) else { return }
+            pending.received(received)
+            processPending(connection, pending)
+        } else {
+            let room = min(Wave.readMax, Wave.inputCapacity - wave.inputUsed)
+            let start = wave.input + wave.inputUsed
+            let received = read(connection.fd, start, room)
+            guard accept(received, of: connection) else { return }
+            wave.inputUsed += received
+            beginServing(connection)
+            let used = process(connection, start, count: received)
+            keepRest(of: connection, UnsafeBufferPointer(start: start + used, count: received - used))
+        }
+    }
+
+    /// Whether a read brought something; closes the connection when it brought the end.
+    private func accept(_ received: Int, of connection: Connection) -> Bool {
+        if received > 0 {
+            counters.add(.inputBytes, UInt64(received))
+            connection.lastActiveAt = seconds
+            return true
+        }
+        if received < 0, errno == EAGAIN || errno == EINTR { return false }
+        close(connection)
+        return false
+    }
+
+    /// Goes through kept input from where the parser stands.
+    func processPending(_ connection: Connection, _ pending: PendingInput) {
+        beginServing(connection)
+        arguments.restore(pending.ranges, base: pending.base)
+        let used = process(connection, pending.base, count: pending.count)
+        // The batch may name keys in these bytes.
+        decideBatch()
+        guard !connection.flags.contains(.closed) else { return }
+        if used == pending.count || connection.flags.contains(.closeAfterReply) {
+            connection.pendingInput = nil
+        } else {
+            pending.consume(used)
+            pending.ranges = arguments.save()
+            checkInputLimit(connection)
+        }
+    }
+
+    private func keepRest(of connection: Connection, _ rest: UnsafeBufferPointer<UInt8>) {
+        guard rest.count > 0, !connection.flags.contains(.closed), !connection.flags.contains(.closeAfterReply)
+        else { return }
+        connection.pendingInput = PendingInput(rest, ranges: arguments.save())
+    }
+
+    private func checkInputLimit(_ connection: Connection) {
+        guard let pending = connection.pendingInput, pending.count > settings.clientQueryBufferLimitBytes else { return }
+        server.log.warning(
+            "closing client: its request is over client-query-buffer-limit",
+            ["id": "\(connection.id)", "addr": "\(connection.peerAddress)", "bytes": "\(pending.count)"])
+        connection.flags.insert(.closeSoon)
+        close(connection)
+    }
+
+    private func beginServing(_ connection: Connection) {
+        wave.served.append(Wave.Served(connection: connection, replyEnd: reply.count))
+    }
+
+    /// Parses and runs everything complete in `count` bytes from `base`. Returns how many bytes are done with; the
+    /// rest is the beginning of a request, or input that has to wait.
+    private func process(_ connection: Connection, _ base: UnsafePointer<UInt8>, count: Int) -> Int {
+        var offset = 0
+        while offset < count {
+            let outcome = connection.parser.parse(
+                base + offset, count: count &- offset, into: arguments, limits: limits,
+                authenticated: !connection.flags.contains(.unauthenticated))
+            switch outcome {
+            case .request:
+                guard dispatch(connection) else {
+                    // Suspended: this request is run again later, from its first byte.
+                    connection.parser.startNext()
+                    arguments.removeAll()
+                    return offset
+                }
+                offset &+= connection.parser.consumed
+                connection.parser.startNext()
+                if !connection.isPlain, connection.flags.contains(.closeAfterReply) { return count }
+            case .nothing:
+                offset &+= connection.parser.consumed
+                connection.parser.startNext()
+            case .incomplete:
+                return offset
+            case .failure(let violation):
+                refuse(connection, violation)
+                return count
+            }
+        }
+        arguments.removeAll()
+        return offset
+    }
+
+    private func refuse(_ connection: Connection, _ violation: ProtocolError) {
+        decideBatch()
+        counters.add(.protocolErrors, 1)
+        reply.error(violation.text)
+        endReply()
+        connection.flags.insert(.closeAfterReply)
+        server.log.verbose(
+            "closing client: protocol error",
+            ["id": "\(connection.id)", "addr": "\(connection.peerAddress)", "error": "\(violation.text)"])
+    }
+
+    // MARK: Limiter calls
+
+    /// Puts the limiter call in `arguments` into the batch, if it is well-formed; else answers what is wrong.
+    func enqueueThrottle(_ connection: Connection) {
+        if wave.requestCount == Wave.batchMax { decideBatch() }
+        let key = arguments[1]
+        let request = wave.requests + wave.requestCount
+        request.initialize(
+            to: ThrottleRequest(key: key.base, keyLength: key.count, parameters: ThrottleParameters()))
+        if let problem = ThrottleArguments.read(arguments, into: &request.pointee.parameters) {
+            decideBatch()
+            reply.version = connection.version
+            reply.error(problem)
+            noteRejection(problem)
+            endReply()
+            return
+        }
+        wave.owners[wave.requestCount] = Int32(truncatingIfNeeded: wave.served.count &- 1)
+        wave.requestCount &+= 1
+        wave.handled &+= 1
+    }
+
+    /// Decides the calls waiting, in order, and writes their replies.
+    func decideBatch() {
+        let count = wave.requestCount
+        guard count > 0 else { return }
+        let start = server.clock.now().nanoseconds
+        keyspace.decide(wave.requests, count: count, now: now)
+        for number in 0..<count {
+            ThrottleArguments.write(wave.requests[number], to: reply) { noteRejection($0) }
+            wave.served[Int(wave.owners[number])].replyEnd = reply.count
+        }
+        wave.requestCount = 0
+        noteBatch(count, from: start)
+    }
+
+    /// Everything in the reply buffer up to here belongs to connections up to the one being served.
+    func endReply() { wave.served[wave.served.count - 1].replyEnd = reply.count }
+
+    // MARK: Writing
+
+    /// Decides what waits, sends everyone their replies, and begins a new wave.
+    func finishWave() {
+        guard !wave.served.isEmpty else { return }
+        decideBatch()
+        var start = 0
+        for served in wave.served {
+            let end = max(start, served.replyEnd)
+            if end > start { send(served.connection, reply.bytes[start..<end]) }
+            start = end
+            if served.connection.flags.contains(.closeAfterReply), served.connection.pendingOutput == nil {
+                close(served.connection)
+            }
+        }
+        wave.served.removeAll(keepingCapacity: true)
+        wave.handled = 0
+        wave.inputUsed = 0
+        reply.removeAll(retaining: Wave.outputRetained)
+    }
+
+    /// Sends bytes behind whatever the connection still waits to get rid of.
+    func send(_ connection: Connection, _ bytes: Slice<UnsafeBufferPointer<UInt8>>) {
+        guard !connection.flags.contains(.closed) else { return }
+        let bytes = UnsafeBufferPointer(rebasing: bytes)
+        var sent = 0
+        if connection.pendingOutput == nil {
+            sent = transmit(connection, bytes)
+            if sent == bytes.count { return }
+            guard !connection.flags.contains(.closed) else { return }
+            connection.pendingOutput = PendingOutput()
+            setInterest(connection, reading: !connection.flags.contains(.suspended), writing: true)
+        }
+        connection.pendingOutput!.append(UnsafeBufferPointer(rebasing: bytes[sent...]))
+        checkOutputLimit(connection)
+    }
+
+    /// Sends what the connection had to keep; stops waiting for room when all of it has gone.
+    func sendPending(_ connection: Connection) {
+        guard let pending = connection.pendingOutput, !connection.flags.contains(.closed) else { return }
+        pending.drain { transmit(connection, $0) }
+        guard pending.count == 0, !connection.flags.contains(.closed) else { return }
+        if pending.overSoftLimitSince != nil { softLimitWatch -= 1 }
+        connection.pendingOutput = nil
+        if connection.flags.contains(.closeAfterReply) { return close(connection) }
+        setInterest(connection, reading: !connection.flags.contains(.suspended), writing: false)
+    }
+
+    /// Offers bytes to the socket. Returns how many it took; closes the connection when the peer is gone.
+    private func transmit(_ connection: Connection, _ bytes: UnsafeBufferPointer<UInt8>) -> Int {
+        while true {
+            let sent = Glibc.send(connection.fd, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+            if sent >= 0 {
+                counters.add(.outputBytes, UInt64(sent))
+                return sent
+            }
+            if errno == EINTR { continue }
+            if errno != EAGAIN { close(connection) }
+            return 0
+        }
+    }
+}

@@ -1,0 +1,56 @@
+// How other threads reach an event loop: a list of messages behind a lock, and an eventfd that wakes it.
+
+import CLinux
+import Glibc
+import Synchronization
+
+/// What an event loop can be told.
+enum LoopMessage: Sendable {
+    /// A connection was accepted for this loop.
+    case adopt(fd: Int32, id: Int64, isUnixSocket: Bool)
+    /// Bytes for connections of this loop that did not ask for them just now: RESP2 and RESP3 spelling.
+    case deliver(resp2: [UInt8], resp3: [UInt8], to: [Connection])
+    /// Connections were marked to be closed.
+    case closeMarked
+    /// CLIENT PAUSE ended: suspended connections go on.
+    case resume
+    /// Answer what was received, send what was answered, then leave.
+    case drain
+}
+
+/// Messages for one event loop. Any thread posts, the loop takes.
+final class Mailbox: Sendable {
+    private let messages = Mutex<[LoopMessage]>([])
+    /// Readable while there are messages.
+    let wakeDescriptor: Int32
+
+    /// Fails with errno when the kernel has no descriptor left.
+    init() throws(SystemError) {
+        wakeDescriptor = clinux_eventfd()
+        if wakeDescriptor < 0 { throw SystemError("eventfd") }
+    }
+
+    deinit { close(wakeDescriptor) }
+
+    /// Adds a message, and wakes the loop if it was the first.
+    func post(_ message: LoopMessage) {
+        let isFirst = messages.withLock { list in
+            list.append(message)
+            return list.count == 1
+        }
+        guard isFirst else { return }
+        var one: UInt64 = 1
+        _ = write(wakeDescriptor, &one, 8)
+    }
+
+    /// Takes all messages. Called by the loop.
+    func takeAll() -> [LoopMessage] {
+        var count: UInt64 = 0
+        _ = read(wakeDescriptor, &count, 8)
+        return messages.withLock { list in
+            let taken = list
+            list.removeAll()
+            return taken
+        }
+    }
+}

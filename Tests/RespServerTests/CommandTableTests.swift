@@ -1,0 +1,149 @@
+// The command table against itself and against the facts of a real Redis.
+
+import Testing
+
+@testable import RespServer
+
+@Suite struct CommandTableTests {
+    /// Every entry with the name clients write, subcommands behind their container.
+    static let all: [(name: String, spec: CommandSpec)] = CommandTable.specs.flatMap { spec in
+        [(spec.name, spec)] + spec.subcommands.map { ("\(spec.name) \($0.name)", $0) }
+    }
+
+    /// Where this server differs from Redis 7.0 on purpose.
+    static let ownArguments: Set<String> = ["cluster", "command getkeys"]
+    /// Redis 7.2 and our own.
+    static let unknownToRedis: Set<String> = [
+        "cl.throttle", "client setinfo", "client no-touch", "debug sleep", "debug help",
+    ]
+
+    @Test func agreesWithRedis() throws {
+        var facts: [String: [String]] = [:]
+        for line in redisCommandFacts.split(separator: "\n") {
+            let columns = line.split(separator: "|", omittingEmptySubsequences: false).map(String.init)
+            try #require(columns.count == 9)
+            facts[columns[0]] = columns
+        }
+        for (name, spec) in Self.all where !Self.unknownToRedis.contains(name) {
+            let row = try #require(facts[name], "Redis has no \(name)")
+            #expect(String(spec.arity) == row[1], "arity of \(name)")
+            #expect(Set(spec.flagNames) == Set(row[2].split(separator: " ").map(String.init)), "flags of \(name)")
+            #expect("\(spec.keys.first) \(spec.keys.last) \(spec.keys.step)" == row[3], "keys of \(name)")
+            #expect(spec.allCategories.map { "@" + $0 }.joined(separator: " ") == row[4], "categories of \(name)")
+            #expect(spec.tips.joined(separator: " ") == row[5], "tips of \(name)")
+            if spec.keys.first > 0 { #expect(spec.keyFlags.joined(separator: " ") == row[6], "key access of \(name)") }
+            #expect(spec.group == row[7], "group of \(name)")
+            if !Self.ownArguments.contains(name) {
+                #expect(spec.arguments.map(Self.text).joined(separator: " ") == row[8], "arguments of \(name)")
+            }
+        }
+    }
+
+    private static func text(_ argument: ArgumentSpec) -> String {
+        var text = "\(argument.name):\(argument.kind.rawValue)"
+        if let token = argument.token { text += "=\(token)" }
+        if argument.optional { text += "?" }
+        if argument.multiple { text += "*" }
+        if argument.multipleToken { text += "+" }
+        if !argument.arguments.isEmpty { text += "(" + argument.arguments.map(Self.text).joined(separator: " ") + ")" }
+        return text
+    }
+
+    @Test func isConsistent() {
+        for (name, spec) in Self.all {
+            #expect(spec.name == spec.name.lowercased() && !spec.name.isEmpty, "\(name)")
+            #expect(!spec.summary.isEmpty && spec.summary.hasSuffix("."), "summary of \(name)")
+            #expect(!spec.complexity.isEmpty, "complexity of \(name)")
+            #expect(spec.arity != 0, "\(name)")
+            #expect(spec.handler != nil || !spec.subcommands.isEmpty, "nothing runs \(name)")
+            for category in spec.categories {
+                #expect(CommandSpec.categoryNames.contains(category), "\(category) of \(name)")
+            }
+            let changes = spec.flags.contains(.write)
+            #expect(!(changes && spec.flags.contains(.readonly)), "\(name) cannot both write and only read")
+            #expect(!spec.flags.contains(.denyOOM) || changes, "\(name) needs memory but writes nothing")
+            if spec.keys.first > 0 { #expect(spec.keys.step > 0, "\(name)") }
+            Self.check(spec.arguments, of: name)
+        }
+        for spec in CommandTable.specs where spec.handler == nil {
+            #expect(spec.subcommands.last?.name == "help", "\(spec.name) has no help")
+        }
+    }
+
+    /// What redis-cli asserts of arguments.
+    private static func check(_ arguments: [ArgumentSpec], of name: String) {
+        for argument in arguments {
+            #expect(!argument.name.isEmpty, "\(name)")
+            let nests = argument.kind == .oneof || argument.kind == .block
+            #expect(nests == !argument.arguments.isEmpty, "\(argument.name) of \(name)")
+            #expect(argument.kind != .pureToken || argument.token != nil, "\(argument.name) of \(name)")
+            check(argument.arguments, of: name)
+        }
+    }
+
+    /// Arguments that the arity counts: as many as have to be there, and no upper bound if some may be left out.
+    @Test func arityFollowsFromTheArguments() {
+        // Containers' words, and the three whose arguments Redis leaves undocumented.
+        for (name, spec) in Self.all where spec.subcommands.isEmpty && !["quit", "replconf"].contains(name) {
+            let words = name.split(separator: " ").count
+            let least = spec.arguments.map { Self.least($0) }.reduce(words, +)
+            #expect(abs(spec.arity) >= least, "\(name)")
+            let open = spec.arguments.contains { Self.isOpen($0) }
+            if open { #expect(spec.arity < 0, "\(name) has arguments that may be left out") }
+        }
+    }
+
+    private static func least(_ argument: ArgumentSpec) -> Int {
+        guard !argument.optional else { return 0 }
+        let token = argument.token == nil || argument.kind == .pureToken ? 0 : 1
+        switch argument.kind {
+        case .block: return token + argument.arguments.map { least($0) }.reduce(0, +)
+        case .oneof: return token + (argument.arguments.map { least($0) }.min() ?? 0)
+        default: return token + 1
+        }
+    }
+
+    private static func isOpen(_ argument: ArgumentSpec) -> Bool {
+        argument.optional || argument.multiple || argument.arguments.contains { $0.optional || $0.multiple }
+    }
+
+    @Test func internalFlags() {
+        func names(_ flag: CommandFlags) -> Set<String> {
+            Set(Self.all.filter { $0.spec.flags.contains(flag) }.map(\.name))
+        }
+        #expect(names(.transactionControl) == ["multi", "exec", "discard", "watch", "quit", "reset"])
+        #expect(names(.noAuth) == ["auth", "hello", "quit", "reset"])
+        #expect(names(.redacted) == ["auth", "hello"])
+        #expect(
+            names(.whileSubscribed)
+                == ["ping", "quit", "reset", "subscribe", "unsubscribe", "psubscribe", "punsubscribe"])
+        #expect(names(.allKeys) == ["flushall", "flushdb", "dbsize", "keys", "scan", "randomkey"])
+        #expect(
+            names(.world) == ["client list", "client kill", "client pause", "client unpause", "config resetstat"])
+        #expect(
+            names(.ignoresPause)
+                == ["client pause", "client unpause", "replicaof", "slaveof", "replconf", "psync", "sync"])
+        #expect(names(.noMulti) == ["psync", "sync", "shutdown"])
+        #expect(names(.denyOOM) == ["cl.throttle"])
+    }
+
+    @Test func leavesOutWhatIsNotThere() {
+        let names = Set(Self.all.map(\.name))
+        for absent in [
+            "sentinel", "acl", "client tracking", "client caching", "client capa", "client maint_notifications", "eval",
+            "evalsha", "function", "script", "save", "bgsave", "bgrewriteaof", "lastsave",
+        ] {
+            #expect(!names.contains(absent))
+        }
+    }
+
+    @Test func keyPositions() {
+        #expect(KeyPositions.none.positions(argumentCount: 3) == [])
+        #expect(KeyPositions.one.positions(argumentCount: 5) == [1])
+        #expect(KeyPositions.one.positions(argumentCount: 1) == [])
+        #expect(KeyPositions.all.positions(argumentCount: 4) == [1, 2, 3])
+        #expect(KeyPositions.all.positions(argumentCount: 1) == [])
+        #expect(KeyPositions.afterSubcommand.positions(argumentCount: 3) == [2])
+        #expect(KeyPositions(first: 1, last: -2, step: 2).positions(argumentCount: 6) == [1, 3])
+    }
+}
