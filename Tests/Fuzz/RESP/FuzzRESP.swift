@@ -24,6 +24,7 @@ public func entry(_ count: CInt, _ arguments: UnsafeMutablePointer<UnsafeMutable
     return runDriver(&count, &arguments, fuzzOneInput)
 }
 
+/// One input: chooses what to check by its first byte. Traps when a property does not hold.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzOneInput(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     guard size >= 5 else { return 0 }
