@@ -38,7 +38,7 @@ let package = Package(
         .executableTarget(name: "escapement", dependencies: ["RespServer"], swiftSettings: swiftSettings),
         .executableTarget(
             name: "loadtest", dependencies: ["CLinux", "RESP"], path: "loadtest",
-            exclude: ["README.md", "floor"], swiftSettings: swiftSettings),
+            exclude: ["README.md", "floor", "gcra.lua", "results"], swiftSettings: swiftSettings),
 
         .testTarget(
             name: "LimiterEngineTests", dependencies: ["LimiterEngine"], swiftSettings: swiftSettings),

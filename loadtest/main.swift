@@ -1,1 +1,40 @@
-print("loadtest")
+// The project's own load generator and benchmark. Starts no server and ends none: it measures what it is pointed at.
+// README.md beside this file says how the figures are made and how to read them; scripts/bench runs all of it.
+
+import Glibc
+
+private let usage = """
+    usage: loadtest load     --port N [--pid N] [--connections 50] [--pipeline 1] [--requests N | --seconds S]
+                             [--keys 100000] [--rate COMMANDS_PER_SECOND] COMMAND WORD …
+           loadtest compare  --peer NAME=PORT:PID:WORD,WORD… … [--depths 1,16,64] [--repetitions 5] [--seconds 2]
+                             [--connections 50] [--keys 100000] [--base NAME] [--target DEPTH:NAME<=FACTOR*NAME+US …]
+           loadtest idle     --port N --pid N [--connections 10000]
+           loadtest memory   --port N --pid N [--keys 10000000] COMMAND WORD …
+           loadtest keyspace --port N --pid N [--few 100000] [--many 10000000] [--pipeline 64] COMMAND WORD …
+           loadtest call     --port N COMMAND WORD …
+    __rand_int__ in a word becomes 12 random digits below the number of keys, __seq_int__ 0, 1, 2 and so on.
+    """
+
+/// Says something to the person, on standard error: not into the tables.
+func progress(_ text: String) {
+    let line = Array("loadtest: \(text)\n".utf8)
+    _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}
+
+do throws(Failure) {
+    let arguments = Array(CommandLine.arguments.dropFirst())
+    let rest = Array(arguments.dropFirst())
+    switch arguments.first {
+    case "load": try runLoad(rest)
+    case "compare": try runCompare(rest)
+    case "idle": try runIdle(rest)
+    case "memory": try runMemory(rest)
+    case "keyspace": try runKeyspace(rest)
+    case "call": try runCall(rest)
+    case "--help", "help": print(usage)
+    case let other: throw .usage(other.map { "unknown subcommand '\($0)'" } ?? "a subcommand is missing")
+    }
+} catch {
+    progress(error.isUsage ? "\(error.message)\n\(usage)" : error.message)
+    exit(error.isUsage ? 2 : 1)
+}

@@ -13,7 +13,9 @@ struct ArgumentTests {
 
     /// The rule, slowly: the standard library's reading, and only the one spelling it writes itself.
     private func reference(_ bytes: [UInt8]) -> Int64? {
-        guard let value = Int64(String(decoding: bytes, as: UTF8.self)), Array("\(value)".utf8) == bytes else { return nil }
+        guard let value = Int64(String(decoding: bytes, as: UTF8.self)), Array("\(value)".utf8) == bytes else {
+            return nil
+        }
         return value
     }
 
@@ -43,7 +45,9 @@ struct ArgumentTests {
         var generator = SeededGenerator(seed: seed)
         var wrong: [String] = []
         func check(_ bytes: [UInt8]) {
-            if integer(bytes) != reference(bytes) { wrong.append(String(decoding: bytes, as: UTF8.self).debugDescription) }
+            if integer(bytes) != reference(bytes) {
+                wrong.append(String(decoding: bytes, as: UTF8.self).debugDescription)
+            }
         }
         for shift in 0..<64 {
             for delta in -2...2 {
@@ -54,16 +58,20 @@ struct ArgumentTests {
         }
         var power: UInt64 = 1
         for _ in 0..<20 {
-            for value in [power &- 1, power, power &+ 1] { check(Array("\(value)".utf8)); check(Array("-\(value)".utf8)) }
+            for value in [power &- 1, power, power &+ 1] {
+                check(Array("\(value)".utf8)); check(Array("-\(value)".utf8))
+            }
             power = power &* 10
         }
         for _ in 0..<20_000 {
-            let value = Int64.random(in: .min ... .max, using: &generator) >> Int64.random(in: 0..<64, using: &generator)
+            let value =
+                Int64.random(in: .min ... .max, using: &generator) >> Int64.random(in: 0..<64, using: &generator)
             check(Array("\(value)".utf8))
         }
         let alphabet = Array("0123456789-+ 09".utf8)
         for _ in 0..<50_000 {
-            check((0..<Int.random(in: 0...22, using: &generator)).map { _ in alphabet.randomElement(using: &generator)! })
+            check(
+                (0..<Int.random(in: 0...22, using: &generator)).map { _ in alphabet.randomElement(using: &generator)! })
         }
         #expect(wrong.isEmpty, "seed \(seed): \(wrong.prefix(10))")
     }

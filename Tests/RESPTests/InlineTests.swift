@@ -31,9 +31,11 @@ struct InlineTests {
         verify("''\n", gives: [request("")])
     }
 
-    @Test("quotes that do not balance", arguments: [
-        #"""#, #"a "b"#, #"a 'b"#, #"'it\'"#, #""a"b"#, #"'a'b"#, #"a "b\"#, #""a\""#, #""a""b""#,
-    ])
+    @Test(
+        "quotes that do not balance",
+        arguments: [
+            #"""#, #"a "b"#, #"a 'b"#, #"'it\'"#, #""a"b"#, #"'a'b"#, #"a "b\"#, #""a\""#, #""a""b""#,
+        ])
     func unbalanced(line: String) {
         verify(line + "\n", gives: [.failure(.unbalancedQuotes)])
         verify(line + "\r\n", gives: [.failure(.unbalancedQuotes)])

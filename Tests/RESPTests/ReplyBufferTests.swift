@@ -39,9 +39,12 @@ struct ReplyBufferTests {
             ("$4\r\n-inf\r\n", ",-inf\r\n", { $0.double(-.infinity) }),
             ("$3\r\nnan\r\n", ",nan\r\n", { $0.double(.nan) }),
             ("$3\r\nnan\r\n", ",nan\r\n", { $0.double(-Double.nan) }),
-            ("*5\r\n:0\r\n:16\r\n:15\r\n:-1\r\n:2\r\n", "*5\r\n:0\r\n:16\r\n:15\r\n:-1\r\n:2\r\n", {
-                $0.integers(0, 16, 15, -1, 2)
-            }),
+            (
+                "*5\r\n:0\r\n:16\r\n:15\r\n:-1\r\n:2\r\n", "*5\r\n:0\r\n:16\r\n:15\r\n:-1\r\n:2\r\n",
+                {
+                    $0.integers(0, 16, 15, -1, 2)
+                }
+            ),
         ]
         for (index, (resp2, resp3, write)) in cases.enumerated() {
             #expect(written(.resp2, write) == resp2, "case \(index)")
@@ -60,7 +63,8 @@ struct ReplyBufferTests {
             power = power.multipliedReportingOverflow(by: 10).partialValue
         }
         for _ in 0..<20_000 {
-            values.append(Int64.random(in: .min ... .max, using: &generator) >> Int64.random(in: 0..<64, using: &generator))
+            values.append(
+                Int64.random(in: .min ... .max, using: &generator) >> Int64.random(in: 0..<64, using: &generator))
         }
         let buffer = ReplyBuffer(capacity: 64)
         var expected: [UInt8] = []
@@ -83,7 +87,10 @@ struct ReplyBufferTests {
         // Swift holds CR LF together to be one character; the wire does not.
         #expect(written { $0.error("a\r\nb\rc\nd") } == "-a  b c d\r\n")
         // Only the error's own bytes: what was written before keeps its line ends.
-        #expect(written { $0.ok(); $0.error("x\ny") } == "+OK\r\n-x y\r\n")
+        #expect(
+            written {
+                $0.ok(); $0.error("x\ny")
+            } == "+OK\r\n-x y\r\n")
     }
 
     @Test("grows with what it holds intact, truncates, gives memory back")

@@ -39,7 +39,8 @@ struct ReplyScannerTests {
     @Test("every kind of value is one reply")
     func kinds() {
         for text in [
-            "+OK\r\n", "+\r\n", ":1\r\n", ":-1\r\n", "$-1\r\n", "*-1\r\n", "$0\r\n\r\n", "$2\r\n\r\n\r\n", "*0\r\n", "_\r\n",
+            "+OK\r\n", "+\r\n", ":1\r\n", ":-1\r\n", "$-1\r\n", "*-1\r\n", "$0\r\n\r\n", "$2\r\n\r\n\r\n", "*0\r\n",
+            "_\r\n",
             "#t\r\n", ",1.5\r\n", "(123456789012345678901234567890\r\n", "=5\r\ntxt:a\r\n", "~1\r\n:1\r\n",
             "%1\r\n+a\r\n*2\r\n:1\r\n:2\r\n", "*2\r\n*1\r\n*1\r\n:1\r\n$1\r\na\r\n", "*1\r\n-ERR inside\r\n",
             "*5\r\n:0\r\n:16\r\n:15\r\n:-1\r\n:2\r\n", "|1\r\n+ttl\r\n:3\r\n+OK\r\n", "|0\r\n|0\r\n*0\r\n",
@@ -59,7 +60,9 @@ struct ReplyScannerTests {
 
     @Test("what is not all there is not counted")
     func unfinished() {
-        for text in ["+", "+O", "+OK\r", "$", "$3\r\nab", "$3\r\nabc", "$3\r\nabc\r", "*2\r\n:1\r\n", "%1\r\n:1\r\n", "|0\r\n"] {
+        for text in [
+            "+", "+O", "+OK\r", "$", "$3\r\nab", "$3\r\nabc", "$3\r\nabc\r", "*2\r\n:1\r\n", "%1\r\n:1\r\n", "|0\r\n",
+        ] {
             check(text, Counts(isBetweenReplies: false))
             check("+OK\r\n" + text, Counts(replies: 1, isBetweenReplies: false))
         }
@@ -69,7 +72,8 @@ struct ReplyScannerTests {
     func broken() {
         for (text, failure) in [
             ("x\r\n", .unknownType(UInt8(ascii: "x"))), ("*1\r\n\r\n", .unknownType(0x0D)), ("$a\r\n", .invalidLength),
-            ("$\r\n", .invalidLength), ("$-\r\n", .invalidLength), ("$-2\r\n", .invalidLength), ("$01\r\n", .invalidLength),
+            ("$\r\n", .invalidLength), ("$-\r\n", .invalidLength), ("$-2\r\n", .invalidLength),
+            ("$01\r\n", .invalidLength),
             ("$?\r\n", .invalidLength), ("%-1\r\n", .invalidLength), ("$1073741825\r\n", .invalidLength),
             ("*99999999999999999999999999\r\n", .invalidLength), ("*2\r\n*1073741824\r\n", .tooManyElements),
             ("%536870913\r\n", .tooManyElements), ("+a\rb\r\n", .missingTerminator), ("+a\n", .missingTerminator),
@@ -126,18 +130,22 @@ struct ReplyScannerTests {
             let (value, length) = try #require(try ReplyValue.decode(Array(buffer.bytes)))
             #expect(length == buffer.count)
             #expect(value["server"] == (is3 ? .verbatim(format: "txt", text: "a\nb") : .text("a\nb")))
-            #expect(value["list"] == .array([
-                .null, .null, is3 ? .boolean(true) : .integer(1), is3 ? .double(1.5) : .text("1.5"), .error("ERR x"),
-                .integer(.min), is3 ? .set([.simple("member")]) : .array([.simple("member")]), .bulk([0, 255]),
-            ]))
+            #expect(
+                value["list"]
+                    == .array([
+                        .null, .null, is3 ? .boolean(true) : .integer(1), is3 ? .double(1.5) : .text("1.5"),
+                        .error("ERR x"),
+                        .integer(.min), is3 ? .set([.simple("member")]) : .array([.simple("member")]), .bulk([0, 255]),
+                    ]))
         }
     }
 
     @Test("decoding: several at once, the incomplete, the wrong scalar")
     func decoding() throws {
-        #expect(try ReplyValue.decodeAll(Array("+OK\r\n>1\r\n:1\r\n(12\r\n|1\r\n+a\r\n:1\r\n#f\r\n!1\r\nE\r\n".utf8)) == [
-            .simple("OK"), .push([.integer(1)]), .bigNumber("12"), .boolean(false), .error("E"),
-        ])
+        #expect(
+            try ReplyValue.decodeAll(Array("+OK\r\n>1\r\n:1\r\n(12\r\n|1\r\n+a\r\n:1\r\n#f\r\n!1\r\nE\r\n".utf8)) == [
+                .simple("OK"), .push([.integer(1)]), .bigNumber("12"), .boolean(false), .error("E"),
+            ])
         #expect(try ReplyValue.decode(Array("*1\r\n".utf8)) == nil)
         for text in [":x\r\n", ":\r\n", "#x\r\n", ",x\r\n", "_x\r\n", "=1\r\na\r\n", ":9223372036854775808\r\n"] {
             #expect(throws: ReplyError.invalidScalar, "\(text)") { try ReplyValue.decode(Array(text.utf8)) }

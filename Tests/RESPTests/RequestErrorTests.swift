@@ -5,18 +5,22 @@ import Testing
 struct RequestErrorTests {
     private static let lineMax = 64 * 1024
 
-    @Test("counts that are no count", arguments: [
-        "a", "", " 1", "1 ", "+1", "01", "00", "-", "-0", "--1", "1a", "1.0", "0x1", "1025", "2147483648",
-        "9223372036854775808", "18446744073709551617", "99999999999999999999", "-9223372036854775809", "\u{0}",
-    ])
+    @Test(
+        "counts that are no count",
+        arguments: [
+            "a", "", " 1", "1 ", "+1", "01", "00", "-", "-0", "--1", "1a", "1.0", "0x1", "1025", "2147483648",
+            "9223372036854775808", "18446744073709551617", "99999999999999999999", "-9223372036854775809", "\u{0}",
+        ])
     func invalidCount(count: String) {
         verify("*\(count)\r\n", gives: [.failure(.invalidCount)])
     }
 
-    @Test("lengths that are no length", arguments: [
-        "a", "", " 1", "1 ", "+1", "01", "-0", "-1", "-2", "1a", "1048577", "4294967297", "9223372036854775808",
-        "18446744073709551617", "\u{0}",
-    ])
+    @Test(
+        "lengths that are no length",
+        arguments: [
+            "a", "", " 1", "1 ", "+1", "01", "-0", "-1", "-2", "1a", "1048577", "4294967297", "9223372036854775808",
+            "18446744073709551617", "\u{0}",
+        ])
     func invalidLength(length: String) {
         verify("*1\r\n$\(length)\r\n", gives: [.failure(.invalidLength)])
         verify("*2\r\n$1\r\na\r\n$\(length)\r\n", gives: [.failure(.invalidLength)])
@@ -48,9 +52,11 @@ struct RequestErrorTests {
 
     @Test("good requests in front of a broken one are answered, what follows it is not looked at")
     func afterGoodOnes() {
-        verify("PING\r\n*1\r\n$1\r\na\r\n*x\r\nPING\r\n", gives: [
-            request("PING"), request("a"), .failure(.invalidCount),
-        ])
+        verify(
+            "PING\r\n*1\r\n$1\r\na\r\n*x\r\nPING\r\n",
+            gives: [
+                request("PING"), request("a"), .failure(.invalidCount),
+            ])
     }
 
     @Test("inline lines: 64 KiB and one byte more")

@@ -96,7 +96,8 @@ struct RequestParserTests {
     func largestArgument() {
         let largest = [UInt8](repeating: 0x61, count: 1 << 20)
         #expect(replay(encoded([largest])).events == [.request([largest])])
-        #expect(replay(encoded([largest]), cuts: stride(from: 7, to: 1 << 20, by: 65_521)).events == [.request([largest])])
+        #expect(
+            replay(encoded([largest]), cuts: stride(from: 7, to: 1 << 20, by: 65_521)).events == [.request([largest])])
         verify("*1\r\n$1048577\r\n", gives: [.failure(.invalidLength)])
     }
 
@@ -108,7 +109,9 @@ struct RequestParserTests {
             var (input, events) = ([UInt8](), [RequestEvent]())
             for _ in 0..<Int.random(in: 1...8, using: &generator) {
                 let arguments = (0..<Int.random(in: 1...20, using: &generator)).map { _ in
-                    (0..<Int.random(in: 0...40, using: &generator)).map { _ in UInt8.random(in: 0...255, using: &generator) }
+                    (0..<Int.random(in: 0...40, using: &generator)).map { _ in
+                        UInt8.random(in: 0...255, using: &generator)
+                    }
                 }
                 input += encoded(arguments)
                 events.append(.request(arguments))
