@@ -137,6 +137,18 @@ import Testing
         }
     }
 
+    @Test func numbersForStatistics() {
+        #expect(Set(CommandTable.fullNames).count == CommandTable.fullNames.count)
+        #expect(CommandTable.fullNames.count == Self.all.count)
+        for (index, spec) in CommandTable.specs.enumerated() {
+            #expect(CommandTable.fullNames[index] == spec.name)
+            for (inner, subcommand) in spec.subcommands.enumerated() {
+                let number = CommandTable.firstSubcommandNumbers[index] + inner
+                #expect(CommandTable.fullNames[number] == "\(spec.name)|\(subcommand.name)")
+            }
+        }
+    }
+
     @Test func keyPositions() {
         #expect(KeyPositions.none.positions(argumentCount: 3) == [])
         #expect(KeyPositions.one.positions(argumentCount: 5) == [1])

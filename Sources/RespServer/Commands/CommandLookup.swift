@@ -14,9 +14,8 @@
 
 import RESP
 
-/// Finds names of a fixed set, letters A–Z and a–z taken as equal. 4.6 ns for a name of up to 16 bytes that comes again and
-/// again, 6.6 ns for a mix (measured on two busy cores, where a dictionary from one word to a number takes 42); no
-/// allocation.
+/// Finds names of a fixed set, letters A–Z and a–z taken as equal. Allocates nothing. Measured on two busy cores:
+/// 4.6 ns for one name of up to 16 bytes again and again, 6.6 ns for a mix; a dictionary keyed by one word took 42.
 ///
 /// `@unchecked Sendable`: `slots` and `entries` are raw memory that only `init` writes, before anybody else has the
 /// object; from then on everything is read only.

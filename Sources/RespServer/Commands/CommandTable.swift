@@ -10,6 +10,20 @@ enum CommandTable {
 
     /// Finds commands by name. Whoever looks up per request keeps a reference: a static is checked on each access.
     static let lookup = CommandLookup(specs)
+
+    /// Full names of commands and subcommands, `get` and `client|list`, by their number in statistics: the commands
+    /// first, each under its index, then the subcommands of one command after those of another.
+    static let fullNames: [String] =
+        specs.map(\.name) + specs.flatMap { spec in spec.subcommands.map { $0.fullName(in: spec) } }
+
+    /// The number in statistics of each command's first subcommand; its others follow.
+    static let firstSubcommandNumbers: [Int] = {
+        var next = specs.count
+        return specs.map { spec in
+            defer { next += spec.subcommands.count }
+            return next
+        }
+    }()
 }
 
 extension CommandSpec {
