@@ -110,27 +110,46 @@ public struct ArgumentRange {
 /// The arguments of the request being parsed, as ranges over one base. Reused from request to request: grows to the
 /// longest seen and allocates only then. Not thread-safe; each event loop has its own.
 public final class ArgumentList {
-    @usableFromInline var ranges: UnsafeMutablePointer<ArgumentRange>
-    @usableFromInline var capacity: Int
-    @usableFromInline var length = 0
-    @usableFromInline var origin: UnsafePointer<UInt8>
+    @usableFromInline
+    struct Fields {
+        @usableFromInline var ranges: UnsafeMutablePointer<ArgumentRange>
+        @usableFromInline var capacity: Int
+        @usableFromInline var length: Int
+        @usableFromInline var origin: UnsafePointer<UInt8>
+    }
+
+    /// Behind a constant pointer, since access to a class's variables from another module is checked for exclusivity
+    /// each time: five nanoseconds, several times a command.
+    @usableFromInline let fields: UnsafeMutablePointer<Fields>
+    private let placeholder: UnsafePointer<UInt8>
     /// Where `origin` points when the arguments are copies: inline words with their quotes taken off, queued commands.
-    var scratchStorage: UnsafeMutablePointer<UInt8>?
+    private var scratchStorage: UnsafeMutablePointer<UInt8>?
 
     /// An empty list with room for 16 arguments.
     public init() {
-        capacity = 16
-        ranges = .allocate(capacity: 16)
-        origin = UnsafePointer(UnsafeMutablePointer<UInt8>.allocate(capacity: 1))
-        placeholder = origin
+        placeholder = UnsafePointer(UnsafeMutablePointer<UInt8>.allocate(capacity: 1))
+        fields = .allocate(capacity: 1)
+        fields.initialize(
+            to: Fields(ranges: .allocate(capacity: 16), capacity: 16, length: 0, origin: placeholder))
     }
-
-    private let placeholder: UnsafePointer<UInt8>
 
     deinit {
         ranges.deallocate()
+        fields.deallocate()
         placeholder.deallocate()
         scratchStorage?.deallocate()
+    }
+
+    @inlinable var ranges: UnsafeMutablePointer<ArgumentRange> { fields.pointee.ranges }
+
+    @inlinable var length: Int {
+        get { fields.pointee.length }
+        set { fields.pointee.length = newValue }
+    }
+
+    @inlinable var origin: UnsafePointer<UInt8> {
+        get { fields.pointee.origin }
+        set { fields.pointee.origin = newValue }
     }
 
     /// How many arguments there are, the command's name included.
@@ -149,18 +168,18 @@ public final class ArgumentList {
 
     @inlinable
     func append(_ range: ArgumentRange) {
-        if length == capacity { grow() }
+        if length == fields.pointee.capacity { grow() }
         ranges[length] = range
         length &+= 1
     }
 
     @usableFromInline
     func grow() {
-        let larger = UnsafeMutablePointer<ArgumentRange>.allocate(capacity: capacity * 2)
+        let larger = UnsafeMutablePointer<ArgumentRange>.allocate(capacity: fields.pointee.capacity * 2)
         larger.moveInitialize(from: ranges, count: length)
         ranges.deallocate()
-        ranges = larger
-        capacity *= 2
+        fields.pointee.ranges = larger
+        fields.pointee.capacity *= 2
     }
 
     /// A copy of the ranges, for a request that has to wait for more bytes. Allocates.

@@ -16,21 +16,51 @@ public enum ProtocolVersion: UInt8, Sendable {
 ///
 /// Appending is O(bytes), amortised. The buffer keeps what it has grown to until `removeAll(retaining:)`.
 public final class ReplyBuffer {
-    /// The first byte. Moves when the buffer grows.
-    public internal(set) var base: UnsafeMutablePointer<UInt8>
-    /// Bytes written.
-    public internal(set) var count = 0
-    var capacity: Int
-    /// How values are spelled from here on.
-    public var version = ProtocolVersion.resp2
+    private struct Fields {
+        var base: UnsafeMutablePointer<UInt8>
+        var count: Int
+        var capacity: Int
+        var version: ProtocolVersion
+    }
+
+    /// Behind a constant pointer, since access to a class's variables is checked for exclusivity each time.
+    private let fields: UnsafeMutablePointer<Fields>
 
     /// An empty buffer with room for `capacity` bytes.
     public init(capacity: Int = 16 * 1024) {
-        self.capacity = max(capacity, 64)
-        base = .allocate(capacity: self.capacity)
+        let capacity = max(capacity, 64)
+        fields = .allocate(capacity: 1)
+        fields.initialize(
+            to: Fields(base: .allocate(capacity: capacity), count: 0, capacity: capacity, version: .resp2))
     }
 
-    deinit { base.deallocate() }
+    deinit {
+        base.deallocate()
+        fields.deallocate()
+    }
+
+    /// The first byte. Moves when the buffer grows.
+    public internal(set) var base: UnsafeMutablePointer<UInt8> {
+        get { fields.pointee.base }
+        set { fields.pointee.base = newValue }
+    }
+
+    /// Bytes written.
+    public internal(set) var count: Int {
+        get { fields.pointee.count }
+        set { fields.pointee.count = newValue }
+    }
+
+    var capacity: Int {
+        get { fields.pointee.capacity }
+        set { fields.pointee.capacity = newValue }
+    }
+
+    /// How values are spelled from here on.
+    public var version: ProtocolVersion {
+        get { fields.pointee.version }
+        set { fields.pointee.version = newValue }
+    }
 
     /// The bytes written, borrowed until the next append.
     public var bytes: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: base, count: count) }

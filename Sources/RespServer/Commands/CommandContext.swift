@@ -11,7 +11,7 @@ final class CommandContext {
     let reply: ReplyBuffer
     /// This loop's access to the keys.
     let keyspace: KeyspaceSession
-    unowned let server: Server
+    unowned(unsafe) let server: Server
     /// The loop that runs the command. Set once, right after the loop has made its context.
     unowned(unsafe) var loop: EventLoop!
     /// UNSUBSCRIBE has confirmed something in this call.

@@ -60,7 +60,8 @@ final class Connection: @unchecked Sendable {
     let fd: Int32
     /// Unique for the life of the process, ascending.
     let id: Int64
-    unowned let loop: EventLoop
+    /// Outlives its connections.
+    unowned(unsafe) let loop: EventLoop
     /// Seconds of the monotonic clock.
     let createdAt: Int64
     var lastActiveAt: Int64

@@ -10,8 +10,8 @@ extension EventLoop {
     /// Runs, queues or batches the request in `arguments`. False when the connection was suspended instead.
     @inline(__always)
     func dispatch(_ connection: Connection) -> Bool {
-        let number = server.commands.lookup.find(arguments[0])
-        if number == server.commands.throttle, connection.isPlain, isPlain, arguments.count >= 5 {
+        let number = lookup.find(arguments[0])
+        if number == throttle, connection.isPlain, isPlain, arguments.count >= 5 {
             connection.lastCommand = Int16(truncatingIfNeeded: number!)
             enqueueThrottle(connection)
             return true
@@ -157,7 +157,7 @@ extension EventLoop {
     private func noteSlowBatch(_ count: Int, microseconds: Int64) {
         for number in 0..<count {
             let request = wave.requests[number]
-            let connection = wave.served[Int(wave.owners[number])].connection
+            let connection = wave.served[Int(wave.owners[number])]
             let list = ArgumentList()
             list.load([Array("cl.throttle".utf8), Argument(base: request.key, count: request.keyLength).bytes])
             server.slowLog.add(

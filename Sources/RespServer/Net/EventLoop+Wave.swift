@@ -91,31 +91,38 @@ extension EventLoop {
     }
 
     private func beginServing(_ connection: Connection) {
-        wave.served.append(Wave.Served(connection: connection, replyEnd: reply.count))
+        if wave.served.count == Wave.servedMax { finishWave() }
+        wave.replyEnds[wave.served.count] = reply.count
+        wave.served.append(connection)
     }
 
     /// Parses and runs everything complete in `count` bytes from `base`. Returns how many bytes are done with; the
     /// rest is the beginning of a request, or input that has to wait.
     private func process(_ connection: Connection, _ base: UnsafePointer<UInt8>, count: Int) -> Int {
+        // A copy while it works: the connection's own would be checked for exclusive access with every request.
+        var parser = connection.parser
+        defer { connection.parser = parser }
+        let arguments = arguments
+        let limits = limits
         var offset = 0
         while offset < count {
-            let outcome = connection.parser.parse(
+            let outcome = parser.parse(
                 base + offset, count: count &- offset, into: arguments, limits: limits,
                 authenticated: !connection.flags.contains(.unauthenticated))
             switch outcome {
             case .request:
                 guard dispatch(connection) else {
                     // Suspended: this request is run again later, from its first byte.
-                    connection.parser.startNext()
+                    parser.startNext()
                     arguments.removeAll()
                     return offset
                 }
-                offset &+= connection.parser.consumed
-                connection.parser.startNext()
+                offset &+= parser.consumed
+                parser.startNext()
                 if !connection.isPlain, connection.flags.contains(.closeAfterReply) { return count }
             case .nothing:
-                offset &+= connection.parser.consumed
-                connection.parser.startNext()
+                offset &+= parser.consumed
+                parser.startNext()
             case .incomplete:
                 return offset
             case .failure(let violation):
@@ -168,14 +175,14 @@ extension EventLoop {
         keyspace.decide(wave.requests, count: count, now: now)
         for number in 0..<count {
             ThrottleArguments.write(wave.requests[number], to: reply) { noteRejection($0) }
-            wave.served[Int(wave.owners[number])].replyEnd = reply.count
+            wave.replyEnds[Int(wave.owners[number])] = reply.count
         }
         wave.requestCount = 0
         noteBatch(count, from: start)
     }
 
     /// Everything in the reply buffer up to here belongs to connections up to the one being served.
-    func endReply() { wave.served[wave.served.count - 1].replyEnd = reply.count }
+    func endReply() { wave.replyEnds[wave.served.count - 1] = reply.count }
 
     // MARK: Writing
 
@@ -184,13 +191,11 @@ extension EventLoop {
         guard !wave.served.isEmpty else { return }
         decideBatch()
         var start = 0
-        for served in wave.served {
-            let end = max(start, served.replyEnd)
-            if end > start { send(served.connection, reply.bytes[start..<end]) }
+        for (position, connection) in wave.served.enumerated() {
+            let end = max(start, wave.replyEnds[position])
+            if end > start { send(connection, reply.bytes[start..<end]) }
             start = end
-            if served.connection.flags.contains(.closeAfterReply), served.connection.pendingOutput == nil {
-                close(served.connection)
-            }
+            if connection.flags.contains(.closeAfterReply), connection.pendingOutput == nil { close(connection) }
         }
         wave.served.removeAll(keepingCapacity: true)
         wave.handled = 0

@@ -20,7 +20,11 @@ import Synchronization
 /// else only with `turn` held.
 final class EventLoop: @unchecked Sendable {
     let index: Int
-    unowned let server: Server
+    /// Outlives the loop: it joins the loop's thread.
+    unowned(unsafe) let server: Server
+    let lookup: CommandLookup
+    /// Position of CL.THROTTLE in the command table.
+    let throttle: Int
     let turn = TurnLock()
     let mailbox: Mailbox
     let counters = LoopCounters()
@@ -57,6 +61,8 @@ final class EventLoop: @unchecked Sendable {
     init(index: Int, server: Server) throws(SystemError) {
         self.index = index
         self.server = server
+        lookup = server.commands.lookup
+        throttle = server.commands.throttle
         mailbox = try Mailbox()
         poller = clinux_epoll_create()
         guard poller >= 0 else { throw SystemError("epoll_create1") }

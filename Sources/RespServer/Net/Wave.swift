@@ -22,37 +22,67 @@ final class Wave {
     /// Reply memory kept from wave to wave.
     static let outputRetained = 1 << 20
 
-    let input: UnsafeMutablePointer<UInt8>
-    var inputUsed = 0
+    /// Connections served in one wave, idle ones included.
+    static let servedMax = 512
 
+    let input: UnsafeMutablePointer<UInt8>
     /// Limiter calls waiting to be decided.
     let requests: UnsafeMutablePointer<ThrottleRequest>
-    /// Whose call it is: an index into `served`.
+    /// Whose call it is: a position in `served`.
     let owners: UnsafeMutablePointer<Int32>
-    var requestCount = 0
+    /// Where the replies to each connection of `served` end.
+    let replyEnds: UnsafeMutablePointer<Int>
+    /// The connections of this wave, in order.
+    var served: [Connection] = []
 
-    /// A connection of this wave, and where its part of the replies ends.
-    struct Served {
-        let connection: Connection
-        var replyEnd: Int
+    private struct Counts {
+        var inputUsed = 0
+        var requests = 0
+        var handled = 0
     }
-    var served: [Served] = []
-    /// Requests since the wave began.
-    var handled = 0
+
+    /// Behind a constant pointer: counted up with every request, without a check for exclusive access.
+    private let counts: UnsafeMutablePointer<Counts>
 
     init() {
-        input = .allocate(capacity: Wave.inputCapacity + 64)
-        input.initialize(repeating: 0, count: Wave.inputCapacity + 64)
+        input = .allocate(capacity: Wave.inputCapacity)
+        input.initialize(repeating: 0, count: Wave.inputCapacity)
         requests = .allocate(capacity: Wave.batchMax)
         owners = .allocate(capacity: Wave.batchMax)
-        served.reserveCapacity(Wave.requestsMax)
+        replyEnds = .allocate(capacity: Wave.servedMax)
+        counts = .allocate(capacity: 1)
+        counts.initialize(to: Counts())
+        served.reserveCapacity(Wave.servedMax)
     }
 
     deinit {
         input.deallocate()
         requests.deallocate()
         owners.deallocate()
+        replyEnds.deallocate()
+        counts.deallocate()
     }
 
-    var isFull: Bool { handled >= Wave.requestsMax || Wave.inputCapacity - inputUsed < Wave.readMin }
+    /// Bytes of `input` in use.
+    var inputUsed: Int {
+        get { counts.pointee.inputUsed }
+        set { counts.pointee.inputUsed = newValue }
+    }
+
+    /// Calls in `requests`.
+    var requestCount: Int {
+        get { counts.pointee.requests }
+        set { counts.pointee.requests = newValue }
+    }
+
+    /// Requests since the wave began.
+    var handled: Int {
+        get { counts.pointee.handled }
+        set { counts.pointee.handled = newValue }
+    }
+
+    var isFull: Bool {
+        handled >= Wave.requestsMax || Wave.inputCapacity - inputUsed < Wave.readMin
+            || served.count >= Wave.servedMax
+    }
 }
