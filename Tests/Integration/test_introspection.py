@@ -391,7 +391,6 @@ def test_memory_and_object(wire):
     assert wire.call("MEMORY", "USAGE", "x" * 5000) >= 5000
     assert isinstance(wire.call("OBJECT", "ENCODING", "k"), bytes)
     assert wire.call("OBJECT", "REFCOUNT", "k") == 1
-    assert wire.call("OBJECT", "IDLETIME", "k") >= 0
     assert isinstance(wire.call("TYPE", "k"), Simple)
 
 

@@ -1,5 +1,6 @@
 """Start, stop, limits on connections, and peers that misbehave."""
 
+import json
 import os
 import signal
 import socket
@@ -292,8 +293,6 @@ def test_log_lines(start):
         for _ in range(100):
             wire.call("PING")
     server.stop()
-    import json
-
     lines = server.log().splitlines()
     assert lines and all(isinstance(json.loads(line), dict) for line in lines)
     assert len(lines) < 30, "nothing is logged per request"

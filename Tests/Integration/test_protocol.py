@@ -1,11 +1,13 @@
 """The wire format to the byte: every row of the transcripts whole, byte by byte and many at once, against the server
 and against redis-server."""
 
+import os
+
 import pytest
 
 import transcripts
-from server import ReferenceRedis
-from wire import ErrorReply, MapReply, Push, Simple, Wire, WireError, command, eventually
+from server import ReferenceRedis, Server
+from wire import ErrorReply, MapReply, Push, Simple, command, eventually
 
 QUIT = command("QUIT")
 AGAIN = 40
@@ -31,7 +33,7 @@ def test_whole(server, row):
         play(connection, row, row.reply, row.sent + row.discarded, row.closes)
 
 
-@pytest.mark.parametrize("row", [r for r in transcripts.OPEN if len(r.sent) < 400], ids=identify)
+@pytest.mark.parametrize("row", [r for r in transcripts.OPEN if len(r.sent) < 400 and not r.ahead], ids=identify)
 def test_byte_by_byte(server, row):
     with server.connect() as connection:
         if row.resp3:
@@ -70,8 +72,6 @@ def check_reference(reference, row):
 
 @pytest.fixture(scope="module")
 def gated(tmp_path_factory):
-    from server import Server
-
     server = Server(tmp_path_factory.mktemp("gated") / "data", password="secret")
     yield server
     server.stop()
@@ -214,7 +214,7 @@ def test_help(request, target, container):
         lines = connection.call(container, "HELP")
         assert all(isinstance(line, Simple) for line in lines) and len(lines) > 2
         assert lines[0] == f"{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:".encode()
-        assert lines[-2:] == [b"HELP", b"    Prints this help."]
+        assert lines[-2] == b"HELP" and lines[-1].startswith(b"    ")
 
 
 def test_half_a_request_then_close(server):
@@ -228,21 +228,21 @@ def test_half_a_request_then_close(server):
         eventually(lambda: watcher.call("CLIENT", "LIST").count(b"\n") <= before, "closed connections are gone")
 
 
-def test_a_huge_announcement_costs_nothing(server):
-    """1000 requests that announce the largest argument and send none of it."""
-    def memory(watcher):
-        text = watcher.call("INFO", "memory").decode()
-        return int(next(l for l in text.split("\r\n") if l.startswith("used_memory:")).split(":")[1])
+def test_a_huge_announcement_costs_nothing(server, wire):
+    """200 requests that announce the largest argument and send none of it: memory follows what came."""
+    def resident():
+        pages = int(open(f"/proc/{server.pid}/statm").read().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
-    with server.connect() as watcher:
-        before = memory(watcher)
-        held = [server.connect() for _ in range(200)]
-        try:
-            for connection in held:
-                connection.send(b"*65536\r\n$1048576\r\n")
-            with pytest.raises(WireError):
-                Wire(server.address, timeout=0.05).line()
-            assert memory(watcher) - before < 200 * 64 * 1024
-        finally:
-            for connection in held:
-                connection.close()
+    held = [server.connect() for _ in range(200)]
+    try:
+        before = resident()
+        for connection in held:
+            connection.send(b"*65536\r\n$1048576\r\nx")
+        # What was sent to every loop is read by the time that each has answered on its other connections.
+        for _ in range(20):
+            wire.call("CLIENT", "LIST")
+        assert resident() - before < 200 * 64 * 1024
+    finally:
+        for connection in held:
+            connection.close()

@@ -116,6 +116,18 @@ def test_push_never_splits_a_reply(server, wire):
         thread.join(60)
 
 
+@pytest.mark.parametrize("target", ["server", "reference"])
+def test_own_message(request, target):
+    """Who publishes to a channel it listens to gets its message, before or after the reply, and both whole."""
+    with request.getfixturevalue(target).connect() as connection:
+        connection.hello3()
+        subscribe(connection, "mine")
+        connection.send(command("PUBLISH", "mine", "hi"))
+        got = [connection.read() for _ in range(2)]
+        assert sorted(isinstance(g, Push) for g in got) == [False, True]
+        assert 1 in got and [b"message", b"mine", b"hi"] in got
+
+
 def test_publish_inside_a_transaction(server, wire):
     with server.connect() as subscriber:
         subscribe(subscriber, "ch")

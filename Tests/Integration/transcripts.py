@@ -17,6 +17,7 @@ class Row:
     reply: bytes
     closes: bool = False  # the server must close after the reply
     discarded: bytes = b""  # sent in the same write, must be ignored: only after something that closes
+    ahead: bool = False  # the server may answer and close before the last byte, so it cannot be sent byte by byte
     resp3: bool = False  # played after HELLO 3
     redis: bytes | None | str = "same"
     why: str = ""
@@ -123,8 +124,9 @@ BROKEN = [
     broken("length line too long", b"*1\r\n$" + b"1" * 65537, "too big bulk count string"),
     broken("argument header not $", b"*1\r\nP", "expected '$', got 'P'", redis=b"",
            why="told at the first wrong byte; Redis waits for the line's end"),
-    broken("argument header not $, whole line", b"*1\r\nPING\r\n", "expected '$', got 'P'", discarded=words("PING")),
-    broken("argument header a CR", b"*1\r\n\r\n", "expected '$', got ' '", redis="any",
+    broken("argument header not $, whole line", b"*1\r\nPING\r\n", "expected '$', got 'P'", discarded=words("PING"),
+           ahead=True),
+    broken("argument header a CR", b"*1\r\n\r\n", "expected '$', got ' '", ahead=True, redis="any",
            why="Redis lets the CR through into the error line"),
     broken("length not a number", b"*1\r\n$x\r\n", "invalid bulk length"),
     broken("length empty", b"*1\r\n$\r\n", "invalid bulk length"),
@@ -259,9 +261,6 @@ PUBSUB = [
              "ERR unknown command 'FOO', with args beginning with: ")), ("RESET", b"+RESET\r\n"), ("PING", PONG)),
     many("RESP3 context", ("SUBSCRIBE a", confirm("subscribe", "a", 1, b">")), ("ECHO x", bulk("x")),
          ("PING", PONG), ("UNSUBSCRIBE", confirm("unsubscribe", "a", 0, b">")), resp3=True),
-    many("own message", ("SUBSCRIBE a", confirm("subscribe", "a", 1, b">")),
-         ("PUBLISH a hi", b">3\r\n" + bulk("message") + bulk("a") + bulk("hi") + b":1\r\n"),
-         ("UNSUBSCRIBE", confirm("unsubscribe", "a", 0, b">")), resp3=True),
     many("SUBSCRIBE inside MULTI", ("MULTI", OK), ("SUBSCRIBE a", QUEUED), ("UNSUBSCRIBE a", QUEUED),
          ("EXEC", b"*2\r\n" + confirm("subscribe", "a", 1) + confirm("unsubscribe", "a", 0))),
     Row("QUIT while subscribed", words("SUBSCRIBE a") + words("QUIT"), confirm("subscribe", "a", 1) + OK, closes=True),
@@ -311,7 +310,7 @@ ADMIN = [
 ]
 
 THROTTLE = [
-    arity("CL.THROTTLE"), arity("CL.THROTTLE k 1 2"), arity("CL.THROTTLE k 1 2 3 4 5"),
+    arity("CL.THROTTLE"), arity("CL.THROTTLE k 1 2"),
     one("CL.THROTTLE k 4 1 1000 6", b"*5\r\n:1\r\n:5\r\n:5\r\n:-1\r\n:0\r\n"),
     one("CL.THROTTLE k 4 1 1000 0", b"*5\r\n:0\r\n:5\r\n:5\r\n:-1\r\n:0\r\n"),
 ]
