@@ -1,0 +1,44 @@
+-- lua-redis against the server: CL.THROTTLE until denied, a pipeline of 1000, reconnect after CLIENT KILL.
+-- Prints "ok", or says what was wrong and exits 1. Usage: lua redis_client.lua PORT. Its keys begin with "lua:".
+
+local redis = require "redis"
+redis.commands.throttle = redis.command("CL.THROTTLE")
+redis.commands.client = redis.command("CLIENT")
+
+local function check(got, expected, what)
+  local function text(value) return type(value) == "table" and table.concat(value, ",") or tostring(value) end
+  if text(got) ~= text(expected) then
+    io.stderr:write(what, ": got ", text(got), ", expected ", text(expected), "\n")
+    os.exit(1)
+  end
+end
+
+local port = assert(tonumber(arg[1]), "usage: lua redis_client.lua PORT")
+local client = redis.connect("127.0.0.1", port)
+
+for i = 0, 4 do
+  check(client:throttle("lua:k", 4, 1, 1000), {0, 5, 4 - i, -1, 1000 * (i + 1)}, "call " .. i)
+end
+check(client:throttle("lua:k", 4, 1, 1000), {1, 5, 0, 1000, 5000}, "denied call")
+
+local replies = client:pipeline(function(p)
+  for _ = 1, 1000 do p:throttle("lua:pipe", 1999, 1, 1000) end
+end)
+check(#replies, 1000, "replies of the pipeline")
+for i, reply in ipairs(replies) do
+  check(reply, {0, 2000, 2000 - i, -1, 1000 * i}, "pipeline, reply " .. i)
+end
+
+local before = client:client("ID")
+local killer = redis.connect("127.0.0.1", port)
+check(killer:client("KILL", "ID", before), 1, "CLIENT KILL")
+-- The library reports the broken connection; the program connects anew.
+check(pcall(client.ping, client), false, "a killed connection that answers")
+client = redis.connect("127.0.0.1", port)
+check(client:throttle("lua:k", 4, 1, 1000), {1, 5, 0, 1000, 5000}, "after CLIENT KILL")
+check(client:client("ID") ~= before, true, "a new connection")
+
+local fine, message = pcall(client.throttle, client, "lua:k", 4, 0, 1000)
+check(fine, false, "count 0")
+check(message:find("ERR zero rates are not supported", 1, true) ~= nil, true, "error")
+print("ok")

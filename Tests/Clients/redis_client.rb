@@ -1,0 +1,35 @@
+# ruby-redis against the server: CL.THROTTLE until denied, a pipeline of 1000, reconnect after CLIENT KILL.
+# Prints "ok", or says what was wrong and exits 1. Usage: ruby redis_client.rb PORT. Its keys begin with "ruby:".
+
+require "redis"
+
+def check(got, expected, what)
+  abort "#{what}: got #{got.inspect}, expected #{expected.inspect}" unless got == expected
+end
+
+port = Integer(ARGV.fetch(0))
+redis = Redis.new(host: "127.0.0.1", port: port)
+
+5.times { |i| check redis.call("CL.THROTTLE", "ruby:k", 4, 1, 1000), [0, 5, 4 - i, -1, 1000 * (i + 1)], "call #{i}" }
+check redis.call("CL.THROTTLE", "ruby:k", 4, 1, 1000), [1, 5, 0, 1000, 5000], "denied call"
+
+replies = redis.pipelined { |p| 1000.times { p.call("CL.THROTTLE", "ruby:pipe", 1999, 1, 1000) } }
+check replies.map { |r| r[2] }, (1000..1999).to_a.reverse, "pipeline"
+
+# `multi` is the library's transaction.
+check redis.multi { |m| 2.times { m.call("CL.THROTTLE", "ruby:multi", 4, 1, 1000) } }.map { |r| r[2] }, [4, 3], "multi"
+
+before = redis.call("CLIENT", "ID")
+killer = Redis.new(host: "127.0.0.1", port: port)
+check killer.call("CLIENT", "KILL", "ID", before), 1, "CLIENT KILL"
+# The library reconnects by itself, once, without telling.
+check redis.call("CL.THROTTLE", "ruby:k", 4, 1, 1000), [1, 5, 0, 1000, 5000], "after CLIENT KILL"
+abort "the same connection after CLIENT KILL" if redis.call("CLIENT", "ID") == before
+
+begin
+  redis.call("CL.THROTTLE", "ruby:k", 4, 0, 1000)
+  abort "no error for count 0"
+rescue Redis::CommandError => e
+  check e.message, "ERR zero rates are not supported", "error"
+end
+puts "ok"

@@ -1,0 +1,175 @@
+"""Starts the real process, waits until it answers, and sees to it that it ends.
+
+Owns: the process, its port, its directory and its log. Refuses to leave a process behind: what does not stop when
+asked is killed, and that is a failure of the test.
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+from wire import Wire, WireError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+IN_CI = bool(os.environ.get("CI"))
+
+
+def find_binary():
+    """The server under test: ESCAPEMENT_BINARY, else the release build, else the debug build."""
+    named = os.environ.get("ESCAPEMENT_BINARY")
+    candidates = [named] if named else [ROOT / ".build" / kind / "escapement" for kind in ("release", "debug")]
+    for candidate in map(pathlib.Path, candidates):
+        if os.access(candidate, os.X_OK):
+            return str(candidate.resolve())
+    raise RuntimeError(f"no server to test: {' nor '.join(map(str, candidates))} is an executable file")
+
+
+def free_port():
+    """A port nobody listens on now, on both loopback addresses."""
+    for _ in range(100):
+        with socket.socket(socket.AF_INET) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+            if not socket.has_ipv6:
+                return port
+            try:
+                with socket.socket(socket.AF_INET6) as second:
+                    second.bind(("::1", port))
+            except OSError as problem:
+                if problem.errno == 99:  # EADDRNOTAVAIL: no IPv6 loopback on this machine
+                    return port
+                continue
+            return port
+    raise RuntimeError("no free port found")
+
+
+class Server:
+    """A running server. `flags` go to the command line as they are; `config` is a path put in front of them."""
+
+    binary = None  # the class of the reference server below has its own
+
+    def __init__(self, directory, *flags, config=None, password=None, port=None, unixsocket=None, wait=True):
+        self.directory = pathlib.Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.port = free_port() if port is None else port
+        self.password = password
+        self.unixsocket = unixsocket
+        self.log_path = self.directory.parent / (self.directory.name + ".log")
+        self.arguments = [self.binary or find_binary()]
+        if config is not None:
+            self.arguments.append(str(config))
+        self.arguments += self.base_flags() + [str(f) for f in flags]
+        self.log_file = open(self.log_path, "wb")
+        self.process = subprocess.Popen(
+            self.arguments, stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=subprocess.STDOUT,
+            cwd=self.directory)
+        self.stopped = False
+        if wait:
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.kill()
+                raise
+
+    def base_flags(self):
+        flags = ["--port", str(self.port), "--dir", str(self.directory)]
+        if self.password:
+            flags += ["--requirepass", self.password]
+        if self.unixsocket:
+            flags += ["--unixsocket", str(self.unixsocket)]
+        return flags
+
+    @property
+    def address(self):
+        return str(self.unixsocket) if self.port == 0 else ("127.0.0.1", self.port)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def wait_ready(self, seconds=20.0):
+        """Polls PING; an error reply that is not LOADING counts as an answer."""
+        deadline = time.monotonic() + seconds
+        while True:
+            status = self.process.poll()
+            if status is not None:
+                raise AssertionError(f"{self.arguments} ended with {status} before it answered:\n{self.log()[-2000:]}")
+            try:
+                with Wire(self.address, timeout=2.0) as wire:
+                    if not wire.call("PING").startswith(b"LOADING"):
+                        return
+            except (OSError, WireError):
+                pass
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{self.arguments} did not answer in {seconds} s:\n{self.log()[-2000:]}")
+            time.sleep(0.01)
+
+    def connect(self, timeout=10.0, authenticate=True):
+        wire = Wire(self.address, timeout)
+        if self.password and authenticate:
+            wire.ok("AUTH", self.password)
+        return wire
+
+    def wait_exit(self, seconds=15.0):
+        """The exit status; killing and failing when it does not come."""
+        try:
+            status = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"still running after {seconds} s:\n{self.log()[-2000:]}") from None
+        self.release()
+        return status
+
+    def stop(self):
+        """SIGTERM, and exit status 0 is demanded."""
+        if self.stopped:
+            return
+        early = self.process.poll()
+        if early is None:
+            self.process.send_signal(signal.SIGTERM)
+        status = self.wait_exit()
+        assert early is None, f"ended by itself with {early}:\n{self.log()[-2000:]}"
+        assert status == 0, f"exit status {status} after SIGTERM:\n{self.log()[-2000:]}"
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.release()
+
+    def release(self):
+        self.stopped = True
+        self.log_file.close()
+
+
+class ReferenceRedis(Server):
+    """Debian's redis-server, to compare bytes with."""
+
+    binary = shutil.which("redis-server") or "redis-server"
+
+    def base_flags(self):
+        return super().base_flags() + ["--save", "", "--appendonly", "no", "--daemonize", "no"]
+
+    @staticmethod
+    def why_missing():
+        """Why it cannot serve as the reference here, or None."""
+        path = shutil.which("redis-server")
+        if path is None:
+            return "redis-server is not installed (scripts/setup test)"
+        version = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+        return None if " v=7.0." in version else f"the texts compared are those of redis-server 7.0, here is {version}"
+
+
+def run_to_end(*arguments, cwd, seconds=15.0):
+    """A start that is expected to fail: (exit status, everything it wrote)."""
+    done = subprocess.run(
+        [find_binary(), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, cwd=cwd, timeout=seconds)
+    return done.returncode, done.stdout.decode(errors="replace")

@@ -1,0 +1,322 @@
+"""Start, stop, limits on connections, and peers that misbehave."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import threading
+import time
+
+import pytest
+
+from server import ReferenceRedis, Server, free_port, run_to_end
+from wire import Wire, WireError, command, eventually
+
+
+def test_sigterm_answers_what_was_received(start):
+    server = start()
+    with server.connect() as wire:
+        wire.send(command("PING"))
+        wire.expect_exact(b"+PONG\r\n")
+        wire.send(b"".join(command("CL.THROTTLE", "k", 99_999, 1, 1000) for _ in range(200)))
+        wire.expect_exact(b"*5\r\n")  # so the pipeline is being served
+        server.process.send_signal(signal.SIGTERM)
+        rest = wire.until_closed()
+        assert (rest.count(b"*5\r\n") + 1) * 5 == rest.count(b":"), "no reply is cut"
+    assert server.wait_exit() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_stop_with_status_0(start, number):
+    server = start()
+    with server.connect() as idle:
+        idle.call("PING")
+        server.process.send_signal(number)
+        assert server.wait_exit(5) == 0
+        idle.expect_closed()
+
+
+def test_second_sigterm_exits_at_once(start):
+    """A client that does not read holds the drain up; the second signal does not wait for it."""
+    server = start("--shutdown-timeout", "60", "--client-output-buffer-limit", "normal", "0", "0", "0")
+    with server.connect() as slow:
+        slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        request = command("ECHO", "x" * 500_000)
+        sender = threading.Thread(target=lambda: send_until_stuck(slow, request, 60))
+        sender.start()
+        sender.join(30)
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        try:
+            server.process.wait(1)
+        except subprocess.TimeoutExpired:
+            server.process.send_signal(signal.SIGTERM)
+        status = server.wait_exit(5)
+        assert status in (0, 1) and time.monotonic() - begin < 5
+
+
+def send_until_stuck(connection, request, times):
+    connection.timeout = 1.0
+    try:
+        for _ in range(times):
+            connection.send(request)
+    except OSError:
+        pass
+
+
+def test_shutdown(start):
+    for arguments in (["SHUTDOWN"], ["SHUTDOWN", "NOSAVE"], ["SHUTDOWN", "NOW"]):
+        server = start()
+        with server.connect() as wire:
+            wire.send(command(*arguments))
+            wire.expect_closed()
+        assert server.wait_exit() == 0
+    server = start()
+    with server.connect() as wire:
+        assert wire.call("SHUTDOWN", "MAYBE") == b"ERR syntax error"
+        assert wire.call("SHUTDOWN", "ABORT") == b"ERR No shutdown in progress."
+
+
+def test_port_in_use(start, tmp_path):
+    server = start()
+    status, output = run_to_end("--port", server.port, "--dir", tmp_path / "other", cwd=tmp_path)
+    assert status == 1, output
+    complaint = [line for line in output.splitlines() if str(server.port) in line and "in use" in line.lower()]
+    assert len(complaint) == 1, output
+
+
+@pytest.mark.parametrize("form", ["below a file", "is a file"])
+def test_directory_that_cannot_be(tmp_path, form):
+    blocker = tmp_path / "blocker"
+    blocker.write_text("a file")
+    directory = blocker / "data" if form == "below a file" else blocker
+    status, output = run_to_end("--port", free_port(), "--dir", directory, cwd=tmp_path)
+    assert status == 1 and len([line for line in output.splitlines() if str(directory) in line]) == 1, output
+
+
+def test_maxclients(start):
+    server = start("--maxclients", "5")
+    held = [server.connect() for _ in range(5)]
+    try:
+        for connection in held:
+            assert connection.call("PING") == b"PONG"
+        with Wire(server.address) as refused:
+            assert refused.until_closed() == b"-ERR max number of clients reached\r\n"
+        held.pop().close()
+        eventually(lambda: answers(server), "a place is free again")
+    finally:
+        for connection in held:
+            connection.close()
+
+
+def answers(server):
+    try:
+        with Wire(server.address) as wire:
+            return wire.call("PING") == b"PONG"
+    except (OSError, WireError):
+        return False
+
+
+def test_unix_socket(start, tmp_path):
+    path = tmp_path / "s"
+    server = start("--unixsocketperm", "700", port=0, unixsocket=path)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o700
+    with server.connect() as wire:
+        assert wire.call("CL.THROTTLE", "k", 1, 1, 1000) == [0, 2, 1, -1, 1000]
+        assert b"flags=U" in wire.call("CLIENT", "INFO")
+    server.stop()
+    assert not path.exists(), "the socket file is removed"
+
+
+def test_stale_unix_socket_is_replaced(start, tmp_path):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(path))
+    server = start(port=0, unixsocket=path)
+    with server.connect() as wire:
+        assert wire.call("PING") == b"PONG"
+
+
+def test_both_loopback_addresses(start):
+    server = start()
+    with Wire(("127.0.0.1", server.port)) as wire:
+        assert wire.call("PING") == b"PONG"
+    try:
+        with Wire(("::1", server.port)) as wire:
+            assert wire.call("PING") == b"PONG"
+    except OSError as problem:
+        if problem.errno == 99 or not socket.has_ipv6:
+            pytest.skip("no IPv6 loopback on this machine")
+        raise
+
+
+def test_protected_mode(start):
+    """Without a password only this machine is let in; needs an address of it that is not loopback."""
+    address = outside_address()
+    if address is None:
+        pytest.skip("this machine has only loopback addresses")
+    server = start("--bind", "0.0.0.0")
+    with Wire((address, server.port)) as wire:
+        try:
+            wire.send(command("PING"))
+        except OSError:
+            pass
+        reply = wire.until_closed()
+        assert reply.startswith(b"-DENIED ") and reply.endswith(b"\r\n") and reply.count(b"\r\n") == 1, reply
+    with server.connect() as wire:
+        wire.ok("CONFIG", "SET", "protected-mode", "no")
+    with Wire((address, server.port)) as wire:
+        assert wire.call("PING") == b"PONG"
+
+
+def outside_address():
+    """An address of this machine that is not loopback; no packet is sent for it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            address = probe.getsockname()[0]
+        except OSError:
+            return None
+    return None if address.startswith("127.") else address
+
+
+def test_slow_reader_stalls_nobody(start):
+    """As many slow readers as would fill each loop; the others are answered at once meanwhile."""
+    server = start("--io-threads", "2")
+    slow = [server.connect() for _ in range(4)]
+    try:
+        request = command("ECHO", "x" * 200_000)
+        senders = [threading.Thread(target=send_until_stuck, args=(c, request, 100)) for c in slow]
+        for sender in senders:
+            sender.start()
+        quick = [server.connect() for _ in range(6)]
+        longest = 0.0
+        while any(sender.is_alive() for sender in senders):
+            for connection in quick:
+                begin = time.monotonic()
+                assert connection.call("PING") == b"PONG"
+                longest = max(longest, time.monotonic() - begin)
+        assert longest < 1.0
+        for connection in quick:
+            connection.close()
+        # And the slow ones get every byte once they read.
+        slow[0].timeout = 10
+        for _ in range(3):
+            assert slow[0].read() == b"x" * 200_000
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_output_limit_closes_a_subscriber_that_does_not_read(start):
+    server = start("--client-output-buffer-limit", "pubsub", "1mb", "0", "0")
+    with server.connect() as subscriber, server.connect() as publisher:
+        subscriber.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        subscriber.call("CLIENT", "SETNAME", "deaf")
+        subscriber.call("SUBSCRIBE", "ch")
+        eventually(lambda: publisher.call("PUBLISH", "ch", "x" * 100_000) == 0, "the subscriber is closed", seconds=30)
+        assert b"name=deaf" not in publisher.call("CLIENT", "LIST")
+
+
+def test_query_limit_closes(start):
+    """Many small arguments never exceed the bulk limit, but together the limit of a request."""
+    server = start("--client-query-buffer-limit", "1mb")
+    with server.connect() as wire:
+        try:
+            wire.send(b"*100\r\n" + b"$100000\r\n%s\r\n" % (b"x" * 100_000) * 60)
+        except OSError:
+            pass
+        assert wire.until_closed() == b""
+    with server.connect() as wire:
+        assert wire.call("PING") == b"PONG"
+
+
+def test_one_byte_at_a_time_from_many(server):
+    """Slow typers hold no thread: 200 of them in the middle of a request, and others are served."""
+    typers = [server.connect() for _ in range(200)]
+    request = command("ECHO", "typed")
+    try:
+        for index in range(len(request)):
+            for typer in typers:
+                typer.send(request[index : index + 1])
+        for typer in typers:
+            typer.expect_exact(b"$5\r\ntyped\r\n")
+    finally:
+        for typer in typers:
+            typer.close()
+
+
+def test_connections_are_dealt_out_to_all_loops(start):
+    """Each loop is a thread: with four loops and 40 busy connections at least two threads have used processor time."""
+    server = start("--io-threads", "4")
+    connections = [server.connect() for _ in range(40)]
+
+    def busy_threads():
+        for connection in connections:
+            connection.calls(*["PING"] * 200)
+        used = 0
+        for task in os.listdir(f"/proc/{server.pid}/task"):
+            fields = open(f"/proc/{server.pid}/task/{task}/stat").read().rsplit(")", 1)[1].split()
+            used += int(fields[11]) + int(fields[12]) > 0
+        return used >= 4
+
+    try:
+        eventually(busy_threads, "four threads have worked", seconds=20)
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def test_abrupt_ends(server, wire):
+    """Connections reset with replies on their way do not hurt the others."""
+    for _ in range(50):
+        with server.connect() as rude:
+            rude.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            rude.send(command("ECHO", "x" * 100_000) * 20)
+    assert wire.call("PING") == b"PONG"
+    eventually(lambda: wire.call("CLIENT", "LIST").count(b"\n") <= 2, "all of them are gone")
+
+
+def test_half_closed_connection_is_answered(server):
+    """`printf … | nc`: what was sent before the end of the stream is answered."""
+    with server.connect() as wire:
+        wire.send(command("ECHO", "a") * 3)
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert wire.until_closed() == b"$1\r\na\r\n" * 3
+
+
+def test_log_lines(start):
+    server = start("--log-format", "json")
+    with server.connect() as wire:
+        for _ in range(100):
+            wire.call("PING")
+    server.stop()
+    lines = server.log().splitlines()
+    assert lines and all(isinstance(json.loads(line), dict) for line in lines)
+    assert len(lines) < 30, "nothing is logged per request"
+
+
+def test_logfile(start, tmp_path):
+    server = start("--logfile", tmp_path / "own.log")
+    assert str(server.port) in (tmp_path / "own.log").read_text()
+    assert server.log() == ""
+
+
+def test_open_files_stay_constant(server, wire):
+    def descriptors():
+        return len(os.listdir(f"/proc/{server.pid}/fd"))
+
+    wire.call("PING")
+    before = descriptors()
+    for _ in range(5):
+        held = [server.connect() for _ in range(100)]
+        for connection in held:
+            connection.close()
+    eventually(lambda: descriptors() <= before, "closed connections give their descriptors back")
+
+
+def test_reference_and_server_are_different_programs(reference):
+    """The comparison would be worth nothing otherwise."""
+    assert isinstance(reference, ReferenceRedis) and type(reference) is not Server

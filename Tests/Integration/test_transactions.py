@@ -1,0 +1,202 @@
+"""Transactions between connections that lie on different event loops: nothing is seen between the commands of an EXEC,
+and WATCH notices what any connection changed."""
+
+import threading
+
+import pytest
+
+from wire import ErrorReply, command, eventually
+
+CALL = ["4999", "1", "1000000"]
+
+
+def transaction(connection, *requests):
+    """MULTI, the requests and EXEC in one write; what EXEC answered."""
+    connection.send(command("MULTI") + b"".join(command(*r) for r in requests) + command("EXEC"))
+    assert connection.read() == b"OK"
+    for _ in requests:
+        assert connection.read() == b"QUEUED"
+    return connection.read()
+
+
+def test_nobody_sees_between_the_commands(server):
+    """Writers spend from two keys alike; whoever looks at both in one transaction sees them alike."""
+    stop, problems, looks = threading.Event(), [], []
+    keys = ["left", "right"]
+
+    def guarded(work):
+        def run():
+            try:
+                with server.connect() as connection:
+                    work(connection)
+            except BaseException as problem:  # noqa: BLE001 - handed to the test
+                problems.append(problem)
+                stop.set()
+        return threading.Thread(target=run)
+
+    def write(order):
+        def work(connection):
+            for _ in range(600):
+                if stop.is_set():
+                    return
+                first, second = transaction(connection, *(["CL.THROTTLE", key, *CALL] for key in order))
+                assert first[2] == second[2], f"a writer got {first} and {second}"
+        return work
+
+    def look(connection):
+        while not stop.is_set():
+            first, second = transaction(connection, *(["CL.THROTTLE", key, *CALL, "0"] for key in keys))
+            assert first[2] == second[2], f"seen between the commands: {first} and {second}"
+            looks.append(first[2])
+
+    writers = [guarded(write(order)) for order in (keys, keys[::-1], keys, keys[::-1])]
+    observers = [guarded(look) for _ in range(4)]
+    for thread in writers + observers:
+        thread.start()
+    for thread in writers:
+        thread.join(60)
+    stop.set()
+    for thread in observers:
+        thread.join(60)
+    assert not problems, problems
+    assert len(set(looks)) > 10, "the observers ran while the writers did"
+    with server.connect() as connection:
+        assert connection.call("CL.THROTTLE", "left", *CALL, "0")[2] == 5000 - 4 * 600
+
+
+def test_plain_commands_do_not_slip_in(server):
+    """A plain call between the commands of an EXEC would leave a gap between its two replies."""
+    stop = threading.Event()
+
+    def disturb():
+        with server.connect() as connection:
+            while not stop.is_set():
+                connection.calls(*[["CL.THROTTLE", "k", "99999", "1", "1000"]] * 8)
+
+    threads = [threading.Thread(target=disturb) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        with server.connect() as connection:
+            call = ["CL.THROTTLE", "k", "99999", "1", "1000"]
+            for _ in range(300):
+                first, second = transaction(connection, call, call)
+                assert first[2] - second[2] == 1
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+
+
+def test_watch_sees_another_connection(server):
+    """More connections than loops, so that both the same and another loop are met."""
+    others = [server.connect() for _ in range(8)]
+    try:
+        with server.connect() as connection:
+            for index, other in enumerate(others):
+                key = f"w{index}"
+                connection.ok("WATCH", key)
+                other.call("CL.THROTTLE", key, 9, 1, 1000)
+                assert transaction(connection, ["PING"]) is None
+                assert transaction(connection, ["PING"]) == [b"PONG"], "an aborted EXEC forgets what was watched"
+    finally:
+        for other in others:
+            other.close()
+
+
+@pytest.mark.parametrize(
+    "change", ["DEL k", "UNLINK k", "FLUSHALL", "FLUSHDB", "EXPIRE k -1", "PEXPIRE k 5000000", "CL.THROTTLE k 9 1 1000"])
+def test_what_breaks_a_watch(server, wire, change):
+    wire.call("CL.THROTTLE", "k", 9, 1, 1000)
+    wire.ok("WATCH", "unused", "k")
+    with server.connect() as other:
+        assert not isinstance(other.call(*change.split()), ErrorReply)
+    assert transaction(wire, ["PING"]) is None
+
+
+@pytest.mark.parametrize(
+    "change", ["CL.THROTTLE k 0 1 1000", "CL.THROTTLE k 0 1 1000 0", "CL.THROTTLE k x 1 1", "CL.THROTTLE other 1 1 1000",
+               "TTL k", "DEL other", "EXISTS k", "PING"])
+def test_what_does_not_break_a_watch(server, wire, change):
+    """Denied calls, calls of quantity 0, errors, reads and other keys change nothing."""
+    wire.call("CL.THROTTLE", "k", 0, 1, 1000)
+    wire.ok("WATCH", "k")
+    with server.connect() as other:
+        other.call(*change.split())
+    assert transaction(wire, ["PING"]) == [b"PONG"]
+
+
+def test_own_change_breaks_a_watch(wire):
+    wire.ok("WATCH", "k")
+    wire.call("CL.THROTTLE", "k", 9, 1, 1000)
+    assert transaction(wire, ["PING"]) is None
+
+
+def test_unwatch_and_discard_forget(server, wire):
+    for forget in (["UNWATCH"], ["MULTI", "DISCARD"]):
+        wire.ok("WATCH", "k")
+        with server.connect() as other:
+            other.call("CL.THROTTLE", "k", 999, 1, 1000)
+        for word in forget:
+            wire.ok(word)
+        assert transaction(wire, ["PING"]) == [b"PONG"]
+
+
+def test_aborted_exec_is_null_in_resp3(server, wire):
+    wire.hello3()
+    wire.ok("WATCH", "k")
+    with server.connect() as other:
+        other.call("CL.THROTTLE", "k", 9, 1, 1000)
+    wire.calls("MULTI", "PING")
+    wire.send(command("EXEC"))
+    wire.expect_exact(b"_\r\n")
+
+
+def test_queued_commands_run_at_exec(server, wire):
+    wire.calls("MULTI", "CL.THROTTLE k 9 1 1000")
+    with server.connect() as other:
+        assert other.call("EXISTS", "k") == 0
+        assert wire.call("EXEC") == [[0, 10, 9, -1, 1000]]
+        assert other.call("EXISTS", "k") == 1
+
+
+def test_a_connection_that_goes_away_runs_nothing(server, wire):
+    with server.connect() as other:
+        other.calls("MULTI", "CL.THROTTLE k 9 1 1000")
+        name = other.call("CLIENT", "ID")
+        assert name == b"QUEUED"
+    eventually(lambda: wire.call("CLIENT", "LIST").count(b"multi=1") + wire.call("CLIENT", "LIST").count(b"multi=2") == 0,
+               "the connection is gone")
+    assert wire.call("EXISTS", "k") == 0
+
+
+def test_large_transaction(wire):
+    requests = [["CL.THROTTLE", f"k{i}", "4", "1", "1000"] for i in range(1000)]
+    assert transaction(wire, *requests) == [[0, 5, 4, -1, 1000]] * 1000
+    assert wire.call("DBSIZE") == 1000
+
+
+def test_isolation_of_administrative_commands(server, wire):
+    """Commands that look at all keys are part of the same moment."""
+    stop, problems = threading.Event(), []
+
+    def churn():
+        with server.connect() as connection:
+            while not stop.is_set():
+                transaction(connection, ["CL.THROTTLE", "a", "9", "1", "1000"], ["CL.THROTTLE", "b", "9", "1", "1000"])
+                transaction(connection, ["DEL", "a"], ["DEL", "b"])
+
+    threads = [threading.Thread(target=churn) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        seen = {wire.call("DBSIZE") for _ in range(500)}
+        both = {transaction(wire, ["EXISTS", "a", "b"], ["DBSIZE"])[0] for _ in range(200)}
+        exists = {wire.call("EXISTS", "a", "b") for _ in range(500)}
+        if not (seen <= {0, 2} and both <= {0, 2} and exists <= {0, 2}):
+            problems.append((seen, both, exists))
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+    assert not problems, f"half of a transaction was seen: {problems}"
