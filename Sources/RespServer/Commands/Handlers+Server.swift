@@ -1,6 +1,7 @@
 // Commands on the server as a whole, and those of features that a limiter does not have, which must fail in the words
 // that clients know.
 
+import CLinux
 import Glibc
 import LimiterEngine
 import RESP

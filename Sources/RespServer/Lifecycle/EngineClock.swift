@@ -3,6 +3,7 @@
 // Engine time is the wall clock at start plus the monotonic time since: a wall clock that is stepped while the server
 // runs moves no limiter. The monotonic clock is CLOCK_BOOTTIME, which also counts while the machine sleeps.
 
+import CLinux
 import Glibc
 import LimiterEngine
 

@@ -9,6 +9,7 @@
 // reader, and where its reader is gone it raises SIGPIPE: the process ignores that signal. Owns the file's descriptor. Rotates nothing: logrotate renames
 // the file, then `reopen` opens the new one.
 
+import CLinux
 import Glibc
 import Synchronization
 
