@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Nanoseconds on the monotonic clock. About 20 ns a call.

@@ -39,7 +39,13 @@ func runLoad(_ arguments: [String]) throws(Failure) {
 func runCall(_ arguments: [String]) throws(Failure) {
     let options = try Options(arguments, names: ["port"])
     let reply = try Dialogue(port: try options.port()).demand(options.words)
-    print(reply.text ?? reply.integer.map(String.init) ?? "\(reply)")
+    print(plainText(reply))
+}
+
+/// A reply on one line, the elements of an array with spaces between.
+private func plainText(_ reply: ReplyValue) -> String {
+    if let elements = reply.elements { return elements.map(plainText).joined(separator: " ") }
+    return reply.text ?? reply.integer.map(String.init) ?? "\(reply)"
 }
 
 /// `idle`: what connections that do nothing cost the server.
