@@ -22,7 +22,9 @@ extension Shard {
         }
         if dirtyRecords != dirty.count { found.append("\(dirtyRecords) dirty records, \(dirty.count) on the list") }
         if Set(dirty).count != dirty.count { found.append("a record stands on the dirty list twice") }
-        if recordBytes != slab.bytesInUse { found.append("records of \(recordBytes) bytes, slab of \(slab.bytesInUse)") }
+        if recordBytes != slab.bytesInUse {
+            found.append("records of \(recordBytes) bytes, slab of \(slab.bytesInUse)")
+        }
         bytes += recordBytes
         if watchCount != Int32(watches.count) { found.append("watch count") }
         if bytes < 0 { found.append("negative size") }

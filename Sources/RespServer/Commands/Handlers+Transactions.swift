@@ -50,9 +50,11 @@ extension EventLoop {
 
     fileprivate func execute(_ transaction: Transaction, for connection: Connection) {
         let flags = transaction.queue.reduce(into: CommandFlags()) { $0.formUnion($1.command.spec.flags) }
-        let body = { self.holdingStripes(of: transaction, all: flags.contains(.allKeys)) {
-            self.executeHolding(transaction, for: connection)
-        } }
+        let body = {
+            self.holdingStripes(of: transaction, all: flags.contains(.allKeys)) {
+                self.executeHolding(transaction, for: connection)
+            }
+        }
         if flags.contains(.world) {
             stoppingWorld(body)
         } else {

@@ -82,7 +82,8 @@ public enum Escapement {
                     path: settings.unixsocket, mode: settings.unixsocketperm, backlog: settings.tcpBacklog))
         }
         guard !listeners.isEmpty else {
-            throw ListenError(text: "nothing to listen on: port is 0 and unixsocket is not set, or no bind address works")
+            throw ListenError(
+                text: "nothing to listen on: port is 0 and unixsocket is not set, or no bind address works")
         }
         return listeners
     }

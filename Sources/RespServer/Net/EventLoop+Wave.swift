@@ -82,7 +82,8 @@ extension EventLoop {
     }
 
     private func checkInputLimit(_ connection: Connection) {
-        guard let pending = connection.pendingInput, pending.count > settings.clientQueryBufferLimitBytes else { return }
+        guard let pending = connection.pendingInput, pending.count > settings.clientQueryBufferLimitBytes
+        else { return }
         server.log.warning(
             "closing client: its request is over client-query-buffer-limit",
             ["id": "\(connection.id)", "addr": "\(connection.peerAddress)", "bytes": "\(pending.count)"])

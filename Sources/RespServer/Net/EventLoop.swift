@@ -16,8 +16,8 @@ import Synchronization
 
 /// An event loop and everything that belongs to its thread.
 ///
-/// `@unchecked Sendable`: `mailbox`, `turn`, `counters`, `commandStatistics`, `assigned`, `index` and `server` may be used by any thread; everything
-/// else only with `turn` held.
+/// `@unchecked Sendable`: `mailbox`, `turn`, `counters`, `commandStatistics`, `assigned`, `index` and `server` may be
+/// used by any thread; everything else only with `turn` held.
 final class EventLoop: @unchecked Sendable {
     let index: Int
     /// Outlives the loop: it joins the loop's thread.

@@ -1,0 +1,57 @@
+# Every command a newcomer needs. `make run` and `make test` install what is missing by themselves.
+#
+#   make run      release build, then the server on 127.0.0.1:6379 with its data under ./data
+#   make test     everything: unit tests, a short fuzz, the real process, real clients
+#   make bench    the comparison against the floor, Redis and a Lua script (make bench ARGS=--quick: a first look)
+
+SHELL := bash
+ARGS ?=
+JOBS ?= 2
+
+.PHONY: run build test unit integration fuzz tsan asan bench format lint docs clean
+
+run: build
+	@exec .build/release/escapement $(wildcard escapement.local.conf) --dir ./data $(ARGS)
+
+build:
+	@scripts/setup run
+	swift build -c release -j $(JOBS) --product escapement
+
+test:
+	@scripts/setup test
+	@scripts/test
+
+unit:
+	swift test -j $(JOBS) --parallel
+
+integration: build
+	@scripts/setup test
+	@ESCAPEMENT_BINARY=.build/release/escapement scripts/integration $(ARGS)
+
+fuzz:
+	@scripts/fuzz $(or $(ARGS),20)
+
+tsan:
+	@scripts/sanitize thread
+
+asan:
+	@scripts/sanitize address
+
+bench:
+	@scripts/setup test
+	@scripts/bench $(ARGS)
+
+format:
+	swift format --in-place --parallel --recursive Package.swift Sources Tests loadtest
+
+lint:
+	swift format lint --strict --parallel --recursive Package.swift Sources Tests loadtest
+	@scripts/lint
+
+# The files that are generated from the tables; a test compares them.
+docs: build
+	.build/release/escapement --print-config > escapement.conf
+	.build/release/escapement --print-command-docs > docs/commands.md
+
+clean:
+	rm -rf .build
