@@ -1,4 +1,5 @@
-// Latencies in 64 buckets per power of two: every percentile is right to 1.6 %, at 30 KB and about a nanosecond a value.
+// Latencies in 64 buckets per power of two: every percentile is right to 1.6 %, at 30 KB and about a nanosecond a
+// value.
 
 /// Counts of nanosecond values, for percentiles.
 struct Histogram {
@@ -14,7 +15,8 @@ struct Histogram {
         maximum = max(maximum, nanoseconds)
     }
 
-    /// The value that `fraction` (0 to 1) of all values do not exceed: the upper end of its bucket, at most the maximum.
+    /// The value that `fraction` (0 to 1) of all values do not exceed: the upper end of its bucket, at most the
+    /// maximum.
     func percentile(_ fraction: Double) -> UInt64 {
         let wanted = max(1, Int((Double(count) * fraction).rounded(.up)))
         var seen = 0

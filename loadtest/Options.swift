@@ -1,4 +1,5 @@
-// The command line: `--name value` pairs, then words. Every subcommand says which names it knows; any other is an error.
+// The command line: `--name value` pairs, then words. Every subcommand says which names it
+// knows; any other is an error.
 
 /// One subcommand's options and the words behind them.
 struct Options {

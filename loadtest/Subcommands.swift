@@ -1,4 +1,5 @@
-// `load`, `call`, `idle`, `memory`, `keyspace`: each one measurement, one paragraph of output. `compare` has its own file.
+// `load`, `call`, `idle`, `memory`, `keyspace`: each one measurement, one paragraph of output. `compare`
+// has its own file.
 
 import CLinux
 import Glibc

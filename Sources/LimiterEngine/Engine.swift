@@ -94,9 +94,6 @@ public final class Engine: @unchecked Sendable {
         gauge.policy.store(policy.rawValue, ordering: .relaxed)
     }
 
-    /// Bytes the keys use, index included; up to half a KiB per shard off. O(1).
-    public var memoryUsed: Int { max(0, gauge.used.load(ordering: .relaxed)) }
-
     /// Whether the keys use more than they may. O(1).
     public var isOverMemoryLimit: Bool { gauge.wouldExceed(0) }
 
@@ -114,6 +111,8 @@ public final class Engine: @unchecked Sendable {
         public var evicted: UInt64 = 0
         /// Most buckets beyond its home that any key was looked for in.
         public var probesMax = 0
+        /// Bytes the keys use, index included.
+        public var memory = 0
     }
 
     // MARK: Journal

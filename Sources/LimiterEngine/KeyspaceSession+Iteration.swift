@@ -29,6 +29,7 @@ extension KeyspaceSession {
             sum.expired += shard.expired
             sum.evicted += shard.evicted
             sum.probesMax = max(sum.probesMax, shard.probesMax)
+            sum.memory += shard.memory
         }
         return sum
     }

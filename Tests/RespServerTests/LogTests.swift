@@ -52,7 +52,8 @@ import Testing
         ]
         #expect(
             text("say \"hi\"", fields, .json)
-                == "{\"time\":\"2026-11-21T03:37:32.123Z\",\"level\":\"notice\",\"message\":\"say \\\"hi\\\"\",\"port\":6379,"
+                == "{\"time\":\"2026-11-21T03:37:32.123Z\",\"level\":\"notice\",\"message\":"
+                + "\"say \\\"hi\\\"\",\"port\":6379,"
                 + "\"ok\":false,\"ratio\":1.5,\"none\":null,\"s\":\"a\\\"\\\\\\n\\u0001é\u{2028}\\u007f\"}\n")
     }
 

@@ -57,6 +57,9 @@ struct Shard {
     /// Keys held, the expired ones not yet found included.
     var count: Int { current.live + (retiring?.live ?? 0) }
 
+    /// Bytes in use: records and index.
+    var memory: Int { slab.bytesInUse + current.byteCount + (retiring?.byteCount ?? 0) }
+
     // MARK: Finding
 
     /// Where a record's entry is.

@@ -137,7 +137,7 @@ struct Info {
 
     private mutating func writeMemory() {
         let settings = server.currentSettings.value
-        let used = server.engine.memoryUsed
+        let used = statistics.memory
         let resident = ProcessMemory.resident()
         let peak = max(resident, server.peakMemory.load(ordering: .relaxed))
         line("used_memory", used)

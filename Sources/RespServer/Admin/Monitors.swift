@@ -21,24 +21,27 @@ final class Monitors: Sendable {
         }
     }
 
-    /// Tells every monitor of a command: `+1700000000.123456 [0 127.0.0.1:5] "SET" "k" "v"`.
-    func report(_ arguments: ArgumentList, redacted: Bool, from connection: Connection) {
+    /// Shows a line to every monitor.
+    func show(_ line: [UInt8]) {
         let receivers = connections.withLock { $0 }
-        guard !receivers.isEmpty else { return }
+        if !receivers.isEmpty { MessageBytes(plain: line).post(to: receivers) }
+    }
+
+    /// A command as monitors see it: `+1700000000.123456 [0 127.0.0.1:5] "SET" "k" "v"`.
+    static func line(_ arguments: ArgumentList, _ flags: CommandFlags, from connection: Connection) -> [UInt8] {
         let wall = EngineClock.wall()
         let micros = String(wall / 1000 % 1_000_000)
         let padded = String(repeating: "0", count: 6 - micros.count) + micros
         var line = Array("+\(wall / 1_000_000_000).\(padded) [0 \(connection.peerAddress)]".utf8)
         for index in 0..<arguments.count {
             line.append(UInt8(ascii: " "))
-            if redacted, index > 0 {
+            if flags.contains(.redacted), index > 0 {
                 line += Array("\"(redacted)\"".utf8)
             } else {
                 QuotedBytes.append(arguments[index].buffer, to: &line)
             }
         }
-        line += [0x0D, 0x0A]
-        MessageBytes(plain: line).post(to: receivers)
+        return line + [0x0D, 0x0A]
     }
 }
 

@@ -55,7 +55,7 @@ final class CommandRegistry: Sendable {
         if !command.spec.subcommands.isEmpty, arguments.count > 1 {
             if let found = lookup.findSubcommand(of: number, arguments[1]) {
                 command = subcommands[number][found]
-            } else if command.spec.handler == nil {
+            } else {
                 let word = Argument(base: arguments[1].base, count: min(128, arguments[1].count)).string
                 let container = command.spec.name.uppercased()
                 return .failure(CommandProblem(text: "ERR unknown subcommand '\(word)'. Try \(container) HELP."))

@@ -107,7 +107,10 @@ extension Handlers {
 
     static func clientPause(_ context: CommandContext) {
         let arguments = context.arguments
-        guard let milliseconds = arguments[2].integer, milliseconds >= 0,
+        if let milliseconds = arguments[2].integer, milliseconds < 0 {
+            return context.reply.error("ERR timeout is negative")
+        }
+        guard let milliseconds = arguments[2].integer,
             milliseconds <= Int64.max / 1_000_000 - context.now.nanoseconds / 1_000_000
         else { return context.reply.error("ERR timeout is not an integer or out of range") }
         var mode = PauseState.Mode.all

@@ -11,7 +11,8 @@ enum ConfigText {
             # A flag wins over the file:        escapement escapement.conf --port 7000
             #
             # One setting a line: its name, then its value or values. A value with spaces or quotes stands between
-            # double quotes; \\n, \\r, \\t, \\", \\\\ and \\xHH are understood there. A line that begins with # is a comment.
+            # double quotes; \\n, \\r, \\t, \\", \\\\ and \\xHH are understood there. A line that begins with # is a
+            # comment.
             # Memory sizes are bytes, or end in kb, mb, gb (1024s) or k, m, g (1000s).
             #
             # "At run time" tells whether CONFIG SET can change a setting; CONFIG REWRITE writes such changes back here.

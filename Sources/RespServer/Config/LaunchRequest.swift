@@ -77,7 +77,8 @@ enum LaunchRequest: Sendable, Equatable {
             } else if flags.isEmpty {
                 throw ConfigFileError(
                     text:
-                        "unexpected argument '\(SettingError.printable(word))'; usage: escapement [FILE] [--NAME VALUE …]"
+                        "unexpected argument '\(SettingError.printable(word))'; "
+                        + "usage: escapement [FILE] [--NAME VALUE …]"
                 )
             } else {
                 flags[flags.count - 1].values.append(word)

@@ -6,8 +6,8 @@
 // Whatever a client sent may end up in a field, so control bytes are escaped in both forms: a line is always one line.
 // Each line is one write(2) under a small lock; a failed write is counted and forgotten, since there is nowhere to
 // report it and serving clients matters more. Where standard error is a pipe nobody reads, that write waits for the
-// reader, and where its reader is gone it raises SIGPIPE: the process ignores that signal. Owns the file's descriptor. Rotates nothing: logrotate renames
-// the file, then `reopen` opens the new one.
+// reader, and where its reader is gone it raises SIGPIPE: the process ignores that signal. Owns the file's descriptor.
+// Rotates nothing: logrotate renames the file, then `reopen` opens the new one.
 
 import CLinux
 import Glibc

@@ -91,11 +91,11 @@ extension EventLoop {
     }
 
     private func unknownCommand() -> String {
-        var text = "ERR unknown command '\(cut(arguments[0]))', with args beginning with: "
-        for index in 1..<max(1, arguments.count) where text.utf8.count < 128 {
-            text += "'\(cut(arguments[index]))' "
+        var shown = ""
+        for index in 1..<max(1, arguments.count) where shown.utf8.count < 128 {
+            shown += "'\(cut(arguments[index]))' "
         }
-        return text
+        return "ERR unknown command '\(cut(arguments[0]))', with args beginning with: \(shown)"
     }
 
     private func cut(_ argument: Argument) -> String {
@@ -106,15 +106,14 @@ extension EventLoop {
 
     /// Runs a command with everything around it: time, counters, slow log, MONITOR.
     func run(_ command: CommandReference, for connection: Connection) {
-        if !server.monitors.isEmpty, !command.spec.flags.contains(.admin),
-            !command.spec.flags.contains(.skipMonitor)
-        {
-            server.monitors.report(arguments, redacted: command.spec.flags.contains(.redacted), from: connection)
-        }
+        // Taken now, since EXEC reuses the list, and shown afterwards: RESET may have ended the monitor itself.
+        let isShown = !server.monitors.isEmpty && command.spec.flags.isDisjoint(with: [.admin, .skipMonitor])
+        let line = isShown ? Monitors.line(arguments, command.spec.flags, from: connection) : nil
         context.client = connection
         let start = reply.count
         let began = server.clock.now().nanoseconds
         command.spec.handler!(context)
+        if let line { server.monitors.show(line) }
         let took = server.clock.now().nanoseconds - began
         let failed = reply.count > start && reply.base[start] == UInt8(ascii: "-")
         if failed {
