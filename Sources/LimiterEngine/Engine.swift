@@ -81,9 +81,14 @@ public final class Engine: @unchecked Sendable {
         lock(number).acquire()
         // Somebody else may have provided it in between.
         let isWanted = shard(number).pointee.bucketsWanted == buckets && shard(number).pointee.retiring == nil
-        if isWanted { shard(number).pointee.install(index) }
+        let isTaken = isWanted && shard(number).pointee.fits(buckets: buckets)
+        if isTaken {
+            shard(number).pointee.install(index)
+        } else if isWanted {
+            shard(number).pointee.bucketsWanted = 0
+        }
         lock(number).release()
-        if !isWanted { index.deallocate() }
+        if !isTaken { index.deallocate() }
     }
 
     // MARK: Limits and numbers

@@ -81,7 +81,7 @@ extension KeyspaceSession {
     ) -> UInt64 {
         var number = Int(cursor >> KeyspaceSession.cursorShardShift)
         var position = cursor & ((1 << KeyspaceSession.cursorShardShift) - 1)
-        var left = max(1, effort) * KeyspaceSession.emptyBucketsPerKey
+        var left = min(max(1, effort), 1 << 40) * KeyspaceSession.emptyBucketsPerKey
         while number < engine.shardCount {
             let lock = engine.lock(number)
             let isHeld = isHolding

@@ -95,9 +95,10 @@ extension KeyspaceSession {
         }
     }
 
-    /// Ends the watch on a key that `watch` began.
+    /// Ends the watches on a key that `watch` began; those of the token on other keys stay.
     public func unwatch(_ key: UnsafeRawBufferPointer, token: WatchToken) {
-        withShard(hash(key)) { $0.removeWatches(of: token) }
+        let hash = hash(key)
+        withShard(hash) { $0.removeWatches(hash, key: key, token: token) }
     }
 
     /// Whether the key has expired since it was watched without anybody noticing yet: then the token is touched now.

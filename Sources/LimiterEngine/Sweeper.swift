@@ -37,7 +37,8 @@ public struct Sweeper {
             let lock = engine.lock(number)
             lock.acquire()
             let shard = engine.shard(number)
-            if shard.pointee.count > 0 {
+            // With no key left there may still be an emptied index to let go of.
+            if shard.pointee.count > 0 || shard.pointee.retiring != nil {
                 let found = shard.pointee.sweep(
                     from: bucket, buckets: Sweeper.bucketsPerHold, now: now.nanoseconds)
                 progress.seen += found.seen

@@ -42,6 +42,7 @@ extension Shard {
     /// Stores a state as it is, whatever the key held: how a journal's record comes back.
     mutating func apply(_ state: KeyState, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64) -> Bool {
         let base = key.baseAddress ?? emptyKey
+        var isReplacing = false
         if let place = find(hash, base, key.count) {
             let record = place.record
             if record.kind == state.kind, record.hasDeadline == (state.deadline != nil) {
@@ -51,10 +52,12 @@ extension Shard {
                 return true
             }
             remove(place, hash: hash)
+            isReplacing = true
         }
         guard
             let record = insert(
-                state.kind, hash: hash, key: base, keyLength: key.count, deadline: state.deadline, now: now)
+                state.kind, hash: hash, key: base, keyLength: key.count, deadline: state.deadline, now: now,
+                isReplacing: isReplacing)
         else { return false }
         record.word = state.word
         changed(record, hash: hash)

@@ -53,6 +53,10 @@ extension Shard {
         bucketsWanted = wanted
     }
 
+    /// Whether an index of so many buckets has room for the keys there are now and those that come while they move.
+    /// Between asking for a smaller one and getting it a transaction may have added any number.
+    func fits(buckets: Int) -> Bool { current.live * 8 <= buckets * Index.bucketSlots * 5 }
+
     /// Makes a fresh index the one that new entries go to. The old one must have been emptied.
     mutating func install(_ index: Index) {
         assert(retiring == nil)

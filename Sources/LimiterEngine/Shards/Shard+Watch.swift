@@ -27,9 +27,14 @@ extension Shard {
         watchCount = Int32(watches.count)
     }
 
-    mutating func removeWatches(of token: WatchToken) {
-        watches.removeAll { $0.token === token }
+    mutating func removeWatches(_ hash: UInt64, key: UnsafeRawBufferPointer, token: WatchToken) {
+        watches.removeAll { $0.token === token && $0.hash == hash && $0.key.elementsEqual(key) }
         watchCount = Int32(watches.count)
+    }
+
+    /// The watched key's record, if it has one.
+    mutating func find(_ watch: Watch) -> Place? {
+        watch.key.withUnsafeBytes { find(watch.hash, $0.baseAddress ?? emptyKey, $0.count) }
     }
 
     /// Tells everybody who watches this key. O(watched keys of the shard).

@@ -105,7 +105,8 @@ struct Shard {
         guard record.rawKind == StateKind.gcra.rawValue else {
             return decideOtherKind(&request, place, hash: hash, now: now)
         }
-        if record.hasDeadline, record.deadline <= now {
+        // Whether or not the sweep has been here: a limiter that is full again is absent, and so is its deadline.
+        if record.hasDeadline, record.expiry <= now {
             expire(place, hash: hash)
             return decideAbsent(&request, hash: hash, now: now)
         }
@@ -155,14 +156,16 @@ struct Shard {
 
     // MARK: Adding and removing
 
-    /// A new record for a key that has none; its state is the caller's to write. Nil when the memory limit forbids.
+    /// A new record for a key that has none; its state is the caller's to write. Nil when the memory limit forbids;
+    /// a record that replaces the same key's is not asked for it.
     mutating func insert(
-        _ kind: StateKind, hash: UInt64, key: UnsafeRawPointer, keyLength: Int, deadline: Int64?, now: Int64
+        _ kind: StateKind, hash: UInt64, key: UnsafeRawPointer, keyLength: Int, deadline: Int64?, now: Int64,
+        isReplacing: Bool = false
     ) -> Record? {
-        assert(keyLength <= keyLengthMax)
+        precondition(keyLength <= keyLengthMax)
         let size = Record.size(kind: kind, keyLength: keyLength, hasDeadline: deadline != nil)
         let footprint = Slab.footprint(size)
-        if gauge.wouldExceed(footprint), !makeRoom(footprint, now: now) { return nil }
+        if !isReplacing, gauge.wouldExceed(footprint), !makeRoom(footprint, now: now) { return nil }
         let record = Record(slab.allocate(size))
         report(bytes: footprint)
         record.initialize(kind: kind, key: key, keyLength: keyLength, deadline: deadline)
@@ -232,7 +235,7 @@ struct Shard {
 
     /// Forgets every key and every change; the index shrinks to its smallest.
     mutating func removeAll() {
-        for watch in watches { watch.token.touch() }
+        for watch in watches where find(watch) != nil { watch.token.touch() }
         removeAllRecords()
         report(bytes: -current.byteCount - (retiring?.byteCount ?? 0))
         current.deallocate()

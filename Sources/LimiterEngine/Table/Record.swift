@@ -1,7 +1,7 @@
 // A key's record: its state and its bytes together, so that a decision touches one place beside the index.
 //
 //   offset  size
-//        0     4   header: bits 0–23 key length, 24–27 kind, 28 dirty, 29 detached, 30 has a deadline
+//        0     4   header: bits 0–24 key length, 25–27 kind, 28 dirty, 29 detached, 30 has a deadline
 //        4     n   state, n by kind (GCRA 8: the TAT)
 //      4+n   0/8   deadline in nanoseconds, where the header says so
 //      …        k   key bytes
@@ -13,6 +13,7 @@
 // names the record: it is a tombstone waiting to be collected. (3) A record not detached is named by exactly one entry.
 
 /// What kind of state a key holds. The raw value is the kind byte of journal and snapshot: never reuse one.
+/// A record has three bits for it: 1 … 7.
 public enum StateKind: UInt8, Sendable, CaseIterable {
     /// The theoretical arrival time of the generic cell rate algorithm: 8 bytes, nanoseconds.
     case gcra = 1
@@ -36,7 +37,7 @@ public enum StateKind: UInt8, Sendable, CaseIterable {
 }
 
 /// Longest key in bytes: what the header has bits for.
-public let keyLengthMax = (1 << 24) - 1
+public let keyLengthMax = (1 << 25) - 1
 
 /// A borrowed record. Valid while its shard's stripe is held.
 struct Record {
@@ -56,8 +57,8 @@ struct Record {
         nonmutating set { address.storeBytes(of: newValue, as: UInt32.self) }
     }
 
-    @inline(__always) var keyLength: Int { Int(header & 0xFF_FFFF) }
-    @inline(__always) var rawKind: UInt8 { UInt8(truncatingIfNeeded: header >> 24) & 0xF }
+    @inline(__always) var keyLength: Int { Int(header & 0x1FF_FFFF) }
+    @inline(__always) var rawKind: UInt8 { UInt8(truncatingIfNeeded: header >> 25) & 0x7 }
     @inline(__always) var isDirty: Bool { header & Record.dirtyBit != 0 }
     @inline(__always) var isDetached: Bool { header & Record.detachedBit != 0 }
     @inline(__always) var hasDeadline: Bool { header & Record.deadlineBit != 0 }
@@ -120,7 +121,7 @@ struct Record {
     @inline(__always)
     func initialize(kind: StateKind, key: UnsafeRawPointer, keyLength: Int, deadline: Int64?) {
         header =
-            UInt32(truncatingIfNeeded: keyLength) | UInt32(kind.rawValue) << 24
+            UInt32(truncatingIfNeeded: keyLength) | UInt32(kind.rawValue) << 25
             | (deadline == nil ? 0 : Record.deadlineBit)
         if let deadline { self.deadline = deadline }
         UnsafeMutableRawPointer(mutating: self.key).copyMemory(from: key, byteCount: keyLength)
