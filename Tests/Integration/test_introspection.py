@@ -178,6 +178,23 @@ def test_client_kill(server, wire):
         connection.close()
 
 
+@pytest.mark.parametrize("target", ["server", "reference"])
+def test_killed_before_the_reply(request, target):
+    """When CLIENT KILL has answered, the other end is closed. php-redis looks before it sends; were the close still to
+    come, its command would be lost and it would wait for the reply until its timeout."""
+    running = request.getfixturevalue(target)
+    with running.connect() as killer:
+        for _ in range(300):
+            with running.connect() as victim:
+                number = victim.call("CLIENT", "ID")
+                assert killer.call("CLIENT", "KILL", "ID", number) == 1
+                victim.socket.setblocking(False)
+                try:
+                    assert victim.socket.recv(1) == b""
+                except BlockingIOError:
+                    pytest.fail("CLIENT KILL has answered, and the connection is still open")
+
+
 def test_client_kill_of_oneself(server):
     """The reply goes out first."""
     with server.connect() as connection:
