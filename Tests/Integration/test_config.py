@@ -60,14 +60,14 @@ def test_set_takes_effect_at_once(server, wire):
     [
         (["timeout", "abc"], b"ERR CONFIG SET failed (possibly related to argument 'timeout') - argument couldn't be "
                              b"parsed into an integer"),
-        (["timeout", "-1"], b"ERR CONFIG SET failed (possibly related to argument 'timeout') - argument must be between"),
+        (["timeout", "-1"], b"ERR CONFIG SET failed (possibly related to argument 'timeout') - argument must be "),
         (["maxclients", "0"], b"ERR CONFIG SET failed (possibly related to argument 'maxclients') - argument must be "),
         (["loglevel", "loud"], b"ERR CONFIG SET failed (possibly related to argument 'loglevel') - argument"),
         (["port", "1"], b"ERR CONFIG SET failed (possibly related to argument 'port')"),
         (["timeout", "1", "nosuch", "2"], b"ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'"),
         (["timeout"], b"ERR wrong number of arguments for 'config|set' command"),
-        (["timeout", "1", "timeout", "2"], b"ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate "
-                                           b"parameter"),
+        (["timeout", "1", "timeout", "2"],
+         b"ERR CONFIG SET failed (possibly related to argument 'timeout') - duplicate parameter"),
     ])
 @pytest.mark.parametrize("target", ["server", "reference"])
 def test_set_refuses(request, target, pairs, begin):

@@ -105,7 +105,8 @@ def test_watch_sees_another_connection(server):
 
 
 @pytest.mark.parametrize(
-    "change", ["DEL k", "UNLINK k", "FLUSHALL", "FLUSHDB", "EXPIRE k -1", "PEXPIRE k 5000000", "CL.THROTTLE k 9 1 1000"])
+    "change",
+    ["DEL k", "UNLINK k", "FLUSHALL", "FLUSHDB", "EXPIRE k -1", "PEXPIRE k 5000000", "CL.THROTTLE k 9 1 1000"])
 def test_what_breaks_a_watch(server, wire, change):
     wire.call("CL.THROTTLE", "k", 9, 1, 1000)
     wire.ok("WATCH", "unused", "k")
@@ -115,8 +116,9 @@ def test_what_breaks_a_watch(server, wire, change):
 
 
 @pytest.mark.parametrize(
-    "change", ["CL.THROTTLE k 0 1 1000", "CL.THROTTLE k 0 1 1000 0", "CL.THROTTLE k x 1 1", "CL.THROTTLE other 1 1 1000",
-               "TTL k", "DEL other", "EXISTS k", "PING"])
+    "change",
+    ["CL.THROTTLE k 0 1 1000", "CL.THROTTLE k 0 1 1000 0", "CL.THROTTLE k x 1 1", "CL.THROTTLE other 1 1 1000", "TTL k",
+     "DEL other", "EXISTS k", "PING"])
 def test_what_does_not_break_a_watch(server, wire, change):
     """Denied calls, calls of quantity 0, errors, reads and other keys change nothing."""
     wire.call("CL.THROTTLE", "k", 0, 1, 1000)
@@ -165,8 +167,7 @@ def test_a_connection_that_goes_away_runs_nothing(server, wire):
         other.calls("MULTI", "CL.THROTTLE k 9 1 1000")
         name = other.call("CLIENT", "ID")
         assert name == b"QUEUED"
-    eventually(lambda: wire.call("CLIENT", "LIST").count(b"multi=1") + wire.call("CLIENT", "LIST").count(b"multi=2") == 0,
-               "the connection is gone")
+    eventually(lambda: wire.call("CLIENT", "LIST").count(b"\n") == 1, "the connection is gone")
     assert wire.call("EXISTS", "k") == 0
 
 
