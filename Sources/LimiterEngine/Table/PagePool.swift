@@ -6,6 +6,7 @@
 // memory is made outside of stripe locks by `ensureReserve`, and under one only if a single turn outran the reserve.
 
 import CLinux
+import Synchronization
 
 /// Hands out aligned pages of 4 KiB. Thread-safe.
 ///
@@ -20,6 +21,8 @@ final class PagePool: @unchecked Sendable {
     private var resident: [UnsafeMutableRawPointer] = []
     private var released: [UnsafeMutableRawPointer] = []
     private var regions: [UnsafeMutableRawPointer] = []
+    /// Free pages; changed with the lock held, looked at without.
+    private let freeCount = Atomic<Int>(0)
 
     deinit {
         for region in regions { _ = clinux_unmap_pages(region, UInt64(PagePool.regionSize)) }
@@ -30,22 +33,28 @@ final class PagePool: @unchecked Sendable {
     func take() -> UnsafeMutableRawPointer {
         lock.acquire()
         defer { lock.release() }
-        if let page = resident.popLast() { return page }
-        if released.isEmpty { mapRegion() }
-        return released.removeLast()
+        if resident.isEmpty, released.isEmpty { mapRegion() }
+        freeCount.subtract(1, ordering: .relaxed)
+        return resident.popLast() ?? released.removeLast()
     }
 
     /// Takes a page back. It must hold nothing any more.
     func give(_ page: UnsafeMutableRawPointer) {
         lock.acquire()
         resident.append(page)
+        freeCount.add(1, ordering: .relaxed)
         lock.release()
     }
 
-    /// Maps more memory when fewer than `pages` are free. Call with no stripe held.
+    /// Maps more memory when fewer than `pages` are free. Call with no stripe held. One load when there are enough.
+    @inline(__always)
     func ensureReserve(pages: Int) {
+        if freeCount.load(ordering: .relaxed) < pages { growReserve() }
+    }
+
+    private func growReserve() {
         lock.acquire()
-        if resident.count + released.count < pages { mapRegion() }
+        mapRegion()
         lock.release()
     }
 
@@ -72,6 +81,7 @@ final class PagePool: @unchecked Sendable {
         }
         regions.append(region)
         var offset = PagePool.regionSize - PagePool.pageSize
+        freeCount.add(PagePool.regionSize / PagePool.pageSize, ordering: .relaxed)
         while offset >= 0 {
             released.append(region + offset)
             offset -= PagePool.pageSize

@@ -37,7 +37,7 @@ extension Handlers {
     }
 
     static func clientInfo(_ context: CommandContext) {
-        context.reply.verbatim(ClientLine.text(context.client, server: context.server) + "\n")
+        context.reply.verbatim(ClientLine.text(context.client, server: context.server, now: context.now) + "\n")
     }
 
     static func clientNoEvict(_ context: CommandContext) { setFlag(context, .noEvict) }
@@ -76,7 +76,7 @@ extension Handlers {
         context.loop.stoppingWorld {
             let all = context.server.loops.flatMap(\.connections).sorted { $0.id < $1.id }
             let lines = all.filter { filter.matches($0, caller: context.client) }
-                .map { ClientLine.text($0, server: context.server) + "\n" }
+                .map { ClientLine.text($0, server: context.server, now: context.now) + "\n" }
             context.reply.verbatim(lines.joined())
         }
     }
@@ -94,6 +94,8 @@ extension Handlers {
                         // The reply still goes out.
                         connection.flags.insert(.closeAfterReply)
                     } else {
+                        // The peer learns it before the caller gets the reply; the loop tidies up when it can.
+                        Glibc.shutdown(connection.fd, Int32(SHUT_RDWR))
                         connection.flags.insert(.closeSoon)
                         hasVictims = true
                     }
@@ -138,8 +140,8 @@ extension Handlers {
 
 /// A connection as CLIENT LIST shows it: one line of `field=value`, no value with a space.
 enum ClientLine {
-    static func text(_ connection: Connection, server: Server) -> String {
-        let now = connection.loop.seconds
+    static func text(_ connection: Connection, server: Server, now: EngineTime) -> String {
+        let now = now.nanoseconds / 1_000_000_000
         let input = connection.pendingInput
         let output = connection.pendingOutput
         let transaction = connection.transaction

@@ -66,14 +66,35 @@ final class Connection: @unchecked Sendable {
     let createdAt: Int64
     var lastActiveAt: Int64
 
-    var flags: ConnectionFlags
-    var version = ProtocolVersion.resp2
+    private struct Hot {
+        var flags: ConnectionFlags
+        var lastCommand: Int16 = -1
+        var version = ProtocolVersion.resp2
+    }
+
+    /// Looked at with every request, so behind a constant pointer: no check for exclusive access.
+    private let hot: UnsafeMutablePointer<Hot>
+
+    var flags: ConnectionFlags {
+        get { hot.pointee.flags }
+        set { hot.pointee.flags = newValue }
+    }
+
+    var version: ProtocolVersion {
+        get { hot.pointee.version }
+        set { hot.pointee.version = newValue }
+    }
+
+    /// Index of the last command in the command table; -1 before the first.
+    var lastCommand: Int16 {
+        get { hot.pointee.lastCommand }
+        set { hot.pointee.lastCommand = newValue }
+    }
+
+    var lastSubcommand: Int16 = -1
     var parser = RequestParser()
     /// Position in the loop's list of connections.
     var slot = -1
-    /// Index of the last command in the command table; -1 before the first.
-    var lastCommand: Int16 = -1
-    var lastSubcommand: Int16 = -1
     /// Events epoll is asked for.
     var interest: UInt32 = 0
 
@@ -89,10 +110,13 @@ final class Connection: @unchecked Sendable {
         self.fd = fd
         self.id = id
         self.loop = loop
-        self.flags = flags
+        hot = .allocate(capacity: 1)
+        hot.initialize(to: Hot(flags: flags))
         createdAt = seconds
         lastActiveAt = seconds
     }
+
+    deinit { hot.deallocate() }
 
     /// Whether a limiter call may go into the batch without looking at anything else.
     @inline(__always)

@@ -111,10 +111,11 @@ extension EventLoop {
         let line = isShown ? Monitors.line(arguments, command.spec.flags, from: connection) : nil
         context.client = connection
         let start = reply.count
-        let began = server.clock.now().nanoseconds
+        let began = clock.now().nanoseconds
         command.spec.handler!(context)
         if let line { server.monitors.show(line) }
-        let took = server.clock.now().nanoseconds - began
+        lastMoment = clock.now().nanoseconds
+        let took = lastMoment - began
         let failed = reply.count > start && reply.base[start] == UInt8(ascii: "-")
         if failed {
             noteError(Argument(base: reply.base + start + 1, count: reply.count - start - 1))
@@ -141,9 +142,12 @@ extension EventLoop {
             clientName: String(decoding: client.name, as: UTF8.self))
     }
 
-    /// Counts a decided batch that began at `start`. Its calls took the same time each, as far as anybody can tell.
-    func noteBatch(_ count: Int, from start: Int64) {
-        let took = max(0, server.clock.now().nanoseconds - start)
+    /// Counts a decided batch. Its calls took the same time each, as far as anybody can tell, and reading and parsing
+    /// them is part of it: from the end of the last command or batch, or the beginning of the turn.
+    func noteBatch(_ count: Int) {
+        let end = clock.now().nanoseconds
+        let took = max(0, end - lastMoment)
+        lastMoment = end
         counters.add(.commands, UInt64(count))
         commandStatistics.record(
             server.commands.throttle, calls: count, nanoseconds: took, failed: false,

@@ -92,9 +92,8 @@ extension EventLoop {
     }
 
     private func beginServing(_ connection: Connection) {
-        if wave.served.count == Wave.servedMax { finishWave() }
-        wave.replyEnds[wave.served.count] = reply.count
-        wave.served.append(connection)
+        if wave.servedCount == Wave.servedMax { finishWave() }
+        wave.begin(connection, replyStart: reply.count)
     }
 
     /// Parses and runs everything complete in `count` bytes from `base`. Returns how many bytes are done with; the
@@ -163,7 +162,7 @@ extension EventLoop {
             endReply()
             return
         }
-        wave.owners[wave.requestCount] = Int32(truncatingIfNeeded: wave.served.count &- 1)
+        wave.owners[wave.requestCount] = Int32(truncatingIfNeeded: wave.servedCount &- 1)
         wave.requestCount &+= 1
         wave.handled &+= 1
     }
@@ -172,24 +171,23 @@ extension EventLoop {
     func decideBatch() {
         let count = wave.requestCount
         guard count > 0 else { return }
-        let start = server.clock.now().nanoseconds
         keyspace.decide(wave.requests, count: count, now: now)
         for number in 0..<count {
             ThrottleArguments.write(wave.requests[number], to: reply) { noteRejection($0) }
             wave.replyEnds[Int(wave.owners[number])] = reply.count
         }
         wave.requestCount = 0
-        noteBatch(count, from: start)
+        noteBatch(count)
     }
 
     /// Everything in the reply buffer up to here belongs to connections up to the one being served.
-    func endReply() { wave.replyEnds[wave.served.count - 1] = reply.count }
+    func endReply() { wave.replyEnds[wave.servedCount - 1] = reply.count }
 
     // MARK: Writing
 
     /// Decides what waits, sends everyone their replies, and begins a new wave.
     func finishWave() {
-        guard !wave.served.isEmpty else { return }
+        guard wave.servedCount > 0 else { return }
         decideBatch()
         var start = 0
         for (position, connection) in wave.served.enumerated() {
@@ -198,9 +196,7 @@ extension EventLoop {
             start = end
             if connection.flags.contains(.closeAfterReply), connection.pendingOutput == nil { close(connection) }
         }
-        wave.served.removeAll(keepingCapacity: true)
-        wave.handled = 0
-        wave.inputUsed = 0
+        wave.removeAll()
         reply.removeAll(retaining: Wave.outputRetained)
     }
 

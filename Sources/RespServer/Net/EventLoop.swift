@@ -44,8 +44,11 @@ final class EventLoop: @unchecked Sendable {
     var graveyard: [Connection] = []
     var suspended: [Connection] = []
 
+    let clock: EngineClock
     /// Engine time of this turn.
     var now: EngineTime
+    /// When the last command or batch of this turn ended; the turn's beginning before the first.
+    var lastMoment: Int64 = 0
     /// Seconds of engine time, for ages and time-outs.
     var seconds: Int64 { now.nanoseconds / 1_000_000_000 }
     var settings: Settings
@@ -67,7 +70,8 @@ final class EventLoop: @unchecked Sendable {
         poller = clinux_epoll_create()
         guard poller >= 0 else { throw SystemError("epoll_create1") }
         keyspace = KeyspaceSession(engine: server.engine)
-        now = server.clock.now()
+        clock = server.clock
+        now = clock.now()
         settings = server.currentSettings.value
         limits = EventLoop.limits(settings)
         commandStatistics = CommandStatistics(commands: server.commands.flat.count)
@@ -104,7 +108,8 @@ final class EventLoop: @unchecked Sendable {
     var softLimitWatch = 0
 
     private func takeTurn(_ events: UnsafeMutablePointer<epoll_event>, count: Int) {
-        now = server.clock.now()
+        now = clock.now()
+        lastMoment = now.nanoseconds
         refreshSettings()
         isPlain = server.monitors.isEmpty && !server.pause.isActive(now)
         var hasMail = false

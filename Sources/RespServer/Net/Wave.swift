@@ -33,12 +33,13 @@ final class Wave {
     /// Where the replies to each connection of `served` end.
     let replyEnds: UnsafeMutablePointer<Int>
     /// The connections of this wave, in order.
-    var served: [Connection] = []
+    private(set) var served: [Connection] = []
 
     private struct Counts {
         var inputUsed = 0
         var requests = 0
         var handled = 0
+        var served = 0
     }
 
     /// Behind a constant pointer: counted up with every request, without a check for exclusive access.
@@ -83,6 +84,23 @@ final class Wave {
 
     var isFull: Bool {
         handled >= Wave.requestsMax || Wave.inputCapacity - inputUsed < Wave.readMin
-            || served.count >= Wave.servedMax
+            || servedCount >= Wave.servedMax
+    }
+
+    /// Connections in `served`; the last one is being served.
+    var servedCount: Int { counts.pointee.served }
+
+    /// Adds a connection whose replies will begin at `replyStart`.
+    func begin(_ connection: Connection, replyStart: Int) {
+        precondition(servedCount < Wave.servedMax)
+        replyEnds[servedCount] = replyStart
+        served.append(connection)
+        counts.pointee.served += 1
+    }
+
+    /// Forgets everything but the memory.
+    func removeAll() {
+        served.removeAll(keepingCapacity: true)
+        counts.pointee = Counts()
     }
 }
