@@ -1,0 +1,194 @@
+// One random run of the engine beside the exact model. Stops at the first difference and says what it was.
+
+import LimiterEngine
+import Testing
+
+struct DifferentialRun {
+    private let engine: Engine
+    private let session: KeyspaceSession
+    private var sweeper: Sweeper
+    private var model = ExactModel()
+    private var random: SeededGenerator
+    private let keys: [String]
+    private var now: Int64 = 0
+    private var isMemoryLimited = false
+    private var outcomes: [ThrottleDecision.Outcome: Int] = [:]
+    private(set) var hasFailed = false
+    private(set) var evicted: UInt64 = 0
+    var refused: Int { outcomes[.outOfMemory] ?? 0 }
+
+    init(name: String, shards: Int, keys: Int) {
+        random = SeededGenerator(for: name)
+        engine = Engine(shards: shards, seed: HashSeed(random.next(), random.next(), random.next()))
+        session = KeyspaceSession(engine: engine)
+        sweeper = Sweeper(engine: engine)
+        var random = random
+        // Lengths 0 … 40 mostly, so that many share a size class, and some that malloc holds.
+        self.keys = (0..<keys).map { number in
+            number == 0 ? "" : "\(number)" + String(repeating: "k", count: random.below(random.below(8) == 0 ? 400 : 40))
+        }
+        startEpoch()
+    }
+
+    mutating func limitMemory(keys: Int, policy: EvictionPolicy) {
+        isMemoryLimited = true
+        engine.setMemoryLimit(engine.memoryUsed + keys * 60, policy: policy)
+    }
+
+    // MARK: Time
+
+    /// Time only goes on, so from its end one has to begin anew.
+    private mutating func startEpoch() {
+        session.removeAll()
+        model.removeAll()
+        let starts: [Int64] = [0, 1, 1_700_000_000_000_000_000, Int64.max / 2, Int64.max - 20_000_000_000]
+        now = starts[random.below(starts.count)]
+    }
+
+    private mutating func passTime() {
+        let jump: Int64
+        switch random.below(10) {
+        case 0...3: jump = 0
+        case 4: jump = 1
+        case 5: jump = Int64(random.below(1_000_000))
+        case 6...7: jump = Int64(random.below(3_000_000_000))
+        case 8:
+            // To the end of some key, or a nanosecond to either side: where the edges are.
+            let end = model.entries[keys[random.below(keys.count)]]?.end
+            jump = end.map { Int64(max(0, min($0 - Exact(now) + Exact(random.below(3) - 1), 1 << 50))) } ?? 0
+        default: jump = random.below(40) == 0 ? Int64(truncatingIfNeeded: random.next() >> 8) : 2
+        }
+        let (later, overflows) = now.addingReportingOverflow(jump)
+        if overflows || later == Int64.max || random.below(3000) == 0 { startEpoch() } else { now = later }
+    }
+
+    // MARK: Steps
+
+    mutating func step() {
+        passTime()
+        let key = keys[random.below(keys.count)]
+        switch random.below(32) {
+        case 0: compare("remove", key, session.remove(key, now: time), model.remove(key, now: Exact(now)))
+        case 1...2: setDeadline(key)
+        case 3:
+            compare("removeDeadline", key, session.removeDeadline(key, now: time),
+                model.removeDeadline(key, now: Exact(now)))
+        case 4: compare("exists", key, session.exists(key, now: time), model.state(key, now: Exact(now)) != nil)
+        case 5: compare("timeToLive", key, session.timeToLive(key, now: time), model.timeToLive(key, now: Exact(now)))
+        case 6: compare("state", key, session.state(of: key, now: time), model.state(key, now: Exact(now)))
+        case 7: apply(key)
+        case 8: _ = sweeper.step(buckets: 16 << random.below(6), now: time)
+        case 9 where random.below(100) == 0:
+            session.removeAll()
+            model.removeAll()
+        case 10 where random.below(10) == 0: engine.setJournaling(random.below(3) > 0)
+        case 11: engine.collectChanges(shard: random.below(engine.shardCount)) { _ in }
+        case 12: batch()
+        default: throttle(key)
+        }
+        if isMemoryLimited { followEvictions() }
+    }
+
+    private var time: EngineTime { EngineTime(nanoseconds: now) }
+
+    private mutating func throttle(_ key: String) {
+        let call = random.call()
+        guard case .success(let limit) = ExactLimit.checked(call) else { return }
+        let got = session.throttle(Array(key.utf8), call.parameters, now: time)
+        check(got, key, call, limit)
+    }
+
+    /// Several calls in one batch, the same key twice among them perhaps; with stripes held now and then.
+    private mutating func batch() {
+        let call = random.call()
+        guard case .success(let limit) = ExactLimit.checked(call) else { return }
+        let batch = (0..<1 + random.below(20)).map { _ in keys[random.below(keys.count)] }
+        let bytes = batch.map { Array($0.utf8) }
+        let got =
+            random.below(2) == 0
+            ? session.throttle(batch: bytes, call.parameters, now: time)
+            : session.holdingAll { session.throttle(batch: bytes, call.parameters, now: time) }
+        for (key, decision) in zip(batch, got) { check(decision, key, call, limit) }
+    }
+
+    private mutating func check(_ got: ThrottleDecision, _ key: String, _ call: Call, _ limit: ExactLimit) {
+        outcomes[got.outcome, default: 0] += 1
+        if isMemoryLimited { return checkLimited(got, key, call, limit) }
+        compare("throttle \(call)", key, got, model.throttle(key, limit, now: Exact(now)))
+    }
+
+    /// With memory limited a key may have been evicted before this call or be refused by it; both only where allowed.
+    private mutating func checkLimited(
+        _ got: ThrottleDecision, _ key: String, _ call: Call, _ limit: ExactLimit
+    ) {
+        var kept = model
+        let expected = kept.throttle(key, limit, now: Exact(now))
+        if got == expected {
+            model = kept
+        } else if got.outcome == .outOfMemory {
+            compare("refused \(call)", key, model.state(key, now: Exact(now)), nil)
+        } else {
+            model.evict(key)
+            compare("throttle \(call) after eviction", key, got, model.throttle(key, limit, now: Exact(now)))
+        }
+    }
+
+    private mutating func setDeadline(_ key: String) {
+        let deadline = now.addingReportingOverflow(Int64(random.below(8_000_000_000)) - 1_000_000_000)
+        guard !deadline.overflow, deadline.partialValue < Int64.max else { return }
+        let got = session.setDeadline(key, to: EngineTime(nanoseconds: deadline.partialValue), now: time)
+        compare("setDeadline", key, got,
+            model.setDeadline(key, to: Exact(deadline.partialValue), now: Exact(now)))
+    }
+
+    private mutating func apply(_ key: String) {
+        let (deadline, overflows) = now.addingReportingOverflow(Int64(random.below(4_000_000_000)))
+        let word = now.addingReportingOverflow(Int64(random.below(4_000_000_000)))
+        let state = KeyState(
+            kind: random.below(2) == 0 ? .counter : .gcra, word: word.overflow ? 0 : word.partialValue,
+            deadline: random.below(2) == 0 || overflows || deadline == Int64.max ? nil : deadline)
+        if session.apply(state, to: key, now: time) {
+            model.apply(state, to: key)
+        } else {
+            compare("refused apply", key, model.state(key, now: Exact(now)), nil)
+        }
+    }
+
+    // MARK: Comparing
+
+    private mutating func compare<Value: Equatable>(_ what: String, _ key: String, _ got: Value, _ wanted: Value) {
+        guard got != wanted, !hasFailed else { return }
+        hasFailed = true
+        Issue.record("\(what) of '\(key.prefix(12))' at \(now): \(got), not \(wanted)")
+    }
+
+    /// Forgets in the model what the engine evicted, and holds it to having said so.
+    private mutating func followEvictions() {
+        model.forgetAllEnded(now: Exact(now))
+        let held = session.allKeys(now: time)
+        let missing = model.entries.keys.filter { !held.contains($0) }
+        for key in missing { model.evict(key) }
+        let counted = session.statistics().evicted
+        // A call may have brought an evicted key back, so there may be fewer missing than evicted, never more.
+        if UInt64(missing.count) > counted - evicted { compare("evictions", "", missing.count, Int(counted - evicted)) }
+        evicted = counted
+    }
+
+    /// The engine's own invariants, and every key with its state.
+    mutating func checkEverything() {
+        let violations = engine.violatedInvariants()
+        compare("invariants", "", violations, [])
+        model.forgetAllEnded(now: Exact(now))
+        compare("keys", "", session.allKeys(now: time), Set(model.entries.keys))
+        for (key, entry) in model.entries { compare("state", key, session.state(of: key, now: time), entry.state) }
+    }
+
+    /// A run that never met the interesting cases proves nothing.
+    func expectVariety() {
+        for outcome in [ThrottleDecision.Outcome.allowed, .denied, .wrongKind, .outOfRange] {
+            #expect(outcomes[outcome, default: 0] > 0, "no call was \(outcome)")
+        }
+        let statistics = session.statistics()
+        #expect(statistics.expired > 0)
+    }
+}

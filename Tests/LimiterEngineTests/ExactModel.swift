@@ -1,0 +1,119 @@
+// What the engine should do, in numbers that cannot overflow and a dictionary that cannot lose a key. Slow, short,
+// written from the formula and not from the engine.
+
+import LimiterEngine
+
+/// Integers of the formula: 128 bits hold every product of two 64-bit numbers and the sums of those.
+typealias Exact = Int128
+
+private let representable = Exact(Int64.min)...Exact(Int64.max)
+
+struct ExactLimit: Equatable {
+    var emission: Exact
+    var limit: Exact
+    var cost: Exact
+
+    /// The limit, or what is wrong with it.
+    static func checked(_ call: Call) -> Result<ExactLimit, ThrottleParameterError> {
+        if call.maxBurst < 0 { return .failure(.negative(.maxBurst)) }
+        if call.count < 0 { return .failure(.negative(.count)) }
+        if call.period < 0 { return .failure(.negative(.period)) }
+        if call.quantity < 0 { return .failure(.negative(.quantity)) }
+        if call.count == 0 || call.period == 0 { return .failure(.zeroRate) }
+        let nanoseconds = Exact(call.period) * 1_000_000_000
+        if !representable.contains(nanoseconds) { return .failure(.outOfRange) }
+        let exact = ExactLimit(
+            emission: nanoseconds / Exact(call.count), limit: Exact(call.maxBurst) + 1,
+            cost: nanoseconds / Exact(call.count) * Exact(call.quantity))
+        if exact.emission < 1 { return .failure(.zeroRate) }
+        let products = [exact.limit, exact.emission * exact.limit, exact.cost]
+        return products.allSatisfy(representable.contains) ? .success(exact) : .failure(.outOfRange)
+    }
+}
+
+struct ExactModel {
+    struct Entry: Equatable {
+        var kind: StateKind
+        var word: Exact
+        var deadline: Exact?
+
+        /// The first instant at which the key is worth nothing; nil when that never comes.
+        var end: Exact? {
+            let own = kind == .gcra ? word : nil
+            let end = own.map { min($0, deadline ?? $0) } ?? deadline
+            return end == Exact(Int64.max) ? nil : end
+        }
+
+        var state: KeyState { KeyState(kind: kind, word: Int64(word), deadline: deadline.map { Int64($0) }) }
+    }
+
+    private(set) var entries: [String: Entry] = [:]
+
+    mutating func forgetEnded(_ key: String, now: Exact) {
+        if let end = entries[key]?.end, end <= now { entries[key] = nil }
+    }
+
+    mutating func forgetAllEnded(now: Exact) {
+        entries = entries.filter { $0.value.end.map { $0 > now } ?? true }
+    }
+
+    mutating func throttle(_ key: String, _ limit: ExactLimit, now: Exact) -> ThrottleDecision {
+        forgetEnded(key, now: now)
+        let entry = entries[key]
+        if let entry, entry.kind != .gcra { return ThrottleDecision(outcome: .wrongKind) }
+        let tolerance = limit.emission * limit.limit
+        let full = max(now, entry?.word ?? now)
+        let fullIfTaken = full + limit.cost
+        let isAllowed = fullIfTaken - tolerance <= now
+        if isAllowed, fullIfTaken > Exact(Int64.max) { return ThrottleDecision(outcome: .outOfRange) }
+        if isAllowed, limit.cost > 0 {
+            entries[key] = Entry(kind: .gcra, word: fullIfTaken, deadline: entry?.deadline)
+        }
+        let inForce = isAllowed ? fullIfTaken : full
+        let room = tolerance - inForce + now
+        let remaining = room < 0 ? 0 : min(room / limit.emission, limit.limit)
+        let retry = !isAllowed && limit.cost <= tolerance ? fullIfTaken - tolerance - now : -1
+        return ThrottleDecision(
+            outcome: isAllowed ? .allowed : .denied, remaining: Int64(remaining), retryAfter: Int64(retry),
+            resetAfter: Int64(inForce - now))
+    }
+
+    mutating func remove(_ key: String, now: Exact) -> Bool {
+        forgetEnded(key, now: now)
+        return entries.removeValue(forKey: key) != nil
+    }
+
+    mutating func setDeadline(_ key: String, to deadline: Exact, now: Exact) -> Bool {
+        forgetEnded(key, now: now)
+        guard entries[key] != nil else { return false }
+        if deadline <= now { entries[key] = nil } else { entries[key]!.deadline = deadline }
+        return true
+    }
+
+    mutating func removeDeadline(_ key: String, now: Exact) -> Bool {
+        forgetEnded(key, now: now)
+        guard entries[key]?.deadline != nil else { return false }
+        entries[key]!.deadline = nil
+        return true
+    }
+
+    mutating func timeToLive(_ key: String, now: Exact) -> TimeToLive {
+        forgetEnded(key, now: now)
+        guard let entry = entries[key] else { return .missing }
+        return entry.end.map { .nanoseconds(Int64($0 - now)) } ?? .forever
+    }
+
+    mutating func state(_ key: String, now: Exact) -> KeyState? {
+        forgetEnded(key, now: now)
+        return entries[key]?.state
+    }
+
+    mutating func apply(_ state: KeyState, to key: String) {
+        entries[key] = Entry(kind: state.kind, word: Exact(state.word), deadline: state.deadline.map { Exact($0) })
+    }
+
+    /// What the engine was free to do on its own: forget a key for want of memory.
+    mutating func evict(_ key: String) { entries[key] = nil }
+
+    mutating func removeAll() { entries = [:] }
+}

@@ -1,0 +1,92 @@
+// The engine's calls with keys as arrays and strings, and limits as CL.THROTTLE has them: what the tests speak.
+
+import LimiterEngine
+
+/// A limit and a cost as they stand in a command.
+struct Call: Equatable {
+    var maxBurst: Int64
+    var count: Int64
+    var period: Int64
+    var quantity: Int64 = 1
+
+    var parameters: ThrottleParameters {
+        var parameters = ThrottleParameters()
+        let problem = parameters.set(maxBurst: maxBurst, count: count, period: period, quantity: quantity)
+        precondition(problem == nil, "\(self): \(problem!)")
+        return parameters
+    }
+
+    /// Of this limit, `quantity` units.
+    func taking(_ quantity: Int64) -> Call {
+        Call(maxBurst: maxBurst, count: count, period: period, quantity: quantity)
+    }
+}
+
+/// A thousand units at once and then one every eleven and a half days: nothing comes back while a test runs.
+let thousandOnce = Call(maxBurst: 999, count: 1, period: 1_000_000)
+
+extension EngineTime {
+    static func milliseconds(_ count: Int64) -> EngineTime { EngineTime(nanoseconds: count * 1_000_000) }
+    static func seconds(_ count: Int64) -> EngineTime { EngineTime(nanoseconds: count * 1_000_000_000) }
+}
+
+extension KeyspaceSession {
+    func throttle(_ key: [UInt8], _ parameters: ThrottleParameters, now: EngineTime) -> ThrottleDecision {
+        // Exactly sized, so that a sanitizer sees the first byte read too far.
+        let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: max(1, key.count))
+        defer { memory.deallocate() }
+        key.withUnsafeBufferPointer { memory.initialize(from: $0.baseAddress ?? UnsafePointer(memory), count: key.count) }
+        var request = ThrottleRequest(key: memory, keyLength: key.count, parameters: parameters)
+        decide(&request, count: 1, now: now)
+        return request.decision
+    }
+
+    @discardableResult
+    func throttle(_ key: String, _ call: Call, now: EngineTime) -> ThrottleDecision {
+        throttle(Array(key.utf8), call.parameters, now: now)
+    }
+
+    /// Decides all of `keys` as one batch.
+    func throttle(batch keys: [[UInt8]], _ parameters: ThrottleParameters, now: EngineTime) -> [ThrottleDecision] {
+        let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: max(1, keys.reduce(0) { $0 + $1.count }))
+        defer { bytes.deallocate() }
+        var requests: [ThrottleRequest] = []
+        var end = bytes
+        for key in keys {
+            for (offset, byte) in key.enumerated() { end[offset] = byte }
+            requests.append(ThrottleRequest(key: end, keyLength: key.count, parameters: parameters))
+            end += key.count
+        }
+        requests.withUnsafeMutableBufferPointer { decide($0.baseAddress!, count: $0.count, now: now) }
+        return requests.map(\.decision)
+    }
+
+    func state(of key: String, now: EngineTime) -> KeyState? { key.bytes { state(of: $0, now: now) } }
+    func exists(_ key: String, now: EngineTime) -> Bool { key.bytes { exists($0, now: now) } }
+    func timeToLive(_ key: String, now: EngineTime) -> TimeToLive { key.bytes { timeToLive($0, now: now) } }
+    @discardableResult
+    func remove(_ key: String, now: EngineTime) -> Bool { key.bytes { remove($0, now: now) } }
+    @discardableResult
+    func setDeadline(_ key: String, to deadline: EngineTime, now: EngineTime) -> Bool {
+        key.bytes { setDeadline($0, to: deadline, now: now) }
+    }
+    @discardableResult
+    func removeDeadline(_ key: String, now: EngineTime) -> Bool { key.bytes { removeDeadline($0, now: now) } }
+    @discardableResult
+    func apply(_ state: KeyState, to key: String, now: EngineTime) -> Bool {
+        key.bytes { apply(state, to: $0, now: now) }
+    }
+
+    /// Every key that is worth something.
+    func allKeys(now: EngineTime) -> Set<String> {
+        var keys: Set<String> = []
+        forEachKey(now: now) { key, _ in keys.insert(String(decoding: key, as: UTF8.self)) }
+        return keys
+    }
+}
+
+extension String {
+    func bytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        Array(utf8).withUnsafeBytes(body)
+    }
+}
