@@ -118,6 +118,8 @@ extension EventLoop {
                     arguments.removeAll()
                     return offset
                 }
+                // An inline line's words are copies that the next line's replace, so none may wait in the batch.
+                if base[offset] != UInt8(ascii: "*") { decideBatch() }
                 offset &+= parser.consumed
                 parser.startNext()
                 if !connection.isPlain, connection.flags.contains(.closeAfterReply) { return count }
