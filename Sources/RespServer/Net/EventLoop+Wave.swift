@@ -198,12 +198,20 @@ extension EventLoop {
             let end = max(start, wave.replyEnds[position])
             if end > start { send(connection, reply.bytes[start..<end]) }
             start = end
-            if connection.flags.contains(.closeAfterReply), connection.pendingOutput == nil { close(connection) }
+            endAfterReply(connection)
         }
         wave.served.removeAll(keepingCapacity: true)
         wave.handled = 0
         wave.inputUsed = 0
         reply.removeAll(retaining: Wave.outputRetained)
+    }
+
+    /// Closes a connection that has said its last, or stops reading it while the peer takes its time: input that is
+    /// never read would make every wait for events return at once.
+    private func endAfterReply(_ connection: Connection) {
+        guard connection.flags.contains(.closeAfterReply), !connection.flags.contains(.closed) else { return }
+        guard connection.pendingOutput != nil else { return close(connection) }
+        setInterest(connection, reading: false, writing: true)
     }
 
     /// Sends bytes behind whatever the connection still waits to get rid of.
