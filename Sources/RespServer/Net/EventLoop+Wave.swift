@@ -122,7 +122,9 @@ extension EventLoop {
                 if base[offset] != UInt8(ascii: "*") { decideBatch() }
                 offset &+= parser.consumed
                 parser.startNext()
-                if !connection.isPlain, connection.flags.contains(.closeAfterReply) { return count }
+                if !connection.isPlain, !connection.flags.isDisjoint(with: [.closeAfterReply, .closed]) {
+                    return count
+                }
             case .nothing:
                 offset &+= parser.consumed
                 parser.startNext()
@@ -193,6 +195,13 @@ extension EventLoop {
     func finishWave() {
         guard !wave.served.isEmpty else { return }
         decideBatch()
+        sendReplies()
+        wave.handled = 0
+        wave.inputUsed = 0
+    }
+
+    /// Sends everyone served so far their replies, and forgets both.
+    private func sendReplies() {
         var start = 0
         for (position, connection) in wave.served.enumerated() {
             let end = max(start, wave.replyEnds[position])
@@ -201,9 +210,18 @@ extension EventLoop {
             endAfterReply(connection)
         }
         wave.served.removeAll(keepingCapacity: true)
-        wave.handled = 0
-        wave.inputUsed = 0
         reply.removeAll(retaining: Wave.outputRetained)
+    }
+
+    /// Sends what there is in the middle of a connection's pipeline, where a few bytes of request have asked for
+    /// megabytes of reply: memory stays near the largest single reply, and the output limit sees the rest. The wave
+    /// goes on with the connection being served; its input stays where it is.
+    func flushReplies() {
+        guard let connection = wave.served.last, reply.count > Wave.outputRetained else { return }
+        decideBatch()
+        sendReplies()
+        wave.served.append(connection)
+        wave.replyEnds[0] = 0
     }
 
     /// Closes a connection that has said its last, or stops reading it while the peer takes its time: input that is
