@@ -112,9 +112,11 @@ extension Handlers {
         if let milliseconds = arguments[2].integer, milliseconds < 0 {
             return context.reply.error("ERR timeout is negative")
         }
-        guard let milliseconds = arguments[2].integer,
-            milliseconds <= Int64.max / 1_000_000 - context.now.nanoseconds / 1_000_000
-        else { return context.reply.error("ERR timeout is not an integer or out of range") }
+        let (length, overflows) = (arguments[2].integer ?? Int64.max).multipliedReportingOverflow(by: 1_000_000)
+        let (end, overflowsToo) = context.now.nanoseconds.addingReportingOverflow(length)
+        guard !overflows, !overflowsToo else {
+            return context.reply.error("ERR timeout is not an integer or out of range")
+        }
         var mode = PauseState.Mode.all
         if arguments.count > 3 {
             guard arguments.count == 4, arguments[3].matches("WRITE") || arguments[3].matches("ALL") else {
@@ -122,11 +124,10 @@ extension Handlers {
             }
             if arguments[3].matches("WRITE") { mode = .writes }
         }
-        let deadline = EngineTime(nanoseconds: context.now.nanoseconds + milliseconds * 1_000_000)
         context.loop.stoppingWorld {
-            context.server.pause.begin(mode, until: deadline, now: context.now)
-            // The others look when their next turn begins.
-            context.loop.isPlain = false
+            context.server.pause.begin(mode, until: EngineTime(nanoseconds: end), now: context.now)
+            // Also on loops that are in a turn and only lent their lock: they look for a pause when a turn begins.
+            for loop in context.server.loops { loop.isPlain = false }
         }
         context.reply.ok()
     }

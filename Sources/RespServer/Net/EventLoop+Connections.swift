@@ -15,6 +15,7 @@ extension EventLoop {
         guard clinux_epoll_control(poller, EPOLL_CTL_ADD, fd, connection.interest, token(connection)) == 0 else {
             server.log.warning("closing client: epoll refused it", ["error": "\(SystemError("epoll_ctl"))"])
             Glibc.close(fd)
+            assigned.subtract(1, ordering: .relaxed)
             server.connectionClosed()
             return
         }
@@ -56,6 +57,8 @@ extension EventLoop {
 
     /// Writes bytes the connection did not ask for just now: a message, a line of MONITOR.
     func deliver(_ bytes: [UInt8], to connection: Connection) {
+        // Nothing comes behind the last reply.
+        guard !connection.flags.contains(.closeAfterReply) else { return }
         bytes.withUnsafeBufferPointer { send(connection, $0[...]) }
     }
 

@@ -48,6 +48,7 @@ extension EventLoop {
             reply.truncate(to: start)
         }
         endReply()
+        flushReplies()
         return true
     }
 

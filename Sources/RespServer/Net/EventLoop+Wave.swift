@@ -117,9 +117,13 @@ extension EventLoop {
                     arguments.removeAll()
                     return offset
                 }
+                // An inline line's words are copies that the next line's replace, so none may wait in the batch.
+                if base[offset] != UInt8(ascii: "*") { decideBatch() }
                 offset &+= parser.consumed
                 parser.startNext()
-                if !connection.isPlain, connection.flags.contains(.closeAfterReply) { return count }
+                if !connection.isPlain, !connection.flags.isDisjoint(with: [.closeAfterReply, .closed]) {
+                    return count
+                }
             case .nothing:
                 offset &+= parser.consumed
                 parser.startNext()
@@ -189,15 +193,40 @@ extension EventLoop {
     func finishWave() {
         guard wave.servedCount > 0 else { return }
         decideBatch()
+        sendReplies()
+        wave.begin()
+    }
+
+    /// Sends everyone served so far their replies, and forgets both.
+    private func sendReplies() {
         var start = 0
         for (position, connection) in wave.served.enumerated() {
             let end = max(start, wave.replyEnds[position])
             if end > start { send(connection, reply.bytes[start..<end]) }
             start = end
-            if connection.flags.contains(.closeAfterReply), connection.pendingOutput == nil { close(connection) }
+            endAfterReply(connection)
         }
-        wave.removeAll()
+        wave.forgetServed()
         reply.removeAll(retaining: Wave.outputRetained)
+    }
+
+    /// Sends what there is in the middle of a connection's pipeline, where a few bytes of request have asked for
+    /// megabytes of reply: memory stays near the largest single reply, and the output limit sees the rest. The wave
+    /// goes on with the connection being served; its input stays where it is.
+    func flushReplies() {
+        guard let connection = wave.served.last, reply.count > Wave.outputRetained else { return }
+        decideBatch()
+        sendReplies()
+        wave.begin(connection, replyStart: 0)
+        wave.replyEnds[0] = 0
+    }
+
+    /// Closes a connection that has said its last, or stops reading it while the peer takes its time: input that is
+    /// never read would make every wait for events return at once.
+    private func endAfterReply(_ connection: Connection) {
+        guard connection.flags.contains(.closeAfterReply), !connection.flags.contains(.closed) else { return }
+        guard connection.pendingOutput != nil else { return close(connection) }
+        setInterest(connection, reading: false, writing: true)
     }
 
     /// Sends bytes behind whatever the connection still waits to get rid of.

@@ -98,9 +98,15 @@ final class Wave {
         counts.pointee.served += 1
     }
 
-    /// Forgets everything but the memory.
-    func removeAll() {
+    /// Forgets whom the replies so far were for.
+    func forgetServed() {
         served.removeAll(keepingCapacity: true)
+        counts.pointee.served = 0
+    }
+
+    /// A new wave: no input, no requests.
+    func begin() {
+        precondition(servedCount == 0 && requestCount == 0)
         counts.pointee = Counts()
     }
 }
