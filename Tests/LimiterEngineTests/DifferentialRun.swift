@@ -25,7 +25,8 @@ struct DifferentialRun {
         var random = random
         // Lengths 0 … 40 mostly, so that many share a size class, and some that malloc holds.
         self.keys = (0..<keys).map { number in
-            number == 0 ? "" : "\(number)" + String(repeating: "k", count: random.below(random.below(8) == 0 ? 400 : 40))
+            number == 0
+                ? "" : "\(number)" + String(repeating: "k", count: random.below(random.below(8) == 0 ? 400 : 40))
         }
         startEpoch()
     }

@@ -35,7 +35,9 @@ extension KeyspaceSession {
         // Exactly sized, so that a sanitizer sees the first byte read too far.
         let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: max(1, key.count))
         defer { memory.deallocate() }
-        key.withUnsafeBufferPointer { memory.initialize(from: $0.baseAddress ?? UnsafePointer(memory), count: key.count) }
+        key.withUnsafeBufferPointer { source in
+            memory.initialize(from: source.baseAddress ?? UnsafePointer(memory), count: key.count)
+        }
         var request = ThrottleRequest(key: memory, keyLength: key.count, parameters: parameters)
         decide(&request, count: 1, now: now)
         return request.decision

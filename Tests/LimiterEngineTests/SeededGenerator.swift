@@ -10,7 +10,8 @@ struct SeededGenerator: RandomNumberGenerator {
 
     /// A generator for the named test: from `ESCAPEMENT_SEED` when that is set, else a new seed. Prints which.
     init(for test: String) {
-        let seed = getenv("ESCAPEMENT_SEED").flatMap { UInt64(String(cString: $0)) } ?? UInt64.random(in: 1...UInt64.max)
+        let given = getenv("ESCAPEMENT_SEED").flatMap { UInt64(String(cString: $0)) }
+        let seed = given ?? UInt64.random(in: 1...UInt64.max)
         print("\(test): ESCAPEMENT_SEED=\(seed)")
         self.init(seed: seed)
     }
