@@ -33,7 +33,7 @@ struct DifferentialRun {
 
     mutating func limitMemory(keys: Int, policy: EvictionPolicy) {
         isMemoryLimited = true
-        engine.setMemoryLimit(engine.memoryUsed + keys * 60, policy: policy)
+        engine.setMemoryLimit(session.statistics().memory + keys * 60, policy: policy)
     }
 
     // MARK: Time
@@ -72,7 +72,8 @@ struct DifferentialRun {
         case 0: compare("remove", key, session.remove(key, now: time), model.remove(key, now: Exact(now)))
         case 1...2: setDeadline(key)
         case 3:
-            compare("removeDeadline", key, session.removeDeadline(key, now: time),
+            compare(
+                "removeDeadline", key, session.removeDeadline(key, now: time),
                 model.removeDeadline(key, now: Exact(now)))
         case 4: compare("exists", key, session.exists(key, now: time), model.state(key, now: Exact(now)) != nil)
         case 5: compare("timeToLive", key, session.timeToLive(key, now: time), model.timeToLive(key, now: Exact(now)))
@@ -138,7 +139,8 @@ struct DifferentialRun {
         let deadline = now.addingReportingOverflow(Int64(random.below(8_000_000_000)) - 1_000_000_000)
         guard !deadline.overflow, deadline.partialValue < Int64.max else { return }
         let got = session.setDeadline(key, to: EngineTime(nanoseconds: deadline.partialValue), now: time)
-        compare("setDeadline", key, got,
+        compare(
+            "setDeadline", key, got,
             model.setDeadline(key, to: Exact(deadline.partialValue), now: Exact(now)))
     }
 

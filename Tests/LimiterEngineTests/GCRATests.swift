@@ -46,10 +46,12 @@ struct GCRATests {
         #expect(reply("single", Call(maxBurst: 0, count: 1, period: 2), at: 0) == [1, 1, 0, 2, 2])
     }
 
-    @Test("seconds are a true ceiling", arguments: [
-        (0, 0), (1, 1), (999_999_999, 1), (1_000_000_000, 1), (1_000_000_001, 2), (10_000_000_000, 10),
-        (Int64.max, 9_223_372_037),
-    ] as [(Int64, Int64)])
+    @Test(
+        "seconds are a true ceiling",
+        arguments: [
+            (0, 0), (1, 1), (999_999_999, 1), (1_000_000_000, 1), (1_000_000_001, 2), (10_000_000_000, 10),
+            (Int64.max, 9_223_372_037),
+        ] as [(Int64, Int64)])
     func ceilings(nanoseconds: Int64, seconds: Int64) {
         #expect(ceilingUnits(nanoseconds, unit: 1_000_000_000) == seconds)
     }
@@ -76,18 +78,21 @@ struct GCRATests {
         #expect(session.state(of: "foo", now: .milliseconds(1)) == before)
     }
 
-    @Test("parameters that are no limit", arguments: [
-        (-1, 1, 1, 1, ThrottleParameterError.negative(.maxBurst)),
-        (1, -1, 1, 1, .negative(.count)), (1, 1, -1, 1, .negative(.period)), (1, 1, 1, -1, .negative(.quantity)),
-        (Int64.min, Int64.min, Int64.min, Int64.min, .negative(.maxBurst)),
-        (1, 0, 1, 1, .zeroRate), (1, 1, 0, 1, .zeroRate), (1, 0, 0, 0, .zeroRate),
-        (1, 1_000_000_001, 1, 1, .zeroRate), (1, Int64.max, 9_223_372_036, 1, .zeroRate),
-        (0, 1, 9_223_372_037, 1, .outOfRange), (0, 1, 9_223_372_036, 1, nil), (0, Int64.max, Int64.max, 1, .outOfRange),
-        (Int64.max, 1_000_000_000, 1, 1, .outOfRange), (Int64.max - 1, 1_000_000_000, 1, 1, nil),
-        (Int64.max - 1, 500_000_000, 1, 1, .outOfRange), (1, 1, 9_223_372_036, 1, .outOfRange),
-        (0, 1_000_000_000, 1, Int64.max, nil), (0, 500_000_000, 1, Int64.max, .outOfRange),
-        (0, 1, 9_223_372_036, 2, .outOfRange),
-    ] as [(Int64, Int64, Int64, Int64, ThrottleParameterError?)])
+    @Test(
+        "parameters that are no limit",
+        arguments: [
+            (-1, 1, 1, 1, ThrottleParameterError.negative(.maxBurst)),
+            (1, -1, 1, 1, .negative(.count)), (1, 1, -1, 1, .negative(.period)), (1, 1, 1, -1, .negative(.quantity)),
+            (Int64.min, Int64.min, Int64.min, Int64.min, .negative(.maxBurst)),
+            (1, 0, 1, 1, .zeroRate), (1, 1, 0, 1, .zeroRate), (1, 0, 0, 0, .zeroRate),
+            (1, 1_000_000_001, 1, 1, .zeroRate), (1, Int64.max, 9_223_372_036, 1, .zeroRate),
+            (0, 1, 9_223_372_037, 1, .outOfRange), (0, 1, 9_223_372_036, 1, nil),
+            (0, Int64.max, Int64.max, 1, .outOfRange),
+            (Int64.max, 1_000_000_000, 1, 1, .outOfRange), (Int64.max - 1, 1_000_000_000, 1, 1, nil),
+            (Int64.max - 1, 500_000_000, 1, 1, .outOfRange), (1, 1, 9_223_372_036, 1, .outOfRange),
+            (0, 1_000_000_000, 1, Int64.max, nil), (0, 500_000_000, 1, Int64.max, .outOfRange),
+            (0, 1, 9_223_372_036, 2, .outOfRange),
+        ] as [(Int64, Int64, Int64, Int64, ThrottleParameterError?)])
     func parameterErrors(
         maxBurst: Int64, count: Int64, period: Int64, quantity: Int64, expected: ThrottleParameterError?
     ) {

@@ -6,9 +6,9 @@ import Testing
 @Suite("The engine against an exact model")
 struct ModelTests {
     #if DEBUG
-    private static let steps = 60_000
+        private static let steps = 60_000
     #else
-    private static let steps = 1_000_000
+        private static let steps = 1_000_000
     #endif
 
     @Test("parameters: accepted, refused and multiplied out as exact arithmetic says")

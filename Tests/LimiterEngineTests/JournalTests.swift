@@ -1,0 +1,158 @@
+// What a reader of the journal gets: absolute states, one a key, removals first.
+
+import LimiterEngine
+import Testing
+
+@Suite struct JournalTests {
+    private enum Change: Equatable {
+        case removed(String)
+        case state(String, KeyState)
+    }
+
+    private let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+    private let now = EngineTime.seconds(1)
+
+    private func collect(_ engine: Engine) -> [Change] {
+        var changes: [Change] = []
+        for shard in 0..<engine.shardCount {
+            engine.collectChanges(shard: shard) { change in
+                switch change {
+                case .removed(let key): changes.append(.removed(String(decoding: key, as: UTF8.self)))
+                case .state(let key, let state): changes.append(.state(String(decoding: key, as: UTF8.self), state))
+                }
+            }
+        }
+        return changes
+    }
+
+    @Test func aKeyChangedOftenIsOneRecord() throws {
+        session.engine.setJournaling(true)
+        for _ in 0..<1_000 { session.throttle("hot", thousandOnce, now: now) }
+        session.throttle("hot", thousandOnce, now: now)
+        session.throttle("hot", thousandOnce.taking(0), now: now)
+        let state = try #require(session.state(of: "hot", now: now))
+        #expect(collect(session.engine) == [.state("hot", state)])
+        #expect(collect(session.engine) == [])
+        #expect(session.throttle("hot", thousandOnce, now: now).outcome == .denied)
+        #expect(collect(session.engine) == [])
+    }
+
+    @Test func removalsComeFirst() throws {
+        session.engine.setJournaling(true)
+        session.throttle("a", thousandOnce, now: now)
+        session.throttle("b", thousandOnce, now: now)
+        session.remove("a", now: now)
+        session.throttle("a", thousandOnce, now: now)
+        session.remove("b", now: now)
+        let state = try #require(session.state(of: "a", now: now))
+        let changes = collect(session.engine)
+        #expect(changes.count == 3)
+        #expect(Set(["a", "b"]) == Set(changes.prefix(2).map { if case .removed(let key) = $0 { key } else { "" } }))
+        #expect(changes.last == .state("a", state))
+        #expect(session.engine.violatedInvariants() == [])
+    }
+
+    @Test func expiryIsNoChange() {
+        session.engine.setJournaling(true)
+        session.throttle("gone", Call(maxBurst: 0, count: 1, period: 1), now: now)
+        _ = collect(session.engine)
+        #expect(!session.exists("gone", now: .seconds(5)))
+        #expect(collect(session.engine) == [])
+    }
+
+    @Test func offKeepsNothing() {
+        session.throttle("a", thousandOnce, now: now)
+        session.remove("a", now: now)
+        #expect(collect(session.engine) == [])
+        session.engine.setJournaling(true)
+        session.throttle("b", thousandOnce, now: now)
+        session.engine.setJournaling(false)
+        #expect(collect(session.engine) == [])
+        #expect(session.engine.violatedInvariants() == [])
+    }
+
+    @Test func replayedOnceOrTwiceTheStatesAreTheSame() {
+        var random = SeededGenerator(for: "replay")
+        let source = KeyspaceSession(engine: Engine(shards: 8))
+        source.engine.setJournaling(true)
+        let copy = KeyspaceSession(engine: Engine(shards: 2))
+        var clock = now
+        for _ in 0..<200 {
+            for _ in 0..<20 {
+                let key = "k\(random.below(50))"
+                switch random.below(6) {
+                case 0: source.remove(key, now: clock)
+                case 1:
+                    let deadline = EngineTime(nanoseconds: clock.nanoseconds + Int64(random.below(5_000_000_000)) + 1)
+                    source.setDeadline(key, to: deadline, now: clock)
+                case 2: source.removeDeadline(key, now: clock)
+                default:
+                    source.throttle(key, Call(maxBurst: 3, count: 1, period: Int64(random.below(9) + 1)), now: clock)
+                }
+            }
+            let changes = collect(source.engine)
+            for _ in 0..<(random.below(2) + 1) {
+                for change in changes {
+                    switch change {
+                    case .removed(let key): copy.remove(key, now: clock)
+                    case .state(let key, let state): copy.apply(state, to: key, now: clock)
+                    }
+                }
+            }
+            #expect(source.allKeys(now: clock) == copy.allKeys(now: clock))
+            for key in source.allKeys(now: clock) {
+                #expect(source.state(of: key, now: clock) == copy.state(of: key, now: clock))
+            }
+            clock = EngineTime(nanoseconds: clock.nanoseconds + Int64(random.below(700_000_000)))
+        }
+        #expect(source.engine.violatedInvariants() == [])
+        #expect(copy.engine.violatedInvariants() == [])
+    }
+}
+
+@Suite struct WatchTests {
+    private let session = KeyspaceSession(engine: Engine(shards: 1))
+    private let now = EngineTime.seconds(1)
+
+    private func isTouched(_ key: String = "k", by action: () -> Void) -> Bool {
+        session.removeAll()
+        session.throttle("k", Call(maxBurst: 1, count: 1, period: 10), now: now)
+        let token = WatchToken()
+        key.bytes { session.watch($0, token: token, now: now) }
+        action()
+        key.bytes { session.unwatch($0, token: token) }
+        return token.isTouched
+    }
+
+    @Test func whatTouches() {
+        let call = Call(maxBurst: 1, count: 1, period: 10)
+        #expect(isTouched { session.throttle("k", call, now: now) })
+        #expect(isTouched { session.remove("k", now: now) })
+        #expect(isTouched { session.removeAll() })
+        #expect(isTouched { session.setDeadline("k", to: .seconds(5), now: now) })
+        #expect(isTouched { _ = session.exists("k", now: .seconds(100)) })
+        #expect(isTouched("absent") { session.throttle("absent", call, now: now) })
+    }
+
+    @Test func whatDoesNot() {
+        let call = Call(maxBurst: 1, count: 1, period: 10)
+        #expect(!isTouched { session.throttle("k", call.taking(2), now: now) })
+        #expect(!isTouched { session.throttle("k", call.taking(0), now: now) })
+        #expect(!isTouched { session.throttle("other", call, now: now) })
+        #expect(!isTouched { _ = session.exists("k", now: now) })
+        #expect(!isTouched("absent") { session.removeAll() })
+    }
+
+    @Test func endingOneWatchKeepsTheOthers() {
+        let token = WatchToken()
+        "a".bytes { session.watch($0, token: token, now: now) }
+        "b".bytes { session.watch($0, token: token, now: now) }
+        "a".bytes { session.unwatch($0, token: token) }
+        session.throttle("a", thousandOnce, now: now)
+        #expect(!token.isTouched)
+        session.throttle("b", thousandOnce, now: now)
+        #expect(token.isTouched)
+        "b".bytes { session.unwatch($0, token: token) }
+        #expect(session.engine.violatedInvariants() == [])
+    }
+}
