@@ -117,7 +117,9 @@ import Testing
         #expect(
             names(.whileSubscribed)
                 == ["ping", "quit", "reset", "subscribe", "unsubscribe", "psubscribe", "punsubscribe"])
-        #expect(names(.allKeys) == ["flushall", "flushdb", "dbsize", "keys", "scan", "randomkey", "info", "config resetstat"])
+        #expect(
+            names(.allKeys)
+                == ["flushall", "flushdb", "dbsize", "keys", "scan", "randomkey", "info", "config resetstat"])
         #expect(
             names(.world) == ["client list", "client kill", "client pause", "client unpause"])
         #expect(
