@@ -104,7 +104,9 @@ struct ControlThread {
 
     /// Has every loop answer what it received and leave, and waits for that. Another signal ends it at once.
     private func drain(_ threads: [pthread_t]) {
-        for loop in server.loops { loop.mailbox.post(.drain) }
+        let patience = Int64(server.currentSettings.value.shutdownTimeoutSeconds) * 1_000_000_000
+        let deadline = server.clock.now().nanoseconds + patience
+        for loop in server.loops { loop.mailbox.post(.drain(deadline: deadline)) }
         let watcher = SecondSignal(descriptor: signals)
         watcher.start()
         for thread in threads { pthread_join(thread, nil) }
