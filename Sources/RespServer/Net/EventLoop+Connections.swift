@@ -3,6 +3,7 @@
 import CLinux
 import Glibc
 import RESP
+import Synchronization
 
 extension EventLoop {
     /// Takes over an accepted descriptor.

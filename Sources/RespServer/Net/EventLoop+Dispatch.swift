@@ -13,6 +13,7 @@ extension EventLoop {
         let number = lookup.find(arguments[0])
         if number == throttle, connection.isPlain, isPlain, arguments.count >= 5 {
             connection.lastCommand = Int16(truncatingIfNeeded: number!)
+            connection.lastSubcommand = -1
             enqueueThrottle(connection)
             return true
         }
