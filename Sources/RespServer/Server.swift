@@ -38,6 +38,7 @@ final class Server: @unchecked Sendable {
     /// The port really listened on; 0 without TCP.
     let boundPort = Atomic<Int>(0)
     private let shutdownRequests = ShutdownRequests()
+    private let applying = Mutex(())
 
     init(settings: CurrentSettings, log: Log) throws(SystemError) {
         currentSettings = settings
@@ -56,8 +57,18 @@ final class Server: @unchecked Sendable {
         }
     }
 
+    /// Has the settings in force take effect, and returns them. One at a time: of two CONFIG SETs the one that
+    /// applies last has read what both have set.
+    func applyCurrent() -> Settings {
+        applying.withLock { _ in
+            let settings = currentSettings.value
+            apply(settings)
+            return settings
+        }
+    }
+
     /// Has settings take effect that live outside of the event loops.
-    func apply(_ settings: Settings) {
+    private func apply(_ settings: Settings) {
         engine.setMemoryLimit(
             settings.maxmemoryBytes, policy: settings.maxmemoryPolicy == .evictSoonest ? .evictSoonest : .refuse)
         slowLog.thresholdMicroseconds = Int64(settings.slowlogLogSlowerThanMicroseconds)

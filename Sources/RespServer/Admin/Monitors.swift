@@ -24,7 +24,7 @@ final class Monitors: Sendable {
     /// Shows a line to every monitor.
     func show(_ line: [UInt8]) {
         let receivers = connections.withLock { $0 }
-        if !receivers.isEmpty { MessageBytes(plain: line).post(to: receivers) }
+        if !receivers.isEmpty { MessageBytes(monitorLine: line).post(to: receivers) }
     }
 
     /// A command as monitors see it: `+1700000000.123456 [0 127.0.0.1:5] "SET" "k" "v"`.

@@ -29,9 +29,9 @@ extension Handlers {
         } catch {
             return context.reply.error(error.text)
         }
-        let settings = server.currentSettings.value
-        server.apply(settings)
+        let settings = server.applyCurrent()
         context.loop.refreshSettings()
+        for loop in server.loops where loop !== context.loop { loop.mailbox.post(.settingsChanged) }
         let shown = pairs.compactMap { SettingsTable.setting(named: $0.name)?.readForLog(settings) }
         for (pair, value) in zip(pairs, shown) {
             server.log.notice("setting changed", ["setting": "\(pair.name.lowercased())", "value": "\(value)"])

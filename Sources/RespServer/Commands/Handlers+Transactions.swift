@@ -123,6 +123,8 @@ extension Handlers {
         }
         context.loop.execute(transaction, for: client)
         context.client = client
+        // The list holds the last command's arguments now, and the slow log is about to show it as EXEC's.
+        context.arguments.load([Array("exec".utf8)])
     }
 
     static func watch(_ context: CommandContext) {

@@ -25,7 +25,12 @@ struct ControlThread {
     private let listeners: [Listener]
     private let signals: Int32
     private var sweep: SweepPace
+    /// No descriptor or memory was left for a connection: the sockets stay ready, so they are not asked until the
+    /// next tick.
     private var isAcceptingPaused = false
+    /// The last accept failed.
+    private var isShort = false
+    private var nextTick: Int64 = 0
 
     /// Signals the server handles; blocked in every thread, so that only this one hears them.
     private static var handledSignals: sigset_t {
@@ -52,19 +57,23 @@ struct ControlThread {
 
     /// Runs until told to stop. Returns when every loop has drained.
     mutating func run(joining threads: [pthread_t]) {
-        var descriptors = [signals, server.shutdownDescriptor] + listeners.map(\.fd)
         while true {
+            // Negative descriptors are passed over.
+            let descriptors =
+                [signals, server.shutdownDescriptor] + listeners.map { isAcceptingPaused ? -1 : $0.fd }
             var polled = descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
             let hz = server.currentSettings.value.hz
-            _ = poll(&polled, nfds_t(polled.count), Int32(1000 / hz))
+            let wait = max(0, nextTick - server.clock.now().nanoseconds)
+            // Rounded up, or the last millisecond would be spent asking again and again.
+            let milliseconds = min(1000 / hz, Int(ceilingUnits(wait, unit: 1_000_000)))
+            _ = poll(&polled, nfds_t(polled.count), Int32(milliseconds))
             if polled[0].revents != 0, stops(for: clinux_signalfd_next(signals)) { break }
             if polled[1].revents != 0 { break }
             for (number, listener) in listeners.enumerated() where polled[number + 2].revents != 0 {
                 acceptAll(listener)
             }
-            tick(hz: hz)
+            tickIfDue(hz: hz)
         }
-        descriptors.removeAll()
         for listener in listeners { close(listener.fd) }
         removeUnixSocket()
         drain(threads)
@@ -95,7 +104,9 @@ struct ControlThread {
 
     /// Has every loop answer what it received and leave, and waits for that. Another signal ends it at once.
     private func drain(_ threads: [pthread_t]) {
-        for loop in server.loops { loop.mailbox.post(.drain) }
+        let patience = Int64(server.currentSettings.value.shutdownTimeoutSeconds) * 1_000_000_000
+        let deadline = server.clock.now().nanoseconds + patience
+        for loop in server.loops { loop.mailbox.post(.drain(deadline: deadline)) }
         let watcher = SecondSignal(descriptor: signals)
         watcher.start()
         for thread in threads { pthread_join(thread, nil) }
@@ -103,8 +114,16 @@ struct ControlThread {
 
     // MARK: Ticking
 
-    private mutating func tick(hz: Int) {
+    /// Connections that arrive wake the thread much more often than there is something to tick for.
+    private mutating func tickIfDue(hz: Int) {
         let now = server.clock.now()
+        guard now.nanoseconds >= nextTick else { return }
+        nextTick = now.nanoseconds + 1_000_000_000 / Int64(hz)
+        isAcceptingPaused = false
+        tick(now: now, hz: hz)
+    }
+
+    private mutating func tick(now: EngineTime, hz: Int) {
         sweep.tick(now: now, hz: hz)
         server.rates.sample(server, now: now)
         let memory = ProcessMemory.resident()
@@ -116,16 +135,24 @@ struct ControlThread {
     /// Most connections taken from one socket before the others get a turn.
     private static let acceptMax = 1000
 
-    private func acceptAll(_ listener: Listener) {
+    private mutating func acceptAll(_ listener: Listener) {
         for _ in 0..<ControlThread.acceptMax {
             let fd = clinux_accept(listener.fd)
             guard fd >= 0 else {
                 if errno == EINTR || errno == ECONNABORTED { continue }
-                if errno != EAGAIN { server.log.warning("accept failed", ["error": "\(SystemError("accept4"))"]) }
+                if errno != EAGAIN { pauseAccepting(SystemError("accept4")) }
                 return
             }
+            isShort = false
             accept(fd, listener)
         }
+    }
+
+    /// Said once, until a connection is accepted again.
+    private mutating func pauseAccepting(_ error: SystemError) {
+        isAcceptingPaused = true
+        if !isShort { server.log.warning("accept failed; trying again at every tick", ["error": "\(error)"]) }
+        isShort = true
     }
 
     private func accept(_ fd: Int32, _ listener: Listener) {

@@ -13,6 +13,7 @@ extension EventLoop {
         let number = lookup.find(arguments[0])
         if number == throttle, connection.isPlain, isPlain, arguments.count >= 5 {
             connection.lastCommand = Int16(truncatingIfNeeded: number!)
+            connection.lastSubcommand = -1
             enqueueThrottle(connection)
             return true
         }
@@ -26,7 +27,8 @@ extension EventLoop {
         reply.version = connection.version
         let start = reply.count
         connection.flags.remove(.replySkip)
-        if connection.flags.contains(.replySkipNext) {
+        let isSkipped = connection.flags.contains(.replySkipNext)
+        if isSkipped {
             connection.flags.remove(.replySkipNext)
             connection.flags.insert(.replySkip)
         }
@@ -39,6 +41,8 @@ extension EventLoop {
             if let number { commandStatistics.reject(number) }
             connection.transaction?.isAborted = connection.flags.contains(.inTransaction)
         case .suspend:
+            // Runs later, and what CLIENT REPLY SKIP asked for then still holds.
+            if isSkipped { connection.flags.insert(.replySkipNext) }
             suspend(connection)
             return false
         case .hangUp:

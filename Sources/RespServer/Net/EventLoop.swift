@@ -134,14 +134,16 @@ final class EventLoop: @unchecked Sendable {
         for message in mailbox.takeAll() {
             switch message {
             case .adopt(let fd, let id, let isUnixSocket): adopt(fd, id: id, isUnixSocket: isUnixSocket)
-            case .deliver(let resp2, let resp3, let receivers):
-                for receiver in receivers where !receiver.flags.contains(.closed) {
-                    deliver(receiver.version == .resp3 ? resp3 : resp2, to: receiver)
+            case .deliver(let bytes, let receivers):
+                // Whoever has left in the meantime has been told so already, and would take this for a reply.
+                for receiver in receivers where !receiver.flags.contains(.closed) && bytes.cause.concerns(receiver) {
+                    deliver(receiver.version == .resp3 ? bytes.resp3 : bytes.resp2, to: receiver)
                 }
             case .closeMarked:
                 for connection in connections where connection.flags.contains(.closeSoon) { close(connection) }
             case .resume: resumeSuspended()
-            case .drain: drain()
+            case .settingsChanged: break
+            case .drain(let deadline): drain(until: deadline)
             }
         }
     }
@@ -169,17 +171,19 @@ final class EventLoop: @unchecked Sendable {
     }
 
     /// Answers what has been received, sends what has been answered, and leaves.
-    private func drain() {
+    private func drain(until deadline: Int64) {
         for connection in connections where !connection.flags.contains(.closed) {
             serve(connection, events: UInt32(clinux_epoll_in))
         }
         finishWave()
-        let deadline = server.clock.now().nanoseconds + Int64(settings.shutdownTimeoutSeconds) * 1_000_000_000
         while server.clock.now().nanoseconds < deadline {
             let unsent = connections.filter { $0.pendingOutput != nil }
             if unsent.isEmpty { break }
             var descriptors = unsent.map { pollfd(fd: $0.fd, events: Int16(POLLOUT), revents: 0) }
+            // Another loop may have to stop the world before it can drain: it must not wait for our slow peers.
+            turn.release()
             _ = poll(&descriptors, nfds_t(descriptors.count), 50)
+            turn.acquire()
             for connection in unsent { sendPending(connection) }
         }
         for connection in connections { close(connection) }

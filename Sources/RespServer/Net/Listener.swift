@@ -60,7 +60,8 @@ struct Listener {
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
                 let probe = clinux_socket(AF_UNIX, Int32(SOCK_STREAM.rawValue))
                 defer { close(probe) }
-                if connect(probe, generic, length) != 0, errno == ECONNREFUSED { unlink(path) }
+                // A file that is no socket refuses a connection as well: that one is somebody's.
+                if connect(probe, generic, length) != 0, errno == ECONNREFUSED, isSocket(path) { unlink(path) }
                 return Glibc.bind(fd, generic, length)
             }
         }
@@ -71,6 +72,11 @@ struct Listener {
         }
         if mode != 0 { chmod(path, mode_t(mode)) }
         return Listener(fd: fd, isUnixSocket: true)
+    }
+
+    private static func isSocket(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
     }
 
     /// The port listened on; 0 for a unix socket.

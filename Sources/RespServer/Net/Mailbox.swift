@@ -9,13 +9,16 @@ enum LoopMessage: Sendable {
     /// A connection was accepted for this loop.
     case adopt(fd: Int32, id: Int64, isUnixSocket: Bool)
     /// Bytes for connections of this loop that did not ask for them just now: RESP2 and RESP3 spelling.
-    case deliver(resp2: [UInt8], resp3: [UInt8], to: [Connection])
+    case deliver(MessageBytes, to: [Connection])
     /// Connections were marked to be closed.
     case closeMarked
+    /// Settings changed: a loop that waits for nothing but events might have to look at the time now.
+    case settingsChanged
     /// CLIENT PAUSE ended: suspended connections go on.
     case resume
-    /// Answer what was received, send what was answered, then leave.
-    case drain
+    /// Answer what was received, send what was answered, then leave: at `deadline` in nanoseconds of engine time,
+    /// one for all loops, whatever is unsent.
+    case drain(deadline: Int64)
 }
 
 /// Messages for one event loop. Any thread posts, the loop takes.

@@ -95,8 +95,25 @@ final class Publisher: Sendable {
     var patternCount: Int { state.withLock { $0.patterns.count } }
 }
 
+/// Why a connection gets a message.
+enum MessageCause: Sendable {
+    case channel([UInt8])
+    case pattern([UInt8])
+    case monitor
+
+    /// Whether the connection still wants it. Its loop asks, with its turn.
+    func concerns(_ connection: Connection) -> Bool {
+        switch self {
+        case .channel(let name): connection.subscriptions?.channels.contains(name) ?? false
+        case .pattern(let name): connection.subscriptions?.patterns.contains(name) ?? false
+        case .monitor: connection.flags.contains(.monitor)
+        }
+    }
+}
+
 /// A message in both spellings.
-struct MessageBytes {
+struct MessageBytes: Sendable {
+    let cause: MessageCause
     let resp2: [UInt8]
     let resp3: [UInt8]
 
@@ -111,12 +128,14 @@ struct MessageBytes {
             buffer.bulk(message)
             return Array(buffer.bytes)
         }
+        cause = pattern.map { .pattern($0) } ?? .channel(channel.bytes)
         resp2 = encode(.resp2)
         resp3 = encode(.resp3)
     }
 
-    /// Bytes that look the same in both versions.
-    init(plain: [UInt8]) {
+    /// A line for monitors, which looks the same in both versions.
+    init(monitorLine plain: [UInt8]) {
+        cause = .monitor
         resp2 = plain
         resp3 = plain
     }
@@ -126,7 +145,7 @@ struct MessageBytes {
         var byLoop: [Int: [Connection]] = [:]
         for receiver in receivers { byLoop[receiver.loop.index, default: []].append(receiver) }
         for group in byLoop.values {
-            group[0].loop.mailbox.post(.deliver(resp2: resp2, resp3: resp3, to: group))
+            group[0].loop.mailbox.post(.deliver(self, to: group))
         }
     }
 }

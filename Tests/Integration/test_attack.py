@@ -1,0 +1,334 @@
+"""Everything at once: dozens of clients that send what they like in pieces, leave in the middle, kill each other, stop
+the world and do not read. The server has to survive it, let go of everybody, and stop when asked.
+
+A seed is printed; ESCAPEMENT_ATTACK_SEED repeats its requests (not the instants at which they meet).
+"""
+
+import os
+import random
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from server import free_port, run_to_end
+from wire import Wire, WireError, command, eventually
+
+SECONDS = float(os.environ.get("ESCAPEMENT_ATTACK_SECONDS", "6"))
+THREADS = 8
+CONNECTIONS_EACH = 8
+
+NUMBERS = ["0", "1", "-1", "2", "10", "999", "9223372036854775807", "-9223372036854775808", "9223372036854775808",
+           "9223372036854", "4294967296", "18446744073709551615", "1e9", "nan", "inf", "-0", "+1", "01", "", " 1"]
+WORDS = ["", "a", "b", "k1", "k2", "k3", "ch", "ch2", "*", "[", "\\", "k*", "x" * 300, "\x00\xff\r\n", "NX", "GT", "COUNT",
+         "MATCH", "TYPE", "ID", "ADDR", "SKIPME", "yes", "no", "default", "ON", "OFF", "SKIP", "ALL", "WRITE"]
+
+# Each with the choices for its arguments; a list of a word is that word.
+N, W = NUMBERS, WORDS
+GRAMMAR = [
+    ["CL.THROTTLE", W, N, N, N], ["CL.THROTTLE", W, N, N, N, N], ["CL.THROTTLE", W, ["15"], ["30"], ["60"]],
+    ["CL.THROTTLE", W, ["15"], ["30"], ["60"], ["0"]], ["CL.THROTTLE"], ["DEL", W], ["DEL", W, W, W], ["EXISTS", W, W],
+    ["TTL", W], ["PTTL", W], ["EXPIRE", W, N], ["EXPIRE", W, N, W], ["PEXPIREAT", W, N], ["PERSIST", W], ["TYPE", W],
+    ["GET", W], ["KEYS", W], ["SCAN", N], ["SCAN", N, ["COUNT"], N], ["SCAN", N, ["MATCH"], W], ["RANDOMKEY"],
+    ["DBSIZE"], ["FLUSHALL"], ["FLUSHDB", ["ASYNC", "SYNC", "x"]], ["OBJECT", ["ENCODING", "FREQ", "HELP"], W],
+    ["MEMORY", ["USAGE"], W], ["PING"], ["PING", W], ["ECHO", W], ["QUIT"], ["SELECT", N], ["RESET"], ["AUTH", W],
+    ["HELLO", ["2", "3", *N]], ["HELLO", ["3"], ["SETNAME", "AUTH"], W], ["MULTI"], ["MULTI"], ["EXEC"], ["EXEC"],
+    ["DISCARD"], ["WATCH", W, W], ["UNWATCH"], ["SUBSCRIBE", W, W], ["PSUBSCRIBE", W], ["UNSUBSCRIBE"],
+    ["UNSUBSCRIBE", W], ["PUNSUBSCRIBE"], ["PUBLISH", W, W], ["PUBLISH", ["ch"], ["m" * 2000]],
+    ["PUBSUB", ["CHANNELS", "NUMSUB", "NUMPAT"]], ["MONITOR"], ["CLIENT", ["LIST"]], ["CLIENT", ["INFO", "ID"]],
+    ["CLIENT", ["LIST"], ["ID", "TYPE"], N], ["CLIENT", ["KILL"], ["ID"], N], ["CLIENT", ["KILL"], ["TYPE"], ["pubsub"]],
+    ["CLIENT", ["KILL"], W], ["CLIENT", ["PAUSE"], ["0", "1", "20", "50"]],
+    ["CLIENT", ["PAUSE"], ["1", "30", "-1", "x", "9223372036854775807"], ["WRITE", "ALL", "x"]],
+    ["CLIENT", ["UNPAUSE"]], ["CLIENT", ["REPLY"], ["ON", "OFF", "SKIP"]], ["CLIENT", ["SETNAME"], W],
+    ["CLIENT", ["NO-EVICT", "NO-TOUCH"], W], ["CONFIG", ["GET"], W], ["CONFIG", ["SET"], ["timeout"], ["0", "100"]],
+    ["CONFIG", ["SET"], ["slowlog-log-slower-than"], ["0", "-1", "100"]],
+    ["CONFIG", ["SET"], ["maxmemory"], ["0", "1mb", "100mb"]], ["CONFIG", ["SET"], W, N], ["CONFIG", ["RESETSTAT"]],
+    ["CONFIG", ["SET"], ["client-output-buffer-limit"], ["pubsub 1mb 0 0", "normal 64mb 1mb 1"]],
+    ["INFO"], ["INFO", ["all", "clients", "x"]], ["SLOWLOG", ["GET"], N], ["SLOWLOG", ["LEN", "RESET"]],
+    ["LATENCY", ["LATEST", "DOCTOR", "HISTOGRAM", "RESET"]], ["COMMAND"], ["COMMAND", ["COUNT", "DOCS", "INFO"]],
+    ["COMMAND", ["GETKEYS"], ["CL.THROTTLE", "DEL", "EXEC"], W], ["WAIT", N, N], ["TIME"], ["ROLE"], ["LOLWUT"],
+    ["DEBUG", ["SLEEP"], ["nan", "inf", "-1", "0.001", "1e99"]], ["NOSUCH", W, W], [W, W],
+]
+MALFORMED = [b"*-1\r\n", b"*0\r\n", b"\r\n", b"*1\r\n$-1\r\n", b"*99999999\r\n", b"$3\r\nabc\r\n", b"*1\r\n:1\r\n",
+             b'ECHO "unbalanced\r\n', b"*2\r\n$3\r\nGET\r\n$999999999\r\n", b"\x00\x01\x02\r\n", b"*1\r\n$4\r\nPINGxx"]
+
+
+def as_bytes(word):
+    return word.encode("latin-1")
+
+
+def request(dice):
+    if dice.random() < 0.02:
+        return dice.choice(MALFORMED)
+    shape = dice.choice(GRAMMAR)
+    words = [as_bytes(dice.choice(part) if isinstance(part, list) else part) for part in shape]
+    inline = dice.random() < 0.1 and all(w and w.isalnum() or b"." in w for w in words)
+    return b" ".join(words) + b"\r\n" if inline else command(*words)
+
+
+class Client:
+    """One socket that sends what it likes."""
+
+    def __init__(self, dice, address):
+        self.dice = dice
+        self.socket = socket.create_connection(address, 5)
+        self.socket.setblocking(False)
+        self.unsent = b""
+        self.reads = dice.random() < 0.8
+
+    def step(self):
+        """False once it is over."""
+        try:
+            if self.reads or self.dice.random() < 0.02:
+                if self.socket.recv(1 << 18) == b"":
+                    return False
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False
+        if not self.unsent:
+            self.unsent = b"".join(request(self.dice) for _ in range(self.dice.choice([1, 1, 2, 5, 40, 200])))
+        piece = self.dice.choice([1, 2, 3, 17, 200, 5000, 100_000])
+        try:
+            self.unsent = self.unsent[self.socket.send(self.unsent[:piece]) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False
+        return self.dice.random() > 0.004
+
+    def end(self):
+        """Leaves in one of the ways in which clients leave."""
+        try:
+            way = self.dice.randrange(3)
+            if way == 0:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            elif way == 1:
+                self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        self.socket.close()
+
+
+def attack(seed, address, until, counts):
+    dice = random.Random(seed)
+    clients = []
+    while time.monotonic() < until:
+        while len(clients) < CONNECTIONS_EACH:
+            try:
+                clients.append(Client(dice, address))
+            except OSError:
+                return
+        for client in list(clients):
+            if not client.step():
+                client.end()
+                clients.remove(client)
+                counts[seed] = counts.get(seed, 0) + 1
+    for client in clients:
+        client.end()
+
+
+def resident_megabytes(pid):
+    for line in open(f"/proc/{pid}/status"):
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError("no VmRSS")
+
+
+def processor_seconds(pid):
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def quiet(server, wire):
+    """Nobody is left but this connection and, for a moment, those that the server has not noticed yet."""
+    return b"connected_clients:1\r\n" in wire.call("INFO", "clients")
+
+
+def test_everything_at_once(start):
+    seed = int(os.environ.get("ESCAPEMENT_ATTACK_SEED", random.randrange(1 << 32)))
+    print(f"ESCAPEMENT_ATTACK_SEED={seed}")
+    server = start("--io-threads", "4", "--enable-debug-command", "local", "--shutdown-timeout", "2")
+    until = time.monotonic() + SECONDS
+    ends = {}
+    threads = [threading.Thread(target=attack, args=(seed + n, server.address, until, ends)) for n in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS + 10)
+        assert not thread.is_alive()
+    assert server.process.poll() is None, f"the server ended: {server.log()[-3000:]}"
+    assert sum(ends.values()) > 20, "hardly anything happened"
+    with server.connect() as wire:
+        wire.send(command("CLIENT", "UNPAUSE"))
+        assert wire.read() == b"OK"
+        wire.ok("CONFIG", "SET", "timeout", "0")
+        eventually(lambda: quiet(server, wire), "everybody is gone", seconds=10)
+        assert b"pubsub_channels:0\r\n" in wire.call("INFO", "stats")
+        # Dealt out to the loop with the fewest, so every loop gets some.
+        others = [server.connect() for _ in range(12)]
+        for other in others:
+            assert other.call("PING") == b"PONG"
+            other.close()
+        assert resident_megabytes(server.pid) < 1000
+        eventually(lambda: quiet(server, wire), "everybody is gone", seconds=10)
+        before = processor_seconds(server.pid)
+        time.sleep(0.5)  # what is measured is this half second
+        assert processor_seconds(server.pid) - before < 0.25, "an idle server spins"
+    server.process.send_signal(signal.SIGTERM)
+    assert server.wait_exit(10) == 0
+
+
+def test_inline_limiter_calls_in_one_pipeline(start):
+    """Their words are copies; each call is decided on its own key."""
+    server = start("--io-threads", "1")
+    with server.connect() as wire:
+        names = [f"key-{number}-{'y' * (number % 50)}" for number in range(100)]
+        wire.send(b"".join(f"CL.THROTTLE {name} 4 1 1000\r\n".encode() for name in names))
+        for _ in names:
+            assert wire.read() == [0, 5, 4, -1, 1000]
+        assert sorted(wire.call("KEYS", "*")) == sorted(name.encode() for name in names)
+
+
+def test_longest_pause_is_refused_or_kept(start):
+    """Around the longest pause that fits 64 bits of nanoseconds; every sum has to be checked."""
+    server = start("--io-threads", "1")
+    with server.connect() as wire:
+        longest = (2**63 - 1) // 1_000_000
+        for _ in range(40):
+            now = int(time.time() * 1000)
+            for milliseconds in (longest - now - 1, longest - now, longest - now + 1, longest, 2**63 - 1):
+                reply = wire.call("CLIENT", "PAUSE", milliseconds, "WRITE")
+                assert reply == b"OK" or reply.startswith(b"ERR timeout is not an integer")
+            wire.ok("CLIENT", "UNPAUSE")
+
+
+def test_pipeline_of_large_replies_is_bounded(start):
+    """A few bytes of request ask for megabytes: what nobody reads counts against the limit while it piles up."""
+    server = start("--io-threads", "1", "--client-output-buffer-limit", "normal", "8mb", "0", "0")
+    with server.connect() as greedy, server.connect() as other:
+        greedy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        before = resident_megabytes(server.pid)
+        greedy.send(b"COMMAND\r\n" * 7000)
+        eventually(lambda: b"client_output_buffer_limit_disconnections:1\r\n" in other.call("INFO", "stats"), "closed")
+        peak = int(next(line.split()[1] for line in open(f"/proc/{server.pid}/status") if line.startswith("VmHWM:")))
+        assert peak / 1024 - before < 100
+
+
+def test_unread_input_behind_quit_does_not_spin(start):
+    server = start("--io-threads", "1")
+    with server.connect() as stuck, server.connect() as other:
+        stuck.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stuck.timeout = 0.3
+        try:
+            stuck.send(command("ECHO", "x" * 500_000) * 20 + command("QUIT"))
+            stuck.send(b"y" * 1_000_000)
+        except OSError:
+            pass
+        assert other.call("PING") == b"PONG"
+        before = processor_seconds(server.pid)
+        time.sleep(0.5)  # what is measured is this half second
+        assert processor_seconds(server.pid) - before < 0.25
+
+
+def test_no_descriptors_left_does_not_spin(start):
+    """A connection that cannot be accepted waits, and is served once there is room."""
+    resource = pytest.importorskip("resource")
+    server = start("--io-threads", "1", "--maxclients", "100")
+    used = len(os.listdir(f"/proc/{server.pid}/fd"))
+    soft, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (used, hard))
+    # One may still get in: the connection that asked whether the server is ready gives its descriptor back.
+    waiting = [Wire(server.address) for _ in range(4)]
+    try:
+        before = processor_seconds(server.pid)
+        time.sleep(0.5)  # what is measured is this half second
+        assert processor_seconds(server.pid) - before < 0.25
+        assert 1 <= server.log().count("accept failed") <= 2
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        for connection in waiting:
+            assert connection.call("PING") == b"PONG"
+    finally:
+        for connection in waiting:
+            connection.close()
+
+
+def test_drain_has_one_deadline(start):
+    """Slow peers on every loop hold the stop up once, not once for each loop."""
+    server = start("--io-threads", "4", "--shutdown-timeout", "1")
+    slow = [server.connect() for _ in range(8)]
+    try:
+        for connection in slow:
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.timeout = 0.2
+            try:
+                connection.send(command("ECHO", "x" * 500_000) * 20 + command("CLIENT", "LIST") * 10)
+            except OSError:
+                pass
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait_exit(10) == 0
+        assert time.monotonic() - begin < 3
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def test_idle_loops_hear_of_a_new_timeout(start):
+    server = start("--io-threads", "2")
+    idle = [server.connect() for _ in range(4)]
+    for connection in idle:
+        connection.call("PING")
+    with server.connect() as wire:
+        wire.ok("CONFIG", "SET", "timeout", "1")
+        eventually(lambda: wire.call("CLIENT", "LIST").count(b"\n") == 1, "the idle ones are closed", seconds=10)
+    for connection in idle:
+        connection.close()
+
+
+def test_a_file_at_the_socket_path_is_left_alone(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("keep me")
+    status, output = run_to_end(
+        "--port", free_port(), "--dir", tmp_path / "data", "--unixsocket", precious, cwd=tmp_path)
+    assert status == 1 and str(precious) in output
+    assert precious.read_text() == "keep me"
+
+
+def test_no_message_after_leaving_a_channel(start):
+    """A message on its way when its receiver unsubscribes would be taken for the next command's reply."""
+    server = start("--io-threads", "4")
+    stop = threading.Event()
+
+    def publish():
+        with server.connect() as wire:
+            while not stop.is_set():
+                wire.calls(*[("PUBLISH", "ch", "m")] * 20)
+
+    publishers = [threading.Thread(target=publish) for _ in range(2)]
+    for publisher in publishers:
+        publisher.start()
+    try:
+        with server.connect() as wire:
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                wire.send(command("SUBSCRIBE", "ch") + command("UNSUBSCRIBE", "ch"))
+                while wire.read() != [b"unsubscribe", b"ch", 0]:
+                    pass
+                wire.send(command("ECHO", "mine"))
+                assert wire.read() == b"mine"
+    finally:
+        stop.set()
+        for publisher in publishers:
+            publisher.join(10)
+
+
+def test_limiter_call_behind_a_subcommand_is_listed(start):
+    """What CLIENT LIST shows as the last command: no subcommand may be left over from the one before."""
+    server = start("--io-threads", "1")
+    with server.connect() as wire, server.connect() as other:
+        wire.ok("CLIENT", "SETNAME", "caller")
+        wire.call("CL.THROTTLE", "k", 1, 1, 1)
+        assert b"name=caller" in other.call("CLIENT", "LIST") and b"cmd=cl.throttle" in other.call("CLIENT", "LIST")
