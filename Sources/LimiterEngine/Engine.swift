@@ -15,6 +15,9 @@ import Synchronization
 public final class Engine: @unchecked Sendable {
     /// Shards are this far apart, so that no two stripes share a cache line nor its neighbour.
     private static let shardStride = 512
+    /// The lock's word stands in front of its shard, not in it: others try the lock while its holder has the whole
+    /// shard to itself.
+    private static let shardOffset = 8
 
     private let memory: UnsafeMutableRawPointer
     let pool = PagePool()
@@ -32,12 +35,13 @@ public final class Engine: @unchecked Sendable {
     ///   - seed: Of the hash; random unless a test wants to repeat itself.
     public init(shards: Int = 256, seed: HashSeed = HashSeed()) {
         precondition(shards >= 1 && shards <= 4096 && shards & (shards - 1) == 0, "shards: a power of two up to 4096")
-        precondition(MemoryLayout<Shard>.size <= Engine.shardStride)
+        precondition(Engine.shardOffset + MemoryLayout<Shard>.size <= Engine.shardStride)
         shardCount = shards
         self.seed = seed
         shardShift = UInt64(64 - shards.trailingZeroBitCount)
         memory = .allocate(byteCount: shards * Engine.shardStride, alignment: 128)
         for number in 0..<shards {
+            lock(number).word.initialize(to: 0)
             shard(number).initialize(to: Shard(pool: pool, gauge: gauge, seed: seed))
         }
     }
@@ -54,7 +58,7 @@ public final class Engine: @unchecked Sendable {
 
     @inline(__always)
     func shard(_ number: Int) -> UnsafeMutablePointer<Shard> {
-        (memory + number &* Engine.shardStride).assumingMemoryBound(to: Shard.self)
+        (memory + number &* Engine.shardStride + Engine.shardOffset).assumingMemoryBound(to: Shard.self)
     }
 
     @inline(__always)

@@ -9,10 +9,7 @@
 import Synchronization
 
 struct Shard {
-    // The first line of the cache holds what every decision needs.
-    var lockWord: UInt32 = 0
-    /// How many keys somebody watches; the list is looked at only when it is not 0.
-    var watchCount: Int32 = 0
+    // With the lock in front of it, the first line of the cache holds what every decision needs.
     var current: Index
     var retiring: Index?
     /// Buckets of `retiring` that hold nothing any more, counted from the first.
@@ -21,6 +18,8 @@ struct Shard {
     var bucketsWanted = 0
     /// Changes are to be kept for a reader of the journal.
     var isJournaling = false
+    /// How many keys somebody watches; the list is looked at only when it is not 0.
+    var watchCount: Int32 = 0
 
     var slab: Slab
     let gauge: MemoryGauge
