@@ -11,7 +11,7 @@ JOBS ?= 2
 .PHONY: run build test unit integration fuzz tsan asan bench format lint docs clean
 
 run: build
-	@exec .build/release/escapement $(wildcard escapement.local.conf) --dir ./data $(ARGS)
+	@exec .build/release/escapement --dir ./data $(ARGS)
 
 build:
 	@scripts/setup run

@@ -38,7 +38,7 @@ final class Server: @unchecked Sendable {
     /// The port really listened on; 0 without TCP.
     let boundPort = Atomic<Int>(0)
     private let shutdownRequests = ShutdownRequests()
-    private let applying = Mutex(())
+    private let applying = Guarded(())
 
     init(settings: CurrentSettings, log: Log) throws(SystemError) {
         currentSettings = settings

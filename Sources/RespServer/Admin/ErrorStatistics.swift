@@ -1,12 +1,11 @@
 // Error replies by their first word, for INFO errorstats.
 
 import RESP
-import Synchronization
 
 final class ErrorStatistics: Sendable {
     /// Different words kept; our own texts have fewer.
     private static let wordsMax = 64
-    private let counts = Mutex<[String: Int]>([:])
+    private let counts = Guarded<[String: Int]>([:])
 
     /// Counts the error whose text, without the `-`, begins at `text`.
     func count(_ text: Argument) {

@@ -5,7 +5,7 @@ import RESP
 import Synchronization
 
 final class Monitors: Sendable {
-    private let connections = Mutex<[Connection]>([])
+    private let connections = Guarded<[Connection]>([])
     private let count = Atomic<Int>(0)
 
     var isEmpty: Bool { count.load(ordering: .relaxed) == 0 }

@@ -1,7 +1,6 @@
 // Commands and bytes per second over the last seconds, for INFO.
 
 import LimiterEngine
-import Synchronization
 
 final class Rates: Sendable {
     struct PerSecond {
@@ -18,7 +17,7 @@ final class Rates: Sendable {
         var latest = PerSecond()
     }
 
-    private let state = Mutex(State())
+    private let state = Guarded(State())
 
     var latest: PerSecond { state.withLock { $0.latest } }
 

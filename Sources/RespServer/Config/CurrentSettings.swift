@@ -10,13 +10,13 @@ final class CurrentSettings: Sendable {
         var changed: Set<String>
     }
 
-    private let state: Mutex<State>
+    private let state: Guarded<State>
     private let versionCounter = Atomic<Int>(1)
     /// The file that the server was started with; nil without one.
     let file: String?
 
     init(_ settings: Settings, changed: Set<String> = [], file: String? = nil) {
-        state = Mutex(State(settings: settings, changed: changed))
+        state = Guarded(State(settings: settings, changed: changed))
         self.file = file
     }
 

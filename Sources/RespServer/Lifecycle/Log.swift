@@ -45,7 +45,7 @@ final class Log: Sendable {
         let path: String
     }
 
-    private let output: Mutex<Output>
+    private let output: Guarded<Output>
     private let levelRank: Atomic<UInt8>
     private let usesJSON: Atomic<Bool>
     private let failures = Atomic<Int>(0)
@@ -53,7 +53,7 @@ final class Log: Sendable {
 
     /// A log to standard error.
     init(level: Level = .notice, format: Format = .text, wallClock: @escaping WallClock = Log.systemClock) {
-        output = Mutex(Output(descriptor: STDERR_FILENO, path: ""))
+        output = Guarded(Output(descriptor: STDERR_FILENO, path: ""))
         levelRank = Atomic(level.rank)
         usesJSON = Atomic(format == .json)
         self.wallClock = wallClock
@@ -66,7 +66,7 @@ final class Log: Sendable {
         wallClock: @escaping WallClock = Log.systemClock
     ) throws(LogFileError) {
         let descriptor = path.isEmpty ? STDERR_FILENO : try Log.open(path)
-        output = Mutex(Output(descriptor: descriptor, path: path))
+        output = Guarded(Output(descriptor: descriptor, path: path))
         levelRank = Atomic(level.rank)
         usesJSON = Atomic(format == .json)
         self.wallClock = wallClock

@@ -2,7 +2,6 @@
 
 import CLinux
 import Glibc
-import Synchronization
 
 /// What an event loop can be told.
 enum LoopMessage: Sendable {
@@ -23,7 +22,7 @@ enum LoopMessage: Sendable {
 
 /// Messages for one event loop. Any thread posts, the loop takes.
 final class Mailbox: Sendable {
-    private let messages = Mutex<[LoopMessage]>([])
+    private let messages = Guarded<[LoopMessage]>([])
     /// Readable while there are messages.
     let wakeDescriptor: Int32
 

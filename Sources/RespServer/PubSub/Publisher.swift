@@ -3,7 +3,6 @@
 // Lock order: behind turn locks and stripes, in front of mailboxes.
 
 import RESP
-import Synchronization
 
 /// What one connection is subscribed to. Belongs to the connection.
 final class Subscriptions {
@@ -19,7 +18,7 @@ final class Publisher: Sendable {
         var patterns: [[UInt8]: [Connection]] = [:]
     }
 
-    private let state = Mutex(State())
+    private let state = Guarded(State())
 
     // MARK: Subscribing
 
