@@ -34,9 +34,6 @@ final class Server: @unchecked Sendable {
     let clientsEver = Atomic<Int64>(0)
     let clientsRejected = Atomic<Int64>(0)
     let peakMemory = Atomic<Int>(0)
-    let statisticsResetAt: Atomic<Int64>
-    /// The port really listened on; 0 without TCP.
-    let boundPort = Atomic<Int>(0)
     private let shutdownRequests = ShutdownRequests()
     private let applying = Guarded(())
 
@@ -46,7 +43,6 @@ final class Server: @unchecked Sendable {
         let values = settings.value
         engine = Engine(shards: values.shards)
         startedAt = clock.now().nanoseconds
-        statisticsResetAt = Atomic(startedAt)
         slowLog = SlowLog()
         var generator = SystemRandomNumberGenerator()
         runID = (0..<40).map { _ in String(Int.random(in: 0..<16, using: &generator), radix: 16) }.joined()

@@ -363,3 +363,13 @@ def test_replication_is_refused_by_name(wire):
     for line in ("PSYNC ? -1", "SYNC", "CLIENT TRACKING ON", "CLIENT CACHING YES"):
         assert isinstance(wire.call(*line.split()), ErrorReply), line
     eventually(lambda: wire.call("PING") == b"PONG", "and the connection lives")
+
+
+def test_failed_limiter_calls_are_counted(start):
+    server = start()
+    with server.connect() as wire:
+        for arguments in (["k", 1, 0, 60], ["k", "x", 1, 60], ["k", 1, 1, 60]):
+            wire.call("CL.THROTTLE", *arguments)
+        line = next(line for line in wire.call("INFO", "commandstats").split(b"\r\n") if b"cl.throttle" in line)
+        assert b"calls=3," in line and b"failed_calls=2" in line, line
+        assert b"errorstat_ERR:count=2" in wire.call("INFO", "errorstats")

@@ -111,8 +111,6 @@ static inline void clinux_unlock(uint32_t *word) {
     if (__builtin_expect(__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) == 2, 0)) clinux_futex_wake_one(word);
 }
 
-static inline int clinux_lock_is_held(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_RELAXED) != 0; }
-
 // ---- counters on plain memory: one writer adds, anybody reads ----
 
 static inline uint64_t clinux_counter_load(const uint64_t *counter) {

@@ -28,7 +28,4 @@ struct StripeLock: @unchecked Sendable {
 
     @inline(__always)
     func release() { clinux_unlock(word) }
-
-    /// For assertions: somebody holds it.
-    var isHeld: Bool { clinux_lock_is_held(word) != 0 }
 }

@@ -65,7 +65,6 @@ extension Handlers {
         context.keyspace.resetStatistics()
         server.errorStatistics.reset()
         server.clientsRejected.store(0, ordering: .relaxed)
-        server.statisticsResetAt.store(context.now.nanoseconds, ordering: .relaxed)
         context.reply.ok()
     }
 }

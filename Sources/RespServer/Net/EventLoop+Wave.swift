@@ -162,7 +162,9 @@ extension EventLoop {
             decideBatch()
             reply.version = connection.version
             reply.error(problem)
-            noteRejection(problem)
+            noteFailedThrottle(problem)
+            counters.add(.commands, 1)
+            commandStatistics.record(throttle, calls: 1, nanoseconds: 0, failed: false, latency: false)
             endReply()
             return
         }
@@ -177,11 +179,17 @@ extension EventLoop {
         guard count > 0 else { return }
         keyspace.decide(wave.requests, count: count, now: now)
         for number in 0..<count {
-            ThrottleArguments.write(wave.requests[number], to: reply) { noteRejection($0) }
+            ThrottleArguments.write(wave.requests[number], to: reply) { noteFailedThrottle($0) }
             wave.replyEnds[Int(wave.owners[number])] = reply.count
         }
         wave.requestCount = 0
         noteBatch(count)
+    }
+
+    /// Counts a limiter call that was answered with an error.
+    private func noteFailedThrottle(_ text: String) {
+        noteRejection(text)
+        commandStatistics.fail(throttle)
     }
 
     /// Everything in the reply buffer up to here belongs to connections up to the one being served.

@@ -79,17 +79,6 @@ struct Listener {
         return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
     }
 
-    /// The port listened on; 0 for a unix socket.
-    var port: Int {
-        var storage = sockaddr_storage()
-        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        let result = withUnsafeMutablePointer(to: &storage) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(fd, $0, &length) }
-        }
-        guard result == 0, !isUnixSocket else { return 0 }
-        return Int(SocketAddress.text(storage).split(separator: ":").last ?? "") ?? 0
-    }
-
     private static func failure(_ call: String, _ place: String) -> ListenError {
         let code = errno
         let reason = code == EADDRINUSE ? "the address is in use by another process" : SystemError.text(code)
