@@ -21,7 +21,7 @@ IN_CI = bool(os.environ.get("CI"))
 def find_binary():
     """The server under test: ESCAPEMENT_BINARY, else the release build, else the debug build."""
     named = os.environ.get("ESCAPEMENT_BINARY")
-    candidates = [named] if named else [ROOT / ".build" / kind / "escapement" for kind in ("release", "debug")]
+    candidates = [ROOT / named] if named else [ROOT / ".build" / kind / "escapement" for kind in ("release", "debug")]
     for candidate in map(pathlib.Path, candidates):
         if os.access(candidate, os.X_OK):
             return str(candidate.resolve())
