@@ -4,26 +4,23 @@ import RESP
 
 extension Handlers {
     static func subscribe(_ context: CommandContext) {
-        let client = context.client!
-        for index in 1..<context.arguments.count {
-            let channel = context.arguments[index].bytes
-            let subscriptions = begin(client)
-            if subscriptions.channels.insert(channel).inserted {
-                context.server.publisher.subscribe(client, channel: channel)
-            }
-            confirm(context, "subscribe", channel)
-        }
+        subscribe(context, "subscribe", \.channels) { context.server.publisher.subscribe(context.client, channel: $0) }
     }
 
     static func psubscribe(_ context: CommandContext) {
-        let client = context.client!
+        subscribe(context, "psubscribe", \.patterns) { context.server.publisher.subscribe(context.client, pattern: $0) }
+    }
+
+    /// Adds every name to one of the connection's sets, and registers those that are new.
+    private static func subscribe(
+        _ context: CommandContext, _ kind: String, _ names: ReferenceWritableKeyPath<Subscriptions, Set<[UInt8]>>,
+        register: ([UInt8]) -> Void
+    ) {
+        let subscriptions = begin(context.client)
         for index in 1..<context.arguments.count {
-            let pattern = context.arguments[index].bytes
-            let subscriptions = begin(client)
-            if subscriptions.patterns.insert(pattern).inserted {
-                context.server.publisher.subscribe(client, pattern: pattern)
-            }
-            confirm(context, "psubscribe", pattern)
+            let name = context.arguments[index].bytes
+            if subscriptions[keyPath: names].insert(name).inserted { register(name) }
+            confirm(context, kind, name)
         }
     }
 
