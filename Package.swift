@@ -29,7 +29,7 @@ let package = Package(
     ],
     targets: [
         .target(name: "CLinux", cSettings: cSettings),
-        .target(name: "LimiterEngine", dependencies: ["CLinux"], swiftSettings: swiftSettings),
+        .target(name: "LimiterEngine", dependencies: ["CLinux"], swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "Persistence", dependencies: ["LimiterEngine"], swiftSettings: swiftSettings),
         .target(name: "RESP", swiftSettings: swiftSettings + fuzzSettings),
         .target(
@@ -38,13 +38,19 @@ let package = Package(
         .executableTarget(name: "escapement", dependencies: ["RespServer"], swiftSettings: swiftSettings),
         .executableTarget(
             name: "loadtest", dependencies: ["CLinux", "RESP"], path: "loadtest",
-            exclude: ["README.md", "floor", "gcra.lua", "results"], swiftSettings: swiftSettings),
+            exclude: ["README.md", "curves", "floor", "gcra.lua", "results"],
+            swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "curves", dependencies: ["LimiterEngine"], path: "loadtest/curves", swiftSettings: swiftSettings),
 
+        .target(name: "TestSupport", path: "Tests/Support", swiftSettings: swiftSettings),
         .testTarget(
-            name: "LimiterEngineTests", dependencies: ["LimiterEngine"], swiftSettings: swiftSettings),
+            name: "LimiterEngineTests", dependencies: ["LimiterEngine", "TestSupport", "curves"],
+            swiftSettings: swiftSettings),
         .testTarget(name: "RESPTests", dependencies: ["RESP"], swiftSettings: swiftSettings),
         .testTarget(
-            name: "RespServerTests", dependencies: ["RespServer", "Persistence", "RESP", "LimiterEngine"],
+            name: "RespServerTests",
+            dependencies: ["RespServer", "Persistence", "RESP", "LimiterEngine", "TestSupport"],
             swiftSettings: swiftSettings),
     ]
         + (fuzzing

@@ -23,6 +23,8 @@ public final class Engine: @unchecked Sendable {
     let pool = PagePool()
     let gauge = MemoryGauge()
     let seed: HashSeed
+    /// Named limits, and who gets which.
+    public let policies: PolicyRegistry
     /// How many shards there are: a power of two.
     public let shardCount: Int
     /// The shard of a hash is what this shift leaves of it.
@@ -38,6 +40,7 @@ public final class Engine: @unchecked Sendable {
         precondition(Engine.shardOffset + MemoryLayout<Shard>.size <= Engine.shardStride)
         shardCount = shards
         self.seed = seed
+        policies = PolicyRegistry(seed: seed)
         shardShift = UInt64(64 - shards.trailingZeroBitCount)
         memory = .allocate(byteCount: shards * Engine.shardStride, alignment: 128)
         for number in 0..<shards {
@@ -103,6 +106,15 @@ public final class Engine: @unchecked Sendable {
         gauge.policy.store(policy.rawValue, ordering: .relaxed)
     }
 
+    /// Idempotency tokens remembered at most unless `setTokenLimit` says otherwise.
+    public static let tokenLimitDefault = 1_000_000
+
+    /// How many idempotency tokens may be remembered at once, 0 or more; calls with further ones are refused. Their
+    /// memory counts against the memory limit as any key's. Takes effect with the next new token.
+    public func setTokenLimit(_ count: Int) {
+        gauge.tokenLimit.store(max(0, count), ordering: .relaxed)
+    }
+
     /// Whether the keys use more than they may. O(1).
     public var isOverMemoryLimit: Bool { gauge.wouldExceed(0) }
 
@@ -112,12 +124,22 @@ public final class Engine: @unchecked Sendable {
         public var allowed: UInt64 = 0
         /// Limiter calls denied.
         public var denied: UInt64 = 0
-        /// Keys held, the expired ones not yet found included.
+        /// Calls that a limit in shadow mode would have denied.
+        public var shadowed: UInt64 = 0
+        /// Calls answered with the first answer to their idempotency token.
+        public var repeated: UInt64 = 0
+        /// Calls refused because no more idempotency tokens may be remembered.
+        public var tokensRefused: UInt64 = 0
+        /// Idempotency tokens remembered, the expired ones not yet found included.
+        public var tokens = 0
+        /// Keys held, the expired ones not yet found included; no tokens.
         public var keys = 0
         /// Keys forgotten because their limiter was full again or their deadline had passed.
         public var expired: UInt64 = 0
         /// Keys forgotten because memory was full.
         public var evicted: UInt64 = 0
+        /// Changes of keys, each one counted.
+        public var changes: UInt64 = 0
         /// Most buckets beyond its home that any key was looked for in.
         public var probesMax = 0
         /// Bytes the keys use, index included.
@@ -131,12 +153,29 @@ public final class Engine: @unchecked Sendable {
         forEachShard { $0.setJournaling(enabled) }
     }
 
-    /// Hands the changes of one shard since the last collection to `body`, removals first, then the newest states;
-    /// `body` runs with the stripe held and must not call the engine. O(changed keys).
+    /// Changes handed over with one hold of a stripe.
+    private static let changesPerHold = 256
+
+    /// Hands the changes of one shard since the last collection to `body`, in the order in which their keys first
+    /// changed; a key changed often is there once, with its newest state. `body` runs with the stripe held and must
+    /// not call the engine; the stripe is given back every few hundred changes. O(changed keys).
+    ///
+    /// - Precondition: One collection at a time.
     public func collectChanges(shard number: Int, _ body: (JournalChange) -> Void) {
-        lock(number).acquire()
-        shard(number).pointee.collect(body)
-        lock(number).release()
+        let lock = lock(number)
+        let shard = shard(number)
+        lock.acquire()
+        // What comes in while this runs is left to the next collection, or this one might never end.
+        var left = shard.pointee.dirty.count
+        while left > 0 {
+            let part = min(left, Engine.changesPerHold, shard.pointee.dirty.count)
+            shard.pointee.collect(limit: part, body)
+            // A FLUSHALL between two holds has taken the rest of the list away.
+            left = part == 0 ? 0 : left - part
+            lock.release()
+            lock.acquire()
+        }
+        lock.release()
     }
 
     // MARK: Checking

@@ -25,9 +25,14 @@ extension KeyspaceSession {
         forEachShard { shard in
             sum.allowed += shard.allowed
             sum.denied += shard.denied
+            sum.shadowed += shard.shadowed
+            sum.repeated += shard.repeated
+            sum.tokensRefused += shard.tokensRefused
+            sum.tokens += shard.tokens
             sum.keys += shard.count
             sum.expired += shard.expired
             sum.evicted += shard.evicted
+            sum.changes += shard.changes
             sum.probesMax = max(sum.probesMax, shard.probesMax)
             sum.memory += shard.memory
         }
@@ -39,6 +44,9 @@ extension KeyspaceSession {
         forEachShard { shard in
             shard.allowed = 0
             shard.denied = 0
+            shard.shadowed = 0
+            shard.repeated = 0
+            shard.tokensRefused = 0
             shard.expired = 0
             shard.evicted = 0
             shard.probesMax = 0
@@ -64,7 +72,7 @@ extension KeyspaceSession {
         holdingAll {
             for number in 0..<engine.shardCount {
                 engine.shard(number).pointee.forEachEntry { _, record in
-                    if record.expiry > now.nanoseconds { body(record.keyBytes, record.kind) }
+                    if record.expiry > now.nanoseconds, !record.isHidden { body(record.keyBytes, record.kind) }
                 }
             }
         }
@@ -79,6 +87,18 @@ extension KeyspaceSession {
     public func scan(
         cursor: UInt64, effort: Int, now: EngineTime, _ body: (UnsafeRawBufferPointer, StateKind) -> Void
     ) -> UInt64 {
+        walk(cursor: cursor, effort: effort, now: now) { if !$0.isHidden { body($0.keyBytes, $0.kind) } }
+    }
+
+    /// As `scan`, but with the keys' states, and with hidden keys: how a snapshot is taken while the server works. A
+    /// key changed in between may be seen more than once, with either state. `body` runs with the key's stripe held.
+    public func scanStates(
+        cursor: UInt64, effort: Int, now: EngineTime, _ body: (UnsafeRawBufferPointer, StateView) -> Void
+    ) -> UInt64 {
+        walk(cursor: cursor, effort: effort, now: now) { body($0.keyBytes, StateView($0)) }
+    }
+
+    private func walk(cursor: UInt64, effort: Int, now: EngineTime, _ body: (Record) -> Void) -> UInt64 {
         var number = Int(cursor >> KeyspaceSession.cursorShardShift)
         var position = cursor & ((1 << KeyspaceSession.cursorShardShift) - 1)
         var left = min(max(1, effort), 1 << 40) * KeyspaceSession.emptyBucketsPerKey
@@ -120,7 +140,7 @@ extension KeyspaceSession {
 extension Shard {
     /// Visits the keys of the home buckets at `position` and moves it on; 0 when the shard is done.
     fileprivate mutating func scanStep(
-        _ position: inout UInt64, now: Int64, _ body: (UnsafeRawBufferPointer, StateKind) -> Void
+        _ position: inout UInt64, now: Int64, _ body: (Record) -> Void
     ) -> Int {
         guard let retiring else {
             let visited = visit(current, homeBucket: position & current.bucketMask, now: now, body)
@@ -161,7 +181,7 @@ extension Shard {
 
     /// Visits the live keys whose home is this bucket: they stand in it or, where it is full, in those behind it.
     private func visit(
-        _ index: Index, homeBucket: UInt64, now: Int64, _ body: (UnsafeRawBufferPointer, StateKind) -> Void
+        _ index: Index, homeBucket: UInt64, now: Int64, _ body: (Record) -> Void
     ) -> Int {
         var visited = 0
         var number = homeBucket
@@ -170,9 +190,9 @@ extension Shard {
             for slot in 0..<Index.bucketSlots {
                 guard let address = Index.address(line[slot]) else { continue }
                 let record = Record(address)
-                guard seed.hash(record.key, count: record.keyLength) & index.bucketMask == homeBucket else { continue }
+                guard seed.hash(record) & index.bucketMask == homeBucket else { continue }
                 visited += 1
-                if record.expiry > now { body(record.keyBytes, record.kind) }
+                if record.expiry > now { body(record) }
             }
             guard line[Index.bucketSlots - 1] != 0 else { break }
             number = (number + 1) & index.bucketMask
@@ -185,7 +205,7 @@ extension Shard {
             let start = Int(truncatingIfNeeded: random % UInt64(index.capacity))
             for offset in 0..<index.capacity {
                 guard let address = Index.address(index.entries[(start + offset) % index.capacity]) else { continue }
-                if Record(address).expiry > now { return Record(address) }
+                if Record(address).expiry > now, !Record(address).isHidden { return Record(address) }
             }
         }
         return nil

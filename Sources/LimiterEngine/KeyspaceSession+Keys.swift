@@ -75,12 +75,31 @@ extension KeyspaceSession {
         find(key, now: now) { _, _, place in Slab.footprint(place.record.size) + 8 }
     }
 
-    /// Stores a state as it is, whatever the key held. False when the memory limit forbids a new key. O(1).
+    /// Stores a state of one word as it is, whatever the key held. False when the memory limit forbids a new key. O(1).
     @discardableResult
     public func apply(_ state: KeyState, to key: UnsafeRawBufferPointer, now: EngineTime) -> Bool {
+        var word = state.word
+        return withUnsafeBytes(of: &word) { value in
+            apply(StateView(kind: state.kind, value: value, deadline: state.deadline), to: key, now: now)
+        }
+    }
+
+    /// Stores a state as it is, whatever the key held. False when the memory limit forbids a new key. O(bytes).
+    ///
+    /// - Precondition: The state is valid for the key (`StateView.isValid(forKey:)`).
+    @discardableResult
+    public func apply(_ state: StateView, to key: UnsafeRawBufferPointer, now: EngineTime) -> Bool {
         precondition(key.count <= keyLengthMax)
-        let hash = hash(key)
+        precondition(state.value.count == state.kind.fixedSize ?? state.value.count, "bytes of another kind")
+        let hash = engine.seed.hash(key, isHidden: state.kind.isHidden)
         return withShard(hash) { $0.apply(state, hash: hash, key: key, now: now.nanoseconds) }
+    }
+
+    /// Lends a key's state to `body`, with the stripe held; nil when there is no such key. O(1).
+    public func withState<Result>(
+        of key: UnsafeRawBufferPointer, now: EngineTime, _ body: (StateView) -> Result
+    ) -> Result? {
+        find(key, now: now) { _, _, place in body(StateView(place.record)) }
     }
 
     // MARK: Watching

@@ -3,7 +3,7 @@
 // Owns: which stripes its thread holds. A command that spans keys, and EXEC, hold all their stripes first, in shard
 // order, so nobody sees a state in between; inside of that every call finds its stripe held and does not lock.
 //
-// Other files continue this type: +Keys, +Iteration.
+// Other files continue this type: +Keys, +Iteration, +Limits, +Counters.
 
 import CLinux
 
@@ -13,9 +13,37 @@ public final class KeyspaceSession {
     public let engine: Engine
     /// Stripes held by `hold`; calls for other shards are a programmer's error then.
     private var held: StripeSet?
+    private var policyTable: PolicyTable
+    private var policyVersion: UInt64
+    /// The stripes of one all-or-nothing call, and what their shards want of an index: see +Limits.
+    let groupStripes: UnsafeMutablePointer<GroupStripe>
+    /// What was found of each limit of it.
+    let groupPlans: UnsafeMutablePointer<TakePlan>
 
     /// A session that holds nothing.
-    public init(engine: Engine) { self.engine = engine }
+    public init(engine: Engine) {
+        self.engine = engine
+        groupStripes = .allocate(capacity: KeyspaceSession.takeAllMax)
+        groupPlans = .allocate(capacity: KeyspaceSession.takeAllMax)
+        policyVersion = engine.policies.version
+        policyTable = engine.policies.table
+    }
+
+    deinit {
+        groupStripes.deallocate()
+        groupPlans.deallocate()
+    }
+
+    /// The policies and rules in force. One load unless they have changed since the last call; keep it for a batch.
+    public var policies: PolicyTable {
+        let version = engine.policies.version
+        if version != policyVersion {
+            // The table may be a newer one than the version: then it is fetched once more.
+            policyTable = engine.policies.table
+            policyVersion = version
+        }
+        return policyTable
+    }
 
     // MARK: Limiter calls
 
@@ -30,6 +58,13 @@ public final class KeyspaceSession {
     /// the cache costs two misses, and this way they overlap. Worth most from 16 calls on, and from 64 no more.
     /// Locks each stripe for one call at a time unless stripes are held. O(count).
     public func decide(_ requests: UnsafeMutablePointer<ThrottleRequest>, count: Int, now: EngineTime) {
+        prepare(requests, count: count)
+        decidePrepared(requests, from: 0, to: count, now: now)
+    }
+
+    /// Hashes the keys of a batch and fetches what its decisions will look at.
+    @inline(__always)
+    func prepare(_ requests: UnsafeMutablePointer<ThrottleRequest>, count: Int) {
         let seed = engine.seed
         let engine = engine
         engine.pool.ensureReserve(pages: KeyspaceSession.pageReserve)
@@ -38,9 +73,17 @@ public final class KeyspaceSession {
             requests[number].hash = hash
             clinux_prefetch(engine.shard(engine.shardNumber(hash)))
         }
-        if held != nil { return decideHolding(requests, count: count, now: now) }
-        if count >= KeyspaceSession.recordPrefetchMin { prefetch(requests, count: count) }
-        for position in 0..<count {
+        if held == nil, count >= KeyspaceSession.recordPrefetchMin { prefetch(requests, count: count) }
+    }
+
+    /// Decides the calls of a prepared batch from one position to another, in order.
+    @inline(__always)
+    func decidePrepared(
+        _ requests: UnsafeMutablePointer<ThrottleRequest>, from start: Int, to end: Int, now: EngineTime
+    ) {
+        if held != nil { return decideHolding(requests, from: start, to: end, now: now) }
+        let engine = engine
+        for position in start..<end {
             let hash = requests[position].hash
             let number = engine.shardNumber(hash)
             let shard = engine.shard(number)
@@ -70,13 +113,17 @@ public final class KeyspaceSession {
             let number = engine.shardNumber(hash)
             let lock = engine.lock(number)
             lock.acquire()
-            if let candidate = engine.shard(number).pointee.current.candidate(hash) { clinux_prefetch(candidate) }
+            if let candidate = engine.shard(number).pointee.current.candidate(hash) {
+                clinux_prefetch_to_write(candidate)
+            }
             lock.release()
         }
     }
 
-    private func decideHolding(_ requests: UnsafeMutablePointer<ThrottleRequest>, count: Int, now: EngineTime) {
-        for position in 0..<count {
+    private func decideHolding(
+        _ requests: UnsafeMutablePointer<ThrottleRequest>, from start: Int, to end: Int, now: EngineTime
+    ) {
+        for position in start..<end {
             let hash = requests[position].hash
             let number = engine.shardNumber(hash)
             assert(held!.contains(number))
@@ -110,6 +157,9 @@ public final class KeyspaceSession {
     public func insertStripe(of key: UnsafeRawBufferPointer, into set: inout StripeSet) {
         set.insert(engine.shardNumber(hash(key)))
     }
+
+    /// Whether the stripe of a hash is held, where any are.
+    func mayTouch(_ hash: UInt64) -> Bool { held?.contains(engine.shardNumber(hash)) ?? true }
 
     /// Whether stripes are held.
     public var isHolding: Bool { held != nil }

@@ -38,7 +38,7 @@ public struct Sweeper {
             lock.acquire()
             let shard = engine.shard(number)
             // With no key left there may still be an emptied index to let go of.
-            if shard.pointee.count > 0 || shard.pointee.retiring != nil {
+            if shard.pointee.recordCount > 0 || shard.pointee.retiring != nil {
                 let found = shard.pointee.sweep(
                     from: bucket, buckets: Sweeper.bucketsPerHold, now: now.nanoseconds)
                 progress.seen += found.seen

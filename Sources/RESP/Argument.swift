@@ -35,9 +35,61 @@ public struct Argument {
     /// Whether the bytes are `word`, letters A–Z and a–z taken as equal. `word` is ASCII. O(count), no allocation.
     public func matches(_ word: StaticString) -> Bool {
         guard count == word.utf8CodeUnitCount else { return false }
-        let other = word.utf8Start
-        for index in 0..<count where folded(base[index]) != folded(other[index]) { return false }
-        return true
+        let other = Argument(base: word.utf8Start, count: count)
+        guard count > 8 else { return shortWord == other.shortWord }
+        // Eight bytes at a time; the last eight overlap what is known already.
+        var offset = 0
+        while offset &+ 8 < count {
+            guard foldedWord(at: offset) == other.foldedWord(at: offset) else { return false }
+            offset &+= 8
+        }
+        return foldedWord(at: count &- 8) == other.foldedWord(at: count &- 8)
+    }
+
+    /// The number that 4 to 8 digits spell, the bytes taken all at once; nil if one of them is no digit.
+    @inlinable var eightDigits: Int64? {
+        assert(count >= 4 && count <= 8)
+        let raw = UnsafeRawPointer(base)
+        let head = UInt64(UInt32(littleEndian: raw.loadUnaligned(as: UInt32.self)))
+        let tail = UInt64(UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)))
+        // The last digit stands in the highest byte, and zeros in front of the first one.
+        let unused = UInt64(truncatingIfNeeded: (8 &- count) &* 8)
+        let zeros: UInt64 = 0x3030_3030_3030_3030
+        let values = (head &<< unused | tail &<< 32 | (zeros & ~(UInt64.max &<< unused))) ^ zeros
+        // Above 9 each byte gets its highest bit, from itself or from the sum.
+        guard (values | (values &+ 0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080 == 0 else { return nil }
+        // Two digits to a byte pair, then four to two, then eight.
+        let tens = values &* 10 &+ (values &>> 8)
+        let low = (tens & 0x0000_00FF_0000_00FF) &* (100 &+ (1_000_000 &<< 32))
+        let high = ((tens &>> 16) & 0x0000_00FF_0000_00FF) &* (1 &+ (10_000 &<< 32))
+        return Int64(truncatingIfNeeded: (low &+ high) &>> 32)
+    }
+
+    /// Up to eight bytes as a little-endian word, letters in lower case, zeros behind them; so a word for two arguments
+    /// of the same length is the same only if they are. `count` is at most 8. Reads no byte outside the argument.
+    @inlinable @inline(__always)
+    public var shortWord: UInt64 {
+        assert(count <= 8)
+        let raw = UnsafeRawPointer(base)
+        if count >= 4 {
+            let head = UInt64(UInt32(littleEndian: raw.loadUnaligned(as: UInt32.self)))
+            let tail = UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self))
+            return folded(head | UInt64(tail) &<< UInt64(truncatingIfNeeded: (count &- 4) &* 8))
+        }
+        guard count > 0 else { return 0 }
+        // First, middle and last, some of them the same byte at the same place.
+        let middle = count &>> 1
+        var word = UInt64(base[0])
+        word |= UInt64(base[middle]) &<< UInt64(truncatingIfNeeded: middle &* 8)
+        word |= UInt64(base[count &- 1]) &<< UInt64(truncatingIfNeeded: (count &- 1) &* 8)
+        return folded(word)
+    }
+
+    /// The eight bytes from `offset` on, letters in lower case. All of them are the argument's.
+    @inline(__always)
+    private func foldedWord(at offset: Int) -> UInt64 {
+        assert(offset >= 0 && offset + 8 <= count)
+        return folded(UnsafeRawPointer(base).loadUnaligned(fromByteOffset: offset, as: UInt64.self))
     }
 
     /// Whether the bytes are `text` in UTF-8, exactly. No allocation for native strings.
@@ -58,6 +110,7 @@ public struct Argument {
         let first = base[index]
         if first == 0x30 { return count == 1 ? 0 : nil }
         guard first > 0x30, first <= 0x39 else { return nil }
+        if count >= 4, count <= 8, !negative { return eightDigits }
         // 18 digits always fit, so the checked arithmetic is paid only by longer numbers.
         var value = Int64(first &- 0x30)
         index &+= 1
@@ -89,6 +142,18 @@ public struct Argument {
 @inlinable
 func folded(_ byte: UInt8) -> UInt8 {
     byte &- 0x41 < 26 ? byte | 0x20 : byte
+}
+
+/// Eight bytes at once: lower case for those that are A–Z, the others as they are.
+@inlinable
+func folded(_ word: UInt64) -> UInt64 {
+    let ones: UInt64 = 0x0101_0101_0101_0101
+    // Seven bits of each byte, so that no sum carries into the next one; bit 7 of a sum says that it is that large.
+    let low = word & (0x7F &* ones)
+    let isFromA = low &+ (0x80 - 0x41) &* ones
+    let isBehindZ = low &+ (0x80 - 0x5B) &* ones
+    let isUpper = (isFromA & ~isBehindZ) & ~word & (0x80 &* ones)
+    return word | isUpper &>> 2
 }
 
 /// Where one argument lies, counted from the list's base.
@@ -163,6 +228,33 @@ public final class ArgumentList {
         return Argument(base: origin + Int(range.offset), count: Int(range.count))
     }
 
+    /// Writes where `count` arguments from `start` on lie, counted from the first of them, to `layout`. False when not
+    /// all of them stand behind the first one.
+    public func writeLayout(from start: Int, count: Int, to layout: UnsafeMutablePointer<ArgumentRange>) -> Bool {
+        precondition(start >= 0 && count > 0 && start + count <= length)
+        let first = ranges[start].offset
+        for position in 0..<count {
+            let range = ranges[start + position]
+            guard range.offset >= first else { return false }
+            layout[position] = ArgumentRange(offset: range.offset - first, count: range.count)
+        }
+        return true
+    }
+
+    /// Whether `count` arguments from `start` on lie as `layout` says.
+    @inlinable
+    public func hasLayout(_ layout: UnsafePointer<ArgumentRange>, count: Int, from start: Int) -> Bool {
+        guard start &+ count <= length else { return false }
+        let own = ranges + start
+        let first = own.pointee.offset
+        var differences: UInt32 = 0
+        for position in 0..<count {
+            differences |= (own[position].offset &- first) ^ layout[position].offset
+            differences |= own[position].count ^ layout[position].count
+        }
+        return differences == 0
+    }
+
     /// Forgets all arguments. Keeps the memory.
     @inlinable public func removeAll() { length = 0 }
 
@@ -173,7 +265,7 @@ public final class ArgumentList {
         length &+= 1
     }
 
-    @usableFromInline
+    @usableFromInline @inline(never)
     func grow() {
         let larger = UnsafeMutablePointer<ArgumentRange>.allocate(capacity: fields.pointee.capacity * 2)
         larger.moveInitialize(from: ranges, count: length)

@@ -36,10 +36,28 @@ extension ReplyBuffer {
     /// An array of five integers: what CL.THROTTLE answers. One bounds check for all of it.
     public func integers(_ first: Int64, _ second: Int64, _ third: Int64, _ fourth: Int64, _ fifth: Int64) {
         reserve(4 + 5 * 24)
+        count = write(UInt8(ascii: "5"), first, second, third, fourth, fifth)
+    }
+
+    /// An array of six integers: what RL.TAKE answers. One bounds check for all of it.
+    public func integers(
+        _ first: Int64, _ second: Int64, _ third: Int64, _ fourth: Int64, _ fifth: Int64, _ sixth: Int64
+    ) {
+        reserve(4 + 6 * 24)
+        let cursor = write(UInt8(ascii: "6"), first, second, third, fourth, fifth)
+        count = writeLine(UInt8(ascii: ":"), sixth, to: base, at: cursor)
+    }
+
+    /// The head of an array of as many values as the digit says, and the first five. There is room; returns where the
+    /// next one goes.
+    @inline(__always)
+    private func write(
+        _ digit: UInt8, _ first: Int64, _ second: Int64, _ third: Int64, _ fourth: Int64, _ fifth: Int64
+    ) -> Int {
         let base = base
         var cursor = count
         base[cursor] = UInt8(ascii: "*")
-        base[cursor &+ 1] = UInt8(ascii: "5")
+        base[cursor &+ 1] = digit
         base[cursor &+ 2] = 0x0D
         base[cursor &+ 3] = 0x0A
         cursor &+= 4
@@ -48,7 +66,18 @@ extension ReplyBuffer {
         cursor = writeLine(colon, second, to: base, at: cursor)
         cursor = writeLine(colon, third, to: base, at: cursor)
         cursor = writeLine(colon, fourth, to: base, at: cursor)
-        count = writeLine(colon, fifth, to: base, at: cursor)
+        return writeLine(colon, fifth, to: base, at: cursor)
+    }
+
+    /// A bulk string of the number in decimal.
+    public func bulk(_ value: Int64) {
+        reserve(8 + 24)
+        let start = count
+        // Written behind the longest header there is, then moved to where it ends.
+        let digits = writeLine(UInt8(ascii: " "), value, to: base, at: start + 8) - (start + 8) - 3
+        count = writeLine(UInt8(ascii: "$"), Int64(digits), to: base, at: start)
+        (base + count).update(from: base + start + 9, count: digits + 2)
+        count &+= digits &+ 2
     }
 
     /// A bulk string of these bytes.

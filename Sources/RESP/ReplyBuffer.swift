@@ -153,7 +153,17 @@ func writeLine(_ prefix: UInt8, _ value: Int64, to base: UnsafeMutablePointer<UI
     return cursor &+ 2
 }
 
+/// The digits of 0 to 99, two each. No variable: that would be looked for, or made, at every use.
 @inline(__always)
+private var pairs: StaticString {
+    """
+    0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
+    5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899
+    """
+}
+
+/// A call of its own: six copies of it in one reply would cost more in instructions fetched.
+@inline(never)
 private func writeDigits(_ value: Int64, to base: UnsafeMutablePointer<UInt8>, at index: Int) -> Int {
     var cursor = index
     if value < 0 {
@@ -161,21 +171,47 @@ private func writeDigits(_ value: Int64, to base: UnsafeMutablePointer<UInt8>, a
         cursor &+= 1
     }
     var rest = value.magnitude
-    var digits = 1
-    var bound: UInt64 = 10
-    // 20 digits is the most a 64-bit magnitude has, and 10^19 still fits `bound`.
-    while digits < 20, rest >= bound {
+    let end = cursor &+ digitCount(rest)
+    var position = end
+    let pairs = UnsafeRawPointer(pairs.utf8Start)
+    while rest >= 100 {
+        let quotient = rest / 100
+        position &-= 2
+        writePair(Int(truncatingIfNeeded: rest &- quotient &* 100), from: pairs, to: base + position)
+        rest = quotient
+    }
+    if rest >= 10 {
+        writePair(Int(truncatingIfNeeded: rest), from: pairs, to: base + (position &- 2))
+    } else {
+        base[position &- 1] = 0x30 &+ UInt8(truncatingIfNeeded: rest)
+    }
+    return end
+}
+
+@inline(__always)
+private func writePair(_ number: Int, from pairs: UnsafeRawPointer, to place: UnsafeMutablePointer<UInt8>) {
+    UnsafeMutableRawPointer(place).storeBytes(
+        of: pairs.loadUnaligned(fromByteOffset: number &* 2, as: UInt16.self), as: UInt16.self)
+}
+
+/// How many digits a number has: 1 to 20.
+@inline(__always)
+private func digitCount(_ value: UInt64) -> Int {
+    if value < 10_000 {
+        if value < 100 { return value < 10 ? 1 : 2 }
+        return value < 1000 ? 3 : 4
+    }
+    if value < 100_000_000 {
+        if value < 1_000_000 { return value < 100_000 ? 5 : 6 }
+        return value < 10_000_000 ? 7 : 8
+    }
+    var digits = 9
+    var bound: UInt64 = 1_000_000_000
+    while value >= bound {
         digits &+= 1
+        // 20 digits is the most there are, and the bound of the 21st does not fit.
         if digits == 20 { break }
         bound = bound &* 10
     }
-    var position = cursor &+ digits
-    let end = position
-    repeat {
-        position &-= 1
-        let quotient = rest / 10
-        base[position] = 0x30 &+ UInt8(truncatingIfNeeded: rest &- quotient &* 10)
-        rest = quotient
-    } while position > cursor
-    return end
+    return digits
 }

@@ -7,7 +7,7 @@ import Synchronization
 import Testing
 
 /// Runs `body` on so many threads at once and waits for all of them.
-private func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
     final class Start {
         let number: Int
         let body: @Sendable (Int) -> Void

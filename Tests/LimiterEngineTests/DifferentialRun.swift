@@ -1,6 +1,7 @@
 // One random run of the engine beside the exact model. Stops at the first difference and says what it was.
 
 import LimiterEngine
+import TestSupport
 import Testing
 
 struct DifferentialRun {
@@ -13,6 +14,7 @@ struct DifferentialRun {
     private var now: Int64 = 0
     private var isMemoryLimited = false
     private var outcomes: [ThrottleDecision.Outcome: Int] = [:]
+    private var outcomesOfLimits: [LimitDecision.Outcome: Int] = [:]
     private(set) var hasFailed = false
     private(set) var evicted: UInt64 = 0
     var refused: Int { outcomes[.outOfMemory] ?? 0 }
@@ -86,6 +88,8 @@ struct DifferentialRun {
         case 10 where random.below(10) == 0: engine.setJournaling(random.below(3) > 0)
         case 11: engine.collectChanges(shard: random.below(engine.shardCount)) { _ in }
         case 12: batch()
+        case 13...18 where !isMemoryLimited: limit(key)
+        case 19 where !isMemoryLimited: compare("counter", key, session.raise(key, now: time), raise(key))
         default: throttle(key)
         }
         if isMemoryLimited { followEvictions() }
@@ -133,6 +137,37 @@ struct DifferentialRun {
             model.evict(key)
             compare("throttle \(call) after eviction", key, got, model.throttle(key, limit, now: Exact(now)))
         }
+    }
+
+    // MARK: Limits
+
+    /// Each key has one limit of each algorithm, so that the model needs no history of changes.
+    private func limit(_ algorithm: Limit.Algorithm, of key: String) -> Limit {
+        let variety = key.utf8.count
+        let period = [1_000_000_000, 3_000_000_000, 700, Int64.max / 2][variety % 4]
+        return try! Limit(algorithm, units: [1, 5, 40, 0][variety / 4 % 4], period: period)
+    }
+
+    /// A call of a limit: another algorithm than the key's now and then, with a token sometimes.
+    private mutating func limit(_ key: String) {
+        let other = random.pick(Limit.Algorithm.allCases)
+        let held = session.state(of: key, now: time)?.kind
+        let algorithm = random.below(4) == 0 ? other : Limit.Algorithm.allCases.first { $0.kind == held } ?? other
+        var take = TakeRequest(limit(algorithm, of: key), random.demand(limit(algorithm, of: key)))
+        take.operation = random.pick([.take, .take, .take, .peek, .refund])
+        let token = random.below(4) == 0 && take.operation == .take ? "t\(random.below(5))" : nil
+        // Of the clients with a token one in four did not get the answer and asks again.
+        for _ in 0..<(token != nil && random.below(4) == 0 ? 2 : 1) {
+            let got = session.decide(key, take, token: token, now: time)
+            outcomesOfLimits[got.outcome, default: 0] += 1
+            compare(
+                "\(take.operation) \(take.demand) of \(take.limit)", key, got.shape,
+                model.decide(key, take, token: token, now: Exact(now)))
+        }
+    }
+
+    private mutating func raise(_ key: String) -> Int64? {
+        model.raiseCounter(key, now: Exact(now))
     }
 
     private mutating func setDeadline(_ key: String) {
@@ -183,6 +218,8 @@ struct DifferentialRun {
         compare("invariants", "", violations, [])
         model.forgetAllEnded(now: Exact(now))
         compare("keys", "", session.allKeys(now: time), Set(model.entries.keys))
+        let held = session.statistics().tokens
+        if held < model.tokens.count { compare("tokens", "", held, model.tokens.count) }
         for (key, entry) in model.entries { compare("state", key, session.state(of: key, now: time), entry.state) }
     }
 
@@ -191,7 +228,10 @@ struct DifferentialRun {
         for outcome in [ThrottleDecision.Outcome.allowed, .denied, .wrongKind, .outOfRange] {
             #expect(outcomes[outcome, default: 0] > 0, "no call was \(outcome)")
         }
+        for outcome in [LimitDecision.Outcome.allowed, .denied, .wrongKind, .outOfRange] {
+            #expect(outcomesOfLimits[outcome, default: 0] > 0, "no limit said \(outcome)")
+        }
         let statistics = session.statistics()
-        #expect(statistics.expired > 0)
+        #expect(statistics.expired > 0 && statistics.repeated > 20)
     }
 }

@@ -36,10 +36,12 @@ struct ExactModel {
         var kind: StateKind
         var word: Exact
         var deadline: Exact?
+        /// Of windows and logs, what they have granted; their word is when they end.
+        var meter: ExactMeter?
 
         /// The first instant at which the key is worth nothing; nil when that never comes.
         var end: Exact? {
-            let own = kind == .gcra ? word : nil
+            let own = kind == .counter ? nil : word
             let end = own.map { min($0, deadline ?? $0) } ?? deadline
             return end == Exact(Int64.max) ? nil : end
         }
@@ -48,6 +50,8 @@ struct ExactModel {
     }
 
     private(set) var entries: [String: Entry] = [:]
+    /// First answers by key and token, and until when they are remembered.
+    private(set) var tokens: [[String]: (answer: LimitDecision.Shape, end: Exact)] = [:]
 
     mutating func forgetEnded(_ key: String, now: Exact) {
         if let end = entries[key]?.end, end <= now { entries[key] = nil }
@@ -55,6 +59,7 @@ struct ExactModel {
 
     mutating func forgetAllEnded(now: Exact) {
         entries = entries.filter { $0.value.end.map { $0 > now } ?? true }
+        tokens = tokens.filter { $0.value.end > now }
     }
 
     mutating func throttle(_ key: String, _ limit: ExactLimit, now: Exact) -> ThrottleDecision {
@@ -115,5 +120,90 @@ struct ExactModel {
     /// What the engine was free to do on its own: forget a key for want of memory.
     mutating func evict(_ key: String) { entries[key] = nil }
 
-    mutating func removeAll() { entries = [:] }
+    mutating func removeAll() {
+        entries = [:]
+        tokens = [:]
+    }
+
+    // MARK: Limits and counters
+
+    mutating func decide(_ key: String, _ take: TakeRequest, token: String?, now: Exact) -> LimitDecision.Shape {
+        forgetEnded(key, now: now)
+        let end = now + Exact(take.tokenWindow)
+        if token != nil, end > Exact(Int64.max) { return .init(outcome: .outOfRange) }
+        if let token, let first = tokens[[key, token]], first.end > now {
+            var answer = first.answer
+            answer.isRepeated = true
+            return answer
+        }
+        let shape = decide(key, take, now: now)
+        if let token, shape.outcome == .allowed || shape.outcome == .denied { tokens[[key, token]] = (shape, end) }
+        return shape
+    }
+
+    private mutating func decide(_ key: String, _ take: TakeRequest, now: Exact) -> LimitDecision.Shape {
+        let kind = take.limit.algorithm.kind
+        let entry = entries[key]
+        if let entry, entry.kind != kind { return .init(outcome: .wrongKind) }
+        var meter = entry?.meter ?? ExactMeter(take.limit, arrivalTime: entry?.word ?? 0)
+        var shape: LimitDecision.Shape
+        switch take.operation {
+        case .peek:
+            let answer = meter.take(take.demand, now: now, isKept: false)
+            return .init(outcome: answer.outcome, granted: answer.granted, remaining: answer.remaining)
+        case .take:
+            let answer = meter.take(take.demand, now: now)
+            shape = .init(outcome: answer.outcome, granted: answer.granted, remaining: answer.remaining)
+        case .refund:
+            let given = meter.refund(Exact(take.demand.units), now: now)
+            let room = max(0, Exact(take.limit.capacity) - meter.used(now))
+            shape = .init(outcome: .allowed, granted: given, remaining: room)
+        }
+        guard shape.granted > 0 else { return shape }
+        let expiry = meter.expiry ?? now
+        guard expiry > now else {
+            entries[key] = nil
+            return shape
+        }
+        entries[key] = Entry(kind: kind, word: expiry, deadline: entry?.deadline, meter: kind == .gcra ? nil : meter)
+        return shape
+    }
+
+    /// Adds one; nil where the engine should find an error.
+    mutating func raiseCounter(_ key: String, now: Exact) -> Int64? {
+        forgetEnded(key, now: now)
+        let entry = entries[key] ?? Entry(kind: .counter, word: 0)
+        guard entry.kind == .counter, entry.word < Exact(Int64.max) else { return nil }
+        entries[key] = Entry(kind: .counter, word: entry.word + 1, deadline: entry.deadline)
+        return Int64(entry.word + 1)
+    }
+}
+
+extension LimitDecision {
+    /// The part of a decision that the models say; its waits are judged elsewhere.
+    struct Shape: Equatable {
+        var outcome: Outcome
+        var granted: Exact = 0
+        var remaining: Exact = 0
+        var isRepeated = false
+    }
+
+    var shape: Shape {
+        Shape(outcome: outcome, granted: Exact(granted), remaining: Exact(remaining), isRepeated: isRepeated)
+    }
+}
+
+extension KeyspaceSession {
+    func decide(_ key: String, _ take: TakeRequest, token: String?, now: EngineTime) -> LimitDecision {
+        var take = take
+        return Array((token ?? "").utf8).withUnsafeBytes { bytes in
+            if token != nil { take.token = bytes }
+            decide(key, &take, now: now)
+            return take.decision
+        }
+    }
+
+    func raise(_ key: String, now: EngineTime) -> Int64? {
+        try? key.bytes { try add(1, toCounter: $0, now: now) }
+    }
 }

@@ -1,6 +1,7 @@
 // What a reader of the journal gets: absolute states, one a key, removals first.
 
 import LimiterEngine
+import TestSupport
 import Testing
 
 @Suite struct JournalTests {
@@ -18,7 +19,8 @@ import Testing
             engine.collectChanges(shard: shard) { change in
                 switch change {
                 case .removed(let key): changes.append(.removed(String(decoding: key, as: UTF8.self)))
-                case .state(let key, let state): changes.append(.state(String(decoding: key, as: UTF8.self), state))
+                case .state(let key, let state):
+                    changes.append(.state(String(decoding: key, as: UTF8.self), KeyState(state)))
                 }
             }
         }
@@ -37,7 +39,7 @@ import Testing
         #expect(collect(session.engine) == [])
     }
 
-    @Test func removalsComeFirst() throws {
+    @Test func aRemovalComesBeforeTheNewState() throws {
         session.engine.setJournaling(true)
         session.throttle("a", thousandOnce, now: now)
         session.throttle("b", thousandOnce, now: now)

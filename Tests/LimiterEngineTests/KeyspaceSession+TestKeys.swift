@@ -88,7 +88,7 @@ extension KeyspaceSession {
 }
 
 extension String {
-    func bytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
-        Array(utf8).withUnsafeBytes(body)
+    func bytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+        try Array(utf8).withUnsafeBytes(body)
     }
 }

@@ -1,6 +1,7 @@
 // The engine against the exact model: random calls at random times, extremes included, every answer compared.
 
 import LimiterEngine
+import TestSupport
 import Testing
 
 @Suite("The engine against an exact model")

@@ -1,6 +1,7 @@
 // The table under the limiters: growing, shrinking, giving memory back, and finding everything all the while.
 
 import LimiterEngine
+import TestSupport
 import Testing
 
 @Suite struct TableTests {

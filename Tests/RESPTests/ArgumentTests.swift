@@ -92,6 +92,48 @@ struct ArgumentTests {
         #expect(!matches("@", "`"))
         #expect(!matches("[", "{"))
         #expect(!matches("\u{0}", " "))
+        #expect(!matches("token-buckeT\u{0}", "token-bucket") && matches("TOKEN-bucket", "token-bucket"))
+    }
+
+    @Test("words against comparing byte by byte: every length, one byte changed in any way")
+    func matchingAnything() {
+        let word: StaticString = "Az@[`{19-abcdefghijklm"
+        let whole = Array(word.description.utf8)
+        func folded(_ bytes: [UInt8]) -> [UInt8] { bytes.map { $0 >= 0x41 && $0 <= 0x5A ? $0 + 0x20 : $0 } }
+        func check(_ bytes: [UInt8]) -> Bool {
+            bytes.withUnsafeBufferPointer {
+                let argument = Argument(base: $0.baseAddress!, count: $0.count)
+                guard argument.matches(word) == (folded(bytes) == folded(whole)) else { return false }
+                guard argument.count <= 8 else { return true }
+                let expected = folded(bytes).enumerated().reduce(0) { $0 | UInt64($1.element) << UInt64(8 * $1.offset) }
+                return argument.shortWord == expected
+            }
+        }
+        for length in 1...whole.count {
+            for position in 0..<length {
+                for byte in UInt8.min ... .max {
+                    var bytes = Array(whole[..<length])
+                    bytes[position] = byte
+                    if !check(bytes) { Issue.record("\(bytes)") }
+                }
+            }
+        }
+    }
+
+    @Test("where arguments lie, counted from one of them")
+    func layout() {
+        let list = ArgumentList()
+        list.load(["name", "key", "LIMIT", "10", ""].map { Array($0.utf8) })
+        let layout = UnsafeMutablePointer<ArgumentRange>.allocate(capacity: 3)
+        defer { layout.deallocate() }
+        #expect(list.writeLayout(from: 2, count: 3, to: layout))
+        #expect(list.hasLayout(layout, count: 3, from: 2))
+        #expect(!list.hasLayout(layout, count: 3, from: 1) && !list.hasLayout(layout, count: 3, from: 3))
+        // The same bytes, otherwise divided.
+        list.load(["name", "key", "LIMI", "T10", ""].map { Array($0.utf8) })
+        #expect(!list.hasLayout(layout, count: 3, from: 2))
+        list.load(["LIMIT", "10", "", "more"].map { Array($0.utf8) })
+        #expect(list.hasLayout(layout, count: 3, from: 0))
     }
 
     @Test("a list grows, saves, restores elsewhere, and loads copies")

@@ -52,7 +52,7 @@ struct ReplyBufferTests {
         }
     }
 
-    @Test("integers, edges and random ones, alone and five at a time")
+    @Test("integers, edges and random ones, alone, five and six at a time, and as bulk strings")
     func integers() {
         let seed = UInt64.random(in: 0 ... .max)
         var generator = SeededGenerator(seed: seed)
@@ -76,6 +76,15 @@ struct ReplyBufferTests {
             let five = values[start..<start + 5]
             buffer.integers(five[start], five[start + 1], five[start + 2], five[start + 3], five[start + 4])
             expected += Array("*5\r\n".utf8) + five.flatMap { Array(":\($0)\r\n".utf8) }
+        }
+        for start in stride(from: 0, to: values.count - 5, by: 6) {
+            let six = Array(values[start..<start + 6])
+            buffer.integers(six[0], six[1], six[2], six[3], six[4], six[5])
+            expected += Array("*6\r\n".utf8) + six.flatMap { Array(":\($0)\r\n".utf8) }
+        }
+        for value in values {
+            buffer.bulk(value)
+            expected += Array("$\("\(value)".utf8.count)\r\n\(value)\r\n".utf8)
         }
         #expect(buffer.bytes.elementsEqual(expected), "seed \(seed)")
     }

@@ -1,5 +1,5 @@
 // What the Glibc module does not expose to Swift, and nothing else: epoll, accept4, eventfd, signalfd, futex,
-// prefetch, the pause instruction, and atomics on plain memory. Header only, so that every call inlines into its
+// prefetch, the pause instruction, atomics on plain memory, a checksum. Header only, so that every call inlines into its
 // Swift caller. No policy lives here: no retry, no error text, no allocation.
 #ifndef ESCAPEMENT_CLINUX_H
 #define ESCAPEMENT_CLINUX_H
@@ -10,12 +10,14 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 // Not under _GNU_SOURCE: the Glibc module is built without it, and the two would define the same types differently.
@@ -130,9 +132,31 @@ static inline void clinux_counter_add_owned(uint64_t *counter, uint64_t amount) 
 
 static inline void clinux_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
 
+// For memory that is about to be written: it comes without a second round to whatever core had it. The compiler emits
+// the instruction only for processors named to it; on those without, it does nothing.
+static inline void clinux_prefetch_to_write(const void *address) {
+#if defined(__x86_64__)
+    __asm__ __volatile__("prefetchw %0" : : "m"(*(const char *)address));
+#else
+    __builtin_prefetch(address, 1, 3);
+#endif
+}
+
 static inline void *clinux_map_pages(uint64_t bytes) {
     void *memory = mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return memory == MAP_FAILED ? 0 : memory;
+}
+
+// As clinux_map_pages, at a multiple of its size (a power of two of 2 MiB or more), in huge pages where the kernel has
+// them: memory that is looked into at random would else pay for a walk through the page tables each time.
+static inline void *clinux_map_huge(uint64_t bytes) {
+    char *memory = (char *)clinux_map_pages(2 * bytes);
+    if (!memory) return 0;
+    uint64_t skipped = (bytes - (uint64_t)memory % bytes) % bytes;
+    if (skipped) munmap(memory, skipped);
+    munmap(memory + skipped + bytes, bytes - skipped);
+    madvise(memory + skipped, bytes, MADV_HUGEPAGE);
+    return memory + skipped;
 }
 
 static inline int clinux_unmap_pages(void *memory, uint64_t bytes) { return munmap(memory, bytes); }
@@ -153,5 +177,74 @@ static inline void clinux_name_thread(const char *name) { prctl(PR_SET_NAME, nam
 static inline int clinux_open_files_limit(struct rlimit *limit) { return getrlimit(RLIMIT_NOFILE, limit); }
 
 static inline int clinux_set_open_files_limit(const struct rlimit *limit) { return setrlimit(RLIMIT_NOFILE, limit); }
+
+// ---- CRC-32C (Castagnoli), with the processor's own instruction where it has one ----
+
+// Sixteen steps of four bits each: small, and only used where there is no instruction.
+static inline uint32_t clinux_crc32c_portable(uint32_t crc, const unsigned char *bytes, uint64_t count) {
+    static const uint32_t steps[16] = {
+        0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
+        0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75};
+    while (count--) {
+        crc ^= *bytes++;
+        crc = (crc >> 4) ^ steps[crc & 15];
+        crc = (crc >> 4) ^ steps[crc & 15];
+    }
+    return crc;
+}
+
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"), unused)) static uint32_t clinux_crc32c_hardware(
+    uint32_t crc, const unsigned char *bytes, uint64_t count) {
+    uint64_t wide = crc;
+    for (; count >= 8; count -= 8, bytes += 8) {
+        uint64_t word;
+        __builtin_memcpy(&word, bytes, 8);
+        wide = __builtin_ia32_crc32di(wide, word);
+    }
+    crc = (uint32_t)wide;
+    while (count--) crc = __builtin_ia32_crc32qi(crc, *bytes++);
+    return crc;
+}
+static inline int clinux_crc32c_has_hardware(void) { return __builtin_cpu_supports("sse4.2"); }
+#else
+static inline uint32_t clinux_crc32c_hardware(uint32_t crc, const unsigned char *bytes, uint64_t count) {
+    return clinux_crc32c_portable(crc, bytes, count);
+}
+static inline int clinux_crc32c_has_hardware(void) { return 0; }
+#endif
+
+// Continues the checksum `crc` (0 to begin) over `count` bytes.
+static inline uint32_t clinux_crc32c(uint32_t crc, const void *bytes, uint64_t count) {
+    crc = ~crc;
+    crc = clinux_crc32c_has_hardware() ? clinux_crc32c_hardware(crc, (const unsigned char *)bytes, count)
+                                       : clinux_crc32c_portable(crc, (const unsigned char *)bytes, count);
+    return ~crc;
+}
+
+// ---- waiting with a limit ----
+
+// As clinux_futex_wait, but for at most `nanoseconds`.
+static inline void clinux_futex_wait_for(uint32_t *word, uint32_t expected, int64_t nanoseconds) {
+    int saved = errno;
+    struct timespec limit = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &limit, (void *)0, 0);
+    errno = saved;
+}
+
+// In one order for all threads: a ring that does not see the sleeper is seen by the sleeper.
+static inline uint32_t clinux_word_load(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
+
+static inline void clinux_word_increment(uint32_t *word) { __atomic_fetch_add(word, 1, __ATOMIC_SEQ_CST); }
+
+static inline void clinux_word_decrement(uint32_t *word) { __atomic_fetch_sub(word, 1, __ATOMIC_SEQ_CST); }
+
+// ---- files ----
+
+// Takes the exclusive lock on an open file that ends with the process; 0 when somebody else has it.
+static inline int clinux_lock_file(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0; }
+
+// The calling thread gives way to others that want the processor.
+static inline void clinux_lower_priority(void) { setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10); }
 
 #endif

@@ -153,6 +153,76 @@ public enum GCRA {
         )
     }
 
+    /// Decides one call at a limit: the same formula for any part of a cost, with one division.
+    ///
+    /// - Parameters:
+    ///   - arrivalTime: The stored TAT in nanoseconds; anything up to `now` counts as now, so an absent key is 0.
+    ///   - now: Engine time in nanoseconds, 0 or more.
+    /// - Returns: The decision as after the call, and the TAT to store; meaningful only when something was granted.
+    public static func decide(
+        _ limit: Limit, _ demand: Demand, arrivalTime: Int64, now: Int64
+    ) -> (decision: LimitDecision, newArrivalTime: Int64) {
+        var decision = LimitDecision(.denied)
+        let next = withUnsafePointer(to: limit) {
+            decide($0, demand, arrivalTime: arrivalTime, now: now, to: &decision)
+        }
+        return (decision, next)
+    }
+
+    /// As above, over a limit in place and with the answer written in place: both are long, and copying them took
+    /// longer than deciding.
+    ///
+    /// - Returns: The TAT to store; meaningful only when something was granted.
+    @inline(__always)
+    static func decide(
+        _ limit: UnsafePointer<Limit>, _ demand: Demand, arrivalTime: Int64, now: Int64,
+        to decision: UnsafeMutablePointer<LimitDecision>
+    ) -> Int64 {
+        let ahead = max(arrivalTime, now) &- now
+        let tolerance = limit.pointee.tolerance(at: now, ahead: ahead)
+        let room = ahead <= tolerance ? (tolerance - ahead) / limit.pointee.emissionInterval : -1
+        guard let granted = demand.granted(room: room) else {
+            let wait = wait(limit, demand.least, ahead: ahead, tolerance: tolerance, now: now)
+            decision.pointee.set(
+                .denied, granted: 0, limit: limit.pointee.capacity, remaining: max(0, room), retryAfter: wait,
+                resetAfter: ahead)
+            return arrivalTime
+        }
+        // What is granted fits the tolerance, so neither product nor sum overflows; the sum with now may.
+        let aheadIfTaken = ahead + granted * limit.pointee.emissionInterval
+        let (newArrivalTime, overflows) = now.addingReportingOverflow(aheadIfTaken)
+        guard !overflows else {
+            decision.pointee = .failure(.outOfRange)
+            return arrivalTime
+        }
+        decision.pointee.set(
+            .allowed, granted: granted, limit: limit.pointee.capacity, remaining: room - granted, retryAfter: -1,
+            resetAfter: aheadIfTaken)
+        if now < limit.pointee.earlierUntil, ahead == 0, granted > 0 {
+            // From here on it has a debt, which an earlier limit may bound.
+            let left = limit.pointee.tolerance(at: now, ahead: aheadIfTaken) - aheadIfTaken
+            decision.pointee.remaining = max(0, left) / limit.pointee.emissionInterval
+        }
+        return newArrivalTime
+    }
+
+    /// Nanoseconds until `units` fit; -1 when they never do.
+    private static func wait(
+        _ limit: UnsafePointer<Limit>, _ units: Int64, ahead: Int64, tolerance: Int64, now: Int64
+    ) -> Int64 {
+        let limit = limit.pointee
+        guard units <= limit.capacity else { return -1 }
+        // At most the limit's own tolerance.
+        let cost = units * limit.emissionInterval
+        let aheadIfTaken = UInt64(ahead) &+ UInt64(cost)
+        let free = clamped(aheadIfTaken &- UInt64(limit.tolerance))
+        guard tolerance < limit.tolerance else { return free }
+        // Under a cap the wait ends as soon as the cap allows, when the cap is gone, or when there is no debt left.
+        let capEnds = max(limit.earlierUntil - now, aheadIfTaken > UInt64(limit.tolerance) ? free : 0)
+        let allowed = cost <= tolerance ? min(clamped(aheadIfTaken &- UInt64(tolerance)), capEnds) : capEnds
+        return min(allowed, ahead)
+    }
+
     /// ⌊(tolerance − ahead) / E⌋, not below 0. Never above the limit, since tolerance is E·limit.
     @inline(__always)
     private static func remaining(_ parameters: ThrottleParameters, ahead: UInt64) -> Int64 {

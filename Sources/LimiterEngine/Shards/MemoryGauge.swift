@@ -18,6 +18,9 @@ final class MemoryGauge: Sendable {
     /// 0 for none.
     let limit = Atomic<Int>(0)
     let policy = Atomic<UInt8>(EvictionPolicy.refuse.rawValue)
+    /// Idempotency tokens remembered, and how many may be.
+    let tokens = Atomic<Int>(0)
+    let tokenLimit = Atomic<Int>(Engine.tokenLimitDefault)
 
     /// Whether `extra` more bytes would pass the limit.
     func wouldExceed(_ extra: Int) -> Bool {

@@ -7,12 +7,14 @@ extension Shard {
         var bytes = current.byteCount + (retiring?.byteCount ?? 0)
         var recordBytes = 0
         var dirtyRecords = 0
+        var hiddenRecords = 0
         for (index, name) in [(current, "index")] + (retiring.map { [($0, "retiring index")] } ?? []) {
             let counts = checkEntries(of: index, name: name, ownsHash: ownsHash, into: &found)
             recordBytes += counts.bytes
             dirtyRecords += counts.dirty
+            hiddenRecords += counts.hidden
         }
-        for address in dirty {
+        for address in (0..<dirty.count).map({ dirty[$0] }) {
             let record = Record(address)
             if !record.isDirty { found.append("a record on the dirty list does not know it") }
             if record.isDetached {
@@ -21,10 +23,13 @@ extension Shard {
             }
         }
         if dirtyRecords != dirty.count { found.append("\(dirtyRecords) dirty records, \(dirty.count) on the list") }
-        if Set(dirty).count != dirty.count { found.append("a record stands on the dirty list twice") }
+        if Set((0..<dirty.count).map { dirty[$0] }).count != dirty.count {
+            found.append("a record stands on the dirty list twice")
+        }
         if recordBytes != slab.bytesInUse {
             found.append("records of \(recordBytes) bytes, slab of \(slab.bytesInUse)")
         }
+        if hiddenRecords != tokens { found.append("\(hiddenRecords) tokens, counted \(tokens)") }
         bytes += recordBytes
         if watchCount != Int32(watches.count) { found.append("watch count") }
         if bytes < 0 { found.append("negative size") }
@@ -33,10 +38,10 @@ extension Shard {
 
     private func checkEntries(
         of index: Index, name: String, ownsHash: (UInt64) -> Bool, into found: inout [String]
-    ) -> (bytes: Int, dirty: Int) {
+    ) -> (bytes: Int, dirty: Int, hidden: Int) {
         var live = 0
         var graves = 0
-        var sum = (bytes: 0, dirty: 0)
+        var sum = (bytes: 0, dirty: 0, hidden: 0)
         for number in 0..<index.bucketCount {
             let line = index.bucket(number)
             var isBehindUnused = false
@@ -53,15 +58,22 @@ extension Shard {
                 }
                 live += 1
                 let record = Record(address)
-                let hash = seed.hash(record.key, count: record.keyLength)
+                let hash = seed.hash(record)
                 if entry >> 48 != Index.tag(hash) { found.append("\(name): an entry's tag is not its key's") }
                 if !ownsHash(hash) { found.append("\(name): a key of another shard") }
                 if record.isDetached { found.append("\(name): an entry names a tombstone") }
                 var probes = 0
-                let place = index.find(hash, probes: &probes) { Record($0).hasKey(record.key, count: record.keyLength) }
+                let place = index.find(hash, probes: &probes) {
+                    Record($0).hasKey(record.key, count: record.keyLength, isHidden: record.isHidden)
+                }
                 if place != line + slot { found.append("\(name): a key is not found where it is") }
+                if !StateView(record).isValid(forKey: record.keyBytes) {
+                    found.append("\(name): a state of kind \(record.kind) that is none")
+                }
+                if record.isHidden != record.kind.isHidden { found.append("\(name): hidden, or not, by mistake") }
                 sum.bytes += Slab.footprint(record.size)
                 sum.dirty += record.isDirty ? 1 : 0
+                sum.hidden += record.isHidden ? 1 : 0
             }
         }
         if live != index.live { found.append("\(name): \(live) entries, counted \(index.live)") }

@@ -1,36 +1,44 @@
 // The dirty list: which keys changed since the last collection. A key changed a million times stands in it once.
+//
+// A collection may take the list in parts, giving the stripe back in between. The list is in the order of first
+// changes, so the tombstone of a key removed and made anew stands in front of the new state.
 
-/// One change, as a reader of the journal sees it. Borrows the key.
+import CLinux
+
+/// One change, as a reader of the journal sees it. Borrows the key and the state.
 public enum JournalChange {
-    /// The key is gone. Comes before any state of the same shard.
+    /// The key is gone.
     case removed(key: UnsafeRawBufferPointer)
     /// The key's newest state.
-    case state(key: UnsafeRawBufferPointer, KeyState)
+    case state(key: UnsafeRawBufferPointer, StateView)
 }
 
 extension Shard {
-    /// Hands every change since the last collection to `body`, tombstones first, and forgets them.
-    mutating func collect(_ body: (JournalChange) -> Void) {
-        for address in dirty {
-            let record = Record(address)
-            guard record.isDetached else { continue }
-            body(.removed(key: record.keyBytes))
-        }
-        for address in dirty {
-            let record = Record(address)
+    /// Records fetched into the cache ahead: a dirty key was last touched a while ago.
+    private static let prefetchDistance = 16
+
+    /// Hands up to `limit` changes to `body`, in the order in which their keys first changed, and forgets them.
+    mutating func collect(limit: Int, _ body: (JournalChange) -> Void) {
+        let end = min(dirty.count, limit)
+        for position in 0..<end {
+            if position + Shard.prefetchDistance < end {
+                clinux_prefetch_to_write(dirty[position + Shard.prefetchDistance])
+            }
+            let record = Record(dirty[position])
             if record.isDetached {
+                if !record.isHidden { body(.removed(key: record.keyBytes)) }
                 release(record)
             } else {
-                body(.state(key: record.keyBytes, KeyState(record)))
+                body(.state(key: record.keyBytes, StateView(record)))
                 record.setDirty(false)
             }
         }
-        dirty.removeAll(keepingCapacity: dirty.capacity <= 4096)
+        dirty.removeFirst(end)
     }
 
     /// Starts or stops keeping changes; stopping forgets those kept.
     mutating func setJournaling(_ enabled: Bool) {
-        if isJournaling, !enabled { collect { _ in } }
+        if isJournaling, !enabled { collect(limit: Int.max) { _ in } }
         isJournaling = enabled
     }
 }

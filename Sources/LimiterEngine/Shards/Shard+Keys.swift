@@ -1,4 +1,4 @@
-// What the key commands ask of a shard: deadlines, foreign states, memory.
+// What the key commands ask of a shard: deadlines.
 
 extension Shard {
     /// Gives a key a deadline, or takes it away (nil). False when the key had none to take away.
@@ -19,12 +19,20 @@ extension Shard {
     /// Moves a record to memory with room for a deadline. The memory limit is not asked: eight bytes.
     private mutating func rebuild(_ place: Place, deadline: Int64) -> Record {
         let old = place.record
-        let size = Record.size(kind: old.kind, keyLength: old.keyLength, hasDeadline: true)
+        let new = allocateCopy(of: old, stateSize: old.stateSize, deadline: deadline)
+        new.store(old.stateBytes)
+        replace(old, by: new, entry: place.entry)
+        return new
+    }
+
+    /// A record of the same key, and of the same kind unless told, in memory of its own; its state is the caller's to
+    /// write.
+    mutating func allocateCopy(of old: Record, kind: StateKind? = nil, stateSize: Int, deadline: Int64?) -> Record {
+        let size = Record.size(stateSize: stateSize, keyLength: old.keyLength, hasDeadline: deadline != nil)
         let new = Record(slab.allocate(size))
         report(bytes: Slab.footprint(size))
-        new.initialize(kind: old.kind, key: old.key, keyLength: old.keyLength, deadline: deadline)
-        new.word = old.word
-        replace(old, by: new, entry: place.entry)
+        new.initialize(
+            kind: kind ?? old.kind, stateSize: stateSize, key: old.key, keyLength: old.keyLength, deadline: deadline)
         return new
     }
 
@@ -33,35 +41,10 @@ extension Shard {
         Index.redirect(entry, to: new.address)
         if old.isDirty {
             // The list is as long as one collection's interval has changes in one shard: short.
-            dirty[dirty.firstIndex(of: old.address)!] = new.address
+            dirty[dirty.position(of: old.address)!] = new.address
             new.setDirty(true)
         }
         release(old)
-    }
-
-    /// Stores a state as it is, whatever the key held: how a journal's record comes back.
-    mutating func apply(_ state: KeyState, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64) -> Bool {
-        let base = key.baseAddress ?? emptyKey
-        var isReplacing = false
-        if let place = find(hash, base, key.count) {
-            let record = place.record
-            if record.kind == state.kind, record.hasDeadline == (state.deadline != nil) {
-                record.word = state.word
-                if let deadline = state.deadline { record.deadline = deadline }
-                changed(record, hash: hash)
-                return true
-            }
-            remove(place, hash: hash)
-            isReplacing = true
-        }
-        guard
-            let record = insert(
-                state.kind, hash: hash, key: base, keyLength: key.count, deadline: state.deadline, now: now,
-                isReplacing: isReplacing)
-        else { return false }
-        record.word = state.word
-        changed(record, hash: hash)
-        return true
     }
 }
 

@@ -77,7 +77,7 @@ extension Shard {
             for slot in 0..<Index.bucketSlots {
                 guard let address = Index.address(line[slot]) else { continue }
                 let record = Record(address)
-                current.insert(seed.hash(record.key, count: record.keyLength), address)
+                current.insert(seed.hash(record), address)
                 old.bury(line + slot)
             }
             migratedBuckets += 1

@@ -30,7 +30,7 @@ extension Shard {
                 let record = Record(address)
                 seen += 1
                 if record.expiry <= now {
-                    let hash = watchCount == 0 ? 0 : seed.hash(record.key, count: record.keyLength)
+                    let hash = watchCount == 0 ? 0 : seed.hash(record)
                     expire(Place(entry: line + slot, isRetiring: false), hash: hash)
                     forgotten += 1
                 } else {
@@ -89,7 +89,7 @@ extension Shard {
         let place = Place(entry: soonest, isRetiring: isRetiring)
         let record = place.record
         let footprint = Slab.footprint(record.size)
-        let hash = watchCount == 0 ? 0 : seed.hash(record.key, count: record.keyLength)
+        let hash = watchCount == 0 ? 0 : seed.hash(record)
         if soonestExpiry <= now {
             expire(place, hash: hash)
         } else {

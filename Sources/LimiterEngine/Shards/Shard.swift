@@ -4,7 +4,8 @@
 // While the index is being resized there are two: `current` takes all new entries, `retiring` only loses them, a few
 // buckets with every change. A key is in exactly one.
 //
-// Other files continue this type: +Resizing, +Keys, +Sweep, +Journal, +Watch, +Invariants.
+// Other files continue this type: +Take, +Tokens, +Counters, +Resizing, +Keys, +Sweep, +Journal, +Restore, +Watch,
+// +Invariants.
 
 import Synchronization
 
@@ -27,15 +28,26 @@ struct Shard {
     /// Bytes not yet reported to the gauge.
     var unreportedBytes = 0
 
+    /// Idempotency tokens among the keys: hidden from whoever counts or lists keys.
+    var tokens = 0
+
     var allowed: UInt64 = 0
     var denied: UInt64 = 0
+    /// Calls denied by a limit that only watches, so allowed all the same.
+    var shadowed: UInt64 = 0
+    /// Calls answered with what their token was answered first.
+    var repeated: UInt64 = 0
+    /// Calls refused because no more tokens may be remembered.
+    var tokensRefused: UInt64 = 0
     var expired: UInt64 = 0
     var evicted: UInt64 = 0
+    /// Changes of keys, each one counted, whether or not they are journaled.
+    var changes: UInt64 = 0
     /// Most buckets beyond its home that any key was looked for in.
     var probesMax = 0
 
     /// Records that changed since the last collection, tombstones included.
-    var dirty: [UnsafeMutableRawPointer] = []
+    var dirty = DirtyList()
     var watches: [Watch] = []
 
     init(pool: PagePool, gauge: MemoryGauge, seed: HashSeed) {
@@ -50,11 +62,15 @@ struct Shard {
         removeAllRecords()
         current.deallocate()
         retiring?.deallocate()
+        dirty.deallocate()
         slab.deallocate()
     }
 
-    /// Keys held, the expired ones not yet found included.
-    var count: Int { current.live + (retiring?.live ?? 0) }
+    /// Records held, hidden ones and the expired ones not yet found included.
+    var recordCount: Int { current.live + (retiring?.live ?? 0) }
+
+    /// Keys held that commands can reach, the expired ones not yet found included.
+    var count: Int { recordCount - tokens }
 
     /// Bytes in use: records and index.
     var memory: Int { slab.bytesInUse + current.byteCount + (retiring?.byteCount ?? 0) }
@@ -69,24 +85,26 @@ struct Shard {
     }
 
     @inline(__always)
-    mutating func find(_ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int) -> Place? {
+    mutating func find(_ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int, isHidden: Bool = false) -> Place? {
         var probes = 0
-        let entry = current.find(hash, probes: &probes) { Record($0).hasKey(key, count: length) }
+        let entry = current.find(hash, probes: &probes) { Record($0).hasKey(key, count: length, isHidden: isHidden) }
         if probes > probesMax { probesMax = probes }
         if let entry { return Place(entry: entry, isRetiring: false) }
-        return retiring == nil ? nil : findRetiring(hash, key, length)
+        return retiring == nil ? nil : findRetiring(hash, key, length, isHidden: isHidden)
     }
 
     @inline(never)
-    private func findRetiring(_ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int) -> Place? {
+    private func findRetiring(_ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int, isHidden: Bool) -> Place? {
         var probes = 0
-        let entry = retiring!.find(hash, probes: &probes) { Record($0).hasKey(key, count: length) }
+        let entry = retiring!.find(hash, probes: &probes) { Record($0).hasKey(key, count: length, isHidden: isHidden) }
         return entry.map { Place(entry: $0, isRetiring: true) }
     }
 
     /// As `find`, but a key whose state is worth nothing any more is removed and not found.
-    mutating func findLive(_ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int, now: Int64) -> Place? {
-        guard let place = find(hash, key, length) else { return nil }
+    mutating func findLive(
+        _ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int, now: Int64, isHidden: Bool = false
+    ) -> Place? {
+        guard let place = find(hash, key, length, isHidden: isHidden) else { return nil }
         guard place.record.expiry <= now else { return place }
         expire(place, hash: hash)
         return nil
@@ -96,6 +114,9 @@ struct Shard {
 
     /// Decides one limiter call and stores what it took.
     mutating func decide(_ request: inout ThrottleRequest, hash: UInt64, now: Int64) {
+        if let take = request.take {
+            return self.take(take, request.key, request.keyLength, hash: hash, now: now)
+        }
         let key = UnsafeRawPointer(request.key)
         guard let place = find(hash, key, request.keyLength) else {
             return decideAbsent(&request, hash: hash, now: now)
@@ -127,8 +148,8 @@ struct Shard {
             return
         }
         let inserted = insert(
-            .gcra, hash: hash, key: UnsafeRawPointer(request.key), keyLength: request.keyLength, deadline: nil,
-            now: now)
+            .gcra, stateSize: 8, hash: hash, key: UnsafeRawPointer(request.key), keyLength: request.keyLength,
+            deadline: nil, now: now)
         guard let record = inserted else {
             request.decision = ThrottleDecision(outcome: .outOfMemory)
             return
@@ -155,19 +176,20 @@ struct Shard {
 
     // MARK: Adding and removing
 
-    /// A new record for a key that has none; its state is the caller's to write. Nil when the memory limit forbids;
-    /// a record that replaces the same key's is not asked for it.
+    /// A new record for a key that has none; its state is the caller's to write. Nil when the memory limit forbids.
+    /// Where room has been made, or the record replaces the same key's, it is not asked for.
     mutating func insert(
-        _ kind: StateKind, hash: UInt64, key: UnsafeRawPointer, keyLength: Int, deadline: Int64?, now: Int64,
-        isReplacing: Bool = false
+        _ kind: StateKind, stateSize: Int, hash: UInt64, key: UnsafeRawPointer, keyLength: Int, deadline: Int64?,
+        now: Int64, isRoomMade: Bool = false
     ) -> Record? {
         precondition(keyLength <= keyLengthMax)
-        let size = Record.size(kind: kind, keyLength: keyLength, hasDeadline: deadline != nil)
+        let size = Record.size(stateSize: stateSize, keyLength: keyLength, hasDeadline: deadline != nil)
         let footprint = Slab.footprint(size)
-        if !isReplacing, gauge.wouldExceed(footprint), !makeRoom(footprint, now: now) { return nil }
+        if !isRoomMade, gauge.wouldExceed(footprint), !makeRoom(footprint, now: now) { return nil }
         let record = Record(slab.allocate(size))
         report(bytes: footprint)
-        record.initialize(kind: kind, key: key, keyLength: keyLength, deadline: deadline)
+        record.initialize(kind: kind, stateSize: stateSize, key: key, keyLength: keyLength, deadline: deadline)
+        if kind.isHidden { countToken(1) }
         prepareForInsert()
         current.insert(hash, record.address)
         return record
@@ -176,19 +198,22 @@ struct Shard {
     /// Notes that the record's state is another than before: for the journal and for whoever watches the key.
     @inline(__always)
     mutating func changed(_ record: Record, hash: UInt64) {
+        changes &+= 1
         if isJournaling, !record.isDirty {
             record.setDirty(true)
             dirty.append(record.address)
         }
-        if watchCount != 0 { touchWatches(hash, record.keyBytes) }
+        if watchCount != 0, !record.isHidden { touchWatches(hash, record.keyBytes) }
     }
 
     /// Removes a key on somebody's order: readers of the journal are told.
     mutating func remove(_ place: Place, hash: UInt64) {
         let record = place.record
-        if watchCount != 0 { touchWatches(hash, record.keyBytes) }
+        changes &+= 1
+        if watchCount != 0, !record.isHidden { touchWatches(hash, record.keyBytes) }
         unlink(place)
-        if isJournaling, !record.isDirty {
+        // A tombstone names a key alone, so a hidden one leaves none: the journal's readers keep it until it expires.
+        if isJournaling, !record.isDirty, !record.isHidden {
             record.setDirty(true)
             dirty.append(record.address)
         }
@@ -198,13 +223,14 @@ struct Shard {
     /// Removes a key whose state is worth nothing: readers of the journal find that out by themselves.
     mutating func expire(_ place: Place, hash: UInt64) {
         let record = place.record
-        if watchCount != 0 { touchWatches(hash, record.keyBytes) }
+        if watchCount != 0, !record.isHidden { touchWatches(hash, record.keyBytes) }
         unlink(place)
         bury(record)
         expired &+= 1
     }
 
     private mutating func unlink(_ place: Place) {
+        if place.record.isHidden { countToken(-1) }
         if place.isRetiring {
             retiring!.bury(place.entry)
         } else {
@@ -235,6 +261,7 @@ struct Shard {
     /// Forgets every key and every change; the index shrinks to its smallest.
     mutating func removeAll() {
         for watch in watches where find(watch) != nil { watch.token.touch() }
+        changes &+= UInt64(count)
         removeAllRecords()
         report(bytes: -current.byteCount - (retiring?.byteCount ?? 0))
         current.deallocate()
@@ -246,9 +273,16 @@ struct Shard {
     }
 
     private mutating func removeAllRecords() {
-        for address in dirty where Record(address).isDetached { release(Record(address)) }
+        for position in 0..<dirty.count where Record(dirty[position]).isDetached { release(Record(dirty[position])) }
         dirty.removeAll()
         forEachEntry { shard, record in shard.release(record) }
+        countToken(-tokens)
+    }
+
+    private mutating func countToken(_ change: Int) {
+        guard change != 0 else { return }
+        tokens += change
+        gauge.tokens.add(change, ordering: .relaxed)
     }
 
     /// Calls `body` for every record, in no order. `body` must not add or remove entries.

@@ -1,6 +1,6 @@
 // Where the slabs get their pages from, and give them back to.
 //
-// Owns: all memory of slab records, mapped from the kernel a mebibyte at a time and handed out in pages of 4 KiB.
+// Owns: all memory of slab records, mapped from the kernel two mebibytes at a time and handed out in pages of 4 KiB.
 // Pages that come back stay resident up to a reserve; `trim` gives the rest back to the kernel, keeping only their
 // addresses. Has its own lock, taken under stripe locks and never the other way round; the system call that maps more
 // memory is made outside of stripe locks by `ensureReserve`, and under one only if a single turn outran the reserve.
@@ -13,7 +13,7 @@ import Synchronization
 /// `@unchecked Sendable`: every access to the two stacks happens with `lock` held.
 final class PagePool: @unchecked Sendable {
     static let pageSize = 4096
-    private static let regionSize = 1 << 20
+    private static let regionSize = 1 << 21
     /// Free pages kept resident, so that a burst of new keys finds memory that needs no page fault.
     private static let residentReserve = 1024
 
@@ -74,9 +74,9 @@ final class PagePool: @unchecked Sendable {
         }
     }
 
-    /// Lock held. Over-allocates the mapping's address space instead of aligning: the kernel aligns to pages itself.
+    /// Lock held.
     private func mapRegion() {
-        guard let region = clinux_map_pages(UInt64(PagePool.regionSize)) else {
+        guard let region = clinux_map_huge(UInt64(PagePool.regionSize)) else {
             fatalError("the kernel refused to map \(PagePool.regionSize) bytes")
         }
         regions.append(region)

@@ -1,8 +1,8 @@
 // A key's record: its state and its bytes together, so that a decision touches one place beside the index.
 //
 //   offset  size
-//        0     4   header: bits 0–24 key length, 25–27 kind, 28 dirty, 29 detached, 30 has a deadline
-//        4     n   state, n by kind (GCRA 8: the TAT)
+//        0     4   header: bits 0–24 key length, 25–27 kind, 28 dirty, 29 detached, 30 has a deadline, 31 hidden
+//        4     n   state, n by kind (GCRA 8: the TAT) and, for a sliding log, by the capacity it says itself
 //      4+n   0/8   deadline in nanoseconds, where the header says so
 //      …        k   key bytes
 //
@@ -11,30 +11,7 @@
 //
 // Invariants: (1) dirty ⇔ the record stands once in its shard's dirty list. (2) detached ⇒ dirty, and no index entry
 // names the record: it is a tombstone waiting to be collected. (3) A record not detached is named by exactly one entry.
-
-/// What kind of state a key holds. The raw value is the kind byte of journal and snapshot: never reuse one.
-/// A record has three bits for it: 1 … 7.
-public enum StateKind: UInt8, Sendable, CaseIterable {
-    /// The theoretical arrival time of the generic cell rate algorithm: 8 bytes, nanoseconds.
-    case gcra = 1
-    /// A 64-bit integer: 8 bytes.
-    case counter = 2
-
-    /// Bytes of state.
-    @inlinable public var stateSize: Int { StateKind.stateSize(rawValue: rawValue) }
-
-    /// Bytes of state of the kind with this byte. Both kinds hold one word; a longer one is decided here.
-    @inlinable
-    static func stateSize(rawValue: UInt8) -> Int { 8 }
-
-    /// The name that TYPE shows.
-    public var name: StaticString {
-        switch self {
-        case .gcra: "gcra"
-        case .counter: "string"
-        }
-    }
-}
+// (4) hidden ⇔ the kind is one that commands cannot reach. A hidden key never equals another key of the same bytes.
 
 /// Longest key in bytes: what the header has bits for.
 public let keyLengthMax = (1 << 25) - 1
@@ -47,6 +24,9 @@ struct Record {
     private static let dirtyBit: UInt32 = 1 << 28
     private static let detachedBit: UInt32 = 1 << 29
     private static let deadlineBit: UInt32 = 1 << 30
+    private static let hiddenBit: UInt32 = 1 << 31
+    /// The header bits that a key's name decides.
+    private static let nameMask: UInt32 = hiddenBit | 0x1FF_FFFF
 
     @inline(__always)
     init(_ address: UnsafeMutableRawPointer) { self.address = address }
@@ -62,21 +42,30 @@ struct Record {
     @inline(__always) var isDirty: Bool { header & Record.dirtyBit != 0 }
     @inline(__always) var isDetached: Bool { header & Record.detachedBit != 0 }
     @inline(__always) var hasDeadline: Bool { header & Record.deadlineBit != 0 }
+    @inline(__always) var isHidden: Bool { header & Record.hiddenBit != 0 }
 
     var kind: StateKind { StateKind(rawValue: rawKind)! }
 
     func setDirty(_ dirty: Bool) { header = dirty ? header | Record.dirtyBit : header & ~Record.dirtyBit }
     func setDetached() { header |= Record.detachedBit }
 
-    /// The first eight bytes of state, which every kind has.
+    /// The first eight bytes of state, which every kind has: all but counters say there when they are worth nothing.
     @inline(__always)
     var word: Int64 {
         get { (address + Record.headerSize).loadUnaligned(as: Int64.self) }
         nonmutating set { (address + Record.headerSize).storeBytes(of: newValue, as: Int64.self) }
     }
 
+    /// Where the state begins.
     @inline(__always)
-    private var stateSize: Int { StateKind.stateSize(rawValue: rawKind) }
+    var state: UnsafeMutableRawPointer { address + Record.headerSize }
+
+    /// Bytes of state. The kinds of one word are told apart by a comparison, so that finding a key waits for nothing.
+    @inline(__always)
+    var stateSize: Int { rawKind <= StateKind.counter.rawValue ? 8 : longStateSize }
+
+    @inline(never)
+    private var longStateSize: Int { kind.fixedSize ?? SlidingLog(state).byteCount }
 
     /// The instant the key is to be forgotten at the latest, whatever its state; `Int64.max` when there is none.
     var deadline: Int64 {
@@ -93,7 +82,7 @@ struct Record {
     /// When the record is worth nothing any more: a full limiter equals an absent one.
     @inline(__always)
     var expiry: Int64 {
-        let own = rawKind == StateKind.gcra.rawValue ? word : Int64.max
+        let own = rawKind == StateKind.counter.rawValue ? Int64.max : word
         return hasDeadline ? min(own, deadline) : own
     }
 
@@ -108,29 +97,37 @@ struct Record {
         UnsafeRawBufferPointer(start: address + Record.headerSize, count: stateSize)
     }
 
-    /// Bytes of memory the record asks for.
-    @inline(__always)
-    var size: Int { Record.size(kind: kind, keyLength: keyLength, hasDeadline: hasDeadline) }
-
-    @inline(__always)
-    static func size(kind: StateKind, keyLength: Int, hasDeadline: Bool) -> Int {
-        headerSize + kind.stateSize + (hasDeadline ? 8 : 0) + keyLength
+    /// Writes the state, as many bytes as there is room for.
+    func store(_ state: UnsafeRawBufferPointer) {
+        assert(state.count == stateSize)
+        self.state.copyMemory(from: state.baseAddress!, byteCount: state.count)
     }
 
-    /// Writes header and key into fresh memory; the state is the caller's to write.
+    /// Bytes of memory the record asks for.
     @inline(__always)
-    func initialize(kind: StateKind, key: UnsafeRawPointer, keyLength: Int, deadline: Int64?) {
+    var size: Int { Record.size(stateSize: stateSize, keyLength: keyLength, hasDeadline: hasDeadline) }
+
+    @inline(__always)
+    static func size(stateSize: Int, keyLength: Int, hasDeadline: Bool) -> Int {
+        headerSize + stateSize + (hasDeadline ? 8 : 0) + keyLength
+    }
+
+    /// Writes header and key into fresh memory; the state is the caller's to write, in `stateSize` bytes.
+    @inline(__always)
+    func initialize(kind: StateKind, stateSize: Int, key: UnsafeRawPointer, keyLength: Int, deadline: Int64?) {
         header =
             UInt32(truncatingIfNeeded: keyLength) | UInt32(kind.rawValue) << 25
-            | (deadline == nil ? 0 : Record.deadlineBit)
+            | (deadline == nil ? 0 : Record.deadlineBit) | (kind.isHidden ? Record.hiddenBit : 0)
+        if kind == .slidingLog { SlidingLog(state).initialize(capacity: SlidingLog.capacity(byteCount: stateSize)) }
         if let deadline { self.deadline = deadline }
         UnsafeMutableRawPointer(mutating: self.key).copyMemory(from: key, byteCount: keyLength)
     }
 
-    /// Whether the key is these bytes.
+    /// Whether the key is these bytes, in the namespace asked for.
     @inline(__always)
-    func hasKey(_ other: UnsafeRawPointer, count: Int) -> Bool {
-        guard keyLength == count else { return false }
+    func hasKey(_ other: UnsafeRawPointer, count: Int, isHidden: Bool = false) -> Bool {
+        let name = UInt32(truncatingIfNeeded: count) | (isHidden ? Record.hiddenBit : 0)
+        guard header & Record.nameMask == name else { return false }
         let own = key
         if count >= 8 && count <= 16 {
             // Two loads that overlap cover every length between.

@@ -1,0 +1,84 @@
+// Fixed windows, aligned to the clock: so many units until the window ends, then as many again. Pure arithmetic.
+//
+//   state   0 end of the window   8 units spent in it
+//
+// Window k spans [k·period, (k+1)·period) of local time, which is `offset` ahead of UTC. At a border two windows' worth
+// may pass back to back; that is this algorithm's nature. A state belongs to its window until that ends, whatever limit
+// asks in between: a changed limit finds what was spent, and neither a lower limit nor a shorter period gives it back.
+// Memory: 16 bytes a key, whatever the limit.
+
+/// The state of a key under a fixed window.
+public struct FixedWindow: Equatable, Sendable {
+    /// The window's end in nanoseconds of engine time; at that instant the state is worth nothing.
+    public var end: Int64
+    /// Units spent in the window, 0 or more.
+    public var spent: Int64
+
+    /// A state with these fields.
+    public init(end: Int64, spent: Int64) {
+        self.end = end
+        self.spent = spent
+    }
+
+    init(_ state: UnsafeRawPointer) {
+        end = state.loadUnaligned(as: Int64.self)
+        spent = (state + 8).loadUnaligned(as: Int64.self)
+    }
+
+    func store(to state: UnsafeMutableRawPointer) {
+        state.storeBytes(of: end, as: Int64.self)
+        (state + 8).storeBytes(of: spent, as: Int64.self)
+    }
+
+    var isValid: Bool { end >= 0 && spent >= 1 }
+
+    /// The end of the limit's window around `now`; nil when that is no representable instant.
+    public static func end(_ limit: Limit, now: Int64) -> Int64? {
+        // Remainders first: the sum of instant and offset need not be representable, and may lie before the epoch.
+        let shift = limit.offset % limit.period
+        let ahead = UInt64(shift < 0 ? shift + limit.period : shift) + UInt64(now % limit.period)
+        let elapsed = Int64(ahead % UInt64(limit.period))
+        let (end, overflows) = now.addingReportingOverflow(limit.period - elapsed)
+        return overflows ? nil : end
+    }
+
+    /// Decides one call.
+    ///
+    /// - Parameters:
+    ///   - stored: The key's state; nil, or one whose window is over, is a full limit.
+    ///   - now: Engine time in nanoseconds, 0 or more.
+    /// - Returns: The decision as after the call, and the state to store; meaningful only when something was granted.
+    public static func decide(
+        _ limit: Limit, _ demand: Demand, stored: FixedWindow?, now: Int64
+    ) -> (decision: LimitDecision, next: FixedWindow) {
+        let live = stored.flatMap { $0.end > now ? $0 : nil }
+        let spent = live?.spent ?? 0
+        let room = limit.units - spent
+        var window = live ?? FixedWindow(end: now, spent: 0)
+        guard let granted = demand.granted(room: room) else {
+            let left = window.end - now
+            return (
+                LimitDecision(
+                    .denied, limit: limit.capacity, remaining: max(0, room),
+                    retryAfter: demand.least <= limit.units ? left : -1, resetAfter: left),
+                window
+            )
+        }
+        if live == nil, granted > 0 {
+            guard let end = end(limit, now: now) else { return (.failure(.outOfRange), window) }
+            window.end = end
+        }
+        window.spent += granted
+        return (
+            LimitDecision(
+                .allowed, granted: granted, limit: limit.capacity, remaining: room - granted,
+                resetAfter: window.end - now),
+            window
+        )
+    }
+
+    /// Gives units back. Returns nil when none are spent any more: the limit is full.
+    func refunding(_ units: Int64) -> FixedWindow? {
+        spent > units ? FixedWindow(end: end, spent: spent - units) : nil
+    }
+}

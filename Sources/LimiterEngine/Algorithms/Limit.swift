@@ -1,0 +1,186 @@
+// What a limit is: an algorithm and its numbers, checked and multiplied out once. Nothing here knows a state or a key.
+
+/// Why a set of numbers is no limit. Names the argument as commands call it.
+public enum LimitError: Error, Equatable, Sendable {
+    /// The argument is below zero.
+    case negative(Argument)
+    /// The argument must be above zero.
+    case zero(Argument)
+    /// The argument is above what the algorithm can hold.
+    case tooLarge(Argument, maximum: Int64)
+    /// The algorithm has no use for the argument.
+    case unsupported(Argument, Limit.Algorithm)
+    /// A unit would cost less than a nanosecond.
+    case rateTooHigh
+    /// A product with the argument does not fit 64 bits.
+    case outOfRange(Argument)
+
+    /// The arguments of a limit by name.
+    public enum Argument: String, Sendable {
+        case limit
+        case period
+        case burst
+        case cost
+        case offset
+    }
+}
+
+/// A rate limit: how many units in which time, by which algorithm.
+public struct Limit: Equatable, Sendable {
+    /// How units are counted. The raw value stands in journaled policies: never reuse one.
+    public enum Algorithm: UInt8, Sendable, CaseIterable {
+        /// The generic cell rate algorithm; the state of CL.THROTTLE.
+        case gcra = 1
+        /// A bucket of tokens that refills steadily: GCRA in other words, with the same state.
+        case tokenBucket = 2
+        /// Windows aligned to the clock.
+        case fixedWindow = 3
+        /// Two windows aligned to the clock, the earlier one fading.
+        case slidingWindow = 4
+        /// Every grant counts for exactly one period.
+        case slidingLog = 5
+
+        /// The name that commands use.
+        public var name: StaticString {
+            switch self {
+            case .gcra: "gcra"
+            case .tokenBucket: "token-bucket"
+            case .fixedWindow: "fixed-window"
+            case .slidingWindow: "sliding-window"
+            case .slidingLog: "sliding-log"
+            }
+        }
+
+        /// The state that the algorithm keeps.
+        public var kind: StateKind {
+            switch self {
+            case .gcra, .tokenBucket: .gcra
+            case .fixedWindow: .fixedWindow
+            case .slidingWindow: .slidingWindow
+            case .slidingLog: .slidingLog
+            }
+        }
+    }
+
+    /// The largest offset from UTC in nanoseconds, either way: a day.
+    public static let offsetMax: Int64 = 86_400_000_000_000
+
+    /// How units are counted.
+    public let algorithm: Algorithm
+    /// The algorithm's kind of state as records have it: asked with every call.
+    let rawKind: UInt8
+    /// Units per period, 0 or more; 0 lets nothing pass.
+    public let units: Int64
+    /// The period in nanoseconds, 1 or more.
+    public let period: Int64
+    /// Units that may pass at once from full: for GCRA and the token bucket as given, for the others `units`.
+    public let capacity: Int64
+    /// For fixed windows: how far local time is ahead of UTC in nanoseconds, so that a day may begin at local midnight.
+    public let offset: Int64
+    /// What one unit costs in nanoseconds, 1 or more: the period through the units, rounded down.
+    public let emissionInterval: Int64
+    /// The emission interval times the capacity, in nanoseconds; 0 except for GCRA and the token bucket.
+    public let tolerance: Int64
+    /// What an earlier limit still means for this one: see `bound`. For GCRA and the token bucket: no more than this is
+    /// tolerated of a key with a debt, in nanoseconds. `Int64.max` for no cap.
+    private(set) var toleranceCap = Int64.max
+    /// For the other algorithms: what a unit of a debt in time cost when it was taken, in nanoseconds.
+    private(set) var debtPrice = Int64.max
+    /// Engine time in nanoseconds from which on no earlier limit means anything; 0 when there is none.
+    public private(set) var earlierUntil: Int64 = 0
+
+    /// A limit of one per nanosecond: a place to write a real one into.
+    init() {
+        algorithm = .gcra
+        rawKind = StateKind.gcra.rawValue
+        units = 1
+        period = 1
+        capacity = 1
+        offset = 0
+        emissionInterval = 1
+        tolerance = 1
+    }
+
+    /// A limit of `units` per `period` nanoseconds.
+    ///
+    /// - Parameters:
+    ///   - units: 0 or more; at most `SlidingLog.unitsMax` for a sliding log, 4,294,967,295 for a sliding window.
+    ///   - burst: How many may pass at once from full, for GCRA and the token bucket only; nil for as many as `units`.
+    ///   - offset: For fixed windows only: how far local time is ahead of UTC, at most a day either way.
+    /// - Throws: `LimitError`, naming the argument.
+    public init(
+        _ algorithm: Algorithm, units: Int64, period: Int64, burst: Int64? = nil, offset: Int64 = 0
+    ) throws(LimitError) {
+        guard units >= 0 else { throw .negative(.limit) }
+        guard period >= 0 else { throw .negative(.period) }
+        guard period > 0 else { throw .zero(.period) }
+        if let burst, burst < 0 { throw .negative(.burst) }
+        let isRate = algorithm.kind == .gcra
+        if burst != nil, !isRate { throw .unsupported(.burst, algorithm) }
+        if offset != 0 {
+            guard algorithm == .fixedWindow else { throw .unsupported(.offset, algorithm) }
+            guard offset.magnitude <= Limit.offsetMax.magnitude else {
+                throw .tooLarge(.offset, maximum: Limit.offsetMax)
+            }
+        }
+        if units == 0, let burst, burst > 0 { throw .zero(.limit) }
+        if let maximum = Limit.unitsMax(algorithm), units > maximum { throw .tooLarge(.limit, maximum: maximum) }
+        let emissionInterval = units == 0 ? period : period / units
+        if isRate, emissionInterval == 0 { throw .rateTooHigh }
+        let capacity = burst ?? units
+        let (tolerance, overflows) = emissionInterval.multipliedReportingOverflow(by: isRate ? capacity : 0)
+        guard !overflows else { throw .outOfRange(.burst) }
+        self.algorithm = algorithm
+        rawKind = algorithm.kind.rawValue
+        self.units = units
+        self.period = period
+        self.capacity = capacity
+        self.offset = offset
+        self.emissionInterval = max(1, emissionInterval)
+        self.tolerance = tolerance
+    }
+
+    /// The most units a limit of this algorithm may have; nil for no bound of its own.
+    private static func unitsMax(_ algorithm: Algorithm) -> Int64? {
+        switch algorithm {
+        case .slidingLog: SlidingLog.unitsMax
+        case .slidingWindow: SlidingWindow.unitsMax
+        default: nil
+        }
+    }
+
+    /// What GCRA tolerates of a key whose TAT lies `ahead` nanoseconds ahead of `now`. A key without a debt owes
+    /// nothing to an earlier limit.
+    @inline(__always)
+    func tolerance(at now: Int64, ahead: Int64) -> Int64 {
+        now >= earlierUntil || ahead == 0 ? tolerance : min(tolerance, toleranceCap)
+    }
+
+    /// What one unit of a debt in time found at `now` cost when it was taken, as far as is known.
+    func debtPrice(at now: Int64) -> Int64 { now >= earlierUntil ? emissionInterval : debtPrice }
+
+    /// This limit as the successor of earlier ones, whose debts may still be about: lowering gives nothing back.
+    ///
+    /// What a key has spent outlives a change of its limit. A fixed window keeps its units until it ends, a sliding
+    /// log keeps every grant for as long as it was granted for, a sliding window goes on fading as before until
+    /// something is granted under the new limit, which then carries over all that still counts. GCRA's state is a debt
+    /// in time, and nobody knows at which price it was made: were a unit dearer from now on *and* the tolerance longer,
+    /// the same debt would count as fewer units than were taken. So whoever has a debt is tolerated no more than
+    /// before, until all debts of then must have been worked off. Who has none is full, by any limit.
+    ///
+    /// Another algorithm that meets a debt counts its units at the lowest price there was.
+    func bound(by earlier: [EarlierLimit]) -> Limit {
+        var limit = self
+        (limit.toleranceCap, limit.debtPrice, limit.earlierUntil) = (.max, .max, 0)
+        for old in earlier {
+            if algorithm.kind == .gcra {
+                guard old.emissionInterval < emissionInterval, old.tolerance < tolerance else { continue }
+                limit.toleranceCap = min(limit.toleranceCap, old.tolerance)
+            } else {
+                limit.debtPrice = min(limit.debtPrice, old.emissionInterval)
+            }
+            limit.earlierUntil = max(limit.earlierUntil, old.end)
+        }
+        return limit
+    }
+}

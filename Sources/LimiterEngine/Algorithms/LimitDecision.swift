@@ -1,0 +1,116 @@
+// What is asked of a limit and what it answers, the same for every algorithm.
+
+/// What a limit answered.
+public struct LimitDecision: Equatable, Sendable {
+    /// How the call ended.
+    public enum Outcome: UInt8, Sendable {
+        /// Granted, wholly or in part, or asked for nothing and not over the limit.
+        case allowed = 0
+        /// Refused; nothing changed.
+        case denied = 1
+        /// The key holds another kind of state, `foundKind`; nothing changed.
+        case wrongKind = 2
+        /// A new key, or a longer log, would not fit the memory limit; nothing changed.
+        case outOfMemory = 3
+        /// An instant of the new state would lie behind the last representable one, or the token is too long; nothing
+        /// changed.
+        case outOfRange = 4
+        /// As many idempotency tokens are remembered as may be; nothing changed.
+        case tooManyTokens = 5
+    }
+
+    /// How the call ended. The numbers are 0 unless it is `allowed` or `denied`.
+    public var outcome: Outcome
+    /// Units granted, 0 … cost; of a refund, units given back.
+    public var granted: Int64
+    /// Units from full.
+    public var limit: Int64
+    /// Units left, 0 … limit.
+    public var remaining: Int64
+    /// Nanoseconds until the same call would be granted something if nobody else took any; -1 when it was, or never
+    /// will be.
+    public var retryAfter: Int64
+    /// Nanoseconds until the limit is full again, 0 or more.
+    public var resetAfter: Int64
+    /// The limit would have denied the call but only watches: it took nothing, and the call is allowed.
+    public var isShadowed = false
+    /// The answer is the one that the call's token was given first; this call took nothing.
+    public var isRepeated = false
+    /// The key's kind where that was the wrong one.
+    public var foundKind: StateKind?
+
+    /// A decision with these fields.
+    public init(
+        _ outcome: Outcome, granted: Int64 = 0, limit: Int64 = 0, remaining: Int64 = 0, retryAfter: Int64 = -1,
+        resetAfter: Int64 = 0
+    ) {
+        self.outcome = outcome
+        self.granted = granted
+        self.limit = limit
+        self.remaining = remaining
+        self.retryAfter = retryAfter
+        self.resetAfter = resetAfter
+    }
+
+    /// Makes this a decision with these fields, in place.
+    @inline(__always)
+    mutating func set(
+        _ outcome: Outcome, granted: Int64, limit: Int64, remaining: Int64, retryAfter: Int64, resetAfter: Int64
+    ) {
+        self.outcome = outcome
+        self.granted = granted
+        self.limit = limit
+        self.remaining = remaining
+        self.retryAfter = retryAfter
+        self.resetAfter = resetAfter
+        isShadowed = false
+        isRepeated = false
+        foundKind = nil
+    }
+
+    /// An answer without numbers.
+    static func failure(_ outcome: Outcome, found: StateKind? = nil) -> LimitDecision {
+        var decision = LimitDecision(outcome, retryAfter: 0)
+        decision.foundKind = found
+        return decision
+    }
+}
+
+/// So many units wanted, all of them or as many as fit.
+public struct Demand: Equatable, Sendable {
+    /// Units wanted, 0 or more; 0 asks without taking.
+    public let units: Int64
+    /// Fewer than wanted will do, as long as it is one.
+    public let isPartial: Bool
+
+    /// A demand for `units`.
+    ///
+    /// - Throws: `LimitError.negative(.cost)`.
+    public init(_ units: Int64, isPartial: Bool = false) throws(LimitError) {
+        guard units >= 0 else { throw .negative(.cost) }
+        self.units = units
+        self.isPartial = isPartial
+    }
+
+    private init(trusted units: Int64) {
+        self.units = units
+        isPartial = false
+    }
+
+    /// A single unit.
+    public static var one: Demand { Demand(trusted: 1) }
+
+    /// No unit: asks how things stand.
+    public static var nothing: Demand { Demand(trusted: 0) }
+
+    /// What is granted where `room` units are left; nil when that is too few. Below 0 when the limit is exceeded.
+    @inline(__always)
+    func granted(room: Int64) -> Int64? {
+        if units <= room { return units }
+        return isPartial && room > 0 ? room : nil
+    }
+
+    /// The fewest units for which room must be made before anything is granted.
+    @inline(__always)
+    var least: Int64 { isPartial ? min(1, units) : units }
+}

@@ -1,0 +1,161 @@
+// A sliding window of two counters: what was spent in the window of the clock around now, and what in the one before,
+// weighted by how much of it the last period still covers. Pure arithmetic.
+//
+//   state   0 expiry   8 period   16 units of the previous window (4 bytes)   20 units of the current one (4 bytes)
+//
+//     used(now) = current + ⌈previous · (start + period − now) / period⌉      start ≤ now < start + period
+//
+// It takes the previous window's units as spread evenly; rounded up, so it never admits what even spreading would not.
+// The start of the current window follows from the expiry, at which used is 0 for good: two periods after the start, or
+// one where the current window holds nothing.
+//
+// A state goes on fading by its own period whatever period asks. What is granted under another one carries all that
+// still counts into that one's current window. Memory: 24 bytes a key, whatever the limit.
+
+/// The state of a key under a sliding window of two counters.
+public struct SlidingWindow: Equatable, Sendable {
+    /// The most units a limit may have: what a counter holds.
+    public static let unitsMax = Int64(UInt32.max)
+
+    /// Where the current window begins, in nanoseconds of engine time.
+    public var start: Int64
+    /// The windows' length in nanoseconds, 1 or more.
+    public var period: Int64
+    /// Units spent in the window before the current one.
+    public var previous: UInt32
+    /// Units spent in the current window.
+    public var current: UInt32
+
+    /// A state with these fields.
+    public init(start: Int64, period: Int64, previous: UInt32, current: UInt32) {
+        self.start = start
+        self.period = period
+        self.previous = previous
+        self.current = current
+    }
+
+    init(_ state: UnsafeRawPointer) {
+        let expiry = state.loadUnaligned(as: Int64.self)
+        period = (state + 8).loadUnaligned(as: Int64.self)
+        previous = (state + 16).loadUnaligned(as: UInt32.self)
+        current = (state + 20).loadUnaligned(as: UInt32.self)
+        start = expiry - (current > 0 ? 2 * period : period)
+    }
+
+    func store(to state: UnsafeMutableRawPointer) {
+        state.storeBytes(of: expiry!, as: Int64.self)
+        (state + 8).storeBytes(of: period, as: Int64.self)
+        (state + 16).storeBytes(of: previous, as: UInt32.self)
+        (state + 20).storeBytes(of: current, as: UInt32.self)
+    }
+
+    /// Whether bytes from outside are a state: then every sum in this file fits.
+    static func isValid(_ state: UnsafeRawPointer) -> Bool {
+        let expiry = state.loadUnaligned(as: Int64.self)
+        let period = (state + 8).loadUnaligned(as: Int64.self)
+        let previous = (state + 16).loadUnaligned(as: UInt32.self)
+        let current = (state + 20).loadUnaligned(as: UInt32.self)
+        guard period >= 1, expiry >= 0, previous > 0 || current > 0 else { return false }
+        guard current > 0 else { return expiry >= period }
+        return period <= Int64.max / 2 && expiry >= 2 * period
+    }
+
+    /// When nothing of this counts any more; nil when that is no representable instant.
+    public var expiry: Int64? {
+        let (length, overflows) = period.multipliedReportingOverflow(by: current > 0 ? 2 : 1)
+        let (expiry, expiryOverflows) = start.addingReportingOverflow(length)
+        return overflows || expiryOverflows ? nil : expiry
+    }
+
+    /// An empty state in the window of `period` around `now`.
+    static func empty(period: Int64, now: Int64) -> SlidingWindow {
+        SlidingWindow(start: now - now % period, period: period, previous: 0, current: 0)
+    }
+
+    /// The same state seen from the window around `now`.
+    func advanced(to now: Int64) -> SlidingWindow {
+        // An instant before the current window sees it as it is: stricter, never laxer.
+        guard now >= start else { return self }
+        switch (now - start) / period {
+        case 0: return self
+        case 1: return SlidingWindow(start: start + period, period: period, previous: current, current: 0)
+        default: return SlidingWindow.empty(period: period, now: now)
+        }
+    }
+
+    /// Units in force at `now`, which must lie in the current window or before it.
+    public func used(at now: Int64) -> Int64 {
+        guard previous > 0 else { return Int64(current) }
+        // start + period is at most the expiry of a state with anything in it.
+        let left = now < start ? period : start + period - now
+        let product = UInt64(left).multipliedFullWidth(by: UInt64(previous))
+        let (quotient, remainder) = UInt64(period).dividingFullWidth((product.high, product.low))
+        return Int64(current) + Int64(quotient) + (remainder > 0 ? 1 : 0)
+    }
+
+    /// Decides one call.
+    ///
+    /// - Parameters:
+    ///   - stored: The key's state; nil is a full limit.
+    ///   - now: Engine time in nanoseconds, 0 or more.
+    /// - Returns: The decision as after the call, and the state to store; meaningful only when something was granted.
+    public static func decide(
+        _ limit: Limit, _ demand: Demand, stored: SlidingWindow?, now: Int64
+    ) -> (decision: LimitDecision, next: SlidingWindow) {
+        var window = stored?.advanced(to: now) ?? .empty(period: limit.period, now: now)
+        let used = window.used(at: now)
+        let room = limit.units - used
+        guard let granted = demand.granted(room: room) else {
+            return (
+                LimitDecision(
+                    .denied, limit: limit.capacity, remaining: max(0, room),
+                    retryAfter: demand.least <= limit.units ? window.wait(demand.least, limit.units, now: now) : -1,
+                    resetAfter: used == 0 ? 0 : window.expiry! - now),
+                window
+            )
+        }
+        if granted > 0 {
+            if window.period != limit.period {
+                window = .empty(period: limit.period, now: now)
+                window.current = UInt32(used)
+            }
+            // No more than the limit in sum, which a counter holds.
+            window.current += UInt32(granted)
+            guard window.expiry != nil else { return (.failure(.outOfRange), window) }
+        }
+        return (
+            LimitDecision(
+                .allowed, granted: granted, limit: limit.capacity, remaining: room - granted,
+                resetAfter: used + granted == 0 ? 0 : window.expiry! - now),
+            window
+        )
+    }
+
+    /// Nanoseconds until `units` fit under `limit`, when they do not now; `units` is at most `limit`.
+    private func wait(_ units: Int64, _ limit: Int64, now: Int64) -> Int64 {
+        let room = limit - units - Int64(current)
+        if room >= 0 {
+            // The previous window has to fade to `room` or less, at the latest when it is over.
+            return start + period - share(room, of: previous) - now
+        }
+        // What stands in the current window fades in the next one.
+        return start + 2 * period - share(limit - units, of: current) - now
+    }
+
+    /// ⌊period · part / whole⌋; `part` is at most `whole`.
+    private func share(_ part: Int64, of whole: UInt32) -> Int64 {
+        let product = UInt64(period).multipliedFullWidth(by: UInt64(part))
+        return Int64(UInt64(whole).dividingFullWidth((product.high, product.low)).quotient)
+    }
+
+    /// Gives units back, those spent last first. Returns nil when nothing counts any more: the limit is full.
+    ///
+    /// - Precondition: Advanced to now.
+    func refunding(_ units: Int64) -> SlidingWindow? {
+        var window = self
+        let recent = min(units, Int64(current))
+        window.current -= UInt32(recent)
+        window.previous -= UInt32(min(units - recent, Int64(previous)))
+        return window.current > 0 || window.previous > 0 ? window : nil
+    }
+}

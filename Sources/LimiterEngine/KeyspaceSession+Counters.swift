@@ -1,0 +1,65 @@
+// Counters by key: what GET, SET, INCR and their like do to 64-bit integers. Each locks its key's stripe unless it is
+// held already. O(1) each.
+
+extension KeyspaceSession {
+    /// The value of a counter; nil when there is no such key.
+    public func counter(_ key: UnsafeRawBufferPointer, now: EngineTime) throws(CounterError) -> Int64? {
+        try withCounter(key) { shard, hash throws(CounterError) in
+            try shard.counterValue(hash, key, now: now.nanoseconds)
+        }
+    }
+
+    /// Adds to a counter, which is 0 where there is none, and returns the sum. The deadline stays.
+    public func add(
+        _ increment: Int64, toCounter key: UnsafeRawBufferPointer, now: EngineTime
+    ) throws(CounterError) -> Int64 {
+        try withCounter(key) { shard, hash throws(CounterError) in
+            try shard.add(increment, hash: hash, key: key, now: now.nanoseconds)
+        }
+    }
+
+    /// Adds to a counter within bounds. A step that is not made leaves the key and its deadline as they were, and
+    /// creates none.
+    ///
+    /// - Returns: The value afterwards, and what was added: 0 when the step was not made.
+    /// - Throws: `overflow` only when what was added does not fit 64 bits: between bounds more than that apart.
+    public func step(
+        _ step: CounterStep, counter key: UnsafeRawBufferPointer, now: EngineTime
+    ) throws(CounterError) -> (value: Int64, applied: Int64) {
+        try withCounter(key) { shard, hash throws(CounterError) in
+            try shard.step(step, hash: hash, key: key, now: now.nanoseconds)
+        }
+    }
+
+    /// Makes the key a counter with this value, whatever it held.
+    ///
+    /// - Parameter wantsPrevious: The value before is wanted, so that another kind of state is an error.
+    public func setCounter(
+        _ key: UnsafeRawBufferPointer, to value: Int64, if condition: CounterCondition = .always,
+        deadline: CounterDeadline = .remove, wantsPrevious: Bool = false, now: EngineTime
+    ) throws(CounterError) -> CounterSetting {
+        try withCounter(key) { shard, hash throws(CounterError) in
+            try shard.setCounter(
+                value, if: condition, deadline: deadline, wantsPrevious: wantsPrevious, hash: hash, key: key,
+                now: now.nanoseconds)
+        }
+    }
+
+    /// Removes a counter and returns its value; nil when there was no such key.
+    public func takeCounter(_ key: UnsafeRawBufferPointer, now: EngineTime) throws(CounterError) -> Int64? {
+        try withCounter(key) { shard, hash throws(CounterError) in
+            try shard.takeCounter(hash, key, now: now.nanoseconds)
+        }
+    }
+
+    private func withCounter<Value>(
+        _ key: UnsafeRawBufferPointer, _ body: (inout Shard, UInt64) throws(CounterError) -> Value
+    ) throws(CounterError) -> Value {
+        precondition(key.count <= keyLengthMax)
+        let hash = hash(key)
+        let result = withShard(hash) { shard in
+            Result<Value, CounterError> { () throws(CounterError) in try body(&shard, hash) }
+        }
+        return try result.get()
+    }
+}

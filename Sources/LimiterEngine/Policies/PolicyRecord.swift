@@ -1,0 +1,169 @@
+// Policies and rules as bytes: what the journal and the snapshot carry of them, as control records.
+//
+//   kind             key                         value, all numbers little-endian
+//   1 policy         name                        0 version 1   1 algorithm   2 mode   3 origin   4 units 8
+//                                                12 period 8   20 capacity 8   28 offset 8
+//                                                36… limits it had before, 0 to 4, the latest last:
+//                                                    0 emission interval 8   8 tolerance 8   16 end 8
+//   2 no policy      name                        none
+//   3 rule           subject                     0 version 1   1 origin   2… name of the policy
+//   4 no rule        subject                     none
+//
+//   subject          for tenant, client, action in turn: 0 for everybody, or 1, length 4, name
+//
+// A record is valid when its numbers make a limit, every name has 1 … 512 bytes, and nothing is left over. Records are
+// absolute: applying one twice changes nothing.
+
+/// One policy or rule, or the removal of one, as a control record.
+public struct PolicyRecord: Equatable, Sendable {
+    /// What the record says. The raw value is journaled: never reuse one.
+    public enum Kind: UInt8, Sendable, CaseIterable {
+        /// There is this policy.
+        case policy = 1
+        /// There is no such policy.
+        case policyRemoval = 2
+        /// There is this rule.
+        case rule = 3
+        /// There is no such rule.
+        case ruleRemoval = 4
+    }
+
+    /// What the record says.
+    public var kind: Kind
+    /// Of what: a policy's name or a rule's subject.
+    public var key: [UInt8]
+    /// The rest.
+    public var value: [UInt8]
+
+    private static let version: UInt8 = 1
+    private static let policySize = 36
+    private static let earlierSize = 24
+
+    /// A record of these bytes, right or wrong: `PolicyDraft.apply` says which.
+    public init(kind: Kind, key: [UInt8], value: [UInt8]) {
+        self.kind = kind
+        self.key = key
+        self.value = value
+    }
+
+    /// The record of a policy.
+    public init(_ policy: Policy) {
+        let limit = policy.limit
+        var value = [PolicyRecord.version, limit.algorithm.rawValue, policy.mode.rawValue, policy.origin.rawValue]
+        var numbers = [limit.units, limit.period, limit.capacity, limit.offset]
+        for old in policy.earlier { numbers += [old.emissionInterval, old.tolerance, old.end] }
+        for number in numbers { withUnsafeBytes(of: number.littleEndian) { value += $0 } }
+        self.init(kind: .policy, key: policy.name, value: value)
+    }
+
+    /// The record of a rule.
+    public init(_ rule: Rule) {
+        self.init(
+            kind: .rule, key: PolicyRecord.key(rule.subject),
+            value: [PolicyRecord.version, rule.origin.rawValue] + rule.policy)
+    }
+
+    /// The removal of a policy.
+    public init(removingPolicy name: [UInt8]) { self.init(kind: .policyRemoval, key: name, value: []) }
+
+    /// The removal of a rule.
+    public init(removingRule subject: RuleSubject) {
+        self.init(kind: .ruleRemoval, key: PolicyRecord.key(subject), value: [])
+    }
+
+    // MARK: Decoding
+
+    /// Whether the bytes are what an encoder writes: `PolicyDraft.apply` then finds nothing damaged. O(bytes).
+    public var isValid: Bool {
+        switch kind {
+        case .policy: policy != nil
+        case .rule: rule != nil
+        case .policyRemoval: PolicyRecord.isName(key) && value.isEmpty
+        case .ruleRemoval: subject != nil && value.isEmpty
+        }
+    }
+
+    static func isName(_ name: [UInt8]) -> Bool { !name.isEmpty && name.count <= Policy.nameLengthMax }
+
+    /// The policy of a policy's record; nil when the record is damaged.
+    var policy: Policy? {
+        guard kind == .policy, PolicyRecord.isName(key), value.count >= PolicyRecord.policySize,
+            value[0] == PolicyRecord.version, let algorithm = Limit.Algorithm(rawValue: value[1]),
+            let mode = TakeRequest.Mode(rawValue: value[2]), let origin = PolicyOrigin(rawValue: value[3])
+        else { return nil }
+        let numbers = (0..<4).map { number(at: 4 + 8 * $0) }
+        let isRate = algorithm.kind == .gcra
+        let limit = try? Limit(
+            algorithm, units: numbers[0], period: numbers[1], burst: isRate ? numbers[2] : nil, offset: numbers[3])
+        guard let limit, limit.capacity == numbers[2], let earlier else { return nil }
+        var policy = Policy(name: key, limit: limit, mode: mode, origin: origin)
+        policy.earlier = earlier
+        return policy
+    }
+
+    /// The limits that the policy had before; nil when they are damaged.
+    private var earlier: [EarlierLimit]? {
+        let (count, rest) = (value.count - PolicyRecord.policySize).quotientAndRemainder(
+            dividingBy: PolicyRecord.earlierSize)
+        guard rest == 0, count <= EarlierLimit.countMax else { return nil }
+        var earlier: [EarlierLimit] = []
+        for position in 0..<count {
+            let start = PolicyRecord.policySize + position * PolicyRecord.earlierSize
+            let old = EarlierLimit(
+                emissionInterval: number(at: start), tolerance: number(at: start + 8), end: number(at: start + 16))
+            guard old.emissionInterval > 0, old.tolerance > 0, old.end >= 0 else { return nil }
+            earlier.append(old)
+        }
+        return earlier
+    }
+
+    private func number(at offset: Int) -> Int64 {
+        value.withUnsafeBytes { Int64(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: Int64.self)) }
+    }
+
+    /// The rule of a rule's record; nil when the record is damaged.
+    var rule: Rule? {
+        guard kind == .rule, let subject, value.count >= 2, value[0] == PolicyRecord.version,
+            let origin = PolicyOrigin(rawValue: value[1])
+        else { return nil }
+        let name = Array(value.dropFirst(2))
+        return PolicyRecord.isName(name) ? Rule(subject, policy: name, origin: origin) : nil
+    }
+
+    /// The subject of a rule's record or of its removal; nil when the record is damaged.
+    var subject: RuleSubject? {
+        var rest = key[...]
+        var names: [[UInt8]?] = []
+        for _ in 0..<3 {
+            guard let flag = rest.popFirst() else { return nil }
+            guard flag != 0 else {
+                names.append(nil)
+                continue
+            }
+            guard flag == 1, rest.count >= 4 else { return nil }
+            let length = rest.prefix(4).enumerated().reduce(0) { $0 | Int($1.element) << (8 * $1.offset) }
+            rest = rest.dropFirst(4)
+            guard length <= rest.count else { return nil }
+            let name = Array(rest.prefix(length))
+            guard PolicyRecord.isName(name) else { return nil }
+            names.append(name)
+            rest = rest.dropFirst(length)
+        }
+        guard rest.isEmpty else { return nil }
+        return RuleSubject(tenant: names[0], client: names[1], action: names[2])
+    }
+
+    private static func key(_ subject: RuleSubject) -> [UInt8] {
+        var key: [UInt8] = []
+        for name in [subject.tenant, subject.client, subject.action] {
+            guard let name else {
+                key.append(0)
+                continue
+            }
+            key.append(1)
+            withUnsafeBytes(of: UInt32(truncatingIfNeeded: name.count).littleEndian) { key += $0 }
+            key += name
+        }
+        return key
+    }
+}

@@ -1,0 +1,112 @@
+// Filling an engine from a snapshot or a journal: many records at once, each key's in order.
+//
+// Owns: the records waiting to be put in. Several restorers may work on one engine at a time: each takes every record
+// and puts in those of its own shards, so that a key's records stay in order; or, where no key comes twice, each takes
+// a part of the records and puts in all of them.
+
+import CLinux
+
+/// One thread's way of putting records into an engine. Not thread-safe.
+public final class Restorer {
+    /// Records looked up together, so that their cache misses overlap.
+    private static let batchMax = 64
+    private static let pageReserve = 64
+
+    private struct Pending {
+        var hash: UInt64
+        var key: UnsafeRawBufferPointer
+        /// Nil: the key is to be removed.
+        var state: StateView?
+    }
+
+    private let engine: Engine
+    private let horizon: Int64
+    /// Bit mask of the shard number, and the value its bits must have for the shard to be ours.
+    private let mask: Int
+    private let own: Int
+    private let pending: UnsafeMutablePointer<Pending>
+    private var count = 0
+
+    /// A restorer for all shards, or for one part of `parts`.
+    ///
+    /// - Parameters:
+    ///   - horizon: A state that is worth nothing at this instant is not kept.
+    ///   - part: Which of the parts, 0 ..< `parts`.
+    ///   - parts: How many restorers share the shards: a power of two, at most as many as there are shards.
+    public init(engine: Engine, horizon: EngineTime, part: Int = 0, of parts: Int = 1) {
+        precondition(parts >= 1 && parts & (parts - 1) == 0 && parts <= engine.shardCount && part < parts)
+        self.engine = engine
+        self.horizon = horizon.nanoseconds
+        mask = parts - 1
+        own = part
+        pending = .allocate(capacity: Restorer.batchMax)
+    }
+
+    deinit { pending.deallocate() }
+
+    /// Takes a key's state, which must be valid (`StateView.isValid(forKey:)`). Key and state must stay where they are
+    /// until `flush`. O(1), amortised.
+    public func put(_ state: StateView, key: UnsafeRawBufferPointer) { add(key, state) }
+
+    /// Takes a key's removal.
+    public func remove(key: UnsafeRawBufferPointer) { add(key, nil) }
+
+    /// Forgets every key of this restorer's shards, those put in before included.
+    public func removeAll() {
+        flush()
+        for number in stride(from: own, to: engine.shardCount, by: mask + 1) {
+            engine.lock(number).acquire()
+            engine.shard(number).pointee.removeAll()
+            engine.lock(number).release()
+        }
+    }
+
+    private func add(_ key: UnsafeRawBufferPointer, _ state: StateView?) {
+        let hash = engine.seed.hash(key, isHidden: state?.kind.isHidden ?? false)
+        guard engine.shardNumber(hash) & mask == own else { return }
+        if count == Restorer.batchMax { flush() }
+        (pending + count).initialize(to: Pending(hash: hash, key: key, state: state))
+        count += 1
+    }
+
+    /// Puts everything taken into the engine. After it the bytes handed in are no longer needed.
+    public func flush() {
+        engine.pool.ensureReserve(pages: Restorer.pageReserve)
+        for position in 0..<count {
+            withShard(position) { shard, pending in shard.current.prefetch(pending.hash) }
+        }
+        for position in 0..<count {
+            let number = withShard(position) { shard, pending in
+                if let state = pending.state {
+                    shard.restore(state, hash: pending.hash, key: pending.key, horizon: horizon)
+                } else {
+                    shard.forget(hash: pending.hash, key: pending.key)
+                }
+            }
+            if let number { engine.provideIndex(number.shard, buckets: number.buckets) }
+        }
+        count = 0
+    }
+
+    /// Returns the shard that wants another index.
+    @discardableResult
+    @inline(__always)
+    private func withShard(
+        _ position: Int, _ body: (inout Shard, Pending) -> Void
+    ) -> (shard: Int, buckets: Int)? {
+        let number = engine.shardNumber(pending[position].hash)
+        let lock = engine.lock(number)
+        lock.acquire()
+        body(&engine.shard(number).pointee, pending[position])
+        let wanted = engine.shard(number).pointee.bucketsWanted
+        lock.release()
+        return wanted == 0 ? nil : (number, wanted)
+    }
+}
+
+extension Engine {
+    /// Makes room for about so many keys in an engine that has none yet. O(keys) of memory, none of it touched.
+    public func reserve(keys: Int) {
+        forEachShard { $0.reserve(keys: keys / shardCount + 1) }
+    }
+}

@@ -1,0 +1,169 @@
+// Integer counters: what limiters made of INCR and EXPIRE stand on. 64 bits, checked; nothing else is a counter.
+
+/// Why a call of a counter changed nothing.
+public enum CounterError: Error, Equatable, Sendable {
+    /// The key holds another kind of state.
+    case wrongKind(StateKind)
+    /// The sum does not fit 64 bits.
+    case overflow
+    /// A new key would not fit the memory limit.
+    case outOfMemory
+}
+
+/// What a write of a counter does to the key's deadline.
+public enum CounterDeadline: Equatable, Sendable {
+    /// Nothing.
+    case keep
+    /// The key lives until it is removed.
+    case remove
+    /// The key is forgotten at this instant; one that has come removes it at once.
+    case at(EngineTime)
+    /// As `at` for a key that has no deadline; another keeps its own.
+    case ifNone(at: EngineTime)
+}
+
+/// Whether a counter is set at all.
+public enum CounterCondition: Equatable, Sendable {
+    /// Whatever the key holds.
+    case always
+    /// Only if there is no such key.
+    case ifAbsent
+    /// Only if there is such a key, of whatever kind.
+    case ifPresent
+}
+
+/// What setting a counter did.
+public struct CounterSetting: Equatable, Sendable {
+    /// Whether the condition held.
+    public var isSet: Bool
+    /// The counter before; nil when there was none, or another kind of state that was not asked for.
+    public var previous: Int64?
+
+    /// A result with these fields.
+    public init(isSet: Bool, previous: Int64?) {
+        self.isSet = isSet
+        self.previous = previous
+    }
+}
+
+/// A bounded increment.
+public struct CounterStep: Equatable, Sendable {
+    /// What is added, below zero to take away.
+    public var increment: Int64
+    /// The smallest value the counter may get.
+    public var lowerBound = Int64.min
+    /// The largest value the counter may get.
+    public var upperBound = Int64.max
+    /// Goes as far as the bound instead of not at all.
+    public var saturates = false
+    /// What becomes of the deadline when the step is made.
+    public var deadline = CounterDeadline.keep
+
+    /// A step by `increment` without bounds.
+    public init(_ increment: Int64) { self.increment = increment }
+
+    /// The value after the step; nil when the bounds, or 64 bits, forbid it.
+    func applied(to value: Int64) -> Int64? {
+        let (sum, overflows) = value.addingReportingOverflow(increment)
+        if !overflows, sum >= lowerBound, sum <= upperBound { return sum }
+        guard saturates else { return nil }
+        let end = overflows ? (increment < 0 ? Int64.min : Int64.max) : sum
+        return min(max(end, lowerBound), upperBound)
+    }
+}
+
+extension Shard {
+    /// The counter of a key: its value and its place; nil when there is no such key.
+    private mutating func counter(
+        _ hash: UInt64, _ key: UnsafeRawBufferPointer, now: Int64
+    ) throws(CounterError) -> Place? {
+        guard let place = findLive(hash, key.baseAddress ?? emptyKey, key.count, now: now) else { return nil }
+        guard place.record.kind == .counter else { throw .wrongKind(place.record.kind) }
+        return place
+    }
+
+    mutating func counterValue(
+        _ hash: UInt64, _ key: UnsafeRawBufferPointer, now: Int64
+    ) throws(CounterError) -> Int64? {
+        try counter(hash, key, now: now)?.record.word
+    }
+
+    /// Adds to a counter, 0 where there is none. The deadline stays.
+    mutating func add(
+        _ increment: Int64, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64
+    ) throws(CounterError) -> Int64 {
+        guard let place = try counter(hash, key, now: now) else {
+            try write(increment, nil, hash: hash, key: key, now: now)
+            return increment
+        }
+        let (sum, overflows) = place.record.word.addingReportingOverflow(increment)
+        guard !overflows else { throw .overflow }
+        place.record.word = sum
+        changed(place.record, hash: hash)
+        return sum
+    }
+
+    mutating func step(
+        _ step: CounterStep, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64
+    ) throws(CounterError) -> (value: Int64, applied: Int64) {
+        let known = try counter(hash, key, now: now)?.record
+        let before = known?.word ?? 0
+        guard let after = step.applied(to: before) else { return (before, 0) }
+        // The difference of two counters on either side of zero may be a 65-bit number; the reply's is not.
+        let (applied, overflows) = after.subtractingReportingOverflow(before)
+        guard !overflows else { throw .overflow }
+        let deadline = known.flatMap { StateView($0).deadline }
+        try write(after, step.deadline.result(old: deadline), hash: hash, key: key, now: now)
+        return (after, applied)
+    }
+
+    mutating func setCounter(
+        _ value: Int64, if condition: CounterCondition, deadline: CounterDeadline, wantsPrevious: Bool, hash: UInt64,
+        key: UnsafeRawBufferPointer, now: Int64
+    ) throws(CounterError) -> CounterSetting {
+        let known = findLive(hash, key.baseAddress ?? emptyKey, key.count, now: now)?.record
+        if wantsPrevious, let known, known.kind != .counter { throw .wrongKind(known.kind) }
+        let previous = known.flatMap { $0.kind == .counter ? $0.word : nil }
+        switch condition {
+        case .ifAbsent where known != nil, .ifPresent where known == nil:
+            return CounterSetting(isSet: false, previous: previous)
+        default: break
+        }
+        let old = known.flatMap { StateView($0).deadline }
+        try write(value, deadline.result(old: old), hash: hash, key: key, now: now)
+        return CounterSetting(isSet: true, previous: previous)
+    }
+
+    /// Makes the key a counter with this value and deadline; a deadline that has come removes it.
+    private mutating func write(
+        _ value: Int64, _ deadline: Int64?, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64
+    ) throws(CounterError) {
+        if let deadline, deadline <= now { return forget(hash: hash, key: key) }
+        var value = value
+        let isWritten = withUnsafeBytes(of: &value) { bytes in
+            apply(StateView(kind: .counter, value: bytes, deadline: deadline), hash: hash, key: key, now: now)
+        }
+        if !isWritten { throw .outOfMemory }
+    }
+
+    mutating func takeCounter(
+        _ hash: UInt64, _ key: UnsafeRawBufferPointer, now: Int64
+    ) throws(CounterError) -> Int64? {
+        guard let place = try counter(hash, key, now: now) else { return nil }
+        let value = place.record.word
+        remove(place, hash: hash)
+        return value
+    }
+}
+
+extension CounterDeadline {
+    /// The deadline after a write, in nanoseconds; nil for none. The last instant never comes.
+    fileprivate func result(old: Int64?) -> Int64? {
+        switch self {
+        case .keep: old
+        case .remove: nil
+        case .at(let instant): min(instant.nanoseconds, Int64.max - 1)
+        case .ifNone(let instant): old ?? min(instant.nanoseconds, Int64.max - 1)
+        }
+    }
+}

@@ -1,0 +1,65 @@
+// Putting states back as they were: what a journal's or a snapshot's record does to a shard.
+
+extension Shard {
+    /// Stores a state as it is, whatever the key held: how a client's whole state and a journal's record come in.
+    /// False when the memory limit forbids a new key.
+    mutating func apply(_ state: StateView, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64) -> Bool {
+        assert(state.isValid)
+        let base = key.baseAddress ?? emptyKey
+        if let place = find(hash, base, key.count, isHidden: state.kind.isHidden) {
+            let record = place.record
+            if record.kind == state.kind, record.stateSize == state.value.count,
+                record.hasDeadline == (state.deadline != nil)
+            {
+                record.store(state.value)
+                if let deadline = state.deadline { record.deadline = deadline }
+                changed(record, hash: hash)
+                return true
+            }
+            // One record for the journal, too: with a tombstone of its own in front of it, a crash between the two
+            // would forget what was there. The memory limit is not asked: the key is there already.
+            let new = allocateCopy(
+                of: record, kind: state.kind, stateSize: state.value.count, deadline: state.deadline)
+            new.store(state.value)
+            replace(record, by: new, entry: place.entry)
+            changed(new, hash: hash)
+            return true
+        }
+        guard
+            let record = insert(
+                state.kind, stateSize: state.value.count, hash: hash, key: base, keyLength: key.count,
+                deadline: state.deadline, now: now)
+        else { return false }
+        record.store(state.value)
+        changed(record, hash: hash)
+        return true
+    }
+
+    /// As `apply` for a shard that nobody journals yet, but a state worth nothing at `horizon` leaves no key behind.
+    mutating func restore(_ state: StateView, hash: UInt64, key: UnsafeRawBufferPointer, horizon: Int64) {
+        guard state.expiry > horizon else {
+            return forget(hash: hash, key: key, isHidden: state.kind.isHidden)
+        }
+        // Memory limits are set when everything is back: what was promised once is not forgotten for lack of room.
+        _ = apply(state, hash: hash, key: key, now: horizon)
+    }
+
+    /// Removes a key if it is there.
+    mutating func forget(hash: UInt64, key: UnsafeRawBufferPointer, isHidden: Bool = false) {
+        guard let place = find(hash, key.baseAddress ?? emptyKey, key.count, isHidden: isHidden) else { return }
+        remove(place, hash: hash)
+    }
+
+    /// Makes room for so many keys at once, so that none of them waits for the table to grow. For an empty shard.
+    mutating func reserve(keys: Int) {
+        guard recordCount == 0, retiring == nil, current.graves == 0 else { return }
+        var buckets = 1
+        while buckets * Index.bucketSlots * 3 < keys * 4, buckets < 1 << 32 { buckets *= 2 }
+        guard buckets > current.bucketCount else { return }
+        let index = Index(buckets: buckets)
+        report(bytes: index.byteCount - current.byteCount)
+        current.deallocate()
+        current = index
+        bucketsWanted = 0
+    }
+}

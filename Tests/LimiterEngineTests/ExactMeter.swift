@@ -1,0 +1,136 @@
+// What a limit should answer, from the history of its grants and in numbers that cannot overflow. A window's count is
+// added up anew from the history at every question, so nothing here resembles how the engine keeps it.
+
+import LimiterEngine
+
+struct ExactMeter: Equatable {
+    struct Grant: Equatable {
+        var time: Exact
+        var units: Exact
+    }
+
+    let limit: Limit
+    /// Windows and logs: every grant that may still count, oldest first.
+    private(set) var grants: [Grant] = []
+    /// GCRA: when the limiter is full again.
+    private(set) var arrivalTime: Exact = 0
+
+    init(_ limit: Limit, arrivalTime: Exact = 0) {
+        self.limit = limit
+        self.arrivalTime = arrivalTime
+    }
+
+    private var period: Exact { Exact(limit.period) }
+    private var isRate: Bool { limit.algorithm == .gcra || limit.algorithm == .tokenBucket }
+
+    /// Division that rounds down, also below zero.
+    private func floored(_ dividend: Exact, _ divisor: Exact) -> Exact {
+        let quotient = dividend / divisor
+        return quotient * divisor > dividend ? quotient - 1 : quotient
+    }
+
+    private func window(_ time: Exact) -> Exact { floored(time + Exact(limit.offset), period) }
+    private func spent(in window: Exact) -> Exact {
+        grants.reduce(0) { self.window($1.time) == window ? $0 + $1.units : $0 }
+    }
+
+    /// Units that count at `time`, rounded up.
+    func used(_ time: Exact) -> Exact {
+        switch limit.algorithm {
+        case .gcra, .tokenBucket:
+            let ahead = max(0, arrivalTime - time)
+            return (ahead + Exact(limit.emissionInterval) - 1) / Exact(limit.emissionInterval)
+        case .fixedWindow: return spent(in: window(time))
+        case .slidingWindow:
+            let left = (window(time) + 1) * period - time
+            return spent(in: window(time)) - floored(-spent(in: window(time) - 1) * left, period)
+        case .slidingLog: return grants.reduce(0) { $1.time + period > time ? $0 + $1.units : $0 }
+        }
+    }
+
+    /// When nothing counts any more, if nothing is taken; nil when nothing does.
+    var expiry: Exact? {
+        if isRate { return arrivalTime }
+        guard let newest = grants.last else { return nil }
+        return end(ofGrantAt: newest.time)
+    }
+
+    private func end(ofGrantAt time: Exact) -> Exact {
+        switch limit.algorithm {
+        case .fixedWindow: (window(time) + 1) * period - Exact(limit.offset)
+        case .slidingWindow: (window(time) + 2) * period
+        default: time + period
+        }
+    }
+
+    struct Answer: Equatable {
+        var outcome: LimitDecision.Outcome
+        var granted: Exact = 0
+        var remaining: Exact = 0
+    }
+
+    /// What a take answers; with `isKept` it is taken.
+    mutating func take(_ demand: Demand, now: Exact, isKept: Bool = true) -> Answer {
+        let room = Exact(limit.capacity) - used(now)
+        var granted = Exact(demand.units)
+        if granted > room {
+            guard demand.isPartial, room > 0 else { return Answer(outcome: .denied, remaining: max(0, room)) }
+            granted = room
+        }
+        if granted > 0 {
+            let end =
+                isRate
+                ? max(now, arrivalTime) + granted * Exact(limit.emissionInterval) : end(ofGrantAt: now)
+            guard end <= Exact(Int64.max) else { return Answer(outcome: .outOfRange) }
+            if isKept, isRate { arrivalTime = end }
+            if isKept, !isRate { grants.append(Grant(time: now, units: granted)) }
+        }
+        return Answer(outcome: .allowed, granted: granted, remaining: isKept ? room - granted : max(0, room))
+    }
+
+    /// Takes back what was granted last. Returns how many units fewer are in force; where none, nothing happened.
+    mutating func refund(_ units: Exact, now: Exact) -> Exact {
+        forgetEnded(now)
+        guard !isRate else {
+            let before = used(now)
+            arrivalTime = max(now, max(now, arrivalTime) - units * Exact(limit.emissionInterval))
+            return min(units, before)
+        }
+        let (before, all) = (used(now), grants)
+        var left = units
+        while left > 0, let newest = grants.popLast() {
+            if newest.units > left { grants.append(Grant(time: newest.time, units: newest.units - left)) }
+            left -= min(left, newest.units)
+        }
+        if used(now) == before { grants = all }
+        return before - used(now)
+    }
+
+    mutating func forgetEnded(_ now: Exact) {
+        grants = grants.filter { end(ofGrantAt: $0.time) > now }
+    }
+
+    /// What is wrong with the waits of a decision, judged by asking at the instants they name; nil when they are true.
+    func fault(in decision: LimitDecision, to demand: Demand, now: Exact) -> String? {
+        func isGranted(at time: Exact) -> Bool {
+            var copy = self
+            return copy.take(demand, now: time, isKept: false).outcome != .denied
+        }
+        if decision.outcome == .denied {
+            let least = demand.isPartial ? min(1, demand.units) : demand.units
+            let isNever = least > limit.capacity
+            if (decision.retryAfter < 0) != isNever { return "retry after \(decision.retryAfter)" }
+            let retry = now + Exact(decision.retryAfter)
+            if !isNever, retry <= Exact(Int64.max), !isGranted(at: retry) { return "still denied after the wait" }
+            if !isNever, decision.retryAfter == 0 || isGranted(at: retry - 1) {
+                return "granted before the wait is over"
+            }
+        } else if decision.retryAfter != -1 {
+            return "an allowed call waits"
+        }
+        let reset = now + Exact(decision.resetAfter)
+        if decision.resetAfter < 0 || used(reset) != 0 { return "not full when it is reset" }
+        if decision.resetAfter > 0, used(reset - 1) == 0 { return "full before it is reset" }
+        return nil
+    }
+}

@@ -1,0 +1,319 @@
+// What happens to spent quota when a limit changes: lowering never gives any back, another algorithm finds it again.
+
+import LimiterEngine
+import TestSupport
+import Testing
+
+@Suite struct LimitChangeTests {
+    private func standing(
+        _ session: KeyspaceSession, _ limit: Limit, at now: Int64, carriesOver: Bool = false
+    ) -> LimitDecision {
+        var take = TakeRequest(limit, .nothing)
+        take.operation = .peek
+        take.carriesOver = carriesOver
+        session.decide("k", &take, now: EngineTime(nanoseconds: now))
+        return take.decision
+    }
+
+    /// A policy that has had each of these limits, the last one now, all since `now`.
+    private func policy(_ limits: Limit..., since now: Int64) -> Policy {
+        var policy = Policy(name: [1], limit: limits[0])
+        for limit in limits.dropFirst() { policy = Policy(name: [1], limit: limit).succeeding(policy, now: now) }
+        return policy
+    }
+
+    @Test(arguments: Limit.Algorithm.allCases)
+    func loweringGivesNothingBack(algorithm: Limit.Algorithm) throws {
+        var random = SeededGenerator(for: "lowering \(algorithm)")
+        var compared = 0
+        for _ in 0..<1_500 {
+            let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+            let isRate = algorithm.kind == .gcra
+            let units = Int64(1 + random.below(60))
+            let period = Int64(1_000 + random.below(1_000_000))
+            let burst = isRate ? Int64(1 + random.below(60)) : nil
+            let old = try Limit(algorithm, units: units, period: period, burst: burst)
+            // Fewer units, in the same time or a longer one, and no more at once.
+            let lowered = try Limit(
+                algorithm, units: Int64(1 + random.below(Int(units))), period: period * Int64(1 + random.below(4)),
+                burst: burst.map { Int64(1 + random.below(Int($0))) })
+            var now = Int64(1_000_000_000 + random.below(1_000_000))
+            for _ in 0..<random.below(40) {
+                _ = session.decide(
+                    "k", TakeRequest(old, random.demand(old)), token: nil, now: EngineTime(nanoseconds: now))
+                now += Int64(random.below(Int(old.emissionInterval) * 2 + 1))
+            }
+            let new = policy(old, lowered, since: now).limit
+            for _ in 0..<20 {
+                let before = standing(session, old, at: now)
+                let after = standing(session, new, at: now)
+                compared += before.remaining < before.limit ? 1 : 0
+                guard after.remaining <= before.remaining else {
+                    Issue.record("\(old), then \(new): \(before) became \(after) at \(now)")
+                    return
+                }
+                now += Int64(random.below(Int(period) / 2 + 1))
+            }
+            // In the end the lower limit holds as if it had always been.
+            let later = now + 20 * period * 60
+            #expect(standing(session, new, at: later).remaining == lowered.capacity)
+        }
+        #expect(compared > 1_000)
+    }
+
+    @Test func aDearerUnitDoesNotShrinkADebt() throws {
+        let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+        let second: Int64 = 1_000_000_000
+        let old = try Limit(.gcra, units: 10, period: 10 * second, burst: 10)
+        let dear = try Limit(.gcra, units: 1, period: 10 * second, burst: 10)
+        let now = 100 * second
+        _ = session.decide("k", TakeRequest(old, try Demand(10)), token: nil, now: EngineTime(nanoseconds: now))
+        #expect(standing(session, dear, at: now).remaining == 9, "by time alone the debt of ten is one of one")
+        let changed = policy(old, dear, since: now)
+        let new = changed.limit
+        #expect(standing(session, new, at: now).remaining == 0)
+        #expect(standing(session, new, at: now + 10 * second - 1).remaining == 0)
+        #expect(standing(session, new, at: now + 10 * second).remaining == 10, "all debts of before are worked off")
+        var take = TakeRequest(new, try Demand(2))
+        session.decide("k", &take, now: EngineTime(nanoseconds: now + second))
+        #expect(take.decision.outcome == .denied && take.decision.retryAfter == 9 * second)
+        take = TakeRequest(new, .one)
+        session.decide("k", &take, now: EngineTime(nanoseconds: now + second))
+        #expect(take.decision.outcome == .denied && take.decision.retryAfter == 9 * second)
+        // A cheaper unit needs no cap, and the past ends with its last debt.
+        let restored = Policy(name: [1], limit: old).succeeding(changed, now: now + second)
+        #expect(restored.limit.earlierUntil == 0)
+        let dearAgain = Policy(name: [1], limit: dear).succeeding(restored, now: now + 2 * second)
+        #expect(dearAgain.limit.earlierUntil == now + 12 * second)
+    }
+
+    /// Whatever stood between, and for however short a time: the units taken under a limit count as long as they would
+    /// have under it.
+    @Test func noDetourGivesAnythingBack() throws {
+        let second: Int64 = 1_000_000_000
+        let now = 1_000_000 * second
+        let cheap = try Limit(.gcra, units: 60, period: 60 * second, burst: 10)
+        let dear = try Limit(.gcra, units: 12, period: 60 * second, burst: 10)
+        let detours: [[Limit]] = [
+            [], [try Limit(.gcra, units: 12, period: 60 * second, burst: 2)],
+            [try Limit(.gcra, units: 60, period: 60 * second, burst: 2)], [try Limit(.gcra, units: 0, period: second)],
+            [try Limit(.fixedWindow, units: 5, period: second)], [dear, cheap],
+            (1...9).map { try! Limit(.gcra, units: 12, period: 60 * second, burst: $0) },
+        ]
+        for detour in detours {
+            let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+            _ = session.decide("k", TakeRequest(cheap, try Demand(10)), token: nil, now: EngineTime(nanoseconds: now))
+            var changed = Policy(name: [1], limit: cheap)
+            for limit in detour + [dear] {
+                changed = Policy(name: [1], limit: limit).succeeding(changed, now: now)
+            }
+            for elapsed in 0..<10 {
+                let left = standing(session, changed.limit, at: now + Int64(elapsed) * second).remaining
+                #expect(left <= elapsed, "\(detour): \(left) of \(elapsed)")
+            }
+            #expect(standing(session, changed.limit, at: now + 10 * second).remaining == 10)
+            // Journaled and read again it is the same.
+            #expect(PolicyRecord(changed).isValid)
+        }
+    }
+
+    /// An edit is about debts: whoever has none has the new limit at once, and a block in between costs nothing.
+    @Test func aFullKeyHasTheNewLimit() throws {
+        let hour: Int64 = 3_600_000_000_000
+        let now = 1_000 * hour
+        let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+        let old = try Limit(.gcra, units: 5, period: hour)
+        let dear = try Limit(.gcra, units: 5, period: 24 * hour)
+        let none = try Limit(.gcra, units: 0, period: hour)
+        let new = policy(old, dear, since: now).limit
+        #expect(standing(session, new, at: now).remaining == 5)
+        var take = TakeRequest(new, try Demand(6, isPartial: true))
+        session.decide("k", &take, now: EngineTime(nanoseconds: now))
+        #expect(take.decision.granted == 5 && take.decision.remaining == 0)
+        // One unit is a debt, which might be of before: the rest is there when no debt can be.
+        session.removeAll()
+        take = TakeRequest(new, .one)
+        session.decide("k", &take, now: EngineTime(nanoseconds: now))
+        #expect(take.decision.outcome == .allowed && take.decision.remaining == 0)
+        session.decide("k", &take, now: EngineTime(nanoseconds: now + 1))
+        #expect(take.decision.outcome == .denied && take.decision.retryAfter == hour - 1)
+        session.decide("k", &take, now: EngineTime(nanoseconds: now + hour))
+        #expect(take.decision.outcome == .allowed && take.decision.remaining == 3)
+        session.removeAll()
+        let restored = policy(old, dear, none, old, since: now).limit
+        #expect(standing(session, restored, at: now).remaining == 5 && restored.earlierUntil == 0)
+    }
+
+    /// A call that takes nothing leaves what another algorithm has counted, so that a change taken back is none.
+    @Test func anotherAlgorithmIsRewrittenOnlyByWhatTakes() throws {
+        let second: Int64 = 1_000_000_000
+        let now = EngineTime(nanoseconds: 1_000_000 * second)
+        for from in Limit.Algorithm.allCases {
+            for to in Limit.Algorithm.allCases where from.kind != to.kind {
+                let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+                let old = try Limit(from, units: 100, period: 86_400 * second)
+                _ = session.decide("k", TakeRequest(old, try Demand(100)), token: nil, now: now)
+                for units in [0, 1] as [Int64] {
+                    let new = policy(old, try Limit(to, units: units, period: second), since: now.nanoseconds).limit
+                    for demand in [Demand.one, .nothing] {
+                        var take = TakeRequest(new, demand)
+                        take.carriesOver = true
+                        session.decide("k", &take, now: now)
+                        #expect(take.decision.granted == 0 && take.decision.remaining == 0, "\(from) to \(to)")
+                        #expect(session.state(of: "k", now: now)?.kind == from.kind)
+                    }
+                }
+                #expect(standing(session, old, at: now.nanoseconds).remaining == 0)
+                // Given back is what was taken, at the price it was taken at; what is above the limit stays spent.
+                let two = policy(old, try Limit(to, units: 2, period: 86_400 * second), since: now.nanoseconds).limit
+                var back = TakeRequest(two, try Demand(40))
+                back.operation = .refund
+                back.carriesOver = true
+                session.decide("k", &back, now: now)
+                #expect(back.decision.granted == 40 && back.decision.remaining == 0, "\(from) to \(to)")
+                #expect(session.state(of: "k", now: now)?.kind == to.kind)
+                #expect(session.engine.violatedInvariants() == [])
+            }
+        }
+    }
+
+    @Test func aFadedUnitIsNotGivenBackWhole() throws {
+        let second: Int64 = 1_000_000_000
+        let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+        let limit = try Limit(.slidingWindow, units: 100, period: 4 * second)
+        let now = 1_000_000 * 4 * second
+        _ = session.decide("k", TakeRequest(limit, try Demand(100)), token: nil, now: EngineTime(nanoseconds: now))
+        let later = now + 7 * second
+        #expect(standing(session, limit, at: later).remaining == 75)
+        var back = TakeRequest(limit, try Demand(20))
+        back.operation = .refund
+        session.decide("k", &back, now: EngineTime(nanoseconds: later))
+        #expect(back.decision.granted == 5 && back.decision.remaining == 80)
+        back = TakeRequest(limit, try Demand(1_000))
+        back.operation = .refund
+        session.decide("k", &back, now: EngineTime(nanoseconds: later))
+        #expect(back.decision.granted == 20 && back.decision.remaining == 100)
+        #expect(session.state(of: "k", now: EngineTime(nanoseconds: later)) == nil)
+    }
+
+    @Test func windowsKeepWhatWasSpentUntilTheyEnd() throws {
+        let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+        let hour: Int64 = 3_600_000_000_000
+        let now = 1_000 * hour + hour / 2
+        for (algorithm, left) in [(Limit.Algorithm.fixedWindow, hour / 2), (.slidingLog, hour)] {
+            session.removeAll()
+            let old = try Limit(algorithm, units: 100, period: hour)
+            let new = try Limit(algorithm, units: 2, period: hour / 60)
+            _ = session.decide("k", TakeRequest(old, try Demand(100)), token: nil, now: EngineTime(nanoseconds: now))
+            #expect(standing(session, new, at: now).resetAfter == left)
+            #expect(standing(session, new, at: now + left - 1).remaining == 0)
+            #expect(standing(session, new, at: now + left).remaining == 2)
+        }
+        // A sliding window fades as it was granted, until something is granted under the new limit.
+        session.removeAll()
+        let old = try Limit(.slidingWindow, units: 100, period: hour)
+        let new = try Limit(.slidingWindow, units: 2, period: hour / 60)
+        _ = session.decide("k", TakeRequest(old, try Demand(100)), token: nil, now: EngineTime(nanoseconds: now))
+        let fading = now + hour / 2
+        #expect(standing(session, new, at: fading + hour / 2).remaining == 0)
+        let nearly = fading + hour - hour / 100
+        #expect(standing(session, new, at: nearly - 1).remaining == 0)
+        let granted = session.decide(
+            "k", TakeRequest(new, .one), token: nil, now: EngineTime(nanoseconds: nearly))
+        #expect(granted.outcome == .allowed && granted.remaining == 0)
+        #expect(session.state(of: "k", now: EngineTime(nanoseconds: nearly))!.word <= nearly + 2 * (hour / 60))
+        #expect(session.engine.violatedInvariants() == [])
+    }
+
+    @Test func anotherAlgorithmFindsWhatWasSpent() throws {
+        let second: Int64 = 1_000_000_000
+        let now = 1_000_000 * second + 5 * second
+        for from in Limit.Algorithm.allCases {
+            for to in Limit.Algorithm.allCases where from.kind != to.kind {
+                let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+                session.engine.setJournaling(true)
+                let old = try Limit(from, units: 10, period: 20 * second)
+                let new = try Limit(to, units: 10, period: 20 * second)
+                let time = EngineTime(nanoseconds: now)
+                _ = session.decide("k", TakeRequest(old, try Demand(6)), token: nil, now: time)
+                session.setDeadline("k", to: EngineTime(nanoseconds: now + 1_000 * second), now: time)
+                // Only a named limit carries over; else the kinds are named.
+                let refused = session.decide("k", TakeRequest(new, .one), token: nil, now: time)
+                #expect(refused.outcome == .wrongKind && refused.foundKind == from.kind)
+                #expect(standing(session, new, at: now, carriesOver: true).remaining == 4)
+                #expect(session.state(of: "k", now: time)?.kind == from.kind, "a peek writes nothing")
+                var take = TakeRequest(new, try Demand(5))
+                take.carriesOver = true
+                session.decide("k", &take, now: time)
+                #expect(take.decision.outcome == .denied && take.decision.remaining == 4, "\(from) to \(to)")
+                take = TakeRequest(new, try Demand(4))
+                take.carriesOver = true
+                session.decide("k", &take, now: time)
+                #expect(take.decision.outcome == .allowed && take.decision.remaining == 0)
+                #expect(session.state(of: "k", now: time)?.kind == to.kind)
+                #expect(session.state(of: "k", now: time)?.deadline == now + 1_000 * second)
+                let none = try Limit(to, units: 0, period: 20 * second)
+                take = TakeRequest(none, .one)
+                take.carriesOver = true
+                session.decide("k", &take, now: time)
+                #expect(take.decision.outcome == .denied && take.decision.retryAfter == -1)
+                #expect(session.engine.violatedInvariants() == [])
+            }
+        }
+    }
+
+    @Test(
+        "numbers that are no limit",
+        arguments: [
+            (.gcra, -1, 1, nil, 0, .negative(.limit)), (.gcra, 1, -1, nil, 0, .negative(.period)),
+            (.gcra, 1, 0, nil, 0, .zero(.period)), (.gcra, 1, 1, -1, 0, .negative(.burst)),
+            (.gcra, 2, 1, nil, 0, .rateTooHigh), (.gcra, 0, 1, 1, 0, .zero(.limit)),
+            (.gcra, 1, Int64.max, 2, 0, .outOfRange(.burst)), (.gcra, 1, 1, nil, 1, .unsupported(.offset, .gcra)),
+            (.fixedWindow, 1, 1, 1, 0, .unsupported(.burst, .fixedWindow)),
+            (.fixedWindow, 1, 1, nil, Limit.offsetMax + 1, .tooLarge(.offset, maximum: Limit.offsetMax)),
+            (.fixedWindow, 1, 1, nil, Int64.min, .tooLarge(.offset, maximum: Limit.offsetMax)),
+            (.slidingLog, 4097, 1, nil, 0, .tooLarge(.limit, maximum: 4096)),
+            (.slidingWindow, 1 << 32, 1, nil, 0, .tooLarge(.limit, maximum: (1 << 32) - 1)),
+        ] as [(Limit.Algorithm, Int64, Int64, Int64?, Int64, LimitError)])
+    func noLimit(
+        algorithm: Limit.Algorithm, units: Int64, period: Int64, burst: Int64?, offset: Int64, error: LimitError
+    ) {
+        #expect(throws: error) { try Limit(algorithm, units: units, period: period, burst: burst, offset: offset) }
+        #expect(throws: LimitError.negative(.cost)) { try Demand(-1) }
+    }
+
+    @Test func daysBeginAtLocalMidnight() throws {
+        let hour: Int64 = 3_600_000_000_000
+        let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+        // Half past nine in the evening of UTC is half past eleven two hours to the east.
+        let now = 20_000 * 24 * hour + 21 * hour + hour / 2
+        for (offset, left) in [(0, 5 * hour / 2), (2 * hour, hour / 2), (-5 * hour, 15 * hour / 2)] {
+            session.removeAll()
+            let limit = try Limit(.fixedWindow, units: 1, period: 24 * hour, offset: offset)
+            let taken = session.decide("k", TakeRequest(limit, .one), token: nil, now: EngineTime(nanoseconds: now))
+            #expect(taken.resetAfter == left)
+            let denied = session.decide("k", TakeRequest(limit, .one), token: nil, now: EngineTime(nanoseconds: now))
+            #expect(denied.retryAfter == left)
+        }
+    }
+
+    @Test func aLogTakesTheMemoryItNeeds() throws {
+        let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+        let limit = try Limit(.slidingLog, units: SlidingLog.unitsMax, period: 3_600_000_000_000)
+        var now: Int64 = 1_000_000_000_000
+        for _ in 0..<SlidingLog.unitsMax {
+            #expect(
+                session.decide("k", TakeRequest(limit, .one), token: nil, now: EngineTime(nanoseconds: now)).granted
+                    == 1)
+            now += 1
+        }
+        let time = EngineTime(nanoseconds: now)
+        #expect("k".bytes { session.memoryUsage(of: $0, now: time)! } < 41_100)
+        #expect(session.decide("k", TakeRequest(limit, .one), token: nil, now: time).outcome == .denied)
+        #expect(session.engine.violatedInvariants() == [])
+        // Calls at one instant share a place.
+        session.removeAll()
+        for _ in 0..<1_000 { _ = session.decide("k", TakeRequest(limit, .one), token: nil, now: time) }
+        #expect("k".bytes { session.memoryUsage(of: $0, now: time)! } < 60)
+    }
+}

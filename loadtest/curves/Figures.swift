@@ -1,0 +1,217 @@
+// The four plots of docs/choosing.md: which traffic, which limit, what is read off the engine. One limit for all of
+// them, so that they can be laid side by side: 20 a minute, and GCRA's burst as it is when nobody says one.
+
+public import LimiterEngine
+
+/// A figure of the documentation, by the name of its file.
+public struct Figure: Sendable {
+    /// The file's name below docs/curves.
+    public let name: String
+    /// The SVG document.
+    public let text: String
+
+    /// Every figure, drawn from the engine as it is now. Costs a few thousand limiter calls.
+    public static func all() throws(LimitError) -> [Figure] {
+        [
+            Figure(name: "overload.svg", text: try overload().drawn()),
+            Figure(name: "border.svg", text: try border().drawn()),
+            Figure(name: "idle.svg", text: try idle().drawn()),
+            Figure(name: "uneven.svg", text: try uneven().drawn()),
+        ]
+    }
+
+    static let units: Int64 = 20
+    static let period = Traffic.minute
+    private static let second: Int64 = 1_000_000_000
+    private static let millisecond: Int64 = 1_000_000
+    /// A border of the clock's windows, far from the beginning of time.
+    private static let origin = Traffic.origin(period: period)
+
+    /// The algorithms that differ, as they are drawn. The token bucket is GCRA: `grants` makes sure.
+    private static let drawn: [(algorithm: Limit.Algorithm, label: String, style: Plot.Style)] = [
+        (.gcra, "gcra, token-bucket", .rate), (.fixedWindow, "fixed-window", .fixed),
+        (.slidingWindow, "sliding-window", .sliding), (.slidingLog, "sliding-log", .log),
+    ]
+
+    /// The calls that are granted.
+    private static func grants(_ algorithm: Limit.Algorithm, _ calls: [Int64]) throws(LimitError) -> [Int64] {
+        let meter = try Meter(algorithm, units: units, period: period)
+        let grants = calls.filter { meter.take(at: $0) }
+        if algorithm == .gcra {
+            let bucket = try Meter(.tokenBucket, units: units, period: period)
+            precondition(calls.filter { bucket.take(at: $0) } == grants, "a token bucket is GCRA in other words")
+        }
+        return grants
+    }
+
+    /// How many of the instants have passed, from `start` to `end`; x in milliseconds after `zero`.
+    private static func cumulative(_ instants: [Int64], _ start: Int64, _ end: Int64, zero: Int64) -> [Plot.Point] {
+        var points = [Plot.Point(x: Int((start - zero) / millisecond), y: 0)]
+        for instant in instants where instant <= end {
+            points.append(Plot.Point(x: Int((instant - zero) / millisecond), y: points.last!.y + 1))
+        }
+        points.append(Plot.Point(x: Int((end - zero) / millisecond), y: points.last!.y))
+        return points
+    }
+
+    /// How many of the instants lie in the period before each moment, from `start` to `end`.
+    private static func trailing(_ instants: [Int64], _ start: Int64, _ end: Int64, zero: Int64) -> [Plot.Point] {
+        // A span of one period holds only one of its ends: what comes as another leaves changes nothing.
+        let steps = instants.map { (at: $0 + period, by: -1) } + instants.map { (at: $0, by: 1) }
+        var points = [Plot.Point(x: Int((start - zero) / millisecond), y: 0)]
+        for change in steps.sorted(by: { $0.at < $1.at }) where change.at <= end {
+            let next = Plot.Point(x: Int((change.at - zero) / millisecond), y: points.last!.y + change.by)
+            if points.last!.x == next.x { points[points.count - 1] = next } else { points.append(next) }
+        }
+        points.append(Plot.Point(x: Int((end - zero) / millisecond), y: points.last!.y))
+        return changes(points)
+    }
+
+    private static func seconds(_ title: String, _ range: ClosedRange<Int>, every step: Int) -> Plot.Axis {
+        Plot.Axis(
+            title: title, range: range.lowerBound * 1000...range.upperBound * 1000,
+            ticks: stride(from: 0, through: range.upperBound, by: step).map { $0 * 1000 },
+            number: { String($0 / 1000) })
+    }
+
+    /// Lines at these seconds; the first says what they are.
+    private static func borders(_ seconds: Int...) -> [Plot.Mark] {
+        seconds.map { Plot.Mark(at: $0 * 1000, label: $0 == seconds[0] ? "window border" : "") }
+    }
+
+    // MARK: The figures
+
+    /// A client that never stops calling at twice the limit, from the middle of a window on.
+    static func overload() throws(LimitError) -> Plot {
+        let start = origin + 20 * second
+        let end = start + 3 * period
+        let calls = (0...120).map { start + Int64($0) * 1_500 * millisecond }
+        var curves: [Plot.Curve] = []
+        for kind in drawn {
+            let points = cumulative(try grants(kind.algorithm, calls), start, end, zero: start)
+            curves.append(Plot.Curve(label: kind.label, style: kind.style, points: points))
+        }
+        let shown = cumulative(calls, start, end, zero: start).prefix { $0.y <= 90 }
+        let asked = Plot.Curve(
+            label: "calls", style: .calls, points: Array(shown), labelAt: Plot.Point(x: 113_000, y: 84))
+        return Plot(
+            title: "Steady overload: what is admitted in three minutes",
+            subtitle: "LIMIT 20 PER 1m, a call every 1.5 s: twice the limit, begun 20 s after a window's border",
+            description: """
+                All admit 20 calls in the first half minute. gcra then admits one every three seconds and reaches 80; \
+                fixed-window admits 20 at the beginning of each window of the clock, sliding-log 20 in each minute \
+                from the first call on; sliding-window admits 19 spread over each window.
+                """,
+            x: seconds("seconds since the first call", 0...180, every: 30),
+            y: Plot.Axis(title: "calls admitted so far", range: 0...90, ticks: [0, 20, 40, 60, 80]),
+            curves: [asked] + curves,
+            borders: borders(40, 100, 160))
+    }
+
+    /// A client that begins shortly before a border and never stops: the most in a minute.
+    static func border() throws(LimitError) -> Plot {
+        let calls = (0..<640).map { origin - 5 * second + Int64($0) * 125 * millisecond }
+        var curves: [Plot.Curve] = []
+        let labels = [(15, 33), (4, 42), (38, 29), (16, 17)]
+        for (kind, place) in zip(drawn, labels) {
+            let points = trailing(
+                try grants(kind.algorithm, calls), origin - 10 * second, origin + 75 * second, zero: origin)
+            let label = Plot.Point(x: place.0 * 1000, y: place.1)
+            curves.append(Plot.Curve(label: kind.label, style: kind.style, points: points, labelAt: label))
+        }
+        return Plot(
+            title: "A rush across a window's border: what the last minute has seen",
+            subtitle: "LIMIT 20 PER 1m, eight calls a second from 5 s before the border on",
+            description: """
+                fixed-window has admitted 40 calls within eight seconds around the border. gcra and sliding-window \
+                get to almost 40, one call every three seconds, until the first minute is over. sliding-log never \
+                exceeds 20.
+                """,
+            x: seconds("seconds since the border", -10...75, every: 15),
+            y: Plot.Axis(title: "admitted within the last 60 s", range: 0...48, ticks: [0, 10, 20, 30, 40]),
+            curves: curves, borders: borders(0, 60),
+            levels: [Plot.Mark(at: 20, label: "LIMIT"), Plot.Mark(at: 40, label: "2 × LIMIT")])
+    }
+
+    /// A client that spends everything at once and then waits: how much it finds when it comes back.
+    static func idle() throws(LimitError) -> Plot {
+        let start = origin + 20 * second
+        var curves: [Plot.Curve] = []
+        let labels = [(3, 12), (42, 21), (78, 9), (62, 16)]
+        for (kind, place) in zip(drawn, labels) {
+            let meter = try Meter(kind.algorithm, units: units, period: period)
+            precondition(meter.drain(units, at: start) == units, "a new key is full")
+            let points = (0...600).map { step in
+                Plot.Point(x: step * 200, y: Int(meter.remaining(at: start + Int64(step) * 200 * millisecond)))
+            }
+            let label = Plot.Point(x: place.0 * 1000, y: place.1)
+            curves.append(Plot.Curve(label: kind.label, style: kind.style, points: changes(points), labelAt: label))
+        }
+        return Plot(
+            title: "Coming back: how many calls may pass at once after a pause",
+            subtitle: "LIMIT 20 PER 1m, all 20 spent at once, 20 s after a window's border, and no call since",
+            description: """
+                gcra gives a unit back every three seconds and is full after 60 s. fixed-window gives all back at the \
+                border, here after 40 s. sliding-log gives all back after exactly 60 s. sliding-window gives nothing \
+                back until the border, then a unit every three seconds until 100 s.
+                """,
+            x: seconds("seconds since everything was spent", 0...120, every: 20),
+            y: Plot.Axis(title: "calls that may pass at once", range: 0...24, ticks: [0, 5, 10, 15, 20]),
+            curves: curves,
+            borders: borders(40, 100))
+    }
+
+    /// A window spent at its very end, and one at its very beginning: the estimate of sliding-window and the truth.
+    static func uneven() throws(LimitError) -> Plot {
+        func rush(_ count: Int64, at start: Int64) -> [Int64] {
+            (0..<count).map { origin + start * second + $0 * 125 * millisecond }
+        }
+        let calls = rush(20, at: 57) + rush(480, at: 60) + rush(20, at: 180) + rush(480, at: 240)
+        let end = origin + 5 * period
+        let meter = try Meter(.slidingWindow, units: units, period: period)
+        var granted: [Int64] = []
+        var estimate: [Plot.Point] = []
+        var next = calls[...]
+        for step in 0...2400 {
+            let now = origin + Int64(step) * 125 * millisecond
+            while let call = next.first, call <= now {
+                next.removeFirst()
+                if meter.take(at: call) { granted.append(call) }
+            }
+            estimate.append(Plot.Point(x: step * 125, y: Int(units - meter.remaining(at: now))))
+        }
+        return Plot(
+            title: "Uneven traffic: what sliding-window counts, and what it has admitted",
+            subtitle: "LIMIT 20 PER 1m; 20 calls just before 60 s and just after 180 s;"
+                + " eight a second after 60 s and 240 s, for a minute",
+            description: """
+                After a minute whose calls all came at its end, sliding-window admits 18 more before they are a minute \
+                old: 38 within a minute, while it counts 20. After a minute whose calls all came at its beginning, it \
+                still counts them when they are more than a minute old, and admits fewer than 20.
+                """,
+            x: seconds("seconds", 0...300, every: 60),
+            y: Plot.Axis(title: "calls", range: 0...48, ticks: [0, 10, 20, 30, 40]),
+            curves: [
+                Plot.Curve(
+                    label: "admitted within the last 60 s", style: .log,
+                    points: trailing(granted, origin, end, zero: origin), labelAt: Plot.Point(x: 124_000, y: 34)),
+                Plot.Curve(
+                    label: "counted by sliding-window", style: .sliding, points: changes(estimate),
+                    labelAt: Plot.Point(x: 184_000, y: 22)),
+            ],
+            borders: borders(60, 120, 180, 240),
+            levels: [Plot.Mark(at: 20, label: "LIMIT"), Plot.Mark(at: 40, label: "2 × LIMIT")],
+            notes: [
+                Plot.Note(text: "too much", at: Plot.Point(x: 96_000, y: 23), isCentred: true),
+                Plot.Note(text: "too little", at: Plot.Point(x: 260_000, y: 15), isCentred: true),
+            ])
+    }
+
+    /// The points at which the value changes, and the last.
+    private static func changes(_ points: [Plot.Point]) -> [Plot.Point] {
+        var kept: [Plot.Point] = []
+        for point in points where kept.last?.y != point.y { kept.append(point) }
+        if let last = points.last, kept.last != last { kept.append(last) }
+        return kept
+    }
+}

@@ -1,0 +1,29 @@
+// The parts of a document that are made and not written: they stand between two comments, which stay.
+
+public import LimiterEngine
+
+/// Lines of a document that a program answers for.
+public struct GeneratedSection: Sendable {
+    /// What the comments call it.
+    public let name: String
+    /// What stands between them.
+    let lines: [String]
+
+    /// Every section of docs/choosing.md, measured now. Costs about a million limiter calls.
+    public static func all() throws(LimitError) -> [GeneratedSection] {
+        [
+            GeneratedSection(name: "memory", lines: try StateMemory.table()),
+            GeneratedSection(name: "sliding-window error", lines: try SlidingError.table()),
+        ]
+    }
+
+    /// The document with this section as it should be; nil when it does not have both comments, once each and in order.
+    public func replaced(in document: String) -> String? {
+        var lines = document.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        let begins = lines.indices.filter { lines[$0] == "<!-- made by curves: \(name) -->" }
+        let ends = lines.indices.filter { lines[$0] == "<!-- end: \(name) -->" }
+        guard begins.count == 1, ends.count == 1, begins[0] < ends[0] else { return nil }
+        lines.replaceSubrange(begins[0] + 1..<ends[0], with: self.lines)
+        return lines.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,33 @@
+// Draws the curves of docs/choosing.md and fills in its tables, from the limiter engine and nothing else: no server, no
+// clock. A unit test compares what stands in the repository with what this makes.
+
+import Glibc
+
+private func stop(_ message: String) -> Never {
+    let line = Array("curves: \(message)\n".utf8)
+    _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    exit(1)
+}
+
+private let arguments = CommandLine.arguments.dropFirst()
+guard arguments.count <= 1, arguments.first?.hasPrefix("-") != true else {
+    stop("usage: curves [DIRECTORY]\nWrites docs/curves/*.svg and the tables in docs/choosing.md below DIRECTORY")
+}
+private let docs = (arguments.first ?? ".") + "/docs"
+
+do {
+    let document = TextFile("\(docs)/choosing.md")
+    var text = try document.read()
+    for section in try GeneratedSection.all() {
+        guard let replaced = section.replaced(in: text) else {
+            stop("\(document.path): no place for '\(section.name)'")
+        }
+        text = replaced
+    }
+    try document.write(text)
+    for figure in try Figure.all() { try TextFile("\(docs)/curves/\(figure.name)").write(figure.text) }
+} catch let failure as FileFailure {
+    stop(failure.message)
+} catch {
+    stop("a limit that is none: \(error)")
+}
