@@ -30,7 +30,9 @@ let package = Package(
     targets: [
         .target(name: "CLinux", cSettings: cSettings),
         .target(name: "LimiterEngine", dependencies: ["CLinux"], swiftSettings: swiftSettings + fuzzSettings),
-        .target(name: "Persistence", dependencies: ["LimiterEngine"], swiftSettings: swiftSettings),
+        .target(
+            name: "Persistence", dependencies: ["CLinux", "LimiterEngine"],
+            swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "RESP", swiftSettings: swiftSettings + fuzzSettings),
         .target(
             name: "RespServer", dependencies: ["CLinux", "LimiterEngine", "Persistence", "RESP"],
@@ -46,6 +48,10 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/Support", swiftSettings: swiftSettings),
         .testTarget(
             name: "LimiterEngineTests", dependencies: ["LimiterEngine", "TestSupport", "curves"],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "PersistenceTests", dependencies: ["Persistence", "LimiterEngine", "TestSupport"],
+            exclude: ["Golden"],
             swiftSettings: swiftSettings),
         .testTarget(name: "RESPTests", dependencies: ["RESP"], swiftSettings: swiftSettings),
         .testTarget(

@@ -6,10 +6,16 @@ import Glibc
 public struct DataDirectoryError: Error, Sendable {
     /// The sentence.
     public let text: String
+
+    /// An error that says `text`.
+    public init(text: String) { self.text = text }
 }
 
 /// The data directory.
 public enum DataDirectory {
+    /// The file in it that is locked by the server that uses it.
+    public static let lockName = "escapement.lock"
+
     /// Makes sure that `path` is a directory this process can write to; creates it, one level, when it is missing.
     public static func prepare(_ path: String) throws(DataDirectoryError) {
         if mkdir(path, 0o755) != 0, errno != EEXIST {

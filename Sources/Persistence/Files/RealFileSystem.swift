@@ -1,0 +1,128 @@
+// The kernel's file system. Each method is one system call (open adds nothing, list reads the directory through).
+
+import CLinux
+import Glibc
+
+/// Files on this machine.
+public struct RealFileSystem: FileSystem {
+    /// The kernel's file system.
+    public init() {}
+
+    /// One `open`.
+    public func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
+        let flags: Int32 =
+            switch mode {
+            case .read: O_RDONLY
+            case .update: O_RDWR
+            case .create: O_RDWR | O_CREAT | O_TRUNC
+            }
+        let fd = Glibc.open(path, flags | O_CLOEXEC, 0o644)
+        guard fd >= 0 else { throw StorageError("open", path, code: errno) }
+        return RealFile(fd: fd, path: path)
+    }
+
+    /// One `rename`.
+    public func rename(_ path: String, to newPath: String) throws(StorageError) {
+        if Glibc.rename(path, newPath) != 0 { throw StorageError("rename", path, code: errno) }
+    }
+
+    /// One `unlink`.
+    public func remove(_ path: String) throws(StorageError) {
+        if unlink(path) != 0 { throw StorageError("unlink", path, code: errno) }
+    }
+
+    /// Reads the directory through.
+    public func list(_ directory: String) throws(StorageError) -> [String] {
+        guard let stream = opendir(directory) else { throw StorageError("opendir", directory, code: errno) }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names
+    }
+
+    /// One `mkdir`; one that exists is fine.
+    public func createDirectory(_ path: String) throws(StorageError) {
+        if mkdir(path, 0o755) != 0, errno != EEXIST { throw StorageError("mkdir", path, code: errno) }
+    }
+
+    /// Opens the directory and syncs it.
+    public func syncDirectory(_ path: String) throws(StorageError) {
+        let fd = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard fd >= 0 else { throw StorageError("open", path, code: errno) }
+        defer { close(fd) }
+        if fsync(fd) != 0 { throw StorageError("fsync", path, code: errno) }
+    }
+
+    /// One `access`.
+    public func exists(_ path: String) throws(StorageError) -> Bool {
+        if access(path, F_OK) == 0 { return true }
+        if errno == ENOENT { return false }
+        throw StorageError("access", path, code: errno)
+    }
+
+    /// Opens the file and takes the lock that the kernel gives back when the process ends.
+    public func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? {
+        let fd = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        guard fd >= 0 else { throw StorageError("open", path, code: errno) }
+        guard clinux_lock_file(fd) != 0 else {
+            let code = errno
+            close(fd)
+            if code == EWOULDBLOCK { return nil }
+            throw StorageError("flock", path, code: code)
+        }
+        return RealDirectoryLock(fd: fd)
+    }
+}
+
+private final class RealDirectoryLock: DirectoryLock {
+    private let fd: Int32
+
+    init(fd: Int32) { self.fd = fd }
+
+    deinit { close(fd) }
+}
+
+private final class RealFile: StorageFile {
+    let path: String
+    private let fd: Int32
+
+    init(fd: Int32, path: String) {
+        self.fd = fd
+        self.path = path
+    }
+
+    deinit { close(fd) }
+
+    func size() throws(StorageError) -> Int {
+        let end = lseek(fd, 0, SEEK_END)
+        guard end >= 0 else { throw StorageError("lseek", path, code: errno) }
+        return Int(end)
+    }
+
+    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(StorageError) -> Int {
+        let count = pread(fd, buffer.baseAddress, buffer.count, off_t(offset))
+        guard count >= 0 else { throw StorageError("read", path, code: errno) }
+        return count
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(StorageError) -> Int {
+        let count = pwrite(fd, bytes.baseAddress, bytes.count, off_t(offset))
+        guard count >= 0 else { throw StorageError("write", path, code: errno) }
+        // A device that takes nothing and says nothing would have us ask for ever.
+        guard count > 0 || bytes.isEmpty else { throw StorageError("write", path, code: ENOSPC) }
+        return count
+    }
+
+    func sync() throws(StorageError) {
+        if fdatasync(fd) != 0 { throw StorageError("fsync", path, code: errno) }
+    }
+
+    func truncate(to size: Int) throws(StorageError) {
+        if ftruncate(fd, off_t(size)) != 0 { throw StorageError("ftruncate", path, code: errno) }
+    }
+}

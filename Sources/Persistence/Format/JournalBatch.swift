@@ -1,0 +1,221 @@
+// A batch: the records of one collection, or a part of them. Log, snapshot and replication stream are batches.
+//
+//   offset  size
+//        0     4   n, bytes of records behind the header, 0 … 2²⁶
+//        4     4   CRC-32C of everything behind this field: bytes 8 …< 24 + n
+//        8     8   offset of this batch's first byte in its stream: in the journal counted from the journal's
+//                  beginning, in a snapshot from the end of the file's header
+//       16     8   engine time of the collection, nanoseconds since 1970: no state in it was made later
+//       24     n   records, one behind the other (JournalRecord)
+//
+// Numbers are little-endian. A batch is valid when n is in range, the checksum is right, the offset is where it is and
+// below 2⁶², the time is not negative and its records fill the n bytes exactly. An empty batch says only what time it
+// is.
+
+public import LimiterEngine
+
+/// The header of a batch.
+public struct JournalBatch: Equatable, Sendable {
+    /// Bytes of a header.
+    public static let headerSize = 24
+    /// Most bytes of records in one batch.
+    public static let payloadMax = 1 << 26
+    /// Largest offset in a stream: to one of these the length of a file can be added without a check.
+    static let offsetMax = (Int64(1) << 62) - 1
+    /// A batch is closed when its records have this many bytes: one that is torn loses little.
+    static let payloadTarget = 1 << 18
+
+    /// Bytes of records.
+    public var payloadCount: Int
+    /// As stored.
+    public var checksum: UInt32
+    /// Where the batch begins in its stream.
+    public var offset: Int64
+    /// When it was collected.
+    public var time: EngineTime
+
+    /// Bytes of header and records.
+    public var count: Int { JournalBatch.headerSize + payloadCount }
+
+    /// Reads a header whose bytes are there; nil when its fields cannot be true.
+    public init?(_ bytes: UnsafeRawBufferPointer) {
+        precondition(bytes.count >= JournalBatch.headerSize)
+        func load<Number: FixedWidthInteger>(_ offset: Int, as type: Number.Type) -> Number {
+            Number(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: type))
+        }
+        let length = load(0, as: UInt32.self)
+        guard length <= UInt32(JournalBatch.payloadMax) else { return nil }
+        payloadCount = Int(length)
+        checksum = load(4, as: UInt32.self)
+        offset = load(8, as: Int64.self)
+        time = EngineTime(nanoseconds: load(16, as: Int64.self))
+        guard offset >= 0, offset <= JournalBatch.offsetMax, time.nanoseconds >= 0 else { return nil }
+    }
+
+    /// Whether the checksum is that of these bytes: header and records, `count` of them.
+    public func matches(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        bytes.count == count && Checksum.crc32c(UnsafeRawBufferPointer(rebasing: bytes[8...])) == checksum
+    }
+
+    /// Hands the records of a batch to `body` in order. `bytes` are header and records.
+    public static func forEachRecord<Failure: Error>(
+        in bytes: UnsafeRawBufferPointer, _ body: (JournalRecord) throws(Failure) -> Void
+    ) throws(BatchError<Failure>) {
+        let payload = UnsafeRawBufferPointer(rebasing: bytes[headerSize...])
+        var offset = 0
+        while offset < payload.count {
+            let record: JournalRecord
+            do throws(RecordError) {
+                record = try JournalRecord.decode(payload, at: &offset)
+            } catch {
+                throw .record(error)
+            }
+            do throws(Failure) {
+                try body(record)
+            } catch {
+                throw .body(error)
+            }
+        }
+    }
+}
+
+/// Why a walk over a batch's records ended early.
+public enum BatchError<Failure: Error>: Error {
+    /// A record is not valid.
+    case record(RecordError)
+    /// The body did not want to go on.
+    case body(Failure)
+}
+
+/// Writes batches one behind the other. Not thread-safe.
+public final class BatchEncoder {
+    private struct Fields {
+        var offset: Int64
+        /// Where the open batch begins in the buffer; -1 when none is open.
+        var openStart = -1
+        var time = EngineTime(nanoseconds: 0)
+    }
+
+    /// Behind a constant pointer: looked at with every record, without a check for exclusive access.
+    private let fields: UnsafeMutablePointer<Fields>
+    /// The batches closed so far, and the open one.
+    public private(set) var buffer: ByteBuffer
+
+    /// An encoder whose first batch begins at `offset` of its stream.
+    public init(offset: Int64) {
+        fields = .allocate(capacity: 1)
+        fields.initialize(to: Fields(offset: offset))
+        buffer = ByteBuffer(capacity: 64 * 1024)
+    }
+
+    deinit { fields.deallocate() }
+
+    /// Offset in the stream of the next batch; inside an open one, of that.
+    public var offset: Int64 { fields.pointee.offset }
+
+    /// Says what time it is: a batch has the time it had last when it was closed, and time does not go back. Batches
+    /// that records begin because one was full need no call of their own.
+    public func setTime(_ time: EngineTime) { fields.pointee.time = max(fields.pointee.time, time) }
+
+    func start(at offset: Int64) {
+        assertClosed()
+        precondition(buffer.count == 0)
+        fields.pointee.offset = offset
+    }
+
+    /// Goes on at `offset` with nothing encoded, on the clock of another stream: what was there is gone.
+    func restart(at offset: Int64, time: EngineTime) {
+        assertClosed()
+        buffer = ByteBuffer(capacity: 64 * 1024)
+        fields.pointee.offset = offset
+        fields.pointee.time = time
+    }
+
+    /// Adds a batch that says only what time it is.
+    func addTime() {
+        assertClosed()
+        fields.pointee.openStart = buffer.count
+        _ = buffer.extend(by: JournalBatch.headerSize)
+        close(buffer)
+    }
+
+    /// Adds a whole batch that somebody else has encoded for this very place.
+    func addBatch(_ batch: JournalBatch, _ bytes: UnsafeRawBufferPointer) {
+        assertClosed()
+        precondition(batch.offset == offset && batch.count == bytes.count)
+        assert(batch.matches(bytes))
+        buffer.append(bytes)
+        fields.pointee.offset += Int64(bytes.count)
+        setTime(batch.time)
+    }
+
+    private func assertClosed() { precondition(fields.pointee.openStart < 0, "a batch is open") }
+
+    /// Adds a key's state.
+    @inline(__always)
+    public func add(_ state: StateView, key: UnsafeRawBufferPointer) { add(state, key: key, to: buffer) }
+
+    /// Adds a key's removal.
+    public func addRemoval(key: UnsafeRawBufferPointer) {
+        makeRoom(buffer)
+        JournalRecord.encodeRemoval(key: key, into: buffer)
+    }
+
+    /// Adds a control record. `body` and `key` together are bounded by whoever makes them, far below a batch.
+    public func addControl(_ kind: ControlKind, key: UnsafeRawBufferPointer, body: UnsafeRawBufferPointer) {
+        makeRoom(buffer)
+        JournalRecord.encodeControl(kind, key: key, body: body, into: buffer)
+    }
+
+    /// Adds the record of a policy or a rule.
+    public func add(_ record: PolicyRecord) {
+        record.key.withUnsafeBytes { key in
+            record.value.withUnsafeBytes { addControl(ControlKind(record.kind), key: key, body: $0) }
+        }
+    }
+
+    /// As `add`, for whoever has got the buffer already.
+    @inline(__always)
+    func add(_ state: StateView, key: UnsafeRawBufferPointer, to buffer: ByteBuffer) {
+        makeRoom(buffer)
+        JournalRecord.encodeState(state, key: key, into: buffer)
+    }
+
+    /// Closes the open batch, if records were added since the last one.
+    public func end() {
+        if fields.pointee.openStart >= 0 { close(buffer) }
+    }
+
+    /// Takes the closed batches, leaving `replacement`, which must be empty.
+    public func take(replacement: ByteBuffer) -> ByteBuffer {
+        precondition(fields.pointee.openStart < 0 && replacement.count == 0)
+        let taken = buffer
+        buffer = replacement
+        return taken
+    }
+
+    @inline(__always)
+    private func makeRoom(_ buffer: ByteBuffer) {
+        if fields.pointee.openStart >= 0 {
+            let used = buffer.count &- fields.pointee.openStart
+            if used < JournalBatch.headerSize + JournalBatch.payloadTarget { return }
+            close(buffer)
+        }
+        fields.pointee.openStart = buffer.count
+        _ = buffer.extend(by: JournalBatch.headerSize)
+    }
+
+    @inline(never)
+    private func close(_ buffer: ByteBuffer) {
+        let start = fields.pointee.openStart
+        let count = buffer.count - start
+        precondition(count - JournalBatch.headerSize <= JournalBatch.payloadMax)
+        buffer.store(UInt32(count - JournalBatch.headerSize), at: start)
+        buffer.store(fields.pointee.offset, at: start + 8)
+        buffer.store(fields.pointee.time.nanoseconds, at: start + 16)
+        let covered = UnsafeRawBufferPointer(rebasing: buffer.bytes[(start + 8)...])
+        buffer.store(Checksum.crc32c(covered), at: start + 4)
+        fields.pointee.offset += Int64(count)
+        fields.pointee.openStart = -1
+    }
+}

@@ -1,0 +1,73 @@
+// What lies in a directory before anything of it is trusted: the manifest, the sync mark, the numbers in use.
+
+import Glibc
+
+/// The files of a directory as names say it, and the manifest.
+public struct DirectoryLayout: Sendable {
+    /// The manifest; nil in a directory that has none and no logs or snapshots either.
+    public let manifest: Manifest?
+    /// How far the journal is known to have been synced; nil when nothing says so.
+    public let mark: Int64?
+    /// The largest number of any log or snapshot.
+    public let largestNumber: Int
+
+    /// Looks at a directory.
+    public init(files: any FileSystem, path: String) throws(RecoveryError) {
+        let names = try RecoveryError.wrapping { () throws(StorageError) in try files.list(path) }
+        largestNumber = names.compactMap(LogDirectory.number(in:)).max() ?? 0
+        mark = try RecoveryError.wrapping { () throws(StorageError) in
+            guard names.contains(SyncMark.fileName) else { return nil }
+            do throws(StorageError) {
+                return SyncMark.decode(try files.contents(of: "\(path)/\(SyncMark.fileName)", limit: 4096))
+            } catch {
+                // One that is too large is no mark.
+                if error.code == EFBIG { return nil }
+                throw error
+            }
+        }
+        guard names.contains(Manifest.fileName) else {
+            try DirectoryLayout.demandNoState(files, path, names)
+            manifest = nil
+            return
+        }
+        let name = "\(path)/\(Manifest.fileName)"
+        let bytes = try RecoveryError.wrapping { () throws(StorageError) in
+            try files.contents(of: name, limit: Manifest.bytesMax)
+        }
+        do throws(ManifestError) {
+            manifest = try Manifest(bytes)
+        } catch {
+            throw RecoveryError(name, nil, "line \(error.line): \(error.reason)")
+        }
+    }
+
+    /// The very first start makes a log before the manifest, so a crash between leaves one that is empty. Anything
+    /// more without a manifest means that the manifest was lost.
+    private static func demandNoState(
+        _ files: any FileSystem, _ path: String, _ names: [String]
+    ) throws(RecoveryError) {
+        for name in names where LogDirectory.number(in: name) != nil {
+            let size = try RecoveryError.wrapping { () throws(StorageError) in
+                try files.open("\(path)/\(name)", .read).size()
+            }
+            guard size > FileHeader.size else { continue }
+            throw RecoveryError(
+                "\(path)/\(name)", nil, "the file holds state, but there is no manifest that says which")
+        }
+    }
+
+    /// Reads a file's header.
+    static func header(
+        of file: any StorageFile, _ content: FileHeader.Content
+    ) throws(StorageError) -> Result<FileHeader, HeaderError> {
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: FileHeader.size, alignment: 8)
+        defer { memory.deallocate() }
+        let count = try file.readAll(into: memory, at: 0)
+        do throws(HeaderError) {
+            let bytes = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(memory)[..<count])
+            return .success(try FileHeader(bytes, expecting: content))
+        } catch {
+            return .failure(error)
+        }
+    }
+}

@@ -1,0 +1,37 @@
+// Policies and rules on their way from files to an engine: only the last record about each counts.
+//
+// Owns: which record is the last. A snapshot may be newer than the log behind it begins, so on the way there may be
+// records that fit nothing; what stands at the end fits.
+
+import LimiterEngine
+
+/// Gathers the records of policies and rules, in the order of the journal.
+struct PolicyReplay {
+    private var policies: [[UInt8]: PolicyRecord] = [:]
+    private var rules: [[UInt8]: PolicyRecord] = [:]
+
+    /// Takes valid records that come behind those taken so far.
+    mutating func add(_ records: [PolicyRecord]) {
+        for record in records {
+            switch record.kind {
+            case .policy: policies[record.key] = record
+            case .policyRemoval: policies[record.key] = nil
+            case .rule: rules[record.key] = record
+            case .ruleRemoval: rules[record.key] = nil
+            }
+        }
+    }
+
+    /// Puts what stands now into a registry that has nothing yet. O(policies + rules).
+    func put(into registry: PolicyRegistry, path: String) throws(RecoveryError) {
+        guard !policies.isEmpty || !rules.isEmpty else { return }
+        do throws(PolicyError) {
+            try registry.edit(now: EngineTime(nanoseconds: 0)) { draft throws(PolicyError) in
+                for record in policies.values { try draft.apply(record) }
+                for record in rules.values { try draft.apply(record) }
+            }
+        } catch {
+            throw RecoveryError(path, nil, "the policies and rules are not valid together: \(error)")
+        }
+    }
+}

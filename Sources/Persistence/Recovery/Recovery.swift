@@ -1,0 +1,139 @@
+// From the files of a directory to an engine that has the state again.
+//
+//   manifest ─▶ snapshot: workers share its batches, no key comes twice that the log does not say again
+//            ─▶ logs in order: every worker reads all batches and puts in the keys of its own shards
+//
+// Policies and rules come the same way, and are put in at the end, once: a policy that a later record replaces is never
+// made, however often it was changed.
+//
+// Owns: the order of files and workers. What counts as a torn tail and what as damage is StateFile's to say: a last log
+// that ends in something that is no batch was torn by a crash, and is cut here, if neither the sync mark nor the
+// snapshot says that this part had reached the disk. Everything else that is not valid refuses, with the file and the
+// byte. Nothing on disk is changed but the cut.
+
+import Glibc
+public import LimiterEngine
+
+/// Recovers an engine from a directory. Use once.
+public final class Recovery {
+    /// Runs a closure for every number below a count, at the same time or one after the other.
+    public typealias Concurrently = (_ count: Int, _ body: @escaping @Sendable (Int) -> Void) -> Void
+
+    private let files: any FileSystem
+    private let path: String
+    private let engine: Engine
+    private let horizon: EngineTime
+    private let workers: Int
+    private let progress: RecoveryProgress
+    private let concurrently: Concurrently
+
+    /// - Parameters:
+    ///   - engine: Empty, not journaling, without a memory limit.
+    ///   - horizon: The wall clock now: states worth nothing by then are not put back.
+    ///   - workers: How many to use: a power of two, at most as many as there are shards.
+    public init(
+        files: any FileSystem, path: String, engine: Engine, horizon: EngineTime, workers: Int = 1,
+        progress: RecoveryProgress = RecoveryProgress(),
+        concurrently: @escaping Concurrently = { count, body in for number in 0..<count { body(number) } }
+    ) {
+        self.files = files
+        self.path = path
+        self.engine = engine
+        self.horizon = horizon
+        self.workers = workers
+        self.progress = progress
+        self.concurrently = concurrently
+    }
+
+    /// Puts everything back.
+    ///
+    /// - Parameters:
+    ///   - history: What a new journal is called where there is none yet.
+    ///   - cutsTornTail: Whether a torn tail is cut; else it refuses.
+    public func run(history: String, cutsTornTail: Bool) throws(RecoveryError) -> RecoveryReport {
+        let layout = try DirectoryLayout(files: files, path: path)
+        var report = RecoveryReport(manifest: layout.manifest ?? Manifest(history: history))
+        report.largestNumber = layout.largestNumber
+        let promised = report.manifest.promised(mark: layout.mark)
+        report.synced = promised
+        let opened = try open(report.manifest)
+        progress.expect(opened.reduce(0) { $0 + $1.size })
+        var policies = PolicyReplay()
+        for (index, source) in opened.enumerated() {
+            let results = replay(source)
+            let first = results.min { ($0.position, $0.isFailure ? 0 : 1) < ($1.position, $1.isFailure ? 0 : 1) }!
+            report.records += source.header.content == .snapshot ? results.reduce(0) { $0 + $1.records } : first.records
+            report.lastTime = max(report.lastTime, source.header.time, results.map(\.lastTime).max()!)
+            if let failure = first.failure { throw failure }
+            for result in results { policies.add(result.policies) }
+            switch source.header.content {
+            case .snapshot:
+                try source.demandComplete(results)
+                report.snapshotBytes = source.size
+                report.end = source.header.journalOffset
+            case .log:
+                if let next = index + 1 < opened.count ? opened[index + 1] : nil {
+                    try source.demandContinuation(first, next: next.header.journalOffset)
+                } else {
+                    try settleTail(source, first, promised: promised, cuts: cutsTornTail, report: &report)
+                }
+                report.logBytes += min(source.size, first.position)
+                report.end = max(report.end, source.end(first))
+            }
+        }
+        try policies.put(into: engine.policies, path: path)
+        return report
+    }
+
+    private func open(_ manifest: Manifest) throws(RecoveryError) -> [StateFile] {
+        var sources: [StateFile] = []
+        if let snapshot = manifest.snapshot {
+            sources.append(try StateFile(files: files, directory: path, entry: snapshot, content: .snapshot))
+        }
+        for log in manifest.logs {
+            sources.append(try StateFile(files: files, directory: path, entry: log, content: .log))
+        }
+        return sources
+    }
+
+    // MARK: Replaying
+
+    private func replay(_ source: StateFile) -> [ReplayResult] {
+        let results = ResultBox(count: workers)
+        let isSnapshot = source.isSnapshot
+        if isSnapshot {
+            // A record has eight bytes of state and two or three more at the least.
+            engine.reserve(keys: min(source.header.keys, source.size / 11))
+        }
+        let (engine, horizon, workers, progress) = (engine, horizon, workers, progress)
+        concurrently(workers) { number in
+            let restorer = Restorer(
+                engine: engine, horizon: horizon, part: isSnapshot ? 0 : number, of: isSnapshot ? 1 : workers)
+            let replay = Replay(
+                reader: source.reader(), path: source.path, restorer: restorer, isSnapshot: isSnapshot,
+                progress: isSnapshot || number == 0 ? progress : nil, gathersPolicies: isSnapshot || number == 0)
+            results[number] = isSnapshot ? replay.run(every: workers, from: number) : replay.run(every: 1, from: 0)
+        }
+        return results.all
+    }
+
+    // MARK: The end of the last log
+
+    private func settleTail(
+        _ source: StateFile, _ result: ReplayResult, promised: Int64, cuts: Bool, report: inout RecoveryReport
+    ) throws(RecoveryError) {
+        guard let damage = try source.tornTail(result, promised: promised) else { return }
+        let path = source.path
+        guard cuts else {
+            throw RecoveryError(
+                path, damage.position, "the batch \(damage.reason), and aof-load-truncated does not allow to cut it off"
+            )
+        }
+        report.cut = (path, damage.position, source.size - damage.position)
+        try RecoveryError.wrapping { () throws(StorageError) in
+            let file = try files.open(path, .update)
+            try file.truncate(to: damage.position)
+            try file.syncAll()
+        }
+    }
+}

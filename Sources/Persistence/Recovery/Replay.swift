@@ -1,0 +1,130 @@
+// One worker's way through one file: reads batches, puts their records into the engine, and says where it stopped.
+
+import LimiterEngine
+
+/// Where a worker's way through a file ended, and what was on it.
+struct ReplayResult: Sendable {
+    /// Byte of the file behind the last valid batch.
+    var position = FileHeader.size
+    /// Records read in batches valid to their end; key records alone where they are shared out.
+    var records = 0
+    var lastTime = EngineTime(nanoseconds: 0)
+    /// What a snapshot's end said of its number of records.
+    var endOfSnapshot: Int?
+    /// Records of policies and rules, in order, where they are gathered.
+    var policies: [PolicyRecord] = []
+    /// The first thing that is no valid batch.
+    var invalid: (position: Int, reason: String)?
+    /// Why nothing of the file can be used: it could not be read, or a valid batch holds an invalid record.
+    var failure: RecoveryError?
+
+    var isFailure: Bool { failure != nil }
+}
+
+/// Results by worker, each written by its own.
+///
+/// `@unchecked Sendable`: a worker touches only the element of its own number, and `all` is read after they are done.
+final class ResultBox: @unchecked Sendable {
+    private let memory: UnsafeMutableBufferPointer<ReplayResult>
+
+    init(count: Int) {
+        memory = .allocate(capacity: count)
+        memory.initialize(repeating: ReplayResult())
+    }
+
+    deinit {
+        memory.deinitialize()
+        memory.deallocate()
+    }
+
+    subscript(number: Int) -> ReplayResult {
+        get { memory[number] }
+        set { memory[number] = newValue }
+    }
+
+    var all: [ReplayResult] { Array(memory) }
+}
+
+/// Replays one file, or every n-th batch of it.
+struct Replay {
+    let reader: BatchReader
+    let path: String
+    /// Nil: records are looked at and not put anywhere.
+    let restorer: Restorer?
+    let isSnapshot: Bool
+    /// Shown every record with its batch's header before it is put anywhere; what it throws ends the way as a failure.
+    var visit: ((JournalRecord, JournalBatch) throws(RecoveryError) -> Void)?
+    /// Told of bytes read; nil where somebody else reads the same.
+    let progress: RecoveryProgress?
+    /// Records of policies and rules are kept: by one worker of those who read the same.
+    var gathersPolicies = false
+
+    /// Replays the batches `first`, `first + stride`, …
+    func run(every stride: Int, from first: Int) -> ReplayResult {
+        var result = ReplayResult()
+        do throws(StorageError) {
+            var number = 0
+            while true {
+                if number % stride != first {
+                    // Whoever owns the batch says what is wrong with it.
+                    guard try reader.skip() else { break }
+                } else {
+                    let start = reader.position
+                    switch try reader.next() {
+                    case .end: return result
+                    case .invalid(let reason):
+                        result.invalid = (reader.position, reason)
+                        return result
+                    case .batch(let batch, let bytes):
+                        result.lastTime = max(result.lastTime, batch.time)
+                        put(bytes, of: batch, at: start, into: &result)
+                        if result.isFailure { return result }
+                        progress?.advance(batch.count)
+                        result.position = reader.position
+                    }
+                }
+                number += 1
+            }
+        } catch {
+            result.failure = RecoveryError(error)
+        }
+        return result
+    }
+
+    private func put(
+        _ bytes: UnsafeRawBufferPointer, of batch: JournalBatch, at position: Int, into result: inout ReplayResult
+    ) {
+        let recordsBefore = result.records
+        do throws(BatchError<RecoveryError>) {
+            try JournalBatch.forEachRecord(in: bytes) { record throws(RecoveryError) in
+                if let visit { try visit(record, batch) }
+                switch record {
+                case .state(let key, let state): restorer?.put(state, key: key)
+                case .removed(let key): restorer?.remove(key: key)
+                case .control(.flushAll, _, _): restorer?.removeAll()
+                case .control(.endOfSnapshot, _, let body):
+                    guard isSnapshot, body.count == 8 || body.count == 16 else {
+                        throw RecoveryError(path, position, "an end of a snapshot that does not belong here")
+                    }
+                    result.endOfSnapshot = Int(Int64(littleEndian: body.loadUnaligned(as: Int64.self)))
+                    return
+                case .control(let kind, let key, let body):
+                    if gathersPolicies, let kind = kind.policyKind {
+                        result.policies.append(PolicyRecord(kind: kind, key: Array(key), value: Array(body)))
+                    }
+                }
+                result.records += 1
+            }
+        } catch {
+            result.records = recordsBefore
+            switch error {
+            case .body(let error): result.failure = error
+            case .record(let error):
+                result.failure = RecoveryError(
+                    path, position + JournalBatch.headerSize + error.offset,
+                    "the record is not valid: \(error.reason)")
+            }
+        }
+        restorer?.flush()
+    }
+}

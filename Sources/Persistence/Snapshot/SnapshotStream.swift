@@ -1,0 +1,114 @@
+// A snapshot for a replica: the bytes that SnapshotWriter would write to a file, made a piece at a time, as the
+// replica takes them. No disk is touched and no more than a piece is held, beside the table of policies and rules that
+// was in force when it began.
+//
+// The walk over the keys takes as long as the replica does, and what it sees of a key may be newer than
+// `journalOffset`. So the state put together from it is one the engine has had only once the journal has been added up
+// to the end of the walk: the end record says up to where.
+
+public import LimiterEngine
+
+/// A snapshot made piece by piece. Not thread-safe, but several may walk one engine.
+public final class SnapshotStream {
+    /// Keys looked at while a stripe is held.
+    private static let keysPerStep = 256
+    /// About how many bytes a piece has.
+    private static let pieceSize = 1 << 16
+
+    private let keyspace: KeyspaceSession
+    private let encoder = BatchEncoder(offset: 0)
+    private let header: FileHeader
+    private var spare = ByteBuffer(capacity: SnapshotStream.pieceSize * 2)
+    private var cursor: UInt64 = 0
+
+    private enum Phase {
+        case header, policies, keys, end, done
+    }
+
+    private var phase = Phase.header
+    /// As it was when the snapshot began; records are made of it as they are sent.
+    private let policies: PolicyTable
+    private var policiesDone = 0
+    private var rulesDone = 0
+    /// Records so far.
+    public private(set) var keys = 0
+
+    /// - Parameters:
+    ///   - journalOffset: What the journal had up to here, the engine has.
+    ///   - time: The stream's time. States worth nothing by then are left out.
+    public init(journalOffset: Int64, engine: Engine, time: EngineTime) {
+        keyspace = KeyspaceSession(engine: engine)
+        policies = engine.policies.table
+        header = FileHeader(
+            content: .snapshot, number: 1, journalOffset: journalOffset, time: time,
+            keys: keyspace.statistics().keys)
+    }
+
+    /// What the journal had up to here, the snapshot has.
+    public var journalOffset: Int64 { header.journalOffset }
+
+    /// Whether every key has been seen: then `finish` is next.
+    public var hasSeenAllKeys: Bool { phase == .end }
+
+    /// The next piece: whole batches, behind the header. It is used again by the next call. Empty when all keys have
+    /// been seen. Holds a stripe for some microseconds at a time.
+    public func next(time: EngineTime) -> ByteBuffer {
+        spare.removeAll(retaining: SnapshotStream.pieceSize * 4)
+        if phase == .header {
+            phase = .policies
+            header.encoded().withUnsafeBytes { spare.append($0) }
+            return spare
+        }
+        encoder.setTime(time)
+        if phase == .policies {
+            while encoder.buffer.count < SnapshotStream.pieceSize, let record = nextPolicyRecord() {
+                encoder.add(record)
+                keys += 1
+            }
+            guard encoder.buffer.count < SnapshotStream.pieceSize else { return take() }
+            phase = .keys
+        }
+        guard phase == .keys else { return spare }
+        repeat {
+            cursor = keyspace.scanStates(cursor: cursor, effort: SnapshotStream.keysPerStep, now: header.time) {
+                encoder.add($1, key: $0)
+                keys += 1
+            }
+        } while cursor != 0 && encoder.buffer.count < SnapshotStream.pieceSize
+        if cursor == 0 { phase = .end }
+        return take()
+    }
+
+    /// Policies first: each rule behind its policy.
+    private func nextPolicyRecord() -> PolicyRecord? {
+        if policiesDone < policies.policies.count {
+            policiesDone += 1
+            return PolicyRecord(policies.policies[policiesDone - 1])
+        }
+        guard rulesDone < policies.rules.count else { return nil }
+        rulesDone += 1
+        return PolicyRecord(policies.rules[rulesDone - 1])
+    }
+
+    /// The last piece.
+    ///
+    /// - Parameter wholeAt: The journal's end, after a collection that began when all keys had been seen.
+    public func finish(wholeAt: Int64, time: EngineTime) -> ByteBuffer {
+        precondition(phase == .end && wholeAt >= journalOffset)
+        phase = .done
+        spare.removeAll(retaining: SnapshotStream.pieceSize * 4)
+        let body = ByteBuffer(capacity: 64)
+        _ = body.extend(by: 16)
+        body.store(Int64(keys), at: 0)
+        body.store(wholeAt, at: 8)
+        encoder.setTime(time)
+        encoder.addControl(.endOfSnapshot, key: UnsafeRawBufferPointer(start: nil, count: 0), body: body.bytes)
+        return take()
+    }
+
+    private func take() -> ByteBuffer {
+        encoder.end()
+        spare = encoder.take(replacement: spare)
+        return spare
+    }
+}

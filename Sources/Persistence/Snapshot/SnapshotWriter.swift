@@ -1,0 +1,121 @@
+// A snapshot: every key's state, written while the server works, a few hundred keys at a time.
+//
+// Policies and rules come first, as they are when it begins.
+//
+// Owns: one file until it is finished. Each step holds a stripe for some microseconds. Keys that change meanwhile may
+// be there with either state, or twice; the journal from the snapshot's offset on puts that right when it is replayed.
+// Refuses to become the state by itself: that is LogDirectory.adopt, once the log behind it is on disk.
+
+public import LimiterEngine
+
+/// A snapshot whose file is complete and on disk.
+public struct FinishedSnapshot: Equatable, Sendable {
+    /// The number in its name.
+    public let number: Int
+    /// Everything the journal had up to here is in it.
+    public let journalOffset: Int64
+    /// Bytes of the file.
+    public let bytes: Int
+    /// Records of keys in it.
+    public let keys: Int
+}
+
+/// Writes one snapshot, step by step. Not thread-safe.
+public final class SnapshotWriter {
+    /// Keys looked at while a stripe is held.
+    private static let keysPerStep = 256
+    /// Bytes gathered before they are written.
+    private static let writeSize = 1 << 18
+    /// Bytes after which the file is synced, so that the disk is not handed everything at the end.
+    private static let syncSize = 32 << 20
+
+    private let file: any StorageFile
+    private let keyspace: KeyspaceSession
+    private let encoder = BatchEncoder(offset: 0)
+    private let header: FileHeader
+    private var spare = ByteBuffer(capacity: SnapshotWriter.writeSize)
+    /// Policies and rules not yet written.
+    private var policies: ArraySlice<PolicyRecord>
+    private var policyCount = 0
+    private var cursor: UInt64 = 0
+    private var position = FileHeader.size
+    private var syncedPosition = 0
+    /// Records of keys so far.
+    public private(set) var keys = 0
+    /// Keys there were when it began: about as many as `keys` will become.
+    public let expectedKeys: Int
+
+    /// Begins the file `snapshot-number`.
+    ///
+    /// - Parameters:
+    ///   - journalOffset: What the journal had up to here, the engine has.
+    ///   - time: Engine time. States worth nothing by then are left out.
+    public init(
+        files: any FileSystem, directory: String, number: Int, journalOffset: Int64, engine: Engine, time: EngineTime
+    ) throws(StorageError) {
+        keyspace = KeyspaceSession(engine: engine)
+        expectedKeys = keyspace.statistics().keys
+        policies = engine.policies.table.records[...]
+        header = FileHeader(
+            content: .snapshot, number: number, journalOffset: journalOffset, time: time, keys: expectedKeys)
+        file = try files.open("\(directory)/\(Manifest.snapshotName(number))", .create)
+        let bytes = ByteBuffer(capacity: FileHeader.size)
+        header.encoded().withUnsafeBytes { bytes.append($0) }
+        try bytes.write(to: file, at: 0)
+    }
+
+    /// Writes the next few hundred keys. False when there are no more: then `finish` is next.
+    public func step(time: EngineTime) throws(StorageError) -> Bool {
+        encoder.setTime(time)
+        guard policies.isEmpty else {
+            try writePolicies()
+            return true
+        }
+        cursor = keyspace.scanStates(cursor: cursor, effort: SnapshotWriter.keysPerStep, now: time) { key, state in
+            encoder.add(state, key: key)
+            keys += 1
+        }
+        if encoder.buffer.count >= SnapshotWriter.writeSize || cursor == 0 {
+            encoder.end()
+            try write()
+        }
+        return cursor != 0
+    }
+
+    private func writePolicies() throws(StorageError) {
+        for record in policies.prefix(SnapshotWriter.keysPerStep) { encoder.add(record) }
+        let written = min(policies.count, SnapshotWriter.keysPerStep)
+        policies = policies.dropFirst(written)
+        policyCount += written
+        encoder.end()
+        if encoder.buffer.count >= SnapshotWriter.writeSize { try write() }
+    }
+
+    /// Writes the end and has all of it on disk.
+    public func finish(time: EngineTime) throws(StorageError) -> FinishedSnapshot {
+        precondition(cursor == 0 && policies.isEmpty)
+        let body = ByteBuffer(capacity: 64)
+        _ = body.extend(by: 8)
+        body.store(Int64(keys + policyCount), at: 0)
+        encoder.setTime(time)
+        withExtendedLifetime(body) {
+            encoder.addControl(.endOfSnapshot, key: UnsafeRawBufferPointer(start: nil, count: 0), body: body.bytes)
+        }
+        encoder.end()
+        try write()
+        try file.syncAll()
+        return FinishedSnapshot(
+            number: header.number, journalOffset: header.journalOffset, bytes: position, keys: keys)
+    }
+
+    private func write() throws(StorageError) {
+        let bytes = encoder.take(replacement: spare)
+        spare = bytes
+        try bytes.write(to: file, at: position)
+        position += bytes.count
+        bytes.removeAll(retaining: SnapshotWriter.writeSize * 2)
+        guard position - syncedPosition >= SnapshotWriter.syncSize else { return }
+        try file.syncAll()
+        syncedPosition = position
+    }
+}

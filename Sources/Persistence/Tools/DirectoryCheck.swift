@@ -1,0 +1,202 @@
+// A directory looked through offline: every file of the state, judged as a start would judge it.
+//
+// Owns: going on behind the first damage, so that a report is whole. The judgement itself is StateFile's, and reading
+// is Replay's. Refuses to change anything. Whoever runs it holds the directory's lock: the log of a running server has
+// a torn tail whenever somebody looks.
+
+import LimiterEngine
+
+/// What a look through a directory has found.
+public struct DirectoryCheck: Sendable {
+    /// What a file is.
+    public enum Role: String, Sendable {
+        /// Says which files are the state.
+        case manifest
+        /// Says how far the log was synced.
+        case syncMark = "sync mark"
+        /// Every key at once.
+        case snapshot
+        /// A part of the journal.
+        case log
+        /// In nobody's list: what was begun and not finished. The next start removes it.
+        case leftover
+    }
+
+    /// How a file is.
+    public enum Condition: Equatable, Sendable {
+        /// As it should be.
+        case sound
+        /// The last log ends in what a crash left; a start cuts it there.
+        case torn(position: Int, reason: String)
+        /// It says nothing, and nothing depends on it.
+        case ignored(reason: String)
+        /// A start refuses because of it.
+        case damaged(RecoveryError)
+
+        var isDamaged: Bool { if case .damaged = self { true } else { false } }
+    }
+
+    /// One file.
+    public struct File: Sendable {
+        /// Its name in the directory.
+        public let name: String
+        /// What it is.
+        public let role: Role
+        /// Offset in the journal where it begins; of a sync mark and a snapshot the one it stands for.
+        public internal(set) var start: Int64?
+        /// Offset in the journal where a log's valid batches end.
+        public internal(set) var end: Int64?
+        /// Records in valid batches up to the first damage.
+        public internal(set) var records = 0
+        /// Records in valid batches behind it, as far as they can be found.
+        public internal(set) var recordsBehind = 0
+        /// Bytes of the file.
+        public internal(set) var bytes = 0
+        /// Byte of the file behind its last valid batch in front of any damage; nil when its header is not valid.
+        public internal(set) var validBytes: Int?
+        /// How it is.
+        public internal(set) var condition = Condition.sound
+    }
+
+    /// The directory.
+    public let directory: String
+    /// Its files: manifest, sync mark, snapshot, logs in order, leftovers.
+    public private(set) var files: [File] = []
+    /// Why nothing could be judged: there is no telling which files are the state.
+    public private(set) var problem: RecoveryError?
+    /// The manifest, where there is one.
+    public private(set) var manifest: Manifest?
+    /// What the sync mark says.
+    public private(set) var mark: Int64?
+    /// The latest engine time in any file, nanoseconds since 1970.
+    public private(set) var lastTime: Int64 = 0
+
+    /// Whether a start would take the directory as it is, or with its torn tail cut.
+    public var isClean: Bool { problem == nil && !files.contains { $0.condition.isDamaged } }
+
+    /// The snapshot and the logs.
+    public var stateFiles: [File] { files.filter { $0.role == .snapshot || $0.role == .log } }
+
+    /// Offset in the journal behind the last valid batch of the last log.
+    public var end: Int64 { stateFiles.map { max($0.end ?? 0, $0.start ?? 0) }.max() ?? 0 }
+
+    /// Looks a log directory through. O(bytes in it); memory is bounded by the largest batch.
+    public init(files system: any FileSystem, directory: String) {
+        self.directory = directory
+        do throws(RecoveryError) {
+            let layout = try DirectoryLayout(files: system, path: directory)
+            manifest = layout.manifest
+            mark = layout.mark
+            let names = try RecoveryError.wrapping { () throws(StorageError) in try system.list(directory) }
+            addHead(system, names)
+            if let manifest { checkState(system, manifest) }
+            addLeftovers(system, names)
+        } catch {
+            problem = error
+        }
+    }
+
+    // MARK: Manifest, mark, leftovers
+
+    private mutating func addHead(_ system: any FileSystem, _ names: [String]) {
+        if manifest != nil { files.append(plain(system, Manifest.fileName, .manifest)) }
+        guard names.contains(SyncMark.fileName) else { return }
+        var file = plain(system, SyncMark.fileName, .syncMark)
+        file.start = mark
+        if mark == nil { file.condition = .ignored(reason: "it is not valid and says nothing") }
+        files.append(file)
+    }
+
+    private mutating func addLeftovers(_ system: any FileSystem, _ names: [String]) {
+        let known = Set(manifest?.fileNames ?? [])
+        for name in names.sorted() where LogDirectory.isOwn(name) && !known.contains(name) {
+            var file = plain(system, name, .leftover)
+            file.condition = .ignored(reason: "it is not part of the state, and the next start removes it")
+            files.append(file)
+        }
+    }
+
+    private func plain(_ system: any FileSystem, _ name: String, _ role: Role) -> File {
+        var file = File(name: name, role: role)
+        file.bytes = DirectoryCheck.size(system, "\(directory)/\(name)")
+        return file
+    }
+
+    /// Bytes of a file; 0 when nobody can say.
+    private static func size(_ system: any FileSystem, _ path: String) -> Int {
+        do throws(StorageError) { return try system.open(path, .read).size() } catch { return 0 }
+    }
+
+    // MARK: The state
+
+    private mutating func checkState(_ system: any FileSystem, _ manifest: Manifest) {
+        if let entry = manifest.snapshot {
+            let name = Manifest.snapshotName(entry.number)
+            check(system, File(name: name, role: .snapshot), entry, .snapshot) { source, result throws(RecoveryError) in
+                try source.demandComplete([result])
+                return .sound
+            }
+        }
+        let promised = manifest.promised(mark: mark)
+        for (index, entry) in manifest.logs.enumerated() {
+            let name = Manifest.logName(entry.number)
+            let next = index + 1 < manifest.logs.count ? manifest.logs[index + 1].offset : nil
+            check(system, File(name: name, role: .log), entry, .log) { source, result throws(RecoveryError) in
+                if let next {
+                    try source.demandContinuation(result, next: next)
+                    return .sound
+                }
+                let torn = try source.tornTail(result, promised: promised)
+                return torn.map { .torn(position: $0.position, reason: $0.reason) } ?? .sound
+            }
+        }
+    }
+
+    private mutating func check(
+        _ system: any FileSystem, _ found: File, _ entry: Manifest.Entry, _ content: FileHeader.Content,
+        _ judge: (StateFile, ReplayResult) throws(RecoveryError) -> Condition
+    ) {
+        var file = found
+        file.start = entry.offset
+        file.bytes = DirectoryCheck.size(system, "\(directory)/\(file.name)")
+        do throws(RecoveryError) {
+            let source = try StateFile(files: system, directory: directory, entry: entry, content: content)
+            let reader = source.reader()
+            let result = Replay(
+                reader: reader, path: source.path, restorer: nil, isSnapshot: source.isSnapshot, progress: nil
+            ).run(every: 1, from: 0)
+            file.bytes = source.size
+            file.records = result.records
+            file.validBytes = result.position
+            if content == .log { file.end = source.end(result) }
+            lastTime = max(lastTime, source.header.time.nanoseconds, result.lastTime.nanoseconds)
+            if result.invalid != nil || result.isFailure {
+                file.recordsBehind = recordsBehind(reader, isAtDamage: result.invalid != nil)
+            }
+            if let failure = result.failure { throw failure }
+            file.condition = try judge(source, result)
+        } catch {
+            file.condition = .damaged(error)
+        }
+        files.append(file)
+    }
+
+    /// Records in whole batches that can still be found: where a header holds, the next batch is behind it.
+    private func recordsBehind(_ reader: BatchReader, isAtDamage: Bool) -> Int {
+        var count = 0
+        do throws(StorageError) {
+            if isAtDamage { guard try reader.skip() else { return 0 } }
+            while true {
+                switch try reader.next() {
+                case .end: return count
+                case .invalid: guard try reader.skip() else { return count }
+                case .batch(_, let bytes):
+                    // Of a batch with an invalid record those in front of it count.
+                    try? JournalBatch.forEachRecord(in: bytes) { _ throws(Never) in count += 1 }
+                }
+            }
+        } catch {
+            return count
+        }
+    }
+}

@@ -1,0 +1,156 @@
+// Making a directory with a damaged log one that a server starts from: the journal is cut at its last valid batch.
+//
+// Owns: what is given up, and that nothing is lost for good: every file that is changed or dropped is kept as
+// NAME.damaged-N. Refuses to touch a directory whose snapshot or manifest is damaged, or whose files are of another
+// version or cannot be read: there, cutting would throw away what may be fine.
+//
+// Order: copies, then the manifest, then the cut, then the sync mark. A repair that is interrupted can be run again:
+// until the manifest is replaced nothing is changed but names of logs that it was about to drop, and behind that the
+// damage is in the last log.
+
+import Glibc
+
+/// What a repair did.
+public struct DirectoryRepair: Sendable {
+    /// The log that was cut, and at which byte; nil when none had to be.
+    public private(set) var cut: (name: String, position: Int)?
+    /// Logs that are no longer part of the state.
+    public private(set) var dropped: [String] = []
+    /// Names of the copies.
+    public private(set) var copies: [String] = []
+    /// Offset in the journal where the log now ends.
+    public private(set) var end: Int64 = 0
+    /// Bytes of journal given up, those included that had been on disk once and are in no file any more.
+    public private(set) var journalBytesGivenUp: Int64 = 0
+    /// Records given up, as far as they can be counted; a damaged batch has an unknown number more.
+    public private(set) var recordsGivenUp = 0
+
+    private let system: any FileSystem
+    private let directory: String
+
+    /// Why a directory cannot be repaired: one sentence.
+    public struct Failure: Error, Equatable, Sendable {
+        /// The sentence.
+        public let text: String
+    }
+
+    /// Repairs the directory that `check` has just looked through, whose lock the caller holds. Nil when there is
+    /// nothing to repair.
+    public init?(files system: any FileSystem, check: DirectoryCheck) throws(Failure) {
+        self.system = system
+        directory = check.directory
+        if let problem = check.problem { throw Failure(text: "this cannot be repaired: \(problem)") }
+        guard let manifest = check.manifest else { return nil }
+        for file in check.files where file.role == .snapshot {
+            if case .damaged(let error) = file.condition {
+                throw Failure(text: "a damaged snapshot cannot be repaired; restore it from a copy: \(error)")
+            }
+        }
+        let logs = check.files.filter { $0.role == .log }
+        guard let first = logs.firstIndex(where: { $0.condition != .sound }) else { return nil }
+        try DirectoryRepair.demandDamage(logs[first].condition)
+        do throws(StorageError) {
+            try run(manifest, logs: logs, first: first, mark: check.mark)
+        } catch {
+            throw Failure(text: "the repair did not finish, and can be run again: \(error)")
+        }
+    }
+
+    private static func demandDamage(_ condition: DirectoryCheck.Condition) throws(Failure) {
+        guard case .damaged(let error) = condition else { return }
+        switch error.cause {
+        case .damage, .storage(ENOENT): return
+        case .version: throw Failure(text: "this is no damage, so it is not cut off: \(error)")
+        case .storage, .stopped: throw Failure(text: "what cannot be read cannot be judged: \(error)")
+        }
+    }
+
+    private mutating func run(
+        _ manifest: Manifest, logs: [DirectoryCheck.File], first: Int, mark: Int64?
+    ) throws(StorageError) {
+        let snapshotOffset = manifest.snapshot?.offset ?? 0
+        // A log without a valid header holds nothing to keep.
+        var kept = logs[first].validBytes == nil ? first : first + 1
+        end = (kept > 0 ? logs[kept - 1].end : nil) ?? snapshotOffset
+        // Everything that is left of the log is in the snapshot already, and could not be continued from there.
+        if end < snapshotOffset { (kept, end) = (0, snapshotOffset) }
+        let lengths = logs.map { ($0.start ?? 0) + Int64(max(0, $0.bytes - FileHeader.size)) }
+        journalBytesGivenUp = max(manifest.promised(mark: mark), lengths[first...].max() ?? end, end) - end
+        recordsGivenUp = logs[first...].reduce(0) { $0 + $1.records + $1.recordsBehind }
+        if kept > first { recordsGivenUp -= logs[first].records }
+
+        let suffix = try unusedSuffix()
+        if kept > first, let valid = logs[first].validBytes, valid < logs[first].bytes {
+            try copy(logs[first].name, suffix)
+            cut = (logs[first].name, valid)
+        }
+        try copy(Manifest.fileName, suffix)
+        if mark != nil { try copy(SyncMark.fileName, suffix) }
+        for log in logs[kept...] { try setAside(log.name, suffix) }
+        try system.syncDirectory(directory)
+
+        if kept < logs.count {
+            var next = manifest
+            next.logs.removeLast(logs.count - kept)
+            try system.replace(path(Manifest.fileName), with: next.encoded(), inDirectory: directory)
+        }
+        if let cut { try truncate(cut.name, to: cut.position) }
+        try writeMark()
+    }
+
+    private func path(_ name: String) -> String { "\(directory)/\(name)" }
+
+    // MARK: Copies
+
+    /// The first `.damaged-N` that no file has.
+    private func unusedSuffix() throws(StorageError) -> String {
+        let names = try system.list(directory)
+        var number = 1
+        while names.contains(where: { $0.hasSuffix(".damaged-\(number)") }) { number += 1 }
+        return ".damaged-\(number)"
+    }
+
+    private mutating func copy(_ name: String, _ suffix: String) throws(StorageError) {
+        let source = try system.open(path(name), .read)
+        let target = try system.open(path(name + suffix), .create)
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 8)
+        defer { memory.deallocate() }
+        var position = 0
+        while true {
+            let count = try source.readAll(into: memory, at: position)
+            if count == 0 { break }
+            try target.writeAll(UnsafeRawBufferPointer(rebasing: memory[..<count]), at: position)
+            position += count
+        }
+        try target.syncAll()
+        copies.append(name + suffix)
+    }
+
+    /// A dropped log becomes its own copy; one that is missing has none.
+    private mutating func setAside(_ name: String, _ suffix: String) throws(StorageError) {
+        dropped.append(name)
+        guard try system.exists(path(name)) else { return }
+        try system.rename(path(name), to: path(name + suffix))
+        copies.append(name + suffix)
+    }
+
+    // MARK: Changes
+
+    private func truncate(_ name: String, to size: Int) throws(StorageError) {
+        let file = try system.open(path(name), .update)
+        try file.truncate(to: size)
+        try file.syncAll()
+    }
+
+    /// Unlike a server's, this mark is synced: the one before it may be ahead of what is left.
+    private func writeMark() throws(StorageError) {
+        let file = try system.open(path(SyncMark.fileName), .create)
+        var failure: StorageError?
+        SyncMark.encoded(end).withUnsafeBytes { bytes in
+            do throws(StorageError) { try file.writeAll(bytes, at: 0) } catch { failure = error }
+        }
+        if let failure { throw failure }
+        try file.syncAll()
+        try system.syncDirectory(directory)
+    }
+}

@@ -1,0 +1,52 @@
+// Where the files of a state lie, given what somebody typed: the log directory itself, or the data directory around it.
+
+/// The log directory and the lock that a server using it holds.
+public struct LogLocation: Equatable, Sendable {
+    /// The name that the log directory has in the data directory unless the configuration says otherwise.
+    public static let defaultName = "appendonlydir"
+    /// The name of the lock file in the data directory.
+    public static let lockName = "escapement.lock"
+
+    /// The directory that holds the manifest.
+    public let directory: String
+    /// The lock file of the data directory around it.
+    public let lockPath: String
+
+    /// Finds the log directory: `path` when it holds a manifest, else `appendonlydir` in it, else `path` when it holds
+    /// a log or a snapshot, whose manifest is then lost.
+    public init(files: any FileSystem, path typed: String) throws(RecoveryError) {
+        let path = LogLocation.withoutSlashes(typed)
+        let names = try RecoveryError.wrapping { () throws(StorageError) in try files.list(path) }
+        if !names.contains(Manifest.fileName), names.contains(LogLocation.defaultName) {
+            directory = LogLocation.join(path, LogLocation.defaultName)
+            lockPath = LogLocation.join(path, LogLocation.lockName)
+        } else if names.contains(where: { $0 == Manifest.fileName || LogDirectory.number(in: $0) != nil }) {
+            directory = path
+            lockPath = LogLocation.join(LogLocation.parent(of: path), LogLocation.lockName)
+        } else {
+            throw RecoveryError(
+                path, nil,
+                "there is no log here: neither a \(Manifest.fileName) nor a directory \(LogLocation.defaultName)")
+        }
+    }
+
+    private static func join(_ directory: String, _ name: String) -> String {
+        directory.hasSuffix("/") ? directory + name : "\(directory)/\(name)"
+    }
+
+    /// The directory around `path`. As text where it can be, so that a link to a log on another disk leads to the data
+    /// directory that it is used from.
+    private static func parent(of path: String) -> String {
+        let slash = path.lastIndex(of: "/")
+        let name = slash.map { path[path.index(after: $0)...] } ?? path[...]
+        if name.isEmpty || name == "." || name == ".." { return join(path, "..") }
+        guard let slash else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    private static func withoutSlashes(_ path: String) -> String {
+        var path = path
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        return path
+    }
+}

@@ -1,0 +1,164 @@
+// Every record of a directory as a line of JSON, in the order in which a start reads them.
+//
+//   {"file":"log-2","offset":96,"time":1700000000000000000,"type":"state","kind":"gcra","key":"user:1","tat_ns":…}
+//
+//   offset        of the record's batch: in the journal, in a snapshot in the file's own stream
+//   type          state, removed, control
+//   kind          of a state: gcra, counter or another kind's name; of a control record: flush_all, end_of_snapshot,
+//                 policy, policy_removal, rule, rule_removal
+//   key           text, or key_hex when the bytes are not UTF-8; control records have one only when it is not empty
+//   tat_ns, value, state_hex    the state of a gcra, of a counter, of any other kind
+//   deadline_ns   where the state has one
+//   records       of end_of_snapshot: how many it promises; other control records with a body have body_hex
+//
+// Owns: the lines. Reading and judging are those of a start (Replay, StateFile). Memory is bounded by a batch and a
+// line. Takes no lock and changes nothing: of a running server it shows what has been written so far.
+
+import LimiterEngine
+
+/// A way through a directory that shows every record.
+public struct RecordDump {
+    private let system: any FileSystem
+    private let directory: String
+    /// Bytes of lines gathered before they are handed on.
+    private static let chunkSize = 1 << 16
+
+    /// A dump of a log directory.
+    public init(files: any FileSystem, directory: String) {
+        system = files
+        self.directory = directory
+    }
+
+    /// How a dump ended that met no damage.
+    public enum Outcome: Equatable, Sendable {
+        /// At the end.
+        case complete
+        /// At the end of the last log, which a crash has torn: the path and where.
+        case torn(path: String, position: Int, reason: String)
+        /// Because nobody wants any more.
+        case stopped
+    }
+
+    /// Hands whole lines to `sink`, many at a time, until it returns false. Throws at damage, after the lines in front
+    /// of it. O(bytes in the directory).
+    public func run(_ sink: (UnsafeRawBufferPointer) -> Bool) throws(RecoveryError) -> Outcome {
+        let layout = try DirectoryLayout(files: system, path: directory)
+        guard let manifest = layout.manifest else { return .complete }
+        var line = JSONLine()
+        var failure: RecoveryError?
+        var outcome = Outcome.complete
+        do throws(RecoveryError) {
+            outcome = try run(manifest, mark: layout.mark, &line, sink)
+        } catch {
+            failure = error
+        }
+        if failure?.cause == .stopped { return .stopped }
+        let isWanted = line.bytes.isEmpty || line.bytes.withUnsafeBytes(sink)
+        if let failure { throw failure }
+        return isWanted ? outcome : .stopped
+    }
+
+    private func run(
+        _ manifest: Manifest, mark: Int64?, _ line: inout JSONLine, _ sink: (UnsafeRawBufferPointer) -> Bool
+    ) throws(RecoveryError) -> Outcome {
+        if let entry = manifest.snapshot {
+            let source = try StateFile(files: system, directory: directory, entry: entry, content: .snapshot)
+            let result = try show(source, name: Manifest.snapshotName(entry.number), &line, sink)
+            try source.demandComplete([result])
+        }
+        for (index, entry) in manifest.logs.enumerated() {
+            let source = try StateFile(files: system, directory: directory, entry: entry, content: .log)
+            let result = try show(source, name: Manifest.logName(entry.number), &line, sink)
+            if index + 1 < manifest.logs.count {
+                try source.demandContinuation(result, next: manifest.logs[index + 1].offset)
+            } else if let torn = try source.tornTail(result, promised: manifest.promised(mark: mark)) {
+                return .torn(path: source.path, position: torn.position, reason: torn.reason)
+            }
+        }
+        return .complete
+    }
+
+    private func show(
+        _ source: StateFile, name: String, _ line: inout JSONLine, _ sink: (UnsafeRawBufferPointer) -> Bool
+    ) throws(RecoveryError) -> ReplayResult {
+        let result = withoutActuallyEscaping(sink) { sink in
+            withUnsafeMutablePointer(to: &line) { line in
+                Replay(
+                    reader: source.reader(), path: source.path, restorer: nil, isSnapshot: source.isSnapshot,
+                    visit: { record, batch throws(RecoveryError) in
+                        RecordDump.write(record, of: batch, in: name, to: &line.pointee)
+                        guard line.pointee.bytes.count >= RecordDump.chunkSize else { return }
+                        guard line.pointee.bytes.withUnsafeBytes(sink) else {
+                            throw RecoveryError(source.path, nil, "nobody reads any more", cause: .stopped)
+                        }
+                        line.pointee.removeAll(retaining: RecordDump.chunkSize * 4)
+                    }, progress: nil
+                ).run(every: 1, from: 0)
+            }
+        }
+        if let failure = result.failure { throw failure }
+        return result
+    }
+
+    // MARK: Lines
+
+    private static func write(
+        _ record: JournalRecord, of batch: JournalBatch, in file: String, to line: inout JSONLine
+    ) {
+        line.object { line in
+            line.member("file", file)
+            line.member("offset", batch.offset)
+            line.member("time", batch.time.nanoseconds)
+            switch record {
+            case .state(let key, let state):
+                line.member("type", "state")
+                line.member("kind", state.kind == .counter ? "counter" : "\(state.kind.name)")
+                writeKey(key, to: &line)
+                if state.kind == .gcra {
+                    line.member("tat_ns", word(state.value))
+                } else if state.kind == .counter {
+                    line.member("value", word(state.value))
+                } else {
+                    line.member("state_hex", hex: state.value)
+                }
+                if let deadline = state.deadline { line.member("deadline_ns", deadline) }
+            case .removed(let key):
+                line.member("type", "removed")
+                writeKey(key, to: &line)
+            case .control(let kind, let key, let body):
+                line.member("type", "control")
+                line.member("kind", name(of: kind))
+                if !key.isEmpty { writeKey(key, to: &line) }
+                if kind == .endOfSnapshot, body.count == 8 {
+                    line.member("records", word(body))
+                } else if !body.isEmpty {
+                    line.member("body_hex", hex: body)
+                }
+            }
+        }
+        line.end()
+    }
+
+    private static func name(of kind: ControlKind) -> String {
+        switch kind {
+        case .flushAll: "flush_all"
+        case .endOfSnapshot: "end_of_snapshot"
+        case .policy: "policy"
+        case .policyRemoval: "policy_removal"
+        case .rule: "rule"
+        case .ruleRemoval: "rule_removal"
+        }
+    }
+
+    private static func writeKey(_ key: UnsafeRawBufferPointer, to line: inout JSONLine) {
+        if let text = String(validating: key, as: UTF8.self) {
+            line.member("key", text)
+        } else {
+            line.member("key_hex", hex: key)
+        }
+    }
+
+    private static func word(_ bytes: UnsafeRawBufferPointer) -> Int64 {
+        Int64(littleEndian: bytes.loadUnaligned(as: Int64.self))
+    }
+}

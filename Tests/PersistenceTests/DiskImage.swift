@@ -1,0 +1,204 @@
+// What is on a disk, and what a process only believes to be there: the state behind the simulated file system.
+//
+// Owns: what survives a loss of power. A file has bytes as everybody sees them, bytes that are on the disk, and the
+// changes between the two, which reach the disk one sector at a time and in any order. A directory likewise has names
+// as seen, names on the disk, and the changes between. A value: a copy is another disk.
+
+import TestSupport
+
+/// A disk at one instant.
+struct DiskImage {
+    /// Bytes that reach the disk together.
+    static let sectorSize = 512
+
+    /// What a loss of power does to names that were not synced.
+    enum Metadata: CaseIterable {
+        /// A journaling file system: the changes are on disk up to some point, in their order.
+        case ordered
+        /// The worst that POSIX allows: any of them.
+        case unordered
+    }
+
+    private enum Change {
+        case write(at: Int, [UInt8])
+        case truncate(to: Int)
+
+        func sizeAfter(_ size: Int) -> Int {
+            switch self {
+            case .write(let offset, let bytes): max(size, offset + bytes.count)
+            case .truncate(let size): size
+            }
+        }
+    }
+
+    private struct Inode {
+        var content: [UInt8] = []
+        var durable: [UInt8] = []
+        var pending: [Change] = []
+    }
+
+    private enum NameChange {
+        case link(String, Int)
+        case unlink(String)
+        case rename(from: String, to: String, Int)
+    }
+
+    private var inodes: [Inode] = []
+    private var names: [String: Int] = [:]
+    private var durableNames: [String: Int] = [:]
+    private var pendingNames: [NameChange] = []
+
+    // MARK: Names
+
+    /// The paths of all files.
+    var paths: [String] { names.keys.sorted() }
+
+    /// The number by which a file stays the same whatever it is called; nil when there is no such name.
+    func inode(_ path: String) -> Int? { names[path] }
+
+    mutating func create(_ path: String) -> Int {
+        inodes.append(Inode())
+        names[path] = inodes.count - 1
+        pendingNames.append(.link(path, inodes.count - 1))
+        return inodes.count - 1
+    }
+
+    mutating func remove(_ path: String) {
+        names[path] = nil
+        pendingNames.append(.unlink(path))
+    }
+
+    mutating func rename(_ path: String, to newPath: String) {
+        let inode = names.removeValue(forKey: path)!
+        names[newPath] = inode
+        pendingNames.append(.rename(from: path, to: newPath, inode))
+    }
+
+    mutating func syncNames() {
+        durableNames = names
+        pendingNames = []
+    }
+
+    // MARK: Bytes
+
+    func content(_ inode: Int) -> [UInt8] { inodes[inode].content }
+    func size(_ inode: Int) -> Int { inodes[inode].content.count }
+
+    mutating func write(_ bytes: [UInt8], at offset: Int, _ inode: Int) {
+        DiskImage.put(bytes, at: offset, into: &inodes[inode].content)
+        inodes[inode].pending.append(.write(at: offset, bytes))
+    }
+
+    mutating func truncate(to size: Int, _ inode: Int) {
+        DiskImage.resize(&inodes[inode].content, to: size)
+        inodes[inode].pending.append(.truncate(to: size))
+    }
+
+    /// Everything written is on disk.
+    mutating func sync(_ inode: Int) {
+        for change in inodes[inode].pending {
+            switch change {
+            case .write(let offset, let bytes): DiskImage.put(bytes, at: offset, into: &inodes[inode].durable)
+            case .truncate(let size): DiskImage.resize(&inodes[inode].durable, to: size)
+            }
+        }
+        inodes[inode].pending = []
+    }
+
+    /// The kernel could not write: it says so once, forgets that there was anything to write, and goes on showing it.
+    mutating func loseUnsynced(_ inode: Int, _ random: inout SeededGenerator) {
+        inodes[inode].durable = DiskImage.survivors(inodes[inode], &random)
+        inodes[inode].pending = []
+    }
+
+    /// Turns one bit of a file round, on the disk and in memory.
+    mutating func flip(bit: Int, ofByte position: Int, _ inode: Int) {
+        sync(inode)
+        inodes[inode].content[position] ^= 1 << UInt8(bit)
+        inodes[inode].durable[position] ^= 1 << UInt8(bit)
+    }
+
+    /// Puts a file there as an operator would.
+    mutating func plant(_ bytes: [UInt8], at path: String) {
+        let inode = names[path] ?? create(path)
+        truncate(to: 0, inode)
+        write(bytes, at: 0, inode)
+        sync(inode)
+        syncNames()
+    }
+
+    // MARK: Power
+
+    /// What is there when power comes back.
+    func afterPowerLoss(_ metadata: Metadata, _ random: inout SeededGenerator) -> DiskImage {
+        var after = self
+        for number in inodes.indices {
+            after.inodes[number].durable = DiskImage.survivors(inodes[number], &random)
+            after.inodes[number].content = after.inodes[number].durable
+            after.inodes[number].pending = []
+        }
+        let upTo = random.below(pendingNames.count + 1)
+        for (position, change) in pendingNames.enumerated() {
+            switch metadata {
+            case .ordered: if position >= upTo { continue }
+            case .unordered: if random.below(2) == 0 { continue }
+            }
+            switch change {
+            case .link(let path, let inode): after.durableNames[path] = inode
+            case .unlink(let path): after.durableNames[path] = nil
+            case .rename(let path, let newPath, let inode):
+                if after.durableNames[path] == inode { after.durableNames[path] = nil }
+                after.durableNames[newPath] = inode
+            }
+        }
+        after.names = after.durableNames
+        after.pendingNames = []
+        return after
+    }
+
+    /// The bytes on the disk with some of the changes: all, none, those up to some instant, or for every sector those
+    /// up to an instant of its own, the size being another such sector.
+    private static func survivors(_ inode: Inode, _ random: inout SeededGenerator) -> [UInt8] {
+        let pending = inode.pending
+        guard !pending.isEmpty else { return inode.durable }
+        var sizes = [inode.durable.count]
+        for change in pending { sizes.append(change.sizeAfter(sizes.last!)) }
+        let style = random.below(4)
+        let common = style == 0 ? 0 : style == 1 ? pending.count : random.below(pending.count + 1)
+        func instant() -> Int { style < 3 ? common : random.below(pending.count + 1) }
+        let size = sizes[instant()]
+        var bytes = [UInt8](repeating: 0, count: size)
+        for start in stride(from: 0, to: size, by: sectorSize) {
+            let sector = start..<min(start + sectorSize, size)
+            copy(inode.durable, at: 0, to: &bytes, within: sector)
+            for change in pending.prefix(instant()) {
+                switch change {
+                case .write(let offset, let written): copy(written, at: offset, to: &bytes, within: sector)
+                case .truncate(let end):
+                    for position in sector where position >= end { bytes[position] = 0 }
+                }
+            }
+        }
+        return bytes
+    }
+
+    /// Copies the part of `source`, which begins at `offset`, that lies in `range`.
+    private static func copy(_ source: [UInt8], at offset: Int, to bytes: inout [UInt8], within range: Range<Int>) {
+        let part = range.clamped(to: offset..<offset + source.count)
+        guard !part.isEmpty else { return }
+        bytes.replaceSubrange(part, with: source[part.lowerBound - offset..<part.upperBound - offset])
+    }
+
+    private static func put(_ bytes: [UInt8], at offset: Int, into content: inout [UInt8]) {
+        if content.count < offset + bytes.count { resize(&content, to: offset + bytes.count) }
+        content.replaceSubrange(offset..<offset + bytes.count, with: bytes)
+    }
+
+    private static func resize(_ content: inout [UInt8], to size: Int) {
+        if size <= content.count {
+            content.removeLast(content.count - size)
+        } else {
+            content.append(contentsOf: [UInt8](repeating: 0, count: size - content.count))
+        }
+    }
+}

@@ -1,0 +1,99 @@
+// Engines as tests look at them: keys as strings, states as values.
+
+import LimiterEngine
+import Persistence
+
+/// All of a key's state.
+struct StoredState: Equatable {
+    var kind: StateKind
+    var bytes: [UInt8]
+    var deadline: Int64?
+
+    init(_ view: StateView) {
+        kind = view.kind
+        bytes = Array(view.value)
+        deadline = view.deadline
+    }
+
+    /// When the state is worth nothing any more.
+    var end: Int64 {
+        let word = bytes.withUnsafeBytes { Int64(littleEndian: $0.loadUnaligned(as: Int64.self)) }
+        return min(kind == .counter ? Int64.max : word, deadline ?? Int64.max)
+    }
+}
+
+/// Policies and rules at one instant, by kind and key.
+typealias PolicyBytes = [[UInt8]: [UInt8]]
+
+/// Every key's state at one instant.
+typealias States = [String: StoredState]
+
+extension EngineTime {
+    static func seconds(_ count: Int64) -> EngineTime { EngineTime(nanoseconds: count * 1_000_000_000) }
+
+    func adding(_ nanoseconds: Int64) -> EngineTime { EngineTime(nanoseconds: self.nanoseconds + nanoseconds) }
+}
+
+extension KeyspaceSession {
+    /// The states of all keys, those worth nothing any more that nobody has met yet included. Answers to IDs stand
+    /// under "answer", since their keys may be those of others.
+    func allStates() -> States {
+        var states: States = [:]
+        var cursor: UInt64 = 0
+        repeat {
+            cursor = scanStates(cursor: cursor, effort: 1 << 20, now: EngineTime(nanoseconds: 0)) { key, state in
+                let name = String(decoding: key, as: UTF8.self)
+                states[state.kind.isHidden ? "answer " + name : name] = StoredState(state)
+            }
+        } while cursor != 0
+        return states
+    }
+
+    @discardableResult
+    func throttle(
+        _ key: String, burst: Int64, count: Int64, period: Int64, quantity: Int64 = 1, now: EngineTime
+    ) -> ThrottleDecision {
+        var parameters = ThrottleParameters()
+        let problem = parameters.set(maxBurst: burst, count: count, period: period, quantity: quantity)
+        precondition(problem == nil)
+        return Array(key.utf8).withUnsafeBufferPointer { bytes in
+            var request = ThrottleRequest(key: bytes.baseAddress!, keyLength: bytes.count, parameters: parameters)
+            decide(&request, count: 1, now: now)
+            return request.decision
+        }
+    }
+
+    func state(of key: String, now: EngineTime) -> KeyState? { key.withBytes { state(of: $0, now: now) } }
+    func stored(_ key: String, now: EngineTime) -> StoredState? {
+        key.withBytes { withState(of: $0, now: now) { StoredState($0) } }
+    }
+    @discardableResult
+    func remove(_ key: String, now: EngineTime) -> Bool { key.withBytes { remove($0, now: now) } }
+    @discardableResult
+    func setDeadline(_ key: String, to deadline: EngineTime, now: EngineTime) -> Bool {
+        key.withBytes { setDeadline($0, to: deadline, now: now) }
+    }
+    @discardableResult
+    func removeDeadline(_ key: String, now: EngineTime) -> Bool { key.withBytes { removeDeadline($0, now: now) } }
+    func apply(_ state: KeyState, to key: String, now: EngineTime) {
+        _ = key.withBytes { apply(state, to: $0, now: now) }
+    }
+}
+
+extension String {
+    func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        Array(utf8).withUnsafeBytes(body)
+    }
+}
+
+extension States {
+    /// Those that are worth something after `time`.
+    func alive(after time: EngineTime) -> States { filter { $0.value.end > time.nanoseconds } }
+}
+
+extension Engine {
+    /// The policies and rules in force, as bytes: kind and key, and what is said of them.
+    var policyBytes: PolicyBytes {
+        Dictionary(uniqueKeysWithValues: policies.table.records.map { ([$0.kind.rawValue] + $0.key, $0.value) })
+    }
+}

@@ -1,0 +1,97 @@
+// Random servers on random disks, ended at random instants, again and again on the same files.
+//
+// ESCAPEMENT_TORTURE=seconds runs longer than a test should; ESCAPEMENT_SEED=n runs one seed alone.
+
+import Glibc
+import LimiterEngine
+import TestSupport
+import Testing
+
+@testable import Persistence
+
+@Suite struct TortureTests {
+    /// One server's life: started, tormented, ended, recovered, and so on. Throws what was broken. Returns what its
+    /// journal has had at the end.
+    @discardableResult
+    static func life(seed: UInt64) throws -> Set<String> {
+        var random = SeededGenerator(seed: seed)
+        let mode = ServerSimulation.Mode.allCases[random.below(2)]
+        let metadata = DiskImage.Metadata.allCases[random.below(2)]
+        var wall = EngineTime.seconds(1_000_000)
+        var image = DiskImage()
+        var promise = ServerSimulation.Promise()
+        for _ in 0...random.below(4) {
+            if random.below(3) == 0 { image = interruptedRecovery(of: image, wall, metadata, &random) }
+            let recovered = try PromiseCheck.check(image, promise, wall: wall, seed: random.next())
+            let files = recovered.files
+            files.isChoppy = random.below(3) == 0
+            let server = PromiseCheck.restart(
+                recovered, promise, mode: mode, wall: wall, random: SeededGenerator(seed: random.next()))
+            torment(server, &random)
+            promise = server.promise
+            promise.latest = max(promise.latest, server.now)
+            // A process that is killed leaves what it wrote; a machine without power does not.
+            image = random.below(2) == 0 ? files.image : files.image.afterPowerLoss(metadata, &random)
+            wall = EngineTime(nanoseconds: server.now.nanoseconds + (Int64(random.below(41)) - 20) * 1_000_000_000)
+        }
+        try PromiseCheck.check(image, promise, wall: wall, seed: random.next())
+        return promise.kinds
+    }
+
+    /// The disk when a recovery came to its end in the middle, or could not read.
+    private static func interruptedRecovery(
+        of image: DiskImage, _ wall: EngineTime, _ metadata: DiskImage.Metadata, _ random: inout SeededGenerator
+    ) -> DiskImage {
+        let files = SimulatedFileSystem(image: image, seed: random.next())
+        if random.below(2) == 0 {
+            files.stop = (1 + random.below(2), random.below(2))
+        } else {
+            files.failing = [.read, .open, .truncate, .sync]
+            files.failureOdds = 1 + random.below(10)
+        }
+        _ = try? PromiseCheck.recover(files, wall: wall)
+        return random.below(2) == 0 ? files.image : files.image.afterPowerLoss(metadata, &random)
+    }
+
+    private static func torment(_ server: ServerSimulation, _ random: inout SeededGenerator) {
+        let files = server.files
+        if random.below(4) > 0 { files.stop = (files.calls + 1 + random.below(120), random.below(60)) }
+        _ = server.start()
+        let fails = random.below(2) == 0
+        for _ in 0..<(10 + random.below(80)) where !files.isStopped {
+            if fails, random.below(12) == 0 {
+                let kinds = SystemCall.allCases.filter { _ in random.below(3) == 0 }
+                files.failing = random.below(2) == 0 ? [] : Set(kinds)
+                files.failureOdds = 1 + random.below(4)
+            }
+            server.step()
+        }
+        files.failing = []
+    }
+
+    @Test func everyLifeKeepsItsPromises() {
+        if let seed = environmentNumber("ESCAPEMENT_SEED") {
+            #expect(throws: Never.self, "seed \(seed)") { try Self.life(seed: seed) }
+            return
+        }
+        let seconds = environmentNumber("ESCAPEMENT_TORTURE").map { Int64($0) } ?? 4
+        let start = ContinuousClock.now
+        var seed = UInt64.random(in: 1...UInt64.max / 2)
+        var lives = 0
+        var broken = 0
+        var kinds: Set<String> = []
+        while start.duration(to: .now) < .seconds(seconds), broken < 5 {
+            do {
+                kinds.formUnion(try Self.life(seed: seed))
+            } catch {
+                broken += 1
+                Issue.record("ESCAPEMENT_SEED=\(seed): \(error)")
+            }
+            lives += 1
+            seed += 1
+        }
+        // A short run may miss the rare ones; EveryCutTests has a life with all of them.
+        #expect(lives < 1000 || kinds == ServerSimulation.Promise.allKinds, "not every kind was there: \(kinds)")
+        print("torture: \(lives) lives")
+    }
+}
