@@ -33,6 +33,9 @@ let package = Package(
         .target(
             name: "Persistence", dependencies: ["CLinux", "LimiterEngine"],
             swiftSettings: swiftSettings + fuzzSettings),
+        .target(
+            name: "Replication", dependencies: ["LimiterEngine", "Persistence"],
+            swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "RESP", swiftSettings: swiftSettings + fuzzSettings),
         .target(
             name: "RespServer", dependencies: ["CLinux", "LimiterEngine", "Persistence", "RESP"],
@@ -53,6 +56,9 @@ let package = Package(
             name: "PersistenceTests", dependencies: ["Persistence", "LimiterEngine", "TestSupport"],
             exclude: ["Golden"],
             swiftSettings: swiftSettings),
+        .testTarget(
+            name: "ReplicationTests", dependencies: ["Replication", "Persistence", "LimiterEngine"],
+            swiftSettings: swiftSettings),
         .testTarget(name: "RESPTests", dependencies: ["RESP"], swiftSettings: swiftSettings),
         .testTarget(
             name: "RespServerTests",
@@ -65,6 +71,11 @@ let package = Package(
                     name: "fuzz-resp", dependencies: ["RESP"], path: "Tests/Fuzz/RESP",
                     exclude: ["corpus", "dictionary"],
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
-                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])])
+                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+                .executableTarget(
+                    name: "fuzz-persistence", dependencies: ["Replication", "Persistence", "LimiterEngine"],
+                    path: "Tests/Fuzz/Persistence", exclude: ["corpus", "dictionary"],
+                    swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
+                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
             ] : [])
 )

@@ -1,0 +1,125 @@
+// Engine time on a node that may be a replica: while it follows, what the stream says; when it leads, its own.
+//
+//              follow                                          lead
+//   leading ───────────▶ following: the last time said ─────────────▶ leading
+//   runs with the        stands still between batches               from the primary's clock as last heard,
+//   steady clock                                                    and the steady time since
+//
+// Invariants:
+// (1) It is never behind a time that the stream has said: a promoted node decides no call earlier than its primary.
+// (2) Promoted, it is not ahead of the primary's own clock: what a batch says was true when it was made, and hearing of
+//     it takes time. So a promoted node gives back no quota because its own clock is ahead; it is behind by the delay
+//     of the link. Steady clocks are taken to run at one speed.
+// (3) A replica forgets keys only by times that the stream has said, so all its state follows from its position, and it
+//     may continue with anybody who has that position. That is why the clock stands still between batches.
+// (4) A process that starts as a replica begins at the last time of its journal, not at its wall clock: what it took
+//     for worthless by that could still be in force where its primary is. So it also recovers by this time.
+// (5) A primary forgets keys by its own clock, which may be ahead of what its journal says. When it becomes a replica,
+//     that instant is the horizon which the new primary's stream has to reach before the link is up (ReplicaLink).
+//
+// The design's first idea, max(own clock, stream), lacks (2): a replica whose clock is an hour ahead would, promoted,
+// find every limiter full again.
+
+public import LimiterEngine
+
+/// Engine time, led by a steady clock or by the stream.
+public struct StreamClock: Equatable, Sendable {
+    /// Engine time minus steady time, nanoseconds: ours, or the primary's as far as we have heard.
+    private var offset: Int64
+    /// The last time said; means nothing while leading.
+    private var said: Int64
+    /// Whether it stands at what the stream says.
+    public private(set) var isFollowing: Bool
+    /// Whether `offset` is something that a stream or this process's own time as a primary vouches for.
+    public private(set) var knowsTime: Bool
+    private var isEstimateOld = true
+
+    /// The clock of a process that starts as a primary, at `time`: the later of the wall clock and the journal's last.
+    public init(leadingFrom time: EngineTime, steady: Int64) {
+        offset = time.nanoseconds &- steady
+        said = time.nanoseconds
+        isFollowing = false
+        knowsTime = true
+    }
+
+    /// The clock of a process that starts as a replica, with the last time of its journal.
+    public init(followingFrom time: EngineTime) {
+        offset = 0
+        said = time.nanoseconds
+        isFollowing = true
+        knowsTime = false
+    }
+
+    /// Engine time at steady time `steady`.
+    public func now(_ steady: Int64) -> EngineTime {
+        EngineTime(nanoseconds: isFollowing ? said : max(0, steady &+ offset))
+    }
+
+    /// Begins to follow a stream, from here or another one than before.
+    public mutating func follow(_ steady: Int64) {
+        said = now(steady).nanoseconds
+        isFollowing = true
+        isEstimateOld = true
+    }
+
+    /// A full sync has replaced the state by one of this time, which may be earlier than what was seen before.
+    public mutating func replaced(at time: EngineTime, _ steady: Int64) {
+        said = time.nanoseconds
+        isEstimateOld = true
+        heard(time, at: steady)
+    }
+
+    /// The stream, received at steady time `steady`, says that it was `time`.
+    public mutating func heard(_ time: EngineTime, at steady: Int64) {
+        said = max(said, time.nanoseconds)
+        let estimate = time.nanoseconds &- steady
+        offset = isEstimateOld ? estimate : max(offset, estimate)
+        isEstimateOld = false
+        knowsTime = true
+    }
+
+    /// The node becomes a primary: time goes on. Where nothing vouches for a time since the process began, only the
+    /// wall clock can say how long it was down, as at any start.
+    public mutating func lead(wall: EngineTime, at steady: Int64) {
+        guard isFollowing else { return }
+        if !knowsTime { offset = wall.nanoseconds &- steady }
+        offset = max(offset, said &- steady)
+        isFollowing = false
+        knowsTime = true
+    }
+}
+
+/// When a primary adds a batch without records: so that links do not time out, replicas' clocks go on, and whoever
+/// waits for acknowledgements gets them at once, since a replica acknowledges an empty batch when it comes.
+public struct KeepAlive: Sendable {
+    /// Nanoseconds without a batch after which one is due: replicas' clocks are behind by no more. A second is good.
+    public var interval: Int64
+    private var end: Int64 = -1
+    private var last: Int64 = 0
+    private var isWanted = false
+    /// No batch may come between the moment at which a failover stops writes and its end.
+    public var isSuspended = false
+
+    /// One that is due when nothing was added for `interval` nanoseconds.
+    public init(interval: Int64) { self.interval = interval }
+
+    /// Somebody waits for acknowledgements, or a link has begun: the next batch is due now.
+    public mutating func want() { isWanted = true }
+
+    /// Whether to collect and call `Journal.recordTime` at steady time `now`.
+    ///
+    /// - Parameters:
+    ///   - end: The journal's.
+    ///   - hasLinks: Whether there is a link to a replica. Without one nothing is added: a primary that has lost its
+    ///     replicas keeps an offset that it may later continue from.
+    public mutating func isDue(end: Int64, hasLinks: Bool, now: Int64) -> Bool {
+        if end != self.end {
+            self.end = end
+            last = now
+        }
+        guard hasLinks, !isSuspended, isWanted || now - last >= interval else { return false }
+        isWanted = false
+        last = now
+        return true
+    }
+}

@@ -1,0 +1,178 @@
+// The words that two nodes exchange before the stream: PSYNC, its answers, REPLCONF. As stock Redis spells them, so
+// that everything that looks at a link from outside finds what it knows.
+//
+//   replica                                          primary
+//   PING                                        ──▶  +PONG
+//   AUTH [user] password                        ──▶  +OK             where configured
+//   REPLCONF listening-port P                   ──▶  +OK
+//   REPLCONF ip-address A                       ──▶  +OK             where configured
+//   REPLCONF capa psync2 capa escapement1       ──▶  +OK
+//   PSYNC ID OFFSET+1 [FAILOVER], or PSYNC ? -1 ──▶  +FULLRESYNC ID OFFSET, then a snapshot and the journal behind it
+//                                                    +CONTINUE ID, then the journal from OFFSET on
+//                                                    -NOMASTERLINK …, -LOADING …, -ERR …: the replica tries again later
+//   REPLCONF ACK OFFSET FACK SYNCED             ──▶  no answer       while it streams, each second and when asked
+//   \n                                          ◀─▶  no answer       a sign of life where nothing else may be said
+//
+// Owns: spelling. Refuses to decide anything.
+
+/// Where a node is reached.
+public struct PeerAddress: Hashable, Sendable {
+    /// A name or a number, as the operator gave it.
+    public var host: String
+    /// 1 … 65535.
+    public var port: Int
+
+    /// The address `host`:`port`.
+    public init(host: String, port: Int) {
+        self.host = host
+        self.port = port
+    }
+
+    /// Bytes of a host at most.
+    public static let hostMax = 255
+
+    /// Whether the text can stand for a host where words and lines are told apart: in INFO, in the file of the role, in
+    /// a command. So it has neither spaces nor control characters; whether it is the name of anything is not asked.
+    public static func isHost(_ text: String) -> Bool {
+        !text.isEmpty && text.utf8.count <= hostMax && text.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F }
+    }
+}
+
+/// What PSYNC asks for.
+public struct SyncRequest: Equatable, Sendable {
+    /// The state the replica has; nil when it has none and asks for all.
+    public var position: StreamPosition?
+    /// The replica was this node's primary until now, and wants it to take over first.
+    public var takesOver: Bool
+
+    /// A request for what lies behind `position`.
+    public init(position: StreamPosition?, takesOver: Bool = false) {
+        self.position = position
+        self.takesOver = takesOver
+    }
+
+    /// Reads PSYNC's arguments; nil when they are none. Whatever is no position asks for all.
+    public init?(arguments: [String]) {
+        guard arguments.count == 2 || arguments.count == 3 else { return nil }
+        takesOver = false
+        if arguments.count == 3 {
+            guard arguments[2].lowercased() == "failover" else { return nil }
+            takesOver = true
+        }
+        guard let next = Int64(arguments[1]) else { return nil }
+        if let id = ReplicationID(arguments[0]), next >= 1 {
+            position = StreamPosition(id: id, offset: next - 1)
+        }
+    }
+
+    var words: [String] {
+        var words = ["PSYNC", position?.id.text ?? "?", position.map { "\($0.offset &+ 1)" } ?? "-1"]
+        if takesOver { words.append("FAILOVER") }
+        return words
+    }
+}
+
+/// What PSYNC is answered.
+public enum SyncAnswer: Equatable, Sendable {
+    /// A snapshot follows, which has everything up to the position, and the journal from there on.
+    case full(StreamPosition)
+    /// The journal follows from where the replica is, in this history.
+    case partial(ReplicationID)
+    /// Not now, in the words of an error reply without its `-`.
+    case refused(String)
+
+    /// The answer as a line.
+    public var line: String {
+        switch self {
+        case .full(let position): "+FULLRESYNC \(position.id) \(position.offset)\r\n"
+        case .partial(let id): "+CONTINUE \(id)\r\n"
+        case .refused(let text): "-\(text)\r\n"
+        }
+    }
+
+    /// Reads a line without its end. `asked` is what a bare +CONTINUE stays in. Nil when it is no answer.
+    init?(_ line: String, asked: StreamPosition?) {
+        if line.hasPrefix("-") {
+            self = .refused(String(line.dropFirst()))
+            return
+        }
+        let words = line.split(separator: " ")
+        switch words.first {
+        case "+FULLRESYNC":
+            guard words.count == 3, let id = ReplicationID(String(words[1])), let offset = Int64(words[2]), offset >= 0
+            else { return nil }
+            self = .full(StreamPosition(id: id, offset: offset))
+        case "+CONTINUE":
+            guard let asked, words.count <= 2 else { return nil }
+            guard words.count == 2 else {
+                self = .partial(asked.id)
+                return
+            }
+            guard let id = ReplicationID(String(words[1])) else { return nil }
+            self = .partial(id)
+        default: return nil
+        }
+    }
+}
+
+/// What REPLCONF says.
+public enum ReplicaAnnouncement: Equatable, Sendable {
+    /// The port on which the replica serves clients.
+    case listeningPort(Int)
+    /// The address under which it wants to be known.
+    case address(String)
+    /// Something it can do; nothing depends on it.
+    case capability
+    /// It has the journal up to `offset`, and up to `synced` on disk; -1 where it has no log. Gets no answer.
+    case acknowledged(offset: Int64, synced: Int64)
+
+    /// Reads REPLCONF's arguments, pairs of a name and a value; the error is an error reply without its `-`.
+    public static func parse(_ arguments: [String]) throws(ReplicaAnnouncementError) -> [ReplicaAnnouncement] {
+        guard arguments.count % 2 == 0, !arguments.isEmpty, arguments.count <= 64 else {
+            throw ReplicaAnnouncementError(text: "ERR syntax error")
+        }
+        var result: [ReplicaAnnouncement] = []
+        for index in stride(from: 0, to: arguments.count, by: 2) {
+            let value = arguments[index + 1]
+            switch arguments[index].lowercased() {
+            case "listening-port":
+                guard let port = Int(value), (0...65535).contains(port) else { throw .outOfRange }
+                result.append(.listeningPort(port))
+            case "ip-address":
+                guard PeerAddress.isHost(value) else { throw .noAddress }
+                result.append(.address(value))
+            case "capa": result.append(.capability)
+            case "ack":
+                guard let offset = Int64(value), offset >= 0 else { throw .outOfRange }
+                result.append(.acknowledged(offset: offset, synced: -1))
+            case "fack":
+                guard let synced = Int64(value), synced >= -1, case .acknowledged(let offset, _)? = result.last else {
+                    throw .outOfRange
+                }
+                result[result.count - 1] = .acknowledged(offset: offset, synced: min(synced, offset))
+            default:
+                let name = String(arguments[index].prefix(128))
+                throw ReplicaAnnouncementError(text: "ERR Unrecognized REPLCONF option: \(name)")
+            }
+        }
+        return result
+    }
+}
+
+/// REPLCONF that cannot be understood.
+public struct ReplicaAnnouncementError: Error, Equatable, Sendable {
+    /// An error reply without its `-`.
+    public let text: String
+
+    static let noAddress = ReplicaAnnouncementError(text: "ERR ip-address is neither a name nor an address")
+    static let outOfRange = ReplicaAnnouncementError(text: "ERR value is not an integer or out of range")
+}
+
+/// A command in the protocol's array form.
+func encodedCommand(_ words: [String]) -> [UInt8] {
+    var bytes = Array("*\(words.count)\r\n".utf8)
+    for word in words {
+        bytes += Array("$\(word.utf8.count)\r\n".utf8) + Array(word.utf8) + [13, 10]
+    }
+    return bytes
+}

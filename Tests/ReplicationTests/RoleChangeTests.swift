@@ -1,0 +1,116 @@
+// What happens in which order when a node's part changes.
+
+import Testing
+
+@testable import Replication
+
+@Suite struct RoleChangeTests {
+    private let a = TestStream.id("a")
+    private let b = TestStream.id("b")
+    private let c = TestStream.id("c")
+    private let there = PeerAddress(host: "h", port: 2)
+    private let elsewhere = PeerAddress(host: "h", port: 3)
+
+    @Test func everyStartAsAPrimaryBeginsAHistory() {
+        let node = NodeRole(role: .primary, recovered: a, end: 100, fresh: b)
+        #expect(node.identity.id == b && node.identity.past == StreamPosition(id: a, offset: 100))
+        #expect(node.started() == [.saveIdentity, .journal(true), .allowWrites])
+        #expect(node.shownPriority(configured: 7) == 7)
+        let new = NodeRole(role: .primary, recovered: nil, end: 0, fresh: b)
+        #expect(new.identity == ReplicationIdentity(id: b))
+    }
+
+    @Test func aReplicaGoesOnWhereItsFilesEnd() {
+        let node = NodeRole(role: .replica(of: there), recovered: a, end: 100, fresh: b)
+        #expect(node.position(end: 100) == StreamPosition(id: a, offset: 100))
+        #expect(node.started() == [.refuseWrites, .journal(false), .startLink(there, takesOver: false)])
+        // It was about to hand over, and nobody knows whether it has.
+        #expect(node.started(takesOver: true).last == .startLink(there, takesOver: true))
+        #expect(node.shownPriority(configured: 7) == 7)
+    }
+
+    @Test func withoutFilesThereIsNoPositionAndNoPriority() {
+        var node = NodeRole(role: .replica(of: there), recovered: nil, end: 0, fresh: b)
+        #expect(node.position(end: 0) == nil)
+        #expect(node.shownPriority(configured: 7) == 0)
+        #expect(node.serving(linkIsUp: true, isLoading: false).readiness == .incomplete)
+        _ = node.snapshotBegan(a)
+        _ = node.snapshotEnded()
+        #expect(node.shownPriority(configured: 7) == 0)
+        node.becameWhole()
+        #expect(node.shownPriority(configured: 7) == 7)
+        #expect(node.position(end: 50) == StreamPosition(id: a, offset: 50))
+    }
+
+    @Test func aPrimaryThatFollowsCollectsFirst() {
+        var node = NodeRole(role: .primary, recovered: nil, end: 0, fresh: a)
+        #expect(
+            node.follow(there, isEmpty: false) == [
+                .refuseWrites, .collect, .journal(false), .followTime, .closeReplicaLinks, .failWaits, .saveRole,
+                .startLink(there, takesOver: false),
+            ])
+        #expect(node.isReplica && node.position(end: 9) == StreamPosition(id: a, offset: 9))
+        #expect(node.follow(there, isEmpty: false) == [])
+        #expect(
+            node.follow(elsewhere, isEmpty: false) == [
+                .stopLink, .closeReplicaLinks, .followTime, .saveRole, .startLink(elsewhere, takesOver: false),
+            ])
+    }
+
+    @Test func anEmptyPrimaryThatFollowsIsNotPromoted() {
+        var node = NodeRole(role: .primary, recovered: nil, end: 0, fresh: a)
+        _ = node.follow(there, isEmpty: true)
+        #expect(node.shownPriority(configured: 7) == 0 && node.position(end: 9) == nil)
+        var relieved = NodeRole(role: .primary, recovered: nil, end: 0, fresh: a)
+        #expect(relieved.follow(there, isEmpty: true, takesOver: true).last == .startLink(there, takesOver: true))
+        #expect(relieved.position(end: 9) == StreamPosition(id: a, offset: 9))
+    }
+
+    @Test func aPromotionBranchesOff() {
+        var node = NodeRole(role: .replica(of: there), recovered: a, end: 100, fresh: c)
+        #expect(
+            node.becomePrimary(end: 120, fresh: b) == [
+                .stopLink, .closeReplicaLinks, .saveIdentity, .leadTime, .saveRole, .journal(true), .allowWrites,
+            ])
+        #expect(node.identity.id == b && node.identity.past == StreamPosition(id: a, offset: 120))
+        #expect(node.becomePrimary(end: 130, fresh: c) == [])
+        #expect(node.serving(linkIsUp: false, isLoading: false).readiness == .ready)
+    }
+
+    @Test func nobodyContinuesFromAStateThatIsNotWhole() {
+        for isPartial in [false, true] {
+            var node = NodeRole(role: .replica(of: there), recovered: a, end: 100, fresh: c)
+            #expect(node.snapshotBegan(c) == [.closeReplicaLinks])
+            if isPartial { #expect(node.snapshotEnded() == [.restartBacklog]) }
+            #expect(node.position(end: 50) == nil)
+            #expect(
+                node.becomePrimary(end: 50, fresh: b) == [
+                    .stopLink, .closeReplicaLinks, .restartBacklog, .leadTime, .journal(true), .saveState, .saveRole,
+                    .allowWrites,
+                ])
+            #expect(node.identity == ReplicationIdentity(id: b) && node.dataset == .whole)
+        }
+    }
+
+    @Test func aLinkThatContinuesElsewhereBranchesOff() {
+        var node = NodeRole(role: .replica(of: there), recovered: a, end: 100, fresh: c)
+        #expect(node.follows(b, end: 100) == [.saveIdentity, .closeReplicaLinks, .followTime])
+        #expect(node.identity.id == b && node.identity.past == StreamPosition(id: a, offset: 100))
+    }
+
+    @Test func changesThatAreNotKeptEndTheHistory() {
+        var node = NodeRole(role: .primary, recovered: nil, end: 0, fresh: a)
+        #expect(node.journalingEnds(fresh: b) == [.closeReplicaLinks, .journal(false), .restartBacklog])
+        #expect(node.identity == ReplicationIdentity(id: b))
+        #expect(node.journalingBegins(fresh: c) == [.closeReplicaLinks, .restartBacklog, .journal(true)])
+        #expect(node.identity == ReplicationIdentity(id: c))
+    }
+
+    @Test func saysWhetherItCanServe() {
+        let node = NodeRole(role: .replica(of: there), recovered: a, end: 100, fresh: c)
+        #expect(node.serving(linkIsUp: true, isLoading: true).readiness == .loading)
+        #expect(node.serving(linkIsUp: true, isLoading: false).readiness == .ready)
+        #expect(node.serving(linkIsUp: false, isLoading: false).readiness == .withoutPrimary)
+        #expect(node.serving(linkIsUp: true, isLoading: false).isReplica)
+    }
+}

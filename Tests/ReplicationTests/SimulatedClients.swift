@@ -1,0 +1,170 @@
+// What clients do to the primary: limits of every algorithm said in numbers, by a policy's name or by a rule, with and
+// without tokens, refunds, counters, deadlines, removals; and what operators do to policies and rules.
+
+import LimiterEngine
+import Persistence
+
+@testable import Replication
+
+extension Simulation {
+    private static let keys = 12
+    private static let millisecond: Int64 = 1_000_000
+
+    /// A few calls.
+    func write(to node: SimulatedNode) {
+        guard node.isPrimary, node.takesWrites, !node.isPaused, !node.storage.refusesWrites else { return }
+        coverage.writes += 1
+        let session = KeyspaceSession(engine: node.engine)
+        let time = node.engineTime
+        switch random.below(70) {
+        case 0:
+            node.journal.excludingCollections {
+                session.removeAll()
+                if node.storage.isJournaling { node.journal.recordExcluding(.flushAll, time: time) }
+            }
+        case 1, 2, 3, 4: editPolicies(of: node)
+        default: for _ in 0..<1 + random.below(4) { change(session, time) }
+        }
+        node.storage.noteChanges()
+        if random.once(in: 3) { node.collect() }
+    }
+
+    private func withKey<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        Array("key-\(random.below(Simulation.keys))".utf8).withUnsafeBytes(body)
+    }
+
+    private func change(_ session: KeyspaceSession, _ time: EngineTime) {
+        switch random.below(16) {
+        case 0: withKey { _ = session.remove($0, now: time) }
+        case 1: changeDeadline(session, time)
+        case 2, 3, 4: changeCounter(session, time)
+        case 5: takeFromSeveral(session, time)
+        case 6, 7: takeByPolicy(session, time)
+        default: takeByNumbers(session, time)
+        }
+    }
+
+    // MARK: Limits
+
+    /// Numbers of a limit of this algorithm.
+    private func limit(_ algorithm: Limit.Algorithm) -> Limit {
+        let period = random.between(50, 3000) * Simulation.millisecond
+        let isRate = algorithm.kind == .gcra
+        return try! Limit(
+            algorithm, units: random.between(1, 6), period: period, burst: isRate ? random.between(1, 6) : nil)
+    }
+
+    /// Mostly the algorithm that belongs to the key, so that calls meet their own kind of state.
+    private func limit(forKey number: Int) -> Limit {
+        let all = Limit.Algorithm.allCases
+        return limit(all[random.once(in: 12) ? random.below(all.count) : number % all.count])
+    }
+
+    private func takeByNumbers(_ session: KeyspaceSession, _ time: EngineTime) {
+        let number = random.below(Simulation.keys)
+        var take = TakeRequest(limit(forKey: number), try! Demand(random.between(1, 3), isPartial: random.once(in: 3)))
+        if random.once(in: 8) { take.operation = .refund }
+        if random.once(in: 15) { take.mode = .shadow }
+        Array("key-\(number)".utf8).withUnsafeBytes { key in
+            guard random.once(in: 4) else { return session.decide(&take, key: key, now: time) }
+            take.tokenWindow = random.between(50, 3000) * Simulation.millisecond
+            Array("t\(random.below(3))".utf8).withUnsafeBytes { token in
+                take.token = token
+                session.decide(&take, key: key, now: time)
+                take.token = nil
+            }
+        }
+    }
+
+    /// A policy may have had another algorithm when the key was used last.
+    private func takeByPolicy(_ session: KeyspaceSession, _ time: EngineTime) {
+        let table = session.policies
+        guard !table.policies.isEmpty else { return }
+        let action = Array("action-\(random.below(3))".utf8)
+        let nobody = UnsafeRawBufferPointer(start: nil, count: 0)
+        let rule = action.withUnsafeBytes { table.resolve(tenant: nobody, client: nobody, action: $0) }
+        let number = random.once(in: 2) ? rule?.policy : nil
+        var take = table.terms(ofPolicy: number ?? random.below(table.policies.count)).take(.one)
+        Array("named-\(random.below(3))".utf8).withUnsafeBytes { session.decide(&take, key: $0, now: time) }
+    }
+
+    private func takeFromSeveral(_ session: KeyspaceSession, _ time: EngineTime) {
+        let first = random.below(Simulation.keys)
+        let names = [first, (first + 5) % Simulation.keys].map { Array("key-\($0)".utf8) }
+        var takes = [first, (first + 5) % Simulation.keys].map { TakeRequest(limit(forKey: $0), .one) }
+        takes.withUnsafeMutableBufferPointer { takes in
+            names[0].withUnsafeBufferPointer { one in
+                names[1].withUnsafeBufferPointer { other in
+                    var requests = [
+                        ThrottleRequest(key: one.baseAddress!, keyLength: one.count, take: takes.baseAddress!),
+                        ThrottleRequest(key: other.baseAddress!, keyLength: other.count, take: takes.baseAddress! + 1),
+                    ]
+                    requests.withUnsafeMutableBufferPointer {
+                        _ = session.takeAll($0.baseAddress!, count: 2, now: time)
+                    }
+                }
+            }
+        }
+    }
+
+    // MARK: Keys
+
+    private func changeDeadline(_ session: KeyspaceSession, _ time: EngineTime) {
+        let deadline = EngineTime(nanoseconds: time.nanoseconds + random.between(-10, 900) * Simulation.millisecond)
+        let removes = random.once(in: 3)
+        withKey { key in
+            _ =
+                removes
+                ? session.removeDeadline(key, now: time) : session.setDeadline(key, to: deadline, now: time)
+        }
+    }
+
+    private func changeCounter(_ session: KeyspaceSession, _ time: EngineTime) {
+        let deadline = EngineTime(nanoseconds: time.nanoseconds + random.between(1, 900) * Simulation.millisecond)
+        let kind = random.below(6)
+        let amount = random.between(-3, 9)
+        Array("count-\(random.below(3))".utf8).withUnsafeBytes { key in
+            switch kind {
+            case 0: _ = try? session.setCounter(key, to: amount, deadline: .at(deadline), now: time)
+            case 1: _ = try? session.takeCounter(key, now: time)
+            case 2:
+                var step = CounterStep(amount)
+                step.upperBound = 20
+                step.saturates = amount > 4
+                step.deadline = .ifNone(at: deadline)
+                _ = try? session.step(step, counter: key, now: time)
+            default: _ = try? session.add(amount, toCounter: key, now: time)
+            }
+        }
+    }
+
+    // MARK: Policies and rules
+
+    /// As the server does: registry and journal in one step.
+    private func editPolicies(of node: SimulatedNode) {
+        let name = Array("policy-\(random.below(3))".utf8)
+        let subject = RuleSubject(
+            tenant: random.once(in: 2) ? nil : Array("tenant".utf8), client: nil,
+            action: Array("action-\(random.below(3))".utf8))
+        let algorithms = Limit.Algorithm.allCases
+        let policy = Policy(name: name, limit: limit(algorithms[random.below(algorithms.count)]))
+        let kind = random.below(8)
+        let time = node.engineTime
+        node.journal.excludingCollections {
+            // What cannot be is refused as a whole.
+            try? node.engine.policies.edit(now: time) { draft throws(PolicyError) in
+                switch kind {
+                case 0: try draft.removePolicy(name)
+                case 1, 2: try draft.removeRule(subject)
+                case 3, 4: try draft.set(Rule(subject, policy: name))
+                case 5:
+                    try draft.set(policy)
+                    try draft.set(Rule(subject, policy: name))
+                default: try draft.set(policy)
+                }
+            } journal: { records in
+                if node.storage.isJournaling { node.journal.recordExcluding(records, time: time) }
+            }
+        }
+    }
+}

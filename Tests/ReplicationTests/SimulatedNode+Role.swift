@@ -1,0 +1,153 @@
+// What a simulated node does about its role: it follows, leads and hands over, as the machines say.
+
+import LimiterEngine
+import Persistence
+import Testing
+
+@testable import Replication
+
+extension SimulatedNode {
+    // MARK: Role
+
+    func follow(_ other: SimulatedNode, takesOver: Bool = false) {
+        let isHandingOver = link.takesOver
+        if !takesOver { runFailover(failover.overruled()) }
+        let isEmpty = KeyspaceSession(engine: engine).count() == 0
+        let actions = role.follow(other.address, isEmpty: isEmpty, takesOver: takesOver)
+        run(actions)
+        // It follows the target of the failover that has just ended, which is not to take over any more.
+        guard actions.isEmpty, isHandingOver, !takesOver else { return }
+        run([.stopLink, .saveRole, .startLink(other.address, takesOver: false)])
+    }
+
+    func promote() {
+        runFailover(failover.overruled())
+        guard role.isReplica else { return }
+        let before = role
+        simulation.willPromote(self)
+        let actions = role.becomePrimary(end: journal.offset, fresh: simulation.freshID())
+        let wasUp = hasBeenUp && before.dataset == .whole && !before.neverSynced
+        run(actions)
+        if wasUp { simulation.checkClock(of: self, after: before.identity.id) }
+        becamePrimary()
+    }
+
+    func becamePrimary() {
+        simulation.truth.began(role.identity, at: journal.offset, reader.state(), clock: clockOffset, time: engineTime)
+        simulation.lastPrimary = self
+    }
+
+    func run(_ actions: [NodeRole.Action]) {
+        for action in actions {
+            tell("\(action)")
+            switch action {
+            case .refuseWrites: takesWrites = false
+            case .allowWrites: takesWrites = true
+            case .collect:
+                isLeaving = true
+                collect()
+                isLeaving = false
+            case .journal(let isOn): storage.set(isPrimary: isOn)
+            case .closeReplicaLinks:
+                for replica in served { run(replica.link.historyChanged(), replica) }
+            case .failWaits:
+                for ticket in acknowledgements.fail() { waits[ticket] = nil }
+            case .restartBacklog: storage.restartBacklog()
+            case .saveIdentity:
+                rename(from: role.identity.past?.id.text ?? runID)
+            case .saveState: storage.requests.append(.attach(history: role.identity.id.text))
+            case .saveRole:
+                // A crash may come before the role is on disk.
+                if !simulation.random.once(in: 10) { saveRole() }
+            case .startLink(let address, let takesOver):
+                attempt += 1
+                hasBeenUp = false
+                upstreamPort = address.port
+                // Without a log from the start on, the offset may stand for more than one state.
+                let countsAll = epochAtStart == 1 && storage.epochs == 1 && storage.isLogging
+                if !takesOver, countsAll, let given = role.returnToPast(end: journal.offset) {
+                    rename(from: given.text)
+                }
+                // Promoted, it serves others from where they are.
+                storage.beginBacklog()
+                link.start(
+                    position: role.position(end: journal.offset), horizon: engineTime, takesOver: takesOver,
+                    now: steady
+                ) { self.perform($0) }
+            case .stopLink:
+                link.stop { self.perform($0) }
+                applier.endSnapshot()
+                isReceiving = role.dataset != .whole
+            case .followTime: clock.follow(steady)
+            case .leadTime:
+                clock.lead(wall: wall, at: steady)
+            }
+        }
+    }
+
+    private func rename(from old: String) {
+        storage.perform { storage.rename(from: old, to: role.identity.id.text) }
+    }
+
+    private func saveRole() {
+        savedRole = role.role
+        isHandoverSaved = role.isReplica && failover.state == .inProgress
+        isRoleSaved = true
+    }
+
+    /// A node that has had a replica keeps a backlog from its next start on: the replica can go on where it was.
+    func rememberRole() {
+        if !isRoleSaved { saveRole() }
+    }
+
+    // MARK: Failover
+
+    var candidates: [Failover.Candidate] {
+        served.filter(\.link.isReplica).map {
+            Failover.Candidate(
+                address: PeerAddress(host: "node", port: $0.link.listeningPort), acknowledged: $0.link.acknowledged,
+                isOnline: $0.link.isOnline)
+        }
+    }
+
+    func startFailover(_ request: Failover.Request) {
+        do throws(FailoverError) {
+            runFailover(
+                try failover.start(request, isReplica: role.isReplica, candidates: candidates, now: steady))
+        } catch {}
+    }
+
+    func runFailover(_ actions: [Failover.Action]) {
+        for action in actions {
+            switch action {
+            case .pauseWrites:
+                isPaused = true
+                collect()
+                journal.recordTime(engineTime)
+                storage.drain()
+                keepAlive.isSuspended = true
+                failover.paused(end: journal.offset)
+            case .resumeWrites:
+                isPaused = false
+                keepAlive.isSuspended = false
+            case .handOver(let address):
+                if let other = simulation.nodes.first(where: { $0.address == address }) {
+                    follow(other, takesOver: true)
+                }
+            case .takeBack:
+                if role.isReplica { promote() }
+            }
+        }
+    }
+
+    func run(_ actions: [Failover.Action]) { runFailover(actions) }
+
+    func settleTakeover() {
+        while !tookOver.isEmpty {
+            let isTaken = tookOver.removeFirst()
+            if isTaken, failover.state == .inProgress { simulation.coverage.takeovers += 1 }
+            runFailover(failover.answered(tookOver: isTaken))
+            if role.isReplica { saveRole() }
+        }
+    }
+}

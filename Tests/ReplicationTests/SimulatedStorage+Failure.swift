@@ -1,0 +1,153 @@
+// What a simulated node does when its disk fails, when its log is switched on or off, and when its history changes.
+
+import LimiterEngine
+import Persistence
+
+@testable import Replication
+
+extension SimulatedStorage {
+    // MARK: Failure
+
+    func fail(_ error: StorageError) {
+        breaker.failed(now: now)
+        node.tell("\(error)")
+        node.simulation.coverage.failures += 1
+        // A repair under way is worth nothing any more.
+        if let run, run.kind == .repair {
+            overtaken.append(run)
+            self.run = nil
+        }
+    }
+
+    func tryAgain() {
+        // A state that is being replaced is none to begin a log with.
+        guard !isDetached, breaker.tries(now: now) else { return }
+        if log.isDamaged || !log.isPublished || hasGap {
+            beginAnew()
+        } else if collectAndAppend(), syncHere() {
+            recovered()
+        }
+    }
+
+    func recovered() {
+        breaker.succeeded()
+        node.tell("believes in its disk")
+        node.simulation.coverage.repairs += 1
+    }
+
+    /// Begins a log behind a gap: a new segment, and a snapshot without which nobody could read it.
+    func beginAnew() {
+        node.tell("begins its log anew")
+        if isJournaling { node.collectJournal() }
+        let offset = beginDisk()
+        unwritten = nil
+        if let run {
+            overtaken.append(run)
+            self.run = nil
+        }
+        do throws(StorageError) {
+            try log.roll(at: offset, time: node.engineTime, continues: false)
+            try startSnapshot(.repair)
+        } catch {
+            fail(error)
+        }
+    }
+
+    // MARK: Another history
+
+    func detach() {
+        isDetached = true
+        hasUncountedChanges = false
+        endDisk()
+        unwritten = nil
+        if let run {
+            overtaken.append(run)
+            self.run = nil
+        }
+    }
+
+    func attach(history: String) {
+        node.tell("attaches \(history.prefix(6)), breaker \(breaker.state)")
+        self.history = history
+        isDetached = false
+        guard isLogging else { return }
+        epoch = epochs
+        hasGap = true
+        if breaker.state != .open { beginAnew() }
+    }
+
+    func rename(from old: String, to new: String) {
+        node.tell("renames \(old.prefix(6)) to \(new.prefix(6)), on disk \(log.manifest.history.prefix(6))")
+        history = new
+        do throws(StorageError) {
+            try log.rename(history: old, to: new)
+        } catch {
+            hasGap = true
+            fail(error)
+        }
+    }
+
+    // MARK: appendonly at run time
+
+    func followSwitch() {
+        guard !isDetached else { return }
+        if isLogging, epoch != epochs, breaker.state == .closed {
+            epoch = epochs
+            hasGap = true
+            beginAnew()
+        } else if !isLogging, log.isOpen {
+            if breaker.state == .closed { collectAndAppend() }
+            // A failure says nothing to somebody who wants no log.
+            do throws(StorageError) { try log.close() } catch {}
+            unwritten = nil
+            endDisk()
+            breaker.succeeded()
+        }
+    }
+
+    // MARK: The end
+
+    /// The process ends as it should.
+    func stop(savesSnapshot: Bool) {
+        guard !isDetached else { return }
+        guard log.isOpen else {
+            if savesSnapshot { _ = saveAtEnd() }
+            return
+        }
+        let isSafe: Bool
+        if log.isDamaged || !log.isPublished || hasGap {
+            isSafe = saveAnew()
+        } else {
+            isSafe = collectAndAppend() && syncHere() && (!savesSnapshot || saveAtEnd())
+        }
+        if isSafe { do throws(StorageError) { try log.close() } catch {} }
+    }
+
+    /// What is on disk is of another history, or nothing that could be appended to would be read: all of it once more.
+    private func saveAnew() -> Bool {
+        if isJournaling { node.collectJournal() }
+        let offset = beginDisk()
+        unwritten = nil
+        do throws(StorageError) {
+            try log.roll(at: offset, time: node.engineTime, continues: false)
+        } catch {
+            return false
+        }
+        return saveAtEnd()
+    }
+
+    private func saveAtEnd() -> Bool {
+        do throws(StorageError) {
+            let number = try log.reserveSnapshot()
+            let writer = try SnapshotWriter(
+                files: files, directory: log.path, number: number, journalOffset: log.appended, engine: engine,
+                time: node.engineTime)
+            let last = SimulatedSnapshot(kind: .save, number: number, writer: writer)
+            while last.result == nil { last.step(time: node.engineTime) }
+            try log.adopt(try last.result!.get(), history: historyForSnapshot)
+            return true
+        } catch {
+            return false
+        }
+    }
+}

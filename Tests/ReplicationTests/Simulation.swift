@@ -1,0 +1,319 @@
+// One seeded life of a few nodes: time and events, what clients, operators and misfortune do to them, and what must be
+// true at every moment. Everything random comes from the seed.
+
+import Glibc
+import LimiterEngine
+import Persistence
+import Testing
+
+@testable import Replication
+
+/// A life of some nodes.
+final class Simulation {
+    /// The wall clock when it begins.
+    static let epoch: Int64 = 1_700_000_000_000_000_000
+
+    /// A write that a client was told has reached nodes.
+    struct Promise {
+        let position: StreamPosition
+        let node: SimulatedNode
+        let losses: Int
+        let resyncs: Int
+        let isSynced: Bool
+    }
+
+    let seed: UInt64
+    /// The story is told, and failures say what differs.
+    let explains: Bool
+    var random: SeededGenerator
+    var now: Int64 = 0
+    var nodes: [SimulatedNode] = []
+    var connections: [SimulatedConnection] = []
+    var nextConnection = 0
+    var nextPiece = 0
+    /// Pairs of nodes that do not reach one another: ten times the lower number, and the higher.
+    var partitions: Set<Int> = []
+    var truth: StreamTruth
+    let hashSeed: HashSeed
+    var coverage = Coverage()
+    var promises: [Promise] = []
+    var nextTicket: UInt64 = 0
+    let backlogSize: Int
+    var linkSettings = PrimaryLink.Settings()
+    /// Whoever was promoted last.
+    var lastPrimary: SimulatedNode?
+    private var events: [(time: Int64, number: Int, body: () -> Void)] = []
+    private var nextEvent = 0
+    private var isCalm = false
+
+    /// - Parameter explains: Failures say what differs, which costs time.
+    init(seed: UInt64, explains: Bool = false) {
+        self.seed = seed
+        self.explains = explains
+        truth = StreamTruth(explains: explains)
+        random = SeededGenerator(seed: seed)
+        hashSeed = HashSeed(random.next(), random.next(), random.next())
+        backlogSize = [0, 300, 3000, 100_000][random.below(4)]
+        linkSettings.timeout = 700_000_000
+        linkSettings.hardLimit = random.once(in: 3) ? 2000 : 100_000
+        linkSettings.softLimit = 1500
+        linkSettings.softTime = 200_000_000
+        let hasSubreplica = random.once(in: 2)
+        let count = hasSubreplica ? 4 : 3
+        for number in 0..<count {
+            let above = number == 3 ? 1 : 0
+            let skew = random.once(in: 2) ? random.between(-3_600_000_000_000, 3_600_000_000_000) : 0
+            nodes.append(
+                SimulatedNode(
+                    self, number: number,
+                    role: number == 0 ? .primary : .replica(of: PeerAddress(host: "node", port: 7000 + above)),
+                    skew: skew))
+            nodes[number].settings = StorageSettings(
+                logs: !random.once(in: 4), appendfsync: StorageSettings.Policy.allCases[random.below(3)],
+                isClosedOnFailure: !random.once(in: 4))
+        }
+    }
+
+    func freshID() -> ReplicationID { ReplicationID(using: &random) }
+
+    // MARK: Events
+
+    func at(_ time: Int64, _ body: @escaping () -> Void) {
+        events.append((time, nextEvent, body))
+        nextEvent += 1
+        var child = events.count - 1
+        while child > 0, isEarlier(child, (child - 1) / 2) {
+            events.swapAt(child, (child - 1) / 2)
+            child = (child - 1) / 2
+        }
+    }
+
+    func after(_ delay: Int64, _ body: @escaping () -> Void) { at(now + delay, body) }
+
+    private func isEarlier(_ one: Int, _ other: Int) -> Bool {
+        // Not as tuples: that is generic, and this is asked most of all.
+        let (left, right) = (events[one].time, events[other].time)
+        return left != right ? left < right : events[one].number < events[other].number
+    }
+
+    private func nextDue() -> () -> Void {
+        let first = events[0]
+        let last = events.removeLast()
+        if !events.isEmpty {
+            events[0] = last
+            var parent = 0
+            while true {
+                var least = parent
+                for child in [2 * parent + 1, 2 * parent + 2] where child < events.count && isEarlier(child, least) {
+                    least = child
+                }
+                if least == parent { break }
+                events.swapAt(parent, least)
+                parent = least
+            }
+        }
+        now = max(now, first.time)
+        return first.body
+    }
+
+    func run() -> Coverage {
+        for node in nodes {
+            node.boot()
+            tickForever(node)
+        }
+        let end = random.between(800_000_000, 4_000_000_000)
+        actUntil(end)
+        clientUntil(end)
+        while let first = events.first, first.time < end { nextDue()() }
+        calmDown()
+        let limit = now + 20_000_000_000
+        while let first = events.first, first.time < limit, !(hasConverged && disksAreWell && random.once(in: 40)) {
+            nextDue()()
+        }
+        checkConvergence()
+        letGo()
+        truth.count(into: &coverage)
+        return coverage
+    }
+
+    /// Events and connections hold what holds them.
+    private func letGo() {
+        events = []
+        connections = []
+        for node in nodes {
+            node.served = []
+            node.upstream = nil
+            node.storage = nil
+        }
+    }
+
+    private func tickForever(_ node: SimulatedNode) {
+        after(random.between(15_000_000, 25_000_000)) { [self] in
+            if node.isUp { node.tick() }
+            tickForever(node)
+        }
+    }
+
+    // MARK: Clients
+
+    private func clientUntil(_ end: Int64) {
+        after(random.between(500_000, 20_000_000)) { [self] in
+            guard now < end else { return }
+            // Clients may still know an old primary.
+            let primaries = nodes.filter(\.isPrimary)
+            if !primaries.isEmpty {
+                let node = primaries[random.below(primaries.count)]
+                write(to: node)
+                if random.once(in: 8) { node.wait(count: 1 + random.below(2), isSynced: random.once(in: 3)) }
+            }
+            clientUntil(end)
+        }
+    }
+
+    // MARK: Misfortune and operators
+
+    private func actUntil(_ end: Int64) {
+        after(random.between(5_000_000, 200_000_000)) { [self] in
+            guard now < end else { return }
+            act()
+            actUntil(end)
+        }
+    }
+
+    private func act() {
+        let node = nodes[random.below(nodes.count)]
+        switch random.below(21) {
+        case 0, 1, 2, 3:
+            guard !connections.isEmpty else { return }
+            coverage.cuts += 1
+            let syncing = connections.filter { $0.client.isUp && $0.client.link.isSyncing }
+            let several = syncing.isEmpty || random.once(in: 2) ? connections : syncing
+            close(several[random.below(several.count)], by: nil, isNoticed: random.once(in: 2))
+        case 4:
+            let pair = Simulation.pair(node, nodes[(node.number + 1) % nodes.count])
+            partitions.insert(pair)
+            after(random.between(10_000_000, 1_500_000_000)) { [self] in _ = partitions.remove(pair) }
+        case 5, 6:
+            guard node.isUp else { return }
+            coverage.crashes += 1
+            node.crash(clean: random.once(in: 3))
+            after(random.between(1_000_000, 600_000_000)) { if !node.isUp { node.boot() } }
+        case 7:
+            if node.isUp { coverage.clockSteps += 1 }
+            node.skew += random.between(-1_000_000_000_000, 1_000_000_000_000)
+        case 8, 9: promoteSomebody()
+        case 10, 11: startFailover()
+        case 12:
+            // Somebody follows somebody else.
+            let other = nodes[random.below(nodes.count)]
+            if node.isUp, node !== other, node.role.isReplica { node.follow(other) }
+        case 13:
+            // A promotion that no Sentinel would make.
+            guard let node = nodes.first(where: { $0.isUp && !$0.isWhole }) ?? (random.once(in: 3) ? node : nil),
+                node.isUp
+            else { return }
+            coverage.promotions += 1
+            node.promote()
+        case 14, 15, 16: breakDisk(of: node)
+        case 17: switchLog(of: node)
+        case 18, 19:
+            // Also in the middle of a full sync, by an EXEC that was begun before.
+            guard node.isUp else { return }
+            node.storage.requests.append(.snapshot(random.once(in: 2) ? .save : .rewrite))
+        default:
+            if node.isPrimary, node !== lastPrimary, let lastPrimary { node.follow(lastPrimary) }
+        }
+    }
+
+    /// Writes, syncs or both fail for a while.
+    private func breakDisk(of node: SimulatedNode) {
+        guard node.isUp, !isCalm else { return }
+        coverage.faults += 1
+        let kind = random.below(3)
+        node.files.fault = SimulatedFiles.Fault(
+            code: random.once(in: 2) ? ENOSPC : EIO, breaksWrites: kind != 0, breaksSyncs: kind != 1)
+        let life = node.life
+        after(random.between(1_000_000, random.once(in: 4) ? 1_500_000_000 : 100_000_000)) {
+            if node.life == life { node.files.fault = nil }
+        }
+    }
+
+    /// CONFIG SET appendonly.
+    private func switchLog(of any: SimulatedNode) {
+        let node = random.once(in: 2) ? lastPrimary ?? any : any
+        guard node.isUp, !isCalm else { return }
+        coverage.switches += 1
+        node.settings.logs.toggle()
+        node.storage.switchLogging(node.settings.logs)
+        guard random.once(in: 2) else { return }
+        after(random.between(1_000_000, 400_000_000)) { [self] in
+            guard node.isUp, !isCalm, !node.settings.logs else { return }
+            node.settings.logs = true
+            node.storage.switchLogging(true)
+        }
+    }
+
+    /// What a Sentinel does: the best of those that may be promoted, then the others follow it.
+    private func promoteSomebody() {
+        let candidates = nodes.filter { $0.isUp && $0.role.isReplica && $0.priority > 0 }
+        guard let best = candidates.max(by: { $0.journal.offset < $1.journal.offset }) else { return }
+        coverage.promotions += 1
+        best.promote()
+        if !best.settings.logs, random.once(in: 2) {
+            // What it takes until then is in no journal.
+            after(random.between(0, 30_000_000)) { [self] in
+                guard best.isUp, !isCalm, !best.settings.logs else { return }
+                write(to: best)
+                coverage.switches += 1
+                best.settings.logs = true
+                best.storage.switchLogging(true)
+            }
+        }
+        for other in nodes where other !== best && !random.once(in: 4) {
+            after(random.once(in: 2) ? 0 : random.between(0, 300_000_000)) { [self] in
+                guard other.isUp, best === lastPrimary, !isCalm else { return }
+                // What the old primary took a moment ago is in no batch yet.
+                if random.once(in: 2) { write(to: other) }
+                other.follow(best)
+            }
+        }
+    }
+
+    private func startFailover() {
+        guard let node = nodes.first(where: { $0.isPrimary }) else { return }
+        let targets = nodes.filter { $0 !== node }
+        var request = Failover.Request(timeout: random.between(50_000_000, 500_000_000))
+        if random.once(in: 2) { request.target = targets[random.below(targets.count)].address }
+        request.force = request.target != nil && random.once(in: 3)
+        node.startFailover(request)
+        // Without an answer only an operator ends it.
+        after(random.between(20_000_000, 900_000_000)) {
+            guard node.isUp, node.failover.state != .none, !self.isCalm else { return }
+            if let actions = try? node.failover.abort() { node.runFailover(actions) }
+        }
+    }
+
+    // MARK: The end
+
+    private func calmDown() {
+        isCalm = true
+        partitions = []
+        for node in nodes { node.files.fault = nil }
+        for node in nodes where !node.isUp { node.boot() }
+        for node in nodes where node.failover.state != .none {
+            if let actions = try? node.failover.abort() { node.runFailover(actions) }
+        }
+        let leader = nodes.filter(\.isPrimary).last ?? nodes.filter { $0.priority > 0 }.first ?? nodes[0]
+        insist(on: leader)
+    }
+
+    /// What Sentinels do until it is so: a wish to take over may still be under way.
+    private func insist(on leader: SimulatedNode) {
+        leader.promote()
+        for (index, node) in nodes.enumerated() where node !== leader {
+            let above = nodes.count == 4 && index == 3 ? nodes.first { $0 !== leader && $0 !== node }! : leader
+            node.follow(above)
+        }
+        after(500_000_000) { [self] in insist(on: leader) }
+    }
+}

@@ -1,0 +1,75 @@
+// Time on a node that follows, and when a primary says what time it is.
+
+import LimiterEngine
+import Testing
+
+@testable import Replication
+
+@Suite struct StreamClockTests {
+    private func time(_ nanoseconds: Int64) -> EngineTime { EngineTime(nanoseconds: nanoseconds) }
+
+    @Test func aLeaderRunsAndAFollowerStands() {
+        var clock = StreamClock(leadingFrom: time(1000), steady: 50)
+        #expect(clock.now(60) == time(1010))
+        clock.follow(60)
+        #expect(clock.now(90) == time(1010))
+        clock.heard(time(1005), at: 95)
+        #expect(clock.now(95) == time(1010))
+        clock.heard(time(1020), at: 100)
+        #expect(clock.now(200) == time(1020))
+    }
+
+    @Test func aPromotedNodeGoesOnFromItsPrimaryAndNotFromItsOwnClock() {
+        var clock = StreamClock(followingFrom: time(100))
+        // Heard with delays of 30 and 5: the shorter one is nearer to the primary's clock.
+        clock.heard(time(1000), at: 530)
+        clock.heard(time(1100), at: 605)
+        clock.heard(time(1200), at: 790)
+        clock.lead(wall: time(999_999), at: 800)
+        #expect(clock.now(800) == time(1295))
+        #expect(clock.now(810) == time(1305))
+    }
+
+    @Test func aNodeThatHeardNothingAsksTheWallClock() {
+        var ahead = StreamClock(followingFrom: time(100))
+        ahead.lead(wall: time(5000), at: 10)
+        #expect(ahead.now(20) == time(5010))
+        var behind = StreamClock(followingFrom: time(100))
+        behind.lead(wall: time(50), at: 10)
+        #expect(behind.now(20) == time(110))
+    }
+
+    @Test func aFullSyncMaySetItBack() {
+        var clock = StreamClock(leadingFrom: time(9000), steady: 0)
+        clock.follow(0)
+        clock.replaced(at: time(500), 100)
+        #expect(clock.now(100) == time(500))
+        clock.lead(wall: time(9000), at: 110)
+        #expect(clock.now(110) == time(510))
+    }
+
+    @Test func anotherStreamIsMeasuredAnew() {
+        var clock = StreamClock(followingFrom: time(0))
+        clock.heard(time(1000), at: 0)
+        clock.follow(10)
+        clock.heard(time(1001), at: 20)
+        clock.lead(wall: time(0), at: 30)
+        #expect(clock.now(30) == time(1011))
+    }
+
+    @Test func anEmptyBatchIsDueInSilenceOrOnDemand() {
+        var keepAlive = KeepAlive(interval: 100)
+        #expect(keepAlive.isDue(end: 0, hasLinks: true, now: 1000) == false)
+        #expect(keepAlive.isDue(end: 0, hasLinks: true, now: 1099) == false)
+        #expect(keepAlive.isDue(end: 0, hasLinks: false, now: 1100) == false)
+        #expect(keepAlive.isDue(end: 0, hasLinks: true, now: 1100) == true)
+        #expect(keepAlive.isDue(end: 24, hasLinks: true, now: 1150) == false)
+        #expect(keepAlive.isDue(end: 24, hasLinks: true, now: 1249) == false)
+        keepAlive.want()
+        keepAlive.isSuspended = true
+        #expect(keepAlive.isDue(end: 24, hasLinks: true, now: 9000) == false)
+        keepAlive.isSuspended = false
+        #expect(keepAlive.isDue(end: 24, hasLinks: true, now: 9000) == true)
+        #expect(keepAlive.isDue(end: 48, hasLinks: true, now: 9001) == false)
+    }
+}

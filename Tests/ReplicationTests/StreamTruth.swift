@@ -1,0 +1,294 @@
+// What is true of every history, noted when it is made: the state at each offset, where it came from, whose clock it
+// runs on.
+//
+// A state is made from the batches of the journal, and where everything that changed has been collected it is compared
+// with the engine it came from. It holds no bytes: of each key, policy and rule a hash of its name, one of what it is,
+// and until when that counts.
+
+import LimiterEngine
+import Persistence
+
+@testable import Replication
+
+/// Everything somebody has: keys, tokens, policies and rules.
+struct StreamState: Equatable {
+    /// A key, a policy or a rule.
+    struct Entry {
+        let name: UInt64
+        let digest: UInt64
+        /// When it is worth nothing any more.
+        let expiry: Int64
+        let isKey: Bool
+    }
+
+    private(set) var entries: [Entry] = []
+
+    var count: Int { entries.count }
+
+    /// One number for all that is in force at `time`, in whatever order.
+    func digest(at time: Int64) -> UInt64 {
+        var sum: UInt64 = 0
+        entries.withUnsafeBufferPointer { entries in
+            for entry in entries where entry.expiry > time { sum &+= StreamState.mixed(entry.name ^ entry.digest) }
+        }
+        return sum
+    }
+
+    static func == (left: StreamState, right: StreamState) -> Bool {
+        left.count == right.count && left.digest(at: Int64.min) == right.digest(at: Int64.min)
+    }
+
+    mutating func add(_ entry: Entry) { entries.append(entry) }
+
+    mutating func set(_ entry: Entry) {
+        remove(entry.name)
+        entries.append(entry)
+    }
+
+    mutating func remove(_ name: UInt64) {
+        let place = entries.withUnsafeBufferPointer { entries in
+            for place in 0..<entries.count where entries[place].name == name { return place }
+            return -1
+        }
+        guard place >= 0 else { return }
+        entries.swapAt(place, entries.count - 1)
+        entries.removeLast()
+    }
+
+    mutating func removeKeys() { entries.removeAll(where: \.isKey) }
+
+    // MARK: Entries
+
+    static func entry(_ key: UnsafeRawBufferPointer, _ state: StateView) -> Entry {
+        let own = state.kind == .counter ? Int64.max : state.value.loadUnaligned(as: Int64.self)
+        let seed = UInt64(state.kind.rawValue) &+ UInt64(bitPattern: state.deadline ?? -1) &* 0x9E37_79B9_7F4A_7C15
+        return Entry(
+            name: name(key, isHidden: state.kind.isHidden), digest: hash(state.value, seed: seed),
+            expiry: min(own, state.deadline ?? Int64.max), isKey: true)
+    }
+
+    static func entry(_ record: PolicyRecord) -> Entry {
+        Entry(
+            name: name(record), digest: record.value.withUnsafeBytes { hash($0, seed: 7) }, expiry: Int64.max,
+            isKey: false)
+    }
+
+    static func name(_ key: UnsafeRawBufferPointer, isHidden: Bool) -> UInt64 { hash(key, seed: isHidden ? 2 : 1) }
+
+    static func name(_ record: PolicyRecord) -> UInt64 {
+        let isPolicy = record.kind == .policy || record.kind == .policyRemoval
+        return record.key.withUnsafeBytes { hash($0, seed: isPolicy ? 3 : 4) }
+    }
+
+    private static func hash(_ bytes: UnsafeRawBufferPointer, seed: UInt64) -> UInt64 {
+        var hash = mixed(seed &+ UInt64(bytes.count))
+        var place = 0
+        while place + 8 <= bytes.count {
+            hash = mixed(hash ^ bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self))
+            place += 8
+        }
+        while place < bytes.count {
+            hash = mixed(hash ^ UInt64(bytes[place]))
+            place += 1
+        }
+        return hash
+    }
+
+    private static func mixed(_ value: UInt64) -> UInt64 {
+        let product = (value ^ 0xD6E8_FEB8_6659_FD93).multipliedFullWidth(by: 0x9E37_79B9_7F4A_7C15)
+        return product.high ^ product.low
+    }
+}
+
+/// Everything that was ever streamed.
+struct StreamTruth {
+    private struct Place: Hashable {
+        let history: Int
+        let offset: Int64
+    }
+
+    private var numbers: [ReplicationID: Int] = [:]
+    private var states: [Place: StreamState] = [:]
+    /// The state at the end of what was noted of a history.
+    private var ends: [StreamState] = []
+    private var parents: [StreamPosition?] = []
+    /// The place that a history began with all changes of, though with no bytes of it.
+    private var origins: [StreamPosition?] = []
+    private var clocks: [Int64] = []
+    /// Where histories began, and what time it was there.
+    private var beginnings: [(offset: Int64, time: Int64)] = []
+    /// Names and what they stood for, where a failure is to be explained.
+    private(set) var words: [UInt64: String]?
+
+    private var kinds = [Int](repeating: 0, count: 8)
+    private var controls = [Int](repeating: 0, count: 5)
+
+    init(explains: Bool) { words = explains ? [:] : nil }
+
+    // MARK: Noting
+
+    /// A history begins at `offset`, with this state, by a clock that is so far ahead of the simulation's.
+    ///
+    /// - Parameter origin: What a node was whose changes are all in that state, though they are in no journal.
+    mutating func began(
+        _ identity: ReplicationIdentity, at offset: Int64, _ state: StreamState, clock: Int64, time: EngineTime,
+        origin: StreamPosition? = nil
+    ) {
+        let number = numbers[identity.id] ?? numbers.count
+        if number == numbers.count {
+            numbers[identity.id] = number
+            ends.append(state)
+            parents.append(identity.past)
+            origins.append(identity.past ?? origin)
+            clocks.append(clock)
+            beginnings.append((offset, time.nanoseconds))
+        }
+        ends[number] = state
+        states[Place(history: number, offset: offset)] = state
+    }
+
+    /// Whole batches were added to a history.
+    mutating func added(_ bytes: UnsafeRawBufferPointer, to id: ReplicationID) {
+        guard let number = numbers[id] else { return }
+        var state = ends[number]
+        ends[number] = StreamState()
+        var position = 0
+        while position < bytes.count {
+            let batch = JournalBatch(UnsafeRawBufferPointer(rebasing: bytes[position...]))!
+            let whole = UnsafeRawBufferPointer(rebasing: bytes[position..<position + batch.count])
+            do throws(BatchError<Never>) {
+                try JournalBatch.forEachRecord(in: whole) { record in apply(record, to: &state) }
+            } catch {
+                preconditionFailure("a batch of the journal: \(error)")
+            }
+            position += batch.count
+            states[Place(history: number, offset: batch.offset + Int64(batch.count))] = state
+        }
+        ends[number] = state
+    }
+
+    private mutating func apply(_ record: JournalRecord, to state: inout StreamState) {
+        switch record {
+        case .state(let key, let view):
+            kinds[Int(view.kind.rawValue)] += 1
+            state.set(StreamState.entry(key, view))
+            guard words != nil else { return }
+            words![StreamState.entry(key, view).digest] = "\(view.kind) \(Array(view.value))"
+            words![StreamState.name(key, isHidden: view.kind.isHidden)] = String(decoding: key, as: UTF8.self)
+        case .removed(let key): state.remove(StreamState.name(key, isHidden: false))
+        case .control(.flushAll, _, _): state.removeKeys()
+        case .control(.policy, let key, let body): change(.policy, key, body, &state)
+        case .control(.policyRemoval, let key, let body): change(.policyRemoval, key, body, &state)
+        case .control(.rule, let key, let body): change(.rule, key, body, &state)
+        case .control(.ruleRemoval, let key, let body): change(.ruleRemoval, key, body, &state)
+        case .control(.endOfSnapshot, _, _): preconditionFailure("an end of a snapshot in a journal")
+        }
+    }
+
+    private mutating func change(
+        _ kind: PolicyRecord.Kind, _ key: UnsafeRawBufferPointer, _ body: UnsafeRawBufferPointer,
+        _ state: inout StreamState
+    ) {
+        controls[Int(kind.rawValue)] += 1
+        let record = PolicyRecord(kind: kind, key: Array(key), value: Array(body))
+        if kind == .policy || kind == .rule {
+            state.set(StreamState.entry(record))
+        } else {
+            state.remove(StreamState.name(record))
+        }
+    }
+
+    /// How many records of each kind there were.
+    func count(into coverage: inout Simulation.Coverage) {
+        coverage.gcraRecords += kinds[Int(StateKind.gcra.rawValue)]
+        coverage.counterRecords += kinds[Int(StateKind.counter.rawValue)]
+        coverage.fixedWindowRecords += kinds[Int(StateKind.fixedWindow.rawValue)]
+        coverage.slidingWindowRecords += kinds[Int(StateKind.slidingWindow.rawValue)]
+        coverage.slidingLogRecords += kinds[Int(StateKind.slidingLog.rawValue)]
+        coverage.tokenRecords += kinds[Int(StateKind.token.rawValue)]
+        coverage.policyRecords += controls[Int(PolicyRecord.Kind.policy.rawValue)]
+        coverage.ruleRecords += controls[Int(PolicyRecord.Kind.rule.rawValue)]
+        coverage.policyRemovals += controls[Int(PolicyRecord.Kind.policyRemoval.rawValue)]
+        coverage.ruleRemovals += controls[Int(PolicyRecord.Kind.ruleRemoval.rawValue)]
+    }
+
+    // MARK: Asking
+
+    /// Engine time minus the simulation's time at whoever is primary in a history.
+    func clock(of id: ReplicationID) -> Int64? { numbers[id].map { clocks[$0] } }
+
+    /// The time at which a history began, if it began at this place: by then some keys may have been forgotten there
+    /// that are in the files it began with.
+    func beginning(at position: StreamPosition) -> Int64? {
+        guard let number = numbers[position.id], beginnings[number].offset == position.offset else { return nil }
+        return beginnings[number].time
+    }
+
+    /// The state at the end of what was noted of a history.
+    func end(of id: ReplicationID) -> StreamState? { numbers[id].map { ends[$0] } }
+
+    /// What a primary had at a place, in that history or in the one it came out of.
+    func states(at position: StreamPosition) -> [StreamState] {
+        var found: [StreamState] = []
+        var id: ReplicationID? = position.id
+        while let history = id, let number = numbers[history] {
+            if let state = states[Place(history: number, offset: position.offset)] { found.append(state) }
+            guard let parent = parents[number], position.offset <= parent.offset else { break }
+            id = parent.id
+        }
+        return found
+    }
+
+    /// Whether a node at `position` has everything up to `other`.
+    func contains(_ position: StreamPosition, _ other: StreamPosition) -> Bool {
+        var place = position
+        while place.id != other.id {
+            guard let number = numbers[place.id], let parent = origins[number] else { return false }
+            place = StreamPosition(id: parent.id, offset: min(place.offset, parent.offset))
+        }
+        return other.offset <= place.offset
+    }
+
+    /// What is in one and not so in the other, for people.
+    func difference(_ found: StreamState, _ wanted: StreamState, at time: Int64) -> String {
+        let (left, right) = (StreamTruth.live(found, time), StreamTruth.live(wanted, time))
+        return Set(left.keys).union(right.keys).sorted().filter { left[$0] != right[$0] }.map { name in
+            func text(_ digest: UInt64?) -> String { digest.map { words?[$0] ?? "\($0)" } ?? "nothing" }
+            return "\(words?[name] ?? "\(name)"): \(text(left[name])), and the primary had \(text(right[name]))"
+        }.joined(separator: "; ")
+    }
+
+    private static func live(_ state: StreamState, _ time: Int64) -> [UInt64: UInt64] {
+        Dictionary(
+            state.entries.filter { $0.expiry > time }.map { ($0.name, $0.digest) }, uniquingKeysWith: { $1 })
+    }
+
+    /// The state of an engine, what has expired and was not found yet included.
+    static func dump(_ engine: Engine) -> StreamState { StreamReader(engine).state() }
+}
+
+/// Reads an engine's state again and again.
+final class StreamReader {
+    private let session: KeyspaceSession
+    private var version: UInt64?
+    private var policies: [StreamState.Entry] = []
+
+    init(_ engine: Engine) { session = KeyspaceSession(engine: engine) }
+
+    func state() -> StreamState {
+        let registry = session.engine.policies
+        if version != registry.version {
+            version = registry.version
+            policies = registry.table.records.map { StreamState.entry($0) }
+        }
+        var state = StreamState()
+        for entry in policies { state.add(entry) }
+        var cursor: UInt64 = 0
+        repeat {
+            cursor = session.scanStates(cursor: cursor, effort: 1000, now: EngineTime(nanoseconds: 0)) {
+                state.add(StreamState.entry($0, $1))
+            }
+        } while cursor != 0
+        return state
+    }
+}
