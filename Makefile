@@ -2,13 +2,14 @@
 #
 #   make run      release build, then the server on 127.0.0.1:6379 with its data under ./data
 #   make test     everything: unit tests, a short fuzz, the real process, real clients
+#   make torture  the log against kill -9 and a simulated disk for longer (make torture ARGS=3600: seconds)
 #   make bench    the comparison against the floor, Redis and a Lua script (make bench ARGS=--quick: a first look)
 
 SHELL := bash
 ARGS ?=
 JOBS ?= 2
 
-.PHONY: run build test unit integration fuzz tsan asan bench format lint docs clean
+.PHONY: run build test unit integration fuzz torture tsan asan bench format lint docs clean
 
 run: build
 	@exec .build/release/escapement --dir ./data $(ARGS)
@@ -31,6 +32,10 @@ integration: build
 fuzz:
 	@scripts/fuzz $(or $(ARGS),20)
 
+torture: build
+	@scripts/setup test
+	@scripts/torture $(ARGS)
+
 tsan:
 	@scripts/sanitize thread
 
@@ -48,10 +53,12 @@ lint:
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests loadtest
 	@scripts/lint
 
-# The files that are generated from the tables; a test compares them.
+# The files that are generated from the tables, and the curves and figures of docs/choosing.md; tests compare them.
 docs: build
+	swift build -c release -j $(JOBS) --product curves
 	.build/release/escapement --print-config > escapement.conf
 	.build/release/escapement --print-command-docs > docs/commands.md
+	.build/release/curves
 
 clean:
 	rm -rf .build

@@ -38,12 +38,12 @@ let package = Package(
             swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "RESP", swiftSettings: swiftSettings + fuzzSettings),
         .target(
-            name: "RespServer", dependencies: ["CLinux", "LimiterEngine", "Persistence", "RESP"],
+            name: "RespServer", dependencies: ["CLinux", "LimiterEngine", "Persistence", "Replication", "RESP"],
             swiftSettings: swiftSettings),
         .executableTarget(name: "escapement", dependencies: ["RespServer"], swiftSettings: swiftSettings),
         .executableTarget(
             name: "loadtest", dependencies: ["CLinux", "RESP"], path: "loadtest",
-            exclude: ["README.md", "curves", "floor", "gcra.lua", "results"],
+            exclude: ["README.md", "curves", "failover.py", "floor", "gcra.lua", "parts", "results"],
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "curves", dependencies: ["LimiterEngine"], path: "loadtest/curves", swiftSettings: swiftSettings),

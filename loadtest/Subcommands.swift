@@ -1,4 +1,4 @@
-// `load`, `call`, `idle`, `memory`, `keyspace`: each one measurement, one paragraph of output. `compare`
+// `load`, `call`, `idle`, `memory`, `keyspace`, `lag`: each one measurement, one paragraph of output. `compare`
 // has its own file.
 
 import CLinux
@@ -113,6 +113,37 @@ func runKeyspace(_ arguments: [String]) throws(Failure) {
     print(
         "pipeline \(depth), µs of server CPU a command: \(decimal(fewCost, 3)) over \(few) keys, "
             + "\(decimal(manyCost, 3)) over \(many): ratio \(decimal(manyCost / fewCost, 2))")
+}
+
+/// `lag`: how long after its answer a call is there on a replica. Asks over and over, and counts until the answer that
+/// has it: what a client of the replica sees.
+func runLag(_ arguments: [String]) throws(Failure) {
+    let options = try Options(arguments, names: ["port", "replica-port", "probes", "pause-ms"])
+    let primary = try Dialogue(port: try options.port())
+    let replica = try Dialogue(port: try options.integer("replica-port", in: 1...65535))
+    let probes = try options.integer("probes", in: 1...1_000_000, default: 500)
+    let pause = UInt64(try options.integer("pause-ms", in: 0...10_000, default: 7)) * 1_000_000
+    var (lags, asks) = (Histogram(), Histogram())
+    for number in 0..<probes {
+        var rest = timespec(tv_sec: Int(pause / 1_000_000_000), tv_nsec: Int(pause % 1_000_000_000))
+        nanosleep(&rest, nil)
+        let key = "lag:\(getpid()):\(number)"
+        _ = try primary.demand(["CL.THROTTLE", key, "1", "1", "3600"])
+        let answered = monotonicNanoseconds()
+        var now = answered
+        while true {
+            let asked = now
+            let isThere = try replica.demand(["EXISTS", key]).integer == 1
+            now = monotonicNanoseconds()
+            asks.record(now - asked, times: 1)
+            if isThere { break }
+            guard now - answered < 30_000_000_000 else { throw Failure("the replica lacks \(key) after 30 s") }
+        }
+        lags.record(now - answered, times: 1)
+    }
+    print(
+        "\(probes) probes, from the primary's answer to the replica's, µs: \(latencyText(lags)); one ask: p50 "
+            + decimal(Double(asks.percentile(0.5)) / 1000, 1))
 }
 
 func latencyText(_ histogram: Histogram) -> String {

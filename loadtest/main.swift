@@ -11,6 +11,7 @@ private let usage = """
            loadtest idle     --port N --pid N [--connections 10000]
            loadtest memory   --port N --pid N [--keys 10000000] COMMAND WORD …
            loadtest keyspace --port N --pid N [--few 100000] [--many 10000000] [--pipeline 64] COMMAND WORD …
+           loadtest lag      --port N --replica-port N [--probes 500] [--pause-ms 7]
            loadtest call     --port N COMMAND WORD …
     __rand_int__ in a word becomes 12 random digits below the number of keys, __seq_int__ 0, 1, 2 and so on.
     """
@@ -30,6 +31,7 @@ do throws(Failure) {
     case "idle": try runIdle(rest)
     case "memory": try runMemory(rest)
     case "keyspace": try runKeyspace(rest)
+    case "lag": try runLag(rest)
     case "call": try runCall(rest)
     case "--help", "help": print(usage)
     case let other: throw .usage(other.map { "unknown subcommand '\($0)'" } ?? "a subcommand is missing")

@@ -4,8 +4,10 @@
 // life of the loops' threads. The control thread (Lifecycle/ControlThread) accepts, sweeps and handles signals; the
 // loops do everything else.
 
+import CLinux
 import Glibc
 import LimiterEngine
+import Persistence
 import Synchronization
 
 /// One server process.
@@ -25,16 +27,24 @@ final class Server: @unchecked Sendable {
     let latencyEvents = LatencyEvents()
     let errorStatistics = ErrorStatistics()
     let rates = Rates()
+    let durability: Durability
+    let replication = ReplicationFace()
+    let recoveryProgress = RecoveryProgress()
+    /// Steady time, in nanoseconds.
     let startedAt: Int64
+    let startedAtUnix: Int64
     /// 40 hexadecimal digits, new at every start.
     let runID: String
     private(set) var loops: [EventLoop] = []
 
     let clientsNow = Atomic<Int>(0)
     let clientsEver = Atomic<Int64>(0)
+    /// Ids are given to connections from clients and to those that this node opens.
+    let lastClientID = Atomic<Int64>(0)
     let clientsRejected = Atomic<Int64>(0)
     let peakMemory = Atomic<Int>(0)
     private let shutdownRequests = ShutdownRequests()
+    private let loading = Atomic<Bool>(true)
     private let applying = Guarded(())
 
     init(settings: CurrentSettings, log: Log) throws(SystemError) {
@@ -42,8 +52,10 @@ final class Server: @unchecked Sendable {
         self.log = log
         let values = settings.value
         engine = Engine(shards: values.shards)
-        startedAt = clock.now().nanoseconds
+        startedAt = EngineClock.steady()
+        startedAtUnix = EngineClock.wall() / 1_000_000_000
         slowLog = SlowLog()
+        durability = Durability(engine: engine)
         var generator = SystemRandomNumberGenerator()
         runID = (0..<40).map { _ in String(Int.random(in: 0..<16, using: &generator), radix: 16) }.joined()
         apply(values)
@@ -59,19 +71,44 @@ final class Server: @unchecked Sendable {
         applying.withLock { _ in
             let settings = currentSettings.value
             apply(settings)
+            durability.doorbell.ring()
+            replication.ask(.settingsChanged)
             return settings
         }
     }
 
+    /// Has the limit of memory follow the node's role, which has just changed.
+    func roleChanged() { applying.withLock { _ in limitMemory(currentSettings.value) } }
+
+    /// What is put back at the start was accepted once, and what comes to a replica its primary has accepted: no limit
+    /// applies to either. A replica that forgot keys by itself would not have its primary's state at its offset.
+    private func limitMemory(_ settings: Settings) {
+        engine.setMemoryLimit(
+            isLoading || replication.isReplica ? 0 : settings.maxmemoryBytes,
+            policy: settings.maxmemoryPolicy == .evictSoonest ? .evictSoonest : .refuse)
+    }
+
     /// Has settings take effect that live outside of the event loops.
     private func apply(_ settings: Settings) {
-        engine.setMemoryLimit(
-            settings.maxmemoryBytes, policy: settings.maxmemoryPolicy == .evictSoonest ? .evictSoonest : .refuse)
+        limitMemory(settings)
+        engine.setTokenLimit(settings.idempotencyTokensMax)
+        if !isLoading { durability.switchLogging(settings.appendonly, engine: engine) }
         slowLog.thresholdMicroseconds = Int64(settings.slowlogLogSlowerThanMicroseconds)
         slowLog.lengthMax = settings.slowlogMaxLen
         latencyEvents.thresholdMilliseconds = Int64(settings.latencyMonitorThresholdMilliseconds)
         log.setLevel(settings.loglevel)
         log.setFormat(settings.logFormat)
+    }
+
+    // MARK: Loading
+
+    /// Whether the state is still being put back.
+    var isLoading: Bool { loading.load(ordering: .acquiring) }
+
+    /// The state is there: everybody is served from here on.
+    func finishLoading() {
+        loading.store(false, ordering: .releasing)
+        _ = applyCurrent()
     }
 
     // MARK: Connections
@@ -93,7 +130,19 @@ final class Server: @unchecked Sendable {
     // MARK: Stopping
 
     /// Asks the control thread to stop the server: SHUTDOWN.
-    func requestShutdown() { shutdownRequests.post() }
+    ///
+    /// - Parameter savesSnapshot: Whether a snapshot is taken at the end; nil leaves it to the setting `save`.
+    func requestShutdown(savesSnapshot: Bool?) {
+        shutdownRequests.post(ShutdownRequests.Request(savesSnapshot: savesSnapshot, failure: nil))
+    }
+
+    /// Asks the control thread to stop the server, which then ends with an error: it could not start.
+    func abandon(_ failure: String) {
+        shutdownRequests.post(ShutdownRequests.Request(savesSnapshot: false, failure: failure))
+    }
+
+    /// What has been asked for.
+    var shutdownRequest: ShutdownRequests.Request? { shutdownRequests.current }
 
     /// Readable once a shutdown has been asked for.
     var shutdownDescriptor: Int32 { shutdownRequests.descriptor }

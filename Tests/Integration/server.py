@@ -95,7 +95,7 @@ class Server:
         return self.log_path.read_text(errors="replace")
 
     def wait_ready(self, seconds=20.0):
-        """Polls PING; an error reply that is not LOADING counts as an answer."""
+        """Polls PING, behind the password where there is one; an error that is not LOADING counts as an answer."""
         deadline = time.monotonic() + seconds
         while True:
             status = self.process.poll()
@@ -103,6 +103,8 @@ class Server:
                 raise AssertionError(f"{self.arguments} ended with {status} before it answered:\n{self.log()[-2000:]}")
             try:
                 with Wire(self.address, timeout=2.0) as wire:
+                    if self.password:
+                        wire.call("AUTH", self.password)
                     if not wire.call("PING").startswith(b"LOADING"):
                         return
             except (OSError, WireError):

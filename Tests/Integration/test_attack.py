@@ -25,11 +25,27 @@ NUMBERS = ["0", "1", "-1", "2", "10", "999", "9223372036854775807", "-9223372036
 WORDS = ["", "a", "b", "k1", "k2", "k3", "ch", "ch2", "*", "[", "\\", "k*", "x" * 300, "\x00\xff\r\n", "NX", "GT", "COUNT",
          "MATCH", "TYPE", "ID", "ADDR", "SKIPME", "yes", "no", "default", "ON", "OFF", "SKIP", "ALL", "WRITE"]
 
+ALGORITHMS = ["gcra", "token-bucket", "fixed-window", "sliding-window", "sliding-log", "x"]
+
 # Each with the choices for its arguments; a list of a word is that word.
 N, W = NUMBERS, WORDS
 GRAMMAR = [
     ["CL.THROTTLE", W, N, N, N], ["CL.THROTTLE", W, N, N, N, N], ["CL.THROTTLE", W, ["15"], ["30"], ["60"]],
     ["CL.THROTTLE", W, ["15"], ["30"], ["60"], ["0"]], ["CL.THROTTLE"], ["DEL", W], ["DEL", W, W, W], ["EXISTS", W, W],
+    ["RL.TAKE", W, ["LIMIT"], N, ["PER"], N], ["RL.TAKE", W, ["LIMIT"], N, ["PER"], N, ["COST", "BURST", "ID"], N],
+    ["RL.TAKE", W, ["LIMIT"], ["9"], ["PER"], ["1h"], ["ALGO"], ALGORITHMS],
+    ["RL.TAKE", W, ["LIMIT"], ["9"], ["PER"], ["1h"], ["ATMOST"], ["COST"], N], ["RL.TAKE", W, ["POLICY"], W],
+    ["RL.PEEK", W, ["LIMIT"], ["9"], ["PER"], ["1m"], ["ALGO"], ALGORITHMS], ["RL.RESET", W], ["RL.TAKE", W],
+    ["RL.REFUND", W, ["LIMIT"], ["9"], ["PER"], ["1m"], ["ALGO"], ALGORITHMS, ["COST"], N],
+    ["RL.TAKEALL", W, ["LIMIT"], N, ["PER"], ["9"], ["AND"], W, ["POLICY"], W, ["COST"], N],
+    ["RL.TAKEALL", W, ["LIMIT"], ["9"], ["PER"], ["9"], ["AND"], W, ["LIMIT"], ["9"], ["PER"], ["9"]],
+    ["RL.CHECK", W, W, W], ["RL.CHECK", W, W, W, ["COST", "ID", "ATMOST"], N], ["RL.RULE", ["LIST", "RELOAD", "HELP"]],
+    ["RL.POLICY", ["SET"], W, ["LIMIT"], N, ["PER"], N, ["MODE"], ["enforce", "shadow", "off", "x"]],
+    ["RL.POLICY", ["SET"], W, ["ALGO"], ALGORITHMS, ["LIMIT"], ["9"], ["PER"], ["1s"]],
+    ["RL.POLICY", ["GET", "DEL"], W], ["RL.POLICY", ["LIST", "HELP"]], ["RL.RULE", ["SET"], W, W, W, ["POLICY"], W],
+    ["RL.RULE", ["GET", "DEL", "RESOLVE"], W, W, W], ["INCR", W], ["DECR", W], ["INCRBY", W, N], ["DECRBY", W, N],
+    ["SET", W, N], ["SET", W, N, ["EX", "PX", "EXAT"], N], ["SET", W, N, ["NX", "XX", "GET", "KEEPTTL"]], ["GETDEL", W],
+    ["INCREX", W, ["BYINT", "UBOUND", "LBOUND", "EX"], N], ["INCREX", W, ["SATURATE", "ENX", "PERSIST"]],
     ["TTL", W], ["PTTL", W], ["EXPIRE", W, N], ["EXPIRE", W, N, W], ["PEXPIREAT", W, N], ["PERSIST", W], ["TYPE", W],
     ["GET", W], ["KEYS", W], ["SCAN", N], ["SCAN", N, ["COUNT"], N], ["SCAN", N, ["MATCH"], W], ["RANDOMKEY"],
     ["DBSIZE"], ["FLUSHALL"], ["FLUSHDB", ["ASYNC", "SYNC", "x"]], ["OBJECT", ["ENCODING", "FREQ", "HELP"], W],

@@ -201,3 +201,13 @@ def test_isolation_of_administrative_commands(server, wire):
         for thread in threads:
             thread.join(60)
     assert not problems, f"half of a transaction was seen: {problems}"
+
+
+def test_flushall_and_info_in_one_transaction(wire):
+    """FLUSHALL keeps collections of the journal out for the length of EXEC; nothing in it may wait for one."""
+    wire.ok("MULTI")
+    for command in (("CL.THROTTLE", "a", "5", "1", "60"), ("FLUSHALL",), ("INFO",), ("CL.THROTTLE", "b", "5", "1", "60")):
+        assert wire.call(*command) == b"QUEUED"
+    replies = wire.call("EXEC")
+    assert replies[1] == b"OK" and b"aof_buffer_length" in replies[2]
+    assert wire.call("KEYS", "*") == [b"b"]

@@ -1,6 +1,7 @@
 // Names found whatever their case, and nothing else found.
 
 import RESP
+import TestSupport
 import Testing
 
 @testable import RespServer
@@ -48,7 +49,7 @@ import Testing
 
     @Test func nothingElseIsFound() throws {
         let seed = UInt64.random(in: .min ... .max)
-        var generator = Seeded(state: seed)
+        var generator = SeededGenerator(seed: seed)
         let names = Dictionary(
             uniqueKeysWithValues: CommandTable.specs.enumerated().map { (Array($1.name.utf8), $0) })
         for _ in 0..<50_000 {
@@ -117,18 +118,5 @@ import Testing
             try #require(Self.find(lookup, Array((name.dropLast() + "q").utf8)) == nil)
         }
         #expect(Self.find(CommandLookup(names: []), Array("get".utf8)) == nil)
-    }
-}
-
-/// A generator whose run can be repeated from its seed (SplitMix64).
-private struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var word = state
-        word = (word ^ word >> 30) &* 0xBF58_476D_1CE4_E5B9
-        word = (word ^ word >> 27) &* 0x94D0_49BB_1331_11EB
-        return word ^ word >> 31
     }
 }

@@ -106,7 +106,7 @@ import Testing
 
     @Test func lists() {
         #expect(Self.list("FILTERBY", "PATTERN", "CLIENT|l*") == "*1\r\n$11\r\nclient|list\r\n")
-        #expect(Self.list("filterby", "aclcat", "LIMITER") == "*1\r\n$11\r\ncl.throttle\r\n")
+        #expect(Self.list("filterby", "aclcat", "LIMITER").hasPrefix("*17\r\n$11\r\ncl.throttle\r\n$7\r\nrl.take\r\n"))
         #expect(Self.list("FILTERBY", "ACLCAT", "nope") == "*0\r\n")
         #expect(Self.list("FILTERBY", "MODULE", "x") == "*0\r\n")
         #expect(Self.list("FILTERBY") == "-ERR syntax error\r\n")
@@ -119,6 +119,10 @@ import Testing
 
     @Test func findsKeys() {
         #expect(Self.getKeys("CL.THROTTLE", "k", "1", "2", "3") == "*1\r\n$1\r\nk\r\n")
+        #expect(
+            Self.getKeys("rl.takeall", "a", "limit", "1", "per", "1", "and", "b", "policy", "p")
+                == "*2\r\n$1\r\na\r\n$1\r\nb\r\n")
+        #expect(Self.getKeys("rl.check", "t", "c", "a") == "*1\r\n$1\r\nt\r\n")
         #expect(Self.getKeys("del", "a", "b") == "*2\r\n$1\r\na\r\n$1\r\nb\r\n")
         #expect(Self.getKeys("object", "encoding", "k") == "*1\r\n$1\r\nk\r\n")
         #expect(Self.getKeys("get", "a", "b") == "-ERR Invalid number of arguments specified for command\r\n")

@@ -1,5 +1,6 @@
 // The command table against itself and against the facts of a real Redis.
 
+import RESP
 import Testing
 
 @testable import RespServer
@@ -14,7 +15,10 @@ import Testing
     static let ownArguments: Set<String> = ["cluster", "command getkeys"]
     /// Redis 7.2 and our own.
     static let unknownToRedis: Set<String> = [
-        "cl.throttle", "client setinfo", "client no-touch", "debug sleep", "debug help",
+        "cl.throttle", "client setinfo", "client no-touch", "debug sleep", "debug help", "increx", "rl.take", "rl.peek",
+        "rl.refund", "rl.reset", "rl.takeall", "rl.check", "rl.policy", "rl.policy set", "rl.policy get",
+        "rl.policy del", "rl.policy list", "rl.policy help", "rl.rule", "rl.rule set", "rl.rule get", "rl.rule del",
+        "rl.rule list", "rl.rule resolve", "rl.rule reload", "rl.rule help", "waitaof",
     ]
 
     @Test func agreesWithRedis() throws {
@@ -119,21 +123,36 @@ import Testing
                 == ["ping", "quit", "reset", "subscribe", "unsubscribe", "psubscribe", "punsubscribe"])
         #expect(
             names(.allKeys)
-                == ["flushall", "flushdb", "dbsize", "keys", "scan", "randomkey", "info", "config resetstat"])
+                == [
+                    "flushall", "flushdb", "dbsize", "keys", "scan", "randomkey", "info", "config resetstat",
+                    "rl.check",
+                ])
         #expect(
             names(.world) == ["client list", "client kill", "client pause", "client unpause"])
         #expect(
             names(.ignoresPause)
-                == ["client pause", "client unpause", "replicaof", "slaveof", "replconf", "psync", "sync"])
-        #expect(names(.noMulti) == ["psync", "sync", "shutdown"])
-        #expect(names(.denyOOM) == ["cl.throttle"])
+                == ["client pause", "client unpause", "replicaof", "slaveof", "replconf", "psync", "sync", "failover"])
+        #expect(names(.ownRefusal) == ["psync"])
+        #expect(names(.noMulti) == ["psync", "sync", "shutdown", "save", "rl.rule reload"])
+        #expect(
+            names(.denyOOM)
+                == [
+                    "cl.throttle", "rl.take", "rl.takeall", "rl.check", "set", "incr", "incrby", "decr", "decrby",
+                    "increx",
+                ])
+        let editing: Set<String> = ["rl.policy set", "rl.policy del", "rl.rule set", "rl.rule del", "rl.rule reload"]
+        #expect(names(.records) == editing.union(["flushall", "flushdb"]))
+        // What a replica answers: it may not write.
+        let reading = ["rl.peek", "rl.policy get", "rl.policy list", "rl.rule get", "rl.rule list", "rl.rule resolve"]
+        #expect(names(.readonly).isSuperset(of: reading))
+        #expect(names(.write).isSuperset(of: editing.union(["rl.take", "rl.takeall", "rl.check", "rl.refund"])))
     }
 
     @Test func leavesOutWhatIsNotThere() {
         let names = Set(Self.all.map(\.name))
         for absent in [
             "sentinel", "acl", "client tracking", "client caching", "client capa", "client maint_notifications", "eval",
-            "evalsha", "function", "script", "save", "bgsave", "bgrewriteaof", "lastsave",
+            "evalsha", "function", "script",
         ] {
             #expect(!names.contains(absent))
         }
@@ -149,6 +168,22 @@ import Testing
                 #expect(CommandTable.fullNames[number] == "\(spec.name)|\(subcommand.name)")
             }
         }
+    }
+
+    /// Keys between words that may look like AND, and keys that do.
+    @Test func keysOfTakeAll() {
+        func keys(_ line: String) -> [Int] {
+            let list = ArgumentList()
+            list.load(line.split(separator: " ").map { Array($0.utf8) })
+            return LimitArguments.takeAllKeys(list, from: 0)
+        }
+        #expect(keys("RL.TAKEALL a LIMIT 1 PER 1") == [1])
+        #expect(keys("RL.TAKEALL a LIMIT 1 PER 1 AND b POLICY x COST 2") == [1, 7])
+        #expect(keys("RL.TAKEALL a POLICY and AND and POLICY AND AND c LIMIT 1 PER 1") == [1, 5, 9])
+        #expect(keys("RL.TAKEALL a POLICY x AND") == [1])
+        #expect(keys("RL.TAKEALL") == [])
+        let spec = CommandTable.specs.first { $0.name == "rl.takeall" }!
+        #expect(spec.flagNames.contains("movablekeys") && spec.keyFlags.contains("incomplete"))
     }
 
     @Test func keyPositions() {

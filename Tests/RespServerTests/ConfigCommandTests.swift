@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 @testable import RespServer
@@ -62,9 +63,17 @@ import Testing
             "ERR CONFIG SET failed (possibly related to argument 'slave-read-only') - duplicate parameter"
         ),
         (
-            [("appendonly", "yes")],
-            "ERR CONFIG SET failed (possibly related to argument 'appendonly') - "
-                + "'yes' is not supported by this version; allowed: no"
+            [("replica-read-only", "no")],
+            "ERR CONFIG SET failed (possibly related to argument 'replica-read-only') - "
+                + "'no' is not supported by this version; allowed: yes"
+        ),
+        (
+            [("save", "900 1 300")],
+            "ERR CONFIG SET failed (possibly related to argument 'save') - Invalid save parameters"
+        ),
+        (
+            [("appenddirname", "elsewhere")],
+            "ERR CONFIG SET failed (possibly related to argument 'appenddirname') - can't set immutable config"
         ),
         ([("a\r\nb", "1")], "ERR Unknown option or number of arguments for CONFIG SET - 'a\\x0d\\x0ab'"),
     ])
@@ -165,7 +174,7 @@ import Testing
     /// comment, and is not changed by being written once more.
     @Test func randomRewritesReadBack() throws {
         let seed = UInt64.random(in: 0 ... .max)
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(seed: seed)
         for round in 0..<100 {
             var settings = Settings()
             var old = ""
@@ -200,7 +209,7 @@ import Testing
     /// Bytes nobody meant as a configuration are refused or read, and never crash.
     @Test func randomBytesAreRefusedOrRead() {
         let seed = UInt64.random(in: 0 ... .max)
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(seed: seed)
         let pieces =
             SettingsTable.all.flatMap(\.names).map { Array($0.utf8) }
             + [
@@ -221,7 +230,7 @@ import Testing
         }
     }
 
-    private func randomize(_ settings: inout Settings, using random: inout SplitMix) {
+    private func randomize(_ settings: inout Settings, using random: inout SeededGenerator) {
         if Bool.random(using: &random) { settings.maxclients = .random(in: 1...5, using: &random) }
         if Bool.random(using: &random) { settings.maxmemoryBytes = .random(in: 0...3, using: &random) << 20 }
         if Bool.random(using: &random) {
@@ -239,7 +248,7 @@ import Testing
         }
     }
 
-    private func randomLine(_ settings: Settings, using random: inout SplitMix) -> String {
+    private func randomLine(_ settings: Settings, using random: inout SeededGenerator) -> String {
         let names = [
             "maxclients", "maxmemory", "requirepass", "loglevel", "latency-tracking-info-percentiles",
             "client-output-buffer-limit",
@@ -294,18 +303,5 @@ import Testing
         defer { rmdir(directory) }
         #expect(throws: ConfigFileError.self) { try ConfigFile.replace(directory, with: [1]) }
         #expect(access("\(directory).\(getpid()).tmp", F_OK) != 0)
-    }
-}
-
-/// A small seeded generator, so that a failing round can be run again.
-private struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

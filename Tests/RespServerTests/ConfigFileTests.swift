@@ -59,7 +59,10 @@ import Testing
         ),
         ("requirepass \"open", "test.conf:1: unbalanced quotes"),
         ("requirepass 'a'b", "test.conf:1: unbalanced quotes"),
-        ("save 900 1", "test.conf:1: save: '900 1' is not supported by this version; allowed: \"\""),
+        (
+            "save 900",
+            "test.conf:1: save: '900' is not valid; allowed: pairs of seconds and changes, or nothing"
+        ),
     ])
     func mistakesNameFileAndLine(text: String, message: String) {
         #expect(throws: ConfigFileError(text: message)) { try apply(text) }
@@ -152,7 +155,7 @@ import Testing
             "0",
             "0", "--slowlog-log-slower-than", "-1", "--requirepass=--a=b", "--SLAVE-priority", "100", "--logfile=")
         #expect(launch.settings.port == 7001)
-        #expect(launch.settings.save == "")
+        #expect(launch.settings.save.rules.isEmpty)
         #expect(launch.settings.bind == ["127.0.0.1", "::1"])
         #expect(launch.settings.clientOutputBufferLimit.normal.hardBytes == 0)
         #expect(launch.settings.slowlogLogSlowerThanMicroseconds == -1)

@@ -1,3 +1,4 @@
+import Replication
 import Testing
 
 @testable import RespServer
@@ -164,7 +165,7 @@ import Testing
         let long = String(repeating: "a", count: 4096)
         try expectRefused(
             "logfile", ["a\0b", "a\u{FFFD}", long], client: "argument must be text in UTF-8 of at most 4095 bytes")
-        try expectRefused("dir", [""], client: "argument must be text in UTF-8 of 1 to 4095 bytes")
+        try expectRefused("dir", [""], client: "argument must be text in UTF-8 of 1 to 4000 bytes")
     }
 
     @Test func aSecretIsNotInTheError() throws {
@@ -188,6 +189,14 @@ import Testing
         let setting = try #require(SettingsTable.setting(named: "bind"))
         let tooMany = Array(repeating: "::1", count: 17).joined(separator: " ")
         try expectRefused("bind", ["-", "a b c/d", "\"::1\"", tooMany], client: "argument must be \(setting.allowed)")
+    }
+
+    /// The host of the primary stands in a file of words, so it must be one.
+    @Test func thePrimarysHostIsOneWord() {
+        #expect(PeerAddress(words: ["db-1", "7777"]) == PeerAddress(host: "db-1", port: 7777))
+        for host in ["", "a b", "a\tb", "a\r\nb", " a", "a\u{7F}", String(repeating: "x", count: 256)] {
+            #expect(PeerAddress(words: [host, "7777"]) == nil)
+        }
     }
 
     @Test func percentiles() throws {
@@ -224,8 +233,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("appendonly", "yes", "no"), ("save", "900 1", "\"\""), ("databases", "16", "1"),
-        ("min-replicas-to-write", "1", "0"), ("replica-read-only", "no", "yes"), ("repl-backlog-size", "1mb", "16mb"),
+        ("databases", "16", "1"),
+        ("replica-read-only", "no", "yes"),
     ])
     func valuesOfMissingFeaturesAreRefused(name: String, value: String, allowed: String) throws {
         let setting = try #require(SettingsTable.setting(named: name))
@@ -241,9 +250,9 @@ import Testing
     @Test func aValueThatNoVersionTakesIsInvalid() throws {
         var settings = Settings()
         let error = #expect(throws: SettingError.self) {
-            try #require(SettingsTable.setting(named: "appendonly")).parse(&settings, "perhaps")
+            try #require(SettingsTable.setting(named: "replica-read-only")).parse(&settings, "perhaps")
         }
-        #expect(error?.text == "appendonly: 'perhaps' is not valid; allowed: no")
+        #expect(error?.text == "replica-read-only: 'perhaps' is not valid; allowed: yes")
     }
 
     @Test func longAndUnprintableValuesAreShortened() {

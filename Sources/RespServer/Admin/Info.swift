@@ -11,9 +11,10 @@ import RESP
 import Synchronization
 
 struct Info {
-    private let server: Server
-    private let now: EngineTime
-    private let statistics: Engine.Statistics
+    let server: Server
+    let now: EngineTime
+    let steady: Int64
+    let statistics: Engine.Statistics
     private var text = ""
 
     /// Sections in their order, and whether INFO without arguments shows them.
@@ -37,6 +38,7 @@ struct Info {
     private init(_ context: CommandContext) {
         server = context.server
         now = context.now
+        steady = context.loop.steady
         statistics = context.keyspace.statistics()
     }
 
@@ -58,10 +60,10 @@ struct Info {
 
     // MARK: Lines
 
-    private mutating func line(_ name: String, _ value: String) { text += "\(name):\(value)\r\n" }
-    private mutating func line(_ name: String, _ value: some FixedWidthInteger) { line(name, String(value)) }
+    mutating func line(_ name: String, _ value: String) { text += "\(name):\(value)\r\n" }
+    mutating func line(_ name: String, _ value: some FixedWidthInteger) { line(name, String(value)) }
 
-    private mutating func line(_ name: String, _ value: Double, decimals: Int) {
+    mutating func line(_ name: String, _ value: Double, decimals: Int) {
         line(name, Info.fixed(value, decimals))
     }
 
@@ -90,7 +92,7 @@ struct Info {
     // MARK: Sections
 
     private mutating func writeServer() {
-        let uptime = (now.nanoseconds - server.startedAt) / 1_000_000_000
+        let uptime = (steady - server.startedAt) / 1_000_000_000
         let settings = server.currentSettings.value
         line("redis_version", Escapement.redisVersion)
         line("redis_mode", "standalone")
@@ -155,20 +157,6 @@ struct Info {
         line("mem_allocator", "escapement-slab")
     }
 
-    private mutating func writePersistence() {
-        line("loading", 0)
-        line("async_loading", 0)
-        line("rdb_changes_since_last_save", 0)
-        line("rdb_bgsave_in_progress", 0)
-        line("rdb_last_save_time", server.startedAt / 1_000_000_000)
-        line("rdb_last_bgsave_status", "ok")
-        line("aof_enabled", 0)
-        line("aof_rewrite_in_progress", 0)
-        line("aof_rewrite_scheduled", 0)
-        line("aof_last_bgrewrite_status", "ok")
-        line("aof_last_write_status", "ok")
-    }
-
     private mutating func writeStats() {
         let rates = server.rates.latest
         line("total_connections_received", server.clientsEver.load(ordering: .relaxed))
@@ -179,9 +167,10 @@ struct Info {
         line("instantaneous_input_kbps", rates.inputBytes / 1024, decimals: 2)
         line("instantaneous_output_kbps", rates.outputBytes / 1024, decimals: 2)
         line("rejected_connections", server.clientsRejected.load(ordering: .relaxed))
-        line("sync_full", 0)
-        line("sync_partial_ok", 0)
-        line("sync_partial_err", 0)
+        let replication = server.replication.status
+        line("sync_full", replication.fullSyncs)
+        line("sync_partial_ok", replication.partialSyncs)
+        line("sync_partial_err", replication.refusedPartialSyncs)
         line("expired_keys", statistics.expired)
         line("evicted_keys", statistics.evicted)
         line("keyspace_hits", server.total(.keyHits))
@@ -194,20 +183,6 @@ struct Info {
         line("client_output_buffer_limit_disconnections", server.total(.outputLimitDisconnections))
         line("total_reads_processed", server.total(.commands))
         line("total_writes_processed", server.total(.commands))
-    }
-
-    private mutating func writeReplication() {
-        line("role", "master")
-        line("connected_slaves", 0)
-        line("master_failover_state", "no-failover")
-        line("master_replid", server.runID)
-        line("master_replid2", String(repeating: "0", count: 40))
-        line("master_repl_offset", 0)
-        line("second_repl_offset", -1)
-        line("repl_backlog_active", 0)
-        line("repl_backlog_size", server.currentSettings.value.replBacklogSizeBytes)
-        line("repl_backlog_first_byte_offset", 0)
-        line("repl_backlog_histlen", 0)
     }
 
     private mutating func writeCPU() {
@@ -225,6 +200,13 @@ struct Info {
         line("limiter_keys", statistics.keys)
         line("limiter_expired", statistics.expired)
         line("limiter_evicted", statistics.evicted)
+        line("limiter_shadowed", statistics.shadowed)
+        line("limiter_tokens", statistics.tokens)
+        line("limiter_tokens_refused", statistics.tokensRefused)
+        line("limiter_repeated_answers", statistics.repeated)
+        let policies = server.engine.policies.table
+        line("limiter_policies", policies.policies.count)
+        line("limiter_rules", policies.rules.count)
         line("limiter_shards", server.engine.shardCount)
         line("limiter_probes_max", statistics.probesMax)
     }

@@ -1,7 +1,5 @@
 // Commands and bytes per second over the last seconds, for INFO.
 
-import LimiterEngine
-
 final class Rates: Sendable {
     struct PerSecond {
         var commands: Double = 0
@@ -22,9 +20,9 @@ final class Rates: Sendable {
     var latest: PerSecond { state.withLock { $0.latest } }
 
     /// Takes a sample once a second; called by the control thread at every tick.
-    func sample(_ server: Server, now: EngineTime) {
+    func sample(_ server: Server, steady: Int64) {
         state.withLock { state in
-            let elapsed = now.nanoseconds - state.at
+            let elapsed = steady - state.at
             guard elapsed >= 1_000_000_000 else { return }
             let commands = server.total(.commands)
             let input = server.total(.inputBytes)
@@ -37,7 +35,7 @@ final class Rates: Sendable {
                     commands: rate(commands, state.commands), inputBytes: rate(input, state.input),
                     outputBytes: rate(output, state.output))
             }
-            state = State(at: now.nanoseconds, commands: commands, input: input, output: output, latest: state.latest)
+            state = State(at: steady, commands: commands, input: input, output: output, latest: state.latest)
         }
     }
 }

@@ -95,10 +95,10 @@ extension CommandReply {
         guard spec.accepts(argumentCount: arguments.count - 2) else {
             return reply.error("ERR Invalid number of arguments specified for command")
         }
-        let positions = spec.keys.positions(argumentCount: arguments.count - 2)
+        let positions = spec.keyPositions(arguments, from: 2)
         guard !positions.isEmpty else { return reply.error("ERR Invalid arguments specified for command") }
         reply.array(positions.count)
-        for position in positions { reply.bulk(arguments[position + 2]) }
+        for position in positions { reply.bulk(arguments[position]) }
     }
 }
 

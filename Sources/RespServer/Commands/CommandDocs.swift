@@ -1,5 +1,6 @@
-// docs/commands.md, made from the command table. Owns the wording around the entries and the one section that a table
-// cannot hold: what each number of a CL.THROTTLE answer means. A test compares the file with this text.
+// docs/commands.md, made from the command table. Owns the wording around the entries and the two sections that a table
+// cannot hold: what each number of a CL.THROTTLE and of a RL.TAKE answer means. A test compares the file with this
+// text.
 
 /// The documentation of all commands in Markdown.
 enum CommandDocs {
@@ -40,6 +41,7 @@ enum CommandDocs {
             text += facts(spec) + throttle
             return text
         }
+        if spec.name == "rl.take" { text += take }
         if spec.subcommands.isEmpty || spec.handler != nil { text += facts(spec) }
         for subcommand in spec.subcommands {
             text += "#### \(spec.name.uppercased()) \(subcommand.name.uppercased())\n\n"
@@ -62,7 +64,12 @@ enum CommandDocs {
             lines.append("- Arguments:")
             lines += spec.arguments.flatMap { argument($0, indent: "  ") }
         }
-        return lines.joined(separator: "\n") + "\n\n"
+        return lines.joined(separator: "\n") + "\n\n" + examples(spec)
+    }
+
+    private static func examples(_ spec: CommandSpec) -> String {
+        guard !spec.examples.isEmpty else { return "" }
+        return "```redis-cli\n" + spec.examples.joined(separator: "\n") + "\n```\n\n"
     }
 
     private static func argument(_ argument: ArgumentSpec, indent: String) -> [String] {
@@ -77,6 +84,38 @@ enum CommandDocs {
     }
 
     private static func code(_ words: [String]) -> String { words.map { "`\($0)`" }.joined(separator: " ") }
+
+    private static let take = """
+        The limit comes in numbers, or by the name of a policy. `gcra` shares its keys with CL.THROTTLE: `LIMIT n PER p
+        BURST b` is a limiter of `b` units from full that gains `n` every `p`. Which algorithm does what, and what
+        becomes of spent units when a limit changes: [choosing.md](choosing.md).
+
+        The answer is an array of these numbers in RESP2 and a map with these names in RESP3, in this order:
+
+        | # | name | meaning |
+        |---|---|---|
+        | 1 | allowed | 1: granted, wholly or, with ATMOST, in part. 0: refused; nothing was counted. |
+        | 2 | granted | How many units were granted, or given back by RL.REFUND. |
+        | 3 | limit | How many units may pass at once from full. |
+        | 4 | remaining | How many units are left. |
+        | 5 | retry_after_ms | Milliseconds until the same call would be granted; -1 if it was, or never can be. |
+        | 6 | reset_after_ms | Milliseconds until the limit is full again if nothing more is counted. |
+        | 7 | note | Only where there is one: `shadow`, a policy in shadow mode would have refused. |
+
+        Milliseconds are rounded up from nanoseconds, so a client that waits as long as it was told is not refused
+        because of rounding. Options may stand in any order, each once. Errors name the argument, and store nothing:
+
+        | error | when |
+        |---|---|
+        | `ERR ...`, naming the argument | a number that is none, is out of range, or does not go with the others |
+        | `ERR POLICY: there is no policy '...'` | |
+        | `NORULE ...` | RL.CHECK: no rule is about this tenant, client and action |
+        | `WRONGTYPE ...`, naming both kinds | the key holds another kind of state |
+        | `OOM command not allowed when used memory > 'maxmemory'.` | the call would need memory over the limit |
+        | `ERR ID cannot be remembered: ...` | there are as many tokens as `idempotency-tokens-max` allows |
+
+
+        """
 
     private static let throttle = """
         The key's limiter lets `max_burst` + 1 actions through at once and refills at `count` actions per `period`

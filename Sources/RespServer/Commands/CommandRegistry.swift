@@ -2,8 +2,9 @@
 
 import RESP
 
-/// One command as dispatch sees it: a top-level command or a subcommand of one.
-struct CommandReference: Sendable {
+/// One command as dispatch sees it: a top-level command or a subcommand of one. A class, since an entry of the table is
+/// long and full of strings: to copy one took most of the time of a short command.
+final class CommandReference: Sendable {
     let spec: CommandSpec
     /// Position in `CommandRegistry.flat`: what statistics are kept under.
     let index: Int
@@ -11,6 +12,52 @@ struct CommandReference: Sendable {
     let subcommand: Int?
     /// `config|get`, `ping`.
     let fullName: String
+    /// The entry's flags and handler, and whether it has subcommands: at hand, where a look into the entry would copy
+    /// more of it.
+    let flags: CommandFlags
+    let hasSubcommands: Bool
+    let arity: Int
+    private let ownHandler: CommandSpec.Handler?
+    var hasHandler: Bool { ownHandler != nil }
+
+    init(spec: CommandSpec, index: Int, subcommand: Int?, fullName: String) {
+        self.spec = spec
+        self.index = index
+        self.subcommand = subcommand
+        self.fullName = fullName
+        flags = spec.flags
+        hasSubcommands = !spec.subcommands.isEmpty
+        arity = spec.arity
+        ownHandler = spec.handler
+    }
+
+    /// Runs the command.
+    ///
+    /// - Precondition: `hasHandler`.
+    @inline(__always)
+    func handler(_ context: CommandContext) { ownHandler!(context) }
+}
+
+/// Positions in the command table of the limits' commands that are decided in batches with CL.THROTTLE. They stand at
+/// its beginning, so that one comparison keeps all others off.
+struct LimitCommands: Sendable {
+    let take: Int
+    let peek: Int
+    let refund: Int
+    let check: Int
+    let takeAll: Int
+
+    init(_ specs: [CommandSpec]) {
+        func position(_ name: String) -> Int { specs.firstIndex { $0.name == name }! }
+        take = position("rl.take")
+        peek = position("rl.peek")
+        refund = position("rl.refund")
+        check = position("rl.check")
+        takeAll = position("rl.takeall")
+    }
+
+    /// The last of them.
+    var last: Int { max(take, peek, refund, check, takeAll) }
 }
 
 /// A request that names no command or gives it the wrong number of arguments.
@@ -26,6 +73,8 @@ final class CommandRegistry: Sendable {
     let flat: [CommandReference]
     /// Position of CL.THROTTLE.
     let throttle: Int
+    /// Positions of the other commands that are decided in batches.
+    let limits: LimitCommands
     private let subcommands: [[CommandReference]]
 
     init(specs: [CommandSpec]) {
@@ -47,12 +96,13 @@ final class CommandRegistry: Sendable {
         self.flat = flat
         self.subcommands = subcommands
         throttle = specs.firstIndex { $0.name == "cl.throttle" }!
+        limits = LimitCommands(specs)
     }
 
     /// The command a request means, subcommand and arity checked.
     func resolve(_ number: Int, _ arguments: ArgumentList) -> Result<CommandReference, CommandProblem> {
         var command = flat[number]
-        if !command.spec.subcommands.isEmpty, arguments.count > 1 {
+        if command.hasSubcommands, arguments.count > 1 {
             if let found = lookup.findSubcommand(of: number, arguments[1]) {
                 command = subcommands[number][found]
             } else {
@@ -61,21 +111,13 @@ final class CommandRegistry: Sendable {
                 return .failure(CommandProblem(text: "ERR unknown subcommand '\(word)'. Try \(container) HELP."))
             }
         }
-        let arity = command.spec.arity
+        let arity = command.arity
         let isRight = arity >= 0 ? arguments.count == arity : arguments.count >= -arity
-        guard isRight, command.spec.handler != nil else {
+        guard isRight, command.hasHandler else {
             return .failure(
                 CommandProblem(text: "ERR wrong number of arguments for '\(command.fullName)' command"))
         }
         return .success(command)
-    }
-
-    /// The positions of a request's keys among its arguments.
-    func keys(of command: CommandReference, argumentCount: Int) -> StrideThrough<Int> {
-        let keys = command.spec.keys
-        guard keys.first > 0 else { return stride(from: 1, through: 0, by: 1) }
-        let last = keys.last < 0 ? argumentCount + keys.last : min(keys.last, argumentCount - 1)
-        return stride(from: keys.first, through: last, by: max(1, keys.step))
     }
 
     /// The name under which CLIENT LIST shows a connection's last command.

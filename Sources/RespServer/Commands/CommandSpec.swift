@@ -43,6 +43,11 @@ struct CommandFlags: OptionSet, Sendable {
     static let ignoresPause = CommandFlags(rawValue: 1 << 16)
     /// Never in the slow log: what it runs is there by itself.
     static let skipSlowLog = CommandFlags(rawValue: 1 << 17)
+    /// Puts a control record into the journal: inside EXEC collections are kept out before any stripe is taken.
+    static let records = CommandFlags(rawValue: 1 << 18)
+    /// Runs on a replica without a whole state or a link, as with `stale`, which Redis does not say of it: it refuses
+    /// by itself what cannot be.
+    static let ownRefusal = CommandFlags(rawValue: 1 << 19)
 }
 
 /// Where a command's keys are among its arguments: positions `first`, `first + step`, … up to `last`; negative `last`
@@ -81,6 +86,7 @@ struct ArgumentSpec: Sendable {
 /// One entry of the command table.
 struct CommandSpec: Sendable {
     typealias Handler = @Sendable (CommandContext) -> Void
+    typealias KeyFinder = @Sendable (_ arguments: ArgumentList, _ start: Int) -> [Int]
 
     /// Lower case; for a subcommand only its own word (`list` of `client|list`).
     var name: String
@@ -101,6 +107,11 @@ struct CommandSpec: Sendable {
     /// Hints for clients in front of several servers: how to spread the request and join the replies.
     var tips: [String] = []
     var subcommands: [CommandSpec] = []
+    /// Requests and answers for the documentation: see CommandExamples.
+    var examples: [String] = []
+    /// Finds the keys where positions cannot say where they are: given all arguments and the name's position, it
+    /// returns the keys' positions.
+    var keyFinder: KeyFinder?
     /// Nil for a container whose bare name is no command.
     var handler: Handler?
 
@@ -122,7 +133,15 @@ struct CommandSpec: Sendable {
     }
 
     /// The flags of the key specification as COMMAND INFO shows them.
-    var keyFlags: [String] { keyAccess ?? (flags.contains(.write) ? ["RW", "update"] : ["RO"]) }
+    var keyFlags: [String] {
+        (keyAccess ?? (flags.contains(.write) ? ["RW", "update"] : ["RO"])) + (keyFinder == nil ? [] : ["incomplete"])
+    }
+
+    /// Where the keys of a whole request are among its arguments, whose name is at `start`.
+    func keyPositions(_ arguments: ArgumentList, from start: Int = 0) -> [Int] {
+        keyFinder?(arguments, start)
+            ?? keys.positions(argumentCount: arguments.count - start).map { $0 + start }
+    }
 
     /// The flags under the names clients know.
     var flagNames: [String] {
@@ -131,6 +150,6 @@ struct CommandSpec: Sendable {
             (.loading, "loading"), (.stale, "stale"), (.skipMonitor, "skip_monitor"), (.skipSlowLog, "skip_slowlog"),
             (.fast, "fast"), (.noAuth, "no_auth"), (.noMulti, "no_multi"),
         ]
-        return named.filter { flags.contains($0.0) }.map(\.1)
+        return named.filter { flags.contains($0.0) }.map(\.1) + (keyFinder == nil ? [] : ["movablekeys"])
     }
 }

@@ -45,10 +45,6 @@ extension CommandTable {
             name: "type", arity: 2, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
             summary: "Names the kind of limiter a key holds.", arguments: [.key()], handler: Handlers.type),
         CommandSpec(
-            name: "get", arity: 2, flags: [.readonly, .fast], keys: .one, categories: ["string"], group: "string",
-            summary: "Answers what a key holds in a form for people, or nothing.", arguments: [.key()],
-            keyAccess: reading, handler: Handlers.get),
-        CommandSpec(
             name: "touch", arity: -2, flags: [.readonly, .fast], keys: .all, categories: own, group: group,
             complexity: "O(N) with N keys given.", summary: "Counts how many of the keys exist, as if they were used.",
             arguments: [.key(multiple: true)], tips: [CommandTips.multiShard, CommandTips.sum],
@@ -152,7 +148,8 @@ extension CommandTable {
         _ name: String, _ summary: String, _ handler: @escaping CommandSpec.Handler
     ) -> CommandSpec {
         CommandSpec(
-            name: name, arity: -1, flags: [.write, .allKeys], categories: own + ["dangerous"], group: "server",
+            name: name, arity: -1, flags: [.write, .allKeys, .records], categories: own + ["dangerous"],
+            group: "server",
             complexity: "O(N) with N keys.", summary: summary,
             arguments: [.words("async", ["ASYNC", "SYNC"], optional: true)],
             tips: [CommandTips.allShards, CommandTips.allSucceeded], handler: handler)

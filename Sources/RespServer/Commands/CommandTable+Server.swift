@@ -59,7 +59,28 @@ extension CommandTable {
             ],
             tips: [CommandTips.allShards, "response_policy:agg_min"], handler: Handlers.wait),
         CommandSpec(
-            name: "psync", arity: -3, flags: [.admin, .noMulti, .ignoresPause], group: group,
+            name: "waitaof", arity: 4, categories: ["connection"], group: "generic",
+            summary: "Waits until the connection's writes are on disk, here and on some replicas, or for a time.",
+            arguments: [
+                ArgumentSpec(name: "numlocal", kind: .integer), ArgumentSpec(name: "numreplicas", kind: .integer),
+                ArgumentSpec(name: "timeout", kind: .integer),
+            ],
+            tips: [CommandTips.allShards, "response_policy:agg_min"], handler: Handlers.waitaof),
+        CommandSpec(
+            name: "failover", arity: -1, flags: [.admin, .stale, .ignoresPause], group: group,
+            summary: "Hands the primary's role to a replica that has everything.",
+            arguments: [
+                ArgumentSpec(
+                    name: "target", kind: .block, token: "TO", optional: true,
+                    arguments: [
+                        ArgumentSpec(name: "host"), ArgumentSpec(name: "port", kind: .integer),
+                        .word("FORCE", optional: true),
+                    ]), .word("ABORT", optional: true),
+                ArgumentSpec(name: "milliseconds", kind: .integer, token: "TIMEOUT", optional: true),
+            ],
+            handler: Handlers.failover),
+        CommandSpec(
+            name: "psync", arity: -3, flags: [.admin, .noMulti, .ignoresPause, .ownRefusal], group: group,
             complexity: "O(N) with N bytes to send.", summary: "Asks a primary for its stream from an offset on.",
             arguments: [
                 ArgumentSpec(name: "replicationid"), ArgumentSpec(name: "offset", kind: .integer),

@@ -6,7 +6,8 @@ enum CommandTable {
     /// Every command, in the order of the documentation. The index of an entry is the command's number everywhere:
     /// in dispatch, in statistics and in what `lookup` returns.
     static let specs: [CommandSpec] =
-        limiter + connection + keys + transactions + pubsub + server + config + client + introspection
+        limiter + limits + policies + counters + connection + keys + transactions + pubsub + server + persistence
+        + config + client + introspection
 
     /// Finds commands by name. Whoever looks up per request keeps a reference: a static is checked on each access.
     static let lookup = CommandLookup(specs)

@@ -37,7 +37,8 @@ extension Handlers {
     }
 
     static func clientInfo(_ context: CommandContext) {
-        context.reply.verbatim(ClientLine.text(context.client, server: context.server, now: context.now) + "\n")
+        context.reply.verbatim(
+            ClientLine.text(context.client, server: context.server, seconds: context.loop.seconds) + "\n")
     }
 
     static func clientNoEvict(_ context: CommandContext) { setFlag(context, .noEvict) }
@@ -76,15 +77,17 @@ extension Handlers {
         context.loop.stoppingWorld {
             let all = context.server.loops.flatMap(\.connections).sorted { $0.id < $1.id }
             let lines = all.filter { filter.matches($0, caller: context.client) }
-                .map { ClientLine.text($0, server: context.server, now: context.now) + "\n" }
-            context.reply.verbatim(lines.joined())
+                .map { ClientLine.text($0, server: context.server, seconds: context.loop.seconds) + "\n" }
+            let links = context.server.replication.status.links.filter(filter.matches)
+                .map { ClientLine.text($0, seconds: context.loop.seconds) + "\n" }
+            context.reply.verbatim((lines + links).joined())
         }
     }
 
     static func clientKill(_ context: CommandContext) {
         let isOldForm = context.arguments.count == 3
         guard let filter = ClientFilter(kill: context) else { return }
-        var killed = 0
+        var killed: Int64 = 0
         context.loop.stoppingWorld {
             for loop in context.server.loops {
                 var hasVictims = false
@@ -103,6 +106,9 @@ extension Handlers {
                 if hasVictims { loop.mailbox.post(.closeMarked) }
             }
         }
+        let links = context.server.replication.status.links.filter(filter.matches).map(\.id)
+        if !links.isEmpty { context.server.replication.ask(.closeLinks(links)) }
+        killed += Int64(links.count)
         guard isOldForm else { return context.reply.integer(killed) }
         killed > 0 ? context.reply.ok() : context.reply.error("ERR No such client")
     }
@@ -113,7 +119,7 @@ extension Handlers {
             return context.reply.error("ERR timeout is negative")
         }
         let (length, overflows) = (arguments[2].integer ?? Int64.max).multipliedReportingOverflow(by: 1_000_000)
-        let (end, overflowsToo) = context.now.nanoseconds.addingReportingOverflow(length)
+        let (end, overflowsToo) = context.loop.steady.addingReportingOverflow(length)
         guard !overflows, !overflowsToo else {
             return context.reply.error("ERR timeout is not an integer or out of range")
         }
@@ -125,7 +131,7 @@ extension Handlers {
             if arguments[3].matches("WRITE") { mode = .writes }
         }
         context.loop.stoppingWorld {
-            context.server.pause.begin(mode, until: EngineTime(nanoseconds: end), now: context.now)
+            context.server.pause.begin(mode, until: end, now: context.loop.steady)
             // Also on loops that are in a turn and only lent their lock: they look for a pause when a turn begins.
             for loop in context.server.loops { loop.isPlain = false }
         }
@@ -141,8 +147,7 @@ extension Handlers {
 
 /// A connection as CLIENT LIST shows it: one line of `field=value`, no value with a space.
 enum ClientLine {
-    static func text(_ connection: Connection, server: Server, now: EngineTime) -> String {
-        let now = now.nanoseconds / 1_000_000_000
+    static func text(_ connection: Connection, server: Server, seconds now: Int64) -> String {
         let input = connection.pendingInput
         let output = connection.pendingOutput
         let transaction = connection.transaction
@@ -165,6 +170,15 @@ enum ClientLine {
             ("lib-ver", String(decoding: connection.description?.libraryVersion ?? [], as: UTF8.self)),
         ]
         return fields.map { "\($0.0)=\($0.1)" }.joined(separator: " ")
+    }
+
+    /// A connection of the replication thread.
+    static func text(_ link: LinkLine, seconds now: Int64) -> String {
+        let (flag, command, user) = link.isToPrimary ? ("M", "NULL", "(superuser)") : ("S", "psync", "default")
+        return "id=\(link.id) addr=\(link.peerAddress) laddr=\(link.localAddress) fd=\(link.fd) name= "
+            + "age=\(max(0, now - link.since)) idle=\(link.idle) flags=\(flag) db=0 sub=0 psub=0 "
+            + "ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 "
+            + "events=r cmd=\(command) user=\(user) redir=-1 resp=2 lib-name= lib-ver="
     }
 
     private static func flags(_ connection: Connection) -> String {
@@ -276,6 +290,15 @@ private struct ClientFilter {
         }
         type = name
         return true
+    }
+
+    func matches(_ link: LinkLine) -> Bool {
+        if let ids, !ids.contains(link.id) { return false }
+        if let type, !(link.isToPrimary ? ["master"] : ["replica", "slave"]).contains(type) { return false }
+        if let address, link.peerAddress != address { return false }
+        // What the primary sends is not limited to any user's rights.
+        if user != nil, link.isToPrimary { return false }
+        return localAddress.map { $0 == link.localAddress } ?? true
     }
 
     func matches(_ connection: Connection, caller: Connection) -> Bool {

@@ -1,6 +1,7 @@
 // Commands on keys, whatever kind of state they hold.
 
 import LimiterEngine
+import Persistence
 import RESP
 
 extension Handlers {
@@ -33,18 +34,6 @@ extension Handlers {
         let state = context.keyspace.state(of: context.arguments[1].raw, now: context.now)
         _ = context.noteLookup(state != nil)
         context.reply.simple(state?.kind.name ?? "none")
-    }
-
-    static func get(_ context: CommandContext) {
-        guard let state = context.keyspace.state(of: context.arguments[1].raw, now: context.now) else {
-            _ = context.noteLookup(false)
-            return context.reply.null()
-        }
-        _ = context.noteLookup(true)
-        guard state.kind == .counter else {
-            return context.reply.error("WRONGTYPE Operation against a key holding the wrong kind of value")
-        }
-        context.reply.bulk(String(state.word))
     }
 
     // MARK: Expiry
@@ -166,7 +155,15 @@ extension Handlers {
             arguments.count == 1
                 || arguments.count == 2 && (arguments[1].matches("ASYNC") || arguments[1].matches("SYNC"))
         else { return context.syntaxError() }
-        context.keyspace.removeAll()
+        let (journal, keyspace) = (context.server.durability.journal, context.keyspace)
+        if !context.server.durability.isJournaling {
+            keyspace.removeAll()
+        } else if context.loop.excludesCollections {
+            keyspace.removeAll()
+            journal.recordExcluding(.flushAll, time: context.now)
+        } else {
+            journal.record(.flushAll, time: context.now) { keyspace.removeAll() }
+        }
         context.reply.ok()
     }
 
@@ -177,7 +174,15 @@ extension Handlers {
     static func objectEncoding(_ context: CommandContext) {
         let state = context.keyspace.state(of: context.arguments[2].raw, now: context.now)
         guard let state else { return context.reply.null() }
-        context.reply.bulk(state.kind == .counter ? "int" : "tat64")
+        context.reply.bulk(encoding(of: state.kind))
+    }
+
+    private static func encoding(of kind: StateKind) -> String {
+        switch kind {
+        case .counter: "int"
+        case .gcra: "tat64"
+        case .fixedWindow, .slidingWindow, .slidingLog, .token: "\(kind.name)"
+        }
     }
 
     static func objectRefcount(_ context: CommandContext) {

@@ -30,16 +30,26 @@ extension Handlers {
 
     static func shutdown(_ context: CommandContext) {
         let words: [StaticString] = ["NOSAVE", "SAVE", "NOW", "FORCE", "ABORT"]
-        for index in 1..<max(1, context.arguments.count)
-        where !words.contains(where: { context.arguments[index].matches($0) }) {
-            return context.syntaxError()
+        var given: Set<Int> = []
+        for index in 1..<max(1, context.arguments.count) {
+            guard let word = words.firstIndex(where: { context.arguments[index].matches($0) }) else {
+                return context.syntaxError()
+            }
+            given.insert(word)
         }
-        if context.arguments.count == 2, context.arguments[1].matches("ABORT") {
+        guard !given.isSuperset(of: [0, 1]) else { return context.syntaxError() }
+        if given.contains(4) {
+            guard given.count == 1 else { return context.syntaxError() }
             return context.reply.error("ERR No shutdown in progress.")
         }
-        context.server.log.notice("stopping", ["by": "SHUTDOWN", "client": "\(context.client.peerAddress)"])
+        let server = context.server
+        // Whoever insists, or wants nothing saved, is let go; else what is not on disk would be lost unasked.
+        if server.durability.refusesWrites, given.isDisjoint(with: [0, 3]) {
+            return context.reply.error("ERR Errors trying to SHUTDOWN. Check logs.")
+        }
+        server.log.notice("stopping", ["by": "SHUTDOWN", "client": "\(context.client.peerAddress)"])
         context.client.flags.insert(.closeAfterReply)
-        context.server.requestShutdown()
+        server.requestShutdown(savesSnapshot: given.contains(1) ? true : given.contains(0) ? false : nil)
     }
 
     static func debugSleep(_ context: CommandContext) {
@@ -58,39 +68,6 @@ extension Handlers {
         var pause = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - Double(Int(seconds))) * 1e9))
         nanosleep(&pause, nil)
         context.reply.ok()
-    }
-
-    // MARK: Replication: this version is always a primary without replicas
-
-    static func role(_ context: CommandContext) {
-        context.reply.array(3)
-        context.reply.bulk("master")
-        context.reply.integer(0)
-        context.reply.array(0)
-    }
-
-    static func replicaof(_ context: CommandContext) {
-        if context.arguments[1].matches("NO"), context.arguments[2].matches("ONE") { return context.reply.ok() }
-        context.reply.error("ERR this version of Escapement does not replicate")
-    }
-
-    static func slaveof(_ context: CommandContext) { replicaof(context) }
-
-    static func replconf(_ context: CommandContext) {
-        context.reply.error("ERR this version of Escapement does not replicate")
-    }
-
-    static func psync(_ context: CommandContext) { replconf(context) }
-    static func sync(_ context: CommandContext) { replconf(context) }
-
-    static func wait(_ context: CommandContext) {
-        guard context.integerOrReply(1) != nil else { return }
-        guard let timeout = context.arguments[2].integer else {
-            return context.reply.error("ERR timeout is not an integer or out of range")
-        }
-        guard timeout >= 0 else { return context.reply.error("ERR timeout is negative") }
-        // There are no replicas, so nothing is gained by waiting for them.
-        context.reply.integer(0)
     }
 
     // MARK: Cluster and modules

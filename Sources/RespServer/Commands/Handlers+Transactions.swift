@@ -5,6 +5,7 @@
 // connections stops the world before that, since turn locks come before stripes.
 
 import LimiterEngine
+import Persistence
 import RESP
 
 /// What a connection has between MULTI and EXEC, or between WATCH and MULTI.
@@ -17,6 +18,8 @@ final class Transaction {
     var queue: [Queued] = []
     /// Bytes of the queued arguments: bounded by the input limit.
     var queuedBytes = 0
+    /// Something queued may change keys.
+    var hasWrite = false
     /// A command could not be queued, so EXEC will refuse.
     var isAborted = false
     var watchedKeys: [[UInt8]] = []
@@ -34,6 +37,7 @@ extension EventLoop {
             reply.error("ERR transaction is larger than client-query-buffer-limit")
             return
         }
+        transaction.hasWrite = transaction.hasWrite || isWrite(command, connection)
         transaction.queue.append(Transaction.Queued(command: command, arguments: copies))
         reply.simple("QUEUED")
     }
@@ -50,9 +54,17 @@ extension EventLoop {
 
     fileprivate func execute(_ transaction: Transaction, for connection: Connection) {
         let flags = transaction.queue.reduce(into: CommandFlags()) { $0.formUnion($1.command.spec.flags) }
-        let body = {
+        let holding = {
             self.holdingStripes(of: transaction, all: flags.contains(.allKeys)) {
                 self.executeHolding(transaction, for: connection)
+            }
+        }
+        let body = {
+            guard flags.contains(.records) else { return holding() }
+            self.server.durability.journal.excludingCollections {
+                self.excludesCollections = true
+                holding()
+                self.excludesCollections = false
             }
         }
         if flags.contains(.world) {
@@ -65,8 +77,10 @@ extension EventLoop {
     private func holdingStripes(of transaction: Transaction, all: Bool, _ body: () -> Void) {
         guard !all else { return keyspace.holdingAll(body) }
         var stripes = keyspace.stripes()
+        let list = ArgumentList()
         for queued in transaction.queue {
-            for index in server.commands.keys(of: queued.command, argumentCount: queued.arguments.count) {
+            list.load(queued.arguments)
+            for index in queued.command.spec.keyPositions(list) {
                 queued.arguments[index].withUnsafeBytes { keyspace.insertStripe(of: $0, into: &stripes) }
             }
         }
@@ -85,11 +99,13 @@ extension EventLoop {
         endTransaction(of: connection)
         guard !isTouched else { return reply.nullArray() }
         reply.array(transaction.queue.count)
+        isExecuting = true
         for queued in transaction.queue {
             arguments.load(queued.arguments)
             reply.version = connection.version
             run(queued.command, for: connection)
         }
+        isExecuting = false
     }
 }
 

@@ -29,6 +29,15 @@ final class CurrentSettings: Sendable {
     /// Grows with every change.
     var version: Int { versionCounter.load(ordering: .acquiring) }
 
+    /// Has a setting follow what the server has become, as if CONFIG SET had said so.
+    func change(_ name: String, _ change: (inout Settings) -> Void) {
+        state.withLock { state in
+            change(&state.settings)
+            state.changed.insert(name)
+        }
+        versionCounter.add(1, ordering: .releasing)
+    }
+
     /// Replaces the settings by what `change` makes of them; nothing happens when it throws.
     func update(_ change: (Settings) throws(ConfigSetError) -> ConfigChange) throws(ConfigSetError) {
         try state.withLock { (state: inout State) throws(ConfigSetError) in

@@ -122,6 +122,24 @@ extension Setting {
         }
     }
 
+    /// The name of a file or directory, without a path.
+    static func fileName(
+        _ name: String, _ field: Field<String>, _ section: SettingSection, _ summary: String...
+    ) -> Setting {
+        make(name, section, summary, allowed: "a name of 1 to 80 letters, digits, dots, - or _") {
+            $0[keyPath: field]
+        } parse: { text throws(Refusal) in
+            let isName = text.utf8.allSatisfy { byte in
+                (byte >= 0x30 && byte <= 0x39) || (byte | 0x20 >= 0x61 && byte | 0x20 <= 0x7A)
+                    || [0x2D, 0x2E, 0x5F].contains(byte)
+            }
+            guard isName, (1...80).contains(text.utf8.count), text != ".", text != ".." else {
+                throw Refusal("\(name) can't be a path, just a dirname")
+            }
+            return { $0[keyPath: field] = text }
+        }
+    }
+
     /// At most `countMax` words, each of which `element` turns into a value or refuses with nil.
     static func list<Element: Sendable>(
         _ name: String, _ field: Field<[Element]>, countMax: Int, allowed: String,

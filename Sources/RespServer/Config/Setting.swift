@@ -62,6 +62,7 @@ enum SettingSection: String, Sendable, CaseIterable {
     case network = "Network"
     case clients = "Clients"
     case memory = "Memory and keys"
+    case limits = "Limits"
     case observation = "Log and observation"
     case durability = "Lifecycle and durability"
     case replication = "Replication"

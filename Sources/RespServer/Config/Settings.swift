@@ -48,6 +48,17 @@ struct Settings: Sendable, Equatable {
     /// Passes of background work a second.
     var hz = 10
 
+    // MARK: Limits
+
+    /// Empty: none.
+    var rulesFile = ""
+    /// 1 or more.
+    var idempotencyWindowSeconds = 60
+    var idempotencyTokensMax = 1_000_000
+
+    /// How long idempotency tokens are remembered, in nanoseconds.
+    var tokenWindow: Int64 { Int64(idempotencyWindowSeconds) * 1_000_000_000 }
+
     // MARK: Log and observation
 
     var loglevel = Log.Level.notice
@@ -67,19 +78,35 @@ struct Settings: Sendable, Equatable {
 
     var dir = "./data"
     var shutdownTimeoutSeconds = 10
-    /// Always false in this version.
-    var appendonly = false
+    var appendonly = true
+    /// A name below `dir`.
+    var appenddirname = "appendonlydir"
     var appendfsync = AppendFsync.everysec
-    /// Always empty in this version.
-    var save = ""
+    var failMode = FailMode.closed
+    /// 0: never.
+    var autoAofRewritePercentage = 100
+    var autoAofRewriteMinSizeBytes = 64 << 20
+    var aofLoadTruncated = true
+    var save = SaveRules("")!
 
-    // MARK: Replication: these hold the one value this version supports
+    // MARK: Replication
 
+    /// `host port`, or empty for a primary.
+    var replicaof = ""
+    var masteruser = ""
+    var masterauth = ""
+    /// Always true in this version.
     var replicaReadOnly = true
+    var replicaServeStaleData = true
     var replicaPriority = 100
+    /// Empty: the address that the primary sees.
+    var replicaAnnounceIP = ""
+    /// 0: the port.
+    var replicaAnnouncePort = 0
     var minReplicasToWrite = 0
     var minReplicasMaxLagSeconds = 10
     var replBacklogSizeBytes = 16 << 20
+    var replTimeoutSeconds = 60
 }
 
 extension Settings {
@@ -148,6 +175,14 @@ enum MaxmemoryPolicy: String, Sendable, CaseIterable {
 /// From where DEBUG is accepted.
 enum DebugCommandAccess: String, Sendable, CaseIterable {
     case no, local, yes
+}
+
+/// What happens to writes while the disk does not work.
+enum FailMode: String, Sendable, CaseIterable {
+    /// Decisions go on in memory.
+    case open
+    /// They are refused.
+    case closed
 }
 
 /// When the append-only log is forced to disk.

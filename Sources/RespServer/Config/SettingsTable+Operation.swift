@@ -1,11 +1,12 @@
-// The settings of sections Memory and keys, Log and observation, Lifecycle and durability, Replication. An entry that
+// The settings of sections Memory and keys, Limits, Log and observation. An entry that
 // ends in `defaultOnly` belongs to a feature this version does not have; its summary says so.
 
 extension SettingsTable {
     static let memory: [Setting] = [
         .memory(
             "maxmemory", \.maxmemoryBytes, 0...1 << 50, .memory,
-            "How much memory keys may take together. 0: no limit."),
+            "How much memory keys may take together. 0: no limit. It does not count on a replica, which has what its",
+            "primary has; from a promotion on it does."),
         .choice(
             "maxmemory-policy", \.maxmemoryPolicy, .memory,
             "What happens to a new key when maxmemory is reached: it is refused with OOM (noeviction), or the key",
@@ -21,6 +22,20 @@ extension SettingsTable {
         .integer(
             "hz", \.hz, 1...500, unit: "passes a second", .memory,
             "How often background work runs: forgetting keys that are full again, closing idle clients."),
+    ]
+
+    static let limits: [Setting] = [
+        .text(
+            "rules-file", \.rulesFile, bytesMax: 4095, .limits,
+            "File of policies and rules, read at the start, on SIGHUP and by RL.RULE RELOAD, all or nothing. Empty:",
+            "none. It has lines like `policy free LIMIT 100 PER 1m` and `rule * * * POLICY free`."
+        ).immutable,
+        .integer(
+            "idempotency-window", \.idempotencyWindowSeconds, 1...86_400, unit: "seconds", .limits,
+            "How long the first answer to an ID is remembered, so that a retry gets it again and counts nothing."),
+        .integer(
+            "idempotency-tokens-max", \.idempotencyTokensMax, 0...1_000_000_000, unit: "tokens", .limits,
+            "How many IDs are remembered at once; calls with further ones are refused."),
     ]
 
     static let observation: [Setting] = [
@@ -53,58 +68,6 @@ extension SettingsTable {
             allowed: "at most 32 numbers from 0 to 100", .observation,
             "The percentiles INFO latencystats shows.",
             spell: percentileText, element: percentile),
-    ]
-
-    static let durability: [Setting] = [
-        .text(
-            "dir", \.dir, bytesMax: 4095, isRequired: true, .durability,
-            "Directory of the server's data. Created when it does not exist."
-        ).immutable.activeInFile,
-        .integer(
-            "shutdown-timeout", \.shutdownTimeoutSeconds, 0...86_400, unit: "seconds", .durability,
-            "How long an orderly shutdown may take before the server exits anyway."),
-        .flag(
-            "appendonly", \.appendonly, .durability,
-            "Write changes to an append-only log. Not supported by this version: state is lost on restart."
-        ).defaultOnly,
-        .choice(
-            "appendfsync", \.appendfsync, .durability,
-            "When the append-only log is forced to disk. Has no effect while appendonly is no."),
-        Setting.make(
-            "save", .durability,
-            ["When to write a snapshot by itself. Not supported by this version: no snapshot is written."],
-            allowed: "at most 1024 bytes", isList: true
-        ) {
-            $0.save
-        } parse: { text throws(Setting.Refusal) in
-            guard text.utf8.count <= 1024 else { throw Setting.Refusal("Invalid save parameters") }
-            return { $0.save = text }
-        }.defaultOnly,
-    ]
-
-    static let replication: [Setting] = [
-        .flag(
-            "replica-read-only", \.replicaReadOnly, .replication,
-            "Refuse writes while this server is a replica. Replication is not supported by this version."
-        ).alias("slave-read-only").defaultOnly,
-        .integer(
-            "replica-priority", \.replicaPriority, 0...2_147_483_647, .replication,
-            "Sentinel promotes the replica with the lowest number; 0: never this one.",
-            "Replication is not supported by this version."
-        ).alias("slave-priority").defaultOnly,
-        .integer(
-            "min-replicas-to-write", \.minReplicasToWrite, 0...1000, unit: "replicas", .replication,
-            "Refuse writes while fewer replicas than this keep up. Replication is not supported by this version."
-        ).alias("min-slaves-to-write").defaultOnly,
-        .integer(
-            "min-replicas-max-lag", \.minReplicasMaxLagSeconds, 0...86_400, unit: "seconds", .replication,
-            "A replica that was silent longer than this does not keep up. Replication is not supported by this version."
-        ).alias("min-slaves-max-lag").defaultOnly,
-        .memory(
-            "repl-backlog-size", \.replBacklogSizeBytes, 16 << 10...1 << 40, .replication,
-            "How much of the change stream is kept for replicas that reconnect. Replication is not supported by this",
-            "version."
-        ).defaultOnly,
     ]
 
     /// A finite number from 0 to 100 in decimal.

@@ -10,11 +10,23 @@ import Synchronization
 
 /// A shutdown asked for by a command: an eventfd that the control thread polls.
 final class ShutdownRequests: Sendable {
+    struct Request: Sendable {
+        /// Whether a snapshot is taken at the end; nil leaves it to the setting `save`.
+        var savesSnapshot: Bool?
+        /// Why the server could not start.
+        var failure: String?
+    }
+
     let descriptor: Int32 = clinux_eventfd()
+    private let request = Guarded<Request?>(nil)
+
+    /// The first one posted.
+    var current: Request? { request.withLock { $0 } }
 
     deinit { close(descriptor) }
 
-    func post() {
+    func post(_ wanted: Request) {
+        request.withLock { if $0 == nil { $0 = wanted } }
         var one: UInt64 = 1
         _ = write(descriptor, &one, 8)
     }
@@ -45,6 +57,8 @@ struct ControlThread {
         var set = handledSignals
         pthread_sigmask(SIG_BLOCK, &set, nil)
         signal(SIGPIPE, SIG_IGN)
+        // A write beyond the limit of file sizes is an error like any other.
+        signal(SIGXFSZ, SIG_IGN)
     }
 
     init(server: Server, listeners: [Listener]) {
@@ -55,15 +69,16 @@ struct ControlThread {
         sweep = SweepPace(engine: server.engine)
     }
 
-    /// Runs until told to stop. Returns when every loop has drained.
-    mutating func run(joining threads: [pthread_t]) {
+    /// Runs until told to stop. Returns when every loop has drained and everything is on disk, or could not be: then
+    /// with false.
+    mutating func run(joining threads: [pthread_t], storage: Storage) -> Bool {
         while true {
             // Negative descriptors are passed over.
             let descriptors =
                 [signals, server.shutdownDescriptor] + listeners.map { isAcceptingPaused ? -1 : $0.fd }
             var polled = descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
             let hz = server.currentSettings.value.hz
-            let wait = max(0, nextTick - server.clock.now().nanoseconds)
+            let wait = max(0, nextTick - EngineClock.steady())
             // Rounded up, or the last millisecond would be spent asking again and again.
             let milliseconds = min(1000 / hz, Int(ceilingUnits(wait, unit: 1_000_000)))
             _ = poll(&polled, nfds_t(polled.count), Int32(milliseconds))
@@ -76,7 +91,9 @@ struct ControlThread {
         }
         for listener in listeners { close(listener.fd) }
         removeUnixSocket()
-        drain(threads)
+        let deadline = drain(threads)
+        let saves = server.shutdownRequest?.savesSnapshot ?? !server.currentSettings.value.save.rules.isEmpty
+        return storage.stop(savesSnapshot: saves, deadline: deadline)
     }
 
     /// Whether the signal ends the server.
@@ -90,10 +107,29 @@ struct ControlThread {
             } catch {
                 server.log.warning("cannot reopen the log file", ["error": "\(error)"])
             }
+            reloadRules()
             return false
         default:
             server.log.notice("stopping", ["signal": "\(signal == SIGTERM ? "SIGTERM" : "SIGINT")"])
             return true
+        }
+    }
+
+    private func reloadRules() {
+        // The start reads the file once more when the state is there.
+        guard !server.isLoading else { return }
+        guard !server.replication.isReplica else {
+            if !server.currentSettings.value.rulesFile.isEmpty {
+                server.log.notice("rules file not read: policies and rules come from the primary")
+            }
+            return
+        }
+        do throws(RulesFileError) {
+            guard let counts = try server.loadRulesFile(now: server.clock.now(), checksRole: true) else { return }
+            server.log.notice(
+                "rules file loaded", ["policies": .integer(counts.policies), "rules": .integer(counts.rules)])
+        } catch {
+            server.log.warning("rules file not taken; policies and rules stay as they were", ["error": "\(error.text)"])
         }
     }
 
@@ -102,30 +138,41 @@ struct ControlThread {
         if !path.isEmpty { unlink(path) }
     }
 
-    /// Has every loop answer what it received and leave, and waits for that. Another signal ends it at once.
-    private func drain(_ threads: [pthread_t]) {
+    /// Time kept back for the disk, of what an orderly shutdown may take, in nanoseconds.
+    private static let diskReserve: Int64 = 2_000_000_000
+
+    /// Has every loop answer what it received and leave, and waits for that. Another signal ends it at once. Returns
+    /// when everything has to be over.
+    private func drain(_ threads: [pthread_t]) -> Int64 {
         let patience = Int64(server.currentSettings.value.shutdownTimeoutSeconds) * 1_000_000_000
-        let deadline = server.clock.now().nanoseconds + patience
-        for loop in server.loops { loop.mailbox.post(.drain(deadline: deadline)) }
+        let deadline = EngineClock.steady() + patience
+        let loopDeadline = deadline - min(ControlThread.diskReserve, patience / 2)
+        for loop in server.loops { loop.mailbox.post(.drain(deadline: loopDeadline)) }
         let watcher = SecondSignal(descriptor: signals)
         watcher.start()
         for thread in threads { pthread_join(thread, nil) }
+        return deadline
     }
 
     // MARK: Ticking
 
     /// Connections that arrive wake the thread much more often than there is something to tick for.
     private mutating func tickIfDue(hz: Int) {
-        let now = server.clock.now()
-        guard now.nanoseconds >= nextTick else { return }
-        nextTick = now.nanoseconds + 1_000_000_000 / Int64(hz)
+        let now = EngineClock.steady()
+        guard now >= nextTick else { return }
+        nextTick = now + 1_000_000_000 / Int64(hz)
         isAcceptingPaused = false
-        tick(now: now, hz: hz)
+        tick(steady: now, hz: hz)
     }
 
-    private mutating func tick(now: EngineTime, hz: Int) {
-        sweep.tick(now: now, hz: hz)
-        server.rates.sample(server, now: now)
+    private mutating func tick(steady: Int64, hz: Int) {
+        // While the state is put back, the sweep would only be in the way.
+        if !server.isLoading {
+            sweep.tick(now: server.clock.now(), hz: hz)
+            // It may have evicted something.
+            if server.currentSettings.value.maxmemoryBytes > 0 { server.durability.noteChanges() }
+        }
+        server.rates.sample(server, steady: steady)
         let memory = ProcessMemory.resident()
         if memory > server.peakMemory.load(ordering: .relaxed) { server.peakMemory.store(memory, ordering: .relaxed) }
     }
@@ -169,7 +216,8 @@ struct ControlThread {
             configure(fd, keepAlive: settings.tcpKeepaliveSeconds)
         }
         server.clientsNow.add(1, ordering: .relaxed)
-        let id = server.clientsEver.add(1, ordering: .relaxed).newValue
+        server.clientsEver.add(1, ordering: .relaxed)
+        let id = server.lastClientID.add(1, ordering: .relaxed).newValue
         let loop = server.loopForNext()
         loop.assigned.add(1, ordering: .relaxed)
         loop.mailbox.post(.adopt(fd: fd, id: id, isUnixSocket: listener.isUnixSocket))
@@ -218,7 +266,7 @@ private struct SecondSignal {
 
     func start() {
         let descriptor = descriptor
-        Thread.start(name: "signals") {
+        Thread.detach(name: "signals") {
             var polled = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             while true {
                 _ = poll(&polled, 1, -1)

@@ -20,6 +20,11 @@ public enum Escapement {
             print(CommandDocs.markdown(), terminator: "")
             return 0
         }
+        switch arguments.first {
+        case "check": return OfflineTools.check(arguments: Array(arguments.dropFirst()))
+        case "dump": return OfflineTools.dump(arguments: Array(arguments.dropFirst()))
+        default: break
+        }
         switch LaunchRequest(arguments) {
         case .help: print(ConfigText.help(), terminator: "")
         case .version: print("escapement \(version)")
@@ -44,23 +49,37 @@ public enum Escapement {
         } catch {
             return fail("\(error.text)")
         }
+        let lock: any DirectoryLock
         do throws(DataDirectoryError) {
-            try DataDirectory.prepare(settings.dir)
+            lock = try Storage.lock(settings)
         } catch {
             return fail("dir: \(error.text)")
         }
+        if let problem = problemOfRules(settings) { return fail(problem) }
         ControlThread.blockSignals()
         OpenFiles.raise(toServe: settings.maxclients, log: log)
         do {
             let current = CurrentSettings(settings, changed: launch.flagNames, file: launch.configPath)
             let server = try Server(settings: current, log: log)
+            // Threads that nobody joins use it until the process ends.
+            _ = Unmanaged.passRetained(server)
             let listeners = try listen(settings)
-            serve(server, listeners)
-            return 0
+            return serve(server, listeners, Storage(server: server, lock: lock))
         } catch let error as ListenError {
             return fail(error.text)
         } catch {
             return fail("\(error)")
+        }
+    }
+
+    /// Why the rules file cannot be used; nil when it can, as far as the file alone says.
+    private static func problemOfRules(_ settings: Settings) -> String? {
+        guard !settings.rulesFile.isEmpty else { return nil }
+        do throws(RulesFileError) {
+            _ = try RulesFile(path: settings.rulesFile)
+            return nil
+        } catch {
+            return "rules-file: \(error.text)"
         }
     }
 
@@ -88,7 +107,7 @@ public enum Escapement {
         return listeners
     }
 
-    private static func serve(_ server: Server, _ listeners: [Listener]) {
+    private static func serve(_ server: Server, _ listeners: [Listener], _ storage: Storage) -> Int32 {
         let threads = server.loops.map { loop in
             Thread.start(name: "loop-\(loop.index)") { loop.run() }
         }
@@ -101,7 +120,10 @@ public enum Escapement {
                 "shards": .integer(settings.shards),
             ])
         var control = ControlThread(server: server, listeners: listeners)
-        control.run(joining: threads)
-        server.log.notice("server stopped")
+        storage.start()
+        let isSafe = control.run(joining: threads, storage: storage)
+        if let failure = server.shutdownRequest?.failure { return fail(failure) }
+        server.log.notice("server stopped", ["everything_on_disk": isSafe ? "yes" : "no"])
+        return isSafe ? 0 : 1
     }
 }

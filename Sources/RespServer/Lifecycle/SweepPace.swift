@@ -12,7 +12,6 @@ struct SweepPace {
 
     private let engine: Engine
     private var sweeper: Sweeper
-    private let clock = EngineClock()
 
     init(engine: Engine) {
         self.engine = engine
@@ -22,7 +21,7 @@ struct SweepPace {
     /// Does one tick's share of the walk.
     mutating func tick(now: EngineTime, hz: Int) {
         let share = max(256, engine.bucketCount / (SweepPace.roundSeconds * hz))
-        let deadline = clock.now().nanoseconds + 1_000_000_000 / Int64(hz * SweepPace.shareOfInterval)
+        let deadline = EngineClock.steady() + 1_000_000_000 / Int64(hz * SweepPace.shareOfInterval)
         var done = 0
         repeat {
             let progress = sweeper.step(buckets: 256, now: now)
@@ -30,6 +29,6 @@ struct SweepPace {
             let isWorthwhile = progress.forgotten * SweepPace.worthwhile > progress.seen && progress.forgotten > 0
             if done >= share, !isWorthwhile, !engine.isOverMemoryLimit { return }
             if progress.finishedRound, !isWorthwhile { return }
-        } while clock.now().nanoseconds < deadline
+        } while EngineClock.steady() < deadline
     }
 }

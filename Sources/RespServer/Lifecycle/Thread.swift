@@ -14,6 +14,11 @@ enum Thread {
         }
     }
 
+    /// Starts a thread that nobody joins.
+    static func detach(name: String, _ body: @escaping @Sendable () -> Void) {
+        pthread_detach(start(name: name, body))
+    }
+
     /// Starts a thread. Traps when the kernel refuses: the server cannot run without its loops.
     @discardableResult
     static func start(name: String, _ body: @escaping @Sendable () -> Void) -> pthread_t {

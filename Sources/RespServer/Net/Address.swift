@@ -6,25 +6,34 @@ import Glibc
 extension Connection {
     /// `127.0.0.1:50123`, `[::1]:50123`, or the path of the unix socket. Asks the kernel each time: it is wanted
     /// rarely, and an idle connection should not pay for it.
-    var peerAddress: String { address(getpeername) }
+    var peerAddress: String {
+        flags.contains(.unixSocket) ? "\(loop.settings.unixsocket):0" : SocketAddress.peer(of: fd)
+    }
 
     /// The server's end of the connection, in the same form.
-    var localAddress: String { address(getsockname) }
+    var localAddress: String {
+        flags.contains(.unixSocket) ? "\(loop.settings.unixsocket):0" : SocketAddress.local(of: fd)
+    }
+}
 
-    private func address(
-        _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+enum SocketAddress {
+    /// The other end of a connection; `?:0` where the kernel does not know it.
+    static func peer(of fd: Int32) -> String { address(fd, getpeername) }
+
+    /// This end of a connection.
+    static func local(of fd: Int32) -> String { address(fd, getsockname) }
+
+    private static func address(
+        _ fd: Int32, _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
     ) -> String {
-        if flags.contains(.unixSocket) { return "\(loop.settings.unixsocket):0" }
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         let result = withUnsafeMutablePointer(to: &storage) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { ask(fd, $0, &length) }
         }
-        return result == 0 ? SocketAddress.text(storage) : "?:0"
+        return result == 0 ? text(storage) : "?:0"
     }
-}
 
-enum SocketAddress {
     /// `127.0.0.1:6379` or `[::1]:6379`.
     static func text(_ storage: sockaddr_storage) -> String {
         var storage = storage

@@ -41,6 +41,12 @@ struct ConnectionFlags: OptionSet {
     /// The descriptor is closed; the object waits for the end of the turn.
     static let closed = ConnectionFlags(rawValue: 1 << 13)
 
+    /// Waits for the answer to a command that takes its time; its input is kept.
+    static let blocked = ConnectionFlags(rawValue: 1 << 14)
+
+    /// A replica: goes over to the replication thread as soon as its turn's replies are sent.
+    static let handedOver = ConnectionFlags(rawValue: 1 << 15)
+
     /// Flags that do not concern how a command runs.
     static let harmless: ConnectionFlags = [.unixSocket, .noEvict, .noTouch]
 }
@@ -102,6 +108,10 @@ final class Connection: @unchecked Sendable {
     var pendingInput: PendingInput?
     /// Replies that the peer has not taken yet.
     var pendingOutput: PendingOutput?
+    /// Replies that wait for the disk, and whatever has to come behind them.
+    var held: HeldReplies?
+    /// What it said by REPLCONF, and by PSYNC: then it is about to be handed over.
+    var replica: ReplicaGreeting?
     var description: ClientDescription?
     var transaction: Transaction?
     var subscriptions: Subscriptions?
@@ -117,6 +127,9 @@ final class Connection: @unchecked Sendable {
     }
 
     deinit { hot.deallocate() }
+
+    /// Whether input is looked at when it comes.
+    var isReading: Bool { flags.isDisjoint(with: [.suspended, .closeAfterReply, .handedOver]) }
 
     /// Whether a limiter call may go into the batch without looking at anything else.
     @inline(__always)

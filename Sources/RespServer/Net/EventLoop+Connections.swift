@@ -31,6 +31,8 @@ extension EventLoop {
         var interest: UInt32 = 0
         if reading { interest |= UInt32(clinux_epoll_in) }
         if writing { interest |= UInt32(clinux_epoll_out) }
+        // Nobody reads its end from a connection that waits.
+        if connection.flags.contains(.suspended) { interest |= UInt32(clinux_epoll_peer_hangup) }
         guard interest != connection.interest else { return }
         connection.interest = interest
         _ = clinux_epoll_control(poller, EPOLL_CTL_MOD, connection.fd, interest, token(connection))
@@ -39,13 +41,23 @@ extension EventLoop {
     /// Closes a connection now. Its object lives to the end of the turn, since events may still name it.
     func close(_ connection: Connection) {
         guard !connection.flags.contains(.closed) else { return }
+        forget(connection)
+        Glibc.close(connection.fd)
+        server.connectionClosed()
+    }
+
+    /// Lets go of a connection without closing its descriptor.
+    func forget(_ connection: Connection) {
         if connection.pendingOutput?.overSoftLimitSince != nil { softLimitWatch -= 1 }
         endTransaction(of: connection)
+        // What it waits for may never come.
+        if connection.flags.contains(.blocked) { replication.ask(.waiterGone(connection.id)) }
         server.forget(connection)
         connection.flags.insert(.closed)
-        Glibc.close(connection.fd)
+        _ = clinux_epoll_control(poller, EPOLL_CTL_DEL, connection.fd, 0, 0)
         connection.pendingInput = nil
         connection.pendingOutput = nil
+        connection.held = nil
         suspended.removeAll { $0 === connection }
         let last = connections.removeLast()
         if last !== connection {
@@ -53,7 +65,6 @@ extension EventLoop {
             last.slot = connection.slot
         }
         graveyard.append(connection)
-        server.connectionClosed()
     }
 
     /// Writes bytes the connection did not ask for just now: a message, a line of MONITOR.
@@ -72,8 +83,11 @@ extension EventLoop {
 
     /// Closes a connection whose peer lets too much pile up.
     func checkOutputLimit(_ connection: Connection) {
-        guard let pending = connection.pendingOutput else { return }
         let limit = limit(for: connection)
+        if let held = connection.held, limit.hardBytes > 0, held.count >= limit.hardBytes {
+            return closeForOutput(connection, held.count)
+        }
+        guard let pending = connection.pendingOutput else { return }
         if limit.hardBytes > 0, pending.count >= limit.hardBytes {
             return closeForOutput(connection, pending.count)
         }
@@ -112,7 +126,7 @@ extension EventLoop {
         guard settings.timeoutSeconds > 0 else { return }
         for connection in connections
         where seconds - connection.lastActiveAt > Int64(settings.timeoutSeconds)
-            && connection.flags.isDisjoint(with: [.subscribed, .monitor, .suspended])
+            && connection.flags.isDisjoint(with: [.subscribed, .monitor, .suspended, .blocked])
         {
             server.log.verbose("closing client: idle", ["id": "\(connection.id)"])
             close(connection)
@@ -129,7 +143,7 @@ extension EventLoop {
     func resumeSuspended() {
         let waiting = suspended
         suspended.removeAll()
-        isPlain = server.monitors.isEmpty && !server.pause.isActive(now)
+        lookAround()
         for connection in waiting where !connection.flags.contains(.closed) {
             connection.flags.remove(.suspended)
             setInterest(connection, reading: true, writing: connection.pendingOutput != nil)

@@ -17,6 +17,9 @@ extension EventLoop {
             enqueueThrottle(connection)
             return true
         }
+        if let number, number <= lastBatched, connection.isPlain, isPlain, enqueueLimit(connection, number) {
+            return true
+        }
         return dispatchSlowly(connection, number)
     }
 
@@ -33,13 +36,16 @@ extension EventLoop {
             connection.flags.insert(.replySkip)
         }
         switch admit(connection, number) {
-        case .run(let command): run(command, for: connection)
+        case .run(let command):
+            let mayChange = isWrite(command, connection)
+            run(command, for: connection)
+            if mayChange { noteChange() }
         case .queue(let command): queue(command, for: connection)
-        case .refuse(let text):
+        case .refuse(let problem):
+            let text = noteRefusal(problem, connection)
             reply.error(text)
             noteRejection(text)
             if let number { commandStatistics.reject(number) }
-            connection.transaction?.isAborted = connection.flags.contains(.inTransaction)
         case .suspend:
             // Runs later, and what CLIENT REPLY SKIP asked for then still holds.
             if isSkipped { connection.flags.insert(.replySkipNext) }
@@ -71,28 +77,95 @@ extension EventLoop {
             return .refuse(unknownCommand())
         }
         let command: CommandReference
-        switch server.commands.resolve(number, arguments) {
+        switch commands.resolve(number, arguments) {
         case .success(let found): command = found
         case .failure(let problem): return .refuse(problem.text)
         }
         connection.lastCommand = Int16(truncatingIfNeeded: number)
         connection.lastSubcommand = Int16(truncatingIfNeeded: command.subcommand ?? -1)
-        let spec = command.spec
-        let flags = spec.flags
+        let flags = command.flags
         if connection.flags.contains(.unauthenticated), !flags.contains(.noAuth) {
             return .refuse("NOAUTH Authentication required.")
         }
+        if let refusal = refusalForDisk(command, connection) { return .refuse(refusal) }
+        if let refusal = refusalForReplication(command, connection) { return .refuse(refusal) }
         if connection.isInSubscribedMode, !flags.contains(.whileSubscribed) {
             return .refuse(
                 "ERR Can't execute '\(command.fullName)': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
                     + "RESET are allowed in this context")
         }
+        if replication.isStale, !settings.replicaServeStaleData, !server.isLoading,
+            !allows([.stale, .ownRefusal], command, connection)
+        {
+            return .refuse("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.")
+        }
+        if server.isLoading, !allows(.loading, command, connection) {
+            return .refuse("LOADING Redis is loading the dataset in memory")
+        }
+        // What says whom to follow has to work in every state, also when the primary dies in the middle of a full sync.
+        if replication.isReceiving, !allows([.loading, .stale, .ownRefusal], command, connection) {
+            return .refuse("LOADING Redis is loading the dataset in memory")
+        }
         if connection.flags.contains(.inTransaction) {
             if flags.contains(.noMulti) { return .refuse("ERR Command not allowed inside a transaction") }
             if !flags.contains(.transactionControl) { return .queue(command) }
         }
-        if !isPlain, server.pause.holds(command, of: connection, now: now) { return .suspend }
+        if !isPlain, server.pause.holds(command, isWrite: isWrite(command, connection), now: steady) {
+            return .suspend
+        }
         return .run(command)
+    }
+
+    /// Whether the command can run in one of these states; EXEC, whether all that it would run can.
+    private func allows(_ states: CommandFlags, _ command: CommandReference, _ connection: Connection) -> Bool {
+        guard !command.flags.isDisjoint(with: states) else { return false }
+        guard command.spec.name == "exec", let transaction = connection.transaction else { return true }
+        return transaction.queue.allSatisfy { !$0.command.flags.isDisjoint(with: states) }
+    }
+
+    /// A request in a transaction was refused: EXEC will be, too; and with EXEC itself the transaction is over. Returns
+    /// what to say.
+    private func noteRefusal(_ text: String, _ connection: Connection) -> String {
+        guard connection.flags.contains(.inTransaction) else { return text }
+        guard arguments[0].matches("EXEC") else {
+            connection.transaction?.isAborted = true
+            return text
+        }
+        endTransaction(of: connection)
+        return "EXECABORT Transaction discarded because of: \(text)"
+    }
+
+    /// Why the command cannot run while the disk does not work; nil when it can.
+    private func refusalForDisk(_ command: CommandReference, _ connection: Connection) -> String? {
+        guard durability.refusesWrites else { return nil }
+        // PING, too: whoever watches this server is to see that it cannot do its work.
+        let concerns = isWrite(command, connection) || command.spec.name == "ping"
+        return concerns ? durability.refusalText : nil
+    }
+
+    /// Why a write cannot run for the sake of other nodes; nil when it can.
+    private func refusalForReplication(_ command: CommandReference, _ connection: Connection) -> String? {
+        guard replication.isReplica || replication.lacksGoodReplicas, !server.isLoading, isWrite(command, connection)
+        else { return nil }
+        if replication.isReplica { return "READONLY You can't write against a read only replica." }
+        return "NOREPLICAS Not enough good replicas to write."
+    }
+
+    /// Whether the request in `arguments` may change keys, now or, as EXEC, on behalf of others.
+    func isWrite(_ command: CommandReference, _ connection: Connection) -> Bool {
+        if command.flags.contains(.write) {
+            // A call for nothing is a question, which may be asked anywhere and at any time.
+            return !(command.index == throttle && arguments.count == 6 && arguments[5].equals("0"))
+        }
+        guard command.flags.contains(.transactionControl), command.spec.name == "exec" else { return false }
+        return connection.transaction?.hasWrite ?? false
+    }
+
+    /// Notes that the request just run may have changed something: its reply may have to wait, its change is to be
+    /// collected.
+    private func noteChange() {
+        durability.noteChanges()
+        wave.changes[wave.servedCount - 1] = true
     }
 
     private func unknownCommand() -> String {
@@ -112,14 +185,17 @@ extension EventLoop {
     /// Runs a command with everything around it: time, counters, slow log, MONITOR.
     func run(_ command: CommandReference, for connection: Connection) {
         // Taken now, since EXEC reuses the list, and shown afterwards: RESET may have ended the monitor itself.
-        let isShown = !server.monitors.isEmpty && command.spec.flags.isDisjoint(with: [.admin, .skipMonitor])
-        let line = isShown ? Monitors.line(arguments, command.spec.flags, from: connection) : nil
+        let isShown = !monitors.isEmpty && command.flags.isDisjoint(with: [.admin, .skipMonitor])
+        let line = isShown ? Monitors.line(arguments, command.flags, from: connection) : nil
         context.client = connection
         let start = reply.count
-        let began = clock.now().nanoseconds
-        command.spec.handler!(context)
-        if let line { server.monitors.show(line) }
-        lastMoment = clock.now().nanoseconds
+        // In the middle of a pipeline the last command's end is this one's beginning, but for its parsing.
+        let began = isMomentNew ? lastMoment : EngineClock.steady()
+        isMomentNew = false
+        command.handler(context)
+        if let line { monitors.show(line) }
+        lastMoment = EngineClock.steady()
+        isMomentNew = true
         let took = lastMoment - began
         let failed = reply.count > start && reply.base[start] == UInt8(ascii: "-")
         if failed {
@@ -134,42 +210,62 @@ extension EventLoop {
         commandStatistics.record(
             command.index, calls: count, nanoseconds: nanoseconds, failed: failed,
             latency: settings.latencyTracking)
-        server.latencyEvents.add(
-            command.spec.flags.contains(.fast) ? "fast-command" : "command", milliseconds: nanoseconds / 1_000_000,
-            unixSeconds: seconds)
+        latencyEvents.add(
+            command.flags.contains(.fast) ? "fast-command" : "command", milliseconds: nanoseconds / 1_000_000,
+            unixSeconds: unixSeconds)
     }
 
     private func noteIfSlow(_ command: CommandReference, microseconds: Int64, client: Connection) {
-        guard server.slowLog.isSlow(microseconds: microseconds) else { return }
-        server.slowLog.add(
-            arguments, redacted: command.spec.flags.contains(.redacted), microseconds: microseconds,
-            unixSeconds: seconds, clientAddress: client.peerAddress,
+        guard slowLog.isSlow(microseconds: microseconds) else { return }
+        slowLog.add(
+            arguments, redacted: command.flags.contains(.redacted), microseconds: microseconds,
+            unixSeconds: unixSeconds, clientAddress: client.peerAddress,
             clientName: String(decoding: client.name, as: UTF8.self))
     }
 
-    /// Counts a decided batch. Its calls took the same time each, as far as anybody can tell, and reading and parsing
-    /// them is part of it: from the end of the last command or batch, or the beginning of the turn.
+    /// Counts a decided batch of CL.THROTTLE. Its calls took the same time each, as far as anybody can tell, and
+    /// reading and parsing them is part of it: from the end of the last command or batch, or the turn's beginning.
     func noteBatch(_ count: Int) {
-        let end = clock.now().nanoseconds
-        let took = max(0, end - lastMoment)
-        lastMoment = end
+        let took = timeOfBatch()
         counters.add(.commands, UInt64(count))
         commandStatistics.record(
-            server.commands.throttle, calls: count, nanoseconds: took, failed: false,
+            commands.throttle, calls: count, nanoseconds: took, failed: false,
             latency: settings.latencyTracking)
-        guard server.slowLog.isSlow(microseconds: took / Int64(count) / 1000) else { return }
+        guard slowLog.isSlow(microseconds: took / Int64(count) / 1000) else { return }
         noteSlowBatch(count, microseconds: took / Int64(count) / 1000)
     }
 
-    /// The requests' arguments are gone by now but for the keys: those are what is shown.
-    private func noteSlowBatch(_ count: Int, microseconds: Int64) {
-        for number in 0..<count {
+    /// Nanoseconds since the last command or batch ended, or the turn began; another one ends now.
+    func timeOfBatch() -> Int64 {
+        let end = EngineClock.steady()
+        let took = max(0, end - lastMoment)
+        lastMoment = end
+        isMomentNew = true
+        return took
+    }
+
+    /// The requests' arguments are gone by now but for the keys: those are what is shown, all of a group's in one line.
+    func noteSlowBatch(_ count: Int, microseconds: Int64) {
+        var number = 0
+        var group = 0
+        while number < count {
             let request = wave.requests[number]
             let connection = wave.served[Int(wave.owners[number])]
+            let command = request.take == nil ? throttle : Int(wave.commands[number])
+            var keys = 1
+            if group < wave.groupCount, wave.groups[group].first == number {
+                keys = wave.groups[group].count
+                group += 1
+            }
             let list = ArgumentList()
-            list.load([Array("cl.throttle".utf8), Argument(base: request.key, count: request.keyLength).bytes])
-            server.slowLog.add(
-                list, microseconds: microseconds, unixSeconds: seconds, clientAddress: connection.peerAddress,
+            list.load(
+                [Array(commands.specs[command].name.utf8)]
+                    + (number..<number + keys).map {
+                        Argument(base: wave.requests[$0].key, count: wave.requests[$0].keyLength).bytes
+                    })
+            number += keys
+            slowLog.add(
+                list, microseconds: microseconds, unixSeconds: unixSeconds, clientAddress: connection.peerAddress,
                 clientName: String(decoding: connection.name, as: UTF8.self))
         }
     }

@@ -15,9 +15,14 @@ extension EventLoop {
         guard !connection.flags.contains(.closed) else { return }
         if connection.flags.contains(.closeSoon) { return close(connection) }
         if events & UInt32(clinux_epoll_out) != 0 { sendPending(connection) }
+        if events & UInt32(clinux_epoll_peer_hangup) != 0,
+            connection.flags.contains(.suspended)
+        {
+            return close(connection)
+        }
         let readable = UInt32(clinux_epoll_in | clinux_epoll_hangup | clinux_epoll_error)
         guard events & readable != 0, !connection.flags.contains(.closed) else { return }
-        if connection.flags.contains(.suspended) || connection.flags.contains(.closeAfterReply) {
+        if !connection.isReading {
             // Its input waits; a hang-up does not.
             if events & UInt32(clinux_epoll_hangup | clinux_epoll_error) != 0 { close(connection) }
             return
@@ -26,7 +31,20 @@ extension EventLoop {
         receive(connection)
     }
 
+    /// Reads what a connection that waits sends meanwhile.
+    private func keepReading(_ connection: Connection) {
+        let pending = connection.pendingInput ?? PendingInput(UnsafeBufferPointer(start: nil, count: 0), ranges: [])
+        pending.reserve(Wave.readMin)
+        let received = read(connection.fd, pending.free.baseAddress, pending.free.count)
+        if received == 0 { return close(connection) }
+        guard accept(received, of: connection) else { return }
+        pending.received(received)
+        connection.pendingInput = pending
+        checkInputLimit(connection)
+    }
+
     private func receive(_ connection: Connection) {
+        if connection.flags.contains(.blocked) { return keepReading(connection) }
         if let pending = connection.pendingInput {
             // As much again as there is, so that a large request is read in few steps and never before it is sent.
             pending.reserve(min(Wave.readMax, max(Wave.readMin, pending.count)))
@@ -54,6 +72,12 @@ extension EventLoop {
             return true
         }
         if received < 0, errno == EAGAIN || errno == EINTR { return false }
+        if received == 0, connection.held != nil {
+            // It has said all it wanted, and still listens for the answers that wait for the disk.
+            connection.flags.insert(.closeAfterReply)
+            setInterest(connection, reading: false, writing: connection.pendingOutput != nil)
+            return false
+        }
         close(connection)
         return false
     }
@@ -105,6 +129,7 @@ extension EventLoop {
         let arguments = arguments
         let limits = limits
         var offset = 0
+        isMomentNew = false
         while offset < count {
             let outcome = parser.parse(
                 base + offset, count: count &- offset, into: arguments, limits: limits,
@@ -121,8 +146,12 @@ extension EventLoop {
                 if base[offset] != UInt8(ascii: "*") { decideBatch() }
                 offset &+= parser.consumed
                 parser.startNext()
-                if !connection.isPlain, !connection.flags.isDisjoint(with: [.closeAfterReply, .closed]) {
-                    return count
+                if !connection.isPlain {
+                    if !connection.flags.isDisjoint(with: [.closeAfterReply, .closed]) { return count }
+                    if !connection.flags.isDisjoint(with: [.blocked, .handedOver]) {
+                        arguments.removeAll()
+                        return offset
+                    }
                 }
             case .nothing:
                 offset &+= parser.consumed
@@ -177,11 +206,18 @@ extension EventLoop {
     func decideBatch() {
         let count = wave.requestCount
         guard count > 0 else { return }
+        if wave.hasTakes { return decideMixedBatch() }
         keyspace.decide(wave.requests, count: count, now: now)
+        var hasChanges = false
         for number in 0..<count {
             ThrottleArguments.write(wave.requests[number], to: reply) { noteFailedThrottle($0) }
             wave.replyEnds[Int(wave.owners[number])] = reply.count
+            if wave.requests[number].hasChangedState {
+                hasChanges = true
+                wave.changes[Int(wave.owners[number])] = true
+            }
         }
+        if hasChanges { durability.noteChanges() }
         wave.requestCount = 0
         noteBatch(count)
     }
@@ -207,15 +243,24 @@ extension EventLoop {
 
     /// Sends everyone served so far their replies, and forgets both.
     private func sendReplies() {
+        isMomentNew = false
         var start = 0
+        let holdsReplies = holdsReplies
         for (position, connection) in wave.served.enumerated() {
             let end = max(start, wave.replyEnds[position])
-            if end > start { send(connection, reply.bytes[start..<end]) }
+            if end > start {
+                if holdsReplies, wave.changes[position] {
+                    hold(connection, reply.bytes[start..<end])
+                } else {
+                    send(connection, reply.bytes[start..<end])
+                }
+            }
             start = end
             endAfterReply(connection)
         }
         wave.forgetServed()
         reply.removeAll(retaining: Wave.outputRetained)
+        if !holding.isEmpty { releaseHeld() }
     }
 
     /// Sends what there is in the middle of a connection's pipeline, where a few bytes of request have asked for
@@ -231,23 +276,25 @@ extension EventLoop {
 
     /// Closes a connection that has said its last, or stops reading it while the peer takes its time: input that is
     /// never read would make every wait for events return at once.
-    private func endAfterReply(_ connection: Connection) {
+    func endAfterReply(_ connection: Connection) {
+        if connection.flags.contains(.handedOver) { return handOver(connection) }
         guard connection.flags.contains(.closeAfterReply), !connection.flags.contains(.closed) else { return }
-        guard connection.pendingOutput != nil else { return close(connection) }
-        setInterest(connection, reading: false, writing: true)
+        guard connection.pendingOutput != nil || connection.held != nil else { return close(connection) }
+        setInterest(connection, reading: false, writing: connection.pendingOutput != nil)
     }
 
     /// Sends bytes behind whatever the connection still waits to get rid of.
     func send(_ connection: Connection, _ bytes: Slice<UnsafeBufferPointer<UInt8>>) {
         guard !connection.flags.contains(.closed) else { return }
         let bytes = UnsafeBufferPointer(rebasing: bytes)
+        guard connection.held == nil else { return keepBehindHeld(connection, bytes) }
         var sent = 0
         if connection.pendingOutput == nil {
             sent = transmit(connection, bytes)
             if sent == bytes.count { return }
             guard !connection.flags.contains(.closed) else { return }
             connection.pendingOutput = PendingOutput()
-            setInterest(connection, reading: !connection.flags.contains(.suspended), writing: true)
+            setInterest(connection, reading: connection.isReading, writing: true)
         }
         connection.pendingOutput!.append(UnsafeBufferPointer(rebasing: bytes[sent...]))
         checkOutputLimit(connection)
@@ -260,8 +307,8 @@ extension EventLoop {
         guard pending.count == 0, !connection.flags.contains(.closed) else { return }
         if pending.overSoftLimitSince != nil { softLimitWatch -= 1 }
         connection.pendingOutput = nil
-        if connection.flags.contains(.closeAfterReply) { return close(connection) }
-        setInterest(connection, reading: !connection.flags.contains(.suspended), writing: false)
+        if connection.flags.contains(.closeAfterReply), connection.held == nil { return close(connection) }
+        setInterest(connection, reading: connection.isReading, writing: false)
     }
 
     /// Offers bytes to the socket. Returns how many it took; closes the connection when the peer is gone.

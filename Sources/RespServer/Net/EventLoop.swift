@@ -16,15 +16,26 @@ import Synchronization
 
 /// An event loop and everything that belongs to its thread.
 ///
-/// `@unchecked Sendable`: `mailbox`, `turn`, `counters`, `commandStatistics`, `assigned`, `index` and `server` may be
-/// used by any thread; everything else only with `turn` held.
+/// `@unchecked Sendable`: `mailbox`, `turn`, `counters`, `commandStatistics`, `assigned`,
+/// `awaitedTicket`, `index` and `server` may be used by any thread; everything else only with `turn` held.
 final class EventLoop: @unchecked Sendable {
     let index: Int
     /// Outlives the loop: it joins the loop's thread.
     unowned(unsafe) let server: Server
     let lookup: CommandLookup
+    /// The server's own, asked with every command.
+    let commands: CommandRegistry
+    let durability: Durability
+    let replication: ReplicationFace
+    let slowLog: SlowLog
+    let latencyEvents: LatencyEvents
+    let monitors: Monitors
     /// Position of CL.THROTTLE in the command table.
     let throttle: Int
+    /// Positions of the commands that are batched with it.
+    let limitCommands: LimitCommands
+    /// Commands behind this position in the command table are never batched.
+    let lastBatched: Int
     let turn = TurnLock()
     let mailbox: Mailbox
     let counters = LoopCounters()
@@ -38,24 +49,42 @@ final class EventLoop: @unchecked Sendable {
     let reply = ReplyBuffer(capacity: Wave.outputRetained)
     let wave = Wave()
     let context: CommandContext
+    /// Limits that clients of this loop have said lately.
+    let limitCache = LimitCache()
 
     var connections: [Connection] = []
     /// Connections closed in this turn: epoll may still have events that name them.
     var graveyard: [Connection] = []
     var suspended: [Connection] = []
+    /// Connections with replies that wait for the disk; some of them may have been closed since.
+    var holding: [Connection] = []
+    /// The last ticket that a reply of this loop waits for; any thread looks.
+    let awaitedTicket = Atomic<Int>(0)
 
     let clock: EngineClock
     /// Engine time of this turn.
     var now: EngineTime
     /// When the last command or batch of this turn ended; the turn's beginning before the first.
     var lastMoment: Int64 = 0
-    /// Seconds of engine time, for ages and time-outs.
-    var seconds: Int64 { now.nanoseconds / 1_000_000_000 }
+    /// Nothing but parsing has been done since `lastMoment`: the next command begins there, without another look at the
+    /// clock.
+    var isMomentNew = false
+    /// Steady time of this turn, in nanoseconds.
+    var steady: Int64 = 0
+    /// The wall clock of this turn, for logs that people read.
+    var unixSeconds: Int64 = 0
+    /// Seconds of steady time, for ages and time-outs.
+    var seconds: Int64 { steady / 1_000_000_000 }
     var settings: Settings
     var limits: RequestLimits
     private var settingsVersion = 0
-    /// Nothing in the server as a whole keeps limiter calls off the straight path: no monitor, no pause.
+    /// Nothing in the server as a whole keeps limiter calls off the straight path: no monitor, no pause, no loading, no
+    /// disk that failed.
     var isPlain = true
+    /// This loop keeps collections of the journal out, for the length of an EXEC.
+    var excludesCollections = false
+    /// An EXEC runs: its commands wait for nothing.
+    var isExecuting = false
     /// The world is stopped by this loop: it holds every loop's turn lock.
     var hasStoppedWorld = false
     private var isLeaving = false
@@ -65,13 +94,22 @@ final class EventLoop: @unchecked Sendable {
         self.index = index
         self.server = server
         lookup = server.commands.lookup
+        commands = server.commands
+        durability = server.durability
+        replication = server.replication
+        slowLog = server.slowLog
+        latencyEvents = server.latencyEvents
+        monitors = server.monitors
         throttle = server.commands.throttle
+        limitCommands = server.commands.limits
+        lastBatched = server.commands.limits.last
         mailbox = try Mailbox()
         poller = clinux_epoll_create()
         guard poller >= 0 else { throw SystemError("epoll_create1") }
         keyspace = KeyspaceSession(engine: server.engine)
         clock = server.clock
         now = clock.now()
+        steady = EngineClock.steady()
         settings = server.currentSettings.value
         limits = EventLoop.limits(settings)
         commandStatistics = CommandStatistics(commands: server.commands.flat.count)
@@ -109,9 +147,11 @@ final class EventLoop: @unchecked Sendable {
 
     private func takeTurn(_ events: UnsafeMutablePointer<epoll_event>, count: Int) {
         now = clock.now()
-        lastMoment = now.nanoseconds
+        steady = EngineClock.steady()
+        unixSeconds = EngineClock.wall() / 1_000_000_000
+        lastMoment = steady
         refreshSettings()
-        isPlain = server.monitors.isEmpty && !server.pause.isActive(now)
+        lookAround()
         var hasMail = false
         for number in 0..<count {
             let event = events + number
@@ -130,6 +170,13 @@ final class EventLoop: @unchecked Sendable {
         graveyard.removeAll()
     }
 
+    /// Looks at what concerns every command.
+    func lookAround() {
+        isPlain =
+            server.monitors.isEmpty && !server.pause.isActive(steady) && !server.isLoading
+            && !server.durability.refusesWrites && server.replication.isPlain
+    }
+
     private func readMail() {
         for message in mailbox.takeAll() {
             switch message {
@@ -141,8 +188,10 @@ final class EventLoop: @unchecked Sendable {
                 }
             case .closeMarked:
                 for connection in connections where connection.flags.contains(.closeSoon) { close(connection) }
+            case .durable: releaseHeld()
+            case .unblock(let connection, let reply): unblock(connection, reply)
             case .resume: resumeSuspended()
-            case .settingsChanged: break
+            case .settingsChanged: releaseHeld()
             case .drain(let deadline): drain(until: deadline)
             }
         }
@@ -150,9 +199,9 @@ final class EventLoop: @unchecked Sendable {
 
     /// What happens about ten times a second when there is cause.
     private func housekeep() {
-        guard needsTick, now.nanoseconds - lastHousekeeping >= 90_000_000 else { return }
-        lastHousekeeping = now.nanoseconds
-        if !suspended.isEmpty, !server.pause.isActive(now) { resumeSuspended() }
+        guard needsTick, steady - lastHousekeeping >= 90_000_000 else { return }
+        lastHousekeeping = steady
+        if !suspended.isEmpty, !server.pause.isActive(steady) { resumeSuspended() }
         closeIdle()
         checkSoftLimits()
     }
@@ -176,14 +225,18 @@ final class EventLoop: @unchecked Sendable {
             serve(connection, events: UInt32(clinux_epoll_in))
         }
         finishWave()
-        while server.clock.now().nanoseconds < deadline {
+        while EngineClock.steady() < deadline {
+            releaseHeld()
             let unsent = connections.filter { $0.pendingOutput != nil }
-            if unsent.isEmpty { break }
+            if unsent.isEmpty, holding.isEmpty { break }
             var descriptors = unsent.map { pollfd(fd: $0.fd, events: Int16(POLLOUT), revents: 0) }
+            descriptors.append(pollfd(fd: mailbox.wakeDescriptor, events: Int16(POLLIN), revents: 0))
             // Another loop may have to stop the world before it can drain: it must not wait for our slow peers.
             turn.release()
             _ = poll(&descriptors, nfds_t(descriptors.count), 50)
             turn.acquire()
+            // What else is in the mail is for connections that are about to be closed.
+            _ = mailbox.takeAll()
             for connection in unsent { sendPending(connection) }
         }
         for connection in connections { close(connection) }

@@ -13,6 +13,10 @@ enum LoopMessage: Sendable {
     case closeMarked
     /// Settings changed: a loop that waits for nothing but events might have to look at the time now.
     case settingsChanged
+    /// Changes have reached the disk, or will not.
+    case durable
+    /// The command that a connection waits for is done; its reply.
+    case unblock(Connection, [UInt8])
     /// CLIENT PAUSE ended: suspended connections go on.
     case resume
     /// Answer what was received, send what was answered, then leave: at `deadline` in nanoseconds of engine time,

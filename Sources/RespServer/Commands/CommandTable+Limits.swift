@@ -1,0 +1,113 @@
+// The command table's entries of the limits: RL.TAKE and its like. Only the data; the decisions are in the engine.
+
+import RESP
+
+extension CommandTable {
+    private static let group = "limiter"
+    private static let own = ["limiter"]
+    private static let access: [String] = ["RW", "access", "update"]
+
+    static let limits: [CommandSpec] = taking + several + byRule
+
+    // MARK: Arguments
+
+    private static let key = ArgumentSpec(
+        name: "key", kind: .key, summary: "Whose units are counted: any bytes, such as a user's id or an address.")
+
+    /// A limit in numbers, as words for COMMAND DOCS.
+    static let numbers: [ArgumentSpec] = [
+        ArgumentSpec(
+            name: "limit", kind: .integer, token: "LIMIT",
+            summary: "Units a period; 0 or more, 0 lets nothing pass."),
+        ArgumentSpec(
+            name: "period", token: "PER",
+            summary: "The period: seconds, or a whole number with ms, s, m, h or d behind it."),
+        ArgumentSpec(
+            name: "burst", kind: .integer, token: "BURST",
+            summary: "Units that may pass at once from full, for gcra and token-bucket; the limit if left out.",
+            optional: true),
+        ArgumentSpec(
+            name: "algo", kind: .oneof, token: "ALGO", summary: "How units are counted; gcra if left out.",
+            optional: true,
+            arguments: ["gcra", "token-bucket", "fixed-window", "sliding-window", "sliding-log"].map { .word($0) }),
+        ArgumentSpec(
+            name: "offset", token: "OFFSET",
+            summary: "How far local time is ahead of UTC, for fixed-window; written as a period, negative to the west.",
+            optional: true),
+    ]
+
+    private static let policy = ArgumentSpec(
+        name: "policy", token: "POLICY", summary: "The name of a limit that RL.POLICY SET has made.")
+
+    private static let limit = ArgumentSpec(
+        name: "limit", kind: .oneof,
+        arguments: [ArgumentSpec(name: "numbers", kind: .block, arguments: numbers), policy])
+
+    private static let cost = ArgumentSpec(
+        name: "cost", kind: .integer, token: "COST",
+        summary: "Units this call stands for; 1 if left out, 0 asks without counting. Replicas are asked by RL.PEEK.",
+        optional: true)
+    private static let atMost = ArgumentSpec(
+        name: "atmost", kind: .pureToken, token: "ATMOST",
+        summary: "Grants as much of the cost as fits, if that is anything.", optional: true)
+    private static let token = ArgumentSpec(
+        name: "token", token: "ID",
+        summary: "Makes a retry safe: the same token on the same key gets the first answer again.", optional: true)
+
+    // MARK: One limit
+
+    private static let taking: [CommandSpec] = [
+        CommandSpec(
+            name: "rl.take", arity: -4, flags: [.write, .denyOOM, .fast], keys: .one, categories: own, group: group,
+            summary: "Takes units from a key's limit if they fit.",
+            arguments: [key, limit, cost, atMost, token], keyAccess: access, examples: LimitExamples.take,
+            handler: Handlers.rlTake),
+        CommandSpec(
+            name: "rl.peek", arity: -4, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
+            summary: "Answers what RL.TAKE would get, and what stands now; changes and creates nothing.",
+            arguments: [key, limit, cost, atMost, token], keyAccess: ["RO", "access"], examples: LimitExamples.peek,
+            handler: Handlers.rlPeek),
+        CommandSpec(
+            name: "rl.refund", arity: -4, flags: [.write, .fast], keys: .one, categories: own, group: group,
+            summary: "Gives units back to a key's limit, never above full.", arguments: [key, limit, cost],
+            keyAccess: access, examples: LimitExamples.refund, handler: Handlers.rlRefund),
+        CommandSpec(
+            name: "rl.reset", arity: 2, flags: [.write, .fast], keys: .one, categories: own, group: group,
+            summary: "Makes a key's limit full again: answers 1, or 0 when nothing was spent.", arguments: [key],
+            keyAccess: ["RM", "delete"], examples: LimitExamples.reset, handler: Handlers.rlReset),
+    ]
+
+    // MARK: Several limits
+
+    private static let several: [CommandSpec] = [
+        CommandSpec(
+            name: "rl.takeall", arity: -4, flags: [.write, .denyOOM], keys: .one, categories: own, group: group,
+            complexity: "O(N²) comparisons of numbers with N limits, at most 128.",
+            summary: "Takes the same cost from every one of several limits, or from none.",
+            arguments: [
+                key, limit,
+                ArgumentSpec(
+                    name: "more", kind: .block, token: "AND", optional: true, multiple: true, multipleToken: true,
+                    arguments: [.key(), limit]),
+                cost,
+            ],
+            keyAccess: access, examples: LimitExamples.takeAll, keyFinder: LimitArguments.takeAllKeys,
+            handler: Handlers.rlTakeAll)
+    ]
+
+    // MARK: By rule
+
+    private static let byRule: [CommandSpec] = [
+        CommandSpec(
+            name: "rl.check", arity: -4, flags: [.write, .denyOOM, .fast, .allKeys], keys: .one, categories: own,
+            group: group,
+            summary: "Takes units from the limit that the most specific rule gives this client for this action.",
+            arguments: [
+                ArgumentSpec(name: "tenant", kind: .key, summary: "Whose client it is; tenants share no state."),
+                ArgumentSpec(name: "client", summary: "Who acts."),
+                ArgumentSpec(name: "action", summary: "What is done, such as an endpoint's name."),
+                cost, atMost, token,
+            ],
+            keyAccess: access, examples: LimitExamples.check, handler: Handlers.rlCheck)
+    ]
+}

@@ -1,0 +1,224 @@
+// INCR and its kin, GET, SET, GETDEL, INCREX: what limiters made of counters and expiry stand on. Values are 64-bit
+// integers and nothing else; replies and errors are Redis's wherever it has the case.
+
+import LimiterEngine
+import RESP
+
+extension Handlers {
+    private static let notInteger = "ERR value is not an integer or out of range"
+
+    static func get(_ context: CommandContext) {
+        answering(context) { () throws(CounterError) in
+            let value = try context.keyspace.counter(context.arguments[1].raw, now: context.now)
+            _ = context.noteLookup(value != nil)
+            context.replyCounter(value)
+        }
+    }
+
+    static func getdel(_ context: CommandContext) {
+        answering(context) { () throws(CounterError) in
+            let value = try context.keyspace.takeCounter(context.arguments[1].raw, now: context.now)
+            _ = context.noteLookup(value != nil)
+            context.replyCounter(value)
+        }
+    }
+
+    static func incr(_ context: CommandContext) { add(context, 1) }
+    static func decr(_ context: CommandContext) { add(context, -1) }
+
+    static func incrby(_ context: CommandContext) {
+        guard let amount = context.integerOrReply(2) else { return }
+        add(context, amount)
+    }
+
+    static func decrby(_ context: CommandContext) {
+        guard let amount = context.integerOrReply(2) else { return }
+        guard amount != Int64.min else { return context.reply.error("ERR decrement would overflow") }
+        add(context, -amount)
+    }
+
+    private static func add(_ context: CommandContext, _ amount: Int64) {
+        answering(context) { () throws(CounterError) in
+            context.reply.integer(
+                try context.keyspace.add(amount, toCounter: context.arguments[1].raw, now: context.now))
+        }
+    }
+
+    /// `SET key integer [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
+    static func set(_ context: CommandContext) {
+        do throws(ArgumentProblem) {
+            let options = try CounterOptions(context, from: 3, command: "set")
+            guard let value = context.arguments[2].integer else {
+                throw ArgumentProblem("\(notInteger): a key holds a 64-bit integer here, no other string")
+            }
+            answering(context) { () throws(CounterError) in
+                let setting = try context.keyspace.setCounter(
+                    context.arguments[1].raw, to: value, if: options.condition,
+                    deadline: options.deadline ?? .remove, wantsPrevious: options.wantsPrevious, now: context.now)
+                if options.wantsPrevious { return context.replyCounter(setting.previous) }
+                setting.isSet ? context.reply.ok() : context.reply.null()
+            }
+        } catch {
+            context.reply.error(error.text)
+        }
+    }
+
+    /// `INCREX key [BYINT n] [LBOUND n] [UBOUND n] [SATURATE] [EX … | PERSIST] [ENX]`
+    static func increx(_ context: CommandContext) {
+        do throws(ArgumentProblem) {
+            let step = try CounterOptions(context, from: 2, command: "increx").step
+            answering(context) { () throws(CounterError) in
+                let (value, applied) = try context.keyspace.step(
+                    step, counter: context.arguments[1].raw, now: context.now)
+                context.reply.array(2)
+                context.reply.integer(value)
+                context.reply.integer(applied)
+            }
+        } catch {
+            context.reply.error(error.text)
+        }
+    }
+
+    /// Runs `body`, which answers, or answers why it could not.
+    private static func answering(_ context: CommandContext, _ body: () throws(CounterError) -> Void) {
+        do throws(CounterError) {
+            try body()
+        } catch {
+            switch error {
+            case .wrongKind(let kind): context.reply.error(LimitReply.wrongKind(kind, wanted: "a counter"))
+            case .overflow: context.reply.error("ERR increment or decrement would overflow")
+            case .outOfMemory: context.reply.error(LimitReply.outOfMemory)
+            }
+        }
+    }
+}
+
+extension CommandContext {
+    fileprivate func replyCounter(_ value: Int64?) {
+        guard let value else { return reply.null() }
+        reply.bulk(value)
+    }
+}
+
+/// The options of SET and of INCREX.
+private struct CounterOptions {
+    private(set) var condition = CounterCondition.always
+    private(set) var wantsPrevious = false
+    /// Nil: nothing was said.
+    private(set) var deadline: CounterDeadline?
+    private(set) var step = CounterStep(1)
+    private var hasIncrement = false
+    private var setsOnlyWhereNone = false
+
+    init(_ context: CommandContext, from start: Int, command: String) throws(ArgumentProblem) {
+        let arguments = context.arguments
+        var index = start
+        while index < arguments.count {
+            let word = arguments[index]
+            let value = index + 1 < arguments.count ? arguments[index + 1] : nil
+            let hasValue =
+                if try readTime(word, value, now: context.now, command: command) {
+                    true
+                } else if command == "set" {
+                    try readSet(word)
+                } else {
+                    try readStep(word, value)
+                }
+            index += hasValue ? 2 : 1
+        }
+        guard command == "increx" else { return }
+        if setsOnlyWhereNone {
+            guard case .at(let instant) = deadline else {
+                throw ArgumentProblem(
+                    deadline == nil ? "ERR ENX flag requires an expiration" : "ERR syntax error")
+            }
+            deadline = .ifNone(at: instant)
+        }
+        guard step.lowerBound <= step.upperBound else {
+            throw ArgumentProblem("ERR LBOUND must not be above UBOUND")
+        }
+        step.deadline = deadline ?? .keep
+    }
+
+    /// EX, PX, EXAT, PXAT with their value. False for any other word.
+    private mutating func readTime(
+        _ word: Argument, _ value: Argument?, now: EngineTime, command: String
+    ) throws(ArgumentProblem) -> Bool {
+        let unit: Int64
+        var isRelative = false
+        if word.matches("EX") {
+            (unit, isRelative) = (1_000_000_000, true)
+        } else if word.matches("PX") {
+            (unit, isRelative) = (1_000_000, true)
+        } else if word.matches("EXAT") {
+            unit = 1_000_000_000
+        } else if word.matches("PXAT") {
+            unit = 1_000_000
+        } else {
+            return false
+        }
+        guard deadline == nil, let value else { throw ArgumentProblem("ERR syntax error") }
+        guard let amount = value.integer else {
+            throw ArgumentProblem("ERR value is not an integer or out of range")
+        }
+        let (length, overflows) = amount.multipliedReportingOverflow(by: unit)
+        let (instant, sumOverflows) = length.addingReportingOverflow(isRelative ? now.nanoseconds : 0)
+        guard amount > 0, !overflows, !sumOverflows else {
+            throw ArgumentProblem("ERR invalid expire time in '\(command)' command")
+        }
+        deadline = .at(EngineTime(nanoseconds: instant))
+        return true
+    }
+
+    /// A word of SET, which has no value.
+    private mutating func readSet(_ word: Argument) throws(ArgumentProblem) -> Bool {
+        if word.matches("NX"), condition == .always {
+            condition = .ifAbsent
+        } else if word.matches("XX"), condition == .always {
+            condition = .ifPresent
+        } else if word.matches("GET") {
+            wantsPrevious = true
+        } else if word.matches("KEEPTTL"), deadline == nil {
+            deadline = .keep
+        } else {
+            throw ArgumentProblem("ERR syntax error")
+        }
+        return false
+    }
+
+    /// A word of INCREX. Whether it took its value.
+    private mutating func readStep(_ word: Argument, _ value: Argument?) throws(ArgumentProblem) -> Bool {
+        if word.matches("SATURATE") {
+            step.saturates = true
+            return false
+        }
+        if word.matches("ENX") {
+            setsOnlyWhereNone = true
+            return false
+        }
+        if word.matches("PERSIST"), deadline == nil {
+            deadline = .remove
+            return false
+        }
+        if word.matches("BYFLOAT") {
+            throw ArgumentProblem("ERR BYFLOAT is not supported: a key holds a 64-bit integer here")
+        }
+        let isIncrement = word.matches("BYINT")
+        let isLower = word.matches("LBOUND")
+        guard isIncrement || isLower || word.matches("UBOUND"), let value, !(isIncrement && hasIncrement) else {
+            throw ArgumentProblem("ERR syntax error")
+        }
+        guard let number = value.integer else {
+            throw ArgumentProblem("ERR \(word.string.uppercased()) is not an integer or out of range")
+        }
+        if isIncrement {
+            hasIncrement = true
+            step.increment = number
+        } else if isLower {
+            step.lowerBound = number
+        } else {
+            step.upperBound = number
+        }
+        return true
+    }
+}

@@ -1,0 +1,391 @@
+// The arguments of RL.* between the wire and the engine: a limit said in numbers or by a policy's name, and what is
+// asked of it. One grammar for commands and for the rules file.
+//
+//   LIMIT n PER period [BURST b] [ALGO a] [OFFSET period]  |  POLICY name       then  [COST c] [ATMOST] [ID token]
+//
+// Options may stand in any order, each once. Refuses everything else, and names the argument. Knows no key.
+
+import LimiterEngine
+import RESP
+
+/// Arguments that are no request: the text of the error reply. Nothing has been done.
+struct ArgumentProblem: Error, Equatable {
+    let text: String
+
+    init(_ text: String) { self.text = text }
+}
+
+/// The words that introduce a value or stand for themselves.
+enum LimitWord: UInt8 {
+    case limit, per, burst, algo, offset, policy, cost, atMost, id, and, mode
+
+    /// Nil for any other word. Whatever its case.
+    @inline(__always)
+    init?(_ argument: Argument) {
+        guard argument.count <= 6 else { return nil }
+        // Compared as numbers, which are the words' letters from the last to the first; tests spell them out.
+        switch (argument.shortWord, argument.count) {
+        case (0x6469, 2): self = .id
+        case (0x72_6570, 3): self = .per
+        case (0x64_6E61, 3): self = .and
+        case (0x7473_6F63, 4): self = .cost
+        case (0x6F67_6C61, 4): self = .algo
+        case (0x6564_6F6D, 4): self = .mode
+        case (0x74_696D_696C, 5): self = .limit
+        case (0x74_7372_7562, 5): self = .burst
+        case (0x7963_696C_6F70, 6): self = .policy
+        case (0x7473_6F6D_7461, 6): self = .atMost
+        case (0x7465_7366_666F, 6): self = .offset
+        default: return nil
+        }
+    }
+
+    /// The word as the documentation has it.
+    var text: String {
+        switch self {
+        case .limit: "LIMIT"
+        case .per: "PER"
+        case .burst: "BURST"
+        case .algo: "ALGO"
+        case .offset: "OFFSET"
+        case .policy: "POLICY"
+        case .cost: "COST"
+        case .atMost: "ATMOST"
+        case .id: "ID"
+        case .and: "AND"
+        case .mode: "MODE"
+        }
+    }
+
+    /// Whether a value follows.
+    var hasValue: Bool { self != .atMost && self != .and }
+}
+
+/// A set of words.
+struct LimitWords: OptionSet {
+    let rawValue: UInt16
+
+    init(rawValue: UInt16) { self.rawValue = rawValue }
+    init(_ word: LimitWord) { rawValue = 1 << UInt16(word.rawValue) }
+
+    /// A limit in numbers.
+    static let numbers: LimitWords = [.init(.limit), .init(.per), .init(.burst), .init(.algo), .init(.offset)]
+    /// A limit, whichever way it is said.
+    static let limit: LimitWords = numbers.union(.init(.policy))
+    /// What RL.TAKE and RL.PEEK accept.
+    static let take: LimitWords = limit.union([.init(.cost), .init(.atMost), .init(.id)])
+    /// What RL.REFUND accepts.
+    static let refund: LimitWords = limit.union(.init(.cost))
+    /// What RL.CHECK accepts behind the names.
+    static let check: LimitWords = [.init(.cost), .init(.atMost), .init(.id)]
+    /// What RL.POLICY SET and the rules file accept of a policy.
+    static let policy: LimitWords = numbers.union(.init(.mode))
+}
+
+/// A limit and a demand as they are written down. Borrows the arguments.
+struct LimitArguments {
+    /// The longest idempotency token in bytes.
+    static let tokenLengthMax = TakeRequest.tokenLengthMax
+
+    private var given: LimitWords = []
+    private var units: Int64 = 0
+    private var period: Int64 = 0
+    private var burst: Int64?
+    private var offset: Int64 = 0
+    private var algorithm = Limit.Algorithm.gcra
+    /// The policy's name.
+    private(set) var policyName: Argument?
+    /// Units asked for.
+    private(set) var cost: Int64 = 1
+    private var isPartial = false
+    private var token: Argument?
+    /// What MODE said.
+    private(set) var mode = TakeRequest.Mode.enforce
+    /// The limit as it is known from an earlier call; the numbers above mean nothing then.
+    private var known: UnsafePointer<LimitCache.Entry>?
+    /// Where the words of a limit in numbers begin, and end while nothing else stands between them; else -1.
+    private var numbersStart = 0
+    private var numbersEnd = 0
+
+    /// Whether the word was there.
+    @inline(__always)
+    func has(_ word: LimitWord) -> Bool { given.contains(LimitWords(word)) }
+
+    private init() {}
+
+    /// Reads words from `index` on, up to the end or a word outside of `accepted` that is AND, and moves `index` there.
+    /// They begin with the limit `known`, where that is given; then `accepted` has to contain numbers.
+    @inline(__always)
+    init(
+        _ arguments: ArgumentList, from index: inout Int, accepting accepted: LimitWords,
+        _ known: UnsafePointer<LimitCache.Entry>? = nil
+    ) throws(ArgumentProblem) {
+        let count = arguments.count
+        let start = index
+        numbersStart = start
+        numbersEnd = start
+        if let known {
+            self.known = known
+            given = known.pointee.given
+            index += known.pointee.arguments
+        }
+        while index < count {
+            let found = LimitWord(arguments[index])
+            guard let word = found, accepted.contains(LimitWords(word)) else {
+                if found == .and { return }
+                throw ArgumentProblem("ERR syntax error near '\(LimitArguments.shown(arguments[index]))'")
+            }
+            if LimitWords.numbers.contains(LimitWords(word)) {
+                if self.known != nil, !has(word) {
+                    // It is another limit, which begins like the known one.
+                    self = LimitArguments()
+                    (numbersStart, numbersEnd, index) = (start, start, start)
+                    continue
+                }
+                numbersEnd = numbersEnd == index ? index + 2 : -1
+            }
+            guard given.insert(LimitWords(word)).inserted else {
+                throw ArgumentProblem("ERR \(word.text) is given twice")
+            }
+            guard word.hasValue else {
+                isPartial = true
+                index += 1
+                continue
+            }
+            guard index + 1 < count else { throw ArgumentProblem("ERR \(word.text) needs a value") }
+            try read(word, arguments[index + 1])
+            index += 2
+        }
+    }
+
+    /// As above, for arguments that have to end here.
+    @inline(__always)
+    init(
+        _ arguments: ArgumentList, from start: Int, accepting accepted: LimitWords,
+        _ known: UnsafePointer<LimitCache.Entry>? = nil
+    ) throws(ArgumentProblem) {
+        var index = start
+        try self.init(arguments, from: &index, accepting: accepted, known)
+        guard index == arguments.count else {
+            throw ArgumentProblem("ERR syntax error near '\(LimitArguments.shown(arguments[index]))'")
+        }
+    }
+
+    @inline(__always)
+    private mutating func read(_ word: LimitWord, _ value: Argument) throws(ArgumentProblem) {
+        switch word {
+        case .limit: units = try LimitArguments.integer(value, word)
+        case .burst: burst = try LimitArguments.integer(value, word)
+        case .cost: cost = try LimitArguments.integer(value, word)
+        case .per: period = try LimitArguments.period(value, word)
+        case .offset: offset = try LimitArguments.period(value, word)
+        case .algo: algorithm = try LimitArguments.algorithm(value)
+        case .mode: mode = try LimitArguments.mode(value)
+        case .policy: policyName = value
+        case .id:
+            guard value.count >= 1, value.count <= LimitArguments.tokenLengthMax else {
+                throw ArgumentProblem("ERR ID must have 1 to \(LimitArguments.tokenLengthMax) bytes")
+            }
+            token = value
+        case .atMost, .and: break
+        }
+    }
+
+    // MARK: Values
+
+    @inline(__always)
+    private static func integer(_ value: Argument, _ word: LimitWord) throws(ArgumentProblem) -> Int64 {
+        guard let integer = value.integer else {
+            throw ArgumentProblem("ERR \(word.text) is not an integer or out of range")
+        }
+        return integer
+    }
+
+    /// A time in nanoseconds: a whole number, of seconds or with one of the units ms, s, m, h, d.
+    private static func period(_ value: Argument, _ word: LimitWord) throws(ArgumentProblem) -> Int64 {
+        var digits = value.count
+        while digits > 0, value.base[digits - 1] > UInt8(ascii: "9") { digits -= 1 }
+        let unit = Argument(base: value.base + digits, count: value.count - digits)
+        guard let count = Argument(base: value.base, count: digits).integer, let length = nanoseconds(of: unit) else {
+            throw ArgumentProblem(
+                "ERR \(word.text) must be a whole number of seconds, or one with the unit ms, s, m, h or d")
+        }
+        let (product, overflows) = count.multipliedReportingOverflow(by: length)
+        guard !overflows else { throw ArgumentProblem("ERR \(word.text) is out of range") }
+        return product
+    }
+
+    /// What a unit stands for: no unit is seconds; nil for no unit's name.
+    @inline(__always)
+    private static func nanoseconds(of unit: Argument) -> Int64? {
+        guard unit.count <= 2 else { return nil }
+        switch (unit.shortWord, unit.count) {
+        case (0, 0), (0x73, 1): return 1_000_000_000
+        case (0x736D, 2): return 1_000_000
+        case (0x6D, 1): return 60_000_000_000
+        case (0x68, 1): return 3_600_000_000_000
+        case (0x64, 1): return 86_400_000_000_000
+        default: return nil
+        }
+    }
+
+    private static func algorithm(_ value: Argument) throws(ArgumentProblem) -> Limit.Algorithm {
+        for algorithm in Limit.Algorithm.allCases where value.matches(algorithm.name) { return algorithm }
+        let names = Limit.Algorithm.allCases.map { "\($0.name)" }.joined(separator: ", ")
+        throw ArgumentProblem("ERR ALGO must be one of \(names)")
+    }
+
+    private static func mode(_ value: Argument) throws(ArgumentProblem) -> TakeRequest.Mode {
+        for mode in TakeRequest.Mode.allCases where value.matches(mode.name) { return mode }
+        throw ArgumentProblem("ERR MODE must be one of enforce, shadow, off")
+    }
+
+    /// A word of the client's as an error shows it: short.
+    static func shown(_ argument: Argument) -> String {
+        SettingError.printable(Argument(base: argument.base, count: min(argument.count, 64)).string)
+    }
+
+    // MARK: Meaning
+
+    /// The limit in numbers.
+    @inline(__always)
+    func limit() throws(ArgumentProblem) -> Limit {
+        guard has(.limit) else { throw ArgumentProblem("ERR LIMIT is missing") }
+        guard has(.per) else { throw ArgumentProblem("ERR PER is missing") }
+        do throws(LimitError) {
+            return try Limit(algorithm, units: units, period: period, burst: burst, offset: offset)
+        } catch {
+            throw ArgumentProblem("ERR " + error.text)
+        }
+    }
+
+    /// What is wanted of the limit.
+    @inline(__always)
+    func demand() throws(ArgumentProblem) -> Demand {
+        do throws(LimitError) {
+            return try Demand(cost, isPartial: isPartial)
+        } catch {
+            throw ArgumentProblem("ERR " + error.text)
+        }
+    }
+
+    /// Makes `take` the call of `operation`, its policy looked up. Tokens are remembered for `tokenWindow` nanoseconds.
+    /// Written in place: the call is as long as four lines of the cache, and was copied several times otherwise.
+    @inline(__always)
+    func write(
+        _ operation: TakeRequest.Operation, to take: UnsafeMutablePointer<TakeRequest>, _ keyspace: KeyspaceSession,
+        tokenWindow: Int64, _ arguments: ArgumentList, _ cache: LimitCache
+    ) throws(ArgumentProblem) {
+        take.pointee.demand = try demand()
+        if let known, policyName == nil {
+            known.pointee.write(to: take)
+        } else if let policyName {
+            guard given.isDisjoint(with: .numbers) else {
+                throw ArgumentProblem(
+                    "ERR POLICY says the whole limit: LIMIT, PER, BURST, ALGO, OFFSET do not go with it")
+            }
+            let policies = keyspace.policies
+            guard let number = policies.policyNumber(named: policyName.raw) else {
+                throw ArgumentProblem("ERR POLICY: there is no policy '\(LimitArguments.shown(policyName))'")
+            }
+            policies.writeTerms(ofPolicy: number, to: take)
+        } else {
+            guard !given.isDisjoint(with: .numbers) else {
+                throw ArgumentProblem("ERR a limit is missing: LIMIT with PER, or POLICY")
+            }
+            take.pointee.limit = try limit()
+            take.pointee.mode = .enforce
+            take.pointee.carriesOver = false
+            if numbersEnd > numbersStart {
+                cache.keep(
+                    take.pointee.limit, given.intersection(.numbers), arguments, from: numbersStart, to: numbersEnd)
+            }
+        }
+        finish(operation, take, tokenWindow)
+    }
+
+    /// Writes what neither the limit nor the demand say.
+    @inline(__always)
+    func finish(
+        _ operation: TakeRequest.Operation, _ take: UnsafeMutablePointer<TakeRequest>, _ tokenWindow: Int64
+    ) {
+        take.pointee.operation = operation
+        take.pointee.token = token?.raw
+        take.pointee.tokenWindow = tokenWindow
+    }
+
+    /// Reads the one limit that begins at argument 2, and makes `take` the call of it. The same for a batch and for a
+    /// call alone.
+    @inline(never)
+    static func read(
+        _ operation: TakeRequest.Operation, _ arguments: ArgumentList, to take: UnsafeMutablePointer<TakeRequest>,
+        _ keyspace: KeyspaceSession, _ cache: LimitCache, tokenWindow: Int64
+    ) throws(ArgumentProblem) {
+        let known = cache.find(arguments, at: 2)
+        if let known, 2 + known.pointee.arguments == arguments.count {
+            return known.pointee.writeForOne(operation, to: take, tokenWindow: tokenWindow)
+        }
+        let words = try LimitArguments(arguments, from: 2, accepting: operation == .refund ? .refund : .take, known)
+        try words.write(operation, to: take, keyspace, tokenWindow: tokenWindow, arguments, cache)
+    }
+}
+
+extension TakeRequest.Mode {
+    /// The name that commands use.
+    var name: StaticString {
+        switch self {
+        case .enforce: "enforce"
+        case .shadow: "shadow"
+        case .off: "off"
+        }
+    }
+}
+
+extension LimitError {
+    /// A sentence without `ERR`, naming the argument as commands call it.
+    var text: String {
+        switch self {
+        case .negative(let argument): "\(argument.word) must not be negative"
+        case .zero(.limit): "LIMIT must be above zero where BURST is"
+        case .zero(let argument): "\(argument.word) must be above zero"
+        case .tooLarge(.offset, _): "OFFSET must be at most a day either way"
+        case .tooLarge(let argument, let maximum): "\(argument.word) must be at most \(maximum) with this ALGO"
+        case .unsupported(let argument, let algorithm): "\(argument.word) has no meaning with ALGO \(algorithm.name)"
+        case .rateTooHigh: "LIMIT is more than one per nanosecond of PER"
+        case .outOfRange(let argument): "\(argument.word) is out of range"
+        }
+    }
+}
+
+extension LimitError.Argument {
+    /// The word that introduces it.
+    fileprivate var word: String {
+        switch self {
+        case .limit: "LIMIT"
+        case .period: "PER"
+        case .burst: "BURST"
+        case .cost: "COST"
+        case .offset: "OFFSET"
+        }
+    }
+}
+
+// MARK: Several limits
+
+extension LimitArguments {
+    /// Where the keys of a RL.TAKEALL are among its arguments: argument 1, and those behind each AND that is no value.
+    static func takeAllKeys(_ arguments: ArgumentList, from start: Int) -> [Int] {
+        guard arguments.count > start + 1 else { return [] }
+        var keys = [start + 1]
+        var index = start + 2
+        while index < arguments.count {
+            let word = LimitWord(arguments[index])
+            if word == .and {
+                guard index + 1 < arguments.count else { break }
+                keys.append(index + 1)
+            }
+            index += word == .and || word?.hasValue == true ? 2 : 1
+        }
+        return keys
+    }
+}

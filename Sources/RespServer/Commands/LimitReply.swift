@@ -1,0 +1,129 @@
+// What RL.* answer: a decision as six numbers in one order, in RESP3 with their names, and failures as errors.
+
+import LimiterEngine
+import RESP
+
+enum LimitReply {
+    private static let millisecond: Int64 = 1_000_000
+
+    /// Writes the answer of a decided call. Returns the text when it is an error.
+    @discardableResult
+    static func write(_ take: UnsafeMutablePointer<TakeRequest>, to reply: ReplyBuffer) -> String? {
+        switch take.pointee.decision.outcome {
+        case .allowed, .denied:
+            row(take, to: reply)
+            return nil
+        default:
+            let text = errorText(take.pointee)!
+            reply.error(text)
+            return text
+        }
+    }
+
+    /// allowed, granted, limit, remaining, retry_after_ms, reset_after_ms; `shadow` behind them, where a limit that
+    /// only watches would have refused. Milliseconds are rounded up.
+    static func row(_ take: UnsafeMutablePointer<TakeRequest>, to reply: ReplyBuffer) {
+        let isAllowed: Int64 = take.pointee.decision.outcome == .allowed ? 1 : 0
+        let wait = take.pointee.decision.retryAfter
+        let retry = wait < 0 ? -1 : ceilingUnits(wait, unit: millisecond)
+        let reset = ceilingUnits(take.pointee.decision.resetAfter, unit: millisecond)
+        let isShadowed = take.pointee.decision.isShadowed
+        if !isShadowed, reply.version == .resp2 {
+            return reply.integers(
+                isAllowed, take.pointee.decision.granted, take.pointee.decision.limit,
+                take.pointee.decision.remaining, retry, reset)
+        }
+        begin(isShadowed ? 7 : 6, to: reply)
+        number("allowed", isAllowed, to: reply)
+        number("granted", take.pointee.decision.granted, to: reply)
+        number("limit", take.pointee.decision.limit, to: reply)
+        number("remaining", take.pointee.decision.remaining, to: reply)
+        number("retry_after_ms", retry, to: reply)
+        number("reset_after_ms", reset, to: reply)
+        guard isShadowed else { return }
+        name("note", to: reply)
+        reply.bulk("shadow")
+    }
+
+    /// Writes the answer of an all-or-nothing call, whose first limit is at `requests`: allowed, granted, the key that
+    /// refused first, the longest wait, and a row for each limit. Returns the text when it is an error.
+    @discardableResult
+    static func write(
+        _ group: KeyspaceSession.Group, _ requests: UnsafeMutablePointer<ThrottleRequest>, to reply: ReplyBuffer
+    ) -> String? {
+        var refused: Int?
+        var retry: Int64 = -1
+        switch group.outcome {
+        case .allowed: break
+        case .denied(let first, let wait):
+            for position in 0..<group.count {
+                guard let text = errorText(requests[position].take!.pointee) else { continue }
+                return failed("\(text) (limit \(position + 1))", reply)
+            }
+            refused = first
+            retry = wait < 0 ? -1 : ceilingUnits(wait, unit: millisecond)
+        case .sameKey(let first, let second):
+            return failed("ERR limits \(first + 1) and \(second + 1) have the same key, which holds one state", reply)
+        case .tooMany: return failed(TakeAllArguments.tooMany, reply)
+        }
+        begin(5, to: reply)
+        number("allowed", refused == nil ? 1 : 0, to: reply)
+        // One cost counts for all limits.
+        number("granted", refused == nil ? requests[0].take!.pointee.demand.units : 0, to: reply)
+        name("refused", to: reply)
+        if let refused {
+            let key = requests + refused
+            reply.bulk(Argument(base: key.pointee.key, count: key.pointee.keyLength))
+        } else {
+            reply.null()
+        }
+        number("retry_after_ms", retry, to: reply)
+        name("limits", to: reply)
+        reply.array(group.count)
+        for position in 0..<group.count { row(requests[position].take.unsafelyUnwrapped, to: reply) }
+        return nil
+    }
+
+    private static func failed(_ text: String, _ reply: ReplyBuffer) -> String {
+        reply.error(text)
+        return text
+    }
+
+    /// Begins a list of named values: a map in RESP3; in RESP2 the values alone, in their order.
+    static func begin(_ count: Int, to reply: ReplyBuffer) {
+        reply.version == .resp3 ? reply.map(count) : reply.array(count)
+    }
+
+    /// The name in front of a value, where the version has names.
+    static func name(_ name: StaticString, to reply: ReplyBuffer) {
+        guard reply.version == .resp3 else { return }
+        reply.bulk(UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+    }
+
+    static func number(_ label: StaticString, _ value: Int64, to reply: ReplyBuffer) {
+        name(label, to: reply)
+        reply.integer(value)
+    }
+
+    // MARK: Failures
+
+    static let outOfMemory = "OOM command not allowed when used memory > 'maxmemory'."
+
+    /// Why the call was not decided; nil when it was.
+    static func errorText(_ take: TakeRequest) -> String? {
+        switch take.decision.outcome {
+        case .allowed, .denied: nil
+        case .wrongKind: wrongKind(take.decision.foundKind, wanted: take.limit.algorithm.name)
+        case .outOfMemory: outOfMemory
+        case .outOfRange: "ERR PER is out of range: the limit would end behind the last representable instant"
+        case .tooManyTokens:
+            "ERR ID cannot be remembered: there are as many tokens as idempotency-tokens-max allows, nothing was taken"
+        }
+    }
+
+    static func wrongKind(_ found: StateKind?, wanted: StaticString) -> String {
+        let held = found.map { $0 == .counter ? "counter" : "\($0.name)" } ?? "something else"
+        return "WRONGTYPE Operation against a key holding the wrong kind of value: it holds \(held), "
+            + "this needs \(wanted)"
+    }
+}

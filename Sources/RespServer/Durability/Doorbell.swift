@@ -1,0 +1,36 @@
+// How a thread that waits for work is woken: a counter that goes up with every ring.
+
+import CLinux
+
+/// Rings wake the one thread that waits. A ring between looking for work and waiting is not lost.
+///
+/// `@unchecked Sendable`: both words are only touched by atomic operations.
+final class Doorbell: @unchecked Sendable {
+    private let words: UnsafeMutablePointer<UInt32>
+    private var rings: UnsafeMutablePointer<UInt32> { words }
+    private var sleepers: UnsafeMutablePointer<UInt32> { words + 1 }
+
+    init() {
+        words = .allocate(capacity: 2)
+        words.initialize(repeating: 0, count: 2)
+    }
+
+    deinit { words.deallocate() }
+
+    /// How often it has rung: look before looking for work.
+    var count: UInt32 { clinux_word_load(rings) }
+
+    /// Wakes the waiting thread. A few nanoseconds when none waits.
+    func ring() {
+        clinux_word_increment(rings)
+        if clinux_word_load(sleepers) != 0 { clinux_futex_wake_one(rings) }
+    }
+
+    /// Returns when it has rung since `seen` was looked at, or after `nanoseconds`.
+    func wait(since seen: UInt32, nanoseconds: Int64) {
+        guard nanoseconds > 0 else { return }
+        clinux_word_increment(sleepers)
+        clinux_futex_wait_for(rings, seen, nanoseconds)
+        clinux_word_decrement(sleepers)
+    }
+}

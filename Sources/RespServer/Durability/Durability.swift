@@ -1,0 +1,247 @@
+// What loops, commands and INFO see of the log and the snapshots; the work is the journal thread's.
+//
+// A loop that changed something says so (`noteChanges`), or, where replies wait for the disk, takes a ticket: the
+// number of the next collection to begin, which is certain to hold the change. When a collection is on disk all
+// tickets up to its number are good. One sync so serves every connection that waits.
+//
+// Owns: tickets, health, the status. Refuses to touch a file.
+
+import LimiterEngine
+import Persistence
+import Synchronization
+
+/// What the disk's state means for commands.
+enum StorageHealth: Int {
+    /// It works, as far as anybody knows.
+    case fine
+    /// It failed, and `fail-mode` is open: decisions go on in memory.
+    case memoryOnly
+    /// It failed, and `fail-mode` is closed: writes are refused.
+    case refusing
+}
+
+/// The server's face of its log and snapshots. Everything may be called by any thread.
+final class Durability: Sendable {
+    let journal: Journal
+    let stream: JournalStream
+    let doorbell = Doorbell()
+
+    private let begun = Atomic<Int>(0)
+    private let requested = Atomic<Int>(0)
+    private let durable = Atomic<Int>(0)
+    /// Connections whose replies wait for the next collection, and how many the journal thread reckons with.
+    private let waiting = Atomic<Int>(0)
+    private let expected = Atomic<Int>(1)
+    private let hasChanges = Atomic<Bool>(false)
+    private let logging = Atomic<Bool>(false)
+    private let journaling = Atomic<Bool>(false)
+    private let wishes = Guarded(Wishes())
+    /// How often logging has been switched on.
+    private let epochs = Atomic<Int>(0)
+    private let storageHealth = Atomic<Int>(StorageHealth.fine.rawValue)
+    private let guardedStatus = Guarded(StorageStatus())
+    private let requests = Guarded<[Request]>([])
+
+    /// What the journal thread is asked to do.
+    enum Request: Sendable {
+        /// Take a snapshot; `waiter` is answered when it is done.
+        case snapshot(SnapshotKind, waiter: Connection?)
+        /// The journal goes on elsewhere, with a state that is not whole: nothing is written until `attach`.
+        case detach(DiskAnswer)
+        /// The state is whole, and in this history: the files are begun anew.
+        case attach(history: String)
+        /// The journal is called by another name from here on; what is on disk is its beginning.
+        case rename(from: String, to: String, DiskAnswer)
+        /// Write everything, with a snapshot if asked, and end.
+        case stop(savesSnapshot: Bool)
+    }
+
+    init(engine: Engine) {
+        journal = Journal(engine: engine, offset: 0)
+        stream = JournalStream(journal: journal)
+    }
+
+    // MARK: Changes
+
+    /// Whether there is to be a log.
+    var isLogging: Bool { logging.load(ordering: .relaxed) }
+
+    /// Says that keys have changed: they are collected soon. One load when that is known already.
+    @inline(__always)
+    func noteChanges() {
+        guard isJournaling, !hasChanges.load(ordering: .sequentiallyConsistent) else { return }
+        if !hasChanges.exchange(true, ordering: .sequentiallyConsistent) { doorbell.ring() }
+    }
+
+    /// The collection that will hold every change made before this call, and is now asked for.
+    func takeTicket() -> Int {
+        let ticket = begun.load(ordering: .sequentiallyConsistent) + 1
+        let isFirst = requested.max(ticket, ordering: .sequentiallyConsistent).oldValue < ticket
+        let count = waiting.add(1, ordering: .relaxed).newValue
+        if isFirst || count == expected.load(ordering: .relaxed) { doorbell.ring() }
+        return ticket
+    }
+
+    /// The last collection on disk.
+    var durableTicket: Int { durable.load(ordering: .sequentiallyConsistent) }
+
+    // MARK: Switching
+
+    /// What decides whether changes are kept.
+    private struct Wishes {
+        var log = false
+        var stream = false
+        var isPrimary = true
+        /// Changes were made that no journal has, since the history began.
+        var hasUncountedChanges = false
+    }
+
+    /// Has the engine keep changes for a log, or no longer. When this returns every later change counts; the files
+    /// follow in their own time.
+    func switchLogging(_ enabled: Bool, engine: Engine) {
+        wishes.withLock { wishes in
+            guard enabled != wishes.log else { return }
+            wishes.log = enabled
+            follow(&wishes, engine: engine)
+            if enabled { epochs.add(1, ordering: .sequentiallyConsistent) }
+            logging.store(enabled, ordering: .sequentiallyConsistent)
+        }
+        doorbell.ring()
+    }
+
+    /// Has the engine keep changes for replicas. Stays so.
+    func switchStreamOn(engine: Engine) {
+        wishes.withLock { wishes in
+            wishes.stream = true
+            follow(&wishes, engine: engine)
+        }
+    }
+
+    /// On a replica changes come out of the stream, and are not kept once more.
+    func set(isPrimary: Bool, engine: Engine) {
+        wishes.withLock { wishes in
+            wishes.isPrimary = isPrimary
+            follow(&wishes, engine: engine)
+        }
+    }
+
+    /// Whether changes were made that no journal has: no offset stands for a state then, and the history must end
+    /// before somebody else learns of it.
+    var hasUncountedChanges: Bool { wishes.withLock { $0.hasUncountedChanges } }
+
+    /// Another history begins, or another state.
+    func beginCounting() { wishes.withLock { $0.hasUncountedChanges = false } }
+
+    private func follow(_ wishes: inout Wishes, engine: Engine) {
+        let keeps = wishes.isPrimary && (wishes.log || wishes.stream)
+        if wishes.isPrimary, !keeps { wishes.hasUncountedChanges = true }
+        guard keeps != isJournaling else { return }
+        if keeps { engine.setJournaling(true) }
+        journaling.store(keeps, ordering: .sequentiallyConsistent)
+        if !keeps { engine.setJournaling(false) }
+    }
+
+    /// Whether changes are kept for log or replicas. Read once a batch.
+    var isJournaling: Bool { journaling.load(ordering: .relaxed) }
+
+    /// How often logging has been switched on: a log that was begun in an earlier epoch has a gap.
+    var epoch: Int { epochs.load(ordering: .sequentiallyConsistent) }
+
+    /// Has the journal thread look: there are bytes that nobody collected here.
+    func noteStream() {
+        hasChanges.store(true, ordering: .sequentiallyConsistent)
+        doorbell.ring()
+    }
+
+    // MARK: Health
+
+    var health: StorageHealth { StorageHealth(rawValue: storageHealth.load(ordering: .sequentiallyConsistent))! }
+
+    /// Whether writes are refused because the disk failed.
+    var refusesWrites: Bool { health == .refusing }
+
+    /// What a refused write is told.
+    var refusalText: String {
+        let status = status
+        return isLogging
+            ? "MISCONF Errors writing to the AOF file: \(status.error)"
+            : "MISCONF Errors writing a snapshot: \(status.snapshotError). Writes are refused: fail-mode is closed."
+    }
+
+    var status: StorageStatus { guardedStatus.withLock { $0 } }
+
+    // MARK: Requests
+
+    func ask(_ request: Request) {
+        if case .snapshot(let kind, _) = request { update { $0.requestedSnapshot = kind } }
+        requests.withLock { $0.append(request) }
+        doorbell.ring()
+    }
+
+    // MARK: For the journal thread
+
+    func takeRequests() -> [Request] {
+        requests.withLock { list in
+            let taken = list
+            list.removeAll()
+            return taken
+        }
+    }
+
+    func update(_ change: (inout StorageStatus) -> Void) { guardedStatus.withLock { change(&$0) } }
+
+    /// Whether a ticket is out that is not durable.
+    var hasOpenTicket: Bool { requested.load(ordering: .sequentiallyConsistent) > durableTicket }
+
+    var hasUncollectedChanges: Bool { hasChanges.load(ordering: .sequentiallyConsistent) }
+
+    var waitingReplies: Int { waiting.load(ordering: .relaxed) }
+    var groupTarget: Int { expected.load(ordering: .relaxed) }
+
+    /// How many replies will probably wait together next time.
+    func expectGroup(of count: Int) { expected.store(max(1, count), ordering: .relaxed) }
+
+    /// A collection begins; returns its number.
+    func beginCollection() -> Int {
+        waiting.store(0, ordering: .relaxed)
+        hasChanges.store(false, ordering: .sequentiallyConsistent)
+        return begun.add(1, ordering: .sequentiallyConsistent).newValue
+    }
+
+    /// Every collection up to this one is on disk.
+    func publish(durable ticket: Int) { durable.store(ticket, ordering: .sequentiallyConsistent) }
+
+    /// Returns whether it is another than before.
+    func set(health: StorageHealth) -> Bool {
+        storageHealth.exchange(health.rawValue, ordering: .sequentiallyConsistent) != health.rawValue
+    }
+}
+
+/// Why a snapshot is taken.
+enum SnapshotKind: Sendable {
+    /// SAVE, BGSAVE, the rules of `save`.
+    case save
+    /// BGREWRITEAOF, growth of the log.
+    case rewrite
+    /// Nothing else proves what is on disk: after a failed sync, or when logging is switched on.
+    case repair
+}
+
+/// Lets another thread wait for something the journal thread does.
+final class DiskAnswer: Sendable {
+    private let isDone = Guarded(false)
+    private let doorbell = Doorbell()
+
+    func done() {
+        isDone.withLock { $0 = true }
+        doorbell.ring()
+    }
+
+    func wait() {
+        while true {
+            let seen = doorbell.count
+            if isDone.withLock({ $0 }) { return }
+            doorbell.wait(since: seen, nanoseconds: 1_000_000_000)
+        }
+    }
+}

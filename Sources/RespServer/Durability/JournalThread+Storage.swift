@@ -1,0 +1,152 @@
+// When the disk fails, and when logging is switched on or off: what is still promised, and how the log becomes whole
+// again.
+//
+// A failed append leaves a torn end and nothing lost: it is tried again. A failed sync may have lost anything since the
+// last good one, and the kernel will not say it twice, so the log is begun anew with a snapshot of everything.
+
+import LimiterEngine
+import Persistence
+
+extension JournalThread {
+    // MARK: Failure
+
+    /// Notes that the disk failed: from here on writes are refused, or done in memory alone, by `fail-mode`.
+    func fail(_ error: StorageError, now: Int64) {
+        let isNews = breaker.state == .closed
+        breaker.failed(now: now)
+        failure = error
+        // A repair under way is worth nothing any more.
+        if let run, run.kind == .repair { run.cancel() }
+        durability.update { $0.failures += 1 }
+        if isNews {
+            server.log.warning(
+                "storage failed: "
+                    + (settings.failMode == .closed
+                        ? "writes are refused until it works again" : "changes are kept in memory alone"),
+                ["error": "\(error)", "fail_mode": "\(settings.failMode.rawValue)"])
+        }
+        followHealth()
+    }
+
+    /// Tries the disk again when it is time.
+    func tryAgain(now: Int64) {
+        followHealth()
+        guard breaker.tries(now: now) else { return }
+        if log.isDamaged || !log.isPublished || hasGap {
+            beginAnew(now: now)
+        } else if collectAndAppend(now: now), syncHere(now: now) {
+            recovered()
+        }
+    }
+
+    /// Storage is believed in again.
+    func recovered() {
+        breaker.succeeded()
+        server.log.notice("storage works again", ["failed_because": "\(failure?.description ?? "")"])
+        failure = nil
+        followHealth()
+    }
+
+    /// Keeps nothing more for the disk when too much waits for it: the next try begins the log anew.
+    func giveUpUnwritten(beyond bytes: Int) {
+        guard durability.stream.endDisk(holdingMoreThan: bytes) else { return }
+        unwritten = nil
+        hasGap = true
+        server.log.notice("too much waits for the disk; a snapshot will take its place when it works again")
+    }
+
+    /// Begins a log behind a gap: a new segment, and a snapshot without which nobody could read it.
+    func beginAnew(now: Int64) {
+        // Whatever was collected is in the engine, and so in the snapshot.
+        if durability.isJournaling { durability.journal.collect(time: server.clock.now()) }
+        let offset = durability.stream.beginDisk()
+        if durability.stream.hasBacklog { server.replication.wake() }
+        unwritten = nil
+        if let run {
+            run.cancel()
+            overtaken.append(run)
+            self.run = nil
+        }
+        do throws(StorageError) {
+            try log.roll(at: offset, time: server.clock.now(), continues: false)
+            try startSnapshot(.repair, now: now)
+        } catch {
+            fail(error, now: now)
+        }
+    }
+
+    /// Tells the loops what becomes of replies and writes, if that is different now.
+    func followHealth() {
+        let isFailing = breaker.state != .closed && durability.isLogging || snapshotsFail
+        let health: StorageHealth = !isFailing ? .fine : settings.failMode == .closed ? .refusing : .memoryOnly
+        guard durability.set(health: health) else { return }
+        publishStatus()
+        for loop in server.loops { loop.mailbox.post(.durable) }
+    }
+
+    /// Snapshots are all there is, and the last one failed.
+    private var snapshotsFail: Bool {
+        !durability.isLogging && !settings.save.rules.isEmpty && !durability.status.lastSnapshotSucceeded
+    }
+
+    // MARK: Another history
+
+    /// The state is about to be replaced: what is on disk stays the state on disk until `attach`.
+    func detach() {
+        isDetached = true
+        durability.stream.endDisk()
+        unwritten = nil
+        if let run {
+            run.cancel()
+            overtaken.append(run)
+            self.run = nil
+        }
+        refuseForReplacement()
+    }
+
+    /// The state is whole again, in this history.
+    func attach(history: String, now: Int64) {
+        self.history = history
+        isDetached = false
+        guard durability.isLogging else { return }
+        epoch = durability.epoch
+        hasGap = true
+        if breaker.state != .open { beginAnew(now: now) }
+        followHealth()
+    }
+
+    /// The journal on disk is the beginning of another history as well.
+    func rename(from old: String, to new: String, now: Int64) {
+        history = new
+        do throws(StorageError) {
+            try log.rename(history: old, to: new)
+        } catch {
+            hasGap = true
+            fail(error, now: now)
+        }
+    }
+
+    // MARK: appendonly at run time
+
+    /// Has the files follow when logging was switched on or off.
+    func followSwitch(now: Int64) {
+        guard !isDetached else { return }
+        if durability.isLogging, epoch != durability.epoch, breaker.state == .closed {
+            server.log.notice("append-only log switched on; a snapshot of everything is taken first")
+            epoch = durability.epoch
+            hasGap = true
+            beginAnew(now: now)
+        } else if !durability.isLogging, log.isOpen {
+            if breaker.state == .closed { collectAndAppend(now: now) }
+            // A failure says nothing to somebody who wants no log.
+            do throws(StorageError) { try log.close() } catch {}
+            unwritten = nil
+            durability.stream.endDisk()
+            breaker.succeeded()
+            server.log.notice("append-only log switched off")
+            // Replies that waited for it.
+            for loop in server.loops { loop.mailbox.post(.durable) }
+        }
+        followHealth()
+    }
+}

@@ -1,0 +1,360 @@
+// The journal thread: collects what changed, writes it to the log, has it synced, and says what is safe.
+//
+//   doorbell or time ─▶ requests ─▶ results of sync and snapshot ─▶ collect, append, sync ─▶ tickets ─▶ loops
+//
+// Owns: the files, through LogDirectory; the circuit breaker; when to collect, sync and take a snapshot. Nobody ever
+// waits for this thread but a reply that is held, and the server's end.
+//
+// Other files continue this type: +Storage (failure and repair), +Snapshots.
+
+import LimiterEngine
+import Persistence
+import Synchronization
+
+final class JournalThread {
+    /// Nanoseconds from one collection to the next while nobody waits for one: what a killed process may lose of its
+    /// changes, and how long changes of one key have to become one record. At least the first; as many times what the
+    /// last collection took as the second says, so that this thread never takes more than that part of a core; and
+    /// never more than the third.
+    private static let collectionPause: Int64 = 10_000_000
+    private static let restFactor: Int64 = 24
+    private static let collectionPauseMax: Int64 = 100_000_000
+    /// `everysec`.
+    private static let syncInterval: Int64 = 1_000_000_000
+    /// A sync that takes longer than this is worth a line in the log.
+    private static let slowSync: Int64 = 2_000_000_000
+    /// Bytes that wait for a disk that failed, at most, beside what is added while the thread looks away. What a retry
+    /// writes then begins with a snapshot.
+    private static let unwrittenMax = 64 << 20
+    /// The longest wait; settings and rules of time are looked at then.
+    private static let idlePause: Int64 = 100_000_000
+
+    unowned let server: Server
+    let durability: Durability
+    let log: LogDirectory
+    let files: any FileSystem
+    private lazy var syncThread = SyncThread(done: durability.doorbell)
+    var settings: Settings
+
+    var breaker = CircuitBreaker()
+    /// What the kernel said last when something failed.
+    var failure: StorageError?
+    /// Changes taken from the journal whose append failed: they come first when it works again.
+    var unwritten: Journal.Part?
+    /// The last collection begun.
+    private var collection = 0
+    private var lastCollection: Int64 = 0
+    private var collectionInterval = JournalThread.collectionPause
+    private var lastSync: Int64 = 0
+    private var syncStartedAt: Int64?
+    private var lastSyncTook: Int64 = 0
+    /// Since when replies are being gathered for the next sync.
+    private var gatheringSince: Int64?
+    /// Replies that the last collection serves.
+    private var group = 0
+    private var hasComplainedOfSync = false
+    var syncs = 0
+    private var delayedSyncs = 0
+    private var collections = 0
+
+    var run: SnapshotRun?
+    /// Cancelled ones, until their threads have seen it.
+    var overtaken: [SnapshotRun] = []
+    var scheduled: SnapshotKind?
+    var waiters: [Connection] = []
+    /// Log and snapshot when the last rewrite ended, or at the start.
+    var baseBytes = 0
+    var lastSnapshotTry: Int64 = 0
+    var changesAtLastSave: UInt64 = 0
+
+    /// Something happened that is not in the log: only a snapshot makes it whole.
+    var hasGap = false
+    /// The state is being replaced by another node's.
+    var isDetached = false
+    /// The name of the journal's history.
+    var history: String
+    /// The epoch of logging that the log belongs to.
+    var epoch: Int
+
+    init(server: Server, files: any FileSystem, log: LogDirectory) {
+        self.server = server
+        self.files = files
+        self.log = log
+        durability = server.durability
+        settings = server.currentSettings.value
+        baseBytes = log.bytes
+        history = log.manifest.history
+        epoch = log.isOpen ? server.durability.epoch : 0
+    }
+
+    // MARK: Running
+
+    /// Works until asked to stop. Returns whether everything is on disk.
+    func work() -> Bool {
+        while true {
+            let seen = durability.doorbell.count
+            let now = EngineClock.steady()
+            settings = server.currentSettings.value
+            followSwitch(now: now)
+            for request in durability.takeRequests() {
+                switch request {
+                case .snapshot(let kind, let waiter):
+                    take(kind, waiter: waiter, now: now)
+                    publishStatus()
+                    durability.update { $0.requestedSnapshot = nil }
+                case .detach(let answer):
+                    detach()
+                    // Whoever waits says nothing of the disk any more.
+                    publishStatus()
+                    answer.done()
+                case .attach(let history): attach(history: history, now: now)
+                case .rename(let old, let new, let answer):
+                    rename(from: old, to: new, now: now)
+                    publishStatus()
+                    answer.done()
+                case .stop(let savesSnapshot): return stop(savesSnapshot: savesSnapshot)
+                }
+            }
+            takeSyncResult(now: now)
+            takeSnapshotResult(now: now)
+            logWhatChanged(now: now)
+            considerSnapshot(now: now)
+            publishStatus()
+            durability.doorbell.wait(since: seen, nanoseconds: pause(now: EngineClock.steady()))
+        }
+    }
+
+    private func pause(now: Int64) -> Int64 {
+        if durability.hasOpenTicket, isWorking {
+            return gatheringSince.map { max(0, $0 + gatheringPause - now) } ?? 0
+        }
+        guard durability.hasUncollectedChanges, isWorking || !log.isOpen || isDetached || durability.stream.hasBacklog
+        else { return JournalThread.idlePause }
+        return min(JournalThread.idlePause, lastCollection + collectionInterval - now)
+    }
+
+    /// Whether appending makes sense at the moment.
+    var isWorking: Bool { log.isOpen && !isDetached && breaker.state != .open }
+
+    // MARK: Log
+
+    private func logWhatChanged(now: Int64) {
+        // A state that is being replaced is none to begin a log with.
+        if breaker.state == .open {
+            if isDetached { followHealth() } else { tryAgain(now: now) }
+            return logNothing(now: now)
+        }
+        guard log.isOpen, !isDetached else {
+            if isDue(now: now) || durability.hasOpenTicket { collectForReplicas(now: now) }
+            return
+        }
+        if durability.hasOpenTicket ? !isGathering(now: now) : isDue(now: now) { collectAndAppend(now: now) }
+        guard breaker.state != .open, log.appended > log.synced else { return }
+        switch settings.appendfsync {
+        case .always: syncHere(now: now)
+        case .everysec: syncElsewhere(now: now)
+        case .no: break
+        }
+    }
+
+    /// While the disk is left alone: replicas need none of it, and what waits for it must not grow for ever.
+    private func logNothing(now: Int64) {
+        guard breaker.state == .open else { return }
+        if isDue(now: now), durability.stream.hasBacklog { collectForReplicas(now: now) }
+        giveUpUnwritten(beyond: JournalThread.unwrittenMax)
+    }
+
+    private func isDue(now: Int64) -> Bool {
+        durability.hasUncollectedChanges && now - lastCollection >= collectionInterval
+    }
+
+    /// Whether it is worth waiting a little for more replies to share the next sync. Those that the last sync released
+    /// are on their way to clients who will be back in a moment; a sync begun for the first of them alone would make
+    /// all others wait for the one after it.
+    private func isGathering(now: Int64) -> Bool {
+        guard settings.appendfsync == .always, durability.waitingReplies < durability.groupTarget else { return false }
+        let since = gatheringSince ?? now
+        gatheringSince = since
+        return now - since < gatheringPause
+    }
+
+    /// At most this part of a sync is spent on gathering, and never more than a millisecond.
+    private var gatheringPause: Int64 { min(lastSyncTook / 2, 1_000_000) }
+
+    /// Takes what changed to the log's file. False when that failed.
+    @discardableResult
+    func collectAndAppend(now: Int64) -> Bool {
+        lastCollection = now
+        defer {
+            let took = EngineClock.steady() - now
+            collectionInterval = min(
+                max(JournalThread.collectionPause, took * JournalThread.restFactor), JournalThread.collectionPauseMax)
+        }
+        if unwritten == nil { collect() }
+        while let part = unwritten ?? durability.stream.nextForDisk() {
+            unwritten = part
+            do throws(StorageError) {
+                try log.append(part)
+            } catch {
+                fail(error, now: now)
+                return false
+            }
+            unwritten = nil
+            durability.stream.recycle(part.bytes)
+        }
+        // Read now, not at the beginning: whoever took a ticket because of a new setting took it before the collection.
+        settings = server.currentSettings.value
+        if settings.appendfsync != .always || log.synced == log.appended { publishDurable() }
+        return true
+    }
+
+    /// Has everything that changed on its way to the readers of the journal.
+    private func collect() {
+        gatheringSince = nil
+        group = durability.waitingReplies
+        collection = durability.beginCollection()
+        if durability.isJournaling { durability.journal.collect(time: server.clock.now()) }
+        collections += 1
+        if durability.stream.drain(), durability.stream.hasBacklog { server.replication.wake() }
+    }
+
+    /// As `collectAndAppend` where there is nothing to append to.
+    private func collectForReplicas(now: Int64) {
+        lastCollection = now
+        collect()
+        if !durability.isLogging { durability.publish(durable: collection) }
+    }
+
+    /// Every ticket up to the last collection is good, if a start would read what was written.
+    private func publishDurable() {
+        guard log.isPublished, !log.isDamaged else { return }
+        durability.expectGroup(of: group + durability.waitingReplies)
+        let before = durability.durableTicket
+        durability.publish(durable: collection)
+        for loop in server.loops where loop.awaitedTicket.load(ordering: .sequentiallyConsistent) > before {
+            loop.mailbox.post(.durable)
+        }
+    }
+
+    /// Has everything appended on disk before it returns. False when that failed.
+    @discardableResult
+    func syncHere(now: Int64) -> Bool {
+        let began = EngineClock.steady()
+        do throws(StorageError) {
+            try log.sync()
+        } catch {
+            fail(error, now: now)
+            return false
+        }
+        syncs += 1
+        lastSync = now
+        noteSync(nanoseconds: EngineClock.steady() - began)
+        // What a client sees in INFO behind its reply includes its change.
+        publishStatus()
+        publishDurable()
+        return true
+    }
+
+    private func syncElsewhere(now: Int64) {
+        if let started = syncStartedAt {
+            if now - lastSync >= JournalThread.syncInterval * Int64(delayedInRow + 2) {
+                delayedInRow += 1
+                delayedSyncs += 1
+            }
+            if now - started > JournalThread.slowSync, !hasComplainedOfSync {
+                hasComplainedOfSync = true
+                server.log.warning(
+                    "the disk is slow: a sync of the log takes longer than the two seconds that everysec allows",
+                    ["unsynced_bytes": .integer(Int(log.appended - log.synced))])
+            }
+            return
+        }
+        guard now - lastSync >= JournalThread.syncInterval, let job = log.beginSync() else { return }
+        syncStartedAt = now
+        lastSync = now
+        syncThread.start(job)
+    }
+
+    private var delayedInRow = 0
+
+    private func takeSyncResult(now: Int64) {
+        guard let (job, result) = syncThread.takeResult() else { return }
+        let took = now - (syncStartedAt ?? now)
+        syncStartedAt = nil
+        delayedInRow = 0
+        hasComplainedOfSync = false
+        do throws(StorageError) {
+            try log.finishSync(job, result)
+            syncs += 1
+            noteSync(nanoseconds: took)
+        } catch {
+            fail(error, now: now)
+        }
+    }
+
+    private func noteSync(nanoseconds: Int64) {
+        lastSyncTook = nanoseconds
+        durability.update { $0.syncMicroseconds = nanoseconds / 1000 }
+        server.latencyEvents.add(
+            "aof-fsync-always", milliseconds: nanoseconds / 1_000_000, unixSeconds: EngineClock.wall() / 1_000_000_000)
+    }
+
+    // MARK: End
+
+    /// Has everything on disk. Held replies have been answered by then.
+    private func stop(savesSnapshot: Bool) -> Bool {
+        run?.cancel()
+        defer { syncThread.end() }
+        let now = EngineClock.steady()
+        var isSafe = true
+        if isDetached {
+            // What is on disk is an older state, whole; what is in memory is not.
+            publishStatus()
+            return true
+        }
+        if log.isOpen, log.isDamaged || !log.isPublished || hasGap {
+            // The files are of another history, or end somewhere else: nothing can be appended, and the name they have
+            // is not that of a snapshot of now.
+            isSafe = saveAnew(now: now)
+        } else {
+            if log.isOpen { isSafe = collectAndAppend(now: now) && syncHere(now: now) }
+            // Behind a log that failed a snapshot must not stand: the log's records would be replayed over it.
+            if isSafe, savesSnapshot { isSafe = saveAtEnd(now: now) }
+        }
+        if log.isOpen, isSafe {
+            do throws(StorageError) { try log.close() } catch { isSafe = false }
+        }
+        publishStatus()
+        return isSafe
+    }
+
+    // MARK: Status
+
+    func publishStatus() {
+        durability.update { status in
+            status.isLogging = durability.isLogging
+            status.lastWriteSucceeded = breaker.state == .closed
+            status.error = failure?.reason ?? ""
+            status.breaker = breaker.state
+            status.snapshotBytes = log.snapshotBytes
+            status.logBytes = log.bytes - log.snapshotBytes
+            status.baseBytes = baseBytes
+            status.journalOffset = log.appended
+            status.syncedOffset = log.synced
+            let isRecoverable = durability.isLogging && log.isPublished && !isDetached && !hasGap
+            status.recoverableOffset = isRecoverable ? log.synced : -1
+            status.unsyncedBytes = Int(log.appended - log.synced) + (unwritten?.bytes.count ?? 0)
+            status.isSyncing = syncStartedAt != nil
+            status.syncs = syncs
+            status.delayedSyncs = delayedSyncs
+            status.collections = collections
+            status.isSnapshotRunning = run != nil
+            status.snapshotIsRewrite = run.map { $0.kind != .save } ?? false
+            status.isRewriteScheduled = scheduled != nil
+            status.snapshotKeys = run?.keys ?? 0
+            status.snapshotExpectedKeys = run?.expectedKeys ?? 0
+            status.snapshotStartedAt = run?.startedAt ?? 0
+            status.changesAtLastSave = changesAtLastSave
+        }
+    }
+}

@@ -1,0 +1,68 @@
+// One snapshot being taken, on a thread of its own that gives way to everybody.
+
+import CLinux
+import Glibc
+import LimiterEngine
+import Persistence
+import Synchronization
+
+/// A snapshot under way.
+///
+/// `@unchecked Sendable`: `writer` is used by the snapshot's thread alone; the rest is immutable, atomic or guarded.
+final class SnapshotRun: @unchecked Sendable {
+    let kind: SnapshotKind
+    let number: Int
+    let startedAt: Int64
+    /// Changes the engine had counted when it was begun.
+    let changes: UInt64
+    private let writer: SnapshotWriter
+    private let isCancelled = Atomic<Bool>(false)
+    private let keysDone = Atomic<Int>(0)
+    private let outcome = Guarded<Result<FinishedSnapshot, StorageError>?>(nil)
+
+    init(kind: SnapshotKind, number: Int, startedAt: Int64, changes: UInt64, writer: SnapshotWriter) {
+        self.kind = kind
+        self.number = number
+        self.startedAt = startedAt
+        self.changes = changes
+        self.writer = writer
+    }
+
+    var keys: Int { keysDone.load(ordering: .relaxed) }
+    var expectedKeys: Int { writer.expectedKeys }
+
+    /// The result, once it is there.
+    var result: Result<FinishedSnapshot, StorageError>? { outcome.withLock { $0 } }
+
+    func cancel() { isCancelled.store(true, ordering: .relaxed) }
+
+    /// Writes it on a thread of its own; `done` is rung at the end.
+    func start(clock: EngineClock, done: Doorbell) {
+        Thread.detach(name: "snapshot") { [self] in
+            clinux_lower_priority()
+            finish(clock: clock)
+            done.ring()
+        }
+    }
+
+    /// Writes it here and now.
+    func finish(clock: EngineClock) {
+        let result = write(clock: clock)
+        outcome.withLock { $0 = result }
+    }
+
+    private func write(clock: EngineClock) -> Result<FinishedSnapshot, StorageError> {
+        do throws(StorageError) {
+            while try writer.step(time: clock.now()) {
+                keysDone.store(writer.keys, ordering: .relaxed)
+                if isCancelled.load(ordering: .relaxed) {
+                    throw StorageError("snapshot", Manifest.snapshotName(number), code: ECANCELED)
+                }
+            }
+            keysDone.store(writer.keys, ordering: .relaxed)
+            return .success(try writer.finish(time: clock.now()))
+        } catch {
+            return .failure(error)
+        }
+    }
+}

@@ -1,0 +1,70 @@
+// What is known of the disk, for INFO and for the refusal of writes: written by the journal thread, read by all.
+
+import Persistence
+
+/// The storage section of INFO, in the units it shows.
+struct StorageStatus: Sendable {
+    // MARK: Log
+
+    var isLogging = false
+    var lastWriteSucceeded = true
+    /// Why not, in the kernel's words.
+    var error = ""
+    var breaker = CircuitBreaker.State.closed
+    /// Storage failures since the start.
+    var failures = 0
+    var logBytes = 0
+    var snapshotBytes = 0
+    /// Bytes of log and snapshot when the last rewrite ended, or at the start.
+    var baseBytes = 0
+    /// Bytes encoded or appended and not yet on disk.
+    var unsyncedBytes = 0
+    var journalOffset: Int64 = 0
+    var syncedOffset: Int64 = 0
+    /// Up to here a start would find the journal; -1 where that cannot be said: without a log, and while the files wait
+    /// for a snapshot.
+    var recoverableOffset: Int64 = -1
+    /// How long the sync that is running has taken, or the last one did; microseconds.
+    var syncMicroseconds: Int64 = 0
+    var isSyncing = false
+    var syncs = 0
+    /// Syncs under `everysec` that were due and had to wait for the one before.
+    var delayedSyncs = 0
+    var collections = 0
+
+    // MARK: Snapshots
+
+    var isSnapshotRunning = false
+    var snapshotIsRewrite = false
+    /// Asked for, and not yet known to the journal thread.
+    var requestedSnapshot: SnapshotKind?
+    var isRewriteScheduled = false
+    var snapshotKeys = 0
+    var snapshotExpectedKeys = 0
+    var snapshotStartedAt: Int64 = 0
+    var lastSnapshotSucceeded = true
+    /// Why the last snapshot failed.
+    var snapshotError = ""
+    var lastRewriteSucceeded = true
+    var lastSnapshotSeconds: Int64 = -1
+    var lastRewriteSeconds: Int64 = -1
+    var snapshots = 0
+    var rewrites = 0
+    /// Unix seconds.
+    var lastSaveTime: Int64 = 0
+    /// Changes the engine had counted when the last snapshot was begun.
+    var changesAtLastSave: UInt64 = 0
+
+    /// Whether a snapshot runs, or is about to.
+    var isSnapshotUnderWay: Bool { isSnapshotRunning || requestedSnapshot != nil }
+    /// Whether that is one that replaces the log.
+    var isRewriteUnderWay: Bool { isSnapshotRunning ? snapshotIsRewrite : requestedSnapshot == .rewrite }
+
+    // MARK: Start
+
+    /// Records put back at the start.
+    var recoveredRecords = 0
+    var recoveredMicroseconds: Int64 = 0
+    /// Bytes of a torn tail cut at the start.
+    var cutBytes = 0
+}

@@ -1,0 +1,68 @@
+// The thread that syncs the log under `everysec`, so that the journal thread never waits for the disk to be done.
+
+import Persistence
+
+/// Runs one sync at a time.
+final class SyncThread: Sendable {
+    private enum State {
+        case idle
+        case waiting(LogDirectory.SyncJob)
+        case running
+        case done(LogDirectory.SyncJob, Result<Void, StorageError>)
+        case ended
+    }
+
+    private let state = Guarded(State.idle)
+    private let doorbell = Doorbell()
+
+    /// Starts the thread; `done` is rung after every sync.
+    init(done: Doorbell) {
+        Thread.detach(name: "sync") { [self] in run(done) }
+    }
+
+    /// Hands over a sync. There must be none under way.
+    func start(_ job: LogDirectory.SyncJob) {
+        state.withLock { $0 = .waiting(job) }
+        doorbell.ring()
+    }
+
+    /// The finished sync, once.
+    func takeResult() -> (LogDirectory.SyncJob, Result<Void, StorageError>)? {
+        state.withLock { state in
+            guard case .done(let job, let result) = state else { return nil }
+            state = .idle
+            return (job, result)
+        }
+    }
+
+    /// Ends the thread when it is done with what it does.
+    func end() {
+        state.withLock { $0 = .ended }
+        doorbell.ring()
+    }
+
+    private func run(_ done: Doorbell) {
+        while true {
+            let seen = doorbell.count
+            var job: LogDirectory.SyncJob?
+            let hasEnded = state.withLock { state in
+                if case .ended = state { return true }
+                if case .waiting(let waiting) = state {
+                    job = waiting
+                    state = .running
+                }
+                return false
+            }
+            if hasEnded { return }
+            guard let job else {
+                doorbell.wait(since: seen, nanoseconds: 3_600_000_000_000)
+                continue
+            }
+            let result = job.run()
+            state.withLock { state in
+                if case .running = state { state = .done(job, result) }
+            }
+            done.ring()
+        }
+    }
+}

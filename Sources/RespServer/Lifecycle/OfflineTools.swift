@@ -1,0 +1,144 @@
+// The subcommands that look at a directory without a server: `escapement check` and `escapement dump`.
+//
+// Owns: their arguments, their output and their exit codes. What a directory is worth is said by Persistence, with the
+// decoders that a start uses.
+
+import Glibc
+import Persistence
+
+/// The subcommands that need no server.
+public enum OfflineTools {
+    private static let checkUsage = """
+        usage: escapement check DIR [--fix] [--json]
+
+        Looks through the log and the snapshot in DIR, a data directory or a log directory, with no server running.
+          --fix   cuts a damaged log at its last valid batch; what is changed or dropped is kept as NAME.damaged-N
+          --json  one JSON object on one line
+        Exit code: 0 a server starts from it (where there was damage: now), 1 it does not, 2 wrong arguments
+
+        """
+    private static let dumpUsage = """
+        usage: escapement dump DIR
+
+        Prints every record of the snapshot and the log in DIR, a data directory or a log directory, one JSON object a
+        line. A server may be running.
+        Exit code: 0 all there is was printed, 1 it ended at damage, 2 wrong arguments
+
+        """
+
+    // MARK: check
+
+    /// Runs `escapement check` with the arguments behind that word.
+    ///
+    /// - Returns: The exit code: 0 clean, 1 damaged or unusable, 2 wrong arguments.
+    public static func check(arguments: [String]) -> Int32 {
+        if arguments.contains("--help") { return show(checkUsage) }
+        let flags = arguments.filter { $0.hasPrefix("--") }
+        let paths = arguments.filter { !$0.hasPrefix("--") }
+        guard paths.count == 1, !paths[0].isEmpty, flags.allSatisfy({ $0 == "--fix" || $0 == "--json" }) else {
+            complain(checkUsage)
+            return 2
+        }
+        signal(SIGPIPE, SIG_IGN)
+        do throws(RecoveryError) {
+            return try check(paths[0], fixes: flags.contains("--fix"), asJSON: flags.contains("--json"))
+        } catch {
+            return fail("\(error)")
+        }
+    }
+
+    private static func check(_ path: String, fixes: Bool, asJSON: Bool) throws(RecoveryError) -> Int32 {
+        let files = RealFileSystem()
+        let location = try LogLocation(files: files, path: path)
+        let lock: (any DirectoryLock)?
+        do throws(StorageError) {
+            lock = try files.lock(location.lockPath)
+        } catch {
+            return fail("cannot make sure that no server uses it: \(error)")
+        }
+        guard let lock else {
+            return fail("a server is running on \(location.directory): it holds \(location.lockPath)")
+        }
+        defer { withExtendedLifetime(lock) {} }
+
+        let found = DirectoryCheck(files: files, directory: location.directory)
+        guard fixes else { return conclude(asJSON ? found.json() + [0x0A] : Array(found.text.utf8), found.isClean) }
+        do throws(DirectoryRepair.Failure) {
+            let repair = try DirectoryRepair(files: files, check: found)
+            let now = repair == nil ? found : DirectoryCheck(files: files, directory: location.directory)
+            let text = repair.map { found.text + $0.text + now.text } ?? found.text
+            return conclude(asJSON ? now.json(repair: repair) + [0x0A] : Array(text.utf8), now.isClean)
+        } catch {
+            _ = conclude(asJSON ? found.json() + [0x0A] : Array(found.text.utf8), false)
+            return fail(error.text)
+        }
+    }
+
+    /// Prints what was found. Who reads only the exit code need not read the rest.
+    private static func conclude(_ output: [UInt8], _ isClean: Bool) -> Int32 {
+        let failure = print(output)
+        guard failure == 0 || failure == EPIPE else { return failOutput(failure) }
+        return isClean ? 0 : 1
+    }
+
+    // MARK: dump
+
+    /// Runs `escapement dump` with the arguments behind that word. Takes no lock: of a running server it shows what has
+    /// been written so far.
+    ///
+    /// - Returns: The exit code: 0 at the end, or when nobody reads any more; 1 at damage; 2 wrong arguments.
+    public static func dump(arguments: [String]) -> Int32 {
+        if arguments.contains("--help") { return show(dumpUsage) }
+        guard arguments.count == 1, !arguments[0].isEmpty, !arguments[0].hasPrefix("--") else {
+            complain(dumpUsage)
+            return 2
+        }
+        signal(SIGPIPE, SIG_IGN)
+        var failure: Int32 = 0
+        do throws(RecoveryError) {
+            let files = RealFileSystem()
+            let location = try LogLocation(files: files, path: arguments[0])
+            let outcome = try RecordDump(files: files, directory: location.directory).run { bytes in
+                failure = write(bytes, to: STDOUT_FILENO)
+                return failure == 0
+            }
+            if case .torn(let path, let position, let reason) = outcome {
+                complain(
+                    "escapement: \(path), byte \(position): torn tail, will be cut at start: the batch \(reason)\n")
+            }
+        } catch {
+            return fail("\(error)")
+        }
+        return failure == 0 || failure == EPIPE ? 0 : failOutput(failure)
+    }
+
+    // MARK: Output
+
+    private static func show(_ text: String) -> Int32 { print(Array(text.utf8)) == 0 ? 0 : 1 }
+
+    private static func failOutput(_ code: Int32) -> Int32 {
+        fail("standard output: \(String(cString: strerror(code)))")
+    }
+
+    private static func fail(_ text: String) -> Int32 {
+        complain("escapement: \(text)\n")
+        return 1
+    }
+
+    private static func complain(_ text: String) {
+        _ = Array(text.utf8).withUnsafeBytes { write($0, to: STDERR_FILENO) }
+    }
+
+    private static func print(_ bytes: [UInt8]) -> Int32 { bytes.withUnsafeBytes { write($0, to: STDOUT_FILENO) } }
+
+    /// Writes all of it. Returns 0 or the kernel's error number.
+    private static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> Int32 {
+        var done = 0
+        while done < bytes.count {
+            let count = Glibc.write(descriptor, bytes.baseAddress! + done, bytes.count - done)
+            if count < 0, errno != EINTR { return errno }
+            done += max(0, count)
+        }
+        return 0
+    }
+}

@@ -1,0 +1,204 @@
+// The data directory through the server's life: locked at the start, read back while clients are told LOADING, then
+// the journal thread's until the end.
+
+import CLinux
+import Glibc
+import LimiterEngine
+import Persistence
+import Replication
+import Synchronization
+
+/// The directory and the thread that works on it.
+final class Storage: Sendable {
+    private let server: Server
+    private let files: any FileSystem = RealFileSystem()
+    private let path: String
+    /// Held as long as this object lives.
+    private let lock: any DirectoryLock
+    private let progress = Guarded(Progress.recovering)
+    private let changed = Doorbell()
+    private let replicationToStart = Guarded<ReplicationThread?>(nil)
+    private let roleIsOnDisk = Atomic<Bool>(false)
+    private var isRoleOnDisk: Bool {
+        get { roleIsOnDisk.load(ordering: .relaxed) }
+        set { roleIsOnDisk.store(newValue, ordering: .relaxed) }
+    }
+
+    private enum Progress {
+        case recovering
+        case working
+        case ended(isSafe: Bool)
+    }
+
+    /// Prepares and locks the directory. The error is a sentence that names it.
+    static func lock(_ settings: Settings) throws(DataDirectoryError) -> any DirectoryLock {
+        try DataDirectory.prepare(settings.dir)
+        try DataDirectory.prepare("\(settings.dir)/\(settings.appenddirname)")
+        let lock: (any DirectoryLock)?
+        do throws(StorageError) {
+            lock = try RealFileSystem().lock("\(settings.dir)/\(DataDirectory.lockName)")
+        } catch {
+            throw DataDirectoryError(text: "\(error)")
+        }
+        guard let lock else {
+            throw DataDirectoryError(text: "'\(settings.dir)' is in use by another server")
+        }
+        return lock
+    }
+
+    init(server: Server, lock: any DirectoryLock) {
+        self.server = server
+        self.lock = lock
+        let settings = server.currentSettings.value
+        path = "\(settings.dir)/\(settings.appenddirname)"
+    }
+
+    /// Starts to put the state back. Clients are served when that is done.
+    func start() {
+        Thread.detach(name: "journal") { [self] in
+            do throws(RecoveryError) {
+                let log = try recover()
+                progress.withLock { $0 = .working }
+                replicationToStart.withLock { $0 }?.start()
+                let isSafe = JournalThread(server: server, files: files, log: log).work()
+                progress.withLock { $0 = .ended(isSafe: isSafe) }
+            } catch {
+                server.log.warning("cannot restore the state", ["error": "\(error)"])
+                progress.withLock { $0 = .ended(isSafe: false) }
+                server.abandon("cannot restore the state: \(error)")
+            }
+            changed.ring()
+        }
+    }
+
+    // MARK: Recovery
+
+    private func recover() throws(RecoveryError) -> LogDirectory {
+        let settings = server.currentSettings.value
+        let began = EngineClock.steady()
+        let workers = Storage.workers(shards: settings.shards)
+        let (role, wasHandingOver) = self.role(settings)
+        // A replica's own clock says nothing of what is still in force where its primary is.
+        let horizon = role == .primary ? server.clock.now() : EngineTime(nanoseconds: 0)
+        let recovery = Recovery(
+            files: files, path: path, engine: server.engine, horizon: horizon, workers: workers,
+            progress: server.recoveryProgress, concurrently: Storage.concurrently)
+        let report = try recovery.run(history: server.runID, cutsTornTail: settings.aofLoadTruncated)
+        server.clock.advance(to: report.lastTime)
+        note(report, nanoseconds: EngineClock.steady() - began)
+        let log = LogDirectory(files: files, path: path, recovered: report)
+        log.removeLeftovers()
+        server.durability.journal.start(at: report.end)
+        if role != .primary { server.durability.set(isPrimary: false, engine: server.engine) }
+        // Until the replication thread has seen to the journal's name nothing is written.
+        server.replication.set(isReplica: true)
+        if settings.appendonly { begin(log, at: report.end) }
+        let replication = ReplicationThread(server: server, report: report, role: role)
+        replication.wasHandingOver = wasHandingOver
+        if isRoleOnDisk {
+            replication.isRoleOnDisk = true
+            server.durability.switchStreamOn(engine: server.engine)
+            server.durability.stream.beginBacklog(capacity: settings.replBacklogSizeBytes)
+        }
+        replicationToStart.withLock { $0 = replication }
+        return log
+    }
+
+    /// What the node is to be: what it was told last while it ran, else what its settings say. And whether it was about
+    /// to hand over.
+    private func role(_ settings: Settings) -> (NodeRole.Role, wasHandingOver: Bool) {
+        let words = ConfigWord.split(settings.replicaof)
+        let configured = PeerAddress(words: words).map { NodeRole.Role.replica(of: $0) } ?? .primary
+        do throws(StorageError) {
+            let found = try RoleFile.read(directory: settings.dir)
+            isRoleOnDisk = found != nil
+            if case .handingOver(let address) = found { return (.replica(of: address), true) }
+            guard case .role(let role) = found else { return (configured, false) }
+            if role != configured, !settings.replicaof.isEmpty {
+                server.log.notice(
+                    "the role that REPLICAOF gave counts, and not the setting",
+                    ["replicaof": "\(settings.replicaof)", "file": "\(settings.dir)/role"])
+            }
+            return (role, false)
+        } catch {
+            server.log.warning("cannot read the role", ["error": "\(error)"])
+            return (configured, false)
+        }
+    }
+
+    /// As many as there are cores, a power of two.
+    private static func workers(shards: Int) -> Int {
+        let cores = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+        var workers = 1
+        while workers * 2 <= min(cores, shards, 64) { workers *= 2 }
+        return workers
+    }
+
+    private static func concurrently(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+        let threads = (0..<count).map { number in Thread.start(name: "restore-\(number)") { body(number) } }
+        for thread in threads { pthread_join(thread, nil) }
+    }
+
+    /// Begins a segment behind what was restored. If the disk does not let us, the journal thread says so and tries
+    /// again.
+    private func begin(_ log: LogDirectory, at offset: Int64) {
+        do throws(StorageError) {
+            try log.roll(at: offset, time: server.clock.now(), continues: true)
+        } catch {
+            server.log.warning("cannot begin a log", ["error": "\(error)"])
+            return
+        }
+        server.durability.switchLogging(true, engine: server.engine)
+        _ = server.durability.stream.beginDisk()
+    }
+
+    private func note(_ report: RecoveryReport, nanoseconds: Int64) {
+        if let cut = report.cut {
+            server.log.warning(
+                "the end of the log was torn by a crash and has been cut off",
+                ["file": "\(cut.file)", "byte": .integer(cut.position), "bytes": .integer(cut.bytes)])
+        }
+        if report.foundState {
+            server.log.notice(
+                "state restored",
+                [
+                    "records": .integer(report.records),
+                    "keys": .integer(KeyspaceSession(engine: server.engine).statistics().keys),
+                    "bytes": .integer(report.snapshotBytes + report.logBytes),
+                    "milliseconds": .integer(Int(nanoseconds / 1_000_000)),
+                ])
+        }
+        let skew = server.clock.skew()
+        if skew > 1_000_000_000 {
+            server.log.warning(
+                "the clock is behind the last time in the log; engine time goes on from there, so no limiter gets "
+                    + "anything back", ["seconds": .integer(Int(skew / 1_000_000_000))])
+        }
+        let (records, cut) = (report.records, report.cut?.bytes ?? 0)
+        server.durability.update { status in
+            status.recoveredRecords = records
+            status.recoveredMicroseconds = nanoseconds / 1000
+            status.cutBytes = cut
+            status.lastSaveTime = EngineClock.wall() / 1_000_000_000
+        }
+    }
+
+    // MARK: End
+
+    /// Has everything on disk. False when it could not be until `deadline` in engine time.
+    func stop(savesSnapshot: Bool, deadline: Int64) -> Bool {
+        // What is still being read is on disk already.
+        if case .recovering = progress.withLock({ $0 }) { return true }
+        server.durability.ask(.stop(savesSnapshot: savesSnapshot))
+        while true {
+            let seen = changed.count
+            if case .ended(let isSafe) = progress.withLock({ $0 }) { return isSafe }
+            let left = deadline - EngineClock.steady()
+            guard left > 0 else {
+                server.log.warning("the disk took longer than shutdown-timeout; the last changes may be missing")
+                return false
+            }
+            changed.wait(since: seen, nanoseconds: left)
+        }
+    }
+}

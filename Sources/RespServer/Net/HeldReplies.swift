@@ -1,0 +1,119 @@
+// Replies that wait until the change they confirm is on disk.
+//
+// Held by a connection only while it waits. Everything that comes behind a held reply waits with it, so replies leave
+// in the order of their requests.
+
+import Glibc
+import RESP
+import Synchronization
+
+/// Bytes in order, and the tickets that parts of them wait for.
+final class HeldReplies {
+    private var bytes: [UInt8] = []
+    /// Where a part ends, counted from the first byte ever held, and the ticket it waits for; both ascend.
+    private var parts: [(end: Int, ticket: Int)] = []
+    private var released = 0
+
+    /// Bytes that wait.
+    var count: Int { bytes.count }
+
+    /// Adds a part that waits for `ticket`; 0 for one that only has to stay behind the others.
+    func append(_ more: UnsafeBufferPointer<UInt8>, ticket: Int) {
+        bytes.append(contentsOf: more)
+        let end = released + bytes.count
+        let wanted = max(ticket, parts.last?.ticket ?? 0)
+        if let last = parts.last, last.ticket == wanted {
+            parts[parts.count - 1].end = end
+        } else {
+            parts.append((end, wanted))
+        }
+    }
+
+    /// Takes what no longer waits once the collections up to `ticket` are on disk.
+    func take(upTo ticket: Int) -> [UInt8] {
+        guard let last = parts.lastIndex(where: { $0.ticket <= ticket }) else { return [] }
+        let count = parts[last].end - released
+        let taken = Array(bytes[..<count])
+        bytes.removeFirst(count)
+        parts.removeFirst(last + 1)
+        released += count
+        return taken
+    }
+}
+
+extension EventLoop {
+    /// Whether replies to changes wait until these are on disk.
+    var holdsReplies: Bool {
+        settings.appendfsync == .always && server.durability.isLogging && server.durability.health != .memoryOnly
+    }
+
+    /// Keeps the replies to changes made just now until these are on disk.
+    func hold(_ connection: Connection, _ bytes: Slice<UnsafeBufferPointer<UInt8>>) {
+        guard !connection.flags.contains(.closed) else { return }
+        let ticket = server.durability.takeTicket()
+        awaitedTicket.store(ticket, ordering: .sequentiallyConsistent)
+        if connection.held == nil {
+            connection.held = HeldReplies()
+            holding.append(connection)
+        }
+        connection.held!.append(UnsafeBufferPointer(rebasing: bytes), ticket: ticket)
+        checkOutputLimit(connection)
+    }
+
+    /// Keeps bytes that must not overtake what is held.
+    func keepBehindHeld(_ connection: Connection, _ bytes: UnsafeBufferPointer<UInt8>) {
+        connection.held!.append(bytes, ticket: 0)
+        checkOutputLimit(connection)
+    }
+
+    /// Sends the replies whose changes have reached the disk. When the disk has failed, those that wait for it are
+    /// not answered: their clients must not think that nothing has happened, nor that it is safe, so they are
+    /// disconnected.
+    func releaseHeld() {
+        guard !holding.isEmpty else { return }
+        let hasFailed = server.durability.health == .refusing
+        let ticket = holdsReplies ? server.durability.durableTicket : Int.max
+        let waiting = holding
+        holding.removeAll(keepingCapacity: true)
+        for connection in waiting {
+            guard let held = connection.held, !connection.flags.contains(.closed) else { continue }
+            let ready = held.take(upTo: ticket)
+            let isEmpty = held.count == 0
+            if isEmpty { connection.held = nil }
+            if !ready.isEmpty {
+                let rest = connection.held
+                connection.held = nil
+                ready.withUnsafeBufferPointer { send(connection, $0[...]) }
+                connection.held = connection.flags.contains(.closed) ? nil : rest
+            }
+            guard !isEmpty else {
+                endAfterReply(connection)
+                continue
+            }
+            if hasFailed {
+                close(connection)
+            } else {
+                holding.append(connection)
+            }
+        }
+    }
+
+    // MARK: Commands that take their time
+
+    /// Keeps a connection's further requests until `unblock` brings the answer to this one. It is read all the same:
+    /// behind a full receive buffer nobody would see that the peer has gone.
+    func block(_ connection: Connection) { connection.flags.insert(.blocked) }
+
+    /// Answers the command that a connection waits for, and goes on with its input.
+    func unblock(_ connection: Connection, _ reply: [UInt8]) {
+        guard connection.flags.contains(.blocked), !connection.flags.contains(.closed) else { return }
+        connection.flags.remove(.blocked)
+        if connection.flags.isDisjoint(with: [.replyOff, .replySkip]) {
+            reply.withUnsafeBufferPointer { send(connection, $0[...]) }
+        }
+        guard !connection.flags.contains(.closed) else { return }
+        setInterest(connection, reading: connection.isReading, writing: connection.pendingOutput != nil)
+        if let pending = connection.pendingInput { processPending(connection, pending) }
+        finishWave()
+    }
+}

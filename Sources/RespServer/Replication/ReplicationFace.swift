@@ -1,0 +1,165 @@
+// What loops, commands and INFO see of replication; the work is the replication thread's.
+
+import CLinux
+import Glibc
+import Replication
+import Synchronization
+
+/// A connection that turned out to be a replica's, on its way from its loop to the replication thread.
+struct ReplicaHandover: Sendable {
+    let fd: Int32
+    let id: Int64
+    /// Where it comes from.
+    let peerAddress: String
+    let announcements: [ReplicaAnnouncement]
+    let request: SyncRequest
+    /// What it had sent behind PSYNC.
+    let input: [UInt8]
+    /// What it had not been sent yet.
+    let output: [UInt8]
+}
+
+/// A connection of the replication thread, as CLIENT LIST shows it.
+struct LinkLine: Sendable {
+    let isToPrimary: Bool
+    /// Of the same row as clients' ids.
+    let id: Int64
+    let fd: Int32
+    let peerAddress: String
+    let localAddress: String
+    /// Seconds of steady time.
+    let since: Int64
+    /// Seconds without a word from the other side.
+    var idle: Int64
+}
+
+/// A replica as INFO and ROLE show it.
+struct ReplicaLine: Sendable {
+    let host: String
+    let port: Int
+    /// `wait_bgsave`, `send_bulk` or `online`.
+    let state: String
+    let offset: Int64
+    let lag: Int64
+}
+
+/// What WAIT and WAITAOF ask for.
+struct WaitDemand: Sendable {
+    var replicas: Int
+    /// 0 for as long as it takes.
+    var milliseconds: Int64
+    /// WAITAOF: what counts is on disk.
+    var onDisk = false
+    /// WAITAOF: on this node's, too.
+    var onOwnDisk = false
+}
+
+/// What is known of replication, for INFO and ROLE.
+struct ReplicationStatus: Sendable {
+    /// As it was asked for last, though that may not be done yet.
+    var primary: PeerAddress?
+    /// How often somebody has asked for another role.
+    var rolesAsked = 0
+    var isLinkUp = false
+    /// `connect`, `connecting`, `handshake`, `sync` or `connected`.
+    var linkState = "connect"
+    var isSyncing = false
+    /// Steady nanoseconds; -1 for never.
+    var lastHeard: Int64 = -1
+    var downSince: Int64 = -1
+    /// What Sentinel is told: 0 before the first whole state.
+    var isPromotable = true
+    var replicas: [ReplicaLine] = []
+    var links: [LinkLine] = []
+    var goodReplicas = 0
+    var failover = "no-failover"
+    /// It follows a node that it wants to take over: in a failover, or in what is left of one after a start.
+    var isHandingOver = false
+    var id = String(repeating: "0", count: 40)
+    var pastID = String(repeating: "0", count: 40)
+    var pastOffset: Int64 = -1
+    var backlogStart: Int64 = 0
+    var backlogCount = 0
+    var hasBacklog = false
+    var fullSyncs = 0
+    var partialSyncs = 0
+    var refusedPartialSyncs = 0
+}
+
+/// The server's face of replication. Everything may be called by any thread.
+final class ReplicationFace: Sendable {
+    /// What the replication thread is asked to do.
+    enum Request: Sendable {
+        /// Follow a node, or lead; `waiter` is answered when that holds.
+        case follow(PeerAddress, waiter: Connection?)
+        case lead(waiter: Connection?)
+        case wait(Connection, WaitDemand)
+        /// The connection of this id, which waited for something, has gone.
+        case waiterGone(Int64)
+        case failover(Failover.Request, waiter: Connection?)
+        case abortFailover(waiter: Connection?)
+        case serve(ReplicaHandover)
+        /// Connections of the replication thread, by their ids: CLIENT KILL.
+        case closeLinks([Int64])
+        /// The addresses of the primary's name, for the attempt that asked.
+        case resolved(attempt: Int, PeerAddress, [ResolvedAddress])
+        case settingsChanged
+    }
+
+    let wakeDescriptor: Int32 = clinux_eventfd()
+    private let requests = Guarded<[Request]>([])
+    private let replica = Atomic<Bool>(false)
+    private let receiving = Atomic<Bool>(false)
+    private let linkIsUp = Atomic<Bool>(false)
+    private let lacksReplicas = Atomic<Bool>(false)
+    private let guardedStatus = Guarded(ReplicationStatus())
+
+    deinit { close(wakeDescriptor) }
+
+    // MARK: Gates
+
+    /// Writes are the primary's.
+    var isReplica: Bool { replica.load(ordering: .relaxed) }
+    /// A full sync is replacing the state: nothing can be read.
+    var isReceiving: Bool { receiving.load(ordering: .relaxed) }
+    /// A replica that does not hear from its primary.
+    var isStale: Bool { isReplica && !linkIsUp.load(ordering: .relaxed) }
+    /// Fewer replicas keep up than `min-replicas-to-write` demands.
+    var lacksGoodReplicas: Bool { lacksReplicas.load(ordering: .relaxed) }
+    /// Nothing of this keeps any command back.
+    var isPlain: Bool { !isReplica && !lacksGoodReplicas }
+
+    func set(isReplica: Bool) { replica.store(isReplica, ordering: .sequentiallyConsistent) }
+    func set(isReceiving: Bool) { receiving.store(isReceiving, ordering: .sequentiallyConsistent) }
+    func set(linkIsUp isUp: Bool) { linkIsUp.store(isUp, ordering: .sequentiallyConsistent) }
+    func set(lacksGoodReplicas lacks: Bool) { lacksReplicas.store(lacks, ordering: .relaxed) }
+
+    // MARK: Status
+
+    var status: ReplicationStatus { guardedStatus.withLock { $0 } }
+
+    func update(_ change: (inout ReplicationStatus) -> Void) { guardedStatus.withLock { change(&$0) } }
+
+    // MARK: Requests
+
+    func ask(_ request: Request) {
+        requests.withLock { $0.append(request) }
+        wake()
+    }
+
+    /// Has the replication thread look: there may be bytes to send.
+    func wake() {
+        var one: UInt64 = 1
+        _ = write(wakeDescriptor, &one, 8)
+    }
+
+    func takeRequests() -> [Request] {
+        var count: UInt64 = 0
+        _ = read(wakeDescriptor, &count, 8)
+        return requests.withLock { list in
+            let taken = list
+            list.removeAll()
+            return taken
+        }
+    }
+}

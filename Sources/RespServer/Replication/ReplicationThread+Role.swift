@@ -1,0 +1,227 @@
+// What the node is: following, leading, handing over; and who waits for replicas.
+
+import LimiterEngine
+import Persistence
+import Replication
+import Synchronization
+
+extension ReplicationThread {
+    private func fresh() -> ReplicationID {
+        var generator = SystemRandomNumberGenerator()
+        return ReplicationID(using: &generator)
+    }
+
+    /// What waits are told when the node is a primary no more.
+    private static let unblockedText =
+        "-UNBLOCKED force unblock from blocking operation, instance state changed "
+        + "(master -> replica?)\r\n"
+
+    func follow(_ address: PeerAddress, takesOver: Bool = false) {
+        let isHandingOver = link.takesOver
+        if !takesOver { run(failover.overruled()) }
+        let isEmpty = KeyspaceSession(engine: server.engine).count() == 0
+        let actions = role.follow(address, isEmpty: isEmpty, takesOver: takesOver)
+        guard !actions.isEmpty else {
+            // It follows the target of the failover that has just ended, which is not to take over any more.
+            if isHandingOver, !takesOver { run([.stopLink, .saveRole, .startLink(address, takesOver: false)]) }
+            return
+        }
+        server.log.notice("following another node", ["host": "\(address.host)", "port": .integer(address.port)])
+        linkDownSince = -1
+        run(actions)
+    }
+
+    func lead() {
+        run(failover.overruled())
+        guard role.isReplica else { return }
+        server.log.notice("leading from here on", ["offset": "\(server.durability.journal.offset)"])
+        run(role.becomePrimary(end: server.durability.journal.offset, fresh: fresh()))
+    }
+
+    func run(_ actions: [NodeRole.Action]) {
+        for action in actions { run(action) }
+    }
+
+    private func run(_ action: NodeRole.Action) {
+        let durability = server.durability
+        switch action {
+        case .refuseWrites:
+            face.set(isReplica: true)
+            // A sweep looks at the limit with a stripe held, and the collection that follows takes every stripe: what
+            // was evicted is in it, and nothing is evicted behind it.
+            server.roleChanged()
+            letTurnsEnd()
+            // A rules file takes force outside of any turn: here it has, or will see that it must not.
+            server.durability.journal.excludingCollections {}
+        case .allowWrites:
+            // Before the first write, not with the next tick.
+            considerReplicas(now: EngineClock.steady())
+            face.set(isReplica: false)
+            server.roleChanged()
+        case .collect: collect()
+        case .journal(let isOn): durability.set(isPrimary: isOn, engine: server.engine)
+        case .closeReplicaLinks:
+            for replica in Array(served.values) { run(replica.link.historyChanged(), replica) }
+        case .failWaits:
+            for ticket in acknowledgements.fail() {
+                answer(waiting.removeValue(forKey: ticket)?.connection, ReplicationThread.unblockedText)
+            }
+        case .restartBacklog: stream.restartBacklog()
+        case .saveIdentity:
+            // At the first start nothing has a name yet.
+            let old = role.identity.past?.id.text ?? server.runID
+            awaitDisk { .rename(from: old, to: role.identity.id.text, $0) }
+        case .saveState: durability.ask(.attach(history: role.identity.id.text))
+        case .saveRole: saveRole()
+        case .startLink(let address, let takesOver):
+            upstreamAddress = address
+            // Without a log from the start on, the offset may stand for more than one state.
+            let countsAll = epochAtStart == 1 && durability.epoch == 1 && durability.isLogging
+            if !takesOver, countsAll, let given = role.returnToPast(end: durability.journal.offset) {
+                awaitDisk { .rename(from: given.text, to: role.identity.id.text, $0) }
+            }
+            // Promoted, it serves others from where they are.
+            stream.beginBacklog(capacity: settings.replBacklogSizeBytes)
+            link.start(
+                position: role.position(end: durability.journal.offset), horizon: server.clock.now(),
+                takesOver: takesOver, now: EngineClock.steady()
+            ) { perform($0) }
+        case .stopLink:
+            link.stop { perform($0) }
+            // A node that is promoted within a snapshot has what came of it.
+            applier.endSnapshot()
+            // A part of a state is served to nobody, whoever is followed next.
+            face.set(isReceiving: role.dataset != .whole)
+        case .followTime:
+            clock.follow(EngineClock.steady())
+            server.clock.show(clock)
+        case .leadTime:
+            clock.lead(wall: EngineTime(nanoseconds: EngineClock.wall()), at: EngineClock.steady())
+            server.clock.show(clock)
+        }
+    }
+
+    /// Asks the journal thread for something, and returns when it is done.
+    func awaitDisk(_ request: (DiskAnswer) -> Durability.Request) {
+        let answer = DiskAnswer()
+        server.durability.ask(request(answer))
+        answer.wait()
+    }
+
+    /// Returns when every command that had begun is done: whatever loops do next sees what was set before.
+    private func letTurnsEnd() {
+        for loop in server.loops {
+            loop.turn.acquire()
+            loop.turn.release()
+        }
+    }
+
+    private func saveRole() {
+        let isReplica = role.isReplica
+        let replicaof = upstreamText
+        server.currentSettings.change("replicaof") { $0.replicaof = isReplica ? replicaof : "" }
+        guard failover.state == .inProgress, case .replica(let address) = role.role else {
+            return save(.role(role.role))
+        }
+        save(.handingOver(address))
+    }
+
+    private func save(_ content: RoleFile.Content) {
+        do throws(StorageError) {
+            try RoleFile.save(content, directory: settings.dir)
+            isRoleOnDisk = true
+        } catch {
+            server.log.warning("cannot save the role: a restart may not know it", ["error": "\(error)"])
+        }
+    }
+
+    /// A node that has had a replica keeps a backlog from its next start on: the replica can go on where it was.
+    func rememberRole() {
+        guard !isRoleOnDisk else { return }
+        save(.configured)
+    }
+
+    private var upstreamText: String {
+        if case .replica(let address) = role.role { return "\(address.host) \(address.port)" }
+        return ""
+    }
+
+    // MARK: FAILOVER
+
+    var candidates: [Failover.Candidate] {
+        served.values.filter(\.link.isReplica).map { replica in
+            Failover.Candidate(
+                address: PeerAddress(host: replica.host, port: replica.link.listeningPort),
+                acknowledged: replica.link.acknowledged, isOnline: replica.link.isOnline)
+        }
+    }
+
+    func begin(_ wanted: Failover.Request, _ waiter: Connection?) {
+        do throws(FailoverError) {
+            run(
+                try failover.start(
+                    wanted, isReplica: role.isReplica, candidates: candidates, now: EngineClock.steady()))
+            answer(waiter, "+OK\r\n")
+        } catch {
+            answer(waiter, "-\(error.rawValue)\r\n")
+        }
+    }
+
+    func run(_ actions: [Failover.Action]) {
+        for action in actions {
+            switch action {
+            case .pauseWrites:
+                server.pause.holdsWrites.store(true, ordering: .sequentiallyConsistent)
+                letTurnsEnd()
+                // What is being collected elsewhere comes before the end, too.
+                sayTime()
+                keepAlive.isSuspended = true
+                failover.paused(end: server.durability.journal.offset)
+            case .resumeWrites:
+                server.pause.holdsWrites.store(false, ordering: .sequentiallyConsistent)
+                keepAlive.isSuspended = false
+                for loop in server.loops { loop.mailbox.post(.resume) }
+            case .handOver(let address):
+                server.log.notice("handing over", ["host": "\(address.host)", "port": .integer(address.port)])
+                follow(address, takesOver: true)
+            case .takeBack: if role.isReplica { lead() }
+            }
+        }
+    }
+
+    func settleTakeover() {
+        while !tookOver.isEmpty {
+            run(failover.answered(tookOver: tookOver.removeFirst()))
+            // Whoever follows from here on does so as any replica, after the next start, too.
+            if role.isReplica { saveRole() }
+        }
+    }
+
+    // MARK: WAIT
+
+    func wait(_ connection: Connection, _ demand: WaitDemand) {
+        guard !role.isReplica else {
+            return answer(connection, ReplicationThread.unblockedText)
+        }
+        collect()
+        let ticket = UInt64(connection.id)
+        waiting[ticket] = (connection, demand)
+        let now = EngineClock.steady()
+        finish(acknowledgements.synced(syncedOffset))
+        let answer = acknowledgements.wait(
+            ticket: ticket, offset: server.durability.journal.offset, count: demand.replicas,
+            deadline: demand.milliseconds == 0 ? nil : now + demand.milliseconds * 1_000_000,
+            demandsSync: demand.onDisk, demandsLocal: demand.onOwnDisk)
+        if let answer { return finish([answer]) }
+        // Replicas acknowledge an empty batch when it comes.
+        if !keepAlive.isSuspended { sayTime() }
+    }
+
+    func finish(_ answers: [Acknowledgements.Answer]) {
+        for done in answers {
+            guard let (connection, demand) = waiting.removeValue(forKey: done.ticket) else { continue }
+            let count = ":\(done.count)\r\n"
+            answer(connection, demand.onDisk ? "*2\r\n:\(done.isLocal ? 1 : 0)\r\n" + count : count)
+        }
+    }
+}

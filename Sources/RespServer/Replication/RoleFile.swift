@@ -1,0 +1,49 @@
+// The role on disk, beside the data: what the node was told to be at run time, for its next start, whether or not its
+// configuration can be rewritten. One line: `primary`, or `replica HOST PORT`, with `failover` behind it for a primary
+// that is handing over to that node and does not know yet whether it has taken over; or `configured` for a node that
+// was told nothing and has had replicas, which may want to go on where they were.
+
+import Persistence
+import Replication
+
+enum RoleFile {
+    private static let name = "role"
+    private static let bytesMax = 1024
+
+    /// What the file says.
+    enum Content: Equatable {
+        case role(NodeRole.Role)
+        /// It is handing over to this node.
+        case handingOver(PeerAddress)
+        /// No role was given at run time: the settings' counts.
+        case configured
+    }
+
+    /// Nil where there is no such file, or one that says nothing.
+    static func read(directory: String) throws(StorageError) -> Content? {
+        let files = RealFileSystem()
+        guard try files.exists("\(directory)/\(name)") else { return nil }
+        let text = String(decoding: try files.contents(of: "\(directory)/\(name)", limit: bytesMax), as: UTF8.self)
+        let words = text.split(whereSeparator: \.isWhitespace).map(String.init)
+        if words == ["configured"] { return .configured }
+        if words == ["primary"] { return .role(.primary) }
+        guard (3...4).contains(words.count), words[0] == "replica", let port = Int(words[2]),
+            (1...65535).contains(port)
+        else { return nil }
+        let address = PeerAddress(host: words[1], port: port)
+        guard words.count == 4 else { return .role(.replica(of: address)) }
+        return words[3] == "failover" ? .handingOver(address) : nil
+    }
+
+    /// On disk when it returns.
+    static func save(_ content: Content, directory: String) throws(StorageError) {
+        let text =
+            switch content {
+            case .configured: "configured\n"
+            case .role(.primary): "primary\n"
+            case .role(.replica(let address)): "replica \(address.host) \(address.port)\n"
+            case .handingOver(let address): "replica \(address.host) \(address.port) failover\n"
+            }
+        try RealFileSystem().replace("\(directory)/\(name)", with: Array(text.utf8), inDirectory: directory)
+    }
+}

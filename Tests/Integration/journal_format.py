@@ -1,0 +1,361 @@
+"""A second reading of the server's files, made from the descriptions in Sources/Persistence/Format and docs/formats.md.
+
+Owns: writing directories that a server is then started on, looking into a log that a server writes, and reading every
+kind of record. Refuses to share code with the server.
+"""
+
+import collections
+import functools
+import pathlib
+import struct
+import time
+
+SECOND = 1_000_000_000
+DAY = 86_400 * SECOND
+
+CASTAGNOLI = []
+for byte in range(256):
+    for _ in range(8):
+        byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+    CASTAGNOLI.append(byte)
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ CASTAGNOLI[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
+
+
+HEADER_SIZE = 56
+BATCH_HEADER_SIZE = 24
+KIND_GCRA = 1
+KINDS = {1: "gcra", 2: "counter", 3: "fixed-window", 4: "sliding-window", 5: "sliding-log", 6: "token"}
+ALGORITHMS = {1: "gcra", 2: "token-bucket", 3: "fixed-window", 4: "sliding-window", 5: "sliding-log"}
+MODES = {0: "enforce", 1: "shadow", 2: "off"}
+SOURCES = {0: "command", 1: "file"}
+
+
+def file_header(content, number, offset, when, keys=0):
+    body = content + struct.pack("<IIqqqqI", 1, 0, number, offset, when, keys, 0)
+    return body + struct.pack("<I", crc32c(body))
+
+
+def length(value):
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def gcra_record(key, tat, deadline=None):
+    """A limiter whose theoretical arrival time is `tat`, in nanoseconds since 1970."""
+    kind = KIND_GCRA | (0x40 if deadline is not None else 0)
+    end = b"" if deadline is None else struct.pack("<q", deadline)
+    return bytes([kind]) + length(len(key)) + length(8) + struct.pack("<q", tat) + end + key
+
+
+def batch(offset, when, records):
+    payload = b"".join(records)
+    tail = struct.pack("<qq", offset, when) + payload
+    return struct.pack("<II", len(payload), crc32c(tail)) + tail
+
+
+def manifest(logs=(), snapshot=None, history="0" * 40):
+    lines = ["escapement-manifest 1", f"history {history}"]
+    if snapshot:
+        lines.append("snapshot %d %d" % snapshot)
+    lines += ["log %d %d" % log for log in logs]
+    text = "".join(line + "\n" for line in lines).encode()
+    return text + b"checksum %08x\n" % crc32c(text)
+
+
+def write_log(directory, when, batches):
+    """A directory with one log; `batches` are pairs of a time and records."""
+    files = pathlib.Path(directory) / "appendonlydir"
+    files.mkdir(parents=True)
+    data = file_header(b"ESCAPLOG", 1, 0, when)
+    for moment, records in batches:
+        data += batch(len(data) - HEADER_SIZE, moment, records)
+    (files / "log-1").write_bytes(data)
+    (files / "manifest").write_bytes(manifest([(1, 0)]))
+
+
+def read_manifest(files):
+    """(snapshot or None, logs), each a pair of number and offset; checks the checksum."""
+    data = (pathlib.Path(files) / "manifest").read_bytes()
+    text, last = data[:-18], data[-18:]
+    assert last == b"checksum %08x\n" % crc32c(text), "the manifest's checksum"
+    lines = text.decode().splitlines()
+    assert lines[0] == "escapement-manifest 1" and lines[1].startswith("history ")
+    entries = [(name, int(number), int(offset)) for name, number, offset in (line.split() for line in lines[2:])]
+    snapshots = [entry[1:] for entry in entries if entry[0] == "snapshot"]
+    return (snapshots or [None])[0], [entry[1:] for entry in entries if entry[0] == "log"]
+
+
+def records_of(payload):
+    """(kind byte, key, value, deadline) of every record of a batch."""
+    position = 0
+
+    def number():
+        nonlocal position
+        value = shift = 0
+        while True:
+            byte = payload[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while position < len(payload):
+        kind = payload[position]
+        position += 1
+        key_length, value_length = number(), number()
+        value = payload[position : position + value_length]
+        position += value_length
+        deadline = None
+        if kind & 0x40:
+            deadline = struct.unpack_from("<q", payload, position)[0]
+            position += 8
+        yield kind, bytes(payload[position : position + key_length]), bytes(value), deadline
+        position += key_length
+
+
+def read_batches(path, start=HEADER_SIZE, checks=False):
+    """(position in the file, time, payload) of every whole batch from `start` on."""
+    data = pathlib.Path(path).read_bytes()
+    position = start
+    while position + BATCH_HEADER_SIZE <= len(data):
+        size, checksum, _, when = struct.unpack_from("<IIqq", data, position)
+        end = position + BATCH_HEADER_SIZE + size
+        if end > len(data):
+            return
+        if checks:
+            assert crc32c(data[position + 8 : end]) == checksum, f"{path}, byte {position}"
+        yield position, when, data[position + BATCH_HEADER_SIZE : end]
+        position = end
+
+
+def times(matrix, vector):
+    total = 0
+    for row in matrix:
+        if vector & 1:
+            total ^= row
+        vector >>= 1
+    return total
+
+
+@functools.lru_cache
+def moving_by(size):
+    """What `size` zero bytes behind it do to a checksum: a matrix, since that is linear."""
+    power = [0x82F63B78] + [1 << bit for bit in range(31)]  # one zero bit
+    product = [1 << bit for bit in range(32)]
+    bits = size * 8
+    while bits:
+        if bits & 1:
+            product = [times(power, row) for row in product]
+        power = [times(power, row) for row in power]
+        bits >>= 1
+    return product
+
+
+def checksum_behind(first, second, size):
+    """The checksum of two runs of bytes one behind the other, from theirs: `size` is the second's length."""
+    return times(moving_by(size), first) ^ second
+
+
+def write_long_log(directory, keys, size, ahead):
+    """A log of at least `size` bytes that says the same of the same keys again and again: quick to make, and a start
+    has to read all of it. Each key's TAT is `ahead` nanoseconds ahead of now. Returns the number of batches."""
+    files = pathlib.Path(directory) / "appendonlydir"
+    files.mkdir(parents=True)
+    now = time.time_ns()
+    payloads = []
+    for start in range(0, keys, 8000):
+        names = range(start, min(keys, start + 8000))
+        payload = b"".join(gcra_record(b"key-%d" % number, now + ahead) for number in names)
+        payloads.append((payload, crc32c(payload)))
+    position = count = 0
+    with open(files / "log-1", "wb") as file:
+        file.write(file_header(b"ESCAPLOG", 1, 0, now))
+        while position < size:
+            for payload, checksum in payloads:
+                head = struct.pack("<qq", position, now)
+                whole = checksum_behind(crc32c(head), checksum, len(payload))
+                file.write(struct.pack("<II", len(payload), whole) + head + payload)
+                position += BATCH_HEADER_SIZE + len(payload)
+                count += 1
+    (files / "manifest").write_bytes(manifest([(1, 0)]))
+    return count
+
+
+# What records say
+
+Answer = collections.namedtuple("Answer", "expiry granted limit remaining retry_after reset_after denied shadowed")
+Policy = collections.namedtuple("Policy", "algorithm mode source limit period burst offset before")
+
+
+def numbers(form, value):
+    """All of the value, and nothing behind it."""
+    assert struct.calcsize("<" + form) == len(value), (form, value)
+    return struct.unpack("<" + form, value)
+
+
+def state_in(kind, value):
+    """A key's state: what its kind has, times in nanoseconds."""
+    if kind in ("gcra", "counter"):
+        return numbers("q", value)[0]
+    if kind == "fixed-window":
+        return numbers("qq", value)  # end, units
+    if kind == "sliding-window":
+        return numbers("qqII", value)  # expiry, period, units of the previous and of the current window
+    if kind == "sliding-log":
+        return sliding_log(value)
+    assert kind == "token", kind
+    *answer, denied, shadowed, rest = numbers("qqqqqq??6s", value)
+    assert rest == bytes(6)
+    return Answer(*answer, denied, shadowed)
+
+
+def sliding_log(value):
+    """(expiry, [(when it is free again, units), …]), the oldest grant first."""
+    expiry, places, oldest, grants, units = struct.unpack_from("<qHHHH", value)
+    assert len(value) == 16 + 10 * places and oldest < places and 1 <= grants <= places, value
+    ring = [struct.unpack_from("<qH", value, 16 + 10 * place) for place in range(places)]
+    used = [(oldest + number) % places for number in range(grants)]
+    assert all(ring[place] == (0, 0) for place in range(places) if place not in used), value
+    found = [ring[place] for place in used]
+    assert sum(count for _, count in found) == units and found == sorted(found, key=lambda grant: grant[0])
+    assert found[-1][0] == expiry
+    return expiry, found
+
+
+def token_key(key):
+    """(limited key, token) of an answer's key."""
+    size = struct.unpack_from("<I", key)[0]
+    assert size <= len(key) - 4
+    return key[4 : 4 + size], key[4 + size :]
+
+
+def policy_in(value):
+    version, algorithm, mode, source, *rest = numbers("BBBBqqqq", value[:36])
+    assert version == 1
+    # Limits of before: emission interval, tolerance, end.
+    before = tuple(numbers("qqq", value[start:start + 24]) for start in range(36, len(value), 24))
+    assert len(before) <= 4 and all(price > 0 and tolerance > 0 for price, tolerance, _ in before)
+    return Policy(ALGORITHMS[algorithm], MODES[mode], SOURCES[source], *rest, before)
+
+
+def subject_in(key):
+    """(tenant, client, action), None for everybody."""
+    names, position = [], 0
+    for _ in range(3):
+        position += 1
+        if key[position - 1] == 0:
+            names.append(None)
+            continue
+        assert key[position - 1] == 1
+        size = struct.unpack_from("<I", key, position)[0]
+        position += 4 + size
+        assert 1 <= size <= 512 and position <= len(key)
+        names.append(key[position - size : position])
+    assert position == len(key)
+    return tuple(names)
+
+
+class Contents:
+    """Everything that records say, one behind the other."""
+
+    def __init__(self):
+        self.keys = {}  # key -> (kind, state, deadline)
+        self.answers = {}  # (limited key, token) -> Answer
+        self.policies = {}  # name -> Policy
+        self.rules = {}  # subject -> (source, name of the policy)
+        self.met = set()  # kind bytes that there were, without the bit of deadlines
+        self.records = 0
+        self.promised = None  # the records that an end of a snapshot has promised
+
+    def __eq__(self, other):
+        return (self.keys, self.answers, self.policies, self.rules) == (
+            other.keys, other.answers, other.policies, other.rules)
+
+    def apply(self, kind, key, value, deadline):
+        self.met.add(kind & 0xBF)
+        if kind == 0x82:
+            self.promised = numbers("q", value)[0]
+            return
+        self.records += 1
+        if kind & 0x80:
+            assert deadline is None
+            self.control(kind, key, value)
+        elif kind == 0:
+            assert not value
+            self.keys.pop(key, None)
+        elif KINDS[kind & 0x3F] == "token":
+            self.answers[token_key(key)] = state_in("token", value)
+        else:
+            name = KINDS[kind & 0x3F]
+            self.keys[key] = (name, state_in(name, value), deadline)
+
+    def control(self, kind, key, value):
+        if kind == 0x81:
+            assert not key and not value
+            self.keys, self.answers = {}, {}
+        elif kind == 0x83:
+            self.policies[key] = policy_in(value)
+        elif kind == 0x85:
+            assert value[0] == 1
+            self.rules[subject_in(key)] = (SOURCES[value[1]], value[2:])
+        else:
+            assert kind in (0x84, 0x86) and not value, kind
+            kept = self.policies if kind == 0x84 else self.rules
+            kept.pop(key if kind == 0x84 else subject_in(key), None)
+
+
+def read_contents(files, with_logs=True):
+    """What the files of a directory say, all of it or the snapshot alone; every batch has to be whole."""
+    files = pathlib.Path(files)
+    snapshot, logs = read_manifest(files)
+    contents = Contents()
+    snapshots = [f"snapshot-{snapshot[0]}"] if snapshot else []
+    for name in snapshots + [f"log-{number}" for number, _ in logs if with_logs]:
+        position = HEADER_SIZE
+        for start, _, payload in read_batches(files / name, checks=True):
+            assert start == position, f"{name}: a gap at byte {position}"
+            position = start + BATCH_HEADER_SIZE + len(payload)
+            for record in records_of(payload):
+                contents.apply(*record)
+        assert position == (files / name).stat().st_size, f"{name}: bytes behind {position} are no batch"
+        if name in snapshots:
+            assert contents.promised == contents.records, "what the end of the snapshot promises"
+    return contents
+
+
+class LogFollower:
+    """Reads the newest log as it grows and keeps the first number of every key's last state in it."""
+
+    def __init__(self, files):
+        self.files = pathlib.Path(files)
+        self.path = None
+        self.states = {}
+        self.flushes = 0
+
+    def update(self):
+        _, logs = read_manifest(self.files)
+        path = self.files / f"log-{logs[-1][0]}"
+        if path != self.path:
+            self.path, self.position, self.states = path, HEADER_SIZE, {}
+        for position, _, payload in read_batches(path, self.position):
+            self.position = position + BATCH_HEADER_SIZE + len(payload)
+            for kind, key, value, deadline in records_of(payload):
+                if kind == 0x81:
+                    self.flushes += 1
+                    self.states.clear()
+                elif kind == 0:
+                    self.states[key] = None
+                elif kind & 0xBF in KINDS and KINDS[kind & 0xBF] != "token":
+                    self.states[key] = (struct.unpack("<q", value[:8])[0], deadline)
+        return self

@@ -1,0 +1,312 @@
+"""What tests of replication share: nodes that follow one another, their states compared, and links that break.
+
+Owns: waiting until nodes agree, with a deadline; a proxy that cuts connections where it is told to. Refuses to compare
+states while a node lags: offsets first, then keys.
+"""
+
+import contextlib
+import random
+import socket
+import threading
+import time
+
+import pytest
+
+from durable import BURST, DurableServer, info, remaining_of
+from server import free_port
+from wire import WireError, eventually
+
+# Every node of a test has a directory of its own name.
+
+
+class Node(DurableServer):
+    """A server that may lead or follow."""
+
+    def wait_ready(self, seconds=20.0):
+        """Like its parent, but with the password: without it a node that is loading says NOAUTH already."""
+        super().wait_ready(seconds)
+
+        def answers():
+            try:
+                with self.connect() as wire:
+                    return not wire.call("PING").startswith(b"LOADING")
+            except (OSError, WireError):
+                return False
+
+        eventually(answers, f"port {self.port} answers", seconds)
+
+    def info(self, section="replication"):
+        with self.connect() as wire:
+            return info(wire, section)
+
+    def follow(self, other):
+        """REPLICAOF, to a node or to a port."""
+        port = other if isinstance(other, int) else other.port
+        with self.connect() as wire:
+            wire.ok("REPLICAOF", "127.0.0.1", port)
+
+    def lead(self):
+        with self.connect() as wire:
+            wire.ok("REPLICAOF", "NO", "ONE")
+
+    def wait_link(self, seconds=15.0):
+        """Until the link to the primary is up. Returns INFO."""
+        def up():
+            found = self.info()
+            return found if found.get("master_link_status") == "up" else None
+
+        return eventually(up, f"the link of port {self.port} is up", seconds)
+
+    def syncs(self):
+        """Full and partial syncs this node has served, and partial ones it refused, as its log tells."""
+        log = self.log()
+        return log.count("replica gets everything"), log.count("replica goes on where it was")
+
+
+class Nodes:
+    """The nodes of a test, by name. Started again under its name, a node has its directory and its port."""
+
+    def __init__(self, launch):
+        self.launch = launch
+        self.ports = {}
+
+    def __call__(self, name, *flags, of=None, **options):
+        if of is not None:
+            flags += ("--replicaof", "127.0.0.1", str(of if isinstance(of, int) else of.port))
+        port = self.ports.setdefault(name, options.pop("port", None) or free_port())
+        return self.launch("--io-threads", "1", *flags, directory=name, kind=Node, port=port, **options)
+
+
+@pytest.fixture
+def nodes(launch):
+    return Nodes(launch)
+
+
+# States
+
+
+def fill(node, count, prefix="k", quantity=1):
+    """That many keys, each with a unit or more taken."""
+    with node.connect() as wire:
+        for start in range(0, count, 500):
+            part = range(start, min(count, start + 500))
+            replies = wire.calls(*[("CL.THROTTLE", f"{prefix}-{n}", BURST, 1, 1_000_000, quantity) for n in part])
+            for reply in replies:
+                assert isinstance(reply, list), reply
+
+
+def state_of(node):
+    """Every key, with what is left."""
+    with node.connect(30.0) as wire:
+        keys = wire.call("KEYS", "*")
+        assert isinstance(keys, list), keys
+        # A burst beyond everything that tests take, so that every unit shows.
+        return remaining_of(wire, keys, 2000)
+
+
+def offset_of(node):
+    return int(node.info()["master_repl_offset"])
+
+
+def wait_online(primary, count, seconds=15.0):
+    """Until that many replicas have acknowledged a whole state."""
+    def online():
+        found = primary.info()
+        return sum("state=online" in found.get(f"slave{n}", "") for n in range(count)) == count
+
+    eventually(online, f"{count} replicas of port {primary.port} are online", seconds)
+
+
+def pair(nodes, *flags):
+    """A primary and a replica that is online."""
+    primary = nodes("a", *flags)
+    replica = nodes("b", *flags, of=primary)
+    wait_online(primary, 1)
+    return primary, replica
+
+
+def wait_same_offset(primary, *replicas, seconds=15.0):
+    """Until every link is up and every replica has what the primary had when it was asked."""
+    for replica in replicas:
+        replica.wait_link(seconds)
+    # What just changed is in no batch yet, and so not in the offset. WAIT collects it.
+    with primary.connect(seconds + 5) as wire:
+        assert wire.call("WAIT", 1, int(seconds * 1000)) >= 1
+    target = offset_of(primary)
+    for replica in replicas:
+        eventually(
+            lambda: offset_of(replica) >= target and replica.info().get("master_link_status") == "up",
+            f"port {replica.port} is at {target}", seconds)
+
+
+def wait_same_state(primary, *replicas, seconds=15.0):
+    """Waits until nodes agree and compares all their keys. The primary must be quiet. Returns the state."""
+    wait_same_offset(primary, *replicas, seconds=seconds)
+    expected = state_of(primary)
+    for replica in replicas:
+        found = state_of(replica)
+        differing = {k: (v, found.get(k)) for k, v in expected.items() if found.get(k) != v}
+        assert not differing, f"of {len(expected)} keys differ {len(differing)}: {list(differing.items())[:5]}"
+        assert found.keys() == expected.keys(), f"only here: {list(found.keys() - expected.keys())[:5]}"
+        assert replica.info()["master_replid"] == primary.info()["master_replid"]
+    return expected
+
+
+# Time that matters to a client
+
+
+@contextlib.contextmanager
+def background(function):
+    """Runs `function(stop)` in a thread meanwhile; what it raises is raised here."""
+    stop = threading.Event()
+    problems = []
+
+    def run():
+        try:
+            function(stop)
+        except BaseException as problem:
+            problems.append(problem)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(30)
+    assert not thread.is_alive(), "the thread does not end"
+    if problems:
+        raise problems[0]
+
+
+def writer(node, prefix="load", keys=200):
+    """For `background`: takes units of some keys until told to stop."""
+
+    def write(stop):
+        with node.connect() as wire:
+            number = 0
+            while not stop.is_set():
+                replies = wire.calls(*[
+                    ("CL.THROTTLE", f"{prefix}-{(number + n) % keys}", 1000, 1, 1_000_000) for n in range(20)])
+                assert all(isinstance(reply, list) for reply in replies), replies
+                number += 20
+                stop.wait(0.002)
+
+    return write
+
+
+# Links
+
+
+class Proxy:
+    """Stands between a replica and its primary, on a port of its own.
+
+    `limits` says after how many bytes towards the replica each of the next connections is cut, in order; connections
+    behind them live. `hold()` stops passing bytes on, in both directions, without closing anything; `hold_after` does
+    it by itself after so many bytes towards the replica.
+    """
+
+    def __init__(self, target):
+        self.target = target
+        self.limits = []
+        self.hold_after = None
+        self.passed = []  # bytes towards the replica, per connection
+        self.held = threading.Event()
+        self.closing = threading.Event()
+        self.pairs = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.listener.settimeout(0.05)
+        self.thread = threading.Thread(target=self.accept, daemon=True)
+        self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.closing.set()
+        self.thread.join(5)
+        self.listener.close()
+        self.cut()
+
+    def hold(self):
+        self.held.set()
+
+    def release(self):
+        self.hold_after = None
+        self.held.clear()
+
+    def cut(self):
+        """Closes every connection there is."""
+        for pair in self.pairs:
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+        self.pairs = []
+
+    def accept(self):
+        while not self.closing.is_set():
+            try:
+                replica, _ = self.listener.accept()
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            try:
+                primary = socket.create_connection(self.target, 2)
+            except OSError:
+                replica.close()
+                continue
+            limit = self.limits.pop(0) if self.limits else None
+            self.passed.append(0)
+            pair = (replica, primary)
+            self.pairs.append(pair)
+            number = len(self.passed) - 1
+            threading.Thread(target=self.copy, args=(primary, replica, number, limit, pair), daemon=True).start()
+            threading.Thread(target=self.copy, args=(replica, primary, None, None, pair), daemon=True).start()
+
+    def copy(self, source, sink, number, limit, pair):
+        try:
+            # The other direction may have closed both already.
+            source.settimeout(0.02)
+            while not self.closing.is_set():
+                if self.held.is_set():
+                    time.sleep(0.01)
+                    continue
+                try:
+                    data = source.recv(1 << 12 if self.hold_after else 1 << 16)
+                except TimeoutError:
+                    continue
+                if not data:
+                    break
+                if number is not None:
+                    if limit is not None:
+                        data = data[: limit - self.passed[number]]
+                    self.passed[number] += len(data)
+                sink.settimeout(30)
+                sink.sendall(data)
+                sink.settimeout(0.02)
+                if limit is not None and self.passed[number] >= limit:
+                    break
+                if number is not None and self.hold_after is not None and self.passed[number] >= self.hold_after:
+                    self.hold()
+        except OSError:
+            pass
+        for end in pair:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+@contextlib.contextmanager
+def proxy_to(node):
+    with Proxy(("127.0.0.1", node.port)) as proxy:
+        yield proxy
+
+
+def seeded():
+    """A generator whose seed a failure shows."""
+    seed = random.SystemRandom().getrandbits(32)
+    print(f"seed {seed}")
+    return random.Random(seed)

@@ -1,0 +1,380 @@
+"""A restart forgets nothing that was promised: whatever way it stops, and whatever the settings, which may
+change while it runs."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from durable import BURST, SLOW_PERIOD, info, launch, remaining, remaining_of, take, wait_for_record
+from journal_format import LogFollower
+from wire import command, eventually
+
+ALWAYS = ("--appendfsync", "always")
+EVERYSEC = ("--appendfsync", "everysec")
+MINUTE_CALL = ("CL.THROTTLE", "minutes", 9, 10, 600)  # a unit a minute
+
+
+def converse(wire):
+    """Something of everything that leaves a state behind."""
+    for number in range(40):
+        take(wire, f"key-{number}", 1 + number % 7)
+    for number in range(0, 40, 8):
+        assert wire.call("DEL", f"key-{number}") == 1
+    assert wire.call("EXPIRE", "key-1", 5000) == 1
+    assert wire.call("EXPIRE", "key-2", 5000) == 1
+    assert wire.call("PERSIST", "key-2") == 1
+    wire.calls(MINUTE_CALL, MINUTE_CALL, MINUTE_CALL)
+    wire.call("CL.THROTTLE", b"\x00\r\n\xff", 1, 1, 1000)
+    wire.call("CL.THROTTLE", "", 1, 1, 1000)
+    wire.call("CL.THROTTLE", "x" * 100_000, 1, 1, 1000)
+    take(wire, "fast", burst=2)
+    wire.call("CL.THROTTLE", "gone in a blink", 1, 1000, 1)
+
+
+def portrait(wire):
+    """Everything a client can see of the state, in units that stand still: absolute times in seconds, numbers left."""
+    keys = sorted(key for key in wire.call("KEYS", "*") if key != b"gone in a blink")
+    seen = {}
+    for key in keys:
+        reply = wire.call("CL.THROTTLE", key, BURST, 1, SLOW_PERIOD, 0)
+        seen[key[:20]] = (reply[0], reply[1], reply[2], wire.call("PEXPIRETIME", key))
+    seen["minutes"] = wire.call(*MINUTE_CALL, 0)[:3]
+    return seen
+
+
+def assert_same(before, after):
+    """Deadlines may differ by the milliseconds that engine time and wall clock drift apart."""
+    assert before.keys() == after.keys()
+    for key, value in before.items():
+        assert after[key][:3] == value[:3], key
+        if len(value) > 3 and isinstance(value, tuple):
+            assert abs(after[key][3] - value[3]) <= 100, key
+
+
+def stop_by(server, wire, way):
+    """Stops the server in one of the ways in which servers end."""
+    if way == "SIGTERM":
+        server.stop()
+    elif way == "kill":
+        # What was written last; it is collected after everything before it.
+        take(wire, "the last")
+        wait_for_record(server, "the last")
+        server.crash()
+    else:
+        wire.send(command(*way.split()))
+        assert server.wait_exit() == 0
+
+
+@pytest.mark.parametrize("way", ["SIGTERM", "SHUTDOWN", "SHUTDOWN SAVE", "SHUTDOWN NOSAVE", "kill"])
+@pytest.mark.parametrize("policy", ["always", "everysec", "no"])
+def test_restart_keeps_everything(launch, policy, way):
+    server = launch("--appendfsync", policy)
+    with server.connect() as wire:
+        converse(wire)
+        before = portrait(wire)
+        stop_by(server, wire, way)
+    server = launch("--appendfsync", policy)
+    with server.connect() as wire:
+        after = portrait(wire)
+        if way == "kill":
+            assert after.pop(b"the last")[2] == BURST
+        assert_same(before, after)
+
+
+def test_a_limiter_goes_on_as_if_nothing_had_been(launch):
+    """A limiter that gives back a unit every 250 ms: restarted and never restarted answer alike."""
+    call = ("CL.THROTTLE", "quick", 39, 40, 10)
+    server = launch(*ALWAYS)
+    twin = launch(*ALWAYS, directory="twin")
+    with server.connect() as wire, twin.connect() as other:
+        replies = wire.calls(*[call] * 30), other.calls(*[call] * 30)
+        assert replies[0] == replies[1]
+        server.crash()
+        server = launch(*ALWAYS)
+        with server.connect() as wire:
+            for _ in range(20):
+                begin = time.monotonic()
+                left = wire.call(*call, 0), other.call(*call, 0)
+                if time.monotonic() - begin < 0.05:
+                    # Asked 50 ms apart at most: one unit, or one second, may lie between.
+                    assert abs(left[0][2] - left[1][2]) <= 1 and abs(left[0][4] - left[1][4]) <= 1, left
+                taken = wire.call(*call), other.call(*call)
+                assert taken[0][:2] == taken[1][:2]
+
+
+def test_restarts_add_nothing_and_lose_nothing(launch):
+    """Ten generations in one directory, killed and stopped in turn."""
+    expected = BURST
+    for generation in range(10):
+        server = launch(*ALWAYS)
+        with server.connect() as wire:
+            if generation:
+                assert remaining(wire, "k") == expected
+            expected = BURST - generation
+            assert take(wire, "k")[2] == expected
+            if generation % 3 == 1:
+                wire.ok("SAVE")
+        server.crash() if generation % 2 else server.stop()
+
+
+@pytest.mark.parametrize("kills", [True, False])
+@pytest.mark.parametrize("inside", ["alone", "first in MULTI", "last in MULTI"])
+def test_flushall_is_kept(launch, inside, kills):
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        for number in range(300):
+            wire.send(command("CL.THROTTLE", f"old-{number}", BURST, 1, SLOW_PERIOD))
+        for _ in range(300):
+            wire.read()
+        if inside == "alone":
+            wire.ok("FLUSHALL")
+            take(wire, "new")
+        else:
+            flush, call = ("FLUSHALL",), ("CL.THROTTLE", "new", BURST, 1, SLOW_PERIOD)
+            queue = [flush, call] if inside == "first in MULTI" else [call, flush]
+            replies = wire.calls(("MULTI",), *queue, ("EXEC",))
+            assert b"OK" in replies[-1]
+        expected = [] if inside == "last in MULTI" else [b"new"]
+        assert wire.call("KEYS", "*") == expected
+    server.crash() if kills else server.stop()
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        assert wire.call("KEYS", "*") == expected
+
+
+def test_without_log_only_what_was_saved_is_kept(launch):
+    server = launch("--appendonly", "no")
+    with server.connect() as wire:
+        take(wire, "saved", 5)
+        wire.ok("SAVE")
+        take(wire, "saved", 5)
+        take(wire, "forgotten")
+        assert info(wire)["aof_enabled"] == "0"
+    server.stop()
+    server = launch("--appendonly", "no")
+    with server.connect() as wire:
+        assert remaining(wire, "saved") == BURST + 1 - 5
+        assert wire.call("EXISTS", "forgotten") == 0
+        wire.call("DEL", "saved")
+        wire.send(command("SHUTDOWN", "SAVE"))
+        wire.expect_closed()
+    assert server.wait_exit() == 0
+    server = launch("--appendonly", "no")
+    with server.connect() as wire:
+        assert wire.call("DBSIZE") == 0
+
+
+def test_without_log_and_snapshot_everything_is_forgotten(launch):
+    server = launch("--appendonly", "no")
+    with server.connect() as wire:
+        take(wire, "k")
+    server.stop()
+    assert not [name for name in server.names() if name.startswith(("log-", "snapshot-"))]
+    server = launch("--appendonly", "no")
+    with server.connect() as wire:
+        assert wire.call("DBSIZE") == 0
+
+
+def test_sigterm_saves_where_rules_ask_for_it(launch):
+    server = launch("--appendonly", "no", "--save", "3600 1")
+    with server.connect() as wire:
+        take(wire, "k", 3)
+    server.stop()
+    server = launch("--appendonly", "no", "--save", "3600 1")
+    with server.connect() as wire:
+        assert remaining(wire, "k") == BURST + 1 - 3
+        take(wire, "k", 3)
+        wire.send(command("SHUTDOWN", "NOSAVE"))
+        wire.expect_closed()
+    assert server.wait_exit() == 0
+    server = launch("--appendonly", "no", "--save", "3600 1")
+    with server.connect() as wire:
+        assert remaining(wire, "k") == BURST + 1 - 3
+
+
+def test_a_log_left_behind_is_read_without_appendonly(launch):
+    """Switching it off in the file keeps what there is; what comes after is not kept."""
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        take(wire, "kept", 4)
+    server.stop()
+    for _ in range(2):
+        server = launch("--appendonly", "no")
+        with server.connect() as wire:
+            assert remaining(wire, "kept") == BURST + 1 - 4
+            assert wire.call("EXISTS", "lost") == 0
+            take(wire, "lost")
+        server.stop()
+    # And switched on again it goes on from there.
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        assert wire.call("KEYS", "*") == [b"kept"]
+        take(wire, "more")
+    server.crash()
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        assert sorted(wire.call("KEYS", "*")) == [b"kept", b"more"]
+
+
+# appendonly and appendfsync at run time
+
+
+def switch_on(wire):
+    wire.ok("CONFIG", "SET", "appendonly", "yes")
+
+    def ready():
+        found = info(wire, "persistence")
+        return found["aof_enabled"] == "1" and found["aof_rewrite_in_progress"] == "0"
+
+    eventually(ready, "the log is begun")
+
+
+def test_switched_on_at_run_time(launch):
+    flags = ("--appendonly", "no", *ALWAYS)
+    server = launch(*flags)
+    with server.connect() as wire:
+        for number in range(1000):
+            wire.send(command("CL.THROTTLE", f"before-{number}", BURST, 1, SLOW_PERIOD))
+        for _ in range(1000):
+            wire.read()
+        switch_on(wire)
+        take(wire, "after", 2)
+    server.crash()
+    server = launch(*flags)
+    with server.connect() as wire:
+        assert wire.call("DBSIZE") == 1001
+        assert remaining(wire, "after") == BURST + 1 - 2
+
+
+def test_a_write_just_behind_switching_on_is_kept(launch):
+    """Answered after CONFIG SET appendonly yes was: on disk under `always`, however soon it came."""
+    flags = ("--appendonly", "no", *ALWAYS)
+    for attempt in range(10):
+        server = launch(*flags, directory=f"data-{attempt}")
+        with server.connect() as wire:
+            take(wire, "before", 3)
+            replies = wire.calls("CONFIG SET appendonly yes", f"CL.THROTTLE k {BURST} 1 {SLOW_PERIOD} 2")
+            assert replies[0] == b"OK" and replies[1][0] == 0, replies
+        server.crash()
+        server = launch(*flags, directory=f"data-{attempt}")
+        with server.connect() as wire:
+            assert remaining_of(wire, ["before", "k"]) == {"before": BURST + 1 - 3, "k": BURST + 1 - 2}, attempt
+
+
+@pytest.mark.parametrize("way", ["SIGTERM", "SHUTDOWN", "SHUTDOWN SAVE"])
+def test_stopped_just_behind_switching_on(launch, way):
+    """An orderly end finishes what switching on has begun: nothing is lost, and the exit status says so."""
+    flags = ("--appendonly", "no", "--appendfsync", "everysec")
+    server = launch(*flags)
+    with server.connect() as wire:
+        for start in range(0, 20_000, 500):
+            wire.calls(*[("CL.THROTTLE", f"key-{n}", BURST, 1, SLOW_PERIOD) for n in range(start, start + 500)])
+        wire.ok("CONFIG", "SET", "appendonly", "yes")
+        take(wire, "last", 2)
+        stop_by(server, wire, way)
+    server = launch(*flags)
+    with server.connect() as wire:
+        assert wire.call("DBSIZE") == 20_001 and remaining(wire, "last") == BURST + 1 - 2
+
+
+def test_switched_off_and_on_at_run_time(launch):
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        take(wire, "logged", 3)
+        wire.ok("CONFIG", "SET", "appendonly", "no")
+        eventually(lambda: info(wire)["aof_enabled"] == "0", "the log is closed")
+        take(wire, "unlogged", 3)
+        take(wire, "logged", 3)
+    server.crash()
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        # The log's last word, and nothing of what came behind it.
+        assert wire.call("KEYS", "*") == [b"logged"] and remaining(wire, "logged") == BURST + 1 - 3
+        wire.ok("CONFIG", "SET", "appendonly", "no")
+        eventually(lambda: info(wire)["aof_enabled"] == "0", "the log is closed")
+        take(wire, "meanwhile", 3)
+        wire.call("DEL", "logged")
+        switch_on(wire)
+        take(wire, "behind", 3)
+    server.crash()
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        assert sorted(wire.call("KEYS", "*")) == [b"behind", b"meanwhile"], "what was deleted came back"
+
+
+def test_switching_back_and_forth_quickly(launch):
+    """Every state between is one that a start can read."""
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        for turn in range(30):
+            wire.ok("CONFIG", "SET", "appendonly", ["no", "yes"][turn % 2])
+            take(wire, f"turn-{turn}")
+            if turn % 7 == 0:
+                wire.call("BGREWRITEAOF")
+        switch_on(wire)
+        take(wire, "last")
+        keys = sorted(wire.call("KEYS", "*"))
+        assert len(keys) == 31
+    server.crash()
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        assert sorted(wire.call("KEYS", "*")) == keys
+
+
+def test_appendfsync_changed_at_run_time(launch):
+    server = launch(*EVERYSEC)
+    follower = LogFollower(server.files)
+    with server.connect() as wire:
+        for turn in range(20):
+            policy = ["always", "no", "everysec"][turn % 3]
+            wire.ok("CONFIG", "SET", "appendfsync", policy)
+            take(wire, f"turn-{turn}")
+            if policy == "always":
+                assert b"turn-%d" % turn in follower.update().states, policy
+        wire.ok("CONFIG", "SET", "appendfsync", "always")
+        take(wire, "last")
+    server.crash()
+    server = launch(*EVERYSEC)
+    with server.connect() as wire:
+        assert wire.call("DBSIZE") == 21
+
+
+def test_appenddirname(launch):
+    server = launch("--appenddirname", "elsewhere", *ALWAYS)
+    with server.connect() as wire:
+        take(wire, "k")
+        assert wire.call("CONFIG", "SET", "appenddirname", "x").startswith(b"ERR ")
+    server.stop()
+    assert "manifest" in os.listdir(server.directory / "elsewhere")
+    assert not (server.directory / "appendonlydir").exists()
+    server = launch("--appenddirname", "elsewhere", *ALWAYS)
+    with server.connect() as wire:
+        assert remaining(wire, "k") == BURST
+    server.stop()
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        assert wire.call("DBSIZE") == 0
+
+
+@pytest.mark.parametrize("policy", ["always", "everysec"])
+def test_shutdown_timeout_with_a_stuck_client(launch, policy):
+    """A client that reads nothing delays the end by the timeout at most, and nothing of the state is lost."""
+    server = launch("--appendfsync", policy, "--shutdown-timeout", "2")
+    with server.connect() as stuck, server.connect() as wire:
+        stuck.socket.setsockopt(1, 8, 4096)  # SOL_SOCKET, SO_RCVBUF
+        stuck.timeout = 0.5
+        try:
+            for _ in range(40):
+                stuck.send(command("ECHO", "x" * 500_000))
+        except OSError:
+            pass
+        take(wire, "k", 3)
+        begin = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait_exit(10) == 0
+        assert time.monotonic() - begin < 4
+    server = launch("--appendfsync", policy)
+    with server.connect() as wire:
+        assert remaining(wire, "k") == BURST + 1 - 3

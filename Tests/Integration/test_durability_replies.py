@@ -1,0 +1,208 @@
+"""What a reply is worth: under `appendfsync always` it comes when its change is on disk, in the order of the requests,
+and what changes nothing does not wait. Under the other settings nobody waits, and the log follows in its own time."""
+
+import os
+import random
+import signal
+import time
+
+from durable import SLOW_PERIOD, info, launch, take, wait_for_record
+from journal_format import LogFollower
+from wire import command, eventually
+
+ALWAYS = ("--appendfsync", "always")
+EVERYSEC = ("--appendfsync", "everysec")
+
+
+def test_always_replies_come_after_their_record(launch):
+    server = launch(*ALWAYS)
+    follower = LogFollower(server.files)
+    with server.connect() as wire:
+        for number in range(100):
+            key = f"key-{number % 7}"
+            assert take(wire, key, 1, 1000)[0] == 0
+            tat, _ = follower.update().states[key.encode()]
+            # What the log says is what the reply said: the limiter is full again at the TAT.
+            assert abs(tat / 1e6 - wire.call("PEXPIRETIME", key)) <= 100
+        wire.call("EXPIRE", "key-1", 100)
+        assert follower.update().states[b"key-1"][1] is not None
+        wire.call("DEL", "key-1", "key-2")
+        assert follower.update().states[b"key-1"] is None and follower.states[b"key-2"] is None
+        wire.calls("MULTI", f"CL.THROTTLE a 1 1 {SLOW_PERIOD}", f"CL.THROTTLE b 1 1 {SLOW_PERIOD}", "EXEC")
+        assert {b"a", b"b"} <= follower.update().states.keys()
+        wire.ok("FLUSHALL")
+        assert follower.update().states == {} and follower.flushes == 1
+        wire.send(command("CLIENT", "REPLY", "OFF") + command("CL.THROTTLE", "silent", 1, 1, SLOW_PERIOD))
+        wire.send(command("CLIENT", "REPLY", "ON"))
+        assert wire.read() == b"OK"
+        eventually(lambda: b"silent" in follower.update().states, "unanswered calls are logged, too")
+
+
+def test_always_forces_every_answered_change_to_disk(launch):
+    """By the server's own account, which may be a moment old: unpipelined, every answer has cost a sync."""
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        for number in range(20):
+            take(wire, f"k{number}")
+
+        def is_said():
+            found = info(wire, "persistence")
+            return int(found["journal_syncs"]) >= 20 and found["journal_offset"] == found["journal_synced_offset"]
+
+        eventually(is_said, "twenty syncs")
+
+
+def test_denied_and_read_only_calls_do_not_wait(launch):
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        wire.calls(*[f"CL.THROTTLE k 1 1 {SLOW_PERIOD}"] * 2)
+        # What is said of the disk may be a moment old.
+        before = eventually(lambda: (found := info(wire, "persistence"))["journal_syncs"] != "0" and found, "a sync")
+        for _ in range(50):
+            assert wire.call("CL.THROTTLE", "k", 1, 1, SLOW_PERIOD)[0] == 1
+            wire.calls(f"CL.THROTTLE k 1 1 {SLOW_PERIOD} 0", "TTL k", "EXISTS k", "PING", "KEYS *", "ECHO x", "TYPE k")
+        after = info(wire, "persistence")
+        for name in ("journal_syncs", "journal_offset", "aof_current_size"):
+            assert after[name] == before[name], name
+
+
+def test_one_sync_serves_many(launch):
+    """Group commit: far fewer syncs than answered calls."""
+    server = launch(*ALWAYS)
+    wires = [server.connect() for _ in range(40)]
+    try:
+        before = int(info(wires[0], "persistence")["journal_syncs"])
+        for turn in range(10):
+            for number, wire in enumerate(wires):
+                wire.send(command("CL.THROTTLE", f"{turn}-{number}", 1, 1, SLOW_PERIOD))
+            for wire in wires:
+                assert wire.read()[0] == 0
+        assert int(info(wires[0], "persistence")["journal_syncs"]) - before < 300
+    finally:
+        for wire in wires:
+            wire.close()
+
+
+def mixed_pipeline(dice, tag, count):
+    """Requests and what each must answer, in order."""
+    requests, expected, used = [], [], {}
+    for number in range(count):
+        kind = dice.randrange(6)
+        key = f"{tag}-{dice.randrange(3)}"
+        if kind <= 1:
+            requests.append(("CL.THROTTLE", key, 4, 1, SLOW_PERIOD))
+            denied = used.get(key, 0) == 5
+            used[key] = min(5, used.get(key, 0) + 1)
+            expected.append(lambda r, d=denied, left=5 - used[key]: r[:3] == [int(d), 5, left])
+        elif kind == 2:
+            requests.append(("ECHO", f"{tag}:{number}"))
+            expected.append(lambda r, text=f"{tag}:{number}": r == text.encode())
+        elif kind == 3:
+            requests.append(("DEL", key))
+            expected.append(lambda r, had=int(used.pop(key, 0) > 0): r == had)
+        elif kind == 4:
+            requests.append(("CL.THROTTLE", key))
+            expected.append(lambda r: r.startswith(b"ERR wrong number"))
+        else:
+            requests += [("MULTI",), ("CL.THROTTLE", key, 4, 1, SLOW_PERIOD, 0), ("ECHO", number), ("EXEC",)]
+            expected += [lambda r: r == b"OK", lambda r: r == b"QUEUED", lambda r: r == b"QUEUED",
+                         lambda r, left=5 - used.get(key, 0), n=number: r[0][2] == left and r[1] == b"%d" % n]
+    return requests, expected
+
+
+def test_pipelines_are_answered_in_order(launch):
+    """Dozens of connections, answers that wait for the disk between answers that do not."""
+    seed = int(os.environ.get("ESCAPEMENT_SEED", random.randrange(1 << 32)))
+    dice = random.Random(seed)
+    server = launch(*ALWAYS, "--io-threads", "2")
+    wires = [server.connect() for _ in range(24)]
+    try:
+        for turn in range(6):
+            plans = []
+            for number, wire in enumerate(wires):
+                requests, expected = mixed_pipeline(dice, f"{turn}.{number}", dice.choice([1, 3, 40, 150]))
+                data = b"".join(command(*r) for r in requests)
+                cut = dice.randrange(len(data))
+                wire.send(data[:cut])
+                plans.append((requests, expected, data[cut:]))
+            for wire, (_, _, rest) in zip(wires, plans):
+                wire.send(rest)
+            for wire, (requests, expected, _) in zip(wires, plans):
+                for request, check in zip(requests, expected):
+                    reply = wire.read()
+                    assert check(reply), f"seed {seed}: {request} answered {reply!r}"
+    finally:
+        for wire in wires:
+            wire.close()
+
+
+def test_quit_behind_a_write(launch):
+    server = launch(*ALWAYS)
+    for number in range(20):
+        with server.connect() as wire:
+            wire.send(command("CL.THROTTLE", f"k{number}", 1, 1, 1000) + command("QUIT"))
+            assert wire.until_closed() == b"*5\r\n:0\r\n:2\r\n:1\r\n:-1\r\n:1000\r\n+OK\r\n"
+    with server.connect() as wire:
+        # Nobody waits for the answer, but it was decided.
+        wire.send(command("CL.THROTTLE", "half", 1, 1, 1000))
+        wire.socket.shutdown(1)
+        assert wire.until_closed().startswith(b"*5\r\n:0\r\n")
+
+
+def test_sigterm_answers_what_waits_for_the_disk(launch):
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        wire.call("PING")
+        wire.send(b"".join(command("CL.THROTTLE", f"k{n}", 1, 1, SLOW_PERIOD) for n in range(500)))
+        wire.expect_exact(b"*5\r\n")
+        server.process.send_signal(signal.SIGTERM)
+        answered = wire.until_closed().count(b"*5\r\n") + 1
+    assert server.wait_exit() == 0
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        assert wire.call("DBSIZE") >= answered
+
+
+def test_messages_among_held_replies_keep_their_order(launch):
+    """A RESP3 subscriber that also writes: messages come through, and each answer comes once and in turn."""
+    server = launch(*ALWAYS, "--io-threads", "2")
+    with server.connect() as wire, server.connect() as publisher:
+        wire.hello3()
+        wire.call("SUBSCRIBE", "ch")
+        for turn in range(30):
+            wire.send(b"".join(command("CL.THROTTLE", f"{turn}-{n}", 9, 1, SLOW_PERIOD) for n in range(5)))
+            publisher.calls(*[("PUBLISH", "ch", f"{turn}-{n}") for n in range(5)])
+            wire.send(command("ECHO", f"end {turn}"))
+            messages, replies = [], []
+            while len(messages) < 5 or len(replies) < 6:
+                value = wire.read()
+                (messages if type(value).__name__ == "Push" else replies).append(value)
+            assert [m[2] for m in messages] == [b"%d-%d" % (turn, n) for n in range(5)]
+            assert [r[0] for r in replies[:5]] == [0] * 5 and replies[5] == b"end %d" % turn
+
+
+def test_everysec_forces_within_seconds(launch):
+    server = launch(*EVERYSEC)
+    with server.connect() as wire:
+        take(wire, "k")
+        # Before it is collected nothing is unsynced either.
+        wait_for_record(server, "k")
+        eventually(lambda: info(wire, "persistence")["journal_unsynced_bytes"] == "0", "it is forced to disk", 5)
+        assert int(info(wire, "persistence")["journal_syncs"]) >= 1
+        wire.ok("CONFIG", "SET", "appendfsync", "no")
+        before = info(wire, "persistence")["journal_syncs"]
+        take(wire, "k2")
+        wait_for_record(server, "k2")
+        time.sleep(1.3)  # longer than everysec would wait: nothing must be forced under `no`
+        assert info(wire, "persistence")["journal_syncs"] == before
+
+
+def test_hot_key_costs_few_bytes(launch):
+    """A key hit thousands of times in an interval is one record."""
+    server = launch(*EVERYSEC)
+    with server.connect() as wire:
+        call = command("CL.THROTTLE", "hot", 1_000_000, 1, 1000)
+        wire.send(call * 20_000)
+        for _ in range(20_000):
+            assert wire.read()[0] == 0
+        assert int(info(wire, "persistence")["aof_current_size"]) < 20_000

@@ -1,0 +1,346 @@
+"""What a start makes of the files it finds: loading, damage, and directories that are not to be used.
+
+A torn end of the log is cut with a warning. Any other damage refuses to start: exit status 1, and one line that names
+file and byte.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from durable import BURST, SLOW_PERIOD, info, launch, mounted, remaining, take
+from journal_format import HEADER_SIZE, SECOND, crc32c, file_header, read_batches, read_manifest, write_long_log
+from server import find_binary, free_port, run_to_end
+from wire import Wire, WireError, command, eventually
+
+ALWAYS = ("--appendfsync", "always")
+
+
+# Loading
+
+
+LOG_BYTES = 150_000_000
+LOG_KEYS = 100_000
+
+
+@pytest.fixture
+def long_log(tmp_path):
+    """A directory that takes a moment to load; removed at once, since it is large."""
+    directory = tmp_path / "data"
+    write_long_log(directory, LOG_KEYS, LOG_BYTES, SLOW_PERIOD * SECOND)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def start_loading(launch, *flags):
+    """A server that is loading, and a connection to it."""
+    server = launch("--auto-aof-rewrite-percentage", "0", *flags, wait=False)
+
+    def connect():
+        assert server.process.poll() is None, server.log()
+        try:
+            return server.connect()
+        except OSError:
+            return None
+
+    return server, eventually(connect, "it listens")
+
+
+def test_clients_are_told_that_it_is_loading(long_log, launch):
+    server, wire = start_loading(launch)
+    with wire:
+        assert wire.call("PING") == b"LOADING Redis is loading the dataset in memory"
+        for words in ("CL.THROTTLE k 1 1 1", "DEL k", "DBSIZE", "FLUSHALL", "SAVE", "BGREWRITEAOF", "EVALSHA x"):
+            reply = wire.call(*words.split())
+            assert reply.startswith((b"LOADING ", b"ERR unknown command")), (words, reply)
+        found = info(wire, "persistence")
+        assert found["loading"] == "1"
+        assert found["loading_total_bytes"] == str((server.files / "log-1").stat().st_size)
+        assert 0 <= float(found["loading_loaded_perc"]) <= 100 and int(found["loading_eta_seconds"]) >= 0
+        assert int(found["loading_start_time"]) <= time.time() + 1
+        seen = []
+        while (found := info(wire, "persistence"))["loading"] == "1":
+            seen.append(float(found["loading_loaded_perc"]))
+        assert seen == sorted(seen) and len(set(seen)) > 3, "progress is shown"
+        assert "loading_loaded_perc" not in found
+        assert wire.call("PING") == b"PONG" and wire.call("DBSIZE") == LOG_KEYS
+        assert remaining(wire, "key-0") == BURST and remaining(wire, f"key-{LOG_KEYS - 1}") == BURST
+
+
+def test_sigterm_while_loading(long_log, launch):
+    before = {path.name: path.stat().st_size for path in (long_log / "appendonlydir").iterdir()}
+    server, wire = start_loading(launch)
+    with wire:
+        assert wire.call("PING").startswith(b"LOADING")
+        server.process.send_signal(signal.SIGTERM)
+        begin = time.monotonic()
+        assert server.wait_exit(10) == 0
+        assert time.monotonic() - begin < 5
+    after = {name: os.stat(server.files / name).st_size for name in server.names()}
+    assert {name: after[name] for name in before} == before
+    server, wire = start_loading(launch)
+    with wire:
+        # SHUTDOWN is a command that may come while loading.
+        wire.send(command("SHUTDOWN"))
+        wire.expect_closed()
+    assert server.wait_exit(10) == 0
+    server, wire = start_loading(launch)
+    wire.close()
+    server.crash()
+    server = launch("--auto-aof-rewrite-percentage", "0")
+    with server.connect() as wire:
+        assert wire.call("DBSIZE") == LOG_KEYS
+
+
+# Damage
+
+
+@pytest.fixture
+def state(launch):
+    """A stopped server's directory: a snapshot, and a log of several batches behind it."""
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        for number in range(50):
+            take(wire, f"old-{number}")
+        wire.ok("SAVE")
+        for number in range(20):
+            take(wire, f"new-{number}")
+    server.crash()
+    return server
+
+
+def newest_log(server):
+    return server.files / f"log-{read_manifest(server.files)[1][-1][0]}"
+
+
+def snapshot(server):
+    return server.files / f"snapshot-{read_manifest(server.files)[0][0]}"
+
+
+def forget_mark(server):
+    """As if the last batches had never been forced to disk: without its mark nothing says that they were."""
+    (server.files / "synced").unlink()
+
+
+def refusal(server, *flags):
+    """Starts it, demands that it refuses, and returns the one line that says why."""
+    status, output = run_to_end(
+        "--port", free_port(), "--dir", server.directory, *ALWAYS, *flags, cwd=server.directory)
+    assert status == 1, output
+    lines = [line for line in output.splitlines() if line.startswith("escapement: ")]
+    assert len(lines) == 1, output
+    return lines[0]
+
+
+@pytest.mark.parametrize("damage", ["cut by a byte", "cut in a header", "garbage", "zeros", "flipped bit"])
+def test_torn_tail_is_cut(launch, state, damage):
+    path = newest_log(state)
+    last, _, payload = list(read_batches(path))[-1]
+    size = path.stat().st_size
+    lost = damage not in ("garbage", "zeros")
+    with open(path, "r+b") as file:
+        if damage == "cut by a byte":
+            file.truncate(size - 1)
+        elif damage == "cut in a header":
+            file.truncate(last + 7)
+        elif damage == "flipped bit":
+            file.seek(size - 3)
+            byte = file.read(1)[0]
+            file.seek(size - 3)
+            file.write(bytes([byte ^ 4]))
+        else:
+            file.seek(size)
+            file.write(b"\0" * 5000 if damage == "zeros" else bytes(range(1, 200)))
+    if lost:
+        # The log had reached the disk to its end, and that is known.
+        assert re.search(rf"{path}, byte {last}: .* had reached the disk", refusal(state))
+        forget_mark(state)
+    damaged = path.read_bytes()
+    at = last if lost else size
+    assert f"{path}, byte {at}: " in refusal(state, "--aof-load-truncated", "no")
+    assert path.read_bytes() == damaged, "a refused start changes nothing"
+    server = launch(*ALWAYS)
+    line = [line for line in server.log().splitlines() if "torn" in line]
+    assert len(line) == 1 and "warning" in line[0] and f"byte={at}" in line[0] and path.name in line[0], server.log()
+    with server.connect() as wire:
+        assert wire.call("DBSIZE") == (69 if lost else 70)
+        assert int(info(wire)["recovery_cut_bytes"]) == len(damaged) - at
+        take(wire, "after")
+    server.crash()
+    server = launch(*ALWAYS)
+    assert "torn" not in server.log()
+    with server.connect() as wire:
+        assert wire.call("DBSIZE") == (70 if lost else 71)
+
+
+@pytest.mark.parametrize("where", ["first batch", "middle", "length", "offset"])
+def test_damage_before_the_end_refuses(state, where):
+    path = newest_log(state)
+    forget = list(read_batches(path))
+    position = {"first batch": forget[0][0] + 30, "middle": forget[10][0] + 30, "length": forget[10][0] + 2,
+                "offset": forget[10][0] + 9}[where]
+    begin = forget[0][0] if where == "first batch" else forget[10][0]
+    flip(path, position)
+    before = contents(state)
+    assert f"{path}, byte {begin}: the batch " in refusal(state)
+    assert contents(state) == before
+
+
+def test_damage_that_no_mark_vouches_for_is_a_torn_tail(launch, state):
+    """Without a mark a batch that was never forced to disk looks like this; what stands behind it is gone, too."""
+    path = newest_log(state)
+    flip(path, list(read_batches(path))[10][0] + 30)
+    forget_mark(state)
+    server = launch(*ALWAYS)
+    assert server.log().count("torn") == 1
+    with server.connect() as wire:
+        assert wire.call("DBSIZE") == 60
+
+
+def flip(path, position):
+    data = bytearray(path.read_bytes())
+    data[position] ^= 0x10
+    path.write_bytes(data)
+
+
+def contents(server):
+    return {name: (server.files / name).read_bytes() for name in server.names()}
+
+
+@pytest.mark.parametrize("part", ["header", "records", "end", "cut", "missing", "empty"])
+def test_damaged_snapshot_refuses(state, part):
+    path = snapshot(state)
+    size = path.stat().st_size
+    if part == "missing":
+        path.unlink()
+    elif part in ("cut", "empty"):
+        os.truncate(path, 0 if part == "empty" else size - 1)
+    else:
+        flip(path, {"header": 20, "records": HEADER_SIZE + 100, "end": size - 2}[part])
+    forget_mark(state)
+    line = refusal(state)
+    assert str(path) in line, line
+    if part not in ("missing", "cut"):
+        assert re.search(r", byte \d+: ", line), line
+
+
+@pytest.mark.parametrize("part", ["header", "missing", "empty", "another log's"])
+def test_damaged_log_file_refuses(state, part):
+    path = newest_log(state)
+    if part == "missing":
+        path.unlink()
+    elif part == "empty":
+        os.truncate(path, 0)
+    elif part == "header":
+        flip(path, 20)
+    else:
+        path.write_bytes(file_header(b"ESCAPLOG", 99, 0, time.time_ns()))
+    line = refusal(state)
+    assert str(path) in line and (part == "missing" or ", byte 0: " in line), line
+
+
+@pytest.mark.parametrize("part", ["a digit", "cut", "empty", "missing", "long", "future version"])
+def test_damaged_manifest_refuses(state, part):
+    path = state.files / "manifest"
+    data = path.read_bytes()
+    if part == "a digit":
+        path.write_bytes(data.replace(b"log ", b"log 1"))
+    elif part == "cut":
+        path.write_bytes(data[:-1])
+    elif part == "empty":
+        path.write_bytes(b"")
+    elif part == "missing":
+        path.unlink()
+    elif part == "long":
+        path.write_bytes(data * 40_000)
+    else:
+        text = data[:-18].replace(b"manifest 1", b"manifest 2")
+        path.write_bytes(text + b"checksum %08x\n" % crc32c(text))
+    before = contents(state)
+    line = refusal(state)
+    assert str(state.files) in line, line
+    assert contents(state) == before
+
+
+def test_damaged_mark_is_no_damage(launch, state):
+    (state.files / "synced").write_bytes(b"nonsense")
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        assert wire.call("DBSIZE") == 70
+
+
+def test_refused_start_serves_nobody(state):
+    """While it reads, clients hear LOADING; never an answer from half a state."""
+    flip(newest_log(state), HEADER_SIZE + 30)
+    port = free_port()
+    process = subprocess.Popen(
+        [find_binary(), "--port", str(port), "--dir", str(state.directory)], stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while process.poll() is None:
+            assert time.monotonic() < deadline
+            try:
+                with Wire(("127.0.0.1", port), timeout=1) as wire:
+                    reply = wire.call("DBSIZE")
+                    assert reply.startswith(b"LOADING"), reply
+            except (OSError, WireError):
+                pass
+        assert process.returncode == 1
+    finally:
+        process.kill()
+        process.wait()
+
+
+# Directories
+
+
+def test_second_server_on_the_same_directory_refuses(launch):
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        take(wire, "k")
+        before = contents(server)
+        line = refusal(server)
+        assert str(server.directory) in line and "in use by another server" in line
+        assert contents(server) == before
+        take(wire, "k")
+    server.crash()
+    # The lock ends with its owner.
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        assert remaining(wire, "k") == BURST - 1
+
+
+def test_refused_second_server_leaves_the_port_alone(launch, tmp_path):
+    """Also when the first is told another name of the directory."""
+    server = launch(*ALWAYS)
+    (tmp_path / "alias").symlink_to(server.directory)
+    status, output = run_to_end("--port", free_port(), "--dir", tmp_path / "alias", cwd=tmp_path)
+    assert status == 1 and "in use by another server" in output
+
+
+def test_read_only_directory_refuses(tmp_path):
+    directory = tmp_path / "data"
+    with mounted(directory) as mount:
+        if mount is None:
+            if os.geteuid() == 0:
+                pytest.skip("this machine does not let us mount a file system")
+            directory.chmod(0o500)
+            status, output = run_to_end("--port", free_port(), "--dir", directory, cwd=tmp_path)
+            directory.chmod(0o700)
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", str(directory)], check=True)
+            status, output = run_to_end("--port", free_port(), "--dir", directory, cwd=tmp_path)
+    lines = [line for line in output.splitlines() if line.startswith("escapement: ")]
+    assert status == 1 and len(lines) == 1 and str(directory) in lines[0], output
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "/tmp"])
+def test_appenddirname_is_a_name(tmp_path, name):
+    status, output = run_to_end("--port", free_port(), "--dir", tmp_path, "--appenddirname", name, cwd=tmp_path)
+    assert status == 1 and "appenddirname" in output

@@ -1,0 +1,95 @@
+"""docs/recipes.md: the code as it stands there, against the real server, and what a reader expects of it."""
+
+import re
+
+import pytest
+import redis
+
+from server import ROOT
+
+
+@pytest.fixture
+def recipes(start):
+    """The names that all the document's Python defines, in one module, on one server."""
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    server = start()
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        exec(compile(block.replace("port=6379", f"port={server.port}"), "docs/recipes.md", "exec"), names)
+    yield names
+    names["limiter"].close()
+
+
+def test_tiers(recipes):
+    limiter, may_pass = recipes["limiter"], recipes["may_pass"]
+    # Another recipe has set a rule for everybody since; this one's own again.
+    limiter.execute_command("RL.RULE", "SET", "*", "*", "*", "POLICY", "free")
+    assert sum(may_pass("somebody") for _ in range(15)) == 10
+    assert sum(may_pass("key-of-a-customer") for _ in range(15)) == 15
+    assert limiter.execute_command("RL.POLICY", "GET", "pro")[5] == 9000
+
+
+def test_addresses(recipes):
+    assert sum(recipes["visit"]("192.0.2.1") for _ in range(110)) in (100, 101)
+    assert recipes["visit"]("192.0.2.2")
+
+
+def test_logins(recipes):
+    may_try = recipes["may_try_login"]
+    assert [may_try("ann", "192.0.2.1")[0] for _ in range(6)] == [True] * 5 + [False]
+    assert 590_000 < may_try("ann", "192.0.2.1")[1] <= 600_000
+    assert recipes["limiter"].execute_command(
+        "RL.PEEK", "login-from:192.0.2.1", "LIMIT", 50, "PER", "1h")[3] == 45, "a refused try costs the address nothing"
+    recipes["logged_in"]("ann")
+    assert may_try("ann", "192.0.2.1")[0]
+    assert sum(recipes["may_register"]("192.0.2.1") for _ in range(4)) in (3, 4), "midnight may pass in between"
+
+
+def test_rules(recipes):
+    def limit(*names):
+        return recipes["limiter"].execute_command("RL.CHECK", *names, "COST", 0)[2]
+
+    assert limit("other", "alice", "read") == 100 and limit("other", "alice", "search") == 10
+    assert limit("acme", "alice", "read") == 1000 and limit("acme", "alice", "search") == 5000
+    assert not recipes["allowed"]("acme", "robot", "search")
+    assert all(recipes["allowed"]("other", "monitoring", "search") for _ in range(50))
+
+
+def test_headers(recipes):
+    headers = recipes["headers"]
+    take = ("RL.TAKE", "h", "LIMIT", 1, "PER", "90s")
+    assert headers(recipes["limiter"].execute_command(*take)) == (
+        200, {"RateLimit-Limit": "1", "RateLimit-Remaining": "0", "RateLimit-Reset": "90"})
+    status, fields = headers(recipes["limiter"].execute_command(*take))
+    assert status == 429 and fields["Retry-After"] in ("89", "90")
+    assert "Retry-After" not in headers(recipes["limiter"].execute_command(*take, "COST", 2))[1], "it never fits"
+
+
+def test_language_models(recipes):
+    def left():
+        return recipes["limiter"].execute_command("RL.PEEK", "llm:ann", *recipes["BUDGET"])[3]
+
+    assert recipes["begin"]("ann", "r1", 50_000) and recipes["begin"]("ann", "r1", 50_000)
+    assert 50_000 <= left() < 50_500, "once"
+    recipes["settle"]("ann", 50_000, 10_000)
+    assert 90_000 <= left() < 90_500
+    assert not recipes["begin"]("ann", "r2", 99_000)
+    recipes["settle"]("ann", 0, 95_000)
+    assert left() < 500
+
+
+def test_counters(recipes):
+    assert sum(recipes["hit"]("page") for _ in range(70)) == 60
+    assert 0 < recipes["limiter"].ttl("page") <= 60
+
+
+def test_the_rules_file_of_the_document(recipes, start, tmp_path):
+    text = (ROOT / "docs" / "recipes.md").read_text()
+    block = re.search(r"^```\n(policy .*?)^```$", text, re.DOTALL | re.MULTILINE).group(1)
+    path = tmp_path / "rules.conf"
+    path.write_text(block)
+    server = start("--rules-file", path)
+    client = redis.Redis(port=server.port, protocol=2)
+    assert client.execute_command("RL.CHECK", "acme", "alice", "search")[2] == 5000
+    assert client.execute_command("RL.CHECK", "acme", "alice", "read")[2] == 100
+    client.close()

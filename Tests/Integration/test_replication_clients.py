@@ -1,0 +1,109 @@
+"""Links among the clients, and questions: calls that take nothing are answered wherever writes are not."""
+
+import contextlib
+
+import pytest
+
+from durable import BURST, info, launch, take
+from replication import nodes, pair, wait_same_state
+from server import free_port
+from wire import ErrorReply, eventually
+
+assert launch, nodes  # fixtures
+
+
+def clients(wire, *filters):
+    lines = wire.call("CLIENT", "LIST", *filters).decode().splitlines()
+    return [dict(word.split("=", 1) for word in line.split(" ")) for line in lines]
+
+
+def test_both_ends_of_a_link_are_clients(nodes):
+    primary, replica = pair(nodes)
+    with primary.connect() as above, replica.connect() as below:
+        [served] = clients(above, "TYPE", "replica")
+        [link] = eventually(lambda: clients(below, "TYPE", "master"), "the link is shown")
+        assert (served["flags"], link["flags"]) == ("S", "M")
+        assert (link["addr"], link["laddr"]) == (served["laddr"], served["addr"])
+        assert link["addr"] == f"127.0.0.1:{primary.port}"
+        # The same fields in the same order for all kinds.
+        assert len({tuple(client) for client in clients(below)}) == 1
+        assert clients(below, "ID", link["id"]) == [link]
+        assert len({client["id"] for client in clients(below)}) == len(clients(below))
+        assert clients(above, "TYPE", "master") == []
+
+
+def test_client_kill_ends_a_link_and_it_comes_back(nodes):
+    primary, replica = pair(nodes)
+    with primary.connect() as above, replica.connect() as below:
+        take(above, "k")
+        for wire, kind in ((below, "master"), (above, "replica")):
+            [link] = eventually(lambda: clients(below, "TYPE", "master"), "the link is shown")
+            eventually(lambda: wire.call("CLIENT", "KILL", "TYPE", kind) == 1, "there is one to end")
+            eventually(
+                lambda: any(c["id"] != link["id"] for c in clients(below, "TYPE", "master")), "there is another one")
+        eventually(lambda: info(below, "replication")["master_link_status"] == "up", "up again")
+        wait_same_state(primary, replica)
+        assert primary.syncs()[0] == 1
+        # Sentinel's kind: links are none of the normal clients.
+        assert above.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") == 0
+        below.ok("REPLICAOF", "127.0.0.1", free_port())
+        assert clients(below, "TYPE", "master") == []
+
+
+@pytest.mark.parametrize(
+    "words", [b"x\r\n", b"PING\r\n", b"*0\r\n", b"REPLCONF listening-port 1\r\n", b"PSYNC ? -1\r\n"])
+def test_a_link_that_reads_nothing_is_kept_no_answers(nodes, words):
+    node = nodes("a", "--appendonly", "no")
+    before = int(node.info("memory")["used_memory_rss"])
+    with node.connect() as wire:
+        wire.send(b"PSYNC ? -1\r\n")
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                wire.send(words * (200_000 // len(words)))
+        assert int(node.info("memory")["used_memory_rss"]) - before < 8 << 20
+
+
+@pytest.mark.parametrize("words", [b"x\r\n", b"PING\r\n", b"REPLCONF what 1\r\n"])
+def test_a_link_that_speaks_out_of_turn_is_let_go(nodes, words):
+    node = nodes("a")
+    with node.connect() as wire:
+        wire.send(b"PSYNC ? -1\r\n" + words)
+        # Nothing in it is an answer.
+        assert b"PONG" not in (data := wire.until_closed()) and b"-ERR" not in data
+    assert node.info()["connected_slaves"] == "0"
+
+
+def test_a_refused_link_is_closed(nodes):
+    node = nodes("a", of=free_port())
+    with node.connect() as first, contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(node.connect()) for _ in range(60)]
+        for wire in wires:
+            assert wire.call("PSYNC", "?", "-1").startswith(b"NOMASTERLINK ")
+            wire.expect_closed()
+        eventually(lambda: info(first, "clients")["connected_clients"] == "1", "nobody is left")
+
+
+def test_a_question_is_answered_while_writes_are_paused(nodes):
+    node = nodes("a")
+    with node.connect() as wire, node.connect() as other:
+        assert take(wire, "k")[2] == BURST
+        wire.ok("CLIENT", "PAUSE", "60000", "WRITE")
+        assert take(other, "k", 0)[2] == BURST
+        replies = other.calls("MULTI", f"CL.THROTTLE k {BURST} 1 1000000 0", "EXEC")
+        assert replies[2][0][2] == BURST
+        assert other.call("RL.PEEK", "p", "LIMIT", 5, "PER", "1h")[0] == 1
+        other.send(b"CL.THROTTLE k %d 1 1000000 1\r\n" % BURST)
+        other.expect_silence()
+        wire.ok("CLIENT", "UNPAUSE")
+        assert other.read()[2] == BURST - 1
+
+
+def test_a_question_in_a_transaction_on_a_replica(nodes):
+    primary, replica = pair(nodes)
+    with primary.connect() as above, replica.connect() as below:
+        take(above, "k")
+        wait_same_state(primary, replica)
+        replies = below.calls("MULTI", f"CL.THROTTLE k {BURST} 1 1000000 0", "EXEC")
+        assert replies[2][0][2] == BURST
+        replies = below.calls("MULTI", f"CL.THROTTLE k {BURST} 1 1000000 1", "EXEC")
+        assert replies[1].startswith(b"READONLY ") and isinstance(replies[2], ErrorReply)

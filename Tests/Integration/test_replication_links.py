@@ -1,0 +1,314 @@
+"""Links that break where it hurts: cut at any byte of a full sync, held in the middle of one, peers that stop reading,
+and replicas whose disk is full.
+
+`ESCAPEMENT_CUTS` says how many cuts, half of them with a log and half without.
+"""
+
+import os
+import signal
+import time
+
+import pytest
+
+from durable import breaker, info, launch, limit_files, newest_log, take, wait_until_fine
+from replication import (
+    background, fill, nodes, pair, proxy_to, seeded, state_of, wait_online, wait_same_state, writer)
+from server import free_port
+from wire import command, eventually
+
+assert launch, nodes  # fixtures
+
+CUTS = int(os.environ.get("ESCAPEMENT_CUTS", "100"))
+
+
+@pytest.mark.parametrize("appendonly", ["yes", "no"])
+def test_full_sync_cut_at_any_byte(nodes, appendonly):
+    random = seeded()
+    primary = nodes("a", "--appendonly", appendonly)
+    fill(primary, 10_000)
+    with proxy_to(primary) as first, proxy_to(primary) as second:
+        # How many bytes a full sync has.
+        replica = nodes("b", "--appendonly", appendonly, of=first.port)
+        wait_same_state(primary, replica)
+        total = first.passed[0]
+        assert total > 50_000
+        with background(writer(primary)):
+            for number in range(CUTS // 2):
+                # Another address each time: the pause between attempts begins anew. Every other node in between
+                # makes the next sync a full one.
+                replica.lead()
+                fill(replica, 1, f"own-{number}")
+                proxy = (second, first)[number % 2]
+                # The handshake takes some 150 bytes; half of the cuts fall there, at the end, or behind it.
+                where = random.choice([
+                    random.randrange(1, total), random.randrange(1, 300), total - random.randrange(0, 300)])
+                proxy.limits = [where]
+                before = len(proxy.passed)
+                replica.follow(proxy.port)
+                eventually(lambda: len(proxy.passed) > before + 1, f"it comes back after a cut at {where}", 10)
+        wait_same_state(primary, replica)
+
+
+def test_node_in_a_full_sync_is_loading(nodes):
+    primary = nodes("a")
+    fill(primary, 20_000)
+    with proxy_to(primary) as proxy:
+        replica = nodes("b")
+        fill(replica, 10, "old")
+        proxy.hold_after = 100_000
+        replica.follow(proxy.port)
+        with replica.connect() as wire:
+            eventually(lambda: info(wire, "replication")["master_sync_in_progress"] == "1", "a full sync")
+            eventually(proxy.held.is_set, "it is held")
+            assert wire.call("ROLE")[3] == b"sync"
+            assert wire.call("DBSIZE").startswith(b"LOADING ")
+            assert wire.call("CL.THROTTLE", "old-0", 1, 1, 1, 0).startswith(b"LOADING ")
+            found = info(wire, "replication")
+            assert found["slave_priority"] == "0" and found["master_link_status"] == "down"
+            # What INFO shows is renewed behind each turn of the thread that sends.
+            line = eventually(lambda: primary.info().get("slave0"), "the primary shows it")
+            assert "state=online" not in line, line
+            proxy.release()
+            eventually(lambda: info(wire, "replication")["slave_priority"] == "100", "whole")
+        assert len(wait_same_state(primary, replica)) == 20_000
+
+
+@pytest.mark.parametrize("how", ["crash", "promote", "another"])
+def test_full_sync_that_is_given_up(nodes, how):
+    primary = nodes("a")
+    fill(primary, 20_000)
+    with proxy_to(primary) as proxy:
+        replica = nodes("b")
+        fill(replica, 10, "old")
+        with replica.connect() as wire:
+            eventually(lambda: info(wire, "persistence")["journal_unsynced_bytes"] == "0", "synced")
+        proxy.hold_after = 100_000
+        replica.follow(proxy.port)
+        eventually(proxy.held.is_set, "it is held")
+        with replica.connect() as wire:
+            eventually(lambda: info(wire, "replication")["master_sync_in_progress"] == "1", "a full sync")
+        if how == "crash":
+            # What was on disk stays there until the new state is whole.
+            replica.crash()
+            replica = nodes("b")
+            assert replica.info()["role"] == "slave"
+            assert sorted(state_of(replica)) == [b"old-%d" % n for n in range(10)]
+            proxy.release()
+        elif how == "promote":
+            replica.lead()
+            with replica.connect() as wire:
+                assert wire.call("PING") == b"PONG" and take(wire, "mine")[0] == 0
+            replica.follow(primary)
+        else:
+            other = nodes("c")
+            fill(other, 100, "other")
+            replica.follow(other)
+            assert len(wait_same_state(other, replica)) == 100
+            replica.follow(primary)
+        assert len(wait_same_state(primary, replica)) == 20_000
+
+
+@pytest.mark.parametrize("appendonly", ["yes", "no"])
+def test_part_of_a_state_is_neither_served_nor_kept(nodes, appendonly):
+    primary, replica = pair(nodes, "--appendonly", appendonly)
+    fill(primary, 500)
+    wait_same_state(primary, replica)
+    with replica.connect() as wire:
+        if appendonly == "yes":
+            eventually(lambda: info(wire, "persistence")["journal_unsynced_bytes"] == "0", "synced")
+        else:
+            wire.ok("SAVE")
+    other = nodes("c", "--appendonly", appendonly)
+    fill(other, 20_000, "other")
+    with proxy_to(other) as proxy, replica.connect() as wire, replica.connect() as second:
+        # A transaction that was begun before.
+        assert second.calls("MULTI", "KEYS *", "BGSAVE") == [b"OK", b"QUEUED", b"QUEUED"]
+        proxy.hold_after = 100_000
+        replica.follow(proxy.port)
+        eventually(proxy.held.is_set, "it is held")
+        eventually(lambda: info(wire, "replication")["master_sync_in_progress"] == "1", "a full sync")
+        # Nobody is there: nothing comes that could make the state whole.
+        replica.follow(free_port())
+        for words in ("DBSIZE", "KEYS *", "CL.THROTTLE k-1 1 1 1 0", "BGSAVE", "SAVE"):
+            assert wire.call(*words.split()).startswith(b"LOADING "), words
+        assert second.call("EXEC").startswith(b"EXECABORT Transaction discarded because of: LOADING ")
+        # It is over, and one of what can be said now is none of those.
+        assert second.call("EXEC") == b"ERR EXEC without MULTI"
+        assert second.calls("MULTI", "LASTSAVE", "EXEC")[2][0] > 0
+        assert wire.call("SAVE").startswith(b"LOADING ")
+    replica.crash()
+    replica = nodes("b", "--appendonly", appendonly)
+    assert sorted(state_of(replica)) == sorted(b"k-%d" % n for n in range(500))
+    replica.follow(primary)
+    assert len(wait_same_state(primary, replica)) == 500
+
+
+def test_replica_that_stops_reading_is_let_go(nodes):
+    primary = nodes("a", "--repl-backlog-size", "64kb", "--appendonly", "no")
+    with primary.connect() as wire:
+        wire.ok("CONFIG", "SET", "client-output-buffer-limit", "replica 1mb 1mb 1")
+    replica = nodes("b", "--appendonly", "no", of=primary)
+    wait_online(primary, 1)
+    before = int(primary.info("memory")["used_memory_rss"])
+    os.kill(replica.pid, signal.SIGSTOP)
+    try:
+        deadline = time.monotonic() + 30
+        number = 0
+        while primary.info()["connected_slaves"] == "1":
+            assert time.monotonic() < deadline, "a replica that does not read is kept"
+            # The same keys again: memory grows only by what is kept for the replica.
+            with primary.connect() as wire:
+                keys = [f"{'x' * 400}-{n}" for n in range(500)]
+                wire.calls(*[("CL.THROTTLE", k, 1_000, 1, 1_000_000) for k in keys])
+            assert int(primary.info()["repl_backlog_histlen"]) < 4 << 20
+            number += 1
+        assert int(primary.info("memory")["used_memory_rss"]) - before < 24 << 20
+        assert "limit" in primary.log().lower() or "behind" in primary.log().lower(), primary.log()
+    finally:
+        os.kill(replica.pid, signal.SIGCONT)
+    wait_same_state(primary, replica)
+
+
+def test_one_slow_replica_does_not_hold_the_others(nodes):
+    primary = nodes("a")
+    slow, quick = nodes("b", of=primary), nodes("c", of=primary)
+    wait_online(primary, 2)
+    os.kill(slow.pid, signal.SIGSTOP)
+    try:
+        with primary.connect() as wire, quick.connect() as other:
+            for number in range(100):
+                take(wire, f"q-{number}")
+                assert wire.call("WAIT", 1, 5000) == 1
+                assert take(other, f"q-{number}", 0)[2] == 15
+    finally:
+        os.kill(slow.pid, signal.SIGCONT)
+    assert len(wait_same_state(primary, slow, quick)) == 100
+
+
+# Disks
+
+
+@pytest.mark.parametrize("mode", ["closed", "open"])
+def test_replica_with_a_full_disk(nodes, mode):
+    primary = nodes("a")
+    fill(primary, 2000)
+    replica = nodes("b", "--fail-mode", mode, "--auto-aof-rewrite-percentage", "0", of=primary)
+    wait_same_state(primary, replica)
+    fill(primary, 2000, "ballast")
+    wait_same_state(primary, replica)
+    with replica.connect() as wire:
+        eventually(lambda: info(wire, "persistence")["journal_unsynced_bytes"] == "0", "synced")
+        # Larger than the server's own log, whose file must go on growing.
+        limit = max(newest_log(replica).stat().st_size + 100, replica.log_path.stat().st_size + 20_000)
+        limit_files(replica, limit)
+        fill(primary, 10_000, "more")
+        eventually(lambda: breaker(wire) != "closed", "the disk is full")
+        # It goes on in memory; who watches it learns that it is no good as a primary.
+        eventually(lambda: wire.call("DBSIZE") == 14_000, "the stream goes on")
+        if mode == "closed":
+            assert wire.call("PING").startswith(b"MISCONF ")
+        else:
+            assert wire.call("PING") == b"PONG"
+        with primary.connect() as ours:
+            assert ours.call("WAIT", 1, 1000) == 1
+        limit_files(replica, None)
+        wait_until_fine(wire, 15)
+        fill(primary, 100, "after")
+        assert len(wait_same_state(primary, replica)) == 14_100
+        eventually(lambda: info(wire, "persistence")["journal_unsynced_bytes"] == "0", "synced")
+    before = primary.syncs()
+    replica.crash()
+    replica = nodes("b", "--fail-mode", mode, of=primary)
+    assert len(wait_same_state(primary, replica)) == 14_100
+    assert primary.syncs() == (before[0], before[1] + 1)
+
+
+def test_replica_keeps_little_for_a_disk_that_stays_full(nodes):
+    """In memory alone for long, it does not keep the stream until the disk works again: a snapshot replaces it."""
+    primary = nodes("a", "--save", "", "--appendonly", "no")
+    replica = nodes("b", "--fail-mode", "open", "--auto-aof-rewrite-percentage", "0", of=primary)
+    wait_online(primary, 1)
+    keys = [f"{n}-" + "x" * 100_000 for n in range(20)]
+    with replica.connect() as wire, primary.connect() as ours:
+        limit_files(replica, max(newest_log(replica).stat().st_size + 100, replica.log_path.stat().st_size + 20_000))
+        before = int(info(wire, "memory")["used_memory_rss"])
+        for turn in range(120):
+            assert all(isinstance(reply, list) for reply in ours.calls(*[("CL.THROTTLE", k, 500, 1, 10**6) for k in keys]))
+            # Collects, so that the next turn's states come to the stream, too.
+            assert ours.call("WAIT", 1, 10_000) == 1
+        assert breaker(wire) != "closed"
+        assert "too much waits for the disk" in replica.log()
+        # 240 MB came. Between two looks of the journal thread some more may wait than it allows.
+        assert int(info(wire, "memory")["used_memory_rss"]) - before < 150 << 20
+        limit_files(replica, None)
+        wait_until_fine(wire, 40)
+        fill(primary, 100, "after")
+        assert len(wait_same_state(primary, replica)) == 120
+        eventually(lambda: info(wire, "persistence")["journal_unsynced_bytes"] == "0", "synced")
+    before = primary.syncs()
+    replica.crash()
+    replica = nodes("b", of=primary)
+    assert len(wait_same_state(primary, replica)) == 120
+    assert primary.syncs() == (before[0], before[1] + 1)
+
+
+def test_full_sync_to_a_full_disk(nodes):
+    primary = nodes("a")
+    fill(primary, 10_000)
+    replica = nodes("b")
+    limit_files(replica, 30_000)
+    replica.follow(primary)
+    with replica.connect() as wire:
+        eventually(lambda: wire.call("DBSIZE") == 10_000, "the state is there, in memory")
+        eventually(lambda: breaker(wire) != "closed", "the disk is full")
+        limit_files(replica, None)
+        wait_until_fine(wire, 15)
+        assert len(wait_same_state(primary, replica)) == 10_000
+        eventually(lambda: info(wire, "persistence")["journal_unsynced_bytes"] == "0", "synced")
+    before = primary.syncs()
+    replica.crash()
+    replica = nodes("b")
+    assert len(wait_same_state(primary, replica)) == 10_000
+    assert primary.syncs() == (before[0], before[1] + 1)
+
+
+def test_primary_with_a_full_disk(nodes):
+    primary = nodes("a", "--fail-mode", "open", "--auto-aof-rewrite-percentage", "0")
+    fill(primary, 2000)
+    replica = nodes("b", of=primary)
+    wait_same_state(primary, replica)
+    limit_files(primary, max(newest_log(primary).stat().st_size + 100, primary.log_path.stat().st_size + 20_000))
+    fill(primary, 5000, "more")
+    with primary.connect() as wire:
+        eventually(lambda: breaker(wire) != "closed", "the disk is full")
+        # Decided in memory, and the replica has it.
+        assert len(wait_same_state(primary, replica)) == 7000
+        # And at once, not with the next word about the time, which comes once a second.
+        with replica.connect() as theirs:
+            began = time.monotonic()
+            for number in range(10):
+                assert take(wire, f"soon-{number}")[0] == 0
+                eventually(lambda: theirs.call("EXISTS", f"soon-{number}") == 1, "it has come")
+            assert time.monotonic() - began < 3
+        assert breaker(wire) != "closed"
+        limit_files(primary, None)
+        wait_until_fine(wire, 15)
+    fill(primary, 100, "after")
+    assert len(wait_same_state(primary, replica)) == 7110
+
+
+def test_save_is_answered_when_a_full_sync_begins(nodes):
+    primary = nodes("a")
+    fill(primary, 10)
+    node = nodes("b", "--appendonly", "no", "--save", "")
+    with node.connect(20) as wire:
+        # Large, so that it takes a while to save them.
+        for start in range(0, 1000, 50):
+            part = range(start, start + 50)
+            wire.calls(*[("CL.THROTTLE", f"{n}-" + "x" * 100_000, 500, 1, 10**6) for n in part])
+        wire.send(command("SAVE"))
+        node.follow(primary)
+        assert wire.read() == b"LOADING the state is being replaced by the primary's"
+        assert len(wait_same_state(primary, node)) == 10
+        # And it saves again.
+        assert wire.call("SAVE") == b"OK"

@@ -1,0 +1,273 @@
+"""Stock Redis Sentinel over three nodes: who leads after a failure, what clients see, what is admitted too much.
+
+The Sentinels are Debian's, with down-after 2000 ms. What a failover took and admitted is printed (pytest -s, or -rA).
+"""
+
+import os
+import signal
+import time
+
+import pytest
+
+import conftest
+import sentinels
+from durable import info, launch
+from journal_format import KINDS, read_contents
+from replication import fill, nodes, proxy_to, seeded, state_of, wait_same_offset, wait_same_state
+from sentinels import NAME, Group, Throttlers
+from torture_requests import Holdings, assert_answers, assert_states, converse
+from wire import ErrorReply, eventually
+
+assert launch, nodes  # fixtures
+
+
+@pytest.fixture
+def make_group(nodes, tmp_path):
+    """`make_group(…)` makes a group that ends with the test."""
+    reason = sentinels.why_missing()
+    if reason:
+        conftest.missing(reason)
+    made = []
+
+    def make(**options):
+        made.append(Group(nodes, tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for group in made:
+        group.stop()
+        for sentinel in group.sentinels:
+            print(f"Sentinel {sentinel.port}:\n{sentinel.log()[-20000:]}")
+
+
+def await_admitted(clients, count, seconds=20.0):
+    eventually(lambda: len(clients.admitted) >= count, f"{count} calls are admitted", seconds)
+
+
+def admitted_again(clients, failed_at):
+    """Seconds from the failure to the first call that was admitted by somebody else. Sentinel takes two seconds to notice;
+    what is admitted sooner was still on its way."""
+    return eventually(
+        lambda: min((t for t in list(clients.admitted) if t > failed_at + 0.3), default=None), "admitted again",
+        20) - failed_at
+
+
+def excess_within(clients, limit, failed_at, lag):
+    """What a limiter that does not refill has admitted beyond its limit; no more than it admitted in the last `lag`
+    seconds before the failure, since only that can be unknown to the new primary."""
+    eventually(lambda: clients.refused > 30, "exhausted", 30)
+    clients.finish()
+    excess = len(clients.admitted) - limit
+    unknown = sum(failed_at - lag <= t <= failed_at + 0.3 for t in clients.admitted)
+    print(f"admitted {len(clients.admitted)} of {limit}: {excess} too many; {unknown} in the last {lag} s")
+    assert excess <= min(limit, unknown)
+    return excess
+
+
+def test_killed_primary(make_group):
+    """kill -9 under load, with passwords everywhere: another leads, clients go on, and the old primary comes back as a
+    replica."""
+    group = make_group(password="secret")
+    old = group.primary()
+    fill(old, 1000)
+    limit = 6000
+    clients = Throttlers(group, "hot", limit)
+    await_admitted(clients, 1500)
+    failed_at = time.monotonic()
+    old.crash()
+    seconds = admitted_again(clients, failed_at)
+    print(f"writes accepted again {seconds:.2f} s after kill -9")
+    assert seconds < 10
+    new = group.wait_primary_is_not(old)
+    assert new.info()["role"] == "master"
+    excess_within(clients, limit, failed_at, 1.0)
+    old = group.restart(old)
+    group.settle()
+    assert group.primary() is new
+    wait_same_state(new, *group.replicas())
+    assert len(state_of(new)) == 1001
+    full, partial = new.syncs()
+    print(f"syncs the new primary served: {full} full, {partial} partial")
+    # The role it was given survives its next start.
+    old.stop()
+    old = group.restart(old)
+    assert old.info()["role"] == "slave"
+
+
+def listed(wire):
+    """RL.POLICY LIST and RL.RULE LIST but for what runs on by itself."""
+    policies = [dict(zip(reply[::2], reply[1::2])) for reply in wire.call("RL.POLICY", "LIST")]
+    for policy in policies:
+        policy.pop(b"capped_ms")
+    return policies, wire.call("RL.RULE", "LIST")
+
+
+def test_killed_primary_and_every_kind(make_group):
+    """Limiters of every algorithm, counters, answers to IDs, policies and rules: what was acknowledged by replicas when
+    the primary was killed, the promoted one has, and in the end all three directories say the same."""
+    group = make_group()
+    for node in group.nodes.values():
+        with node.connect() as wire:
+            wire.ok("CONFIG", "SET", "idempotency-window", "86400")
+            wire.ok("CONFIG", "SET", "appendonly", "yes")
+    dice = seeded()
+    owners = [Holdings(number, dice) for number in range(2)]
+    old = group.primary()
+    with old.connect() as wire:
+        answers = [converse(wire, holdings, 800) for holdings in owners]
+        assert wire.call("WAIT", 2, 10_000) == 2
+        before = listed(wire)
+    assert len(before[0]) > 6 and len(before[1]) > 4
+    old.crash()
+    new = group.wait_primary_is_not(old)
+    with new.connect() as wire:
+        assert listed(wire) == before
+        for holdings, first in zip(owners, answers):
+            assert_states(wire, holdings)
+            assert_answers(wire, holdings, first)
+            first |= converse(wire, holdings, 400)
+            assert_answers(wire, holdings, first)
+        after = listed(wire)
+    group.restart(old)
+    group.settle()
+    assert group.primary() is new
+    wait_same_offset(new, *group.replicas())
+    for node in group.replicas():
+        with node.connect() as wire:
+            assert listed(wire) == after
+            for holdings in owners:
+                assert_states(wire, holdings)
+    replicas = group.replicas()
+    for process in [*group.sentinels, *replicas, new]:
+        process.stop()
+    expected = read_contents(new.files)
+    assert {kind for kind, _, _ in expected.keys.values()} == set(KINDS.values()) - {"token"}
+    assert expected.answers and expected.policies and expected.rules
+    for node in replicas:
+        assert read_contents(node.files) == expected, f"{node.files} and {new.files} differ"
+
+
+def test_planned_switch(make_group):
+    """SENTINEL FAILOVER under load. Sentinel lets the old primary go on for some ten seconds; with its writes paused until
+    another leads, clients' calls time out, they ask who leads, and nothing is admitted too much."""
+    group = make_group()
+    old = group.primary()
+    limit = 6000
+    clients = Throttlers(group, "hot", limit)
+    await_admitted(clients, 1000)
+    began = time.monotonic()
+    with old.connect() as wire:
+        wire.ok("CLIENT", "PAUSE", 4000, "WRITE")
+        assert group.sentinels[0].call("SENTINEL", "FAILOVER", NAME) == b"OK"
+        new = group.wait_primary_is_not(old)
+        seconds = admitted_again(clients, began)
+        eventually(lambda: old.info()["role"] == "slave", "the old primary follows", 20)
+        split = time.monotonic() - began
+    eventually(lambda: clients.refused > 30, "exhausted", 30)
+    clients.finish()
+    print(f"planned: admitted {len(clients.admitted)} of {limit}, again after {seconds:.2f} s; the old primary followed "
+          f"after {split:.2f} s; syncs of the new one {new.syncs()}")
+    assert len(clients.admitted) <= limit
+    assert seconds < 10
+    group.settle()
+    wait_same_state(new, *group.replicas())
+
+
+def demand_replicas(group):
+    for node in group.nodes.values():
+        with node.connect() as wire:
+            wire.ok("CONFIG", "SET", "min-replicas-max-lag", "2")
+            wire.ok("CONFIG", "SET", "min-replicas-to-write", "1")
+
+
+def test_stopped_primary_is_bounded_by_min_replicas(make_group):
+    """A primary that stands still for 20 s and wakes up when another leads: it takes no more writes, and clients that
+    ask Sentinel are not admitted beyond the limit by more than what was on its way."""
+    group = make_group()
+    demand_replicas(group)
+    old = group.primary()
+    limit = 6000
+    with old.connect() as direct:
+        assert direct.call("CL.THROTTLE", "d", 10_000, 1, 10_000)[0] == 0
+        clients = Throttlers(group, "hot", limit)
+        await_admitted(clients, 500)
+        stopped_at = time.monotonic()
+        os.kill(old.pid, signal.SIGSTOP)
+        try:
+            seconds = admitted_again(clients, stopped_at)
+            new = group.wait_primary_is_not(old)
+            other = next(n for n in group.nodes.values() if n not in (old, new))
+            eventually(lambda: other.info().get("master_link_status") == "up", "the other replica follows")
+            excess_within(clients, limit, stopped_at, 1.0)
+            with new.connect() as wire:
+                while time.monotonic() < stopped_at + 20:
+                    assert wire.call("CL.THROTTLE", "hot", limit - 1, 1, 1_000_000)[0] == 1
+                    time.sleep(0.01)  # paces the calls: what is measured are the 20 s
+        finally:
+            os.kill(old.pid, signal.SIGCONT)
+        woken = time.monotonic()
+        accepted, last = 0, woken
+    # Its replicas are gone, and it knows: what it still takes, it takes within the lag and a second.
+    while time.monotonic() - woken < 4:
+        try:
+            with old.connect() as direct:
+                reply = direct.call("CL.THROTTLE", "d", 10_000, 1, 10_000)
+        except OSError:
+            continue
+        if not isinstance(reply, ErrorReply):
+            accepted, last = accepted + 1, time.monotonic()
+        time.sleep(0.001)  # paces the calls
+    print(f"admitted again after {seconds:.2f} s; the woken primary took {accepted} more, the last after "
+          f"{last - woken:.3f} s")
+    assert last - woken < 3
+    assert new.info()["role"] == "master" and isinstance(reply, ErrorReply)
+    # Sentinel tells it, and it follows with what the new one has.
+    group.settle()
+    wait_same_state(new, *group.replicas())
+
+
+def test_a_node_that_never_synced_is_not_promoted(make_group, nodes, tmp_path):
+    group = make_group(names=("a",), sentinels=1, timeout_ms=60_000)
+    primary = group.primary()
+    fill(primary, 20_000)
+    with proxy_to(primary) as proxy:
+        proxy.hold_after = 100_000
+        replica = nodes("b", of=proxy.port, wait=False)
+        eventually(proxy.held.is_set, "held in the middle of a full sync")
+        sentinel = group.sentinels[0]
+        eventually(lambda: sentinel.master()["num-slaves"] == "1", "Sentinel knows the replica", 15)
+        eventually(lambda: b"slave-priority" in b" ".join(sentinel.call("SENTINEL", "REPLICAS", NAME)[0]), "asked", 15)
+        assert replica.info()["slave_priority"] == "0"
+        primary.crash()
+        eventually(lambda: "-failover-abort-no-good-slave" in sentinel.log(), "Sentinel finds nobody good", 20)
+        assert replica.info()["role"] == "slave"
+        assert sentinel.primary_port() == primary.port
+    primary = group.restart(primary)
+    replica.follow(primary)
+    assert len(wait_same_state(primary, replica)) > 0
+
+
+def test_restarts(make_group):
+    """One node faster than anybody notices; then all nodes and all Sentinels at once."""
+    group = make_group()
+    first = group.primary()
+    fill(first, 500)
+    wait_same_state(first, *group.replicas())
+    with first.connect() as wire:
+        eventually(lambda: info(wire, "persistence")["journal_unsynced_bytes"] == "0", "synced")
+    first.crash()
+    first = group.restart(first)
+    group.settle()
+    assert group.primary() is first
+    assert len(wait_same_state(first, *group.replicas())) == 500
+    for sentinel in group.sentinels:
+        sentinel.stop()
+    everything = list(group.nodes.values())
+    for node in everything:
+        node.stop()
+    for node in everything:
+        group.restart(node)
+    for sentinel in group.sentinels:
+        sentinel.start()
+    group.settle()
+    assert len(wait_same_state(group.primary(), *group.replicas())) == 500

@@ -1,0 +1,356 @@
+"""Kills the server in the middle of its work, again and again, and holds it to every reply it gave.
+
+A run is one directory and many lives of a server on it. In each life several connections ask for what is their own
+(see torture_requests.py: limiters of every algorithm, counters, answers to IDs, policies, rules) while snapshots and
+rewrites come at random; then kill -9 at a random moment. Since each key belongs to one connection, what may be left of
+it is known exactly: the state after some number of the requests sent for it. Under `always` at least those that were
+answered; under `everysec` at least those answered a moment before the kill. Under `switched` the log is switched off
+and on all the time, so any state of that life will do, but it must be one that was.
+
+- The same holds for counters with their deadlines, for policies and for rules. At the end no rule names a policy that
+  is not there.
+- An ID that was answered is answered the same again, number by number, and takes nothing. One whose answer is
+  remembered has what it took on its key: never an answer without it.
+- A call that takes from several keys, and an EXEC, is there as a whole once it was answered (under `always`). One that
+  was not may be there in part: each of its keys is as before or as behind it.
+
+`python torture_kill.py SECONDS [DIRECTORY]` goes on for so long with seeds of its own; it prints each seed, and
+ESCAPEMENT_SEED repeats one. (The requests are the same then; the moments at which they meet are not.)
+"""
+
+import os
+import pathlib
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import time
+
+from durable import DurableServer, limit_files
+from journal_format import read_manifest
+from torture_ledger import Ledger
+from torture_requests import LASTING, Holdings, counters_found, first_four, policies_found, units_found
+from wire import ErrorReply, WireError, command
+
+# Under everysec a killed process may lose one interval of collection; a busy machine is given more.
+EVERYSEC_LOSS = float(os.environ.get("ESCAPEMENT_EVERYSEC_LOSS", "0.2"))
+# Seconds of answered requests that a killed process may have lost.
+LOSS = {"always": 0.0, "everysec": EVERYSEC_LOSS, "no": EVERYSEC_LOSS, "switched": float("inf")}
+
+
+class Broken(AssertionError):
+    """A promise was not kept."""
+
+
+class Client(threading.Thread):
+    """One connection and what is its own. Ends when the server does; keeps what broke."""
+
+    def __init__(self, seed, address, ledger, holdings, one_by_one):
+        super().__init__(daemon=True)
+        self.dice = random.Random(seed)
+        self.one_by_one = one_by_one
+        self.refused = 0
+        self.address = address
+        self.ledger = ledger
+        self.holdings = holdings
+        self.holdings.dice = self.dice
+        self.problem = None
+        self.answered = 0
+
+    def run(self):
+        try:
+            with self.address() as wire:
+                while True:
+                    if self.one_by_one:
+                        self.single(wire)
+                    else:
+                        self.exchange(wire)
+        except (OSError, WireError) as problem:
+            # Only the end of the stream is how this ends; anything else is for the run to judge.
+            if not isinstance(problem, OSError) and "closed" not in str(problem):
+                self.problem = problem
+        except BaseException as problem:
+            self.problem = problem
+
+    def single(self, wire):
+        """One request and its reply; the disk may refuse it, and then it has changed nothing."""
+        request = self.holdings.choose()
+        notes = self.ledger.sent(request)
+        wire.send(request.data)
+        reply = wire.read()
+        if isinstance(reply, ErrorReply) and reply.startswith(b"MISCONF "):
+            self.ledger.refused(notes)
+            self.refused += 1
+            return
+        self.holdings.carry_out(request)
+        self.judge(request, notes, reply)
+
+    def exchange(self, wire):
+        """A few requests in one write, and their replies."""
+        sent = []
+        in_transaction = self.dice.random() < 0.1
+        for _ in range(self.dice.choice([1, 1, 2, 5, 16])):
+            request = self.holdings.choose()
+            self.holdings.carry_out(request)
+            sent.append((request, self.ledger.sent(request)))
+        data = b"".join(request.data for request, _ in sent)
+        wire.send(command("MULTI") + data + command("EXEC") if in_transaction else data)
+        if in_transaction:
+            for text in [b"OK", *[b"QUEUED"] * len(sent)]:
+                self.demand(wire.read() == text, "a reply inside of MULTI")
+            replies = wire.read()
+            self.demand(isinstance(replies, list) and len(replies) == len(sent), f"EXEC answered {replies!r}")
+        for position, (request, notes) in enumerate(sent):
+            self.judge(request, notes, replies[position] if in_transaction else wire.read())
+
+    def judge(self, request, notes, reply):
+        """Holds a reply against what it has to be."""
+        got = reply if isinstance(reply, ErrorReply) and not request.fails else request.seen(reply)
+        self.demand(got == request.want, f"{request.words} answered {reply!r}, expected {request.want!r}")
+        if request.answer:
+            first = reply if notes else self.ledger.answers.get(request.answer, reply)
+            self.demand(reply == first, f"{request.words} answered {reply}, first {first}")
+            if self.ledger.compares_answers:
+                self.ledger.answers[request.answer] = reply
+        self.answered += 1
+        self.ledger.answered(notes)
+
+    def demand(self, holds, what):
+        if not holds:
+            raise Broken(what)
+
+
+class Troublemaker(threading.Thread):
+    """Takes snapshots and has the log rewritten at random moments; where the promise is a weaker one anyway, it also
+    changes when the log is forced to disk, and whether there is one."""
+
+    def __init__(self, seed, address, policy):
+        super().__init__(daemon=True)
+        self.dice = random.Random(seed)
+        self.address = address
+        self.policy = policy
+        self.done = 0
+
+    def run(self):
+        try:
+            with self.address() as wire:
+                while True:
+                    time.sleep(self.dice.uniform(0, 0.03))  # a random moment is what this thread is for
+                    if self.policy == "switched":
+                        wire.ok("CONFIG", "SET", "appendonly", self.dice.choice(["yes", "no"]))
+                    if self.policy != "always" and self.dice.random() < 0.3:
+                        wire.ok("CONFIG", "SET", "appendfsync", self.dice.choice(["always", "everysec", "no"]))
+                    wire.call(self.dice.choice(["SAVE", "BGSAVE", "BGREWRITEAOF", "BGREWRITEAOF"]))
+                    self.done += 1
+        except (OSError, WireError):
+            pass  # the server is gone
+
+
+class Run:
+    """One directory, many lives."""
+
+    def __init__(self, directory, seed, policy, clients=4):
+        self.directory = pathlib.Path(directory)
+        self.seed = seed
+        self.dice = random.Random(seed)
+        self.policy = policy
+        self.ledgers = [Ledger() for _ in range(clients)]
+        self.holdings = [Holdings(number, self.dice) for number in range(clients)]
+        self.lives = self.answered = self.snapshots = self.torn = self.behind = self.refused = 0
+        self.loss = self.killed_at = 0.0
+
+    def flags(self):
+        flags = ["--appendfsync", "always" if self.policy == "switched" else self.policy, "--io-threads", "2",
+                 "--idempotency-window", "86400"]
+        # In some lives the log is replaced all the time, in others never.
+        size, percentage = self.dice.choice([("64mb", 100), ("4kb", 10), ("16kb", 50)])
+        return [*flags, "--auto-aof-rewrite-min-size", size, "--auto-aof-rewrite-percentage", str(percentage)]
+
+    def live(self):
+        """One life: start, check, load, kill."""
+        if self.dice.random() < 0.15:
+            self.die_young()
+        server = self.start()
+        try:
+            self.check(server)
+            self.torn += "torn" in server.log()
+            if self.dice.random() < 0.05:
+                self.flush(server)
+                for ledger, holdings in zip(self.ledgers, self.holdings):
+                    holdings.follow(ledger)
+            self.load(server)
+        except BaseException:
+            server.kill()
+            raise
+        self.lives += 1
+
+    def start(self):
+        try:
+            return DurableServer(self.directory, *self.flags())
+        except AssertionError as problem:
+            raise Broken(self.tell(f"it does not start: {problem}")) from None
+
+    def die_young(self):
+        """A life that ends while it begins."""
+        server = DurableServer(self.directory, *self.flags(), wait=False)
+        time.sleep(self.dice.uniform(0, 0.03))  # the random moment of the kill
+        server.crash()
+
+    def fill_disk(self, server):
+        """From here on the log has room for a few bytes more."""
+        try:
+            _, logs = read_manifest(server.files)
+            size = (server.files / f"log-{logs[-1][0]}").stat().st_size if logs else 0
+            limit_files(server, size + self.dice.randrange(3000))
+        except FileNotFoundError:
+            pass  # replaced in the meantime
+
+    def load(self, server):
+        """Clients at work, and the end at a random moment: mostly by kill -9, now and then orderly."""
+        fills_disk = self.dice.random() < 0.1
+        clients = [Client(self.dice.randrange(1 << 32), server.connect, ledger, holdings, fills_disk)
+                   for ledger, holdings in zip(self.ledgers, self.holdings)]
+        trouble = None
+        if self.dice.random() < 0.6:
+            trouble = Troublemaker(self.dice.randrange(1 << 32), server.connect, self.policy)
+        for thread in clients:
+            thread.start()
+        if trouble:
+            trouble.start()
+        time.sleep(self.dice.uniform(0.02, 0.15))  # the random moment of the kill
+        if fills_disk:
+            self.fill_disk(server)
+            time.sleep(self.dice.uniform(0, 0.05))  # and another one
+        self.killed_at = time.monotonic()
+        if not fills_disk and self.dice.random() < 0.1:
+            self.loss = LOSS["always"]
+            server.stop()
+        else:
+            self.loss = LOSS[self.policy]
+            server.crash()
+        if self.policy == "switched":
+            self.loss = LOSS["switched"]
+        for thread in [*clients, *([trouble] if trouble else [])]:
+            thread.join(20)
+            if thread.is_alive():
+                raise Broken(self.tell("a client does not notice that the server is gone"))
+        for number, client in enumerate(clients):
+            self.answered += client.answered
+            self.refused += client.refused
+            if client.problem is not None:
+                raise Broken(self.tell(f"client {number}: {client.problem!r}")) from client.problem
+        self.snapshots += trouble.done if trouble else 0
+
+    def check(self, server):
+        """Everything is what its ledger allows, and there is nothing else."""
+        with server.connect() as wire:
+            named = policies_found(wire)
+            for slot, policy in named.items():
+                self.demand(slot[0] != "rule" or ("policy", policy) in named, f"{slot} names {policy}, which is gone")
+            for ledger, holdings in zip(self.ledgers, self.holdings):
+                found = {slot: named.pop(slot, None) for slot in list(ledger.states) if slot[0] in LASTING}
+                found |= counters_found(wire, holdings.counters)
+                limiters = holdings.limiters_under(found)
+                found |= units_found(wire, limiters.values())
+                self.compare(ledger, found)
+                answers = [
+                    self.ask_again(wire, ledger, answer, words, limiters[slot], found)
+                    for answer, (words, slot) in holdings.asked.items()]
+                ledger.restart(found, answers)
+                holdings.follow(ledger)
+            if named:
+                raise Broken(self.tell(f"policies and rules that nobody made: {list(named)[:5]}"))
+            strangers = set(wire.call("KEYS", "*")).difference(*[holdings.keys() for holdings in self.holdings])
+            if strangers:
+                raise Broken(self.tell(f"keys that nobody made: {sorted(strangers)[:5]}"))
+
+    def compare(self, ledger, found):
+        for slot, state in found.items():
+            allowed = ledger.allowed(slot, self.killed_at, self.loss)
+            if state not in allowed:
+                raise Broken(self.tell(
+                    f"{slot} is {state}, may be {allowed}: {ledger.sure(slot)[-6:]}, killed at {self.killed_at}"))
+            self.behind += state != ledger.sure(slot)[-1][1]
+    def ask_again(self, wire, ledger, answer, words, limiter, found):
+        """Repeats a call that had an ID. Returns its slot, its answer where that was remembered, and else the answer it
+        was given now and the units that are used since."""
+        first, reply, last = wire.calls(limiter.peek(), words, limiter.peek())
+        before, after = limiter.used(first), limiter.used(last)
+        allowed = ledger.allowed(answer, self.killed_at, self.loss)
+        got = first_four(reply)
+        # A refusal decided anew differs in its times alone.
+        if before == after and got in allowed and reply == ledger.answers.get(answer, reply):
+            used, behind = found[limiter.slot], ledger.behind(answer, got)
+            self.demand(behind is None or used in behind, f"{answer} is remembered, {limiter.slot} is {used}: {behind}")
+            return answer, got, None
+        self.demand(None in allowed, f"{answer} answered {reply}, may be {allowed}, was {ledger.answers.get(answer)}")
+        if isinstance(reply, ErrorReply):
+            # The rule came before the call, so it is lost with it or kept.
+            lost = words[0] == "RL.CHECK" and found.get(("rule", *words[1:3], "*")) is None
+            self.demand(lost and reply.startswith(b"NORULE "), f"{words} answered {reply!r}")
+            return answer, None, None
+        return answer, None, (reply, limiter.slot, after)
+
+    def flush(self, server):
+        with server.connect() as wire:
+            wire.ok("FLUSHALL")
+        for ledger in self.ledgers:
+            ledger.flushed()
+
+    def demand(self, holds, what):
+        if not holds:
+            raise Broken(self.tell(what))
+
+    def tell(self, what):
+        return f"seed {self.seed}, {self.policy}, life {self.lives}, {self.directory}: {what}"
+
+    def end(self):
+        """A last start, an orderly stop."""
+        server = self.start()
+        try:
+            self.check(server)
+        except BaseException:
+            server.kill()
+            raise
+        server.stop()
+
+
+def new_seed():
+    return int(os.environ.get("ESCAPEMENT_SEED", random.randrange(1 << 32)))
+
+
+def run(directory, policy, lives, seconds=float("inf")):
+    """Lives in one directory until the one or the other is reached. Returns the finished run."""
+    started = time.monotonic()
+    this = Run(directory, new_seed(), policy)
+    while this.lives < lives and time.monotonic() - started < seconds:
+        this.live()
+    this.end()
+    return this
+
+
+def main():
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
+    parent = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else pathlib.Path(tempfile.gettempdir())
+    deadline = time.monotonic() + seconds
+    lives = answered = 0
+    while time.monotonic() < deadline:
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="escapement-torture-", dir=parent))
+        policy = random.choice(["always", "always", "everysec", "no", "switched"])
+        try:
+            this = run(directory / "data", policy, 100, deadline - time.monotonic())
+        except BaseException:
+            print(f"the directory is kept: {directory}", file=sys.stderr)
+            raise
+        shutil.rmtree(directory)
+        lives += this.lives
+        answered += this.answered
+        print(f"seed {this.seed}, {policy}: {this.lives} lives, {this.answered} replies, {this.snapshots} snapshots "
+              f"asked for, {this.torn} torn ends, {this.refused} refused by a full disk, {this.behind} keys behind "
+              f"their last request", flush=True)
+    print(f"{lives} lives, {answered} replies, every promise kept")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+// What RL.* accept and refuse: every word, every period, every error names its argument.
+
+import LimiterEngine
+import RESP
+import Testing
+
+@testable import RespServer
+
+@Suite struct LimitArgumentsTests {
+    private static let engine: Engine = {
+        let engine = Engine(shards: 1)
+        try! engine.policies.edit(now: EngineTime(nanoseconds: 0)) { draft throws(PolicyError) in
+            let limit = try! Limit(.slidingLog, units: 7, period: 1_000_000_000)
+            try draft.set(Policy(name: Array("seven".utf8), limit: limit, mode: .shadow))
+        }
+        return engine
+    }()
+
+    private static func list(_ line: String) -> ArgumentList {
+        let list = ArgumentList()
+        list.load(line.split(separator: " ").map { Array($0.utf8) })
+        return list
+    }
+
+    private static func take(_ line: String) throws(ArgumentProblem) -> TakeRequest {
+        let list = list("RL.TAKE key " + line)
+        var take = TakeRequest.blank
+        try LimitArguments.read(
+            .take, list, to: &take, KeyspaceSession(engine: engine), LimitCache(), tokenWindow: 5)
+        // What it borrowed is gone.
+        if take.token != nil { take.token = UnsafeRawBufferPointer(start: nil, count: 0) }
+        return take
+    }
+
+    private static func problem(_ line: String) -> String? {
+        do throws(ArgumentProblem) {
+            _ = try take(line)
+            return nil
+        } catch {
+            return error.text
+        }
+    }
+
+    @Test(arguments: [
+        ("60", 60_000_000_000), ("60s", 60_000_000_000), ("500ms", 500_000_000), ("1m", 60_000_000_000),
+        ("1h", 3_600_000_000_000), ("1d", 86_400_000_000_000), ("2D", 172_800_000_000_000), ("1MS", 1_000_000),
+        ("106751d", 9_223_286_400_000_000_000),
+    ])
+    func periods(text: String, nanoseconds: Int64) throws {
+        #expect(try Self.take("LIMIT 1 PER \(text)").limit.period == nanoseconds)
+    }
+
+    @Test(arguments: ["", "s", "1w", "1.5s", "+1", "01", "1 s", "1us", "1sm", "9223372036854775808", "m1", "0x1"])
+    func noPeriods(text: String) {
+        let list = ArgumentList()
+        list.load([[], [], Array("LIMIT".utf8), [0x31], Array("PER".utf8), Array(text.utf8)])
+        let problem = ArgumentProblem(
+            "ERR PER must be a whole number of seconds, or one with the unit ms, s, m, h or d")
+        #expect(throws: problem) {
+            _ = try LimitArguments(list, from: 2, accepting: .take)
+        }
+    }
+
+    @Test func everyWordCounts() throws {
+        let take = try Self.take("cost 3 BURST 9 per 2s ATMOST id abc limit 4 ALGO token-bucket")
+        #expect(take.limit == (try Limit(.tokenBucket, units: 4, period: 2_000_000_000, burst: 9)))
+        #expect(take.demand == (try Demand(3, isPartial: true)))
+        #expect(take.token != nil && take.tokenWindow == 5)
+        #expect(take.mode == .enforce && !take.carriesOver)
+        let window = try Self.take("LIMIT 4 PER 1d ALGO FIXED-WINDOW OFFSET -5h")
+        #expect(
+            window.limit
+                == (try Limit(.fixedWindow, units: 4, period: 86_400_000_000_000, offset: -18_000_000_000_000)))
+        #expect(window.demand == .one && window.token == nil)
+    }
+
+    @Test func aPolicyIsLookedUp() throws {
+        let take = try Self.take("POLICY seven COST 2")
+        #expect(take.limit.algorithm == .slidingLog && take.limit.units == 7)
+        #expect(take.mode == .shadow && take.carriesOver)
+        #expect(take.demand.units == 2)
+    }
+
+    @Test(arguments: [
+        ("COST 1", "ERR a limit is missing: LIMIT with PER, or POLICY"),
+        ("LIMIT 1", "ERR PER is missing"),
+        ("PER 1", "ERR LIMIT is missing"),
+        ("LIMIT 1 PER", "ERR PER needs a value"),
+        ("LIMIT 1 PER 1 LIMIT 1", "ERR LIMIT is given twice"),
+        ("LIMIT 1 PER 1 ATMOST ATMOST", "ERR ATMOST is given twice"),
+        ("LIMIT x PER 1", "ERR LIMIT is not an integer or out of range"),
+        ("LIMIT 9223372036854775808 PER 1", "ERR LIMIT is not an integer or out of range"),
+        ("LIMIT -1 PER 1", "ERR LIMIT must not be negative"),
+        ("LIMIT 1 PER 0", "ERR PER must be above zero"),
+        ("LIMIT 1 PER -1", "ERR PER must not be negative"),
+        ("LIMIT 1 PER 106752d", "ERR PER is out of range"),
+        ("LIMIT 1 PER 1 BURST -1", "ERR BURST must not be negative"),
+        ("LIMIT 1 PER 1 BURST x", "ERR BURST is not an integer or out of range"),
+        ("LIMIT 0 PER 1 BURST 1", "ERR LIMIT must be above zero where BURST is"),
+        ("LIMIT 1 PER 1d BURST 9223372036854775807", "ERR BURST is out of range"),
+        ("LIMIT 1 PER 1 BURST 1 ALGO fixed-window", "ERR BURST has no meaning with ALGO fixed-window"),
+        ("LIMIT 1 PER 1 OFFSET 1h", "ERR OFFSET has no meaning with ALGO gcra"),
+        ("LIMIT 1 PER 1 ALGO fixed-window OFFSET 25h", "ERR OFFSET must be at most a day either way"),
+        ("LIMIT 9000000000 PER 1 ALGO sliding-window", "ERR LIMIT must be at most 4294967295 with this ALGO"),
+        ("LIMIT 2000000000 PER 1s", "ERR LIMIT is more than one per nanosecond of PER"),
+        ("LIMIT 1 PER 1 COST -1", "ERR COST must not be negative"),
+        ("LIMIT 1 PER 1 COST 1.5", "ERR COST is not an integer or out of range"),
+        (
+            "LIMIT 1 PER 1 ALGO leaky",
+            "ERR ALGO must be one of gcra, token-bucket, fixed-window, sliding-window, sliding-log"
+        ),
+        ("LIMIT 1 PER 1 MODE off", "ERR syntax error near 'MODE'"),
+        ("LIMIT 1 PER 1 AND", "ERR syntax error near 'AND'"),
+        ("LIMIT 1 PER 1 FOO", "ERR syntax error near 'FOO'"),
+        ("1 PER 1", "ERR syntax error near '1'"),
+        ("POLICY nosuch", "ERR POLICY: there is no policy 'nosuch'"),
+        ("POLICY", "ERR POLICY needs a value"),
+        ("POLICY seven PER 1", "ERR POLICY says the whole limit: LIMIT, PER, BURST, ALGO, OFFSET do not go with it"),
+        ("LIMIT 1 PER 1 ID \(String(repeating: "x", count: 257))", "ERR ID must have 1 to 256 bytes"),
+    ])
+    func errorsNameTheArgument(line: String, text: String) {
+        #expect(Self.problem(line) == text)
+    }
+
+    @Test func theLongestTokenIsOne() {
+        #expect(Self.problem("LIMIT 1 PER 1 ID \(String(repeating: "x", count: 256))") == nil)
+    }
+
+    @Test func whatAClientSentIsShownShortAndPrintable() {
+        #expect(Self.problem("LIMIT 1 PER 1 \u{7}\(String(repeating: "x", count: 500))")!.utf8.count < 100)
+    }
+
+    @Test func subjectsAndNames() throws {
+        let subject = try PolicyArguments.subject(Self.list("* c *"), at: 0)
+        #expect(subject == RuleSubject(tenant: nil, client: [0x63], action: nil))
+        let long = String(repeating: "n", count: 513)
+        #expect(throws: ArgumentProblem("ERR client must have 1 to 512 bytes")) {
+            try PolicyArguments.subject(Self.list("* \(long) *"), at: 0)
+        }
+        #expect(throws: ArgumentProblem("ERR POLICY must have 1 to 512 bytes")) {
+            try PolicyArguments.rule(Self.list("* * * POLICY \(long)"), subjectAt: 0)
+        }
+    }
+}
