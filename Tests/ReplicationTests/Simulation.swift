@@ -58,6 +58,11 @@ final class Simulation {
         linkSettings.hardLimit = random.once(in: 3) ? 2000 : 100_000
         linkSettings.softLimit = 1500
         linkSettings.softTime = 200_000_000
+    }
+
+    /// The nodes of this life. Not a part of `init`, where the optimizer of Swift 6.3 fails on objects that are given
+    /// `self`.
+    private func addNodes() {
         let hasSubreplica = random.once(in: 2)
         let count = hasSubreplica ? 4 : 3
         for number in 0..<count {
@@ -117,6 +122,7 @@ final class Simulation {
     }
 
     func run() -> Coverage {
+        addNodes()
         for node in nodes {
             node.boot()
             tickForever(node)
