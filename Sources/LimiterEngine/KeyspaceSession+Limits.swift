@@ -124,11 +124,14 @@ extension KeyspaceSession {
             return .allowed
         }
         for position in 0..<count {
+            requests[position].take.unsafelyUnwrapped.pointee.hasRewritten = false
             decideOne(requests[position], as: .peek, now: now)
         }
         if !requests.allAllow(count) || !makeRoom(requests, count: count, now: now) {
+            let isAnswer = requests.isAnswer(count)
             for position in 0..<count where requests[position].take!.pointee.decision.outcome == .denied {
                 shard(of: requests[position].hash).pointee.denied &+= 1
+                if isAnswer { beginWait(requests[position], now: now) }
             }
             return requests.denial(count)
         }
@@ -151,6 +154,7 @@ extension KeyspaceSession {
             let keyLength = requests[position].keyLength
             keyBytes += keyLength
             take.pointee.operation = .take
+            take.pointee.hasRewritten = false
             guard
                 shard(of: hash).pointee.plan(
                     take, UnsafeRawPointer(requests[position].key), keyLength, hash: hash, now: now,
@@ -187,6 +191,13 @@ extension KeyspaceSession {
         }
         shard(of: request.hash).pointee.decide(
             take, UnsafeRawPointer(request.key), request.keyLength, hash: request.hash, now: now, isRoomMade: true)
+    }
+
+    /// Another algorithm's state is rewritten by whoever is told a wait, as by a single call that takes.
+    private func beginWait(_ request: ThrottleRequest, now: Int64) {
+        shard(of: request.hash).pointee.beginWait(
+            request.take.unsafelyUnwrapped, UnsafeRawPointer(request.key), request.keyLength, hash: request.hash,
+            now: now)
     }
 
     /// Makes sure that all calls find memory, or marks those that would not.
@@ -275,6 +286,11 @@ extension ThrottleRequest {
 extension UnsafeMutablePointer<ThrottleRequest> {
     fileprivate func allAllow(_ count: Int) -> Bool {
         (0..<count).allSatisfy { self[$0].take!.pointee.decision.outcome == .allowed }
+    }
+
+    /// Whether every limit was asked without an error.
+    fileprivate func isAnswer(_ count: Int) -> Bool {
+        (0..<count).allSatisfy { self[$0].take!.pointee.decision.isAnswer }
     }
 
     fileprivate func denial(_ count: Int) -> KeyspaceSession.TakeAllOutcome {

@@ -86,6 +86,16 @@ def reference(tmp_path_factory):
     server.stop()
 
 
+@pytest.fixture
+def clean(wire):
+    """Policies outlive FLUSHALL, so the module's server is cleaned by hand."""
+    yield wire
+    for rule in wire.call("RL.RULE", "LIST"):
+        assert wire.call("RL.RULE", "DEL", *rule[1:6:2]) == 1
+    for policy in wire.call("RL.POLICY", "LIST"):
+        assert wire.call("RL.POLICY", "DEL", policy[1]) == 1
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
     """The counts in a form a script can read; pytest leaves out those that are zero. Errors count as failures."""

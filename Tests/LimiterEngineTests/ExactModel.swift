@@ -65,7 +65,7 @@ struct ExactModel {
     mutating func throttle(_ key: String, _ limit: ExactLimit, now: Exact) -> ThrottleDecision {
         forgetEnded(key, now: now)
         let entry = entries[key]
-        if let entry, entry.kind != .gcra { return ThrottleDecision(outcome: .wrongKind) }
+        if let entry, entry.kind != .gcra { return ThrottleDecision(outcome: .wrongKind, foundKind: entry.kind) }
         let tolerance = limit.emission * limit.limit
         let full = max(now, entry?.word ?? now)
         let fullIfTaken = full + limit.cost

@@ -92,3 +92,23 @@ extension String {
         try Array(utf8).withUnsafeBytes(body)
     }
 }
+
+extension KeyspaceSession {
+    /// How a limit stands on the key `k`.
+    func standing(_ limit: Limit, at now: Int64, carriesOver: Bool = false) -> LimitDecision {
+        var take = TakeRequest(limit, .nothing)
+        take.operation = .peek
+        take.carriesOver = carriesOver
+        decide("k", &take, now: EngineTime(nanoseconds: now))
+        return take.decision
+    }
+}
+
+extension Policy {
+    /// A policy that has had each of these limits, the last one now, all since `now`.
+    static func having(_ limits: Limit..., since now: Int64) -> Policy {
+        var policy = Policy(name: [1], limit: limits[0])
+        for limit in limits.dropFirst() { policy = Policy(name: [1], limit: limit).succeeding(policy, now: now) }
+        return policy
+    }
+}

@@ -5,23 +5,6 @@ import TestSupport
 import Testing
 
 @Suite struct LimitChangeTests {
-    private func standing(
-        _ session: KeyspaceSession, _ limit: Limit, at now: Int64, carriesOver: Bool = false
-    ) -> LimitDecision {
-        var take = TakeRequest(limit, .nothing)
-        take.operation = .peek
-        take.carriesOver = carriesOver
-        session.decide("k", &take, now: EngineTime(nanoseconds: now))
-        return take.decision
-    }
-
-    /// A policy that has had each of these limits, the last one now, all since `now`.
-    private func policy(_ limits: Limit..., since now: Int64) -> Policy {
-        var policy = Policy(name: [1], limit: limits[0])
-        for limit in limits.dropFirst() { policy = Policy(name: [1], limit: limit).succeeding(policy, now: now) }
-        return policy
-    }
-
     @Test(arguments: Limit.Algorithm.allCases)
     func loweringGivesNothingBack(algorithm: Limit.Algorithm) throws {
         var random = SeededGenerator(for: "lowering \(algorithm)")
@@ -43,10 +26,10 @@ import Testing
                     "k", TakeRequest(old, random.demand(old)), token: nil, now: EngineTime(nanoseconds: now))
                 now += Int64(random.below(Int(old.emissionInterval) * 2 + 1))
             }
-            let new = policy(old, lowered, since: now).limit
+            let new = Policy.having(old, lowered, since: now).limit
             for _ in 0..<20 {
-                let before = standing(session, old, at: now)
-                let after = standing(session, new, at: now)
+                let before = session.standing(old, at: now)
+                let after = session.standing(new, at: now)
                 compared += before.remaining < before.limit ? 1 : 0
                 guard after.remaining <= before.remaining else {
                     Issue.record("\(old), then \(new): \(before) became \(after) at \(now)")
@@ -56,7 +39,7 @@ import Testing
             }
             // In the end the lower limit holds as if it had always been.
             let later = now + 20 * period * 60
-            #expect(standing(session, new, at: later).remaining == lowered.capacity)
+            #expect(session.standing(new, at: later).remaining == lowered.capacity)
         }
         #expect(compared > 1_000)
     }
@@ -68,12 +51,12 @@ import Testing
         let dear = try Limit(.gcra, units: 1, period: 10 * second, burst: 10)
         let now = 100 * second
         _ = session.decide("k", TakeRequest(old, try Demand(10)), token: nil, now: EngineTime(nanoseconds: now))
-        #expect(standing(session, dear, at: now).remaining == 9, "by time alone the debt of ten is one of one")
-        let changed = policy(old, dear, since: now)
+        #expect(session.standing(dear, at: now).remaining == 9, "by time alone the debt of ten is one of one")
+        let changed = Policy.having(old, dear, since: now)
         let new = changed.limit
-        #expect(standing(session, new, at: now).remaining == 0)
-        #expect(standing(session, new, at: now + 10 * second - 1).remaining == 0)
-        #expect(standing(session, new, at: now + 10 * second).remaining == 10, "all debts of before are worked off")
+        #expect(session.standing(new, at: now).remaining == 0)
+        #expect(session.standing(new, at: now + 10 * second - 1).remaining == 0)
+        #expect(session.standing(new, at: now + 10 * second).remaining == 10, "all debts of before are worked off")
         var take = TakeRequest(new, try Demand(2))
         session.decide("k", &take, now: EngineTime(nanoseconds: now + second))
         #expect(take.decision.outcome == .denied && take.decision.retryAfter == 9 * second)
@@ -82,9 +65,9 @@ import Testing
         #expect(take.decision.outcome == .denied && take.decision.retryAfter == 9 * second)
         // A cheaper unit needs no cap, and the past ends with its last debt.
         let restored = Policy(name: [1], limit: old).succeeding(changed, now: now + second)
-        #expect(restored.limit.earlierUntil == 0)
+        #expect(restored.limit.cappedUntil == 0)
         let dearAgain = Policy(name: [1], limit: dear).succeeding(restored, now: now + 2 * second)
-        #expect(dearAgain.limit.earlierUntil == now + 12 * second)
+        #expect(dearAgain.limit.cappedUntil == now + 12 * second)
     }
 
     /// Whatever stood between, and for however short a time: the units taken under a limit count as long as they would
@@ -108,10 +91,10 @@ import Testing
                 changed = Policy(name: [1], limit: limit).succeeding(changed, now: now)
             }
             for elapsed in 0..<10 {
-                let left = standing(session, changed.limit, at: now + Int64(elapsed) * second).remaining
+                let left = session.standing(changed.limit, at: now + Int64(elapsed) * second).remaining
                 #expect(left <= elapsed, "\(detour): \(left) of \(elapsed)")
             }
-            #expect(standing(session, changed.limit, at: now + 10 * second).remaining == 10)
+            #expect(session.standing(changed.limit, at: now + 10 * second).remaining == 10)
             // Journaled and read again it is the same.
             #expect(PolicyRecord(changed).isValid)
         }
@@ -125,8 +108,8 @@ import Testing
         let old = try Limit(.gcra, units: 5, period: hour)
         let dear = try Limit(.gcra, units: 5, period: 24 * hour)
         let none = try Limit(.gcra, units: 0, period: hour)
-        let new = policy(old, dear, since: now).limit
-        #expect(standing(session, new, at: now).remaining == 5)
+        let new = Policy.having(old, dear, since: now).limit
+        #expect(session.standing(new, at: now).remaining == 5)
         var take = TakeRequest(new, try Demand(6, isPartial: true))
         session.decide("k", &take, now: EngineTime(nanoseconds: now))
         #expect(take.decision.granted == 5 && take.decision.remaining == 0)
@@ -140,41 +123,55 @@ import Testing
         session.decide("k", &take, now: EngineTime(nanoseconds: now + hour))
         #expect(take.decision.outcome == .allowed && take.decision.remaining == 3)
         session.removeAll()
-        let restored = policy(old, dear, none, old, since: now).limit
-        #expect(standing(session, restored, at: now).remaining == 5 && restored.earlierUntil == 0)
+        let restored = Policy.having(old, dear, none, old, since: now).limit
+        #expect(session.standing(restored, at: now).remaining == 5 && restored.cappedUntil == 0)
     }
 
-    /// A call that takes nothing leaves what another algorithm has counted, so that a change taken back is none.
-    @Test func anotherAlgorithmIsRewrittenOnlyByWhatTakes() throws {
+    /// Units taken at a lower price come back at it, whatever one costs now.
+    @Test func whatWasTakenCheaplyIsGivenBackCheaply() throws {
         let second: Int64 = 1_000_000_000
-        let now = EngineTime(nanoseconds: 1_000_000 * second)
-        for from in Limit.Algorithm.allCases {
-            for to in Limit.Algorithm.allCases where from.kind != to.kind {
-                let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
-                let old = try Limit(from, units: 100, period: 86_400 * second)
-                _ = session.decide("k", TakeRequest(old, try Demand(100)), token: nil, now: now)
-                for units in [0, 1] as [Int64] {
-                    let new = policy(old, try Limit(to, units: units, period: second), since: now.nanoseconds).limit
-                    for demand in [Demand.one, .nothing] {
-                        var take = TakeRequest(new, demand)
-                        take.carriesOver = true
-                        session.decide("k", &take, now: now)
-                        #expect(take.decision.granted == 0 && take.decision.remaining == 0, "\(from) to \(to)")
-                        #expect(session.state(of: "k", now: now)?.kind == from.kind)
-                    }
-                }
-                #expect(standing(session, old, at: now.nanoseconds).remaining == 0)
-                // Given back is what was taken, at the price it was taken at; what is above the limit stays spent.
-                let two = policy(old, try Limit(to, units: 2, period: 86_400 * second), since: now.nanoseconds).limit
-                var back = TakeRequest(two, try Demand(40))
-                back.operation = .refund
-                back.carriesOver = true
-                session.decide("k", &back, now: now)
-                #expect(back.decision.granted == 40 && back.decision.remaining == 0, "\(from) to \(to)")
-                #expect(session.state(of: "k", now: now)?.kind == to.kind)
-                #expect(session.engine.violatedInvariants() == [])
-            }
+        let now = 1_000_000 * second
+        for algorithm in [Limit.Algorithm.gcra, .tokenBucket] {
+            let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+            let cheap = try Limit(algorithm, units: 60, period: 60 * second)
+            let dear = Policy.having(cheap, try Limit(algorithm, units: 60, period: 300 * second), since: now).limit
+            _ = session.decide("k", TakeRequest(cheap, try Demand(50)), token: nil, now: EngineTime(nanoseconds: now))
+            var back = TakeRequest(dear, try Demand(10))
+            back.operation = .refund
+            session.decide("k", &back, now: EngineTime(nanoseconds: now))
+            #expect(back.decision.granted == 10)
+            #expect(session.standing(cheap, at: now).remaining == 20)
+            // When all debts of before are worked off it is the new price again.
+            let later = now + 60 * second
+            _ = session.decide("k", TakeRequest(dear, try Demand(50)), token: nil, now: EngineTime(nanoseconds: later))
+            session.decide("k", &back, now: EngineTime(nanoseconds: later))
+            #expect(back.decision.granted == 10 && session.standing(dear, at: later).remaining == 20)
         }
+    }
+
+    /// A period divided by other units is cut elsewhere, which is no longer tolerance.
+    @Test func roundingCapsNothing() throws {
+        let hour: Int64 = 3_600_000_000_000
+        let now = 1_000 * hour
+        for (old, new) in [(7, 5), (90, 60), (1_000_000_007, 999)] as [(Int64, Int64)] {
+            let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+            let limit = Policy.having(
+                try Limit(.gcra, units: old, period: hour), try Limit(.gcra, units: new, period: hour), since: now
+            ).limit
+            #expect(limit.cappedUntil == 0)
+            var taken: Int64 = 0
+            while session.decide("k", TakeRequest(limit, .one), token: nil, now: EngineTime(nanoseconds: now)).granted
+                == 1
+            {
+                taken += 1
+            }
+            #expect(taken == new)
+        }
+        // A burst that is longer by a unit or more is.
+        let longer = Policy.having(
+            try Limit(.gcra, units: 7, period: hour), try Limit(.gcra, units: 5, period: hour, burst: 6), since: now
+        ).limit
+        #expect(longer.cappedUntil > now)
     }
 
     @Test func aFadedUnitIsNotGivenBackWhole() throws {
@@ -184,7 +181,7 @@ import Testing
         let now = 1_000_000 * 4 * second
         _ = session.decide("k", TakeRequest(limit, try Demand(100)), token: nil, now: EngineTime(nanoseconds: now))
         let later = now + 7 * second
-        #expect(standing(session, limit, at: later).remaining == 75)
+        #expect(session.standing(limit, at: later).remaining == 75)
         var back = TakeRequest(limit, try Demand(20))
         back.operation = .refund
         session.decide("k", &back, now: EngineTime(nanoseconds: later))
@@ -205,9 +202,9 @@ import Testing
             let old = try Limit(algorithm, units: 100, period: hour)
             let new = try Limit(algorithm, units: 2, period: hour / 60)
             _ = session.decide("k", TakeRequest(old, try Demand(100)), token: nil, now: EngineTime(nanoseconds: now))
-            #expect(standing(session, new, at: now).resetAfter == left)
-            #expect(standing(session, new, at: now + left - 1).remaining == 0)
-            #expect(standing(session, new, at: now + left).remaining == 2)
+            #expect(session.standing(new, at: now).resetAfter == left)
+            #expect(session.standing(new, at: now + left - 1).remaining == 0)
+            #expect(session.standing(new, at: now + left).remaining == 2)
         }
         // A sliding window fades as it was granted, until something is granted under the new limit.
         session.removeAll()
@@ -215,51 +212,14 @@ import Testing
         let new = try Limit(.slidingWindow, units: 2, period: hour / 60)
         _ = session.decide("k", TakeRequest(old, try Demand(100)), token: nil, now: EngineTime(nanoseconds: now))
         let fading = now + hour / 2
-        #expect(standing(session, new, at: fading + hour / 2).remaining == 0)
+        #expect(session.standing(new, at: fading + hour / 2).remaining == 0)
         let nearly = fading + hour - hour / 100
-        #expect(standing(session, new, at: nearly - 1).remaining == 0)
+        #expect(session.standing(new, at: nearly - 1).remaining == 0)
         let granted = session.decide(
             "k", TakeRequest(new, .one), token: nil, now: EngineTime(nanoseconds: nearly))
         #expect(granted.outcome == .allowed && granted.remaining == 0)
         #expect(session.state(of: "k", now: EngineTime(nanoseconds: nearly))!.word <= nearly + 2 * (hour / 60))
         #expect(session.engine.violatedInvariants() == [])
-    }
-
-    @Test func anotherAlgorithmFindsWhatWasSpent() throws {
-        let second: Int64 = 1_000_000_000
-        let now = 1_000_000 * second + 5 * second
-        for from in Limit.Algorithm.allCases {
-            for to in Limit.Algorithm.allCases where from.kind != to.kind {
-                let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
-                session.engine.setJournaling(true)
-                let old = try Limit(from, units: 10, period: 20 * second)
-                let new = try Limit(to, units: 10, period: 20 * second)
-                let time = EngineTime(nanoseconds: now)
-                _ = session.decide("k", TakeRequest(old, try Demand(6)), token: nil, now: time)
-                session.setDeadline("k", to: EngineTime(nanoseconds: now + 1_000 * second), now: time)
-                // Only a named limit carries over; else the kinds are named.
-                let refused = session.decide("k", TakeRequest(new, .one), token: nil, now: time)
-                #expect(refused.outcome == .wrongKind && refused.foundKind == from.kind)
-                #expect(standing(session, new, at: now, carriesOver: true).remaining == 4)
-                #expect(session.state(of: "k", now: time)?.kind == from.kind, "a peek writes nothing")
-                var take = TakeRequest(new, try Demand(5))
-                take.carriesOver = true
-                session.decide("k", &take, now: time)
-                #expect(take.decision.outcome == .denied && take.decision.remaining == 4, "\(from) to \(to)")
-                take = TakeRequest(new, try Demand(4))
-                take.carriesOver = true
-                session.decide("k", &take, now: time)
-                #expect(take.decision.outcome == .allowed && take.decision.remaining == 0)
-                #expect(session.state(of: "k", now: time)?.kind == to.kind)
-                #expect(session.state(of: "k", now: time)?.deadline == now + 1_000 * second)
-                let none = try Limit(to, units: 0, period: 20 * second)
-                take = TakeRequest(none, .one)
-                take.carriesOver = true
-                session.decide("k", &take, now: time)
-                #expect(take.decision.outcome == .denied && take.decision.retryAfter == -1)
-                #expect(session.engine.violatedInvariants() == [])
-            }
-        }
     }
 
     @Test(

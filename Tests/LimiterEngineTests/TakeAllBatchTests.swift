@@ -90,6 +90,13 @@ import Testing
                         rows[position].take.operation = .take
                         single.decide(rows[position].key, &rows[position].take, now: time)
                     }
+                } else if rows.allSatisfy({ [.allowed, .denied].contains($0.take.decision.outcome) }) {
+                    // Each that is told to wait begins to.
+                    for row in rows where row.take.decision.outcome == .denied {
+                        var take = row.take
+                        take.operation = .take
+                        single.decide(row.key, &take, now: time)
+                    }
                 }
                 #expect((outcome == .allowed) == isAllowed, "seed \(seed)")
                 #expect(lines[0].rows.map(\.take.decision) == rows.map(\.take.decision), "seed \(seed)")

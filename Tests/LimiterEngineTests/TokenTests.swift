@@ -114,6 +114,9 @@ import Testing
         _ = try take("a", "2", at: now)
         #expect(try take("a", "3", at: now).outcome == .tooManyTokens)
         #expect(try take("a", "1", at: now).isRepeated)
+        // A peek says what a take would get.
+        #expect(try take("a", "3", at: now, .peek).outcome == .tooManyTokens)
+        #expect(try take("a", "1", at: now, .peek).isRepeated)
         #expect(try take("a", nil, 0, at: now).remaining == 8)
         #expect(session.statistics().tokensRefused == 1)
         var sweeper = Sweeper(engine: session.engine)

@@ -103,7 +103,7 @@ import Testing
         }
         try write()
         try expectTheSameAgain()
-        #expect(try recovered().engine.policies.table.policies[0].limit.earlierUntil > now.nanoseconds)
+        #expect(try recovered().engine.policies.table.policies[0].limit.cappedUntil > now.nanoseconds)
     }
 
     @Test func flushingLeavesThem() throws {

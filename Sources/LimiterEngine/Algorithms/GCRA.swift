@@ -96,8 +96,10 @@ public struct ThrottleDecision: Equatable, Sendable {
         case outOfRange
     }
 
-    /// How the call ended. The other fields are 0 unless it is `allowed` or `denied`.
+    /// How the call ended. The numbers are 0 unless it is `allowed` or `denied`.
     public var outcome: Outcome
+    /// The key's kind where that was the wrong one.
+    public var foundKind: StateKind?
     /// Units left, 0 … limit.
     public var remaining: Int64
     /// Nanoseconds until the same call would be allowed; -1 when it was, or never will be.
@@ -107,8 +109,12 @@ public struct ThrottleDecision: Equatable, Sendable {
 
     /// A decision with these fields.
     @inlinable
-    public init(outcome: Outcome, remaining: Int64 = 0, retryAfter: Int64 = 0, resetAfter: Int64 = 0) {
+    public init(
+        outcome: Outcome, foundKind: StateKind? = nil, remaining: Int64 = 0, retryAfter: Int64 = 0,
+        resetAfter: Int64 = 0
+    ) {
         self.outcome = outcome
+        self.foundKind = foundKind
         self.remaining = remaining
         self.retryAfter = retryAfter
         self.resetAfter = resetAfter
@@ -198,7 +204,7 @@ public enum GCRA {
         decision.pointee.set(
             .allowed, granted: granted, limit: limit.pointee.capacity, remaining: room - granted, retryAfter: -1,
             resetAfter: aheadIfTaken)
-        if now < limit.pointee.earlierUntil, ahead == 0, granted > 0 {
+        if now < limit.pointee.cappedUntil, ahead == 0, granted > 0 {
             // From here on it has a debt, which an earlier limit may bound.
             let left = limit.pointee.tolerance(at: now, ahead: aheadIfTaken) - aheadIfTaken
             decision.pointee.remaining = max(0, left) / limit.pointee.emissionInterval
@@ -218,7 +224,7 @@ public enum GCRA {
         let free = clamped(aheadIfTaken &- UInt64(limit.tolerance))
         guard tolerance < limit.tolerance else { return free }
         // Under a cap the wait ends as soon as the cap allows, when the cap is gone, or when there is no debt left.
-        let capEnds = max(limit.earlierUntil - now, aheadIfTaken > UInt64(limit.tolerance) ? free : 0)
+        let capEnds = max(limit.cappedUntil - now, aheadIfTaken > UInt64(limit.tolerance) ? free : 0)
         let allowed = cost <= tolerance ? min(clamped(aheadIfTaken &- UInt64(tolerance)), capEnds) : capEnds
         return min(allowed, ahead)
     }

@@ -84,10 +84,12 @@ public struct Limit: Equatable, Sendable {
     /// What an earlier limit still means for this one: see `bound`. For GCRA and the token bucket: no more than this is
     /// tolerated of a key with a debt, in nanoseconds. `Int64.max` for no cap.
     private(set) var toleranceCap = Int64.max
-    /// For the other algorithms: what a unit of a debt in time cost when it was taken, in nanoseconds.
-    private(set) var debtPrice = Int64.max
-    /// Engine time in nanoseconds from which on no earlier limit means anything; 0 when there is none.
-    public private(set) var earlierUntil: Int64 = 0
+    /// Engine time in nanoseconds from which on nothing is capped; 0 when nothing is.
+    public private(set) var cappedUntil: Int64 = 0
+    /// The least that a unit of a debt in time may have cost when it was taken under an earlier limit, in nanoseconds,
+    /// and from when on no such debt is left.
+    private var debtPrice = Int64.max
+    private var debtPriceUntil: Int64 = 0
 
     /// A limit of one per nanosecond: a place to write a real one into.
     init() {
@@ -153,11 +155,15 @@ public struct Limit: Equatable, Sendable {
     /// nothing to an earlier limit.
     @inline(__always)
     func tolerance(at now: Int64, ahead: Int64) -> Int64 {
-        now >= earlierUntil || ahead == 0 ? tolerance : min(tolerance, toleranceCap)
+        now >= cappedUntil || ahead == 0 ? tolerance : min(tolerance, toleranceCap)
     }
 
-    /// What one unit of a debt in time found at `now` cost when it was taken, as far as is known.
-    func debtPrice(at now: Int64) -> Int64 { now >= earlierUntil ? emissionInterval : debtPrice }
+    /// What one unit of a debt in time found at `now` cost when it was taken, as far as is known, and rather less than
+    /// more: at a lower price a debt is of more units, and a unit given back takes less of it away.
+    func debtPrice(at now: Int64) -> Int64 {
+        guard now < debtPriceUntil else { return emissionInterval }
+        return algorithm.kind == .gcra ? min(debtPrice, emissionInterval) : debtPrice
+    }
 
     /// This limit as the successor of earlier ones, whose debts may still be about: lowering gives nothing back.
     ///
@@ -168,19 +174,28 @@ public struct Limit: Equatable, Sendable {
     /// the same debt would count as fewer units than were taken. So whoever has a debt is tolerated no more than
     /// before, until all debts of then must have been worked off. Who has none is full, by any limit.
     ///
-    /// Another algorithm that meets a debt counts its units at the lowest price there was.
+    /// Another algorithm that meets a debt counts its units at the lowest price there was, and at that price units are
+    /// given back.
     func bound(by earlier: [EarlierLimit]) -> Limit {
         var limit = self
-        (limit.toleranceCap, limit.debtPrice, limit.earlierUntil) = (.max, .max, 0)
+        (limit.toleranceCap, limit.cappedUntil, limit.debtPrice, limit.debtPriceUntil) = (.max, 0, .max, 0)
         for old in earlier {
-            if algorithm.kind == .gcra {
-                guard old.emissionInterval < emissionInterval, old.tolerance < tolerance else { continue }
-                limit.toleranceCap = min(limit.toleranceCap, old.tolerance)
-            } else {
-                limit.debtPrice = min(limit.debtPrice, old.emissionInterval)
+            limit.debtPrice = min(limit.debtPrice, old.emissionInterval)
+            limit.debtPriceUntil = max(limit.debtPriceUntil, old.end)
+            guard algorithm.kind == .gcra, old.emissionInterval < emissionInterval, isLonger(than: old) else {
+                continue
             }
-            limit.earlierUntil = max(limit.earlierUntil, old.end)
+            limit.toleranceCap = min(limit.toleranceCap, old.tolerance)
+            limit.cappedUntil = max(limit.cappedUntil, old.end)
         }
         return limit
+    }
+
+    /// Whether more is tolerated than by an earlier limit, other than by what whole nanoseconds round away: a period
+    /// divided by its units is cut once for each unit. Less than a unit gives none back.
+    private func isLonger(than old: EarlierLimit) -> Bool {
+        let more = tolerance.subtractingReportingOverflow(old.tolerance)
+        let rounding = min(old.tolerance / old.emissionInterval, emissionInterval - 1)
+        return !more.overflow && more.partialValue > rounding
     }
 }

@@ -12,8 +12,8 @@ public struct LimitDecision: Equatable, Sendable {
         case wrongKind = 2
         /// A new key, or a longer log, would not fit the memory limit; nothing changed.
         case outOfMemory = 3
-        /// An instant of the new state would lie behind the last representable one, or the token is too long; nothing
-        /// changed.
+        /// An instant of the new state would lie behind the last representable one; nothing changed. Where that is the
+        /// token's, or it is too long, `foundKind` is `token`.
         case outOfRange = 4
         /// As many idempotency tokens are remembered as may be; nothing changed.
         case tooManyTokens = 5
@@ -36,8 +36,11 @@ public struct LimitDecision: Equatable, Sendable {
     public var isShadowed = false
     /// The answer is the one that the call's token was given first; this call took nothing.
     public var isRepeated = false
-    /// The key's kind where that was the wrong one.
+    /// The key's kind where that was the wrong one. See `outOfRange`, too.
     public var foundKind: StateKind?
+
+    /// Whether the call was decided, rather than failed.
+    var isAnswer: Bool { outcome == .allowed || outcome == .denied }
 
     /// A decision with these fields.
     public init(

@@ -1,7 +1,9 @@
 // A key whose named limit has changed its algorithm: what is in force by the old one counts as spent under the new.
 //
-// The state is rewritten by the first call that takes or gives back something, and by no other: the algorithm may be
-// changed back before, and then nothing has happened.
+// The state is rewritten by the first call that takes something or is told how long to wait: from then on what was
+// spent comes back as the new algorithm says, so the wait is over when it was said to be. Any other call leaves it,
+// above all one that asks too much or meets a block: the algorithm may be changed back, and then nothing has happened.
+// What is given back is taken off the old state, in its own terms.
 
 extension Shard {
     /// Brings another algorithm's state, with `units` in force, to where the call may be decided as any other. False
@@ -19,32 +21,55 @@ extension Shard {
             take.pointee.decision = limit.withCarried(kept, now: now) { request.peek(state: $0, now: now) }
             return false
         case .take:
-            let decision = limit.withCarried(kept, now: now) {
-                limit.evaluate(request.demand, state: $0, now: now).decision
-            }
-            guard decision.outcome == .allowed, decision.granted > 0 else {
-                take.pointee.decision = decision
+            guard rewriteToTake(take, kept, place!.record, key, hash: hash, now: now) else {
                 count(take)
-                return false
-            }
-            guard rewrite(place!.record, as: limit, kept, hash: hash, key: key, now: now) else {
-                take.pointee.decision = .failure(.outOfRange)
                 return false
             }
             place = find(hash, key.baseAddress!, key.count)
             return true
         case .refund:
-            let given = kept == 0 ? 0 : min(units, request.demand.units)
+            let given = giveBack(request.demand.units, limit, place!, hash: hash, now: now).units
             let left = min(units - given, limit.carriedMax)
-            guard given == 0 || rewrite(place!.record, as: limit, left, hash: hash, key: key, now: now) else {
-                take.pointee.decision = .failure(.outOfRange)
-                return false
-            }
             take.pointee.decision = limit.withCarried(left, now: now) {
                 .refunded(given, limit, state: $0, now: now)
             }
             return false
         }
+    }
+
+    /// Rewrites another algorithm's state, if the key has one, for a call that was denied. Its answer stays.
+    mutating func beginWait(
+        _ take: UnsafeMutablePointer<TakeRequest>, _ key: UnsafeRawPointer, _ keyLength: Int, hash: UInt64, now: Int64
+    ) {
+        guard take.pointee.carriesOver, let found = find(hash, key, keyLength)?.record,
+            found.rawKind != take.pointee.limit.rawKind,
+            let units = take.pointee.limit.carriedUnits(StateView(found), now: now)
+        else { return }
+        let answer = take.pointee.decision
+        _ = rewriteToTake(
+            take, min(units, take.pointee.limit.carriedMax), found,
+            UnsafeRawBufferPointer(start: key, count: keyLength), hash: hash, now: now)
+        take.pointee.decision = answer
+    }
+
+    /// Rewrites another algorithm's state for a call that takes, if it gets something or a wait. Else the call is
+    /// answered, and nothing changed.
+    private mutating func rewriteToTake(
+        _ take: UnsafeMutablePointer<TakeRequest>, _ kept: Int64, _ found: Record, _ key: UnsafeRawBufferPointer,
+        hash: UInt64, now: Int64
+    ) -> Bool {
+        let (limit, demand) = (take.pointee.limit, take.pointee.demand)
+        let decision = limit.withCarried(kept, now: now) { limit.evaluate(demand, state: $0, now: now).decision }
+        take.pointee.decision = decision
+        // A call for nothing only asks.
+        let isWait = decision.outcome == .denied && decision.retryAfter >= 0 && demand.units > 0
+        guard isWait || (decision.outcome == .allowed && decision.granted > 0) else { return false }
+        guard rewrite(found, as: limit, kept, hash: hash, key: key, now: now) else {
+            take.pointee.decision = .failure(.outOfRange)
+            return false
+        }
+        take.pointee.hasRewritten = true
+        return true
     }
 
     /// Rewrites another algorithm's state as one of `limit` with `units` spent, or forgets it where that is none.

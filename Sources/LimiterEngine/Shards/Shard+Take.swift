@@ -1,7 +1,7 @@
 // Calls of limits, whatever the algorithm: find the state, have it evaluated, carry the decision out.
 //
 // A call that is denied, only asks, or fails leaves the shard as it was, but for two things: a state worth nothing is
-// removed by whoever meets it, and a named limit whose algorithm changed finds the old state rewritten.
+// removed by whoever meets it, and a named limit whose algorithm changed rewrites the old state: see +Carry.
 
 extension Shard {
     /// Decides one call and writes the answer into it. Calls are handed on by address: they are long.
@@ -10,6 +10,7 @@ extension Shard {
         now: Int64
     ) {
         let key = UnsafeRawPointer(key)
+        take.pointee.hasRewritten = false
         if take.pointee.mode == .off {
             take.pointee.decision = .unlimited(take.pointee)
         } else if let token = take.pointee.token, take.pointee.operation != .refund {
@@ -127,7 +128,7 @@ extension Shard {
         var standing = LimitDecision(.denied)
         _ = GCRA.decide(
             &take.pointee.limit, take.pointee.demand, arrivalTime: arrivalTime, now: now, to: &take.pointee.decision)
-        guard take.pointee.decision.outcome == .allowed || take.pointee.decision.outcome == .denied else { return }
+        guard take.pointee.decision.isAnswer else { return }
         _ = GCRA.decide(&take.pointee.limit, .nothing, arrivalTime: arrivalTime, now: now, to: &standing)
         take.pointee.decision.remaining = standing.remaining
         take.pointee.decision.resetAfter = standing.resetAfter
@@ -258,16 +259,25 @@ extension Shard {
     private mutating func refund(_ take: TakeRequest, _ place: Place?, hash: UInt64, now: Int64) -> LimitDecision {
         let limit = take.limit
         guard let place else { return .refunded(0, limit, state: nil, now: now) }
+        let given = giveBack(take.demand.units, limit, place, hash: hash, now: now)
+        return .refunded(given.units, limit, state: given.isFull ? nil : place.record.state, now: now)
+    }
+
+    /// Takes up to `units` off what a state of any kind has spent, in its own terms; of a debt in time at the price
+    /// that `limit` knows. Returns how many there were to give back, and whether nothing is left: the key is gone.
+    mutating func giveBack(
+        _ units: Int64, _ limit: Limit, _ place: Place, hash: UInt64, now: Int64
+    ) -> (units: Int64, isFull: Bool) {
         let state = place.record.state
-        let units = take.demand.units
         var given: Int64 = 0
         var isFull = false
-        switch limit.algorithm {
-        case .gcra, .tokenBucket:
+        switch place.record.kind {
+        case .gcra:
+            let price = limit.debtPrice(at: now)
             let ahead = max(place.record.word, now) - now
-            let (time, overflows) = units.multipliedReportingOverflow(by: limit.emissionInterval)
+            let (time, overflows) = units.multipliedReportingOverflow(by: price)
             let back = overflows ? ahead : min(time, ahead)
-            given = min(units, ceilingUnits(back, unit: limit.emissionInterval))
+            given = min(units, ceilingUnits(back, unit: price))
             isFull = back == ahead
             if given > 0, !isFull { place.record.word = now + ahead - back }
         case .fixedWindow:
@@ -289,14 +299,11 @@ extension Shard {
             log.dropFirst(load.ended)
             log.takeBack(given)
             isFull = log.count == 0
+        case .counter, .token: break
         }
-        guard given > 0 else { return .refunded(0, limit, state: state, now: now) }
-        guard !isFull else {
-            remove(place, hash: hash)
-            return .refunded(given, limit, state: nil, now: now)
-        }
-        changed(place.record, hash: hash)
-        return .refunded(given, limit, state: state, now: now)
+        guard given > 0 else { return (0, false) }
+        if isFull { remove(place, hash: hash) } else { changed(place.record, hash: hash) }
+        return (given, isFull)
     }
 }
 
@@ -312,7 +319,7 @@ extension TakeRequest {
     /// What `take` would answer, with what stands now as remaining and reset.
     func peek(state: UnsafeMutableRawPointer?, now: Int64) -> LimitDecision {
         var decision = limit.evaluate(demand, state: state, now: now).decision
-        guard decision.outcome == .allowed || decision.outcome == .denied else { return decision }
+        guard decision.isAnswer else { return decision }
         let standing = limit.evaluate(.nothing, state: state, now: now).decision
         decision.remaining = standing.remaining
         decision.resetAfter = standing.resetAfter

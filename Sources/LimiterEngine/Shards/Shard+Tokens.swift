@@ -101,7 +101,7 @@ extension Shard {
         let size = TokenKey.size(keyLength: keyLength, token: token)
         let (expiry, overflows) = now.addingReportingOverflow(max(1, take.pointee.tokenWindow))
         guard token.count <= TakeRequest.tokenLengthMax, size <= keyLengthMax, !overflows else {
-            take.pointee.decision = .failure(.outOfRange)
+            take.pointee.decision = .failure(.outOfRange, found: .token)
             return
         }
         withUnsafeTemporaryAllocation(byteCount: size, alignment: 8) { memory in
@@ -112,6 +112,8 @@ extension Shard {
                 decide(take, key, keyLength, hash: hash, now: now, isRoomMade: false)
                 if let place = findLive(derivedHash, derived.baseAddress!, size, now: now, isHidden: true) {
                     take.pointee.decision.answer(as: TokenAnswer.load(place.record.state))
+                } else if isTokenLimitReached, take.pointee.decision.isAnswer {
+                    take.pointee.decision = .failure(.tooManyTokens)
                 }
                 return
             }
@@ -121,7 +123,7 @@ extension Shard {
                 repeated &+= 1
                 return
             }
-            guard gauge.tokens.load(ordering: .relaxed) < gauge.tokenLimit.load(ordering: .relaxed) else {
+            guard !isTokenLimitReached else {
                 take.pointee.decision = .failure(.tooManyTokens)
                 tokensRefused &+= 1
                 return
@@ -135,7 +137,7 @@ extension Shard {
             } else {
                 take.pointee.decision = .failure(.outOfMemory)
             }
-            guard take.pointee.decision.outcome == .allowed || take.pointee.decision.outcome == .denied else { return }
+            guard take.pointee.decision.isAnswer else { return }
             let inserted = insert(
                 .token, stateSize: TokenAnswer.size, hash: derivedHash, key: derived.baseAddress!, keyLength: size,
                 deadline: nil, now: now, isRoomMade: true)
@@ -145,13 +147,20 @@ extension Shard {
     }
 }
 
+extension Shard {
+    /// Whether no further token may be remembered.
+    private var isTokenLimitReached: Bool {
+        gauge.tokens.load(ordering: .relaxed) >= gauge.tokenLimit.load(ordering: .relaxed)
+    }
+}
+
 extension LimitDecision {
     /// Makes this peek's answer that of a call which gets `first` again: all but what stands now, where that is known.
     fileprivate mutating func answer(as first: LimitDecision) {
         let standing = self
         self = first
         isRepeated = true
-        guard standing.outcome == .allowed || standing.outcome == .denied else { return }
+        guard standing.isAnswer else { return }
         remaining = standing.remaining
         resetAfter = standing.resetAfter
     }

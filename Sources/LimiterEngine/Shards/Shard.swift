@@ -163,7 +163,7 @@ struct Shard {
         _ request: inout ThrottleRequest, _ place: Place, hash: UInt64, now: Int64
     ) {
         guard place.record.expiry <= now else {
-            request.decision = ThrottleDecision(outcome: .wrongKind)
+            request.decision = ThrottleDecision(outcome: .wrongKind, foundKind: place.record.kind)
             return
         }
         expire(place, hash: hash)

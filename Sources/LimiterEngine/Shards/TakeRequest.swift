@@ -42,13 +42,14 @@ public struct TakeRequest {
     public var tokenWindow: Int64 = 60_000_000_000
     /// The answer, once the call is decided.
     public var decision = LimitDecision(.denied)
+    /// What another algorithm had counted was rewritten in this limit's terms, whatever the answer.
+    var hasRewritten = false
 
-    /// Whether the call, once decided, has left something that must not be lost: units taken or given back, or an
-    /// answer remembered. One repeated counts, too: the first may still be on its way to the disk.
-    @inlinable
+    /// Whether the call, once decided, has left something that must not be lost: units taken or given back, an answer
+    /// remembered, a state rewritten. An answer repeated counts, too: the first may still be on its way to the disk.
     public var hasChangedState: Bool {
-        guard operation != .peek, mode != .off, decision.outcome == .allowed || decision.outcome == .denied
-        else { return false }
+        guard !hasRewritten else { return true }
+        guard operation != .peek, mode != .off, decision.isAnswer else { return false }
         return (decision.granted > 0 && !decision.isShadowed) || (token != nil && operation == .take)
     }
 

@@ -42,6 +42,7 @@ enum CommandDocs {
             return text
         }
         if spec.name == "rl.take" { text += take }
+        if spec.name == "rl.takeall" { text += takeAll }
         if spec.subcommands.isEmpty || spec.handler != nil { text += facts(spec) }
         for subcommand in spec.subcommands {
             text += "#### \(spec.name.uppercased()) \(subcommand.name.uppercased())\n\n"
@@ -117,6 +118,21 @@ enum CommandDocs {
 
         """
 
+    private static let takeAll = """
+        The answer, an array in RESP2 and a map with these names in RESP3:
+
+        | # | name | meaning |
+        |---|---|---|
+        | 1 | allowed | 1: taken from every limit. 0: from none. |
+        | 2 | granted | The cost, or 0. |
+        | 3 | refused | The key of the first limit that refused; nil when none did. |
+        | 4 | retry_after_ms | The longest wait of those that refused; -1 if there was none, or one never ends. |
+        | 5 | limits | A row for each limit, as RL.TAKE answers. When something refused, each says what it would have |
+        | | | granted, and what stands: nothing was taken by those that allowed it either. |
+
+
+        """
+
     private static let throttle = """
         The key's limiter lets `max_burst` + 1 actions through at once and refills at `count` actions per `period`
         seconds, evenly: with 30 per 60 seconds one action becomes free every 2 seconds. No limiter has to be created
@@ -150,7 +166,7 @@ enum CommandDocs {
         | `ERR value is not an integer or out of range` | a number is not an integer, or a product leaves 64 bits |
         | `ERR zero rates are not supported` | count or period is 0, or more than one action per nanosecond |
         | `ERR ...`, naming the argument | a negative max_burst, count, period or quantity |
-        | `WRONGTYPE Operation against a key holding the wrong kind of value` | the key is another kind of limiter |
+        | `WRONGTYPE ...`, naming both kinds | the key is another kind of limiter |
         | `OOM command not allowed when used memory > 'maxmemory'.` | a new key would need memory over the limit |
 
         A conversation: a burst of 4 beyond the first, one action per second.

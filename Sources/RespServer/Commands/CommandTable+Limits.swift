@@ -54,21 +54,26 @@ extension CommandTable {
         name: "token", token: "ID",
         summary: "Makes a retry safe: the same token on the same key gets the first answer again.", optional: true)
 
+    private static let logged = "O(1); with ALGO sliding-log O(N) with N grants in force, at most 4,096."
+
     // MARK: One limit
 
     private static let taking: [CommandSpec] = [
         CommandSpec(
             name: "rl.take", arity: -4, flags: [.write, .denyOOM, .fast], keys: .one, categories: own, group: group,
+            complexity: logged,
             summary: "Takes units from a key's limit if they fit.",
             arguments: [key, limit, cost, atMost, token], keyAccess: access, examples: LimitExamples.take,
             handler: Handlers.rlTake),
         CommandSpec(
             name: "rl.peek", arity: -4, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
+            complexity: logged,
             summary: "Answers what RL.TAKE would get, and what stands now; changes and creates nothing.",
             arguments: [key, limit, cost, atMost, token], keyAccess: ["RO", "access"], examples: LimitExamples.peek,
             handler: Handlers.rlPeek),
         CommandSpec(
             name: "rl.refund", arity: -4, flags: [.write, .fast], keys: .one, categories: own, group: group,
+            complexity: logged,
             summary: "Gives units back to a key's limit, never above full.", arguments: [key, limit, cost],
             keyAccess: access, examples: LimitExamples.refund, handler: Handlers.rlRefund),
         CommandSpec(
@@ -100,7 +105,7 @@ extension CommandTable {
     private static let byRule: [CommandSpec] = [
         CommandSpec(
             name: "rl.check", arity: -4, flags: [.write, .denyOOM, .fast, .allKeys], keys: .one, categories: own,
-            group: group,
+            group: group, complexity: logged,
             summary: "Takes units from the limit that the most specific rule gives this client for this action.",
             arguments: [
                 ArgumentSpec(name: "tenant", kind: .key, summary: "Whose client it is; tenants share no state."),

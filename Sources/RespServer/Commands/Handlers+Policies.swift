@@ -146,7 +146,7 @@ enum PolicyReply {
 
     static func policy(_ policy: Policy, now: EngineTime, to reply: ReplyBuffer) {
         let limit = policy.limit
-        let capped = limit.algorithm.kind == .gcra ? max(0, limit.earlierUntil - now.nanoseconds) : 0
+        let capped = max(0, limit.cappedUntil - now.nanoseconds)
         reply.map(9)
         text("name", policy.name, to: reply)
         text("algo", "\(limit.algorithm.name)", to: reply)

@@ -115,10 +115,21 @@ enum LimitReply {
         case .allowed, .denied: nil
         case .wrongKind: wrongKind(take.decision.foundKind, wanted: take.limit.algorithm.name)
         case .outOfMemory: outOfMemory
-        case .outOfRange: "ERR PER is out of range: the limit would end behind the last representable instant"
+        case .outOfRange: outOfRange(take)
         case .tooManyTokens:
             "ERR ID cannot be remembered: there are as many tokens as idempotency-tokens-max allows, nothing was taken"
         }
+    }
+
+    private static func outOfRange(_ take: TakeRequest) -> String {
+        if take.decision.foundKind == .token {
+            return
+                "ERR ID is out of range: with the key's name it is longer than a key may be, or it would be remembered "
+                + "beyond the last representable instant"
+        }
+        // A window is as long as PER says; a debt in time grows with what is taken.
+        let argument = take.limit.algorithm.kind == .gcra ? "COST" : "PER"
+        return "ERR \(argument) is out of range: the limit would be full again behind the last representable instant"
     }
 
     static func wrongKind(_ found: StateKind?, wanted: StaticString) -> String {

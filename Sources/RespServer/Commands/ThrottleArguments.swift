@@ -34,7 +34,7 @@ enum ThrottleArguments {
                 1, request.parameters.limit, decision.remaining, retry,
                 ceilingUnits(decision.resetAfter, unit: second))
         case .wrongKind, .outOfMemory, .outOfRange:
-            let text = errorText(decision.outcome)
+            let text = errorText(decision)
             reply.error(text)
             onError(text)
         }
@@ -42,10 +42,10 @@ enum ThrottleArguments {
 
     private static let outOfRange = "ERR value is not an integer or out of range"
 
-    private static func errorText(_ outcome: ThrottleDecision.Outcome) -> String {
-        switch outcome {
-        case .wrongKind: "WRONGTYPE Operation against a key holding the wrong kind of value"
-        case .outOfMemory: "OOM command not allowed when used memory > 'maxmemory'."
+    private static func errorText(_ decision: ThrottleDecision) -> String {
+        switch decision.outcome {
+        case .wrongKind: LimitReply.wrongKind(decision.foundKind, wanted: Limit.Algorithm.gcra.name)
+        case .outOfMemory: LimitReply.outOfMemory
         default: outOfRange
         }
     }

@@ -1,0 +1,59 @@
+"""Counters on 64-bit integers, beside a real Redis."""
+
+import pytest
+
+COUNTERS = [
+    "INCR a", "INCR a", "INCRBY a 5", "DECR a", "DECRBY a 10", "GET a", "GET none", "SET a 5", "INCR a", "GET a",
+    "SET a 1 NX", "SET b 1 NX", "SET c 1 XX", "GET c", "SET a 2 XX GET", "SET d 3 GET", "SET d 4 NX GET", "GET d",
+    "SET a 1 EX 100", "TTL a", "SET a 2 KEEPTTL", "TTL a", "INCR a", "TTL a", "SET a 3", "TTL a", "SET a 4 PX 100000",
+    "TTL a", "SET a 1 EXAT 9000000000", "EXPIRETIME a", "SET a 1 PXAT 9000000000001", "PEXPIRETIME a",
+    "SET a 1 EXAT 1", "GET a", "EXISTS a", "SET a 1 EX 0", "SET a 1 EX -5", "SET a 1 EX x", "SET a 1 EX",
+    "SET a 1 EX 9223372036854775807", "SET a 1 EX 1 PX 1", "SET a 1 EX 1 KEEPTTL", "SET a 1 NX XX", "SET a 1 FOO",
+    "SET a 9223372036854775807", "INCR a", "INCRBY a 1", "GET a", "SET a -9223372036854775808", "DECR a",
+    "DECRBY a -9223372036854775808", "DECRBY a 1", "INCRBY a x", "INCRBY a 9223372036854775808", "INCRBY a 1.5",
+    "INCR", "INCR a b", "INCRBY a", "GET", "SET a", "GETDEL a", "GETDEL a", "TYPE d", "OBJECT ENCODING d",
+    "DEL a b c d", "INCRBY z 0", "GET z", "EXPIRE z 100", "INCR z", "TTL z", "PERSIST z", "TTL z",
+    "SET far 1 EXAT 99999999999",
+    "SET neg -0", "COMMAND GETKEYS SET a 1",
+]
+OURS = {
+    # An instant that nanoseconds since 1970 cannot say: Redis counts milliseconds.
+    "SET far 1 EXAT 99999999999": b"ERR invalid expire time in 'set' command",
+    "SET neg -0": b"ERR value is not an integer or out of range: a key holds a 64-bit integer here, no other string",
+}
+
+
+def test_counters_are_redis_s(wire, reference):
+    with reference.connect() as other:
+        other.ok("FLUSHALL")
+        for line in COUNTERS:
+            mine, theirs = wire.call(*line.split()), other.call(*line.split())
+            assert mine == OURS.get(line, theirs) and (line in OURS or type(mine) is type(theirs)), line
+
+
+def test_only_integers_are_values(wire):
+    for value in ["", "x", "1.0", " 1", "01", "+1", "9223372036854775808", "1e3"]:
+        assert wire.call("SET", "k", value).startswith(b"ERR value is not an integer")
+    assert wire.call("EXISTS", "k") == 0
+
+
+def test_increx(wire):
+    assert wire.calls(
+        "INCREX k", "INCREX k BYINT 5 EX 100", "TTL k", "INCREX k EX 500 ENX", "TTL k", "INCREX k PERSIST", "TTL k",
+        "INCREX k EX 50 ENX", "TTL k", "INCREX k BYINT 5 UBOUND 10 EX 900", "TTL k",
+        "INCREX k BYINT 5 UBOUND 10 SATURATE", "INCREX k BYINT -100 LBOUND 0", "INCREX k BYINT -100 LBOUND 0 SATURATE",
+        "INCREX new BYINT 5 UBOUND 2",
+        "EXISTS new") == [
+        [1, 1], [6, 5], 100, [7, 1], 100, [8, 1], -1, [9, 1], 50, [9, 0], 50, [10, 1], [10, 0], [0, -10], [0, 0], 0]
+
+
+@pytest.mark.parametrize("options, error", [
+    ("BYFLOAT 1.5", b"ERR BYFLOAT is not supported"), ("ENX", b"ERR ENX flag requires an expiration"),
+    ("PERSIST ENX", b"ERR syntax error"), ("EX 1 PERSIST", b"ERR syntax error"), ("EX", b"ERR syntax error"),
+    ("LBOUND 2 UBOUND 1", b"ERR LBOUND must not be above UBOUND"), ("UBOUND x", b"ERR UBOUND is not an integer"),
+    ("BYINT 1 BYINT 2", b"ERR syntax error"), ("EX 0", b"ERR invalid expire time in 'increx' command"),
+    ("FOO", b"ERR syntax error"),
+])
+def test_increx_refuses(wire, options, error):
+    assert wire.call("INCREX", "k", *options.split()).startswith(error)
+    assert wire.call("EXISTS", "k") == 0

@@ -1,0 +1,122 @@
+// A policy that gets another algorithm: what was spent is found again, and comes back as the new one says.
+
+import LimiterEngine
+import Testing
+
+@Suite struct AlgorithmChangeTests {
+    @Test func anotherAlgorithmFindsWhatWasSpent() throws {
+        let second: Int64 = 1_000_000_000
+        let now = 1_000_000 * second + 5 * second
+        for from in Limit.Algorithm.allCases {
+            for to in Limit.Algorithm.allCases where from.kind != to.kind {
+                let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+                session.engine.setJournaling(true)
+                let old = try Limit(from, units: 10, period: 20 * second)
+                let new = try Limit(to, units: 10, period: 20 * second)
+                let time = EngineTime(nanoseconds: now)
+                _ = session.decide("k", TakeRequest(old, try Demand(6)), token: nil, now: time)
+                session.setDeadline("k", to: EngineTime(nanoseconds: now + 1_000 * second), now: time)
+                // Only a named limit carries over; else the kinds are named.
+                let refused = session.decide("k", TakeRequest(new, .one), token: nil, now: time)
+                #expect(refused.outcome == .wrongKind && refused.foundKind == from.kind)
+                #expect(session.standing(new, at: now, carriesOver: true).remaining == 4)
+                #expect(session.state(of: "k", now: time)?.kind == from.kind, "a peek writes nothing")
+                var take = TakeRequest(new, try Demand(5))
+                take.carriesOver = true
+                session.decide("k", &take, now: time)
+                #expect(take.decision.outcome == .denied && take.decision.remaining == 4, "\(from) to \(to)")
+                take = TakeRequest(new, try Demand(4))
+                take.carriesOver = true
+                session.decide("k", &take, now: time)
+                #expect(take.decision.outcome == .allowed && take.decision.remaining == 0)
+                #expect(session.state(of: "k", now: time)?.kind == to.kind)
+                #expect(session.state(of: "k", now: time)?.deadline == now + 1_000 * second)
+                let none = try Limit(to, units: 0, period: 20 * second)
+                take = TakeRequest(none, .one)
+                take.carriesOver = true
+                session.decide("k", &take, now: time)
+                #expect(take.decision.outcome == .denied && take.decision.retryAfter == -1)
+                #expect(session.engine.violatedInvariants() == [])
+            }
+        }
+    }
+
+    /// A call that gets neither units nor a wait leaves what another algorithm has counted, so that a change taken back
+    /// is none.
+    @Test func anotherAlgorithmIsLeftByWhatCannotPass() throws {
+        let second: Int64 = 1_000_000_000
+        let now = EngineTime(nanoseconds: 1_000_000 * second)
+        for from in Limit.Algorithm.allCases {
+            for to in Limit.Algorithm.allCases where from.kind != to.kind {
+                let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+                let old = try Limit(from, units: 100, period: 86_400 * second)
+                _ = session.decide("k", TakeRequest(old, try Demand(100)), token: nil, now: now)
+                for (units, demand) in [(0, .one), (1, .nothing), (1, try Demand(2))] as [(Int64, Demand)] {
+                    let new = Policy.having(old, try Limit(to, units: units, period: second), since: now.nanoseconds)
+                        .limit
+                    var take = TakeRequest(new, demand)
+                    take.carriesOver = true
+                    session.decide("k", &take, now: now)
+                    #expect(take.decision.granted == 0 && take.decision.remaining == 0, "\(from) to \(to)")
+                    #expect(!take.hasChangedState && session.state(of: "k", now: now)?.kind == from.kind)
+                }
+                #expect(session.standing(old, at: now.nanoseconds).remaining == 0)
+                // Given back is what was taken, at the price it was taken at, and all else stays spent.
+                let two = Policy.having(old, try Limit(to, units: 2, period: 86_400 * second), since: now.nanoseconds)
+                    .limit
+                var back = TakeRequest(two, try Demand(40))
+                back.operation = .refund
+                back.carriesOver = true
+                session.decide("k", &back, now: now)
+                #expect(back.decision.granted == 40 && back.decision.remaining == 0, "\(from) to \(to)")
+                #expect(session.standing(old, at: now.nanoseconds).remaining == 40, "\(from) to \(to)")
+                #expect(session.engine.violatedInvariants() == [])
+            }
+        }
+    }
+
+    /// Whoever is told a wait after a change of algorithm finds it over when it was said to be, alone or with others.
+    @Test func aWaitAfterAnotherAlgorithmEnds() throws {
+        let second: Int64 = 1_000_000_000
+        let begin = 10_000 * 86_400 * second + 5 * second
+        for from in Limit.Algorithm.allCases {
+            for to in Limit.Algorithm.allCases where from.kind != to.kind {
+                for together in [false, true] {
+                    let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+                    let old = try Limit(from, units: 1000, period: 86_400 * second)
+                    let time = EngineTime(nanoseconds: begin)
+                    _ = session.decide("k", TakeRequest(old, try Demand(500)), token: nil, now: time)
+                    let new = Policy.having(old, try Limit(to, units: 100, period: 10 * second), since: begin).limit
+                    var take = TakeRequest(new, .one)
+                    take.carriesOver = true
+                    var now = begin
+                    var refusals = 0
+                    var rows = [
+                        TakeAllRow(key: "k", take: take), TakeAllRow(key: "other", take: TakeRequest(new, .one)),
+                    ]
+                    while refusals < 4 {
+                        let wait: Int64
+                        if together {
+                            let outcome = session.takeAll(&rows, now: EngineTime(nanoseconds: now))
+                            guard case .denied(0, let said) = outcome else { break }
+                            wait = said
+                        } else {
+                            session.decide("k", &take, now: EngineTime(nanoseconds: now))
+                            guard take.decision.outcome == .denied else { break }
+                            #expect(
+                                take.hasChangedState == (refusals == 0), "the first is written, and told the journal")
+                            wait = take.decision.retryAfter
+                        }
+                        #expect(wait >= 0)
+                        now += wait
+                        refusals += 1
+                    }
+                    // What lies beyond a full limit is carried into windows, and fades in steps.
+                    #expect(refusals == 1 || (to.kind == .slidingWindow && refusals == 2), "\(from) to \(to)")
+                    #expect(now - begin <= 20 * second, "\(from) to \(to): \(now - begin)")
+                    #expect(session.engine.violatedInvariants() == [])
+                }
+            }
+        }
+    }
+}
