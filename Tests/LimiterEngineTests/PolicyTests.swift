@@ -107,7 +107,7 @@ import Testing
                 }
             }
             guard found.map({ table.policies[$0.policy].name }) == searched(rules, names),
-                found.map({ rules[table.rules[$0.rule].subject] == table.policies[$0.policy].name }) ?? true
+                found.map({ rules[table.rule(of: $0).subject] == table.policies[$0.policy].name }) ?? true
             else {
                 Issue.record("\(names): \(found as Any)")
                 return

@@ -2,145 +2,11 @@
 
 import Synchronization
 
-/// Policies and rules being edited. Nothing of it is in force before the edit is over.
-public struct PolicyDraft {
-    private(set) var policies: [[UInt8]: Policy] = [:]
-    private(set) var rules: [RuleSubject: Rule] = [:]
-    /// What was changed, in order: the records that say it to the journal.
-    public private(set) var records: [PolicyRecord] = []
-    fileprivate var now: Int64 = 0
-    /// How many `set` takes. Tests set less.
-    var policiesMax = PolicyTable.policiesMax
-    var rulesMax = PolicyTable.rulesMax
-
-    /// Adds a policy or replaces the one of its name, whose keys keep what they have spent: see `Policy.succeeding`.
-    public mutating func set(_ policy: Policy) throws(PolicyError) {
-        guard policies[policy.name] != nil || policies.count < policiesMax else { throw .tooManyPolicies }
-        try put(policy)
-    }
-
-    /// As `set`, however many there are.
-    private mutating func put(_ policy: Policy) throws(PolicyError) {
-        try check(policy.name)
-        let policy = policies[policy.name].map { policy.succeeding($0, now: now) } ?? policy
-        policies[policy.name] = policy
-        records.append(PolicyRecord(policy))
-    }
-
-    /// Removes a policy that no rule uses. O(rules).
-    public mutating func removePolicy(_ name: [UInt8]) throws(PolicyError) {
-        guard policies[name] != nil else { throw .unknownPolicy(name) }
-        let users = rules.values.filter { $0.policy == name }
-        if let first = users.first { throw .policyInUse(by: first.subject, count: users.count) }
-        drop(name)
-    }
-
-    /// Adds a rule or replaces the one about its subject.
-    public mutating func set(_ rule: Rule) throws(PolicyError) {
-        for name in [rule.subject.tenant, rule.subject.client, rule.subject.action] {
-            if let name { try check(name) }
-        }
-        guard policies[rule.policy] != nil else { throw .unknownPolicy(rule.policy) }
-        guard rules[rule.subject] != nil || rules.count < rulesMax else { throw .tooManyRules }
-        rules[rule.subject] = rule
-        records.append(PolicyRecord(rule))
-    }
-
-    /// Removes the rule about a subject.
-    public mutating func removeRule(_ subject: RuleSubject) throws(PolicyError) {
-        guard rules.removeValue(forKey: subject) != nil else { throw .unknownRule(subject) }
-        records.append(PolicyRecord(removingRule: subject))
-    }
-
-    /// Makes these the policies and rules that came from the file: those that did so before and are not among them go,
-    /// those set by commands stay unless the file names them, too. Ones that stay as they are leave no record.
-    ///
-    /// - Throws: `policyInUse` when a rule set by a command needs a policy that the file no longer has.
-    public mutating func replaceFile(policies new: [Policy], rules newRules: [Rule]) throws(PolicyError) {
-        for var policy in new {
-            policy.origin = .file
-            // Compared by what was asked for: a past is no difference.
-            let old = policies[policy.name]
-            if let old, PolicyRecord(old.withoutPast) == PolicyRecord(policy) { continue }
-            try put(policy)
-        }
-        let subjects = Set(newRules.map(\.subject))
-        for rule in rules.values where rule.origin == .file && !subjects.contains(rule.subject) {
-            try removeRule(rule.subject)
-        }
-        for var rule in newRules {
-            rule.origin = .file
-            if rules[rule.subject] != rule { try set(rule) }
-        }
-        let names = Set(new.map(\.name))
-        let used = Set(rules.values.map(\.policy))
-        for policy in policies.values where policy.origin == .file && !names.contains(policy.name) {
-            // Which rule uses it is looked for only where that is the answer.
-            if used.contains(policy.name) { try removePolicy(policy.name) } else { drop(policy.name) }
-        }
-        // Counted when the old ones are gone: all names of a full file may be new.
-        guard policies.count <= policiesMax else { throw .tooManyPolicies }
-    }
-
-    private mutating func drop(_ name: [UInt8]) {
-        policies[name] = nil
-        records.append(PolicyRecord(removingPolicy: name))
-    }
-
-    /// Does what a record from a journal or a snapshot says, exactly: a policy has the past it was journaled with, and
-    /// what is to be removed may be gone already. A part of a journal may be replayed over its own end, so a rule may
-    /// for a while name a policy that is not there: it wins nothing until it is. For the same reason there may for a
-    /// while be more of them than `set` takes: what a node has accepted once, every reader of its journal takes.
-    ///
-    /// - Throws: `damagedRecord` alone, and only for a record that is not `isValid`.
-    public mutating func apply(_ record: PolicyRecord) throws(PolicyError) {
-        switch record.kind {
-        case .policy:
-            guard let policy = record.policy else { throw .damagedRecord }
-            policies[policy.name] = policy
-        case .rule:
-            guard let rule = record.rule else { throw .damagedRecord }
-            rules[rule.subject] = rule
-        case .policyRemoval:
-            guard PolicyRecord.isName(record.key), record.value.isEmpty else { throw .damagedRecord }
-            policies[record.key] = nil
-        case .ruleRemoval:
-            guard let subject = record.subject, record.value.isEmpty else { throw .damagedRecord }
-            rules[subject] = nil
-        }
-        records.append(record)
-    }
-
-    /// Forgets all policies and rules, without a record: for a state that is loaded from its beginning.
-    public mutating func removeAll() {
-        policies = [:]
-        rules = [:]
-    }
-
-    private func check(_ name: [UInt8]) throws(PolicyError) {
-        guard !name.isEmpty else { throw .emptyName }
-        guard name.count <= Policy.nameLengthMax else { throw .nameTooLong }
-    }
-
-    fileprivate mutating func begin(now: Int64) {
-        records = []
-        self.now = now
-    }
-}
-
-extension Policy {
-    fileprivate var withoutPast: Policy {
-        var policy = self
-        policy.earlier = []
-        return policy
-    }
-}
-
 /// An engine's policies and rules: the table in force, and the one way to change it. Thread-safe.
 ///
-/// `@unchecked Sendable`: `draft` is touched with `editing` held and `current` with `lock`; the version is atomic.
+/// `@unchecked Sendable`: `draft` is touched with `editing` held, `current` is replaced with both held and read with
+/// either; the version is atomic.
 public final class PolicyRegistry: @unchecked Sendable {
-    private let seed: HashSeed
     /// Held for a whole edit.
     private let editing = StripeLock.allocate()
     /// Held to read or replace a reference. May be taken under any lock, and takes none.
@@ -150,7 +16,6 @@ public final class PolicyRegistry: @unchecked Sendable {
     private let published = Atomic<UInt64>(0)
 
     init(seed: HashSeed) {
-        self.seed = seed
         current = PolicyTable(seed: seed)
     }
 
@@ -176,22 +41,27 @@ public final class PolicyRegistry: @unchecked Sendable {
     ///   - body: Makes the changes. When it throws, nothing is changed.
     ///   - journal: Is handed the records of the changes, in the order in which all editors' changes take force, before
     ///     they do; it must not call the registry. Not called when there are none.
-    /// - Complexity: O(policies + rules): a change of many is one edit.
+    /// - Complexity: As `PolicyTable.succeeded`. A change of many is best one edit.
     public func edit(
         now: EngineTime, _ body: (inout PolicyDraft) throws(PolicyError) -> Void,
         journal: ([PolicyRecord]) -> Void = { _ in }
     ) throws(PolicyError) {
         editing.acquire()
         defer { editing.release() }
-        var copy = draft
-        copy.begin(now: now.nanoseconds)
-        try body(&copy)
-        let table = PolicyTable(policies: Array(copy.policies.values), rules: Array(copy.rules.values), seed: seed)
-        if !copy.records.isEmpty { journal(copy.records) }
-        copy.begin(now: 0)
-        draft = copy
+        draft.begin(now: now.nanoseconds)
+        do throws(PolicyError) {
+            try body(&draft)
+        } catch {
+            draft.takeBack()
+            throw error
+        }
+        let table = current.succeeded(by: draft)
+        if !draft.records.isEmpty { journal(draft.records) }
+        draft.begin(now: 0)
+        // The old one may end with this: not while readers wait for the lock.
+        var old = table
         lock.acquire()
-        current = table
+        swap(&current, &old)
         lock.release()
         published.add(1, ordering: .releasing)
     }

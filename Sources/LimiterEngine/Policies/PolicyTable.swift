@@ -2,11 +2,10 @@
 //
 // Rules are looked up by the hash of their three names, where everybody (`*`) counts as nothing. A question tries the
 // patterns from the most specific to the least: at most eight look-ups, and only those of patterns that any rule has.
-// The tables below are flat memory, so a look-up allocates nothing and counts no references.
 //
-//   slots    one in two is used at most: 63‥32 high half of the hash, 31‥0 number of the entry + 1; 0 unused
-//   bytes    all names of policies, one after the other
-//   rules    one after the other at multiples of 16, whose number is a slot's; each with its names behind it
+// A table is made of parts that the next one takes over where nothing has changed: the policies, and the rules by the
+// hash, about a hundred in a part. So a change of one rule costs the same among a hundred and among a million, but for
+// the list of parts.
 
 import CLinux
 
@@ -22,11 +21,6 @@ public final class PolicyTable: @unchecked Sendable {
     /// nothing. Where the client is named, one of this tenant goes before one of any.
     /// A byte each, the first one lowest: a constant, so that no look-up reads memory for it.
     private static var patterns: UInt64 { 0x00_04_01_05_02_03_06_07 }
-
-    /// The policies, by name in byte order.
-    public let policies: [Policy]
-    /// The rules, in no particular order.
-    public let rules: [Rule]
 
     /// What a call needs of a policy.
     public struct Terms: Equatable, Sendable {
@@ -45,147 +39,105 @@ public final class PolicyTable: @unchecked Sendable {
         }
     }
 
-    private struct Span {
-        var start: Int32
-        var count: Int32
-    }
-
-    /// What a look-up needs of a rule, in front of its names: they mostly lie in one line of the cache together.
-    private struct FlatRule {
-        var number: Int32
-        var policy: Int32
-        /// Lengths of the names, 0 for everybody; at most `Policy.nameLengthMax`.
-        var tenant: UInt16
-        var client: UInt16
-        var action: UInt16
-        var pattern: UInt8
-    }
-
     private let seed: HashSeed
-    private let policyCount: Int
-    private let terms: UnsafeMutablePointer<Terms>
-    private let policyNames: UnsafeMutablePointer<Span>
-    private let policySlots: UnsafeMutableBufferPointer<UInt64>
-    private let ruleSlots: UnsafeMutableBufferPointer<UInt64>
-    private let flatRules: UnsafeMutableRawPointer
-    private let bytes: UnsafeMutablePointer<UInt8>
+    private let policySet: PolicySet
+    /// The rules by the hash: see `partNumber`. A power of two.
+    private let parts: [RulePart]
+    /// What look-ups need of the parts, so that they touch no reference.
+    private let views: UnsafeMutablePointer<RulePart.View>
+    private let partMask: Int
+    /// How many rules have each pattern.
+    private let patternCounts: [Int]
     /// The patterns that any rule has, from the most specific to the least: a byte each, the first one lowest.
     private let patternsInUse: UInt64
     private let patternsInUseCount: Int
 
-    /// No policies, no rules.
-    convenience init(seed: HashSeed) { self.init(policies: [], rules: [], seed: seed) }
+    /// Rules in a part when all parts are made anew; until there are twice as many.
+    private static let partTarget = 64
+    private static let partsMax = 1 << 14
 
-    /// O(policies + rules). Rules whose policy is not among the policies are left out.
-    init(policies: [Policy], rules all: [Rule], seed: HashSeed) {
-        let names = Set(policies.map(\.name))
-        let rules = all.filter { names.contains($0.policy) }
-        self.policies = policies.sorted { $0.name.lexicographicallyPrecedes($1.name) }
-        self.rules = rules
+    // MARK: Making
+
+    /// No policies, no rules.
+    convenience init(seed: HashSeed) { self.init(PolicySet([], seed: seed), [], seed: seed) }
+
+    /// All parts anew: O(rules). Rules whose policy is not among the policies are left out.
+    convenience init(_ set: PolicySet, _ rules: some Collection<Rule>, seed: HashSeed) {
+        var count = 1
+        while count * PolicyTable.partTarget < rules.count, count < PolicyTable.partsMax { count *= 2 }
+        var members = [[RulePart.Hashed]](repeating: [], count: count)
+        for rule in rules {
+            let hash = PolicyTable.hash(rule.subject, seed)
+            members[PolicyTable.partNumber(hash, count - 1)].append((rule, hash))
+        }
+        let parts = members.map { RulePart($0, set) }
+        var patternCounts = [Int](repeating: 0, count: 8)
+        for part in parts {
+            for rule in part.rules { patternCounts[rule.subject.pattern] += 1 }
+        }
+        self.init(set, parts, patternCounts, seed: seed)
+    }
+
+    private init(_ set: PolicySet, _ parts: [RulePart], _ patternCounts: [Int], seed: HashSeed) {
         self.seed = seed
-        policyCount = policies.count
-        terms = .allocate(capacity: max(1, policies.count))
-        policyNames = .allocate(capacity: max(1, policies.count))
-        policySlots = PolicyTable.slots(for: policies.count)
-        ruleSlots = PolicyTable.slots(for: rules.count)
-        flatRules = .allocate(
-            byteCount: max(1, rules.reduce(0) { $0 + PolicyTable.flatSize($1.subject) }),
-            alignment: PolicyTable.flatStep)
-        bytes = .allocate(capacity: max(1, policies.reduce(0) { $0 + $1.name.count }))
-        let inUse = Set(rules.map { UInt64($0.subject.pattern) })
-        let order = (0..<8).map { PolicyTable.patterns >> (8 * $0) & 0xFF }.filter(inUse.contains)
+        policySet = set
+        self.parts = parts
+        self.patternCounts = patternCounts
+        partMask = parts.count - 1
+        views = .allocate(capacity: parts.count)
+        for (number, part) in parts.enumerated() { (views + number).initialize(to: part.view) }
+        let order = (0..<8).map { PolicyTable.patterns >> (8 * $0) & 0xFF }.filter { patternCounts[Int($0)] > 0 }
         patternsInUse = order.reversed().reduce(0) { $0 << 8 | $1 }
         patternsInUseCount = order.count
-        var end = 0
-        var numbers: [[UInt8]: Int32] = [:]
-        for (number, policy) in self.policies.enumerated() {
-            (terms + number).initialize(to: Terms(limit: policy.limit, mode: policy.mode))
-            numbers[policy.name] = Int32(number)
-            let name = append(policy.name, &end)
-            (policyNames + number).initialize(to: name.span)
-            PolicyTable.insert(number, hash: name.hash, policySlots)
+    }
+
+    deinit { views.deallocate() }
+
+    /// The table after an edit. O(changed rules · a part + parts) while the names of policies stay the same, and
+    /// O(policies) more if a policy changed; else O(policies + rules).
+    func succeeded(by draft: PolicyDraft) -> PolicyTable {
+        let changes = draft.changes
+        let set = changes.changesPolicies ? PolicySet(draft.policies.values, seed: seed) : policySet
+        // Parts know policies by their numbers, which follow from all names.
+        let isGrown = draft.rules.count > 2 * PolicyTable.partTarget * parts.count && parts.count < PolicyTable.partsMax
+        guard !changes.changesNames, !isGrown, changes.subjects.count <= parts.count else {
+            return PolicyTable(set, draft.rules.values, seed: seed)
         }
-        var place = 0
-        for (number, rule) in rules.enumerated() {
-            let subject = rule.subject
-            let flat = flatRules + place * PolicyTable.flatStep
-            flat.initializeMemory(
-                as: FlatRule.self,
-                to: FlatRule(
-                    number: Int32(number), policy: numbers[rule.policy]!, tenant: UInt16(subject.tenant?.count ?? 0),
-                    client: UInt16(subject.client?.count ?? 0), action: UInt16(subject.action?.count ?? 0),
-                    pattern: UInt8(subject.pattern)))
-            var name = flat + PolicyTable.flatHeader
-            let hashes = [subject.tenant, subject.client, subject.action].map { bytes -> UInt64 in
-                guard let bytes else { return 0 }
-                name.copyMemory(from: bytes, byteCount: bytes.count)
-                defer { name += bytes.count }
-                return seed.hash(name, count: bytes.count)
-            }
-            PolicyTable.insert(
-                place, hash: PolicyTable.mixed(hashes[0], hashes[1], hashes[2], pattern: subject.pattern), ruleSlots)
-            place += PolicyTable.flatSize(subject) / PolicyTable.flatStep
+        var changed: [Int: [RuleSubject: UInt64]] = [:]
+        for subject in changes.subjects {
+            let hash = PolicyTable.hash(subject, seed)
+            changed[PolicyTable.partNumber(hash, partMask), default: [:]][subject] = hash
         }
+        var (parts, patternCounts) = (parts, patternCounts)
+        for (number, subjects) in changed {
+            let kept = parts[number].rules.filter { subjects[$0.subject] == nil }
+            let members =
+                kept.map { ($0, PolicyTable.hash($0.subject, seed)) }
+                + subjects.compactMap { subject, hash in draft.rules[subject].map { ($0, hash) } }
+            for rule in parts[number].rules { patternCounts[rule.subject.pattern] -= 1 }
+            parts[number] = RulePart(members, set)
+            for rule in parts[number].rules { patternCounts[rule.subject.pattern] += 1 }
+        }
+        return PolicyTable(set, parts, patternCounts, seed: seed)
     }
 
-    /// Rules lie at multiples of this, so that a slot's 32 bits can name the place of any.
-    private static var flatStep: Int { 16 }
-    /// Where the names begin.
-    private static var flatHeader: Int { MemoryLayout<FlatRule>.size }
-
-    /// Bytes of a rule and its names: so few that all places fit 32 bits, since rules are bounded and names are short.
-    private static func flatSize(_ subject: RuleSubject) -> Int {
-        let names = (subject.tenant?.count ?? 0) + (subject.client?.count ?? 0) + (subject.action?.count ?? 0)
-        return (flatHeader + names + flatStep - 1) / flatStep * flatStep
+    /// How many parts are not another table's: what an edit has cost. O(parts).
+    func partsMadeAnew(since other: PolicyTable) -> Int {
+        let known = Set(other.parts.map(ObjectIdentifier.init))
+        return parts.reduce(0) { $0 + (known.contains(ObjectIdentifier($1)) ? 0 : 1) }
     }
 
-    /// Puts a name behind the others. Names are short and rules bounded, so positions fit 32 bits.
-    private func append(_ name: [UInt8]?, _ end: inout Int) -> (span: Span, hash: UInt64) {
-        guard let name else { return (Span(start: 0, count: 0), 0) }
-        let span = Span(start: Int32(end), count: Int32(name.count))
-        for (offset, byte) in name.enumerated() { bytes[end + offset] = byte }
-        end += name.count
-        return (span, seed.hash(bytes + Int(span.start), count: name.count))
-    }
+    // MARK: Hashes
 
-    deinit {
-        terms.deallocate()
-        policyNames.deallocate()
-        policySlots.deallocate()
-        ruleSlots.deallocate()
-        flatRules.deallocate()
-        bytes.deallocate()
-    }
-
-    private static func slots(for count: Int) -> UnsafeMutableBufferPointer<UInt64> {
-        var capacity = 2
-        while capacity < 2 * count { capacity *= 2 }
-        let slots = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: capacity)
-        slots.initialize(repeating: 0)
-        return slots
-    }
-
-    private static func insert(_ number: Int, hash: UInt64, _ slots: UnsafeMutableBufferPointer<UInt64>) {
-        let mask = slots.count - 1
-        var slot = Int(truncatingIfNeeded: hash) & mask
-        while slots[slot] != 0 { slot = (slot + 1) & mask }
-        slots[slot] = (hash & ~0xFFFF_FFFF) | UInt64(number + 1)
-    }
-
-    /// The entry whose hash this is and that `matches`.
+    /// Which part a hash belongs to: by bits that no part's slots are chosen by, as long as parts are small.
     @inline(__always)
-    private static func find(
-        _ hash: UInt64, in slots: UnsafeMutableBufferPointer<UInt64>, where matches: (Int) -> Bool
-    ) -> Int? {
-        let mask = slots.count - 1
-        var slot = Int(truncatingIfNeeded: hash) & mask
-        while slots[slot] != 0 {
-            let entry = slots[slot]
-            let number = Int(entry & 0xFFFF_FFFF) - 1
-            if entry >> 32 == hash >> 32, matches(number) { return number }
-            slot = (slot + 1) & mask
+    private static func partNumber(_ hash: UInt64, _ mask: Int) -> Int { Int(truncatingIfNeeded: hash >> 18) & mask }
+
+    private static func hash(_ subject: RuleSubject, _ seed: HashSeed) -> UInt64 {
+        func hash(_ name: [UInt8]?) -> UInt64 {
+            name?.withUnsafeBytes { seed.hash($0.baseAddress ?? emptyKey, count: $0.count) } ?? 0
         }
-        return nil
+        return mixed(hash(subject.tenant), hash(subject.client), hash(subject.action), pattern: subject.pattern)
     }
 
     /// One hash of three, those of names that the pattern has. All are keyed, so odd factors keep them apart.
@@ -199,38 +151,70 @@ public final class PolicyTable: @unchecked Sendable {
         return product.high ^ product.low
     }
 
-    // MARK: Questions
+    // MARK: Policies
+
+    /// The policies, by name in byte order.
+    public var policies: [Policy] { policySet.policies }
 
     /// The position of a policy in `policies`. O(name).
-    public func policyNumber(named name: UnsafeRawBufferPointer) -> Int? {
-        let base = name.baseAddress ?? emptyKey
-        return PolicyTable.find(seed.hash(base, count: name.count), in: policySlots) { isName(policyNames[$0], name) }
-    }
+    public func policyNumber(named name: UnsafeRawBufferPointer) -> Int? { policySet.number(of: name) }
 
     /// What the policy at this position says. O(1), without touching its name.
-    public func terms(ofPolicy number: Int) -> Terms {
-        precondition(number >= 0 && number < policies.count)
-        return terms[number]
-    }
+    public func terms(ofPolicy number: Int) -> Terms { policySet.terms(number).pointee }
 
     /// Makes `take` a call of the policy at this position, as `Terms.take` does, but for what is asked of it. In place,
     /// since a call is long.
     public func writeTerms(ofPolicy number: Int, to take: UnsafeMutablePointer<TakeRequest>) {
-        precondition(number >= 0 && number < policyCount)
-        take.pointee.limit = terms[number].limit
-        take.pointee.mode = terms[number].mode
+        let terms = policySet.terms(number)
+        take.pointee.limit = terms.pointee.limit
+        take.pointee.mode = terms.pointee.mode
         take.pointee.carriesOver = true
+    }
+
+    // MARK: Rules
+
+    /// How many rules there are. O(1).
+    public var ruleCount: Int { patternCounts.reduce(0, +) }
+
+    /// The rules, in no particular order. O(rules).
+    public var rules: [Rule] { parts.flatMap(\.rules) }
+
+    /// Where a walk over all rules has got to.
+    public struct RuleCursor: Sendable {
+        fileprivate var part = 0
+        fileprivate var position = 0
+
+        /// In front of the first rule.
+        public init() {}
+    }
+
+    /// The next rule of a walk over all of them; nil at its end. O(1), amortised.
+    public func nextRule(_ cursor: inout RuleCursor) -> Rule? {
+        while cursor.part < parts.count {
+            let rules = parts[cursor.part].rules
+            if cursor.position < rules.count {
+                cursor.position += 1
+                return rules[cursor.position - 1]
+            }
+            cursor.part += 1
+            cursor.position = 0
+        }
+        return nil
     }
 
     /// Which rule wins and why.
     public struct Resolution: Equatable, Sendable {
-        /// The rule's position in `rules`.
-        public var rule: Int
         /// The policy's position in `policies`.
         public var policy: Int
         /// What made it win.
         public var level: RuleLevel
+        /// Where the rule is: see `PolicyTable.rule(of:)`.
+        fileprivate var part: Int
+        fileprivate var number: Int
     }
+
+    /// The rule that won.
+    public func rule(of resolution: Resolution) -> Rule { parts[resolution.part].rules[resolution.number] }
 
     /// The most specific rule for these names; nil when none matches. Hashes each name once; O(names), at most eight
     /// look-ups: one for each pattern of names that any rule has.
@@ -241,90 +225,42 @@ public final class PolicyTable: @unchecked Sendable {
         let clientHash = seed.hash(client.baseAddress ?? emptyKey, count: client.count)
         let actionHash = seed.hash(action.baseAddress ?? emptyKey, count: action.count)
         // All slots are fetched before the first is looked at: most look-ups find none, and so many waits overlap.
-        let mask = ruleSlots.count - 1
-        let slots = ruleSlots.baseAddress.unsafelyUnwrapped
         return withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 8) { hashes in
             let hashes = hashes.baseAddress.unsafelyUnwrapped
             var left = patternsInUse
             for position in 0..<patternsInUseCount {
                 let hash = PolicyTable.mixed(tenantHash, clientHash, actionHash, pattern: Int(left & 0xFF))
                 hashes[position] = hash
-                clinux_prefetch(slots + (Int(truncatingIfNeeded: hash) & mask))
+                clinux_prefetch(views[PolicyTable.partNumber(hash, partMask)].slots.home(hash))
                 left >>= 8
             }
             left = patternsInUse
             for position in 0..<patternsInUseCount {
                 let pattern = Int(left & 0xFF)
                 left >>= 8
-                let found = PolicyTable.find(hashes[position], in: ruleSlots) {
-                    isRule($0, pattern, tenant, client, action)
-                }
-                guard let found else { continue }
-                let rule = flatRule(found).pointee
+                let part = PolicyTable.partNumber(hashes[position], partMask)
+                guard let rule = views[part].find(hashes[position], pattern, tenant, client, action) else { continue }
                 return Resolution(
-                    rule: Int(rule.number), policy: Int(rule.policy), level: RuleLevel(pattern: pattern))
+                    policy: Int(rule.pointee.policy), level: RuleLevel(pattern: pattern), part: part,
+                    number: Int(rule.pointee.number))
             }
             return nil
         }
     }
 
-    @inline(__always)
-    private func flatRule(_ place: Int) -> UnsafePointer<FlatRule> {
-        UnsafePointer((flatRules + place &* PolicyTable.flatStep).assumingMemoryBound(to: FlatRule.self))
-    }
-
-    /// Whether the rule at this place has the pattern, and the names that the pattern has. The others' lengths are 0.
-    @inline(__always)
-    private func isRule(
-        _ place: Int, _ pattern: Int, _ tenant: UnsafeRawBufferPointer, _ client: UnsafeRawBufferPointer,
-        _ action: UnsafeRawBufferPointer
-    ) -> Bool {
-        let rule = flatRule(place)
-        guard Int(rule.pointee.pattern) == pattern else { return false }
-        let names = UnsafeRawPointer(rule) + PolicyTable.flatHeader
-        let tenantCount = Int(rule.pointee.tenant)
-        let clientCount = Int(rule.pointee.client)
-        return (pattern & 1 == 0 || PolicyTable.isName(names, tenantCount, tenant))
-            && (pattern & 2 == 0 || PolicyTable.isName(names + tenantCount, clientCount, client))
-            && (pattern & 4 == 0
-                || PolicyTable.isName(names + (tenantCount &+ clientCount), Int(rule.pointee.action), action))
-    }
-
-    /// Whether the `count` bytes at `own` are this name: eight at a time where it has as many, the last eight perhaps a
-    /// second time.
-    @inline(__always)
-    private static func isName(_ own: UnsafeRawPointer, _ count: Int, _ name: UnsafeRawBufferPointer) -> Bool {
-        guard count == name.count else { return false }
-        let other = name.baseAddress ?? emptyKey
-        guard count >= 8 else { return bytesAreEqual(own, other, count: count) }
-        var offset = 0
-        while offset &+ 8 < count {
-            guard
-                own.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-                    == other.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-            else { return false }
-            offset &+= 8
-        }
-        return own.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
-            == other.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
-    }
-
     /// The rule about exactly this subject; nil when there is none. O(names).
     public func rule(for subject: RuleSubject) -> Rule? {
-        func hash(_ name: [UInt8]?) -> UInt64 {
-            guard let name else { return 0 }
-            return name.withUnsafeBytes { seed.hash($0.baseAddress ?? emptyKey, count: $0.count) }
+        let hash = PolicyTable.hash(subject, seed)
+        let part = PolicyTable.partNumber(hash, partMask)
+        let none: [UInt8] = []
+        return (subject.tenant ?? none).withUnsafeBytes { tenant in
+            (subject.client ?? none).withUnsafeBytes { client in
+                (subject.action ?? none).withUnsafeBytes { action in
+                    views[part].find(hash, subject.pattern, tenant, client, action).map {
+                        parts[part].rules[Int($0.pointee.number)]
+                    }
+                }
+            }
         }
-        let pattern = subject.pattern
-        let hash = PolicyTable.mixed(
-            hash(subject.tenant), hash(subject.client), hash(subject.action), pattern: pattern)
-        let found = PolicyTable.find(hash, in: ruleSlots) { rules[Int(flatRule($0).pointee.number)].subject == subject }
-        return found.map { rules[Int(flatRule($0).pointee.number)] }
-    }
-
-    @inline(__always)
-    private func isName(_ span: Span, _ name: UnsafeRawBufferPointer) -> Bool {
-        Int(span.count) == name.count
-            && bytesAreEqual(bytes + Int(span.start), name.baseAddress ?? emptyKey, count: name.count)
     }
 }

@@ -29,7 +29,7 @@ public final class SnapshotStream {
     /// As it was when the snapshot began; records are made of it as they are sent.
     private let policies: PolicyTable
     private var policiesDone = 0
-    private var rulesDone = 0
+    private var rulesDone = PolicyTable.RuleCursor()
     /// Records so far.
     public private(set) var keys = 0
 
@@ -85,9 +85,7 @@ public final class SnapshotStream {
             policiesDone += 1
             return PolicyRecord(policies.policies[policiesDone - 1])
         }
-        guard rulesDone < policies.rules.count else { return nil }
-        rulesDone += 1
-        return PolicyRecord(policies.rules[rulesDone - 1])
+        return policies.nextRule(&rulesDone).map { PolicyRecord($0) }
     }
 
     /// The last piece.

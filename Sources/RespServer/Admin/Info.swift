@@ -206,7 +206,7 @@ struct Info {
         line("limiter_repeated_answers", statistics.repeated)
         let policies = server.engine.policies.table
         line("limiter_policies", policies.policies.count)
-        line("limiter_rules", policies.rules.count)
+        line("limiter_rules", policies.ruleCount)
         line("limiter_shards", server.engine.shardCount)
         line("limiter_probes_max", statistics.probesMax)
     }

@@ -12,7 +12,7 @@ extension CommandTable {
             subcommands: [
                 CommandSpec(
                     name: "set", arity: -7, flags: edit, categories: changing, group: group,
-                    complexity: "O(N) with N policies and rules.",
+                    complexity: "O(P) with P policies; a new name also O(N) with N rules.",
                     summary: "Makes a policy or changes it; what keys have spent stays spent.",
                     arguments: [name] + numbers
                         + [.words("mode", ["enforce", "shadow", "off"], token: "MODE", optional: true)],
@@ -43,10 +43,13 @@ extension CommandTable {
         ["tenant", "client", "action"].map { ArgumentSpec(name: $0, summary: who) }
     }
 
+    private static let oneRule =
+        "A hundred rules or so are laid out anew, and of N rules N / 64 references are copied: 0.4 ms of 100,000."
+
     private static let ruleCommands: [CommandSpec] = [
         CommandSpec(
             name: "set", arity: 7, flags: edit, categories: changing, group: group,
-            complexity: "O(N) with N policies and rules.", summary: "Makes a rule or changes it.",
+            complexity: oneRule, summary: "Makes a rule or changes it.",
             arguments: subject("A name of 1 to 512 bytes, or `*` for everybody.")
                 + [ArgumentSpec(name: "policy", token: "POLICY")],
             examples: LimitExamples.ruleSet, handler: Handlers.rlRuleSet),
@@ -56,7 +59,7 @@ extension CommandTable {
             arguments: subject("As the rule has it."), examples: LimitExamples.ruleGet, handler: Handlers.rlRuleGet),
         CommandSpec(
             name: "del", arity: 5, flags: edit, categories: changing, group: group,
-            complexity: "O(N) with N policies and rules.",
+            complexity: oneRule,
             summary: "Removes a rule: answers 1, or 0 when there is none.", arguments: subject("As the rule has it."),
             examples: LimitExamples.ruleDel, handler: Handlers.rlRuleDel),
         CommandSpec(

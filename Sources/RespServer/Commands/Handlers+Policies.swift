@@ -72,7 +72,7 @@ extension Handlers {
         let (arguments, table) = (context.arguments, context.keyspace.policies)
         let found = table.resolve(tenant: arguments[2].raw, client: arguments[3].raw, action: arguments[4].raw)
         guard let found else { return context.reply.null() }
-        PolicyReply.rule(table.rules[found.rule], because: found.level, to: context.reply)
+        PolicyReply.rule(table.rule(of: found), because: found.level, to: context.reply)
     }
 
     static func rlRuleReload(_ context: CommandContext) {

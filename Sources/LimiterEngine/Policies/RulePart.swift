@@ -1,0 +1,132 @@
+// A part of the rules: those whose hashes begin alike. Immutable; a change of a rule makes one part anew, and leaves
+// the others to the next table as they are.
+//
+//   slots    as NameSlots has them; the number is that of a place, a multiple of 16 in `flat`
+//   flat     a header for each rule, its names behind it: they mostly lie in one line of the cache together
+
+/// Some rules, and how they are found. Flat memory, so that a look-up allocates nothing and counts no references.
+///
+/// `@unchecked Sendable`: its memory is written in `init` alone, and given back in `deinit`.
+final class RulePart: @unchecked Sendable {
+    /// The rules, in no particular order. Each one's policy was there when the part was made.
+    let rules: [Rule]
+    /// What a look-up needs of it. Valid as long as the part is.
+    let view: View
+
+    /// A rule and its hash.
+    typealias Hashed = (rule: Rule, hash: UInt64)
+
+    /// What a look-up needs of a rule, in front of its names.
+    struct Header {
+        var number: Int32
+        var policy: Int32
+        /// Lengths of the names, 0 for everybody; at most `Policy.nameLengthMax`.
+        var tenant: UInt16
+        var client: UInt16
+        var action: UInt16
+        var pattern: UInt8
+    }
+
+    /// Rules lie at multiples of this, so that a slot's 32 bits can name the place of any.
+    private static var step: Int { 16 }
+
+    /// O(rules). Rules whose policy is not among the policies are left out.
+    init(_ all: [Hashed], _ policies: PolicySet) {
+        let known = all.compactMap { hashed -> (hashed: Hashed, policy: Int)? in
+            let number = hashed.rule.policy.withUnsafeBytes { policies.number(of: $0) }
+            return number.map { (hashed, $0) }
+        }
+        rules = known.map(\.hashed.rule)
+        let size = known.reduce(0) { $0 + RulePart.size($1.hashed.rule.subject) }
+        let flat = UnsafeMutableRawPointer.allocate(byteCount: max(1, size), alignment: RulePart.step)
+        view = View(slots: NameSlots(for: known.count), flat: flat)
+        var place = 0
+        for (number, (hashed, policy)) in known.enumerated() {
+            let subject = hashed.rule.subject
+            let base = flat + place * RulePart.step
+            base.initializeMemory(
+                as: Header.self,
+                to: Header(
+                    number: Int32(number), policy: Int32(policy), tenant: UInt16(subject.tenant?.count ?? 0),
+                    client: UInt16(subject.client?.count ?? 0), action: UInt16(subject.action?.count ?? 0),
+                    pattern: UInt8(subject.pattern)))
+            var name = base + View.headerSize
+            for bytes in [subject.tenant, subject.client, subject.action] {
+                guard let bytes else { continue }
+                name.copyMemory(from: bytes, byteCount: bytes.count)
+                name += bytes.count
+            }
+            view.slots.insert(place, hash: hashed.hash)
+            place += RulePart.size(subject) / RulePart.step
+        }
+    }
+
+    deinit {
+        view.slots.deallocate()
+        view.flat.deallocate()
+    }
+
+    /// Bytes of a rule and its names: so few that all places fit 32 bits, since rules are bounded and names are short.
+    private static func size(_ subject: RuleSubject) -> Int {
+        let names = (subject.tenant?.count ?? 0) + (subject.client?.count ?? 0) + (subject.action?.count ?? 0)
+        return (View.headerSize + names + step - 1) / step * step
+    }
+
+    /// A part's memory, borrowed.
+    struct View {
+        fileprivate(set) var slots: NameSlots
+        fileprivate var flat: UnsafeMutableRawPointer
+
+        /// Where the names begin.
+        fileprivate static var headerSize: Int { MemoryLayout<Header>.size }
+
+        /// The rule with this hash, the pattern, and the names that the pattern has.
+        @inline(__always)
+        func find(
+            _ hash: UInt64, _ pattern: Int, _ tenant: UnsafeRawBufferPointer, _ client: UnsafeRawBufferPointer,
+            _ action: UnsafeRawBufferPointer
+        ) -> UnsafePointer<Header>? {
+            slots.find(hash) { isRule($0, pattern, tenant, client, action) }.map(header)
+        }
+
+        @inline(__always)
+        private func header(_ place: Int) -> UnsafePointer<Header> {
+            UnsafePointer((flat + place &* RulePart.step).assumingMemoryBound(to: Header.self))
+        }
+
+        @inline(__always)
+        private func isRule(
+            _ place: Int, _ pattern: Int, _ tenant: UnsafeRawBufferPointer, _ client: UnsafeRawBufferPointer,
+            _ action: UnsafeRawBufferPointer
+        ) -> Bool {
+            let rule = header(place)
+            guard Int(rule.pointee.pattern) == pattern else { return false }
+            let names = UnsafeRawPointer(rule) + View.headerSize
+            let tenantCount = Int(rule.pointee.tenant)
+            let clientCount = Int(rule.pointee.client)
+            return (pattern & 1 == 0 || View.isName(names, tenantCount, tenant))
+                && (pattern & 2 == 0 || View.isName(names + tenantCount, clientCount, client))
+                && (pattern & 4 == 0
+                    || View.isName(names + (tenantCount &+ clientCount), Int(rule.pointee.action), action))
+        }
+
+        /// Whether the `count` bytes at `own` are this name: eight at a time where it has as many, the last eight
+        /// perhaps a second time.
+        @inline(__always)
+        private static func isName(_ own: UnsafeRawPointer, _ count: Int, _ name: UnsafeRawBufferPointer) -> Bool {
+            guard count == name.count else { return false }
+            let other = name.baseAddress ?? emptyKey
+            guard count >= 8 else { return bytesAreEqual(own, other, count: count) }
+            var offset = 0
+            while offset &+ 8 < count {
+                guard
+                    own.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                        == other.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                else { return false }
+                offset &+= 8
+            }
+            return own.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+                == other.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+        }
+    }
+}
