@@ -40,7 +40,7 @@ public struct LimitDecision: Equatable, Sendable {
     public var foundKind: StateKind?
 
     /// Whether the call was decided, rather than failed.
-    var isAnswer: Bool { outcome == .allowed || outcome == .denied }
+    @inlinable var isAnswer: Bool { outcome == .allowed || outcome == .denied }
 
     /// A decision with these fields.
     public init(

@@ -110,23 +110,9 @@ final class RulePart: @unchecked Sendable {
                     || View.isName(names + (tenantCount &+ clientCount), Int(rule.pointee.action), action))
         }
 
-        /// Whether the `count` bytes at `own` are this name: eight at a time where it has as many, the last eight
-        /// perhaps a second time.
         @inline(__always)
         private static func isName(_ own: UnsafeRawPointer, _ count: Int, _ name: UnsafeRawBufferPointer) -> Bool {
-            guard count == name.count else { return false }
-            let other = name.baseAddress ?? emptyKey
-            guard count >= 8 else { return bytesAreEqual(own, other, count: count) }
-            var offset = 0
-            while offset &+ 8 < count {
-                guard
-                    own.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-                        == other.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-                else { return false }
-                offset &+= 8
-            }
-            return own.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
-                == other.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+            count == name.count && bytesAreEqual(own, name.baseAddress ?? emptyKey, count: count)
         }
     }
 }

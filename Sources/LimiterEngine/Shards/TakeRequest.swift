@@ -43,10 +43,11 @@ public struct TakeRequest {
     /// The answer, once the call is decided.
     public var decision = LimitDecision(.denied)
     /// What another algorithm had counted was rewritten in this limit's terms, whatever the answer.
-    var hasRewritten = false
+    @usableFromInline var hasRewritten = false
 
     /// Whether the call, once decided, has left something that must not be lost: units taken or given back, an answer
     /// remembered, a state rewritten. An answer repeated counts, too: the first may still be on its way to the disk.
+    @inlinable
     public var hasChangedState: Bool {
         guard !hasRewritten else { return true }
         guard operation != .peek, mode != .off, decision.isAnswer else { return false }
