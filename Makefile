@@ -9,7 +9,7 @@ SHELL := bash
 ARGS ?=
 JOBS ?= 2
 
-.PHONY: run build test unit integration fuzz torture tsan asan bench format lint docs clean
+.PHONY: run build test unit optimized integration fuzz torture tsan asan bench format lint docs clean
 
 run: build
 	@exec .build/release/escapement --dir ./data $(ARGS)
@@ -24,6 +24,9 @@ test:
 
 unit:
 	swift test -j $(JOBS) --parallel
+
+optimized:
+	@scripts/optimized-tests $(ARGS)
 
 integration: build
 	@scripts/setup test
