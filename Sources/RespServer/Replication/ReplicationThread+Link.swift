@@ -41,6 +41,7 @@ extension ReplicationThread {
             face.set(isReceiving: false)
             server.durability.ask(.attach(history: role.identity.id.text))
         case .online:
+            rememberRole()
             server.log.notice("link to the primary is up", ["offset": "\(server.durability.journal.offset)"])
         }
     }

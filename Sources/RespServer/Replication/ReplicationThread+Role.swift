@@ -69,9 +69,10 @@ extension ReplicationThread {
         case .restartBacklog: stream.restartBacklog()
         case .saveIdentity:
             // At the first start nothing has a name yet.
-            let old = role.identity.past?.id.text ?? server.runID
+            let old = role.identity.past?.id.text ?? historyAtStart
             awaitDisk { .rename(from: old, to: role.identity.id.text, $0) }
         case .saveState: durability.ask(.attach(history: role.identity.id.text))
+        case .disownState: awaitDisk { .rename(from: nil, to: ReplicationID.nobodys.text, $0) }
         case .saveRole: saveRole()
         case .startLink(let address, let takesOver):
             upstreamAddress = address
@@ -129,16 +130,23 @@ extension ReplicationThread {
     private func save(_ content: RoleFile.Content) {
         do throws(StorageError) {
             try RoleFile.save(content, directory: settings.dir)
-            isRoleOnDisk = true
+            savedRole = content
         } catch {
             server.log.warning("cannot save the role: a restart may not know it", ["error": "\(error)"])
         }
     }
 
-    /// A node that has had a replica keeps a backlog from its next start on: the replica can go on where it was.
+    /// A node that was told nothing and has had a replica keeps a backlog from its next start on: the replica can go on
+    /// where it was. And one whose settings made it a replica, and that has been whole, is worth something if it starts
+    /// empty.
     func rememberRole() {
-        guard !isRoleOnDisk else { return }
-        save(.configured)
+        let content: RoleFile.Content = role.isReplica ? .configuredReplica : .configured
+        if savedRole == nil || savedRole == .configured && role.isReplica { save(content) }
+    }
+
+    /// What it was as a replica says nothing of what it does as a primary from here on.
+    func forgetFollowing() {
+        if !role.isReplica, savedRole == .configuredReplica { save(.configured) }
     }
 
     private var upstreamText: String {

@@ -75,9 +75,10 @@ final class ReplicationThread: @unchecked Sendable {
     var refusedPartialSyncs = 0
     /// Requests for another role that were taken up.
     private var rolesTaken = 0
-    var isRoleOnDisk = false
-    /// The process before ended while it handed over.
-    var wasHandingOver = false
+    /// What the role's file says; nil where there is none.
+    var savedRole: RoleFile.Content?
+    /// What the journal's files were called when the start had read them.
+    let historyAtStart: String
     /// 1 when every change since the start is in the journal, unless logging was switched off since.
     let epochAtStart: Int
     private var nextTick: Int64 = 0
@@ -85,7 +86,8 @@ final class ReplicationThread: @unchecked Sendable {
     /// - Parameters:
     ///   - report: What the start recovered.
     ///   - role: What the node is to be.
-    init(server: Server, report: RecoveryReport, role wanted: NodeRole.Role) {
+    ///   - savedRole: What the role's file says.
+    init(server: Server, report: RecoveryReport, role wanted: NodeRole.Role, savedRole: RoleFile.Content?) {
         self.server = server
         face = server.replication
         epochAtStart = server.durability.epoch
@@ -94,9 +96,14 @@ final class ReplicationThread: @unchecked Sendable {
         poller = clinux_epoll_create()
         precondition(poller >= 0, "epoll_create1: \(SystemError("epoll_create1"))")
         var generator = SystemRandomNumberGenerator()
+        self.savedRole = savedRole
+        historyAtStart = report.manifest.history
+        // Where the settings alone make it a replica it may have been a primary that nobody ever called.
+        let hasFollowed = savedRole != nil && savedRole != .configured
+        let isEmpty = KeyspaceSession(engine: server.engine).count() == 0
         role = NodeRole(
             role: wanted, recovered: report.foundState ? ReplicationID(report.manifest.history) : nil,
-            end: report.end, fresh: ReplicationID(using: &generator))
+            end: report.end, fresh: ReplicationID(using: &generator), isUnproven: isEmpty && !hasFollowed)
         let steady = EngineClock.steady()
         clock =
             wanted == .primary
@@ -117,7 +124,10 @@ final class ReplicationThread: @unchecked Sendable {
 
     private func run() {
         takeSettings()
-        run(role.started(takesOver: wasHandingOver))
+        var isHandingOver = false
+        if case .handingOver = savedRole { isHandingOver = true }
+        run(role.started(takesOver: isHandingOver))
+        forgetFollowing()
         publish()
         // A replica has the policies and rules of its primary.
         if !role.isReplica, let problem = rulesProblem() {
