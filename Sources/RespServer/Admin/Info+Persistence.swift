@@ -61,6 +61,7 @@ extension Info {
         line("storage_fail_mode", server.currentSettings.value.failMode.rawValue)
         let hasOnlyMemory = status.isLogging && !status.lastWriteSucceeded && !server.durability.refusesWrites
         line("storage_memory_only", hasOnlyMemory ? 1 : 0)
+        line("storage_role_saved", server.replication.status.isRoleSaved ? 1 : 0)
         line("snapshot_keys_done", status.snapshotKeys)
         line("snapshot_keys_expected", status.snapshotExpectedKeys)
         line("journal_offset", status.journalOffset)

@@ -75,6 +75,8 @@ struct ReplicationStatus: Sendable {
     var failover = "no-failover"
     /// It follows a node that it wants to take over: in a failover, or in what is left of one after a start.
     var isHandingOver = false
+    /// A start would know what the node was told to be.
+    var isRoleSaved = true
     var id = String(repeating: "0", count: 40)
     var pastID = String(repeating: "0", count: 40)
     var pastOffset: Int64 = -1

@@ -24,6 +24,8 @@ import Synchronization
 final class ReplicationThread: @unchecked Sendable {
     /// Nanoseconds between ticks.
     private static let tickInterval: Int64 = 100_000_000
+    /// From one try to save the role to the next.
+    static let roleTryInterval: Int64 = 1_000_000_000
     /// Epoll tokens that are no link's.
     static let wakeToken: UInt64 = 0
     static let upstreamToken: UInt64 = 1
@@ -77,6 +79,9 @@ final class ReplicationThread: @unchecked Sendable {
     private var rolesTaken = 0
     /// What the role's file says; nil where there is none.
     var savedRole: RoleFile.Content?
+    /// What it is to say, where the disk did not take it yet.
+    var unsavedRole: RoleFile.Content?
+    var nextRoleTry: Int64 = 0
     /// What the journal's files were called when the start had read them.
     let historyAtStart: String
     /// 1 when every change since the start is in the journal, unless logging was switched off since.
@@ -232,6 +237,7 @@ final class ReplicationThread: @unchecked Sendable {
 
     private func tick(now: Int64) {
         if settings != server.currentSettings.value { takeSettings() }
+        saveRoleAgain(now: now)
         link.tick(now: now, synced: syncedOffset) { perform($0) }
         if !gone.isEmpty {
             acknowledgements.cancel(gone)
@@ -332,6 +338,7 @@ final class ReplicationThread: @unchecked Sendable {
             status.goodReplicas = good
             status.failover = failover.state.rawValue
             status.isHandingOver = link.takesOver
+            status.isRoleSaved = unsavedRole == nil
             status.id = role.identity.id.text
             status.pastID = role.identity.past?.id.text ?? String(repeating: "0", count: 40)
             status.pastOffset = role.identity.past.map { $0.offset + 1 } ?? -1
