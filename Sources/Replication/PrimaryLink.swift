@@ -64,6 +64,13 @@ public struct PrimaryLink: Sendable {
 
         /// Redis's.
         public init() {}
+
+        /// Limits on bytes are no lower than what the backlog keeps anyway: else a replica that may go on where it was
+        /// would be let go at once, and again, for being as far behind as that. As with Redis.
+        public mutating func raiseLimits(to kept: Int) {
+            if hardLimit > 0 { hardLimit = max(hardLimit, kept) }
+            if softLimit > 0 { softLimit = max(softLimit, kept) }
+        }
     }
 
     /// Where the link stands.

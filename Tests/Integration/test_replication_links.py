@@ -169,6 +169,29 @@ def test_replica_that_stops_reading_is_let_go(nodes):
     wait_same_state(primary, replica)
 
 
+def test_limit_below_the_backlog_lets_nobody_go(nodes):
+    """So far behind a replica may begin: it would be let go at once, and again and again."""
+    primary = nodes("a", "--repl-backlog-size", "64mb", "--appendonly", "no")
+    with primary.connect() as wire:
+        wire.ok("CONFIG", "SET", "client-output-buffer-limit", "replica 1mb 1mb 1")
+    replica = nodes("b", "--appendonly", "no", of=primary)
+    wait_online(primary, 1)
+    os.kill(replica.pid, signal.SIGSTOP)
+    try:
+        with primary.connect(20) as wire:
+            keys = [f"{'x' * 2000}-{n}" for n in range(500)]
+            while int(info(wire, "replication")["repl_backlog_histlen"]) < 20 << 20:
+                assert isinstance(wire.calls(*[("CL.THROTTLE", k, 1000, 1, 1_000_000) for k in keys])[-1], list)
+                assert wire.call("WAIT", 1, 1) == 0
+            deadline = time.monotonic() + 2.5
+            while time.monotonic() < deadline:
+                assert info(wire, "replication")["connected_slaves"] == "1"
+    finally:
+        os.kill(replica.pid, signal.SIGCONT)
+    wait_same_state(primary, replica)
+    assert primary.syncs() == (1, 0)
+
+
 def test_one_slow_replica_does_not_hold_the_others(nodes):
     primary = nodes("a")
     slow, quick = nodes("b", of=primary), nodes("c", of=primary)

@@ -259,6 +259,7 @@ final class ReplicationThread: @unchecked Sendable {
         limits.hardLimit = output.hardBytes
         limits.softLimit = output.softBytes
         limits.softTime = Int64(output.softSeconds) * 1_000_000_000
+        limits.raiseLimits(to: stream.withBacklog { $0?.keptMost ?? 0 })
         for replica in Array(served.values) {
             run(replica.link.tick(end: server.durability.journal.offset, limits, now: now), replica)
         }
