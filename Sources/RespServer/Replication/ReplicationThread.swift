@@ -230,7 +230,13 @@ final class ReplicationThread: @unchecked Sendable {
         linkSettings.user = settings.masteruser.isEmpty ? nil : settings.masteruser
         linkSettings.password = settings.masterauth.isEmpty ? nil : settings.masterauth
         linkSettings.timeout = Int64(settings.replTimeoutSeconds) * 1_000_000_000
+        linkSettings.acknowledgeInterval = lifeSignInterval(timeout: linkSettings.timeout)
         link.settings = linkSettings
+        keepAlive.interval = lifeSignInterval(timeout: linkSettings.timeout)
+        // What replicas say by themselves each second may come too late for this.
+        let lag = Int64(settings.minReplicasMaxLagSeconds) * 1_000_000_000
+        let isShort = settings.minReplicasToWrite > 0 && lag > 0 && lag < 3_000_000_000
+        keepAlive.askInterval = isShort ? lag / 3 : nil
         stream.withBacklog { $0?.capacity = settings.replBacklogSizeBytes }
         considerReplicas(now: EngineClock.steady())
     }
