@@ -50,9 +50,17 @@ final class Storage: Sendable {
 
     /// Starts to put the state back. Clients are served when that is done.
     func start() {
+        let (role, savedRole) = role(server.currentSettings.value)
+        if case .replica(let address) = role {
+            // What INFO and ROLE say from the first client on. Whether it is worth promoting the files will tell.
+            server.replication.update {
+                $0.primary = address
+                $0.isPromotable = false
+            }
+        }
         Thread.detach(name: "journal") { [self] in
             do throws(RecoveryError) {
-                let log = try recover()
+                let log = try recover(role, savedRole)
                 progress.withLock { $0 = .working }
                 replicationToStart.withLock { $0 }?.start()
                 let isSafe = JournalThread(server: server, files: files, log: log).work()
@@ -68,11 +76,12 @@ final class Storage: Sendable {
 
     // MARK: Recovery
 
-    private func recover() throws(RecoveryError) -> LogDirectory {
+    private func recover(
+        _ role: NodeRole.Role, _ savedRole: RoleFile.Content?
+    ) throws(RecoveryError) -> LogDirectory {
         let settings = server.currentSettings.value
         let began = EngineClock.steady()
         let workers = Storage.workers(shards: settings.shards)
-        let (role, savedRole) = self.role(settings)
         // A replica's own clock says nothing of what is still in force where its primary is.
         let horizon = role == .primary ? server.clock.now() : EngineTime(nanoseconds: 0)
         let recovery = Recovery(
