@@ -7,7 +7,7 @@ import pytest
 from durable import BURST, info, launch, take
 from replication import nodes, pair, wait_same_state
 from server import free_port
-from wire import ErrorReply, eventually
+from wire import ErrorReply, command, eventually
 
 assert launch, nodes  # fixtures
 
@@ -48,6 +48,21 @@ def test_client_kill_ends_a_link_and_it_comes_back(nodes):
         assert above.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") == 0
         below.ok("REPLICAOF", "127.0.0.1", free_port())
         assert clients(below, "TYPE", "master") == []
+
+
+@pytest.mark.parametrize("fsync", ["always", "everysec"])
+def test_what_was_asked_before_psync_is_answered(nodes, fsync):
+    """In one write, so that answers still wait for the disk when the connection becomes a replica's."""
+    node = nodes("a", "--appendfsync", fsync)
+    for turn in range(10):
+        calls = [command("CL.THROTTLE", f"k-{turn}-{n}", BURST, 1, 1_000_000) for n in range(3)]
+        with node.connect() as wire:
+            wire.send(b"".join(calls) + command("REPLCONF", "listening-port", 9) + command("PSYNC", "?", "-1"))
+            assert [wire.read()[0] for _ in calls] == [0] * len(calls)
+            assert wire.read() == b"OK"
+            assert wire.line().startswith(b"+FULLRESYNC ")
+        with node.connect() as wire:
+            assert wire.call("EXISTS", f"k-{turn}-2") == 1
 
 
 @pytest.mark.parametrize(
