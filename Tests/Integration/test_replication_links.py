@@ -62,6 +62,8 @@ def test_node_in_a_full_sync_is_loading(nodes):
             eventually(proxy.held.is_set, "it is held")
             assert wire.call("ROLE")[3] == b"sync"
             assert wire.call("DBSIZE").startswith(b"LOADING ")
+            assert info(wire, "persistence")["loading"] == "1"
+            assert wire.call("CLUSTER", "INFO") == b"ERR This instance has cluster support disabled"
             assert wire.call("CL.THROTTLE", "old-0", 1, 1, 1, 0).startswith(b"LOADING ")
             found = info(wire, "replication")
             assert found["slave_priority"] == "0" and found["master_link_status"] == "down"
@@ -70,6 +72,7 @@ def test_node_in_a_full_sync_is_loading(nodes):
             assert "state=online" not in line, line
             proxy.release()
             eventually(lambda: info(wire, "replication")["slave_priority"] == "100", "whole")
+            assert info(wire, "persistence")["loading"] == "0"
         assert len(wait_same_state(primary, replica)) == 20_000
 
 

@@ -62,6 +62,20 @@ def test_empty_primary_that_is_told_to_follow(nodes, appendonly):
     wait_same_state(node, other)
 
 
+def test_serves_nobody_before_its_first_state(nodes):
+    replica = nodes("b", of=free_port())
+    with replica.connect() as wire:
+        for words in ("PING", "DBSIZE", "CL.THROTTLE k 15 1 60 0", "WAIT 0 0"):
+            assert wire.call(*words.split()).startswith((b"MASTERDOWN ", b"ERR WAIT cannot")), words
+        assert wire.call("CL.THROTTLE", "k", 15, 1, 60).startswith(b"READONLY ")
+        # What a Sentinel says and asks.
+        wire.ok("CLIENT", "SETNAME", "sentinel")
+        assert wire.call("PUBLISH", "__sentinel__:hello", "x") == 0
+        assert wire.call("CLUSTER", "INFO") == b"ERR This instance has cluster support disabled"
+        assert wire.calls("MULTI", "SLAVEOF NO ONE", "EXEC")[2] == [b"OK"]
+        eventually(lambda: wire.call("PING") == b"PONG", "it leads, with nothing")
+
+
 def test_plain_start_before_replicaof(nodes):
     node = nodes("b")
     node.stop()

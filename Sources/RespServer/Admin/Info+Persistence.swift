@@ -10,7 +10,8 @@ extension Info {
         let isSaving = status.isSnapshotRunning && !status.snapshotIsRewrite
         let isRewriting = status.isSnapshotRunning && status.snapshotIsRewrite
         let running = (steady - status.snapshotStartedAt) / 1_000_000_000
-        line("loading", server.isLoading ? 1 : 0)
+        // A full sync is read into a state that answers LOADING, and of which nobody knows how much is to come.
+        line("loading", server.isLoading || server.replication.isReceiving ? 1 : 0)
         line("async_loading", 0)
         if server.isLoading { writeLoading() }
         line("rdb_changes_since_last_save", statistics.changes &- min(statistics.changes, status.changesAtLastSave))

@@ -108,6 +108,9 @@ extension Handlers {
         do throws(ReplicaAnnouncementError) {
             let said = try ReplicaAnnouncement.parse(words)
             let client = context.client!
+            // Never answered, wherever it comes; but EXEC owes an answer for each of its commands.
+            let isAcknowledgement = said.contains { if case .acknowledged = $0 { true } else { false } }
+            if isAcknowledgement, !context.loop.isExecuting { return }
             if client.replica == nil { client.replica = ReplicaGreeting() }
             guard client.replica!.announcements.count + said.count <= 64 else {
                 return context.reply.error("ERR too many announcements")

@@ -113,6 +113,7 @@ final class ReplicationFace: Sendable {
     private let replica = Atomic<Bool>(false)
     private let receiving = Atomic<Bool>(false)
     private let linkIsUp = Atomic<Bool>(false)
+    private let hasNothing = Atomic<Bool>(false)
     private let lacksReplicas = Atomic<Bool>(false)
     private let guardedStatus = Guarded(ReplicationStatus())
 
@@ -126,6 +127,8 @@ final class ReplicationFace: Sendable {
     var isReceiving: Bool { receiving.load(ordering: .relaxed) }
     /// A replica that does not hear from its primary.
     var isStale: Bool { isReplica && !linkIsUp.load(ordering: .relaxed) }
+    /// A replica that has never had a state: what it has in memory is nobody's.
+    var lacksState: Bool { hasNothing.load(ordering: .relaxed) }
     /// Fewer replicas keep up than `min-replicas-to-write` demands.
     var lacksGoodReplicas: Bool { lacksReplicas.load(ordering: .relaxed) }
     /// Nothing of this keeps any command back.
@@ -133,6 +136,7 @@ final class ReplicationFace: Sendable {
 
     func set(isReplica: Bool) { replica.store(isReplica, ordering: .sequentiallyConsistent) }
     func set(isReceiving: Bool) { receiving.store(isReceiving, ordering: .sequentiallyConsistent) }
+    func set(lacksState lacks: Bool) { hasNothing.store(lacks, ordering: .sequentiallyConsistent) }
     func set(linkIsUp isUp: Bool) { linkIsUp.store(isUp, ordering: .sequentiallyConsistent) }
     func set(lacksGoodReplicas lacks: Bool) { lacksReplicas.store(lacks, ordering: .relaxed) }
 

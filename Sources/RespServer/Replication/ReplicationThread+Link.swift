@@ -38,6 +38,7 @@ extension ReplicationThread {
             drain()
         case .becameWhole:
             role.becameWhole()
+            face.set(lacksState: false)
             face.set(isReceiving: false)
             server.durability.ask(.attach(history: role.identity.id.text))
         case .online:

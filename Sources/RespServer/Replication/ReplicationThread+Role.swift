@@ -39,6 +39,7 @@ extension ReplicationThread {
     }
 
     func run(_ actions: [NodeRole.Action]) {
+        face.set(lacksState: role.isReplica && role.neverSynced)
         for action in actions { run(action) }
     }
 
