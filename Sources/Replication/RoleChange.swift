@@ -174,13 +174,6 @@ public struct NodeRole: Sendable {
         return [.stopLink, .closeReplicaLinks, .saveIdentity, .leadTime, .saveRole, .journal(true), .allowWrites]
     }
 
-    /// A primary without a log whose last replica has been gone for `repl-backlog-ttl`: changes are not kept any more,
-    /// so nobody may continue from an offset that does not count them. Snapshots are adopted under the new history.
-    public mutating func journalingEnds(fresh: ReplicationID) -> [Action] {
-        identity.replace(by: fresh)
-        return [.closeReplicaLinks, .journal(false), .restartBacklog]
-    }
-
     /// A primary's changes begin to be kept after a time in which they were not: the offset stands for many states.
     /// Snapshots are adopted under the new history.
     public mutating func journalingBegins(fresh: ReplicationID) -> [Action] {
