@@ -58,6 +58,11 @@ public final class Backlog {
     /// Bytes that are there.
     public var count: Int { Int(end - start) }
 
+    /// Bytes that `trim` leaves at most where no link needs more: so far behind the end a link may begin.
+    public var keptMost: Int {
+        capacity + max(blockSize, gone < blocks.count ? blocks[gone].bytes.count : 0)
+    }
+
     /// Goes on at `offset`, empty: the journal has become another one.
     public func restart(at offset: Int64) {
         blocks = []

@@ -49,6 +49,10 @@ public struct ServingNode: Sendable {
     }
 }
 
+/// How often a link of either side has to say something, so that a peer that gives up after `timeout` nanoseconds of
+/// silence does not: each second, or three times in the time-out where that is short.
+public func lifeSignInterval(timeout: Int64) -> Int64 { min(1_000_000_000, timeout / 3) }
+
 /// The primary's side of a link.
 public struct PrimaryLink: Sendable {
     /// What the operator may set. Times are nanoseconds.
@@ -64,6 +68,13 @@ public struct PrimaryLink: Sendable {
 
         /// Redis's.
         public init() {}
+
+        /// Limits on bytes are no lower than what the backlog keeps anyway: else a replica that may go on where it was
+        /// would be let go at once, and again, for being as far behind as that. As with Redis.
+        public mutating func raiseLimits(to kept: Int) {
+            if hardLimit > 0 { hardLimit = max(hardLimit, kept) }
+            if softLimit > 0 { softLimit = max(softLimit, kept) }
+        }
     }
 
     /// Where the link stands.
@@ -129,7 +140,6 @@ public struct PrimaryLink: Sendable {
 
     /// Bytes of the journal handed out at once.
     public static let outputMax = 1 << 18
-    private static let lifeSignInterval: Int64 = 1_000_000_000
 
     /// Where the link stands.
     public private(set) var state = State.announced
@@ -288,7 +298,7 @@ public struct PrimaryLink: Sendable {
         guard isReplica else { return [] }
         if now - lastHeard > settings.timeout { return close(.silence) }
         if state == .waitingForSnapshot {
-            guard now - lastSign >= PrimaryLink.lifeSignInterval else { return [] }
+            guard now - lastSign >= lifeSignInterval(timeout: settings.timeout) else { return [] }
             lastSign = now
             return [.send("\n")]
         }

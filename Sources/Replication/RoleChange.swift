@@ -14,7 +14,9 @@
 //     whole the old history is its past; from one that is not, nobody can continue.
 // (3) A node's history, once somebody may rely on it, is on disk before bytes of it are: `saveIdentity` is an action.
 // (4) When the history changes, every link that is served closes, and whoever waits in WAIT is told.
-// (5) Engine time follows the stream while the node is a replica, and goes on from there when it is not any more. It is
+// (5) Whoever has never had a whole state as a replica shows `slave_priority:0`, now and after any start: its files are
+//     called nobody's (ReplicationID.nobodys) from before it first asks until a whole state takes their place.
+// (6) Engine time follows the stream while the node is a replica, and goes on from there when it is not any more. It is
 //     frozen before the position of a former primary is claimed: what it has forgotten since is not in its offset.
 //
 // Owns: role, history and whether the state is whole. Refuses to act: it returns what is to be done, in order. Actions
@@ -62,6 +64,8 @@ public struct NodeRole: Sendable {
         /// What is on disk is no beginning of this history: begin a segment that continues nothing, take a snapshot,
         /// adopt it under the new history.
         case saveState
+        /// Call what is on disk nobody's, whatever it is called: ReplicationID.nobodys. On disk before anything else.
+        case disownState
         /// Have the role on disk.
         case saveRole
         /// Follow the stream of this node: ReplicaLink.start.
@@ -90,13 +94,18 @@ public struct NodeRole: Sendable {
     ///   - recovered: The history in the manifest; nil when no files were recovered, or nothing says which history.
     ///   - end: Where the recovered journal ends.
     ///   - fresh: A new name.
-    public init(role: Role, recovered: ReplicationID?, end: Int64, fresh: ReplicationID) {
+    ///   - isUnproven: Nothing says that what was recovered has ever been a primary's state: an empty one, of a node
+    ///     that has not followed before.
+    public init(
+        role: Role, recovered: ReplicationID?, end: Int64, fresh: ReplicationID, isUnproven: Bool = false
+    ) {
+        let recovered = recovered == .nobodys ? nil : recovered
         self.role = role
         identity = ReplicationIdentity(id: recovered ?? fresh)
         dataset = .whole
         // A primary may have sent more before its end than its disk has kept.
         if role == .primary, recovered != nil { identity.branch(to: fresh, at: end) }
-        neverSynced = role != .primary && recovered == nil
+        neverSynced = role != .primary && (recovered == nil || isUnproven)
     }
 
     /// What a start leads to, once recovery is complete.
@@ -107,7 +116,8 @@ public struct NodeRole: Sendable {
         switch role {
         case .primary: [.saveIdentity, .journal(true), .allowWrites]
         case .replica(let address):
-            [.refuseWrites, .journal(false), .startLink(address, takesOver: takesOver)]
+            [.refuseWrites, .journal(false)] + (neverSynced ? [.disownState] : [])
+                + [.startLink(address, takesOver: takesOver)]
         }
     }
 
@@ -121,7 +131,8 @@ public struct NodeRole: Sendable {
     /// the same state, and others know it. Nobody has been online in the new one, since that adds a batch. Returns the
     /// name that is given up, for `LogDirectory.rename`; nil where there is nothing to go back to.
     public mutating func returnToPast(end: Int64) -> ReplicationID? {
-        guard isReplica, dataset == .whole, let past = identity.past, past.offset == end else { return nil }
+        guard isReplica, dataset == .whole, !neverSynced, let past = identity.past, past.offset == end
+        else { return nil }
         defer { identity.replace(by: past.id) }
         return identity.id
     }
@@ -142,10 +153,8 @@ public struct NodeRole: Sendable {
         guard before == .primary else {
             return [.stopLink, .closeReplicaLinks, .followTime, .saveRole, .startLink(address, takesOver: false)]
         }
-        return [
-            .refuseWrites, .collect, .journal(false), .followTime, .closeReplicaLinks, .failWaits, .saveRole,
-            .startLink(address, takesOver: takesOver),
-        ]
+        return [.refuseWrites, .collect, .journal(false), .followTime, .closeReplicaLinks, .failWaits]
+            + (neverSynced ? [.disownState] : []) + [.saveRole, .startLink(address, takesOver: takesOver)]
     }
 
     /// REPLICAOF NO ONE, or a primary's wish that the node take over. `end` is the journal's, `fresh` a new name.
@@ -163,13 +172,6 @@ public struct NodeRole: Sendable {
             ]
         }
         return [.stopLink, .closeReplicaLinks, .saveIdentity, .leadTime, .saveRole, .journal(true), .allowWrites]
-    }
-
-    /// A primary without a log whose last replica has been gone for `repl-backlog-ttl`: changes are not kept any more,
-    /// so nobody may continue from an offset that does not count them. Snapshots are adopted under the new history.
-    public mutating func journalingEnds(fresh: ReplicationID) -> [Action] {
-        identity.replace(by: fresh)
-        return [.closeReplicaLinks, .journal(false), .restartBacklog]
     }
 
     /// A primary's changes begin to be kept after a time in which they were not: the offset stands for many states.

@@ -92,8 +92,13 @@ public struct StreamClock: Equatable, Sendable {
 /// When a primary adds a batch without records: so that links do not time out, replicas' clocks go on, and whoever
 /// waits for acknowledgements gets them at once, since a replica acknowledges an empty batch when it comes.
 public struct KeepAlive: Sendable {
-    /// Nanoseconds without a batch after which one is due: replicas' clocks are behind by no more. A second is good.
+    /// Nanoseconds without a batch after which one is due: replicas' clocks are behind by no more, and links silent for
+    /// no longer.
     public var interval: Int64
+    /// Nanoseconds after which replicas are asked for acknowledgements however many batches go out: where those that
+    /// they send by themselves, one a second, are too few. Nil where they are not.
+    public var askInterval: Int64?
+    private var lastAsked: Int64 = 0
     private var end: Int64 = -1
     private var last: Int64 = 0
     private var isWanted = false
@@ -117,9 +122,11 @@ public struct KeepAlive: Sendable {
             self.end = end
             last = now
         }
-        guard hasLinks, !isSuspended, isWanted || now - last >= interval else { return false }
+        let asks = askInterval.map { now - lastAsked >= $0 } ?? false
+        guard hasLinks, !isSuspended, isWanted || asks || now - last >= interval else { return false }
         isWanted = false
         last = now
+        lastAsked = now
         return true
     }
 }

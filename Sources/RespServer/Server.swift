@@ -37,7 +37,11 @@ final class Server: @unchecked Sendable {
     let runID: String
     private(set) var loops: [EventLoop] = []
 
+    /// Connections that count for maxclients: replicas' are among them.
     let clientsNow = Atomic<Int>(0)
+    let replicasNow = Atomic<Int>(0)
+    /// Those that wait for the answer to a command that takes its time.
+    let clientsBlocked = Atomic<Int>(0)
     let clientsEver = Atomic<Int64>(0)
     /// Ids are given to connections from clients and to those that this node opens.
     let lastClientID = Atomic<Int64>(0)

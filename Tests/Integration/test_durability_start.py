@@ -72,6 +72,16 @@ def test_clients_are_told_that_it_is_loading(long_log, launch):
         assert remaining(wire, "key-0") == BURST and remaining(wire, f"key-{LOG_KEYS - 1}") == BURST
 
 
+def test_replica_is_one_while_it_is_loading(long_log, launch):
+    server, wire = start_loading(launch, "--replicaof", "127.0.0.1", free_port())
+    with wire:
+        found = info(wire, "default")
+        role, hello = wire.call("ROLE"), wire.call("HELLO", 2)
+        assert wire.call("PING").startswith(b"LOADING"), "it was too quick"
+        assert found["role"] == "slave" and found["slave_priority"] == "0" and found["master_link_status"] == "down"
+        assert role[0] == b"slave" and hello[hello.index(b"role") + 1] == b"replica"
+
+
 def test_sigterm_while_loading(long_log, launch):
     before = {path.name: path.stat().st_size for path in (long_log / "appendonlydir").iterdir()}
     server, wire = start_loading(launch)

@@ -7,7 +7,7 @@ import pytest
 from durable import BURST, info, launch, take
 from replication import nodes, pair, wait_same_state
 from server import free_port
-from wire import ErrorReply, eventually
+from wire import ErrorReply, command, eventually
 
 assert launch, nodes  # fixtures
 
@@ -32,6 +32,31 @@ def test_both_ends_of_a_link_are_clients(nodes):
         assert clients(above, "TYPE", "master") == []
 
 
+def test_who_waits_and_who_is_a_replica_is_counted(nodes):
+    primary, _ = pair(nodes)
+    with primary.connect() as wire, primary.connect() as other:
+        assert other.call("PING") == b"PONG"
+        # As with Redis replicas are none.
+        assert info(wire, "clients")["connected_clients"] == "2"
+        assert info(wire, "clients")["blocked_clients"] == "0"
+        other.send(command("WAIT", 5, 0))
+        eventually(lambda: info(wire, "clients")["blocked_clients"] == "1", "it waits")
+        assert sorted(client["flags"] for client in clients(wire, "TYPE", "normal")) == ["N", "b"]
+        other.close()
+        eventually(lambda: info(wire, "clients")["blocked_clients"] == "0", "it has gone")
+        assert info(wire, "clients")["connected_clients"] == "1"
+        assert wire.call("WAIT", 1, 10_000) == 1 and info(wire, "clients")["blocked_clients"] == "0"
+
+
+def test_acknowledgement_is_never_answered(nodes):
+    node = nodes("a")
+    with node.connect() as wire:
+        wire.send(command("REPLCONF", "ACK", 5) + command("REPLCONF", "ACK", 5, "FACK", 3) + command("ECHO", "x"))
+        assert wire.read() == b"x"
+        # EXEC owes one for each.
+        assert len(wire.calls("MULTI", "REPLCONF ACK 5", "ECHO x", "EXEC")[3]) == 2
+
+
 def test_client_kill_ends_a_link_and_it_comes_back(nodes):
     primary, replica = pair(nodes)
     with primary.connect() as above, replica.connect() as below:
@@ -48,6 +73,21 @@ def test_client_kill_ends_a_link_and_it_comes_back(nodes):
         assert above.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") == 0
         below.ok("REPLICAOF", "127.0.0.1", free_port())
         assert clients(below, "TYPE", "master") == []
+
+
+@pytest.mark.parametrize("fsync", ["always", "everysec"])
+def test_what_was_asked_before_psync_is_answered(nodes, fsync):
+    """In one write, so that answers still wait for the disk when the connection becomes a replica's."""
+    node = nodes("a", "--appendfsync", fsync)
+    for turn in range(10):
+        calls = [command("CL.THROTTLE", f"k-{turn}-{n}", BURST, 1, 1_000_000) for n in range(3)]
+        with node.connect() as wire:
+            wire.send(b"".join(calls) + command("REPLCONF", "listening-port", 9) + command("PSYNC", "?", "-1"))
+            assert [wire.read()[0] for _ in calls] == [0] * len(calls)
+            assert wire.read() == b"OK"
+            assert wire.line().startswith(b"+FULLRESYNC ")
+        with node.connect() as wire:
+            assert wire.call("EXISTS", f"k-{turn}-2") == 1
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ def test_node_in_a_full_sync_is_loading(nodes):
             eventually(proxy.held.is_set, "it is held")
             assert wire.call("ROLE")[3] == b"sync"
             assert wire.call("DBSIZE").startswith(b"LOADING ")
+            assert info(wire, "persistence")["loading"] == "1"
+            assert wire.call("CLUSTER", "INFO") == b"ERR This instance has cluster support disabled"
             assert wire.call("CL.THROTTLE", "old-0", 1, 1, 1, 0).startswith(b"LOADING ")
             found = info(wire, "replication")
             assert found["slave_priority"] == "0" and found["master_link_status"] == "down"
@@ -70,6 +72,7 @@ def test_node_in_a_full_sync_is_loading(nodes):
             assert "state=online" not in line, line
             proxy.release()
             eventually(lambda: info(wire, "replication")["slave_priority"] == "100", "whole")
+            assert info(wire, "persistence")["loading"] == "0"
         assert len(wait_same_state(primary, replica)) == 20_000
 
 
@@ -167,6 +170,29 @@ def test_replica_that_stops_reading_is_let_go(nodes):
     finally:
         os.kill(replica.pid, signal.SIGCONT)
     wait_same_state(primary, replica)
+
+
+def test_limit_below_the_backlog_lets_nobody_go(nodes):
+    """So far behind a replica may begin: it would be let go at once, and again and again."""
+    primary = nodes("a", "--repl-backlog-size", "64mb", "--appendonly", "no")
+    with primary.connect() as wire:
+        wire.ok("CONFIG", "SET", "client-output-buffer-limit", "replica 1mb 1mb 1")
+    replica = nodes("b", "--appendonly", "no", of=primary)
+    wait_online(primary, 1)
+    os.kill(replica.pid, signal.SIGSTOP)
+    try:
+        with primary.connect(20) as wire:
+            keys = [f"{'x' * 2000}-{n}" for n in range(500)]
+            while int(info(wire, "replication")["repl_backlog_histlen"]) < 20 << 20:
+                assert isinstance(wire.calls(*[("CL.THROTTLE", k, 1000, 1, 1_000_000) for k in keys])[-1], list)
+                assert wire.call("WAIT", 1, 1) == 0
+            deadline = time.monotonic() + 2.5
+            while time.monotonic() < deadline:
+                assert info(wire, "replication")["connected_slaves"] == "1"
+    finally:
+        os.kill(replica.pid, signal.SIGCONT)
+    wait_same_state(primary, replica)
+    assert primary.syncs() == (1, 0)
 
 
 def test_one_slow_replica_does_not_hold_the_others(nodes):

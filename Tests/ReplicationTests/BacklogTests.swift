@@ -54,6 +54,7 @@ import Testing
         #expect(backlog.start <= needed && backlog.start > needed - 250)
         backlog.trim(needed: nil)
         #expect(backlog.count >= 100 && backlog.count < 350)
+        #expect(backlog.count <= backlog.keptMost && backlog.keptMost < 450)
     }
 
     @Test func restartsElsewhere() {

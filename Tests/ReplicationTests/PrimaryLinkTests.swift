@@ -171,6 +171,9 @@ import Testing
         let (backlog, _) = backlog()
         var link = streaming(backlog)
         _ = link.announced(.acknowledged(offset: backlog.end, synced: 0), end: backlog.end, now: 0)
+        var settings = settings
+        settings.raiseLimits(to: settings.hardLimit / 2)
+        #expect(settings.softLimit == settings.hardLimit / 2)
         let hard = backlog.end + Int64(settings.hardLimit)
         #expect(link.tick(end: hard, settings, now: 1) == [])
         #expect(link.tick(end: hard + 1, settings, now: 1) == [.close(.outputLimit)])

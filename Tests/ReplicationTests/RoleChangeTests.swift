@@ -66,6 +66,29 @@ import Testing
         #expect(relieved.position(end: 9) == StreamPosition(id: a, offset: 9))
     }
 
+    @Test func whatWasNeverWholeIsNobodysOnDisk() {
+        // Before its first state, after a start from what it began then, and of what it had when it first followed.
+        for (recovered, isUnproven) in [(nil, false), (ReplicationID.nobodys, false), (a, true)] {
+            let node = NodeRole(
+                role: .replica(of: there), recovered: recovered, end: 7, fresh: b, isUnproven: isUnproven)
+            #expect(
+                node.started() == [
+                    .refuseWrites, .journal(false), .disownState, .startLink(there, takesOver: false),
+                ])
+            #expect(node.shownPriority(configured: 7) == 0 && node.position(end: 7) == nil)
+        }
+        // A primary may have begun with such files; they are no past.
+        let primary = NodeRole(role: .primary, recovered: .nobodys, end: 7, fresh: b, isUnproven: true)
+        #expect(primary.identity == ReplicationIdentity(id: b) && primary.shownPriority(configured: 7) == 7)
+        // Told while it runs: before the role is on disk, lest a start between the two believe in the state.
+        var empty = NodeRole(role: .primary, recovered: a, end: 7, fresh: b)
+        let actions = empty.follow(there, isEmpty: true)
+        let places = [NodeRole.Action.disownState, .saveRole].map { actions.firstIndex(of: $0) }
+        #expect(places[0] != nil && places[0]! < places[1]!)
+        // The name is not taken back for that of its past.
+        #expect(empty.returnToPast(end: 7) == nil)
+    }
+
     @Test func aPromotionBranchesOff() {
         var node = NodeRole(role: .replica(of: there), recovered: a, end: 100, fresh: c)
         #expect(
@@ -98,10 +121,8 @@ import Testing
         #expect(node.identity.id == b && node.identity.past == StreamPosition(id: a, offset: 100))
     }
 
-    @Test func changesThatAreNotKeptEndTheHistory() {
+    @Test func changesThatWereNotKeptEndTheHistory() {
         var node = NodeRole(role: .primary, recovered: nil, end: 0, fresh: a)
-        #expect(node.journalingEnds(fresh: b) == [.closeReplicaLinks, .journal(false), .restartBacklog])
-        #expect(node.identity == ReplicationIdentity(id: b))
         #expect(node.journalingBegins(fresh: c) == [.closeReplicaLinks, .restartBacklog, .journal(true)])
         #expect(node.identity == ReplicationIdentity(id: c))
     }

@@ -54,8 +54,13 @@ extension SimulatedNode {
                 for ticket in acknowledgements.fail() { waits[ticket] = nil }
             case .restartBacklog: storage.restartBacklog()
             case .saveIdentity:
-                rename(from: role.identity.past?.id.text ?? runID)
+                rename(from: role.identity.past?.id.text ?? historyAtStart)
             case .saveState: storage.requests.append(.attach(history: role.identity.id.text))
+            case .disownState:
+                // What it had on disk is nobody's from here on.
+                answered = nil
+                simulation.promises.removeAll { $0.node === self && $0.isSynced }
+                storage.perform { storage.rename(from: nil, to: ReplicationID.nobodys.text) }
             case .saveRole:
                 // A crash may come before the role is on disk.
                 if !simulation.random.once(in: 10) { saveRole() }

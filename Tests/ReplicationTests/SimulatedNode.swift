@@ -79,6 +79,8 @@ final class SimulatedNode {
     var waits: [UInt64: Wait] = [:]
     var tookOver: [Bool] = []
     var runID = ""
+    /// What its files were called when it started.
+    var historyAtStart = ""
     /// A full sync is replacing the state: nothing can be read.
     var isReceiving = false
     /// 1 when every change since the start is in the journal, unless logging was switched off since.
@@ -128,6 +130,7 @@ final class SimulatedNode {
         reader = StreamReader(engine)
         runID = simulation.freshID().text
         let report = recover()
+        historyAtStart = report.manifest.history
         lastSaid = report.lastTime
         if savedRole == .primary {
             clock = StreamClock(leadingFrom: max(wall, report.lastTime), steady: steady)
@@ -169,7 +172,8 @@ final class SimulatedNode {
         let horizon = savedRole == .primary ? wall : EngineTime(nanoseconds: 0)
         let recovery = Recovery(files: files, path: SimulatedStorage.path, engine: engine, horizon: horizon)
         do throws(RecoveryError) {
-            return try recovery.run(history: runID, cutsTornTail: true)
+            let name = savedRole == .primary ? runID : ReplicationID.nobodys.text
+            return try recovery.run(history: name, cutsTornTail: true)
         } catch {
             fail("cannot start: \(error)")
             preconditionFailure("seed \(simulation.seed)")

@@ -76,7 +76,8 @@ extension SimulatedStorage {
         if breaker.state != .open { beginAnew() }
     }
 
-    func rename(from old: String, to new: String) {
+    func rename(from old: String?, to new: String) {
+        let old = old ?? log.manifest.history
         node.tell("renames \(old.prefix(6)) to \(new.prefix(6)), on disk \(log.manifest.history.prefix(6))")
         history = new
         do throws(StorageError) {

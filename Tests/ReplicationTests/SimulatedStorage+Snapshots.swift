@@ -81,6 +81,7 @@ extension SimulatedStorage {
             // All that was promised is in it, and nothing says so.
             node.answered = nil
             node.simulation.promises.removeAll { $0.node === node && $0.isSynced }
+            if history == ReplicationID.nobodys.text { return history }
             return node.simulation.freshID().text
         }
         return log.isPublished ? nil : history

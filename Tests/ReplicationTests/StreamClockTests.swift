@@ -58,6 +58,13 @@ import Testing
     }
 
     @Test func anEmptyBatchIsDueInSilenceOrOnDemand() {
+        #expect([1, 2, 3, 60].map { lifeSignInterval(timeout: $0 * 999) } == [333, 666, 999, 19_980])
+        #expect(lifeSignInterval(timeout: 60_000_000_000) == 1_000_000_000)
+        var asking = KeepAlive(interval: 100)
+        asking.askInterval = 30
+        // Batches go out all the time.
+        let due = (0..<100).filter { asking.isDue(end: Int64($0), hasLinks: true, now: Int64($0)) }
+        #expect(due == [30, 60, 90])
         var keepAlive = KeepAlive(interval: 100)
         #expect(keepAlive.isDue(end: 0, hasLinks: true, now: 1000) == false)
         #expect(keepAlive.isDue(end: 0, hasLinks: true, now: 1099) == false)

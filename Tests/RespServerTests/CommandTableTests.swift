@@ -132,7 +132,7 @@ import Testing
         #expect(
             names(.ignoresPause)
                 == ["client pause", "client unpause", "replicaof", "slaveof", "replconf", "psync", "sync", "failover"])
-        #expect(names(.ownRefusal) == ["psync"])
+        #expect(names(.ownRefusal) == ["cluster", "psync"])
         #expect(names(.noMulti) == ["psync", "sync", "shutdown", "save", "rl.rule reload"])
         #expect(
             names(.denyOOM)

@@ -10,7 +10,8 @@ extension Info {
         let isSaving = status.isSnapshotRunning && !status.snapshotIsRewrite
         let isRewriting = status.isSnapshotRunning && status.snapshotIsRewrite
         let running = (steady - status.snapshotStartedAt) / 1_000_000_000
-        line("loading", server.isLoading ? 1 : 0)
+        // A full sync is read into a state that answers LOADING, and of which nobody knows how much is to come.
+        line("loading", server.isLoading || server.replication.isReceiving ? 1 : 0)
         line("async_loading", 0)
         if server.isLoading { writeLoading() }
         line("rdb_changes_since_last_save", statistics.changes &- min(statistics.changes, status.changesAtLastSave))
@@ -61,6 +62,7 @@ extension Info {
         line("storage_fail_mode", server.currentSettings.value.failMode.rawValue)
         let hasOnlyMemory = status.isLogging && !status.lastWriteSucceeded && !server.durability.refusesWrites
         line("storage_memory_only", hasOnlyMemory ? 1 : 0)
+        line("storage_role_saved", server.replication.status.isRoleSaved ? 1 : 0)
         line("snapshot_keys_done", status.snapshotKeys)
         line("snapshot_keys_expected", status.snapshotExpectedKeys)
         line("journal_offset", status.journalOffset)

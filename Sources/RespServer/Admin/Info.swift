@@ -129,10 +129,12 @@ struct Info {
     }
 
     private mutating func writeClients() {
-        line("connected_clients", server.clientsNow.load(ordering: .relaxed))
+        // Replicas are none, as with Redis.
+        let replicas = server.replicasNow.load(ordering: .relaxed)
+        line("connected_clients", max(0, server.clientsNow.load(ordering: .relaxed) - replicas))
         line("cluster_connections", 0)
         line("maxclients", server.currentSettings.value.maxclients)
-        line("blocked_clients", 0)
+        line("blocked_clients", server.clientsBlocked.load(ordering: .relaxed))
         line("tracking_clients", 0)
         line("pubsub_channels_open", server.publisher.channelCount)
     }

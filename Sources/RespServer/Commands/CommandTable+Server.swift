@@ -33,7 +33,7 @@ extension CommandTable {
                 .help(group: group),
             ]),
         CommandSpec(
-            name: "cluster", arity: -2, group: "cluster",
+            name: "cluster", arity: -2, flags: [.ownRefusal], group: "cluster",
             summary: "Says that this server has no cluster mode, whatever the subcommand.",
             arguments: [
                 ArgumentSpec(name: "subcommand"), ArgumentSpec(name: "argument", optional: true, multiple: true),

@@ -121,7 +121,7 @@ extension Handlers {
         reply.bulk("mode")
         reply.bulk("standalone")
         reply.bulk("role")
-        reply.bulk("master")
+        reply.bulk(context.server.replication.status.primary == nil ? "master" : "replica")
         reply.bulk("modules")
         reply.array(0)
     }

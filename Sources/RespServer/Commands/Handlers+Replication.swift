@@ -108,6 +108,9 @@ extension Handlers {
         do throws(ReplicaAnnouncementError) {
             let said = try ReplicaAnnouncement.parse(words)
             let client = context.client!
+            // Never answered, wherever it comes; but EXEC owes an answer for each of its commands.
+            let isAcknowledgement = said.contains { if case .acknowledged = $0 { true } else { false } }
+            if isAcknowledgement, !context.loop.isExecuting { return }
             if client.replica == nil { client.replica = ReplicaGreeting() }
             guard client.replica!.announcements.count + said.count <= 64 else {
                 return context.reply.error("ERR too many announcements")
@@ -146,12 +149,11 @@ extension Handlers {
                     + "configured to be writable (which is not the default) writes to replicas are just local and are "
                     + "not propagated.")
         }
-        // Inside EXEC nobody waits; and nobody is worth waiting for where none are asked for.
-        if context.loop.isExecuting || count <= 0 {
-            return context.reply.integer(Int64(face.status.replicas.count { $0.state == "online" && count > 0 }))
-        }
+        // Inside EXEC nobody waits, and what it changed is in no batch yet: so nobody is known to have it.
+        guard !context.loop.isExecuting else { return context.reply.integer(0) }
         context.loop.block(context.client)
-        face.ask(.wait(context.client, WaitDemand(replicas: Int(clamping: count), milliseconds: timeout)))
+        // Where none are asked for the answer is how many have it now.
+        face.ask(.wait(context.client, WaitDemand(replicas: max(0, Int(clamping: count)), milliseconds: timeout)))
     }
 
     static func waitaof(_ context: CommandContext) {

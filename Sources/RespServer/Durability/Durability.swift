@@ -50,8 +50,9 @@ final class Durability: Sendable {
         case detach(DiskAnswer)
         /// The state is whole, and in this history: the files are begun anew.
         case attach(history: String)
-        /// The journal is called by another name from here on; what is on disk is its beginning.
-        case rename(from: String, to: String, DiskAnswer)
+        /// The journal is called by another name from here on; what is on disk is its beginning, if it is called as
+        /// the first says; nil for whatever it is called.
+        case rename(from: String?, to: String, DiskAnswer)
         /// Write everything, with a snapshot if asked, and end.
         case stop(savesSnapshot: Bool)
     }

@@ -159,9 +159,10 @@ extension JournalThread {
 
     /// What the files are called that a snapshot makes; nil for as before. Without a log its keys are of different
     /// moments, and no offset stands for what they make: so it gets a name that nobody else has, and a start asks for
-    /// everything.
+    /// everything. What is nobody's stays so.
     private var historyForSnapshot: String? {
         guard log.isOpen else {
+            if history == ReplicationID.nobodys.text { return history }
             var generator = SystemRandomNumberGenerator()
             return ReplicationID(using: &generator).text
         }

@@ -116,10 +116,10 @@ extension JournalThread {
     }
 
     /// The journal on disk is the beginning of another history as well.
-    func rename(from old: String, to new: String, now: Int64) {
+    func rename(from old: String?, to new: String, now: Int64) {
         history = new
         do throws(StorageError) {
-            try log.rename(history: old, to: new)
+            try log.rename(history: old ?? log.manifest.history, to: new)
         } catch {
             hasGap = true
             fail(error, now: now)

@@ -18,11 +18,6 @@ final class Storage: Sendable {
     private let progress = Guarded(Progress.recovering)
     private let changed = Doorbell()
     private let replicationToStart = Guarded<ReplicationThread?>(nil)
-    private let roleIsOnDisk = Atomic<Bool>(false)
-    private var isRoleOnDisk: Bool {
-        get { roleIsOnDisk.load(ordering: .relaxed) }
-        set { roleIsOnDisk.store(newValue, ordering: .relaxed) }
-    }
 
     private enum Progress {
         case recovering
@@ -55,9 +50,17 @@ final class Storage: Sendable {
 
     /// Starts to put the state back. Clients are served when that is done.
     func start() {
+        let (role, savedRole) = role(server.currentSettings.value)
+        if case .replica(let address) = role {
+            // What INFO and ROLE say from the first client on. Whether it is worth promoting the files will tell.
+            server.replication.update {
+                $0.primary = address
+                $0.isPromotable = false
+            }
+        }
         Thread.detach(name: "journal") { [self] in
             do throws(RecoveryError) {
-                let log = try recover()
+                let log = try recover(role, savedRole)
                 progress.withLock { $0 = .working }
                 replicationToStart.withLock { $0 }?.start()
                 let isSafe = JournalThread(server: server, files: files, log: log).work()
@@ -73,17 +76,20 @@ final class Storage: Sendable {
 
     // MARK: Recovery
 
-    private func recover() throws(RecoveryError) -> LogDirectory {
+    private func recover(
+        _ role: NodeRole.Role, _ savedRole: RoleFile.Content?
+    ) throws(RecoveryError) -> LogDirectory {
         let settings = server.currentSettings.value
         let began = EngineClock.steady()
         let workers = Storage.workers(shards: settings.shards)
-        let (role, wasHandingOver) = self.role(settings)
         // A replica's own clock says nothing of what is still in force where its primary is.
         let horizon = role == .primary ? server.clock.now() : EngineTime(nanoseconds: 0)
         let recovery = Recovery(
             files: files, path: path, engine: server.engine, horizon: horizon, workers: workers,
             progress: server.recoveryProgress, concurrently: Storage.concurrently)
-        let report = try recovery.run(history: server.runID, cutsTornTail: settings.aofLoadTruncated)
+        // What a replica begins without a state of its primary's is nobody's.
+        let name = role == .primary ? server.runID : ReplicationID.nobodys.text
+        let report = try recovery.run(history: name, cutsTornTail: settings.aofLoadTruncated)
         server.clock.advance(to: report.lastTime)
         note(report, nanoseconds: EngineClock.steady() - began)
         let log = LogDirectory(files: files, path: path, recovered: report)
@@ -93,10 +99,8 @@ final class Storage: Sendable {
         // Until the replication thread has seen to the journal's name nothing is written.
         server.replication.set(isReplica: true)
         if settings.appendonly { begin(log, at: report.end) }
-        let replication = ReplicationThread(server: server, report: report, role: role)
-        replication.wasHandingOver = wasHandingOver
-        if isRoleOnDisk {
-            replication.isRoleOnDisk = true
+        let replication = ReplicationThread(server: server, report: report, role: role, savedRole: savedRole)
+        if savedRole != nil {
             server.durability.switchStreamOn(engine: server.engine)
             server.durability.stream.beginBacklog(capacity: settings.replBacklogSizeBytes)
         }
@@ -104,25 +108,24 @@ final class Storage: Sendable {
         return log
     }
 
-    /// What the node is to be: what it was told last while it ran, else what its settings say. And whether it was about
-    /// to hand over.
-    private func role(_ settings: Settings) -> (NodeRole.Role, wasHandingOver: Bool) {
+    /// What the node is to be: what it was told last while it ran, else what its settings say. And what the role's file
+    /// says.
+    private func role(_ settings: Settings) -> (NodeRole.Role, saved: RoleFile.Content?) {
         let words = ConfigWord.split(settings.replicaof)
         let configured = PeerAddress(words: words).map { NodeRole.Role.replica(of: $0) } ?? .primary
         do throws(StorageError) {
             let found = try RoleFile.read(directory: settings.dir)
-            isRoleOnDisk = found != nil
-            if case .handingOver(let address) = found { return (.replica(of: address), true) }
-            guard case .role(let role) = found else { return (configured, false) }
+            if case .handingOver(let address) = found { return (.replica(of: address), found) }
+            guard case .role(let role) = found else { return (configured, found) }
             if role != configured, !settings.replicaof.isEmpty {
                 server.log.notice(
                     "the role that REPLICAOF gave counts, and not the setting",
                     ["replicaof": "\(settings.replicaof)", "file": "\(settings.dir)/role"])
             }
-            return (role, false)
+            return (role, found)
         } catch {
             server.log.warning("cannot read the role", ["error": "\(error)"])
-            return (configured, false)
+            return (configured, nil)
         }
     }
 

@@ -51,7 +51,10 @@ extension EventLoop {
         if connection.pendingOutput?.overSoftLimitSince != nil { softLimitWatch -= 1 }
         endTransaction(of: connection)
         // What it waits for may never come.
-        if connection.flags.contains(.blocked) { replication.ask(.waiterGone(connection.id)) }
+        if connection.flags.contains(.blocked) {
+            endBlocking(connection)
+            replication.ask(.waiterGone(connection.id))
+        }
         server.forget(connection)
         connection.flags.insert(.closed)
         _ = clinux_epoll_control(poller, EPOLL_CTL_DEL, connection.fd, 0, 0)

@@ -106,6 +106,12 @@ extension EventLoop {
         if replication.isReceiving, !allows([.loading, .stale, .ownRefusal], command, connection) {
             return .refuse("LOADING Redis is loading the dataset in memory")
         }
+        // Before its first state it has nothing to be asked for, stale or not.
+        if replication.lacksState, !server.isLoading,
+            !allows([.loading, .stale, .ownRefusal], command, connection)
+        {
+            return .refuse("MASTERDOWN Link with MASTER is down and this replica has not had a state of it yet.")
+        }
         if connection.flags.contains(.inTransaction) {
             if flags.contains(.noMulti) { return .refuse("ERR Command not allowed inside a transaction") }
             if !flags.contains(.transactionControl) { return .queue(command) }

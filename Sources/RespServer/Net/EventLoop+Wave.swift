@@ -277,7 +277,11 @@ extension EventLoop {
     /// Closes a connection that has said its last, or stops reading it while the peer takes its time: input that is
     /// never read would make every wait for events return at once.
     func endAfterReply(_ connection: Connection) {
-        if connection.flags.contains(.handedOver) { return handOver(connection) }
+        if connection.flags.contains(.handedOver), !connection.flags.contains(.closed) {
+            // What waits for the disk is sent before the stream; what comes from the peer is for whoever takes over.
+            guard connection.held != nil else { return handOver(connection) }
+            return setInterest(connection, reading: false, writing: connection.pendingOutput != nil)
+        }
         guard connection.flags.contains(.closeAfterReply), !connection.flags.contains(.closed) else { return }
         guard connection.pendingOutput != nil || connection.held != nil else { return close(connection) }
         setInterest(connection, reading: false, writing: connection.pendingOutput != nil)

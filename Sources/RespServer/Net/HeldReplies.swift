@@ -102,12 +102,21 @@ extension EventLoop {
 
     /// Keeps a connection's further requests until `unblock` brings the answer to this one. It is read all the same:
     /// behind a full receive buffer nobody would see that the peer has gone.
-    func block(_ connection: Connection) { connection.flags.insert(.blocked) }
+    func block(_ connection: Connection) {
+        guard connection.flags.insert(.blocked).inserted else { return }
+        server.clientsBlocked.add(1, ordering: .relaxed)
+    }
+
+    /// It waits no more.
+    func endBlocking(_ connection: Connection) {
+        guard connection.flags.remove(.blocked) != nil else { return }
+        server.clientsBlocked.subtract(1, ordering: .relaxed)
+    }
 
     /// Answers the command that a connection waits for, and goes on with its input.
     func unblock(_ connection: Connection, _ reply: [UInt8]) {
         guard connection.flags.contains(.blocked), !connection.flags.contains(.closed) else { return }
-        connection.flags.remove(.blocked)
+        endBlocking(connection)
         if connection.flags.isDisjoint(with: [.replyOff, .replySkip]) {
             reply.withUnsafeBufferPointer { send(connection, $0[...]) }
         }

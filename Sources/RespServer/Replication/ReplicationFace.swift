@@ -75,6 +75,8 @@ struct ReplicationStatus: Sendable {
     var failover = "no-failover"
     /// It follows a node that it wants to take over: in a failover, or in what is left of one after a start.
     var isHandingOver = false
+    /// A start would know what the node was told to be.
+    var isRoleSaved = true
     var id = String(repeating: "0", count: 40)
     var pastID = String(repeating: "0", count: 40)
     var pastOffset: Int64 = -1
@@ -111,6 +113,7 @@ final class ReplicationFace: Sendable {
     private let replica = Atomic<Bool>(false)
     private let receiving = Atomic<Bool>(false)
     private let linkIsUp = Atomic<Bool>(false)
+    private let hasNothing = Atomic<Bool>(false)
     private let lacksReplicas = Atomic<Bool>(false)
     private let guardedStatus = Guarded(ReplicationStatus())
 
@@ -124,6 +127,8 @@ final class ReplicationFace: Sendable {
     var isReceiving: Bool { receiving.load(ordering: .relaxed) }
     /// A replica that does not hear from its primary.
     var isStale: Bool { isReplica && !linkIsUp.load(ordering: .relaxed) }
+    /// A replica that has never had a state: what it has in memory is nobody's.
+    var lacksState: Bool { hasNothing.load(ordering: .relaxed) }
     /// Fewer replicas keep up than `min-replicas-to-write` demands.
     var lacksGoodReplicas: Bool { lacksReplicas.load(ordering: .relaxed) }
     /// Nothing of this keeps any command back.
@@ -131,6 +136,7 @@ final class ReplicationFace: Sendable {
 
     func set(isReplica: Bool) { replica.store(isReplica, ordering: .sequentiallyConsistent) }
     func set(isReceiving: Bool) { receiving.store(isReceiving, ordering: .sequentiallyConsistent) }
+    func set(lacksState lacks: Bool) { hasNothing.store(lacks, ordering: .sequentiallyConsistent) }
     func set(linkIsUp isUp: Bool) { linkIsUp.store(isUp, ordering: .sequentiallyConsistent) }
     func set(lacksGoodReplicas lacks: Bool) { lacksReplicas.store(lacks, ordering: .relaxed) }
 

@@ -38,9 +38,11 @@ extension ReplicationThread {
             drain()
         case .becameWhole:
             role.becameWhole()
+            face.set(lacksState: false)
             face.set(isReceiving: false)
             server.durability.ask(.attach(history: role.identity.id.text))
         case .online:
+            rememberRole()
             server.log.notice("link to the primary is up", ["offset": "\(server.durability.journal.offset)"])
         }
     }

@@ -39,6 +39,7 @@ extension ReplicationThread {
     }
 
     func run(_ actions: [NodeRole.Action]) {
+        face.set(lacksState: role.isReplica && role.neverSynced)
         for action in actions { run(action) }
     }
 
@@ -69,9 +70,10 @@ extension ReplicationThread {
         case .restartBacklog: stream.restartBacklog()
         case .saveIdentity:
             // At the first start nothing has a name yet.
-            let old = role.identity.past?.id.text ?? server.runID
+            let old = role.identity.past?.id.text ?? historyAtStart
             awaitDisk { .rename(from: old, to: role.identity.id.text, $0) }
         case .saveState: durability.ask(.attach(history: role.identity.id.text))
+        case .disownState: awaitDisk { .rename(from: nil, to: ReplicationID.nobodys.text, $0) }
         case .saveRole: saveRole()
         case .startLink(let address, let takesOver):
             upstreamAddress = address
@@ -120,25 +122,51 @@ extension ReplicationThread {
         let isReplica = role.isReplica
         let replicaof = upstreamText
         server.currentSettings.change("replicaof") { $0.replicaof = isReplica ? replicaof : "" }
-        guard failover.state == .inProgress, case .replica(let address) = role.role else {
-            return save(.role(role.role))
+        if failover.state == .inProgress, case .replica(let address) = role.role {
+            save(.handingOver(address))
+        } else {
+            save(.role(role.role))
         }
-        save(.handingOver(address))
     }
 
-    private func save(_ content: RoleFile.Content) {
+    /// Has the role's file say this, at once or as soon as the disk lets us. Returns whether it does.
+    @discardableResult
+    private func save(_ content: RoleFile.Content) -> Bool {
         do throws(StorageError) {
             try RoleFile.save(content, directory: settings.dir)
-            isRoleOnDisk = true
+            if unsavedRole != nil { server.log.notice("the role is saved") }
+            savedRole = content
+            unsavedRole = nil
+            return true
         } catch {
-            server.log.warning("cannot save the role: a restart may not know it", ["error": "\(error)"])
+            if unsavedRole == nil {
+                server.log.warning(
+                    "cannot save the role; a start before that works would not know it", ["error": "\(error)"])
+            }
+            unsavedRole = content
+            return false
         }
     }
 
-    /// A node that has had a replica keeps a backlog from its next start on: the replica can go on where it was.
+    /// The disk may work again.
+    func saveRoleAgain(now: Int64) {
+        guard let unsavedRole, now >= nextRoleTry else { return }
+        nextRoleTry = now + ReplicationThread.roleTryInterval
+        save(unsavedRole)
+    }
+
+    /// A node that was told nothing and has had a replica keeps a backlog from its next start on: the replica can go on
+    /// where it was. And one whose settings made it a replica, and that has been whole, is worth something if it starts
+    /// empty.
     func rememberRole() {
-        guard !isRoleOnDisk else { return }
-        save(.configured)
+        guard unsavedRole == nil else { return }
+        let content: RoleFile.Content = role.isReplica ? .configuredReplica : .configured
+        if savedRole == nil || savedRole == .configured && role.isReplica { save(content) }
+    }
+
+    /// What it was as a replica says nothing of what it does as a primary from here on.
+    func forgetFollowing() {
+        if !role.isReplica, savedRole == .configuredReplica { save(.configured) }
     }
 
     private var upstreamText: String {
@@ -182,11 +210,26 @@ extension ReplicationThread {
                 keepAlive.isSuspended = false
                 for loop in server.loops { loop.mailbox.post(.resume) }
             case .handOver(let address):
+                guard saveHandover(to: address) else {
+                    run(failover.answered(tookOver: false))
+                    continue
+                }
                 server.log.notice("handing over", ["host": "\(address.host)", "port": .integer(address.port)])
                 follow(address, takesOver: true)
             case .takeBack: if role.isReplica { lead() }
             }
         }
+    }
+
+    /// Has it on disk that this node hands over: without that it would, started again, be a second primary. When the
+    /// disk does not take it, what it said before counts on.
+    private func saveHandover(to address: PeerAddress) -> Bool {
+        let before = unsavedRole ?? savedRole ?? .configured
+        guard !save(.handingOver(address)) else { return true }
+        // The disk may have it all the same.
+        unsavedRole = before
+        server.log.warning("not handing over: that could not be saved")
+        return false
     }
 
     func settleTakeover() {

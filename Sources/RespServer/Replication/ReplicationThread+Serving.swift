@@ -6,6 +6,7 @@ import LimiterEngine
 import Persistence
 import RESP
 import Replication
+import Synchronization
 
 /// A replica's connection. Belongs to the replication thread.
 final class ServedReplica {
@@ -69,6 +70,7 @@ extension ReplicationThread {
         let replica = ServedReplica(handover, token: nextToken, now: now)
         nextToken += 1
         served[replica.token] = replica
+        server.replicasNow.add(1, ordering: .relaxed)
         watch(replica.fd, replica.token, reading: true, writing: false, isNew: true)
         for announcement in handover.announcements {
             run(replica.link.announced(announcement, end: server.durability.journal.offset, now: now), replica)
@@ -149,6 +151,7 @@ extension ReplicationThread {
         served[replica.token] = nil
         acknowledgements.removed(LinkID(replica.token))
         Glibc.close(replica.fd)
+        server.replicasNow.subtract(1, ordering: .relaxed)
         server.connectionClosed()
         server.log.notice(
             "replica is gone",

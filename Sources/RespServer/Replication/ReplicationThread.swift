@@ -24,6 +24,8 @@ import Synchronization
 final class ReplicationThread: @unchecked Sendable {
     /// Nanoseconds between ticks.
     private static let tickInterval: Int64 = 100_000_000
+    /// From one try to save the role to the next.
+    static let roleTryInterval: Int64 = 1_000_000_000
     /// Epoll tokens that are no link's.
     static let wakeToken: UInt64 = 0
     static let upstreamToken: UInt64 = 1
@@ -75,9 +77,13 @@ final class ReplicationThread: @unchecked Sendable {
     var refusedPartialSyncs = 0
     /// Requests for another role that were taken up.
     private var rolesTaken = 0
-    var isRoleOnDisk = false
-    /// The process before ended while it handed over.
-    var wasHandingOver = false
+    /// What the role's file says; nil where there is none.
+    var savedRole: RoleFile.Content?
+    /// What it is to say, where the disk did not take it yet.
+    var unsavedRole: RoleFile.Content?
+    var nextRoleTry: Int64 = 0
+    /// What the journal's files were called when the start had read them.
+    let historyAtStart: String
     /// 1 when every change since the start is in the journal, unless logging was switched off since.
     let epochAtStart: Int
     private var nextTick: Int64 = 0
@@ -85,7 +91,8 @@ final class ReplicationThread: @unchecked Sendable {
     /// - Parameters:
     ///   - report: What the start recovered.
     ///   - role: What the node is to be.
-    init(server: Server, report: RecoveryReport, role wanted: NodeRole.Role) {
+    ///   - savedRole: What the role's file says.
+    init(server: Server, report: RecoveryReport, role wanted: NodeRole.Role, savedRole: RoleFile.Content?) {
         self.server = server
         face = server.replication
         epochAtStart = server.durability.epoch
@@ -94,9 +101,14 @@ final class ReplicationThread: @unchecked Sendable {
         poller = clinux_epoll_create()
         precondition(poller >= 0, "epoll_create1: \(SystemError("epoll_create1"))")
         var generator = SystemRandomNumberGenerator()
+        self.savedRole = savedRole
+        historyAtStart = report.manifest.history
+        // Where the settings alone make it a replica it may have been a primary that nobody ever called.
+        let hasFollowed = savedRole != nil && savedRole != .configured
+        let isEmpty = KeyspaceSession(engine: server.engine).count() == 0
         role = NodeRole(
             role: wanted, recovered: report.foundState ? ReplicationID(report.manifest.history) : nil,
-            end: report.end, fresh: ReplicationID(using: &generator))
+            end: report.end, fresh: ReplicationID(using: &generator), isUnproven: isEmpty && !hasFollowed)
         let steady = EngineClock.steady()
         clock =
             wanted == .primary
@@ -117,7 +129,10 @@ final class ReplicationThread: @unchecked Sendable {
 
     private func run() {
         takeSettings()
-        run(role.started(takesOver: wasHandingOver))
+        var isHandingOver = false
+        if case .handingOver = savedRole { isHandingOver = true }
+        run(role.started(takesOver: isHandingOver))
+        forgetFollowing()
         publish()
         // A replica has the policies and rules of its primary.
         if !role.isReplica, let problem = rulesProblem() {
@@ -215,13 +230,20 @@ final class ReplicationThread: @unchecked Sendable {
         linkSettings.user = settings.masteruser.isEmpty ? nil : settings.masteruser
         linkSettings.password = settings.masterauth.isEmpty ? nil : settings.masterauth
         linkSettings.timeout = Int64(settings.replTimeoutSeconds) * 1_000_000_000
+        linkSettings.acknowledgeInterval = lifeSignInterval(timeout: linkSettings.timeout)
         link.settings = linkSettings
+        keepAlive.interval = lifeSignInterval(timeout: linkSettings.timeout)
+        // What replicas say by themselves each second may come too late for this.
+        let lag = Int64(settings.minReplicasMaxLagSeconds) * 1_000_000_000
+        let isShort = settings.minReplicasToWrite > 0 && lag > 0 && lag < 3_000_000_000
+        keepAlive.askInterval = isShort ? lag / 3 : nil
         stream.withBacklog { $0?.capacity = settings.replBacklogSizeBytes }
         considerReplicas(now: EngineClock.steady())
     }
 
     private func tick(now: Int64) {
         if settings != server.currentSettings.value { takeSettings() }
+        saveRoleAgain(now: now)
         link.tick(now: now, synced: syncedOffset) { perform($0) }
         if !gone.isEmpty {
             acknowledgements.cancel(gone)
@@ -243,6 +265,7 @@ final class ReplicationThread: @unchecked Sendable {
         limits.hardLimit = output.hardBytes
         limits.softLimit = output.softBytes
         limits.softTime = Int64(output.softSeconds) * 1_000_000_000
+        limits.raiseLimits(to: stream.withBacklog { $0?.keptMost ?? 0 })
         for replica in Array(served.values) {
             run(replica.link.tick(end: server.durability.journal.offset, limits, now: now), replica)
         }
@@ -322,6 +345,7 @@ final class ReplicationThread: @unchecked Sendable {
             status.goodReplicas = good
             status.failover = failover.state.rawValue
             status.isHandingOver = link.takesOver
+            status.isRoleSaved = unsavedRole == nil
             status.id = role.identity.id.text
             status.pastID = role.identity.past?.id.text ?? String(repeating: "0", count: 40)
             status.pastOffset = role.identity.past.map { $0.offset + 1 } ?? -1

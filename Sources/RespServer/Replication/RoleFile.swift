@@ -1,7 +1,8 @@
 // The role on disk, beside the data: what the node was told to be at run time, for its next start, whether or not its
 // configuration can be rewritten. One line: `primary`, or `replica HOST PORT`, with `failover` behind it for a primary
 // that is handing over to that node and does not know yet whether it has taken over; or `configured` for a node that
-// was told nothing and has had replicas, which may want to go on where they were.
+// was told nothing and has had replicas, which may want to go on where they were, with `replica` behind it for one that
+// has had a whole state of the primary that its settings name.
 
 import Persistence
 import Replication
@@ -17,6 +18,8 @@ enum RoleFile {
         case handingOver(PeerAddress)
         /// No role was given at run time: the settings' counts.
         case configured
+        /// The same, and by its settings it was a replica with a whole state.
+        case configuredReplica
     }
 
     /// Nil where there is no such file, or one that says nothing.
@@ -26,6 +29,7 @@ enum RoleFile {
         let text = String(decoding: try files.contents(of: "\(directory)/\(name)", limit: bytesMax), as: UTF8.self)
         let words = text.split(whereSeparator: \.isWhitespace).map(String.init)
         if words == ["configured"] { return .configured }
+        if words == ["configured", "replica"] { return .configuredReplica }
         if words == ["primary"] { return .role(.primary) }
         guard (3...4).contains(words.count), words[0] == "replica", let port = Int(words[2]),
             (1...65535).contains(port)
@@ -40,6 +44,7 @@ enum RoleFile {
         let text =
             switch content {
             case .configured: "configured\n"
+            case .configuredReplica: "configured replica\n"
             case .role(.primary): "primary\n"
             case .role(.replica(let address)): "replica \(address.host) \(address.port)\n"
             case .handingOver(let address): "replica \(address.host) \(address.port) failover\n"
