@@ -127,6 +127,27 @@ def test_the_rules_file(start, tmp_path):
         assert reply.startswith(b"ERR ") and b"in use" in reply and b"* * *" in reply
 
 
+def test_a_reload_keeps_nobody_waiting(start, tmp_path):
+    """SIGHUP has a large file read while connections are accepted as before; a signal meanwhile counts, too."""
+    path = tmp_path / "rules.conf"
+    rules = "".join(f"rule tenant-{number} * * POLICY p\n" for number in range(60_000))
+    path.write_text("policy p LIMIT 1 PER 1h\n" + rules)
+    server = start("--rules-file", path)
+    with server.connect() as wire:
+        path.write_text("policy p LIMIT 2 PER 1h\n" + rules)
+        server.process.send_signal(signal.SIGHUP)
+        path.write_text("policy p LIMIT 3 PER 1h\n" + rules)
+        server.process.send_signal(signal.SIGHUP)
+        accepted = 0
+        while policies(wire)[b"p"] != (3, b"file"):
+            with server.connect() as other:
+                other.call("PING")
+            accepted += 1
+            assert accepted < 100_000
+        # One a reading, where the thread that accepts did the reading, too.
+        assert accepted > 5
+
+
 def test_a_start_with_a_bad_rules_file_fails(tmp_path):
     from server import free_port, run_to_end
     path = tmp_path / "rules.conf"

@@ -36,6 +36,7 @@ struct ControlThread {
     private let server: Server
     private let listeners: [Listener]
     private let signals: Int32
+    private let rulesReload: RulesReload
     private var sweep: SweepPace
     /// No descriptor or memory was left for a connection: the sockets stay ready, so they are not asked until the
     /// next tick.
@@ -62,6 +63,7 @@ struct ControlThread {
     }
 
     init(server: Server, listeners: [Listener]) {
+        rulesReload = RulesReload(server: server)
         self.server = server
         self.listeners = listeners
         var set = ControlThread.handledSignals
@@ -107,29 +109,11 @@ struct ControlThread {
             } catch {
                 server.log.warning("cannot reopen the log file", ["error": "\(error)"])
             }
-            reloadRules()
+            rulesReload.request()
             return false
         default:
             server.log.notice("stopping", ["signal": "\(signal == SIGTERM ? "SIGTERM" : "SIGINT")"])
             return true
-        }
-    }
-
-    private func reloadRules() {
-        // The start reads the file once more when the state is there.
-        guard !server.isLoading else { return }
-        guard !server.replication.isReplica else {
-            if !server.currentSettings.value.rulesFile.isEmpty {
-                server.log.notice("rules file not read: policies and rules come from the primary")
-            }
-            return
-        }
-        do throws(RulesFileError) {
-            guard let counts = try server.loadRulesFile(now: server.clock.now(), checksRole: true) else { return }
-            server.log.notice(
-                "rules file loaded", ["policies": .integer(counts.policies), "rules": .integer(counts.rules)])
-        } catch {
-            server.log.warning("rules file not taken; policies and rules stay as they were", ["error": "\(error.text)"])
         }
     }
 
