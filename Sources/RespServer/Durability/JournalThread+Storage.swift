@@ -49,7 +49,8 @@ extension JournalThread {
 
     /// Keeps nothing more for the disk when too much waits for it: the next try begins the log anew.
     func giveUpUnwritten(beyond bytes: Int) {
-        guard durability.stream.endDisk(holdingMoreThan: bytes) else { return }
+        guard bytesWaiting > bytes else { return }
+        durability.stream.endDisk()
         unwritten = nil
         hasGap = true
         server.log.notice("too much waits for the disk; a snapshot will take its place when it works again")
