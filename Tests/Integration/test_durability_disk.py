@@ -4,6 +4,7 @@ when the disk does.
 The size of the server's files is limited (RLIMIT_FSIZE): a full disk that works on every machine.
 """
 
+import shutil
 import time
 
 import pytest
@@ -298,3 +299,16 @@ def test_started_on_a_full_disk(launch, tmp_path, monkeypatch, mode):
     with server.connect() as wire:
         assert remaining(wire, "before") == BURST + 1 - (3 if mode == "closed" else 5)
         assert remaining(wire, "after") == BURST
+
+
+def test_save_behind_a_save_that_failed_at_once(launch):
+    """Who is told of a failure may ask again: the first is over."""
+    server = launch(*EVERYSEC)
+    with server.connect() as wire:
+        take(wire, "k")
+        shutil.rmtree(server.files)
+        for _ in range(200):
+            reply = wire.call("SAVE")
+            assert isinstance(reply, ErrorReply) and b"No such file or directory" in reply, reply
+        server.files.mkdir()
+        eventually(lambda: wire.call("SAVE") == b"OK", "a snapshot is taken", 20)

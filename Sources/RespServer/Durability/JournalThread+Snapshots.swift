@@ -12,13 +12,24 @@ extension JournalThread {
     /// A client asked for one.
     func take(_ kind: SnapshotKind, waiter: Connection?, now: Int64) {
         if let waiter { waiters.append(waiter) }
-        guard !isDetached else { return refuseForReplacement() }
+        guard !isDetached else {
+            requestIsTaken()
+            return refuseForReplacement()
+        }
         guard run == nil else {
             // One that began before this request may miss what the client has just done.
             scheduled = kind
-            return
+            return requestIsTaken()
         }
         begin(kind, now: now)
+        if run != nil { requestIsTaken() }
+    }
+
+    /// What was asked for is known to this thread from here on. Said before anybody is answered: who asks again then
+    /// must not be told that the first one is still to come.
+    private func requestIsTaken() {
+        publishStatus()
+        durability.update { $0.requestedSnapshot = nil }
     }
 
     /// What is in memory is a part of another node's state: no snapshot of it may take the place of what is on disk.
@@ -122,7 +133,7 @@ extension JournalThread {
             if kind == .save { status.lastSnapshotSucceeded = false } else { status.lastRewriteSucceeded = false }
             status.snapshotError = error.reason
         }
-        publishStatus()
+        requestIsTaken()
         server.log.warning("snapshot failed", ["error": "\(error)"])
         answerWaiters("-ERR \(error)\r\n")
         if kind == .repair, breaker.state != .open {

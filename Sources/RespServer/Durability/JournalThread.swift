@@ -98,10 +98,7 @@ final class JournalThread {
             followSwitch(now: now)
             for request in durability.takeRequests() {
                 switch request {
-                case .snapshot(let kind, let waiter):
-                    take(kind, waiter: waiter, now: now)
-                    publishStatus()
-                    durability.update { $0.requestedSnapshot = nil }
+                case .snapshot(let kind, let waiter): take(kind, waiter: waiter, now: now)
                 case .detach(let answer):
                     detach()
                     // Whoever waits says nothing of the disk any more.
