@@ -66,4 +66,28 @@ import Testing
         node.eventually("it works again", seconds: 40) { node.status.breaker == .closed }
         #expect(node.stop() == true)
     }
+
+    /// A reply that waits for a log to be begun with a snapshot gets nothing from collections.
+    @Test func aReplyThatWaitsForASnapshotCostsNoTime() throws {
+        let node = try JournalNode {
+            $0.appendonly = false
+            $0.appendfsync = .always
+        }
+        node.start()
+        node.add("a")
+        node.files.wait("fsync", "snapshot-")
+        node.set { $0.appendonly = true }
+        node.durability.switchLogging(true, engine: node.server.engine)
+        node.eventually("the snapshot is under way") { node.status.isSnapshotRunning }
+        node.add("b")
+        let ticket = node.durability.takeTicket()
+        let (before, time) = (node.status.collections, node.processorTime)
+        // A length of time to look at, not one to wait for something.
+        usleep(500_000)
+        #expect(node.status.collections - before < 10 && node.processorTime - time < 100_000_000)
+        #expect(node.durability.durableTicket < ticket)
+        node.files.work()
+        node.eventually("it is on disk") { node.durability.durableTicket >= ticket }
+        #expect(node.stop() == true)
+    }
 }

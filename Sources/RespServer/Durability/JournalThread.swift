@@ -122,7 +122,7 @@ final class JournalThread {
     }
 
     private func pause(now: Int64) -> Int64 {
-        if durability.hasOpenTicket, isWorking {
+        if hasTicketToServe {
             return gatheringSince.map { max(0, $0 + gatheringPause - now) } ?? 0
         }
         guard durability.hasUncollectedChanges else { return JournalThread.idlePause }
@@ -131,6 +131,9 @@ final class JournalThread {
 
     /// Whether appending makes sense at the moment.
     var isWorking: Bool { log.isOpen && !isDetached && breaker.state != .open }
+
+    /// Whether a reply waits for a collection. One that waits for the segment to be published gets nothing from that.
+    private var hasTicketToServe: Bool { durability.hasOpenTicket && isWorking && log.isPublished }
 
     // MARK: Log
 
@@ -141,7 +144,7 @@ final class JournalThread {
             guard breaker.state == .open else { return }
         }
         guard isWorking else { return logNothing(now: now) }
-        if durability.hasOpenTicket ? !isGathering(now: now) : isDue(now: now) { collectAndAppend(now: now) }
+        if hasTicketToServe ? !isGathering(now: now) : isDue(now: now) { collectAndAppend(now: now) }
         guard breaker.state != .open, log.appended > log.synced else { return }
         switch settings.appendfsync {
         case .always: syncHere(now: now)
