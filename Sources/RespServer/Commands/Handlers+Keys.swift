@@ -164,6 +164,7 @@ extension Handlers {
         } else {
             journal.record(.flushAll, time: context.now) { keyspace.removeAll() }
         }
+        keyspace.noteChange()
         context.reply.ok()
     }
 
