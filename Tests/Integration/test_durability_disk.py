@@ -196,13 +196,17 @@ def test_fail_mode_changed_while_failing(launch):
 
 
 def test_stopping_while_the_disk_is_full(launch):
-    """SIGTERM: it ends in time and says by its exit status that not everything is on disk."""
+    """SHUTDOWN is refused, whatever fail-mode says. SIGTERM: it ends in time and says by its exit status that not
+    everything is on disk."""
     server = launch(*EVERYSEC, *OPEN, "--shutdown-timeout", "3")
     with server.connect() as wire:
         take(wire, "kept")
         wait_for_record(server, "kept")
         fill_disk(server, 0)
         eventually(lambda: take(wire, "lost") and info(wire)["storage_memory_only"] == "1", "the disk has failed")
+        assert wire.call("SHUTDOWN") == b"ERR Errors trying to SHUTDOWN. Check logs."
+        assert wire.call("SHUTDOWN", "SAVE") == b"ERR Errors trying to SHUTDOWN. Check logs."
+        assert take(wire, "lost")[0] == 0
     server.process.terminate()
     begin = time.monotonic()
     assert server.wait_exit(10) == 1
