@@ -229,7 +229,7 @@ import Testing
                 withUnsafeBytes(of: sum.littleEndian) { files["log-3"].replaceSubrange(52..<56, with: $0) }
             }, "format version 2")
         // Records of a newer version in a batch that is whole: an unknown kind of state, of control, of policy's bytes.
-        let policy: [UInt8] = [0x80 | ControlKind.policy.rawValue, 1, 40, 2] + [UInt8](repeating: 0, count: 39) + [0x6B]
+        let policy = [0x80 | ControlKind.policy.rawValue, 1, 40, 2] + [UInt8](repeating: 0, count: 39) + [0x6B]
         for record in [[9, 1, 1, 0, 0x6B], [0x80 | 60, 0, 0], policy] as [[UInt8]] {
             try refused({ $0.append(record: record) }, "this is no damage, so it is not cut off")
         }

@@ -90,4 +90,63 @@ import Testing
         node.eventually("it is on disk") { node.durability.durableTicket >= ticket }
         #expect(node.stop() == true)
     }
+
+    // MARK: Snapshots
+
+    /// Asks for one that fails, once.
+    private func failSnapshot(_ node: JournalNode) {
+        node.files.fail("write", "snapshot-")
+        node.durability.update { $0.lastSnapshotSucceeded = true }
+        node.durability.ask(.snapshot(.save, waiter: nil))
+        node.eventually("a snapshot fails") { !node.status.lastSnapshotSucceeded }
+    }
+
+    @Test func failedSnapshotsLeaveNothingBehind() throws {
+        let node = try JournalNode()
+        node.start()
+        for number in 0..<10 {
+            node.add("k\(number)")
+            failSnapshot(node)
+        }
+        #expect(node.names("snapshot-") == [] && node.names("log-").count <= 2)
+        node.files.work()
+        node.durability.ask(.snapshot(.save, waiter: nil))
+        node.eventually("a snapshot is taken") { node.status.snapshots > 0 && !node.status.isSnapshotUnderWay }
+        #expect(node.names("snapshot-").count == 1 && node.stop() == true)
+    }
+
+    /// Nothing changes where writes are refused, so no rule would be met that has a snapshot taken.
+    @Test func aSnapshotThatFailedIsTriedAgainWhereWritesAreRefused() throws {
+        let node = try JournalNode {
+            $0.appendonly = false
+            $0.save = SaveRules("3600 1000")!
+        }
+        node.start()
+        node.add("k")
+        failSnapshot(node)
+        node.eventually("writes are refused") { node.durability.health == .refusing }
+        node.files.work()
+        node.eventually("it is tried again") { node.durability.health == .fine && node.status.snapshots == 1 }
+        #expect(node.stop() == true)
+    }
+
+    /// What a snapshot that began in the middle of a segment keeps of it is growth, which the next one takes away.
+    @Test func aSegmentThatOutlivedItsSnapshotIsReplacedByTheNext() throws {
+        let node = try JournalNode()
+        node.start()
+        node.add("k")
+        failSnapshot(node)
+        node.churn(0..<2000)
+        node.eventually("it is written") { node.status.logBytes > 100_000 && node.status.unsyncedBytes == 0 }
+        node.files.work()
+        node.durability.ask(.snapshot(.save, waiter: nil))
+        node.eventually("a snapshot is taken") { node.status.snapshots == 1 }
+        #expect(node.status.logBytes > 100_000 && node.status.baseBytes < 10_000)
+        node.set {
+            $0.autoAofRewritePercentage = 100
+            $0.autoAofRewriteMinSizeBytes = 1
+        }
+        node.eventually("the log is short") { node.status.logBytes < 10_000 }
+        #expect(node.stop() == true)
+    }
 }

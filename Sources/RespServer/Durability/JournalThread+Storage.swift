@@ -86,7 +86,7 @@ extension JournalThread {
     }
 
     /// Snapshots are all there is, and the last one failed.
-    private var snapshotsFail: Bool {
+    var snapshotsFail: Bool {
         !durability.isLogging && !settings.save.rules.isEmpty && !durability.status.lastSnapshotSucceeded
     }
 
@@ -144,6 +144,7 @@ extension JournalThread {
             unwritten = nil
             durability.stream.endDisk()
             breaker.succeeded()
+            failure = nil
             server.log.notice("append-only log switched off")
             // Replies that waited for it.
             for loop in server.loops { loop.mailbox.post(.durable) }

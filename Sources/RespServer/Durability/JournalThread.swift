@@ -64,8 +64,11 @@ final class JournalThread {
     var waiters: [Connection] = []
     /// Log and snapshot when the last rewrite ended, or at the start.
     var baseBytes = 0
-    var lastSnapshotTry: Int64 = 0
-    var changesAtLastSave: UInt64 = 0
+    /// When to take a snapshot by itself again after some have failed.
+    var snapshotTries = CircuitBreaker()
+    /// When the last one ended, or this thread began; steady time.
+    var lastSave = EngineClock.steady()
+    var changesAtLastSave: UInt64
 
     /// Something happened that is not in the log: only a snapshot makes it whole.
     var hasGap = false
@@ -83,8 +86,11 @@ final class JournalThread {
         durability = server.durability
         settings = server.currentSettings.value
         baseBytes = log.bytes
+        // What was put back is on disk.
+        changesAtLastSave = KeyspaceSession(engine: server.engine).statistics().changes
         history = log.manifest.history
         epoch = log.isOpen ? server.durability.epoch : 0
+        publishStatus()
     }
 
     // MARK: Running

@@ -57,10 +57,10 @@ final class Storage: Sendable {
     func start() {
         Thread.detach(name: "journal") { [self] in
             do throws(RecoveryError) {
-                let log = try recover()
+                let journal = JournalThread(server: server, files: files, log: try recover())
                 progress.withLock { $0 = .working }
                 replicationToStart.withLock { $0 }?.start()
-                let isSafe = JournalThread(server: server, files: files, log: log).work()
+                let isSafe = journal.work()
                 progress.withLock { $0 = .ended(isSafe: isSafe) }
             } catch {
                 server.log.warning("cannot restore the state", ["error": "\(error)"])
