@@ -148,6 +148,7 @@ import Testing
         try leaveSnapshotInPlaceOfALog()
         let layout = try DirectoryLayout(files: files, path: simulatedDirectory)
         #expect((layout.mark ?? 0) <= 10)
+        #expect(try names == ["manifest", "snapshot-3", "synced"], "nor is there a segment that was not published")
         try expectStarts(files.image)
     }
 

@@ -147,11 +147,16 @@ public final class LogDirectory {
         segment?.awaitsSnapshot = true
     }
 
-    /// Forgets the segment, also when it fails: nothing more is appended. What is on disk stays readable.
+    /// Forgets the segment, also when it fails: nothing more is appended. What is on disk stays readable; what no start
+    /// would read goes.
     public func close() throws(StorageError) {
         guard let open = segment else { return }
         defer {
-            if open.isPublished { completeBytes += segmentBytes }
+            if open.isPublished {
+                completeBytes += segmentBytes
+            } else {
+                removeQuietly(Manifest.logName(open.number))
+            }
             segment = nil
         }
         if open.isPublished, !isDamaged { try completeLog() }
