@@ -17,6 +17,7 @@ extension KeyspaceSession {
             let base = (key.baseAddress ?? emptyKey).assumingMemoryBound(to: UInt8.self)
             var request = ThrottleRequest(key: base, keyLength: key.count, take: take)
             decide(&request, count: 1, now: now)
+            if request.hasChangedState { noteChange() }
         }
     }
 
@@ -55,7 +56,9 @@ extension KeyspaceSession {
         guard count <= KeyspaceSession.takeAllMax else { return .tooMany }
         engine.pool.ensureReserve(pages: KeyspaceSession.takeAllPageReserve)
         prepare(requests, count: count)
-        return takeAllPrepared(requests, count: count, now: now.nanoseconds)
+        let outcome = takeAllPrepared(requests, count: count, now: now.nanoseconds)
+        for position in 0..<count where requests[position].hasChangedState { noteChange() }
+        return outcome
     }
 
     /// Calls of a batch that make one all-or-nothing call together: `count` of them from position `first` on.

@@ -13,6 +13,9 @@ public final class KeyspaceSession {
     public let engine: Engine
     /// Stripes held by `hold`; calls for other shards are a programmer's error then.
     private var held: StripeSet?
+    /// Changes made through this session one call at a time: whoever looks before and after a command knows whether it
+    /// has changed anything. Batches of limiter calls are not counted, since each call of one says so itself.
+    public private(set) var changesMade: UInt64 = 0
     private var policyTable: PolicyTable
     private var policyVersion: UInt64
     /// The stripes of one all-or-nothing call, and what their shards want of an index: see +Limits.
@@ -133,17 +136,29 @@ public final class KeyspaceSession {
 
     // MARK: Stripes
 
+    /// Counts a change that was made some other way, or one that must be treated like one.
+    public func noteChange() { changesMade &+= 1 }
+
+    /// Runs `body` on a shard whose stripe is held, and counts what it changes: nobody else does meanwhile.
+    @inline(__always)
+    private func counting<Result>(_ number: Int, _ body: (inout Shard) -> Result) -> Result {
+        let shard = engine.shard(number)
+        let before = shard.pointee.changes
+        defer { changesMade &+= shard.pointee.changes &- before }
+        return body(&shard.pointee)
+    }
+
     /// Runs `body` on the shard of `hash` with its stripe held.
     @inline(__always)
     func withShard<Result>(_ hash: UInt64, _ body: (inout Shard) -> Result) -> Result {
         let number = engine.shardNumber(hash)
         guard held == nil else {
             assert(held!.contains(number), "a key outside of the stripes held")
-            return body(&engine.shard(number).pointee)
+            return counting(number, body)
         }
         let lock = engine.lock(number)
         lock.acquire()
-        let result = body(&engine.shard(number).pointee)
+        let result = counting(number, body)
         let wanted = engine.shard(number).pointee.bucketsWanted
         lock.release()
         if wanted != 0 { engine.provideIndex(number, buckets: wanted) }

@@ -4,6 +4,7 @@ when the disk does.
 The size of the server's files is limited (RLIMIT_FSIZE): a full disk that works on every machine.
 """
 
+import shutil
 import time
 
 import pytest
@@ -195,13 +196,17 @@ def test_fail_mode_changed_while_failing(launch):
 
 
 def test_stopping_while_the_disk_is_full(launch):
-    """SIGTERM: it ends in time and says by its exit status that not everything is on disk."""
+    """SHUTDOWN is refused, whatever fail-mode says. SIGTERM: it ends in time and says by its exit status that not
+    everything is on disk."""
     server = launch(*EVERYSEC, *OPEN, "--shutdown-timeout", "3")
     with server.connect() as wire:
         take(wire, "kept")
         wait_for_record(server, "kept")
         fill_disk(server, 0)
         eventually(lambda: take(wire, "lost") and info(wire)["storage_memory_only"] == "1", "the disk has failed")
+        assert wire.call("SHUTDOWN") == b"ERR Errors trying to SHUTDOWN. Check logs."
+        assert wire.call("SHUTDOWN", "SAVE") == b"ERR Errors trying to SHUTDOWN. Check logs."
+        assert take(wire, "lost")[0] == 0
     server.process.terminate()
     begin = time.monotonic()
     assert server.wait_exit(10) == 1
@@ -298,3 +303,16 @@ def test_started_on_a_full_disk(launch, tmp_path, monkeypatch, mode):
     with server.connect() as wire:
         assert remaining(wire, "before") == BURST + 1 - (3 if mode == "closed" else 5)
         assert remaining(wire, "after") == BURST
+
+
+def test_save_behind_a_save_that_failed_at_once(launch):
+    """Who is told of a failure may ask again: the first is over."""
+    server = launch(*EVERYSEC)
+    with server.connect() as wire:
+        take(wire, "k")
+        shutil.rmtree(server.files)
+        for _ in range(200):
+            reply = wire.call("SAVE")
+            assert isinstance(reply, ErrorReply) and b"No such file or directory" in reply, reply
+        server.files.mkdir()
+        eventually(lambda: wire.call("SAVE") == b"OK", "a snapshot is taken", 20)

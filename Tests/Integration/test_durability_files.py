@@ -139,6 +139,7 @@ def test_save_rules(launch):
     server = launch("--appendonly", "no")
     with server.connect() as wire:
         assert wire.call("DBSIZE") == 170
+        assert info(wire)["rdb_changes_since_last_save"] == "0", "what was put back is saved"
 
 
 def test_log_is_replaced_when_it_grows(launch):

@@ -12,6 +12,7 @@ import pytest
 from durable import (
     BURST, SLOW_PERIOD, assert_kept, breaker, info, launch, mounted, remaining, take, wait_until_fine,
     write_until_refused)
+from server import find_binary
 from wire import ErrorReply, eventually
 
 ALWAYS = ("--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
@@ -93,6 +94,36 @@ def test_directory_becomes_read_only(launch):
     server = launch(*ALWAYS)
     with server.connect() as wire:
         assert remaining(wire, "k") == left and wire.call("EXISTS", "after") == 1
+
+
+def test_check_changes_nothing(launch, tmp_path):
+    """It looks at a copy that cannot be written to, with or without a lock file, and leaves none; of a directory in use
+    it keeps its hands off."""
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        take(wire, "k")
+
+    def check(directory):
+        return subprocess.run([find_binary(), "check", directory], capture_output=True, text=True)
+
+    found = check(server.directory)
+    assert found.returncode == 1 and "a server is running" in found.stderr
+    server.stop()
+    assert check(server.directory).returncode == 0
+    (server.directory / "escapement.lock").unlink()
+    assert check(server.directory).returncode == 0
+    assert not (server.directory / "escapement.lock").exists()
+    with mounted(tmp_path / "copy") as mount:
+        if mount is None:
+            pytest.skip("this machine does not let us mount a file system")
+        shutil.copytree(server.directory, mount, dirs_exist_ok=True)
+        for has_lock in (False, True):
+            if has_lock:
+                (mount / "escapement.lock").touch()
+            subprocess.run(["mount", "-o", "remount,ro", str(mount)], check=True)
+            found = check(mount)
+            subprocess.run(["mount", "-o", "remount,rw", str(mount)], check=True)
+            assert found.returncode == 0 and "clean" in found.stdout, found
 
 
 def test_directory_taken_away(launch):

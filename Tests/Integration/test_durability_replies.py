@@ -66,6 +66,35 @@ def test_denied_and_read_only_calls_do_not_wait(launch):
             assert after[name] == before[name], name
 
 
+def test_what_changes_nothing_does_not_wait_anywhere(launch):
+    """Off the straight path as well: for a monitored server, in EXEC, and whatever else a write may find nothing to do.
+    Nobody waits, so nothing is collected."""
+    server = launch(*ALWAYS)
+    limit = f"LIMIT 1 PER {SLOW_PERIOD}s"
+    with server.connect() as wire, server.connect() as watcher:
+        watcher.ok("MONITOR")
+        wire.calls(f"RL.TAKE k {limit}", f"RL.TAKE id {limit} ID a", "SET n 5", "RL.POLICY SET p LIMIT 1 PER 1h")
+        before = int(info(wire, "persistence")["journal_collections"])
+        for _ in range(20):
+            assert wire.call(*f"RL.TAKE k {limit}".split())[0] == 0
+            assert wire.call(*f"CL.THROTTLE k 0 1 {SLOW_PERIOD}".split())[0] == 1
+            assert wire.call(*f"RL.TAKEALL k {limit} AND other {limit}".split())[0] == 0
+            assert wire.calls("MULTI", f"RL.TAKE k {limit}", "DEL missing", "EXEC")[-1][1] == 0
+            assert wire.call("DEL", "missing") == 0 and wire.call("EXPIRE", "missing", 10) == 0
+            assert wire.call("INCR", "k").startswith(b"WRONGTYPE") and wire.call("SET", "n", 6, "NX") is None
+            assert wire.call("RL.RESET", "missing") == 0 and wire.call("RL.POLICY", "DEL", "missing") == 0
+            assert wire.call("PERSIST", "n") == 0 and wire.call("GETDEL", "missing") is None
+        # What is said of the disk may be a moment old: of the changes in front.
+        assert int(info(wire, "persistence")["journal_collections"]) - before <= 3
+        # What changes something, and the answer repeated to an ID, whose first may not be on disk yet.
+        for request in [f"RL.TAKE id {limit} ID a", "INCR n", "EXPIRE n 100", "RL.POLICY SET p LIMIT 2 PER 1h",
+                        f"RL.TAKEALL all {limit}", f"RL.REFUND k {limit}", "DEL n", "FLUSHALL",
+                        f"CL.THROTTLE c 0 1 {SLOW_PERIOD}"]:
+            before = int(info(wire, "persistence")["journal_collections"])
+            wire.call(*request.split())
+            assert int(info(wire, "persistence")["journal_collections"]) > before, request
+
+
 def test_one_sync_serves_many(launch):
     """Group commit: far fewer syncs than answered calls."""
     server = launch(*ALWAYS)

@@ -2,8 +2,9 @@
 // is a start: check and recovery have to agree, and what was repaired has to start.
 
 import Glibc
-import Persistence
 import Testing
+
+@testable import Persistence
 
 @Suite struct DirectoryCheckTests {
     private let directory = GoldenDirectory.directory
@@ -227,8 +228,22 @@ import Testing
                 }
                 withUnsafeBytes(of: sum.littleEndian) { files["log-3"].replaceSubrange(52..<56, with: $0) }
             }, "format version 2")
+        // Records of a newer version in a batch that is whole: an unknown kind of state, of control, of policy's bytes.
+        let policy = [0x80 | ControlKind.policy.rawValue, 1, 40, 2] + [UInt8](repeating: 0, count: 39) + [0x6B]
+        for record in [[9, 1, 1, 0, 0x6B], [0x80 | 60, 0, 0], policy] as [[UInt8]] {
+            try refused({ $0.append(record: record) }, "this is no damage, so it is not cut off")
+        }
         let files = try GoldenDirectory.inMemory()
         #expect(try DirectoryRepair(files: files, check: check(files)) == nil)
+    }
+
+    /// Also an invalid one, which says nothing to the program and maybe something to a person.
+    @Test func theMarkIsCopiedWhateverItSays() throws {
+        let files = try GoldenDirectory.inMemory()
+        files["log-3"][100] ^= 1
+        files["synced"] = [1, 2, 3]
+        _ = try repaired(files)
+        #expect(files["synced.damaged-1"] == [1, 2, 3])
     }
 
     /// A repair that fails anywhere can be run again, and loses nothing that it would not have given up.
@@ -287,4 +302,18 @@ import Testing
 extension DirectoryCheck.Condition {
     var error: RecoveryError? { if case .damaged(let error) = self { error } else { nil } }
     var isDamage: Bool { error != nil }
+}
+
+extension MemoryFiles {
+    /// Adds a batch of one record, given as bytes, to the last log of the golden directory.
+    fileprivate func append(record: [UInt8]) {
+        let buffer = ByteBuffer()
+        _ = buffer.extend(by: JournalBatch.headerSize)
+        buffer.store(UInt32(record.count), at: 0)
+        buffer.store(Int64(4648), at: 8)
+        buffer.store(GoldenDirectory.time, at: 16)
+        record.withUnsafeBytes { buffer.append($0) }
+        buffer.store(Checksum.crc32c(UnsafeRawBufferPointer(rebasing: buffer.bytes[8...])), at: 4)
+        self["log-3"] += Array(buffer.bytes)
+    }
 }

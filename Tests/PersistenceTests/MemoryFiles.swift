@@ -16,6 +16,12 @@ final class MemoryFiles: FileSystem, @unchecked Sendable {
     /// Paths that cannot be opened, and why.
     var unreadable: [String: Int32] = [:]
 
+    /// Files open now, and the most there ever were at once.
+    fileprivate(set) var openFiles = 0 {
+        didSet { mostOpenFiles = max(mostOpenFiles, openFiles) }
+    }
+    var mostOpenFiles = 0
+
     init(_ contents: [String: [UInt8]] = [:]) { self.contents = contents }
 
     fileprivate func change(_ operation: String, _ path: String) throws(StorageError) {
@@ -69,7 +75,10 @@ private final class MemoryFile: StorageFile, @unchecked Sendable {
     init(path: String, files: MemoryFiles) {
         self.path = path
         self.files = files
+        files.openFiles += 1
     }
+
+    deinit { files.openFiles -= 1 }
 
     func size() throws(StorageError) -> Int { files.contents[path]?.count ?? 0 }
 

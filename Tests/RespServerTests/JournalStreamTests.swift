@@ -62,26 +62,27 @@ import Testing
         isOver.withLock { $0 = true }
     }
 
-    @Test func tooMuchForTheDiskEndsItsPart() {
+    @Test func whatWaitsForTheDiskIsCounted() {
+        add(5)
+        #expect(stream.bytesForDisk == 0, "nobody wants it")
         let start = stream.beginDisk()
         stream.beginBacklog(capacity: 1 << 20)
         add(10)
+        #expect(stream.bytesForDisk == Int(journal.offset - start), "also what is the journal's still")
         stream.drain()
-        let waiting = Int(journal.offset - start)
-        #expect(!stream.endDisk(holdingMoreThan: waiting), "as much as that may wait")
         add(1)
-        stream.drain()
-        #expect(stream.endDisk(holdingMoreThan: waiting))
-        #expect(stream.nextForDisk() == nil)
+        #expect(stream.bytesForDisk == Int(journal.offset - start))
+        stream.endDisk()
+        #expect(stream.nextForDisk() == nil && stream.bytesForDisk == 0)
         add(10)
         stream.drain()
-        #expect(stream.nextForDisk() == nil && !stream.endDisk(holdingMoreThan: 0))
+        #expect(stream.nextForDisk() == nil && stream.bytesForDisk == 0)
         #expect(stream.withBacklog { $0?.end } == journal.offset, "replicas go on")
         let anew = stream.beginDisk()
         #expect(anew == journal.offset)
         add(1)
         stream.drain()
         #expect(take(from: anew) == journal.offset)
-        #expect(!stream.endDisk(holdingMoreThan: 0), "what was taken does not wait")
+        #expect(stream.bytesForDisk == 0, "what was taken does not wait")
     }
 }

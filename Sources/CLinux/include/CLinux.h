@@ -241,8 +241,10 @@ static inline void clinux_word_decrement(uint32_t *word) { __atomic_fetch_sub(wo
 
 // ---- files ----
 
-// Takes the exclusive lock on an open file that ends with the process; 0 when somebody else has it.
+// Takes the lock on an open file that ends with the process, for this process alone or together with others that only
+// look; 0 when somebody else has it.
 static inline int clinux_lock_file(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0; }
+static inline int clinux_lock_file_shared(int fd) { return flock(fd, LOCK_SH | LOCK_NB) == 0; }
 
 // The calling thread gives way to others that want the processor.
 static inline void clinux_lower_priority(void) { setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10); }

@@ -83,6 +83,14 @@ public struct PolicyRecord: Equatable, Sendable {
         }
     }
 
+    /// Whether the record says that it is of a version this program does not know, and so may be right all the same.
+    public var isOfOtherVersion: Bool {
+        switch kind {
+        case .policy, .rule: value.first.map { $0 != PolicyRecord.version } ?? false
+        case .policyRemoval, .ruleRemoval: false
+        }
+    }
+
     static func isName(_ name: [UInt8]) -> Bool { !name.isEmpty && name.count <= Policy.nameLengthMax }
 
     /// The policy of a policy's record; nil when the record is damaged.

@@ -77,6 +77,32 @@ public struct RealFileSystem: FileSystem {
         }
         return RealDirectoryLock(fd: fd)
     }
+
+    /// What there is to be had of a lock by somebody who only looks.
+    public enum SharedLock {
+        /// Nobody changes anything as long as this is held; others may look, too.
+        case held(any DirectoryLock)
+        /// Somebody has the lock.
+        case inUse
+        /// There is no such file, so nobody has it, nor does anybody keep others from taking it.
+        case absent
+    }
+
+    /// As `lock`, for whoever only looks: changes nothing, so that it works on a file system that is read-only.
+    public func lockShared(_ path: String) throws(StorageError) -> SharedLock {
+        let fd = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard fd >= 0 else {
+            if errno == ENOENT { return .absent }
+            throw StorageError("open", path, code: errno)
+        }
+        guard clinux_lock_file_shared(fd) != 0 else {
+            let code = errno
+            close(fd)
+            if code == EWOULDBLOCK { return .inUse }
+            throw StorageError("flock", path, code: code)
+        }
+        return .held(RealDirectoryLock(fd: fd))
+    }
 }
 
 private final class RealDirectoryLock: DirectoryLock {

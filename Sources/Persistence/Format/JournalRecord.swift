@@ -125,7 +125,9 @@ public enum JournalRecord {
         _ bytes: UnsafeRawBufferPointer, at offset: inout Int
     ) throws(RecordError) -> JournalRecord {
         let start = offset
-        func failed(_ reason: String) -> RecordError { RecordError(offset: start, reason: reason) }
+        func failed(_ reason: String, isOtherVersion: Bool = false) -> RecordError {
+            RecordError(offset: start, reason: reason, isOtherVersion: isOtherVersion)
+        }
         let kind = bytes[offset]
         var position = offset + 1
         guard let keyLength = readLength(bytes, &position), keyLength <= keyLengthMax else {
@@ -149,11 +151,12 @@ public enum JournalRecord {
         offset = position + keyLength
         if kind & controlBit != 0 {
             guard kind & deadlineBit == 0, let control = ControlKind(rawValue: kind & ~controlBit) else {
-                throw failed("its kind \(kind) is unknown to this version")
+                throw failed("its kind \(kind) is unknown to this version", isOtherVersion: true)
             }
             if let kind = control.policyKind {
-                guard PolicyRecord(kind: kind, key: Array(key), value: Array(value)).isValid else {
-                    throw failed("it is no record of kind \(control)")
+                let record = PolicyRecord(kind: kind, key: Array(key), value: Array(value))
+                guard record.isValid else {
+                    throw failed("it is no record of kind \(control)", isOtherVersion: record.isOfOtherVersion)
                 }
             }
             return .control(control, key: key, body: value)
@@ -163,7 +166,7 @@ public enum JournalRecord {
             return .removed(key: key)
         }
         guard let stateKind = StateKind(rawValue: kind & ~deadlineBit) else {
-            throw failed("its kind \(kind) is unknown to this version")
+            throw failed("its kind \(kind) is unknown to this version", isOtherVersion: true)
         }
         let state = StateView(kind: stateKind, value: value, deadline: deadline)
         guard state.isValid(forKey: key) else { throw failed("its state is not one of kind \(stateKind.name)") }
@@ -191,4 +194,6 @@ public struct RecordError: Error, Equatable, Sendable {
     public let offset: Int
     /// What is wrong with it, as the end of a sentence that begins "the record".
     public let reason: String
+    /// It may well be right, for another version of the program.
+    public let isOtherVersion: Bool
 }

@@ -17,6 +17,8 @@ public struct Manifest: Equatable, Sendable {
     public static let fileName = "manifest"
     /// Largest number of a file: there is always a next one.
     static let numberMax = (1 << 62) - 1
+    /// Numbers that a start demands to be left: more than any server uses.
+    static let numbersLeftMin = 1 << 40
     /// Largest manifest that is read.
     public static let bytesMax = 1 << 20
 

@@ -4,10 +4,10 @@
 //        0     8   offset in the journal up to which everything had reached the disk
 //        8     4   CRC-32C of bytes 0 …< 8
 //
-// It is hardly ever synced itself: it may be old, but it is never ahead. Before a log is named that does not continue
-// the files before it, and so may begin at a lower offset, a mark of 0 is synced. A log that ends, or is damaged, in
-// front of the mark has lost what was promised; behind the mark that is the torn tail of a crash. A mark that cannot be
-// read, or is not below 2⁶², says nothing.
+// It is hardly ever synced itself: it may be old, but it is never ahead. Before a log or a snapshot is named that does
+// not continue the files before it, and so may begin at a lower offset, a mark of 0 is synced. A log that ends, or is
+// damaged, in front of the mark has lost what was promised; behind the mark that is the torn tail of a crash. A mark
+// that cannot be read, or is not below 2⁶², says nothing.
 
 /// The highest offset known to be on disk.
 public enum SyncMark {

@@ -36,6 +36,8 @@ public final class LogDirectory {
         let offset: Int64
         var isPublished: Bool
         var isDamaged = false
+        /// It was begun for a snapshot that is not there yet, or came to nothing.
+        var awaitsSnapshot = false
     }
 
     private var segment: Segment?
@@ -45,6 +47,8 @@ public final class LogDirectory {
     /// Offset in the journal up to which everything is on disk.
     public private(set) var synced: Int64
     private var hasTornBytes = false
+    /// The sync mark that a recovery found speaks of more than there is: of a log that a snapshot has replaced.
+    private var isMarkAhead: Bool
     /// A sync has failed: appending is useless until a new snapshot has been adopted.
     public private(set) var isDamaged = false
     /// A sync of the very segment that is written has failed: no snapshot can make it readable, so `roll` is next.
@@ -62,6 +66,7 @@ public final class LogDirectory {
         nextNumber = recovered.largestNumber + 1
         appended = recovered.end
         synced = min(recovered.synced, recovered.end)
+        isMarkAhead = recovered.synced > recovered.end
         snapshotBytes = recovered.snapshotBytes
         completeBytes = recovered.logBytes
     }
@@ -94,24 +99,19 @@ public final class LogDirectory {
             // Also where a sync failed that the caller has not heard of yet.
             guard !isDamaged else { throw StorageError("fsync", name(Manifest.fileName), code: EIO) }
             try completeLog()
+            // Or the next start would take this segment, with the mark of the one before, for one that lost its end.
+            if isMarkAhead { try withdrawMark() }
         }
-        let number = nextNumber
-        nextNumber += 1
-        let file = try files.open(name(Manifest.logName(number)), .create)
-        let header = FileHeader(content: .log, number: number, journalOffset: offset, time: time)
-        try write(header.encoded(), to: file)
-        try file.syncAll()
-        if continues {
-            var next = manifest
-            // One that begins here, too, is empty.
-            let replaced = next.logs.last?.offset == offset ? next.logs.popLast() : nil
-            next.logs.append(Manifest.Entry(number: number, offset: offset))
-            try publish(next)
-            completeBytes += segmentBytes
-            if let replaced { removeQuietly(Manifest.logName(replaced.number)) }
-        } else if let segment, !segment.isPublished {
-            removeQuietly(Manifest.logName(segment.number))
+        let number = try takeNumber()
+        let file: any StorageFile
+        do throws(StorageError) {
+            file = try begin(number, at: offset, time: time)
+            if continues { try publishSegment(number, at: offset) }
+        } catch {
+            removeQuietly(Manifest.logName(number))
+            throw error
         }
+        if !continues, let segment, !segment.isPublished { removeQuietly(Manifest.logName(segment.number)) }
         segment = Segment(file: SyncedFile(file), number: number, offset: offset, isPublished: continues)
         appended = offset
         synced = offset
@@ -120,14 +120,46 @@ public final class LogDirectory {
         if continues { leaveMark() }
     }
 
-    /// Forgets the segment: nothing more is appended. What is on disk stays readable.
+    private func begin(_ number: Int, at offset: Int64, time: EngineTime) throws(StorageError) -> any StorageFile {
+        let file = try files.open(name(Manifest.logName(number)), .create)
+        let header = FileHeader(content: .log, number: number, journalOffset: offset, time: time)
+        try write(header.encoded(), to: file)
+        try file.syncAll()
+        return file
+    }
+
+    private func publishSegment(_ number: Int, at offset: Int64) throws(StorageError) {
+        var next = manifest
+        // One that begins here, too, is empty.
+        let replaced = next.logs.last?.offset == offset ? next.logs.popLast() : nil
+        next.logs.append(Manifest.Entry(number: number, offset: offset))
+        try publish(next)
+        completeBytes += segmentBytes
+        if let replaced { removeQuietly(Manifest.logName(replaced.number)) }
+    }
+
+    /// Has a snapshot of this moment find a segment that it can stand in front of: a new one, or the one that was begun
+    /// for a snapshot that came to nothing, so that many of those do not leave a segment each. What that holds already
+    /// the snapshot has, too; replayed over it from its beginning it ends in the same states.
+    public func rollForSnapshot(time: EngineTime) throws(StorageError) {
+        if let segment, segment.awaitsSnapshot, !isDamaged { return }
+        try roll(at: appended, time: time, continues: true)
+        segment?.awaitsSnapshot = true
+    }
+
+    /// Forgets the segment, also when it fails: nothing more is appended. What is on disk stays readable; what no start
+    /// would read goes.
     public func close() throws(StorageError) {
         guard let open = segment else { return }
-        if open.isPublished, !isDamaged {
-            try completeLog()
-            completeBytes += segmentBytes
+        defer {
+            if open.isPublished {
+                completeBytes += segmentBytes
+            } else {
+                removeQuietly(Manifest.logName(open.number))
+            }
+            segment = nil
         }
-        segment = nil
+        if open.isPublished, !isDamaged { try completeLog() }
     }
 
     /// Has the last log in the manifest end at `appended`, on disk too, so that another can follow it.
@@ -235,9 +267,13 @@ public final class LogDirectory {
     }
 
     /// Has a mark on disk that promises nothing. The mark is never synced, so an old one may come back after a loss of
-    /// power; and a log that does not continue the files before it may begin far in front of where they ended, as after
-    /// a full sync. The old mark would say of it that its end is missing, and no start would go on from there.
+    /// power; and a log or a snapshot that does not continue the files before it may begin far in front of where they
+    /// ended, as after a full sync. The old mark would say of the log, or of the next one behind the snapshot, that its
+    /// end is missing, and no start would go on from there.
     private func withdrawMark() throws(StorageError) {
+        if mark == nil {
+            guard try files.exists(name(SyncMark.fileName)) else { return }
+        }
         do throws(StorageError) {
             if mark == nil { mark = try files.open(name(SyncMark.fileName), .create) }
             try write(SyncMark.encoded(0), to: mark!)
@@ -246,6 +282,7 @@ public final class LogDirectory {
             mark = nil
             throw error
         }
+        isMarkAhead = false
     }
 
     // MARK: Snapshots
@@ -256,6 +293,11 @@ public final class LogDirectory {
     /// there. So there is a manifest on disk before this returns, or no snapshot may be begun.
     public func reserveSnapshot() throws(StorageError) -> Int {
         if manifest.fileNames.isEmpty { try publish(manifest) }
+        return try takeNumber()
+    }
+
+    private func takeNumber() throws(StorageError) -> Int {
+        guard nextNumber <= Manifest.numberMax else { throw StorageError("create", path, code: EOVERFLOW) }
         defer { nextNumber += 1 }
         return nextNumber
     }
@@ -284,10 +326,12 @@ public final class LogDirectory {
                 throw StorageError("adopt", name(Manifest.snapshotName(snapshot.number)), code: ESTALE)
             }
             next.logs = Array(logs[first...])
-            if !segment.isPublished { try withdrawMark() }
         }
+        // Behind a gap, and where there is no log, nothing says that this begins where the files before it ended.
+        if !isPublished { try withdrawMark() }
         try publish(next)
         segment?.isPublished = true
+        segment?.awaitsSnapshot = false
         isDamaged = false
         snapshotBytes = snapshot.bytes
         completeBytes = 0

@@ -15,6 +15,12 @@ public struct DirectoryLayout: Sendable {
     public init(files: any FileSystem, path: String) throws(RecoveryError) {
         let names = try RecoveryError.wrapping { () throws(StorageError) in try files.list(path) }
         largestNumber = names.compactMap(LogDirectory.number(in:)).max() ?? 0
+        if largestNumber > Manifest.numberMax - Manifest.numbersLeftMin {
+            let largest = largestNumber
+            let name = names.first { LogDirectory.number(in: $0) == largest }!
+            throw RecoveryError(
+                "\(path)/\(name)", nil, "its number leaves none for the files to come, and no server counts that far")
+        }
         mark = try RecoveryError.wrapping { () throws(StorageError) in
             guard names.contains(SyncMark.fileName) else { return nil }
             do throws(StorageError) {

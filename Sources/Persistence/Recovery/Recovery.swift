@@ -56,10 +56,15 @@ public final class Recovery {
         report.largestNumber = layout.largestNumber
         let promised = report.manifest.promised(mark: layout.mark)
         report.synced = promised
-        let opened = try open(report.manifest)
-        progress.expect(opened.reduce(0) { $0 + $1.size })
+        let entries = StateFile.entries(of: report.manifest)
+        // All headers first: what is missing is said before anything has been read for minutes. One file is open at a
+        // time, since there may be more than the kernel lets a process have.
+        for (entry, content) in entries {
+            progress.expect(try StateFile(files: files, directory: path, entry: entry, content: content).size)
+        }
         var policies = PolicyReplay()
-        for (index, source) in opened.enumerated() {
+        for (index, (entry, content)) in entries.enumerated() {
+            let source = try StateFile(files: files, directory: path, entry: entry, content: content)
             let results = replay(source)
             let first = results.min { ($0.position, $0.isFailure ? 0 : 1) < ($1.position, $1.isFailure ? 0 : 1) }!
             report.records += source.header.content == .snapshot ? results.reduce(0) { $0 + $1.records } : first.records
@@ -72,8 +77,8 @@ public final class Recovery {
                 report.snapshotBytes = source.size
                 report.end = source.header.journalOffset
             case .log:
-                if let next = index + 1 < opened.count ? opened[index + 1] : nil {
-                    try source.demandContinuation(first, next: next.header.journalOffset)
+                if index + 1 < entries.count {
+                    try source.demandContinuation(first, next: entries[index + 1].entry.offset)
                 } else {
                     try settleTail(source, first, promised: promised, cuts: cutsTornTail, report: &report)
                 }
@@ -83,17 +88,6 @@ public final class Recovery {
         }
         try policies.put(into: engine.policies, path: path)
         return report
-    }
-
-    private func open(_ manifest: Manifest) throws(RecoveryError) -> [StateFile] {
-        var sources: [StateFile] = []
-        if let snapshot = manifest.snapshot {
-            sources.append(try StateFile(files: files, directory: path, entry: snapshot, content: .snapshot))
-        }
-        for log in manifest.logs {
-            sources.append(try StateFile(files: files, directory: path, entry: log, content: .log))
-        }
-        return sources
     }
 
     // MARK: Replaying

@@ -122,7 +122,7 @@ struct Replay {
             case .record(let error):
                 result.failure = RecoveryError(
                     path, position + JournalBatch.headerSize + error.offset,
-                    "the record is not valid: \(error.reason)")
+                    "the record is not valid: \(error.reason)", cause: error.isOtherVersion ? .version : .damage)
             }
         }
         restorer?.flush()

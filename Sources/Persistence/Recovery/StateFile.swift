@@ -10,6 +10,11 @@ struct StateFile: Sendable {
     /// Bytes, the header's included.
     let size: Int
 
+    /// What a manifest names, in the order in which it is read.
+    static func entries(of manifest: Manifest) -> [(entry: Manifest.Entry, content: FileHeader.Content)] {
+        (manifest.snapshot.map { [($0, .snapshot)] } ?? []) + manifest.logs.map { ($0, .log) }
+    }
+
     /// Opens the file that a line of the manifest means.
     init(
         files: any FileSystem, directory: String, entry: Manifest.Entry, content: FileHeader.Content

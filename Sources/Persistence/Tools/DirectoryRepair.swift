@@ -85,7 +85,8 @@ public struct DirectoryRepair: Sendable {
             cut = (logs[first].name, valid)
         }
         try copy(Manifest.fileName, suffix)
-        if mark != nil { try copy(SyncMark.fileName, suffix) }
+        // Also one that says nothing any more.
+        if try system.exists(path(SyncMark.fileName)) { try copy(SyncMark.fileName, suffix) }
         for log in logs[kept...] { try setAside(log.name, suffix) }
         try system.syncDirectory(directory)
 

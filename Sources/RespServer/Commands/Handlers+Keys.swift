@@ -155,15 +155,15 @@ extension Handlers {
             arguments.count == 1
                 || arguments.count == 2 && (arguments[1].matches("ASYNC") || arguments[1].matches("SYNC"))
         else { return context.syntaxError() }
-        let (journal, keyspace) = (context.server.durability.journal, context.keyspace)
-        if !context.server.durability.isJournaling {
+        let (durability, keyspace) = (context.server.durability, context.keyspace)
+        func flush() {
             keyspace.removeAll()
-        } else if context.loop.excludesCollections {
-            keyspace.removeAll()
-            journal.recordExcluding(.flushAll, time: context.now)
-        } else {
-            journal.record(.flushAll, time: context.now) { keyspace.removeAll() }
+            // With the journal's lock held: if changes begin to be kept meanwhile, what the first snapshot then sees of
+            // the keys is either put right by this record, or comes behind all of it.
+            if durability.isJournaling { durability.journal.recordExcluding(.flushAll, time: context.now) }
         }
+        if context.loop.excludesCollections { flush() } else { durability.journal.excludingCollections(flush) }
+        keyspace.noteChange()
         context.reply.ok()
     }
 

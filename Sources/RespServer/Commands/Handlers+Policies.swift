@@ -80,6 +80,7 @@ extension Handlers {
             guard let counts = try context.server.loadRulesFile(now: context.now) else {
                 return context.reply.error("ERR rules-file is not set")
             }
+            context.keyspace.noteChange()
             PolicyReply.begin(2, to: context.reply)
             PolicyReply.integer("policies", Int64(counts.policies), to: context.reply)
             PolicyReply.integer("rules", Int64(counts.rules), to: context.reply)
@@ -94,6 +95,7 @@ extension CommandContext {
     fileprivate func editPolicies(_ body: (inout PolicyDraft) throws(PolicyError) -> Void) {
         do throws(PolicyError) {
             try server.editPolicies(now: now, excludesCollections: loop.excludesCollections, body)
+            keyspace.noteChange()
             reply.ok()
         } catch {
             reply.error("ERR \(error.text)")
@@ -104,6 +106,7 @@ extension CommandContext {
     fileprivate func removePolicies(_ body: (inout PolicyDraft) throws(PolicyError) -> Void) {
         do throws(PolicyError) {
             try server.editPolicies(now: now, excludesCollections: loop.excludesCollections, body)
+            keyspace.noteChange()
             reply.integer(1)
         } catch .unknownPolicy, .unknownRule {
             reply.integer(0)

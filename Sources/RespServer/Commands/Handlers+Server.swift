@@ -44,7 +44,7 @@ extension Handlers {
         }
         let server = context.server
         // Whoever insists, or wants nothing saved, is let go; else what is not on disk would be lost unasked.
-        if server.durability.refusesWrites, given.isDisjoint(with: [0, 3]) {
+        if server.durability.health != .fine, given.isDisjoint(with: [0, 3]) {
             return context.reply.error("ERR Errors trying to SHUTDOWN. Check logs.")
         }
         server.log.notice("stopping", ["by": "SHUTDOWN", "client": "\(context.client.peerAddress)"])

@@ -61,6 +61,7 @@ extension Handlers {
         let key = context.arguments[1]
         var request = ThrottleRequest(key: key.base, keyLength: key.count, parameters: parameters)
         context.keyspace.decide(&request, count: 1, now: context.now)
+        if request.hasChangedState { context.keyspace.noteChange() }
         ThrottleArguments.write(request, to: context.reply) { _ in }
     }
 }

@@ -6,19 +6,27 @@ import Persistence
 import Replication
 
 extension JournalThread {
-    /// Nanoseconds before a failed snapshot is tried again by itself.
-    private static let retryPause: Int64 = 5_000_000_000
-
     /// A client asked for one.
     func take(_ kind: SnapshotKind, waiter: Connection?, now: Int64) {
         if let waiter { waiters.append(waiter) }
-        guard !isDetached else { return refuseForReplacement() }
+        guard !isDetached else {
+            requestIsTaken()
+            return refuseForReplacement()
+        }
         guard run == nil else {
             // One that began before this request may miss what the client has just done.
             scheduled = kind
-            return
+            return requestIsTaken()
         }
         begin(kind, now: now)
+        if run != nil { requestIsTaken() }
+    }
+
+    /// What was asked for is known to this thread from here on. Said before anybody is answered: who asks again then
+    /// must not be told that the first one is still to come.
+    private func requestIsTaken() {
+        publishStatus()
+        durability.update { $0.requestedSnapshot = nil }
     }
 
     /// What is in memory is a part of another node's state: no snapshot of it may take the place of what is on disk.
@@ -28,11 +36,10 @@ extension JournalThread {
     }
 
     private func begin(_ kind: SnapshotKind, now: Int64) {
-        lastSnapshotTry = now
         do throws(StorageError) {
             if log.isOpen, breaker.state == .closed {
                 guard collectAndAppend(now: now) else { throw failure! }
-                try log.roll(at: log.appended, time: server.clock.now(), continues: true)
+                try log.rollForSnapshot(time: server.clock.now())
             } else if log.isOpen {
                 throw failure!
             }
@@ -47,13 +54,22 @@ extension JournalThread {
     func startSnapshot(_ kind: SnapshotKind, now: Int64) throws(StorageError) {
         let number = try log.reserveSnapshot()
         let changes = KeyspaceSession(engine: server.engine).statistics().changes
-        let writer = try SnapshotWriter(
-            files: files, directory: log.path, number: number, journalOffset: log.appended, engine: server.engine,
-            time: server.clock.now())
+        let writer = try snapshotWriter(number)
         let run = SnapshotRun(kind: kind, number: number, startedAt: now, changes: changes, writer: writer)
         server.log.notice("snapshot started", ["number": .integer(number), "keys": .integer(writer.expectedKeys)])
         run.start(clock: server.clock, done: durability.doorbell)
         self.run = run
+    }
+
+    private func snapshotWriter(_ number: Int) throws(StorageError) -> SnapshotWriter {
+        do throws(StorageError) {
+            return try SnapshotWriter(
+                files: files, directory: log.path, number: number, journalOffset: log.appended, engine: server.engine,
+                time: server.clock.now())
+        } catch {
+            log.abandon(snapshot: number)
+            throw error
+        }
     }
 
     func takeSnapshotResult(now: Int64) {
@@ -87,8 +103,13 @@ extension JournalThread {
         }
         // A save that was under way when logging was switched on began before the gap did.
         if run.kind == .repair { hasGap = false }
-        baseBytes = log.bytes
+        snapshotTries.succeeded()
+        // A segment that begins in front of the snapshot is of use from there on alone: the rest is growth, and goes
+        // with the next snapshot.
+        let first = log.manifest.logs.first?.offset ?? snapshot.journalOffset
+        baseBytes = log.bytes - Int(snapshot.journalOffset - first)
         changesAtLastSave = run.changes
+        lastSave = now
         let seconds = (EngineClock.steady() - run.startedAt) / 1_000_000_000
         durability.update { status in
             status.lastSaveTime = EngineClock.wall() / 1_000_000_000
@@ -122,7 +143,8 @@ extension JournalThread {
             if kind == .save { status.lastSnapshotSucceeded = false } else { status.lastRewriteSucceeded = false }
             status.snapshotError = error.reason
         }
-        publishStatus()
+        snapshotTries.failed(now: EngineClock.steady())
+        requestIsTaken()
         server.log.warning("snapshot failed", ["error": "\(error)"])
         answerWaiters("-ERR \(error)\r\n")
         if kind == .repair, breaker.state != .open {
@@ -140,8 +162,7 @@ extension JournalThread {
     /// Starts a snapshot when the log has grown by the settings, or a rule of `save` is met.
     func considerSnapshot(now: Int64) {
         guard run == nil, !isDetached, breaker.state == .closed else { return }
-        let hasFailed = !durability.status.lastSnapshotSucceeded || !durability.status.lastRewriteSucceeded
-        guard !hasFailed || now - lastSnapshotTry >= JournalThread.retryPause else { return }
+        guard snapshotTries.state == .closed || now >= snapshotTries.nextTry else { return }
         let percentage = settings.autoAofRewritePercentage
         if log.isOpen, percentage > 0, log.bytes >= settings.autoAofRewriteMinSizeBytes,
             (log.bytes - baseBytes) * 100 / max(1, baseBytes) >= percentage
@@ -151,10 +172,13 @@ extension JournalThread {
                 ["bytes": .integer(log.bytes), "base": .integer(baseBytes)])
             return begin(.rewrite, now: now)
         }
+        // Where writes are refused because the last one failed, no rule will be met: nothing changes any more.
+        if snapshotsFail { return begin(.save, now: now) }
         guard !settings.save.rules.isEmpty else { return }
         let changes = KeyspaceSession(engine: server.engine).statistics().changes &- changesAtLastSave
-        let seconds = EngineClock.wall() / 1_000_000_000 - durability.status.lastSaveTime
-        if settings.save.isDue(seconds: seconds, changes: changes) { begin(.save, now: now) }
+        if settings.save.isDue(seconds: (now - lastSave) / 1_000_000_000, changes: changes) {
+            begin(.save, now: now)
+        }
     }
 
     /// What the files are called that a snapshot makes; nil for as before. Without a log its keys are of different
@@ -187,15 +211,18 @@ extension JournalThread {
     func saveAtEnd(now: Int64) -> Bool {
         do throws(StorageError) {
             let number = try log.reserveSnapshot()
-            let writer = try SnapshotWriter(
-                files: files, directory: log.path, number: number, journalOffset: log.appended,
-                engine: server.engine, time: server.clock.now())
+            let writer = try snapshotWriter(number)
             let last = SnapshotRun(kind: .save, number: number, startedAt: now, changes: 0, writer: writer)
             last.finish(clock: server.clock)
-            let snapshot = try last.result!.get()
-            // A replica's stream may have gone on meanwhile, and what it brought be in the snapshot.
-            if log.isOpen, !collectAndAppend(now: now) { return false }
-            try log.adopt(snapshot, history: historyForSnapshot)
+            do throws(StorageError) {
+                let snapshot = try last.result!.get()
+                // A replica's stream may have gone on meanwhile, and what it brought be in the snapshot.
+                if log.isOpen, !collectAndAppend(now: now) { throw failure! }
+                try log.adopt(snapshot, history: historyForSnapshot)
+            } catch {
+                log.abandon(snapshot: number)
+                throw error
+            }
             server.log.notice("snapshot finished", ["number": .integer(number), "keys": .integer(last.keys)])
             return true
         } catch {

@@ -49,7 +49,8 @@ extension JournalThread {
 
     /// Keeps nothing more for the disk when too much waits for it: the next try begins the log anew.
     func giveUpUnwritten(beyond bytes: Int) {
-        guard durability.stream.endDisk(holdingMoreThan: bytes) else { return }
+        guard bytesWaiting > bytes else { return }
+        durability.stream.endDisk()
         unwritten = nil
         hasGap = true
         server.log.notice("too much waits for the disk; a snapshot will take its place when it works again")
@@ -85,7 +86,7 @@ extension JournalThread {
     }
 
     /// Snapshots are all there is, and the last one failed.
-    private var snapshotsFail: Bool {
+    var snapshotsFail: Bool {
         !durability.isLogging && !settings.save.rules.isEmpty && !durability.status.lastSnapshotSucceeded
     }
 
@@ -143,6 +144,7 @@ extension JournalThread {
             unwritten = nil
             durability.stream.endDisk()
             breaker.succeeded()
+            failure = nil
             server.log.notice("append-only log switched off")
             // Replies that waited for it.
             for loop in server.loops { loop.mailbox.post(.durable) }

@@ -64,8 +64,11 @@ final class JournalThread {
     var waiters: [Connection] = []
     /// Log and snapshot when the last rewrite ended, or at the start.
     var baseBytes = 0
-    var lastSnapshotTry: Int64 = 0
-    var changesAtLastSave: UInt64 = 0
+    /// When to take a snapshot by itself again after some have failed.
+    var snapshotTries = CircuitBreaker()
+    /// When the last one ended, or this thread began; steady time.
+    var lastSave = EngineClock.steady()
+    var changesAtLastSave: UInt64
 
     /// Something happened that is not in the log: only a snapshot makes it whole.
     var hasGap = false
@@ -83,8 +86,11 @@ final class JournalThread {
         durability = server.durability
         settings = server.currentSettings.value
         baseBytes = log.bytes
+        // What was put back is on disk.
+        changesAtLastSave = KeyspaceSession(engine: server.engine).statistics().changes
         history = log.manifest.history
         epoch = log.isOpen ? server.durability.epoch : 0
+        publishStatus()
     }
 
     // MARK: Running
@@ -98,10 +104,7 @@ final class JournalThread {
             followSwitch(now: now)
             for request in durability.takeRequests() {
                 switch request {
-                case .snapshot(let kind, let waiter):
-                    take(kind, waiter: waiter, now: now)
-                    publishStatus()
-                    durability.update { $0.requestedSnapshot = nil }
+                case .snapshot(let kind, let waiter): take(kind, waiter: waiter, now: now)
                 case .detach(let answer):
                     detach()
                     // Whoever waits says nothing of the disk any more.
@@ -125,30 +128,29 @@ final class JournalThread {
     }
 
     private func pause(now: Int64) -> Int64 {
-        if durability.hasOpenTicket, isWorking {
+        if hasTicketToServe {
             return gatheringSince.map { max(0, $0 + gatheringPause - now) } ?? 0
         }
-        guard durability.hasUncollectedChanges, isWorking || !log.isOpen || isDetached || durability.stream.hasBacklog
-        else { return JournalThread.idlePause }
+        guard durability.hasUncollectedChanges else { return JournalThread.idlePause }
         return min(JournalThread.idlePause, lastCollection + collectionInterval - now)
     }
 
     /// Whether appending makes sense at the moment.
     var isWorking: Bool { log.isOpen && !isDetached && breaker.state != .open }
 
+    /// Whether a reply waits for a collection. One that waits for the segment to be published gets nothing from that.
+    private var hasTicketToServe: Bool { durability.hasOpenTicket && isWorking && log.isPublished }
+
     // MARK: Log
 
     private func logWhatChanged(now: Int64) {
-        // A state that is being replaced is none to begin a log with.
         if breaker.state == .open {
+            // A state that is being replaced is none to begin a log with.
             if isDetached { followHealth() } else { tryAgain(now: now) }
-            return logNothing(now: now)
+            guard breaker.state == .open else { return }
         }
-        guard log.isOpen, !isDetached else {
-            if isDue(now: now) || durability.hasOpenTicket { collectForReplicas(now: now) }
-            return
-        }
-        if durability.hasOpenTicket ? !isGathering(now: now) : isDue(now: now) { collectAndAppend(now: now) }
+        guard isWorking else { return logNothing(now: now) }
+        if hasTicketToServe ? !isGathering(now: now) : isDue(now: now) { collectAndAppend(now: now) }
         guard breaker.state != .open, log.appended > log.synced else { return }
         switch settings.appendfsync {
         case .always: syncHere(now: now)
@@ -157,11 +159,12 @@ final class JournalThread {
         }
     }
 
-    /// While the disk is left alone: replicas need none of it, and what waits for it must not grow for ever.
+    /// While there is no log, or the disk is left alone. Changes are collected all the same: replicas wait for them, a
+    /// key that has changed and is gone uses memory until then, and so does what is recorded in the journal directly.
+    /// What then waits for the disk must not grow for ever either.
     private func logNothing(now: Int64) {
-        guard breaker.state == .open else { return }
-        if isDue(now: now), durability.stream.hasBacklog { collectForReplicas(now: now) }
-        giveUpUnwritten(beyond: JournalThread.unwrittenMax)
+        if isDue(now: now) || durability.hasOpenTicket && !durability.isLogging { collectOnly(now: now) }
+        if breaker.state == .open { giveUpUnwritten(beyond: JournalThread.unwrittenMax) }
     }
 
     private func isDue(now: Int64) -> Bool {
@@ -184,13 +187,8 @@ final class JournalThread {
     /// Takes what changed to the log's file. False when that failed.
     @discardableResult
     func collectAndAppend(now: Int64) -> Bool {
-        lastCollection = now
-        defer {
-            let took = EngineClock.steady() - now
-            collectionInterval = min(
-                max(JournalThread.collectionPause, took * JournalThread.restFactor), JournalThread.collectionPauseMax)
-        }
-        if unwritten == nil { collect() }
+        defer { rest(since: now) }
+        collect()
         while let part = unwritten ?? durability.stream.nextForDisk() {
             unwritten = part
             do throws(StorageError) {
@@ -218,11 +216,19 @@ final class JournalThread {
         if durability.stream.drain(), durability.stream.hasBacklog { server.replication.wake() }
     }
 
-    /// As `collectAndAppend` where there is nothing to append to.
-    private func collectForReplicas(now: Int64) {
-        lastCollection = now
+    /// As `collectAndAppend`, where nothing can be appended: the log's part waits.
+    private func collectOnly(now: Int64) {
         collect()
         if !durability.isLogging { durability.publish(durable: collection) }
+        rest(since: now)
+    }
+
+    /// A collection that began at `now` has ended: the next one is due when this has cost little enough.
+    private func rest(since now: Int64) {
+        lastCollection = now
+        let took = EngineClock.steady() - now
+        collectionInterval = min(
+            max(JournalThread.collectionPause, took * JournalThread.restFactor), JournalThread.collectionPauseMax)
     }
 
     /// Every ticket up to the last collection is good, if a start would read what was written.
@@ -330,6 +336,9 @@ final class JournalThread {
 
     // MARK: Status
 
+    /// Bytes of journal that are to be written and are not, those included that nobody has collected yet.
+    var bytesWaiting: Int { (unwritten?.bytes.count ?? 0) + durability.stream.bytesForDisk }
+
     func publishStatus() {
         durability.update { status in
             status.isLogging = durability.isLogging
@@ -343,7 +352,7 @@ final class JournalThread {
             status.syncedOffset = log.synced
             let isRecoverable = durability.isLogging && log.isPublished && !isDetached && !hasGap
             status.recoverableOffset = isRecoverable ? log.synced : -1
-            status.unsyncedBytes = Int(log.appended - log.synced) + (unwritten?.bytes.count ?? 0)
+            status.unsyncedBytes = Int(log.appended - log.synced) + bytesWaiting
             status.isSyncing = syncStartedAt != nil
             status.syncs = syncs
             status.delayedSyncs = delayedSyncs

@@ -50,13 +50,18 @@ public enum OfflineTools {
     private static func check(_ path: String, fixes: Bool, asJSON: Bool) throws(RecoveryError) -> Int32 {
         let files = RealFileSystem()
         let location = try LogLocation(files: files, path: path)
-        let lock: (any DirectoryLock)?
+        let lock: RealFileSystem.SharedLock
         do throws(StorageError) {
-            lock = try files.lock(location.lockPath)
+            if fixes {
+                lock = try files.lock(location.lockPath).map { .held($0) } ?? .inUse
+            } else {
+                // Whoever only looks, maybe at a copy, leaves nothing behind.
+                lock = try files.lockShared(location.lockPath)
+            }
         } catch {
             return fail("cannot make sure that no server uses it: \(error)")
         }
-        guard let lock else {
+        if case .inUse = lock {
             return fail("a server is running on \(location.directory): it holds \(location.lockPath)")
         }
         defer { withExtendedLifetime(lock) {} }

@@ -60,10 +60,10 @@ final class Storage: Sendable {
         }
         Thread.detach(name: "journal") { [self] in
             do throws(RecoveryError) {
-                let log = try recover(role, savedRole)
+                let journal = JournalThread(server: server, files: files, log: try recover(role, savedRole))
                 progress.withLock { $0 = .working }
                 replicationToStart.withLock { $0 }?.start()
-                let isSafe = JournalThread(server: server, files: files, log: log).work()
+                let isSafe = journal.work()
                 progress.withLock { $0 = .ended(isSafe: isSafe) }
             } catch {
                 server.log.warning("cannot restore the state", ["error": "\(error)"])

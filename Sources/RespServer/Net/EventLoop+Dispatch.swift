@@ -37,9 +37,10 @@ extension EventLoop {
         }
         switch admit(connection, number) {
         case .run(let command):
-            let mayChange = isWrite(command, connection)
+            // What was denied, or found nothing to change, waits for no disk and is not collected.
+            let changes = keyspace.changesMade
             run(command, for: connection)
-            if mayChange { noteChange() }
+            if keyspace.changesMade != changes { noteChange() }
         case .queue(let command): queue(command, for: connection)
         case .refuse(let problem):
             let text = noteRefusal(problem, connection)
@@ -167,7 +168,7 @@ extension EventLoop {
         return connection.transaction?.hasWrite ?? false
     }
 
-    /// Notes that the request just run may have changed something: its reply may have to wait, its change is to be
+    /// Notes that the request just run has changed something: its reply may have to wait, its change is to be
     /// collected.
     private func noteChange() {
         durability.noteChanges()

@@ -86,15 +86,8 @@ final class JournalStream: Sendable {
     /// Keeps nothing more for the disk.
     func endDisk() { state.withLock { endDisk(&$0) } }
 
-    /// As `endDisk`, if more than so many bytes wait for the disk. Returns whether they did: then the disk lacks them,
-    /// and only `beginDisk` makes up for that.
-    func endDisk(holdingMoreThan bytes: Int) -> Bool {
-        state.withLock { state in
-            guard state.diskBytes > bytes else { return false }
-            endDisk(&state)
-            return true
-        }
-    }
+    /// Bytes that wait for the disk, those included that are still the journal's; 0 when the disk wants none.
+    var bytesForDisk: Int { state.withLock { $0.wantsDisk ? $0.diskBytes + journal.pendingBytes : 0 } }
 
     private func endDisk(_ state: inout State) {
         state.disk = []

@@ -1,0 +1,107 @@
+// The kernel's files, but for calls that a test has fail or take their time: a disk that is full, or slow, and works
+// again when the test says so.
+
+import Glibc
+import Persistence
+
+@testable import RespServer
+
+/// Files whose calls can be made to fail.
+final class FailingFiles: FileSystem {
+    /// Which calls: an operation, and how the file's name begins.
+    private struct Calls: Hashable {
+        let operation: String
+        let prefix: String
+    }
+
+    private struct State {
+        var failures: [Calls: Int32] = [:]
+        var waits: Set<Calls> = []
+        var failed = 0
+    }
+
+    private let base = RealFileSystem()
+    private let state = Guarded(State())
+
+    /// Has a call (`create`, `write`, `fsync`, `ftruncate`, `rename`) on files whose name begins with `prefix` fail.
+    func fail(_ operation: String, _ prefix: String, code: Int32 = ENOSPC) {
+        state.withLock { $0.failures[Calls(operation: operation, prefix: prefix)] = code }
+    }
+
+    /// Has a call not return before `work`.
+    func wait(_ operation: String, _ prefix: String) {
+        state.withLock { _ = $0.waits.insert(Calls(operation: operation, prefix: prefix)) }
+    }
+
+    /// Everything works again.
+    func work() {
+        state.withLock {
+            $0.failures = [:]
+            $0.waits = []
+        }
+    }
+
+    /// Calls that have failed so far.
+    var failed: Int { state.withLock { $0.failed } }
+
+    fileprivate func check(_ operation: String, _ path: String) throws(StorageError) {
+        let name = path.split(separator: "/").last ?? ""
+        func concerns(_ calls: Calls) -> Bool { calls.operation == operation && name.hasPrefix(calls.prefix) }
+        while state.withLock({ $0.waits.contains(where: concerns) }) { usleep(1000) }
+        let code = state.withLock { state in
+            let code = state.failures.first { concerns($0.key) }?.value
+            if code != nil { state.failed += 1 }
+            return code
+        }
+        if let code { throw StorageError(operation, path, code: code) }
+    }
+
+    func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
+        if mode == .create { try check("create", path) }
+        return FailingFile(base: try base.open(path, mode), files: self)
+    }
+
+    func rename(_ path: String, to newPath: String) throws(StorageError) {
+        try check("rename", newPath)
+        try base.rename(path, to: newPath)
+    }
+
+    func remove(_ path: String) throws(StorageError) { try base.remove(path) }
+    func list(_ directory: String) throws(StorageError) -> [String] { try base.list(directory) }
+    func createDirectory(_ path: String) throws(StorageError) { try base.createDirectory(path) }
+    func syncDirectory(_ path: String) throws(StorageError) { try base.syncDirectory(path) }
+    func exists(_ path: String) throws(StorageError) -> Bool { try base.exists(path) }
+    func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? { try base.lock(path) }
+}
+
+private final class FailingFile: StorageFile {
+    private let base: any StorageFile
+    private let files: FailingFiles
+
+    init(base: any StorageFile, files: FailingFiles) {
+        self.base = base
+        self.files = files
+    }
+
+    var path: String { base.path }
+    func size() throws(StorageError) -> Int { try base.size() }
+
+    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(StorageError) -> Int {
+        try base.read(into: buffer, at: offset)
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(StorageError) -> Int {
+        try files.check("write", path)
+        return try base.write(bytes, at: offset)
+    }
+
+    func sync() throws(StorageError) {
+        try files.check("fsync", path)
+        try base.sync()
+    }
+
+    func truncate(to size: Int) throws(StorageError) {
+        try files.check("ftruncate", path)
+        try base.truncate(to: size)
+    }
+}

@@ -1,0 +1,130 @@
+// A server without clients: its engine, its journal thread on a directory of its own, and a disk that fails on demand.
+
+import CLinux
+import Glibc
+import LimiterEngine
+import Persistence
+import Testing
+
+@testable import RespServer
+
+/// One life of a journal thread. `stop` ends it.
+final class JournalNode: Sendable {
+    let server: Server
+    let files = FailingFiles()
+    let directory: String
+    private let outcome = Guarded<Bool?>(nil)
+    private let hasBegun = Guarded(false)
+    private let thread = Guarded<pthread_t?>(nil)
+
+    var durability: Durability { server.durability }
+    var status: StorageStatus { durability.status }
+
+    /// Nothing runs before `start`.
+    init(_ change: (inout Settings) -> Void = { _ in }) throws {
+        var settings = Settings()
+        settings.shards = 4
+        settings.ioThreads = 1
+        settings.autoAofRewritePercentage = 0
+        settings.save = SaveRules("")!
+        change(&settings)
+        var template = Array("/tmp/escapement-journal-XXXXXX".utf8CString)
+        directory = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
+        server = try Server(settings: CurrentSettings(settings), log: try Log(path: "/dev/null"))
+    }
+
+    deinit {
+        for name in names { unlink("\(directory)/\(name)") }
+        rmdir(directory)
+    }
+
+    /// As a start of the server does: recovers, begins a log if there is to be one, and has the thread run.
+    func start() {
+        let started = Thread.start(name: "journal") { [self] in
+            do {
+                let report = try Recovery(
+                    files: files, path: directory, engine: server.engine, horizon: server.clock.now()
+                ).run(history: server.runID, cutsTornTail: true)
+                let log = LogDirectory(files: files, path: directory, recovered: report)
+                durability.journal.start(at: report.end)
+                if server.currentSettings.value.appendonly {
+                    let isBegun = (try? log.roll(at: report.end, time: server.clock.now(), continues: true)) != nil
+                    durability.switchLogging(true, engine: server.engine)
+                    if isBegun { _ = durability.stream.beginDisk() }
+                }
+                let journalThread = JournalThread(server: server, files: files, log: log)
+                hasBegun.withLock { $0 = true }
+                let isSafe = journalThread.work()
+                outcome.withLock { $0 = isSafe }
+            } catch {
+                Issue.record("the journal thread did not start: \(error)")
+                outcome.withLock { $0 = false }
+            }
+        }
+        thread.withLock { $0 = started }
+        eventually("it begins") { self.hasBegun.withLock { $0 } }
+    }
+
+    /// Nanoseconds of a processor that the thread has used so far; it must not have ended.
+    var processorTime: Int64 {
+        var clock = clockid_t()
+        var time = timespec()
+        pthread_getcpuclockid(thread.withLock { $0! }, &clock)
+        clock_gettime(clock, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+    }
+
+    /// Has everything on disk. Returns whether it is.
+    func stop() -> Bool? {
+        durability.ask(.stop(savesSnapshot: false))
+        eventually("the thread ends") { self.outcome.withLock { $0 != nil } }
+        pthread_join(thread.withLock { $0! }, nil)
+        return outcome.withLock { $0 }
+    }
+
+    func set(_ change: (inout Settings) -> Void) {
+        server.currentSettings.change("test", change)
+        durability.doorbell.ring()
+    }
+
+    /// Names of the files.
+    var names: [String] { ((try? RealFileSystem().list(directory)) ?? []).sorted() }
+
+    func names(_ prefix: String) -> [String] { names.filter { $0.hasPrefix(prefix) } }
+
+    /// Makes and removes keys as clients would.
+    func churn(_ numbers: Range<Int>, padding: Int = 100) {
+        let keyspace = KeyspaceSession(engine: server.engine)
+        let pad = String(repeating: "k", count: padding)
+        for number in numbers {
+            Array("\(pad)-\(number)".utf8).withUnsafeBytes { key in
+                _ = try? keyspace.add(1, toCounter: key, now: server.clock.now())
+                durability.noteChanges()
+                _ = keyspace.remove(key, now: server.clock.now())
+            }
+        }
+        durability.noteChanges()
+    }
+
+    func add(_ name: String) {
+        Array(name.utf8).withUnsafeBytes { key in
+            _ = try? KeyspaceSession(engine: server.engine).add(1, toCounter: key, now: server.clock.now())
+        }
+        durability.noteChanges()
+    }
+
+    /// Bytes that the engine counts against `maxmemory`.
+    var memory: Int { KeyspaceSession(engine: server.engine).statistics().memory }
+
+    /// Asks again and again; an issue when it does not come true.
+    func eventually(_ what: Comment, seconds: Int64 = 20, _ condition: () -> Bool) {
+        let deadline = EngineClock.steady() + seconds * 1_000_000_000
+        while !condition() {
+            guard EngineClock.steady() < deadline else {
+                Issue.record(what)
+                return
+            }
+            usleep(2000)
+        }
+    }
+}

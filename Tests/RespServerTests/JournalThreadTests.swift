@@ -1,0 +1,152 @@
+// The journal thread and a disk that fails: what is kept in memory meanwhile has a bound, and nobody works for nothing.
+
+import Glibc
+import LimiterEngine
+import Persistence
+import Testing
+
+@testable import RespServer
+
+@Suite struct JournalThreadTests {
+    /// A node whose disk has just failed, under `fail-mode open`.
+    private func failing() throws -> JournalNode {
+        let node = try JournalNode { $0.failMode = .open }
+        node.start()
+        node.add("before")
+        node.eventually("it is on disk") { node.status.syncedOffset > 0 }
+        node.files.fail("write", "log-")
+        node.add("first")
+        node.eventually("the disk fails") { node.durability.health == .memoryOnly }
+        return node
+    }
+
+    /// A key that changed and is gone stays as a tombstone until it is collected.
+    @Test func keysThatAreGoneUseNoMemoryWhileTheDiskFails() throws {
+        let node = try failing()
+        let before = node.memory
+        for turn in 0..<20 { node.churn(turn * 1000..<turn * 1000 + 1000) }
+        node.eventually("what is gone uses no memory") { node.memory < before + 100_000 }
+        #expect(node.status.breaker != .closed)
+        node.files.work()
+        node.eventually("it works again", seconds: 40) { node.status.breaker == .closed }
+        #expect(node.stop() == true)
+    }
+
+    /// Policies go to the journal without a collection. They are counted, and end at the same bound.
+    @Test func whatIsRecordedDirectlyIsCountedAndBounded() throws {
+        let node = try failing()
+        let journal = node.durability.journal
+        let body = [UInt8](repeating: 7, count: 1 << 20)
+        func record(_ megabytes: Int) {
+            for _ in 0..<megabytes {
+                body.withUnsafeBytes { journal.record(.policy, body: $0, time: node.server.clock.now()) {} }
+            }
+            node.durability.noteChanges()
+        }
+        record(30)
+        node.eventually("it is counted") { node.status.unsyncedBytes >= 30 << 20 }
+        record(40)
+        node.eventually("it is given up") { node.status.unsyncedBytes < 30 << 20 && journal.pendingBytes == 0 }
+        #expect(node.status.breaker != .closed && node.stop() == false)
+    }
+
+    /// A turn that has nothing to do waits for the next reason to do something.
+    @Test(arguments: [true, false]) func aLogThatCannotBeOpenedCostsNoTime(isOpen: Bool) throws {
+        let node = try JournalNode { $0.failMode = isOpen ? .open : .closed }
+        node.files.fail("create", "log-")
+        node.start()
+        node.eventually("no log can be begun") { node.status.breaker == .open }
+        node.add("a")
+        node.durability.noteChanges()
+        let before = node.processorTime
+        // A length of time to look at, not one to wait for something.
+        usleep(500_000)
+        #expect(node.processorTime - before < 100_000_000, "nanoseconds of processor time in half a second")
+        node.files.work()
+        node.eventually("it works again", seconds: 40) { node.status.breaker == .closed }
+        #expect(node.stop() == true)
+    }
+
+    /// A reply that waits for a log to be begun with a snapshot gets nothing from collections.
+    @Test func aReplyThatWaitsForASnapshotCostsNoTime() throws {
+        let node = try JournalNode {
+            $0.appendonly = false
+            $0.appendfsync = .always
+        }
+        node.start()
+        node.add("a")
+        node.files.wait("fsync", "snapshot-")
+        node.set { $0.appendonly = true }
+        node.durability.switchLogging(true, engine: node.server.engine)
+        node.eventually("the snapshot is under way") { node.status.isSnapshotRunning }
+        node.add("b")
+        let ticket = node.durability.takeTicket()
+        let (before, time) = (node.status.collections, node.processorTime)
+        // A length of time to look at, not one to wait for something.
+        usleep(500_000)
+        #expect(node.status.collections - before < 10 && node.processorTime - time < 100_000_000)
+        #expect(node.durability.durableTicket < ticket)
+        node.files.work()
+        node.eventually("it is on disk") { node.durability.durableTicket >= ticket }
+        #expect(node.stop() == true)
+    }
+
+    // MARK: Snapshots
+
+    /// Asks for one that fails, once.
+    private func failSnapshot(_ node: JournalNode) {
+        node.files.fail("write", "snapshot-")
+        node.durability.update { $0.lastSnapshotSucceeded = true }
+        node.durability.ask(.snapshot(.save, waiter: nil))
+        node.eventually("a snapshot fails") { !node.status.lastSnapshotSucceeded }
+    }
+
+    @Test func failedSnapshotsLeaveNothingBehind() throws {
+        let node = try JournalNode()
+        node.start()
+        for number in 0..<10 {
+            node.add("k\(number)")
+            failSnapshot(node)
+        }
+        #expect(node.names("snapshot-") == [] && node.names("log-").count <= 2)
+        node.files.work()
+        node.durability.ask(.snapshot(.save, waiter: nil))
+        node.eventually("a snapshot is taken") { node.status.snapshots > 0 && !node.status.isSnapshotUnderWay }
+        #expect(node.names("snapshot-").count == 1 && node.stop() == true)
+    }
+
+    /// Nothing changes where writes are refused, so no rule would be met that has a snapshot taken.
+    @Test func aSnapshotThatFailedIsTriedAgainWhereWritesAreRefused() throws {
+        let node = try JournalNode {
+            $0.appendonly = false
+            $0.save = SaveRules("3600 1000")!
+        }
+        node.start()
+        node.add("k")
+        failSnapshot(node)
+        node.eventually("writes are refused") { node.durability.health == .refusing }
+        node.files.work()
+        node.eventually("it is tried again") { node.durability.health == .fine && node.status.snapshots == 1 }
+        #expect(node.stop() == true)
+    }
+
+    /// What a snapshot that began in the middle of a segment keeps of it is growth, which the next one takes away.
+    @Test func aSegmentThatOutlivedItsSnapshotIsReplacedByTheNext() throws {
+        let node = try JournalNode()
+        node.start()
+        node.add("k")
+        failSnapshot(node)
+        node.churn(0..<2000)
+        node.eventually("it is written") { node.status.logBytes > 100_000 && node.status.unsyncedBytes == 0 }
+        node.files.work()
+        node.durability.ask(.snapshot(.save, waiter: nil))
+        node.eventually("a snapshot is taken") { node.status.snapshots == 1 }
+        #expect(node.status.logBytes > 100_000 && node.status.baseBytes < 10_000)
+        node.set {
+            $0.autoAofRewritePercentage = 100
+            $0.autoAofRewriteMinSizeBytes = 1
+        }
+        node.eventually("the log is short") { node.status.logBytes < 10_000 }
+        #expect(node.stop() == true)
+    }
+}
