@@ -144,7 +144,7 @@ public struct NodeRole: Sendable {
 
     /// REPLICAOF host port. Nothing when the node follows that one already.
     ///
-    /// - Parameter isEmpty: The node has no key: then it is like one that never synced, lest a Sentinel promote it.
+    /// - Parameter isEmpty: The node has no state: then it is like one that never synced, lest a Sentinel promote it.
     public mutating func follow(_ address: PeerAddress, isEmpty: Bool, takesOver: Bool = false) -> [Action] {
         let before = role
         guard before != .replica(of: address) else { return [] }

@@ -57,8 +57,8 @@ def test_a_rules_file_read_while_the_role_changes(start, tmp_path):
     path.write_text("policy before LIMIT 3 PER 1h\n")
     node = start("--rules-file", path)
     with node.connect() as wire:
-        # The thread that will read the file takes connections, too: this one is taken.
-        wire.call("PING")
+        # A node with a state of its own goes on serving it; one that has never had any would not.
+        wire.call(*"RL.TAKE k LIMIT 1 PER 1d".split())
         path.unlink()
         os.mkfifo(path)
         node.process.send_signal(signal.SIGHUP)

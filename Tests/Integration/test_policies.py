@@ -134,10 +134,11 @@ def test_a_reload_keeps_nobody_waiting(start, tmp_path):
     path.write_text("policy p LIMIT 1 PER 1h\n" + rules)
     server = start("--rules-file", path)
     with server.connect() as wire:
-        path.write_text("policy p LIMIT 2 PER 1h\n" + rules)
-        server.process.send_signal(signal.SIGHUP)
-        path.write_text("policy p LIMIT 3 PER 1h\n" + rules)
-        server.process.send_signal(signal.SIGHUP)
+        for units in [2, 3]:
+            # Replaced whole: the server reads what is there.
+            (tmp_path / "new").write_text(f"policy p LIMIT {units} PER 1h\n" + rules)
+            (tmp_path / "new").replace(path)
+            server.process.send_signal(signal.SIGHUP)
         accepted = 0
         while policies(wire)[b"p"] != (3, b"file"):
             with server.connect() as other:

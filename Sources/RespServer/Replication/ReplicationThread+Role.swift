@@ -19,8 +19,7 @@ extension ReplicationThread {
     func follow(_ address: PeerAddress, takesOver: Bool = false) {
         let isHandingOver = link.takesOver
         if !takesOver { run(failover.overruled()) }
-        let isEmpty = KeyspaceSession(engine: server.engine).count() == 0
-        let actions = role.follow(address, isEmpty: isEmpty, takesOver: takesOver)
+        let actions = role.follow(address, isEmpty: !server.engine.hasState, takesOver: takesOver)
         guard !actions.isEmpty else {
             // It follows the target of the failover that has just ended, which is not to take over any more.
             if isHandingOver, !takesOver { run([.stopLink, .saveRole, .startLink(address, takesOver: false)]) }
@@ -266,5 +265,15 @@ extension ReplicationThread {
             let count = ":\(done.count)\r\n"
             answer(connection, demand.onDisk ? "*2\r\n:\(done.isLocal ? 1 : 0)\r\n" + count : count)
         }
+    }
+}
+
+extension Engine {
+    /// Whether anything would be lost with this engine: keys, and what commands have made of policies and rules. What
+    /// came from a file comes again. O(policies + rules).
+    var hasState: Bool {
+        let policies = policies.table
+        return KeyspaceSession(engine: self).count() > 0 || policies.policies.contains { $0.origin == .command }
+            || policies.rules.contains { $0.origin == .command }
     }
 }

@@ -105,10 +105,9 @@ final class ReplicationThread: @unchecked Sendable {
         historyAtStart = report.manifest.history
         // Where the settings alone make it a replica it may have been a primary that nobody ever called.
         let hasFollowed = savedRole != nil && savedRole != .configured
-        let isEmpty = KeyspaceSession(engine: server.engine).count() == 0
         role = NodeRole(
             role: wanted, recovered: report.foundState ? ReplicationID(report.manifest.history) : nil,
-            end: report.end, fresh: ReplicationID(using: &generator), isUnproven: isEmpty && !hasFollowed)
+            end: report.end, fresh: ReplicationID(using: &generator), isUnproven: !server.engine.hasState && !hasFollowed)
         let steady = EngineClock.steady()
         clock =
             wanted == .primary
