@@ -251,7 +251,7 @@ final class SimulatedStorage {
     /// False when the disk failed.
     @discardableResult
     func collectAndAppend() -> Bool {
-        if unwritten == nil { collect() }
+        collect()
         while let part = unwritten ?? (parts.isEmpty ? nil : parts.removeFirst()) {
             unwritten = part
             guard part.offset == log.appended else {

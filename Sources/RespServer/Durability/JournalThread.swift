@@ -181,7 +181,7 @@ final class JournalThread {
     /// At most this part of a sync is spent on gathering, and never more than a millisecond.
     private var gatheringPause: Int64 { min(lastSyncTook / 2, 1_000_000) }
 
-    /// Takes what changed to the log's file. False when that failed.
+    /// Takes everything that changed to the log's file, behind what a failure left unwritten. False when that failed.
     @discardableResult
     func collectAndAppend(now: Int64) -> Bool {
         lastCollection = now
@@ -190,7 +190,7 @@ final class JournalThread {
             collectionInterval = min(
                 max(JournalThread.collectionPause, took * JournalThread.restFactor), JournalThread.collectionPauseMax)
         }
-        if unwritten == nil { collect() }
+        collect()
         while let part = unwritten ?? durability.stream.nextForDisk() {
             unwritten = part
             do throws(StorageError) {
