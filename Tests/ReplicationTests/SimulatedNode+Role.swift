@@ -63,9 +63,10 @@ extension SimulatedNode {
                 attempt += 1
                 hasBeenUp = false
                 upstreamPort = address.port
-                // Without a log from the start on, the offset may stand for more than one state.
-                let countsAll = epochAtStart == 1 && storage.epochs == 1 && storage.isLogging
-                if !takesOver, countsAll, let given = role.returnToPast(end: journal.offset) {
+                // Where changes were made that no journal has, the offset stands for more than one state.
+                if !takesOver, !storage.hasUncountedChanges,
+                    let given = role.returnToPast(end: journal.offset)
+                {
                     rename(from: given.text)
                 }
                 // Promoted, it serves others from where they are.

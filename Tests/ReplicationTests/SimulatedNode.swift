@@ -81,8 +81,6 @@ final class SimulatedNode {
     var runID = ""
     /// A full sync is replacing the state: nothing can be read.
     var isReceiving = false
-    /// 1 when every change since the start is in the journal, unless logging was switched off since.
-    private(set) var epochAtStart = 0
     private var snapshotHeader: FileHeader?
     var upstreamPort = 0
     /// The latest sent of all pieces that have arrived.
@@ -152,7 +150,6 @@ final class SimulatedNode {
         storage = SimulatedStorage(self, files: files, report: report, engine: engine, journal: journal)
         if role.isReplica { storage.set(isPrimary: false) }
         if settings.logs { storage.begin(at: report.end) }
-        epochAtStart = storage.epochs
         if isRoleSaved {
             storage.switchStreamOn()
             storage.beginBacklog()

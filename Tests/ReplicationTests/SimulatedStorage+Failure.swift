@@ -41,10 +41,7 @@ extension SimulatedStorage {
         if isJournaling { node.collectJournal() }
         let offset = beginDisk()
         unwritten = nil
-        if let run {
-            overtaken.append(run)
-            self.run = nil
-        }
+        overtakeRun()
         do throws(StorageError) {
             try log.roll(at: offset, time: node.engineTime, continues: false)
             try startSnapshot(.repair)
@@ -58,12 +55,8 @@ extension SimulatedStorage {
     func detach() {
         isDetached = true
         hasUncountedChanges = false
-        endDisk()
-        unwritten = nil
-        if let run {
-            overtaken.append(run)
-            self.run = nil
-        }
+        closeLog()
+        overtakeRun()
     }
 
     func attach(history: String) {
@@ -71,7 +64,6 @@ extension SimulatedStorage {
         self.history = history
         isDetached = false
         guard isLogging else { return }
-        epoch = epochs
         hasGap = true
         if breaker.state != .open { beginAnew() }
     }
@@ -91,18 +83,36 @@ extension SimulatedStorage {
 
     func followSwitch() {
         guard !isDetached else { return }
-        if isLogging, epoch != epochs, breaker.state == .closed {
-            epoch = epochs
+        if isLogging, !log.isOpen, breaker.state == .closed {
             hasGap = true
             beginAnew()
-        } else if !isLogging, log.isOpen {
-            if breaker.state == .closed { collectAndAppend() }
-            // A failure says nothing to somebody who wants no log.
-            do throws(StorageError) { try log.close() } catch {}
-            unwritten = nil
-            endDisk()
-            breaker.succeeded()
+        } else if hasLogToEnd {
+            endLog()
         }
+    }
+
+    private func endLog() {
+        node.tell("ends its log")
+        if log.isOpen, breaker.state == .closed { collectAndAppend() }
+        closeLog()
+        logEnded()
+        breaker.succeeded()
+        guard let overtaken = overtakeRun() else { return }
+        begin(overtaken.kind == .repair ? .rewrite : overtaken.kind)
+    }
+
+    private func closeLog() {
+        do throws(StorageError) { try log.close() } catch {}
+        endDisk()
+        unwritten = nil
+    }
+
+    @discardableResult
+    private func overtakeRun() -> SimulatedSnapshot? {
+        guard let run else { return nil }
+        overtaken.append(run)
+        self.run = nil
+        return run
     }
 
     // MARK: The end

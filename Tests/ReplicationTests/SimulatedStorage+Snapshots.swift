@@ -50,7 +50,7 @@ extension SimulatedStorage {
         begin(kind)
     }
 
-    private func begin(_ kind: SimulatedSnapshot.Kind) {
+    func begin(_ kind: SimulatedSnapshot.Kind) {
         node.tell("begins \(kind)")
         do throws(StorageError) {
             if log.isOpen {

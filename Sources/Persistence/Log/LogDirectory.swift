@@ -120,14 +120,14 @@ public final class LogDirectory {
         if continues { leaveMark() }
     }
 
-    /// Forgets the segment: nothing more is appended. What is on disk stays readable.
+    /// Forgets the segment: nothing more is appended. What is on disk stays readable, and is all that was appended
+    /// unless this throws.
     public func close() throws(StorageError) {
         guard let open = segment else { return }
-        if open.isPublished, !isDamaged {
-            try completeLog()
-            completeBytes += segmentBytes
-        }
-        segment = nil
+        defer { segment = nil }
+        guard open.isPublished else { return }
+        completeBytes += segmentBytes
+        if !isDamaged { try completeLog() }
     }
 
     /// Has the last log in the manifest end at `appended`, on disk too, so that another can follow it.

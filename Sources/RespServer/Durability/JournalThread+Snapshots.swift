@@ -27,7 +27,7 @@ extension JournalThread {
         answerWaiters("-LOADING the state is being replaced by the primary's\r\n")
     }
 
-    private func begin(_ kind: SnapshotKind, now: Int64) {
+    func begin(_ kind: SnapshotKind, now: Int64) {
         lastSnapshotTry = now
         do throws(StorageError) {
             if log.isOpen, breaker.state == .closed {

@@ -73,8 +73,6 @@ final class JournalThread {
     var isDetached = false
     /// The name of the journal's history.
     var history: String
-    /// The epoch of logging that the log belongs to.
-    var epoch: Int
 
     init(server: Server, files: any FileSystem, log: LogDirectory) {
         self.server = server
@@ -84,7 +82,6 @@ final class JournalThread {
         settings = server.currentSettings.value
         baseBytes = log.bytes
         history = log.manifest.history
-        epoch = log.isOpen ? server.durability.epoch : 0
     }
 
     // MARK: Running
@@ -303,18 +300,19 @@ final class JournalThread {
 
     /// Has everything on disk. Held replies have been answered by then.
     private func stop(savesSnapshot: Bool) -> Bool {
-        run?.cancel()
         defer { syncThread.end() }
         let now = EngineClock.steady()
+        followSwitch(now: now)
+        run?.cancel()
         var isSafe = true
         if isDetached {
             // What is on disk is an older state, whole; what is in memory is not.
             publishStatus()
             return true
         }
-        if log.isOpen, log.isDamaged || !log.isPublished || hasGap {
-            // The files are of another history, or end somewhere else: nothing can be appended, and the name they have
-            // is not that of a snapshot of now.
+        if durability.isLogging, log.isDamaged || !log.isPublished || hasGap {
+            // The files are of another history, or end somewhere else, or there is no log to append to; and the name
+            // they have is not that of a snapshot of now.
             isSafe = saveAnew(now: now)
         } else {
             if log.isOpen { isSafe = collectAndAppend(now: now) && syncHere(now: now) }

@@ -75,9 +75,10 @@ extension ReplicationThread {
         case .saveRole: saveRole()
         case .startLink(let address, let takesOver):
             upstreamAddress = address
-            // Without a log from the start on, the offset may stand for more than one state.
-            let countsAll = epochAtStart == 1 && durability.epoch == 1 && durability.isLogging
-            if !takesOver, countsAll, let given = role.returnToPast(end: durability.journal.offset) {
+            // Where changes were made that no journal has, the offset stands for more than one state.
+            if !takesOver, !durability.hasUncountedChanges,
+                let given = role.returnToPast(end: durability.journal.offset)
+            {
                 awaitDisk { .rename(from: given.text, to: role.identity.id.text, $0) }
             }
             // Promoted, it serves others from where they are.

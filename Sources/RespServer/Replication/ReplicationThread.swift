@@ -78,8 +78,6 @@ final class ReplicationThread: @unchecked Sendable {
     var isRoleOnDisk = false
     /// The process before ended while it handed over.
     var wasHandingOver = false
-    /// 1 when every change since the start is in the journal, unless logging was switched off since.
-    let epochAtStart: Int
     private var nextTick: Int64 = 0
 
     /// - Parameters:
@@ -88,7 +86,6 @@ final class ReplicationThread: @unchecked Sendable {
     init(server: Server, report: RecoveryReport, role wanted: NodeRole.Role) {
         self.server = server
         face = server.replication
-        epochAtStart = server.durability.epoch
         stream = server.durability.stream
         settings = server.currentSettings.value
         poller = clinux_epoll_create()
