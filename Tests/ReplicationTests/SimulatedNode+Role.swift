@@ -54,7 +54,7 @@ extension SimulatedNode {
                 for ticket in acknowledgements.fail() { waits[ticket] = nil }
             case .restartBacklog: storage.restartBacklog()
             case .saveIdentity:
-                rename(from: role.identity.past?.id.text ?? runID)
+                rename(from: role.identity.past?.id.text ?? recoveredHistory)
             case .saveState: storage.requests.append(.attach(history: role.identity.id.text))
             case .saveRole:
                 // A crash may come before the role is on disk.

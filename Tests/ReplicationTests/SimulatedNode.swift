@@ -81,6 +81,8 @@ final class SimulatedNode {
     var runID = ""
     /// A full sync is replacing the state: nothing can be read.
     var isReceiving = false
+    /// What the files were called when the process began.
+    private(set) var recoveredHistory = ""
     private var snapshotHeader: FileHeader?
     var upstreamPort = 0
     /// The latest sent of all pieces that have arrived.
@@ -150,6 +152,7 @@ final class SimulatedNode {
         storage = SimulatedStorage(self, files: files, report: report, engine: engine, journal: journal)
         if role.isReplica { storage.set(isPrimary: false) }
         if settings.logs { storage.begin(at: report.end) }
+        recoveredHistory = report.manifest.history
         if isRoleSaved {
             storage.switchStreamOn()
             storage.beginBacklog()

@@ -68,8 +68,8 @@ extension ReplicationThread {
             }
         case .restartBacklog: stream.restartBacklog()
         case .saveIdentity:
-            // At the first start nothing has a name yet.
-            let old = role.identity.past?.id.text ?? server.runID
+            // The first history of a directory comes out of none, and the files have a name nonetheless.
+            let old = role.identity.past?.id.text ?? recoveredHistory
             awaitDisk { .rename(from: old, to: role.identity.id.text, $0) }
         case .saveState: durability.ask(.attach(history: role.identity.id.text))
         case .saveRole: saveRole()

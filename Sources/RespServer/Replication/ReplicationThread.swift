@@ -78,6 +78,8 @@ final class ReplicationThread: @unchecked Sendable {
     var isRoleOnDisk = false
     /// The process before ended while it handed over.
     var wasHandingOver = false
+    /// What the files were called when the process began.
+    let recoveredHistory: String
     private var nextTick: Int64 = 0
 
     /// - Parameters:
@@ -86,6 +88,7 @@ final class ReplicationThread: @unchecked Sendable {
     init(server: Server, report: RecoveryReport, role wanted: NodeRole.Role) {
         self.server = server
         face = server.replication
+        recoveredHistory = report.manifest.history
         stream = server.durability.stream
         settings = server.currentSettings.value
         poller = clinux_epoll_create()
