@@ -323,10 +323,10 @@ final class SimulatedNode {
         case .snapshotBatch(let batch, let bytes):
             try! applier.apply(bytes, horizon: snapshotHeader!.time)
             clock.heard(batch.time, at: steady)
+            storage.restart(at: header.journalOffset, time: header.time)
         case .endSnapshot:
             applier.endSnapshot()
-            storage.restart(at: snapshotHeader!.journalOffset, time: snapshotHeader!.time)
-            run(role.snapshotEnded())
+            role.snapshotEnded()
         case .batch(let batch, let bytes):
             try! applier.apply(bytes, horizon: batch.time)
             journal.append(batch, bytes)
