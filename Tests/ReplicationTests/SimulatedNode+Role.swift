@@ -23,17 +23,21 @@ extension SimulatedNode {
     func promote() {
         runFailover(failover.overruled())
         guard role.isReplica else { return }
-        let before = role
+        let (before, place) = (role, position)
         simulation.willPromote(self)
         let actions = role.becomePrimary(end: journal.offset, fresh: simulation.freshID())
+        // Whoever has no key says of itself that it has nothing, and may have all there was.
+        if before.dataset == .whole, role.identity.past == nil {
+            simulation.truth.contains(role.identity.id, all: place)
+        }
         let wasUp = hasBeenUp && before.dataset == .whole && !before.neverSynced
         run(actions)
-        if wasUp { simulation.checkClock(of: self, after: before.identity.id) }
+        if wasUp { simulation.checkClock(of: self, at: place) }
         becamePrimary()
     }
 
     func becamePrimary() {
-        simulation.truth.began(role.identity, at: journal.offset, reader.state(), clock: clockOffset, time: engineTime)
+        noteBeginning()
         simulation.lastPrimary = self
     }
 

@@ -200,7 +200,7 @@ final class SimulatedNode {
     func crash(clean: Bool) {
         guard isUp else { return }
         tell("ends, \(clean ? "as it should" : "suddenly")")
-        if clean { storage.stop(savesSnapshot: simulation.random.once(in: 2)) }
+        if clean { storage.perform { storage.stop(savesSnapshot: simulation.random.once(in: 2)) } }
         isUp = false
         losses += 1
         if clean || simulation.random.once(in: 4) {
@@ -280,7 +280,13 @@ final class SimulatedNode {
     /// Changes count from here on, and some may have been made that do not.
     func journalingBegan() {
         guard isUp, !role.isReplica else { return }
-        simulation.truth.began(role.identity, at: journal.offset, reader.state(), clock: clockOffset, time: engineTime)
+        noteBeginning()
+    }
+
+    /// The node makes bytes of its history, from here on.
+    func noteBeginning() {
+        simulation.truth.began(
+            role.identity, at: journal.offset, reader.state(), clock: clockOffset, time: engineTime, by: number)
     }
 
     // MARK: The link to the primary
@@ -317,13 +323,13 @@ final class SimulatedNode {
             storage.perform { storage.detach() }
             run(role.snapshotBegan(id))
             applier.beginSnapshot()
+            storage.restart(at: header.journalOffset, time: header.time)
             clock.replaced(at: header.time, steady)
             snapshotHeader = header
             lastSaid = header.time
         case .snapshotBatch(let batch, let bytes):
             try! applier.apply(bytes, horizon: snapshotHeader!.time)
             clock.heard(batch.time, at: steady)
-            storage.restart(at: header.journalOffset, time: header.time)
         case .endSnapshot:
             applier.endSnapshot()
             role.snapshotEnded()

@@ -119,18 +119,19 @@ extension SimulatedStorage {
 
     /// The process ends as it should.
     func stop(savesSnapshot: Bool) {
+        followSwitch()
         guard !isDetached else { return }
-        guard log.isOpen else {
-            if savesSnapshot { _ = saveAtEnd() }
-            return
-        }
-        let isSafe: Bool
-        if log.isDamaged || !log.isPublished || hasGap {
+        var isSafe = true
+        if isLogging, log.isDamaged || !log.isPublished || hasGap {
             isSafe = saveAnew()
         } else {
-            isSafe = collectAndAppend() && syncHere() && (!savesSnapshot || saveAtEnd())
+            if log.isOpen { isSafe = collectAndAppend() && syncHere() }
+            if isSafe, savesSnapshot { isSafe = saveAtEnd() }
         }
-        if isSafe { do throws(StorageError) { try log.close() } catch {} }
+        guard isSafe, log.isOpen || savesSnapshot else { return }
+        do throws(StorageError) { try log.close() } catch { return }
+        // That the end is a good one is an answer, too.
+        if node.isWhole { node.answered = node.position }
     }
 
     /// What is on disk is of another history, or nothing that could be appended to would be read: all of it once more.
@@ -152,9 +153,11 @@ extension SimulatedStorage {
             let writer = try SnapshotWriter(
                 files: files, directory: log.path, number: number, journalOffset: log.appended, engine: engine,
                 time: node.engineTime)
-            let last = SimulatedSnapshot(kind: .save, number: number, writer: writer)
+            let last = SimulatedSnapshot(kind: .save, number: number, origin: node.position, writer: writer)
             while last.result == nil { last.step(time: node.engineTime) }
-            try log.adopt(try last.result!.get(), history: historyForSnapshot)
+            let snapshot = try last.result!.get()
+            if log.isOpen, !collectAndAppend() { return false }
+            try log.adopt(snapshot, history: history(for: last))
             return true
         } catch {
             return false
