@@ -129,6 +129,8 @@ extension SimulatedStorage {
             if isSafe, savesSnapshot { isSafe = saveAtEnd() }
         }
         guard isSafe, log.isOpen || savesSnapshot else { return }
+        // What a good end has left out is behind what the log has.
+        if log.isOpen { node.collect() }
         do throws(StorageError) { try log.close() } catch { return }
         // That the end is a good one is an answer, too.
         if node.isWhole { node.answered = node.position }

@@ -105,6 +105,8 @@ final class SimulatedStorage {
     }
 
     func set(isPrimary: Bool) {
+        // What no journal has it takes along.
+        if self.isPrimary, !isPrimary, hasUncountedChanges { node.noteBeginning() }
         self.isPrimary = isPrimary
         follow()
     }

@@ -35,6 +35,8 @@ import Testing
         (2_011_099_764, "the same, without a save by a client"),
         (807_772_219, "WAIT counted a node that was promoted and taken back without a key"),
         (3_290_121_911, "a node promoted at a place of the history before, whose primary's clock it has"),
+        (2_157_465_438, "files from before changes that no journal has, which a history began with"),
+        (1_995_083_516, "a primary without a journal that became a replica, and then began a log"),
         (976_189_105, "an end before the journal thread had begun the files of a new history"),
     ]
 

@@ -246,9 +246,8 @@ struct StreamTruth {
     /// Whether changes were made at a place that no journal has, and not by this node. Only who has made them can be
     /// there.
     func isForeign(_ position: StreamPosition, to node: Int) -> Bool {
-        lineage(of: position).contains {
-            earlier[Place(history: $0, offset: position.offset)] != nil && makers[$0] != node
-        }
+        guard let number = numbers[position.id], makers[number] != node else { return false }
+        return earlier[Place(history: number, offset: position.offset)] != nil
     }
 
     /// The state at the end of what was noted of a history.
