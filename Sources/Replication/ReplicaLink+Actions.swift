@@ -75,11 +75,12 @@ extension ReplicaLink {
         /// The journal goes on in this history from the position on. On disk before another action.
         case follow(ReplicationID)
         /// A snapshot begins: the state here is worth nothing any more, and no position may be claimed for it. The
-        /// history is the snapshot's. What is on disk stays the state on disk until `becameWhole`.
+        /// history is the snapshot's; the journal restarts at the snapshot's offset and time. What is on disk stays the
+        /// state on disk until `becameWhole`.
         case beginSnapshot(ReplicationID, FileHeader)
         /// Put a batch of the snapshot into the engine.
         case snapshotBatch(JournalBatch, UnsafeRawBufferPointer)
-        /// The snapshot is there; so many keys. The journal restarts at the snapshot's offset.
+        /// The snapshot is there; so many keys.
         case endSnapshot(keys: Int)
         /// Put a batch into the engine, then into the journal.
         case batch(JournalBatch, UnsafeRawBufferPointer)

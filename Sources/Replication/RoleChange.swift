@@ -189,7 +189,8 @@ public struct NodeRole: Sendable {
         return [.saveIdentity, .closeReplicaLinks, .followTime]
     }
 
-    /// ReplicaLink's `beginSnapshot`. Engine time becomes the snapshot's: StreamClock.replaced.
+    /// ReplicaLink's `beginSnapshot`. Behind the actions engine time and journal become the snapshot's, at once: a node
+    /// that is promoted within it goes on from there, and says nothing of the time that it knew before.
     public mutating func snapshotBegan(_ id: ReplicationID) -> [Action] {
         identity.replace(by: id)
         dataset = .none
@@ -197,10 +198,7 @@ public struct NodeRole: Sendable {
     }
 
     /// ReplicaLink's `endSnapshot`.
-    public mutating func snapshotEnded() -> [Action] {
-        dataset = .partial
-        return [.restartBacklog]
-    }
+    public mutating func snapshotEnded() { dataset = .partial }
 
     /// ReplicaLink's `becameWhole`. The driver adopts the snapshot, and with it the history, on disk.
     public mutating func becameWhole() {

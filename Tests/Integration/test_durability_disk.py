@@ -216,6 +216,23 @@ def test_stopping_while_the_disk_is_full(launch):
         assert wire.call("EXISTS", "kept") == 1
 
 
+@pytest.mark.parametrize("save", [(), ("--save", "3600 1")], ids=["log", "snapshot"])
+def test_stopping_when_the_disk_has_room_again(launch, save):
+    """SIGTERM before the next try: what came after the failure is written as well as what failed."""
+    server = launch(*EVERYSEC, *OPEN, *save)
+    with server.connect() as wire:
+        take(wire, "kept")
+        wait_for_record(server, "kept")
+        fill_disk(server, 0)
+        eventually(lambda: take(wire, "failed") and info(wire)["storage_memory_only"] == "1", "the disk has failed")
+        assert take(wire, "behind", 2)[0] == 0
+        limit_files(server, None)
+    server.stop()
+    server = launch(*EVERYSEC)
+    with server.connect() as wire:
+        assert wire.call("EXISTS", "kept", "failed", "behind") == 3 and remaining(wire, "behind") == BURST + 1 - 2
+
+
 def test_shutdown_nosave_lets_go_while_the_disk_is_full(launch):
     server = launch(*EVERYSEC)
     with server.connect() as wire:

@@ -104,7 +104,7 @@ def test_serving_goes_on_during_a_snapshot(launch):
         deadline = time.monotonic() + 30
         while True:
             begin = time.monotonic()
-            assert take(wire, "meanwhile", burst=MUCH)[0] == 0
+            assert wire.call("CL.THROTTLE", "meanwhile", MUCH, 1, 3600)[0] == 0
             longest = max(longest, time.monotonic() - begin)
             taken += 1
             try:
@@ -113,12 +113,12 @@ def test_serving_goes_on_during_a_snapshot(launch):
             except BlockingIOError:
                 assert time.monotonic() < deadline
         assert longest < 1.0
-        left = remaining(wire, "meanwhile", MUCH)
+        left = wire.call("CL.THROTTLE", "meanwhile", MUCH, 1, 3600, 0)[2]
         assert left == MUCH + 1 - taken
     server.stop()
     server = launch("--appendfsync", "everysec")
     with server.connect() as wire:
-        assert remaining(wire, "meanwhile", MUCH) == left and wire.call("DBSIZE") == MANY + 1
+        assert wire.call("CL.THROTTLE", "meanwhile", MUCH, 1, 3600, 0)[2] == left and wire.call("DBSIZE") == MANY + 1
 
 
 def test_save_rules(launch):

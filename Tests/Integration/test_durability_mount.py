@@ -81,6 +81,7 @@ def test_directory_becomes_read_only(launch):
             assert isinstance(reply, ErrorReply) and b"Read-only file system" in reply
             assert take(wire, "k")[0] == 0, "the log itself can still be written"
             wire.ok("CONFIG", "SET", "appendonly", "no")
+            eventually(lambda: "append-only log switched off" in server.log(), "the log has ended")
             wire.ok("CONFIG", "SET", "appendonly", "yes")
             eventually(lambda: breaker(wire) == "open", "no log can be begun")
             refusal = eventually(lambda: isinstance(reply := take(wire, "k"), ErrorReply) and reply, "it is refused")

@@ -163,6 +163,17 @@ import Testing
         try expect(["a", "b"], afterPowerLossOf: files)
     }
 
+    @Test func aLogThatCannotBeSyncedIsClosedAllTheSame() throws {
+        try log.append(part("a"))
+        try log.sync()
+        try log.append(part("b"))
+        #expect(throws: StorageError.self) { try failing([.sync]) { try log.close() } }
+        #expect(!log.isOpen && !log.isPublished)
+        // Nothing goes on behind it, and what it has is what a start finds.
+        #expect(throws: StorageError.self) { try log.roll(at: log.appended, time: now, continues: true) }
+        #expect(try recovered(files.image).keys == ["a", "b"])
+    }
+
     @Test func theSyncOfAnOlderSegmentSaysNothing() throws {
         try log.append(part("a"))
         let job = try #require(log.beginSync())

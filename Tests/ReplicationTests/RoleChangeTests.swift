@@ -35,7 +35,7 @@ import Testing
         #expect(node.shownPriority(configured: 7) == 0)
         #expect(node.serving(linkIsUp: true, isLoading: false).readiness == .incomplete)
         _ = node.snapshotBegan(a)
-        _ = node.snapshotEnded()
+        node.snapshotEnded()
         #expect(node.shownPriority(configured: 7) == 0)
         node.becameWhole()
         #expect(node.shownPriority(configured: 7) == 7)
@@ -104,7 +104,7 @@ import Testing
         for isPartial in [false, true] {
             var node = NodeRole(role: .replica(of: there), recovered: a, end: 100, fresh: c)
             #expect(node.snapshotBegan(c) == [.closeReplicaLinks])
-            if isPartial { #expect(node.snapshotEnded() == [.restartBacklog]) }
+            if isPartial { node.snapshotEnded() }
             #expect(node.position(end: 50) == nil)
             #expect(
                 node.becomePrimary(end: 50, fresh: b) == [

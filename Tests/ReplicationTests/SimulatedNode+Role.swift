@@ -23,17 +23,21 @@ extension SimulatedNode {
     func promote() {
         runFailover(failover.overruled())
         guard role.isReplica else { return }
-        let before = role
+        let (before, place) = (role, position)
         simulation.willPromote(self)
         let actions = role.becomePrimary(end: journal.offset, fresh: simulation.freshID())
+        // Whoever has no key says of itself that it has nothing, and may have all there was.
+        if before.dataset == .whole, role.identity.past == nil {
+            simulation.truth.contains(role.identity.id, all: place)
+        }
         let wasUp = hasBeenUp && before.dataset == .whole && !before.neverSynced
         run(actions)
-        if wasUp { simulation.checkClock(of: self, after: before.identity.id) }
+        if wasUp { simulation.checkClock(of: self, at: place) }
         becamePrimary()
     }
 
     func becamePrimary() {
-        simulation.truth.began(role.identity, at: journal.offset, reader.state(), clock: clockOffset, time: engineTime)
+        noteBeginning()
         simulation.lastPrimary = self
     }
 
@@ -54,7 +58,7 @@ extension SimulatedNode {
                 for ticket in acknowledgements.fail() { waits[ticket] = nil }
             case .restartBacklog: storage.restartBacklog()
             case .saveIdentity:
-                rename(from: role.identity.past?.id.text ?? historyAtStart)
+                rename(from: role.identity.past?.id.text ?? recoveredHistory)
             case .saveState: storage.requests.append(.attach(history: role.identity.id.text))
             case .disownState:
                 // What it had on disk is nobody's from here on.
@@ -68,9 +72,10 @@ extension SimulatedNode {
                 attempt += 1
                 hasBeenUp = false
                 upstreamPort = address.port
-                // Without a log from the start on, the offset may stand for more than one state.
-                let countsAll = epochAtStart == 1 && storage.epochs == 1 && storage.isLogging
-                if !takesOver, countsAll, let given = role.returnToPast(end: journal.offset) {
+                // Where changes were made that no journal has, the offset stands for more than one state.
+                if !takesOver, !storage.hasUncountedChanges,
+                    let given = role.returnToPast(end: journal.offset)
+                {
                     rename(from: given.text)
                 }
                 // Promoted, it serves others from where they are.

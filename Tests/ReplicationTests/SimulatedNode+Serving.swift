@@ -71,9 +71,8 @@ extension SimulatedNode {
             storage.hasUncountedChanges = false
             let origin = position
             let actions = role.journalingBegins(fresh: simulation.freshID())
-            simulation.truth.began(
-                role.identity, at: journal.offset, reader.state(), clock: clockOffset, time: engineTime,
-                origin: origin)
+            simulation.truth.contains(role.identity.id, all: origin)
+            noteBeginning()
             storage.switchStreamOn()
             storage.beginBacklog()
             run(actions.filter { $0 != .closeReplicaLinks })

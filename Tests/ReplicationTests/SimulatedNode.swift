@@ -79,12 +79,10 @@ final class SimulatedNode {
     var waits: [UInt64: Wait] = [:]
     var tookOver: [Bool] = []
     var runID = ""
-    /// What its files were called when it started.
-    var historyAtStart = ""
     /// A full sync is replacing the state: nothing can be read.
     var isReceiving = false
-    /// 1 when every change since the start is in the journal, unless logging was switched off since.
-    private(set) var epochAtStart = 0
+    /// What the files were called when the process began.
+    private(set) var recoveredHistory = ""
     private var snapshotHeader: FileHeader?
     var upstreamPort = 0
     /// The latest sent of all pieces that have arrived.
@@ -130,7 +128,6 @@ final class SimulatedNode {
         reader = StreamReader(engine)
         runID = simulation.freshID().text
         let report = recover()
-        historyAtStart = report.manifest.history
         lastSaid = report.lastTime
         if savedRole == .primary {
             clock = StreamClock(leadingFrom: max(wall, report.lastTime), steady: steady)
@@ -155,7 +152,7 @@ final class SimulatedNode {
         storage = SimulatedStorage(self, files: files, report: report, engine: engine, journal: journal)
         if role.isReplica { storage.set(isPrimary: false) }
         if settings.logs { storage.begin(at: report.end) }
-        epochAtStart = storage.epochs
+        recoveredHistory = report.manifest.history
         if isRoleSaved {
             storage.switchStreamOn()
             storage.beginBacklog()
@@ -204,7 +201,7 @@ final class SimulatedNode {
     func crash(clean: Bool) {
         guard isUp else { return }
         tell("ends, \(clean ? "as it should" : "suddenly")")
-        if clean { storage.stop(savesSnapshot: simulation.random.once(in: 2)) }
+        if clean { storage.perform { storage.stop(savesSnapshot: simulation.random.once(in: 2)) } }
         isUp = false
         losses += 1
         if clean || simulation.random.once(in: 4) {
@@ -284,7 +281,13 @@ final class SimulatedNode {
     /// Changes count from here on, and some may have been made that do not.
     func journalingBegan() {
         guard isUp, !role.isReplica else { return }
-        simulation.truth.began(role.identity, at: journal.offset, reader.state(), clock: clockOffset, time: engineTime)
+        noteBeginning()
+    }
+
+    /// The node makes bytes of its history, from here on.
+    func noteBeginning() {
+        simulation.truth.began(
+            role.identity, at: journal.offset, reader.state(), clock: clockOffset, time: engineTime, by: number)
     }
 
     // MARK: The link to the primary
@@ -321,6 +324,7 @@ final class SimulatedNode {
             storage.perform { storage.detach() }
             run(role.snapshotBegan(id))
             applier.beginSnapshot()
+            storage.restart(at: header.journalOffset, time: header.time)
             clock.replaced(at: header.time, steady)
             snapshotHeader = header
             lastSaid = header.time
@@ -329,8 +333,7 @@ final class SimulatedNode {
             clock.heard(batch.time, at: steady)
         case .endSnapshot:
             applier.endSnapshot()
-            storage.restart(at: snapshotHeader!.journalOffset, time: snapshotHeader!.time)
-            run(role.snapshotEnded())
+            role.snapshotEnded()
         case .batch(let batch, let bytes):
             try! applier.apply(bytes, horizon: batch.time)
             journal.append(batch, bytes)

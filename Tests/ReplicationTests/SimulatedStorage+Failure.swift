@@ -41,10 +41,7 @@ extension SimulatedStorage {
         if isJournaling { node.collectJournal() }
         let offset = beginDisk()
         unwritten = nil
-        if let run {
-            overtaken.append(run)
-            self.run = nil
-        }
+        overtakeRun()
         do throws(StorageError) {
             try log.roll(at: offset, time: node.engineTime, continues: false)
             try startSnapshot(.repair)
@@ -58,12 +55,8 @@ extension SimulatedStorage {
     func detach() {
         isDetached = true
         hasUncountedChanges = false
-        endDisk()
-        unwritten = nil
-        if let run {
-            overtaken.append(run)
-            self.run = nil
-        }
+        closeLog()
+        overtakeRun()
     }
 
     func attach(history: String) {
@@ -71,7 +64,6 @@ extension SimulatedStorage {
         self.history = history
         isDetached = false
         guard isLogging else { return }
-        epoch = epochs
         hasGap = true
         if breaker.state != .open { beginAnew() }
     }
@@ -92,36 +84,57 @@ extension SimulatedStorage {
 
     func followSwitch() {
         guard !isDetached else { return }
-        if isLogging, epoch != epochs, breaker.state == .closed {
-            epoch = epochs
+        if isLogging, !log.isOpen, breaker.state == .closed {
             hasGap = true
             beginAnew()
-        } else if !isLogging, log.isOpen {
-            if breaker.state == .closed { collectAndAppend() }
-            // A failure says nothing to somebody who wants no log.
-            do throws(StorageError) { try log.close() } catch {}
-            unwritten = nil
-            endDisk()
-            breaker.succeeded()
+        } else if hasLogToEnd {
+            endLog()
         }
+    }
+
+    private func endLog() {
+        node.tell("ends its log")
+        if log.isOpen, breaker.state == .closed { collectAndAppend() }
+        closeLog()
+        logEnded()
+        breaker.succeeded()
+        guard let overtaken = overtakeRun() else { return }
+        begin(overtaken.kind == .repair ? .rewrite : overtaken.kind)
+    }
+
+    private func closeLog() {
+        do throws(StorageError) { try log.close() } catch {}
+        endDisk()
+        unwritten = nil
+    }
+
+    @discardableResult
+    private func overtakeRun() -> SimulatedSnapshot? {
+        guard let run else { return nil }
+        overtaken.append(run)
+        self.run = nil
+        return run
     }
 
     // MARK: The end
 
     /// The process ends as it should.
     func stop(savesSnapshot: Bool) {
+        followSwitch()
         guard !isDetached else { return }
-        guard log.isOpen else {
-            if savesSnapshot { _ = saveAtEnd() }
-            return
-        }
-        let isSafe: Bool
-        if log.isDamaged || !log.isPublished || hasGap {
+        var isSafe = true
+        if isLogging, log.isDamaged || !log.isPublished || hasGap {
             isSafe = saveAnew()
         } else {
-            isSafe = collectAndAppend() && syncHere() && (!savesSnapshot || saveAtEnd())
+            if log.isOpen { isSafe = collectAndAppend() && syncHere() }
+            if isSafe, savesSnapshot { isSafe = saveAtEnd() }
         }
-        if isSafe { do throws(StorageError) { try log.close() } catch {} }
+        guard isSafe, log.isOpen || savesSnapshot else { return }
+        // What a good end has left out is behind what the log has.
+        if log.isOpen { node.collect() }
+        do throws(StorageError) { try log.close() } catch { return }
+        // That the end is a good one is an answer, too.
+        if node.isWhole { node.answered = node.position }
     }
 
     /// What is on disk is of another history, or nothing that could be appended to would be read: all of it once more.
@@ -143,9 +156,11 @@ extension SimulatedStorage {
             let writer = try SnapshotWriter(
                 files: files, directory: log.path, number: number, journalOffset: log.appended, engine: engine,
                 time: node.engineTime)
-            let last = SimulatedSnapshot(kind: .save, number: number, writer: writer)
+            let last = SimulatedSnapshot(kind: .save, number: number, origin: node.position, writer: writer)
             while last.result == nil { last.step(time: node.engineTime) }
-            try log.adopt(try last.result!.get(), history: historyForSnapshot)
+            let snapshot = try last.result!.get()
+            if log.isOpen, !collectAndAppend() { return false }
+            try log.adopt(snapshot, history: history(for: last))
             return true
         } catch {
             return false

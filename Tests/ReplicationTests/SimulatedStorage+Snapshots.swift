@@ -14,13 +14,16 @@ final class SimulatedSnapshot {
 
     let kind: Kind
     let number: Int
+    /// Everything up to here is in it.
+    let origin: StreamPosition
     private let writer: SnapshotWriter
     private var hasAllKeys = false
     private(set) var result: Result<FinishedSnapshot, StorageError>?
 
-    init(kind: Kind, number: Int, writer: SnapshotWriter) {
+    init(kind: Kind, number: Int, origin: StreamPosition, writer: SnapshotWriter) {
         self.kind = kind
         self.number = number
+        self.origin = origin
         self.writer = writer
     }
 
@@ -50,7 +53,7 @@ extension SimulatedStorage {
         begin(kind)
     }
 
-    private func begin(_ kind: SimulatedSnapshot.Kind) {
+    func begin(_ kind: SimulatedSnapshot.Kind) {
         node.tell("begins \(kind)")
         do throws(StorageError) {
             if log.isOpen {
@@ -71,18 +74,17 @@ extension SimulatedStorage {
         let writer = try SnapshotWriter(
             files: files, directory: log.path, number: number, journalOffset: log.appended, engine: engine,
             time: node.engineTime)
-        run = SimulatedSnapshot(kind: kind, number: number, writer: writer)
+        run = SimulatedSnapshot(kind: kind, number: number, origin: node.position, writer: writer)
     }
 
     /// What the files are called that a snapshot makes; nil for as before. Without a log keys are of different moments,
     /// and no offset stands for what they make: so it is called by a name that nobody else has.
-    var historyForSnapshot: String? {
+    func history(for snapshot: SimulatedSnapshot) -> String? {
         guard log.isOpen else {
-            // All that was promised is in it, and nothing says so.
-            node.answered = nil
-            node.simulation.promises.removeAll { $0.node === node && $0.isSynced }
             if history == ReplicationID.nobodys.text { return history }
-            return node.simulation.freshID().text
+            let id = node.simulation.freshID()
+            node.simulation.truth.contains(id, all: snapshot.origin)
+            return id.text
         }
         return log.isPublished ? nil : history
     }
@@ -111,7 +113,7 @@ extension SimulatedStorage {
             return ended(run.kind, nil, number: run.number)
         }
         do throws(StorageError) {
-            try log.adopt(snapshot, history: historyForSnapshot)
+            try log.adopt(snapshot, history: history(for: run))
         } catch {
             if log.isOpen, error.code != ESTALE { fail(error) }
             return ended(run.kind, error, number: run.number)

@@ -40,8 +40,6 @@ final class SimulatedStorage {
     private(set) var wantsStream = false
     private var isPrimary = true
     private(set) var isJournaling = false
-    /// How often logging has been switched on.
-    private(set) var epochs = 0
     private(set) var isLogging = false
     /// Changes were made that no journal has, since the history began.
     var hasUncountedChanges = false
@@ -63,7 +61,6 @@ final class SimulatedStorage {
     var hasGap = false
     var isDetached = false
     var history: String
-    var epoch = 0
     var run: SimulatedSnapshot?
     var overtaken: [SimulatedSnapshot] = []
     var scheduled: SimulatedSnapshot.Kind?
@@ -87,12 +84,19 @@ final class SimulatedStorage {
     // MARK: What changes are kept for
 
     func switchLogging(_ enabled: Bool) {
-        guard enabled != wantsLog else { return }
-        wantsLog = enabled
-        follow()
-        if enabled { epochs += 1 }
+        if enabled {
+            wantsLog = true
+            follow()
+        }
         isLogging = enabled
         node.tell("appendonly \(enabled)")
+    }
+
+    var hasLogToEnd: Bool { !isLogging && wantsLog }
+
+    func logEnded() {
+        wantsLog = isLogging
+        follow()
     }
 
     func switchStreamOn() {
@@ -101,6 +105,8 @@ final class SimulatedStorage {
     }
 
     func set(isPrimary: Bool) {
+        // What no journal has it takes along.
+        if self.isPrimary, !isPrimary, hasUncountedChanges { node.noteBeginning() }
         self.isPrimary = isPrimary
         follow()
     }
@@ -122,7 +128,6 @@ final class SimulatedStorage {
             return
         }
         switchLogging(true)
-        epoch = epochs
         _ = beginDisk()
     }
 
@@ -251,7 +256,7 @@ final class SimulatedStorage {
     /// False when the disk failed.
     @discardableResult
     func collectAndAppend() -> Bool {
-        if unwritten == nil { collect() }
+        collect()
         while let part = unwritten ?? (parts.isEmpty ? nil : parts.removeFirst()) {
             unwritten = part
             guard part.offset == log.appended else {

@@ -16,6 +16,34 @@ import Testing
         return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
     }
 
+    /// Lives in which something was wrong once, and what it was.
+    private static let regressions: [(seed: UInt64, what: String)] = [
+        (3_450_477_663, "an end behind a failed write: policies of the snapshot were newer than the log"),
+        (3_817_296_818, "the same with keys, which replicas then did not have"),
+        (2_034_832_567, "the same, found when the files were read again"),
+        (2_337_634_803, "the same, of a node that had failed before"),
+        (2_851_561_553, "a log switched off, on and off again had a gap in its middle"),
+        (4_156_707_520, "a log switched off: its last changes went with the journaling"),
+        (1_361_411_423, "the log switched off in a full sync: the new state was saved under the old one's name"),
+        (2_312_376_769, "a manifest without files kept its name when the first history began"),
+        (3_366_112_636, "a node promoted within a snapshot went on saying its own time of before"),
+        (1_664_773_025, "files from before changes that no journal has, under the name that those have too"),
+        (1_696_353_736, "a start at the beginning of the history before, where keys had been forgotten by a clock"),
+        (3_454_484_959, "a primary that went back to the history it came from had answered under the new name"),
+        (2_566_512_088, "the same"),
+        (2_938_213_217, "WAITAOF counted a node whose snapshot has all, under a name of its own"),
+        (2_011_099_764, "the same, without a save by a client"),
+        (807_772_219, "WAIT counted a node that was promoted and taken back without a key"),
+        (3_290_121_911, "a node promoted at a place of the history before, whose primary's clock it has"),
+        (2_157_465_438, "files from before changes that no journal has, which a history began with"),
+        (1_995_083_516, "a primary without a journal that became a replica, and then began a log"),
+        (976_189_105, "an end before the journal thread had begun the files of a new history"),
+    ]
+
+    @Test func whatWasWrongOnceIsRight() {
+        for life in SimulationTests.regressions { _ = Simulation(seed: life.seed).run() }
+    }
+
     /// The same lives each time, then new ones while there is time.
     @Test func nodesKeepTheirPromises() {
         var sum = Simulation.Coverage()

@@ -109,11 +109,15 @@ struct StreamTruth {
 
     private var numbers: [ReplicationID: Int] = [:]
     private var states: [Place: StreamState] = [:]
+    /// What a place stood for until changes were made there that no journal has.
+    private var earlier: [Place: [StreamState]] = [:]
     /// The state at the end of what was noted of a history.
     private var ends: [StreamState] = []
     private var parents: [StreamPosition?] = []
-    /// The place that a history began with all changes of, though with no bytes of it.
-    private var origins: [StreamPosition?] = []
+    /// Places that a history began with all changes of, though with no bytes of them.
+    private var origins: [ReplicationID: StreamPosition] = [:]
+    /// The node that makes the bytes of a history.
+    private var makers: [Int] = []
     private var clocks: [Int64] = []
     /// Where histories began, and what time it was there.
     private var beginnings: [(offset: Int64, time: Int64)] = []
@@ -127,25 +131,29 @@ struct StreamTruth {
 
     // MARK: Noting
 
-    /// A history begins at `offset`, with this state, by a clock that is so far ahead of the simulation's.
-    ///
-    /// - Parameter origin: What a node was whose changes are all in that state, though they are in no journal.
+    /// A node begins a history at `offset`, with this state, by a clock that is so far ahead of the simulation's. Or it
+    /// goes on in one, from a state with changes that no journal has: as long as nobody else knows of the history.
     mutating func began(
         _ identity: ReplicationIdentity, at offset: Int64, _ state: StreamState, clock: Int64, time: EngineTime,
-        origin: StreamPosition? = nil
+        by node: Int
     ) {
         let number = numbers[identity.id] ?? numbers.count
         if number == numbers.count {
             numbers[identity.id] = number
             ends.append(state)
             parents.append(identity.past)
-            origins.append(identity.past ?? origin)
+            makers.append(node)
             clocks.append(clock)
             beginnings.append((offset, time.nanoseconds))
         }
         ends[number] = state
-        states[Place(history: number, offset: offset)] = state
+        let place = Place(history: number, offset: offset)
+        if let before = states[place], before != state { earlier[place, default: []].append(before) }
+        states[place] = state
     }
+
+    /// A history, or files of this name, began with all changes of that place, though with no bytes of it.
+    mutating func contains(_ id: ReplicationID, all origin: StreamPosition) { origins[id] = origin }
 
     /// Whole batches were added to a history.
     mutating func added(_ bytes: UnsafeRawBufferPointer, to id: ReplicationID) {
@@ -214,14 +222,32 @@ struct StreamTruth {
 
     // MARK: Asking
 
-    /// Engine time minus the simulation's time at whoever is primary in a history.
-    func clock(of id: ReplicationID) -> Int64? { numbers[id].map { clocks[$0] } }
+    /// Engine time minus the simulation's time at whoever has made the bytes in front of a place.
+    func clock(at position: StreamPosition) -> Int64? { lineage(of: position).last.map { clocks[$0] } }
 
-    /// The time at which a history began, if it began at this place: by then some keys may have been forgotten there
-    /// that are in the files it began with.
+    /// The time at which a history began, this one or one that it came out of, if it began at this place: by then some
+    /// keys may have been forgotten there that are in the files it began with.
     func beginning(at position: StreamPosition) -> Int64? {
-        guard let number = numbers[position.id], beginnings[number].offset == position.offset else { return nil }
-        return beginnings[number].time
+        lineage(of: position).first { beginnings[$0].offset == position.offset }.map { beginnings[$0].time }
+    }
+
+    /// The histories that have this place, from its own back to the one in which its bytes were made.
+    private func lineage(of position: StreamPosition) -> [Int] {
+        var found: [Int] = []
+        var id: ReplicationID? = position.id
+        while let history = id, let number = numbers[history] {
+            found.append(number)
+            guard let parent = parents[number], position.offset <= parent.offset else { break }
+            id = parent.id
+        }
+        return found
+    }
+
+    /// Whether changes were made at a place that no journal has, and not by this node. Only who has made them can be
+    /// there.
+    func isForeign(_ position: StreamPosition, to node: Int) -> Bool {
+        guard let number = numbers[position.id], makers[number] != node else { return false }
+        return earlier[Place(history: number, offset: position.offset)] != nil
     }
 
     /// The state at the end of what was noted of a history.
@@ -229,24 +255,30 @@ struct StreamTruth {
 
     /// What a primary had at a place, in that history or in the one it came out of.
     func states(at position: StreamPosition) -> [StreamState] {
-        var found: [StreamState] = []
-        var id: ReplicationID? = position.id
-        while let history = id, let number = numbers[history] {
-            if let state = states[Place(history: number, offset: position.offset)] { found.append(state) }
-            guard let parent = parents[number], position.offset <= parent.offset else { break }
-            id = parent.id
+        lineage(of: position).flatMap { number in
+            let place = Place(history: number, offset: position.offset)
+            return (states[place].map { [$0] } ?? []) + (earlier[place] ?? [])
         }
-        return found
     }
 
     /// Whether a node at `position` has everything up to `other`.
     func contains(_ position: StreamPosition, _ other: StreamPosition) -> Bool {
-        var place = position
-        while place.id != other.id {
-            guard let number = numbers[place.id], let parent = origins[number] else { return false }
-            place = StreamPosition(id: parent.id, offset: min(place.offset, parent.offset))
+        // Where a history began is a place of the one before as well, and a node may have gone back to that.
+        var wanted = other
+        while let number = numbers[wanted.id], let parent = parents[number], wanted.offset <= parent.offset {
+            wanted.id = parent.id
         }
-        return other.offset <= place.offset
+        var place = position
+        while place.id != wanted.id {
+            if let origin = origins[place.id] {
+                place = origin
+            } else if let number = numbers[place.id], let parent = parents[number] {
+                place = StreamPosition(id: parent.id, offset: min(place.offset, parent.offset))
+            } else {
+                return false
+            }
+        }
+        return wanted.offset <= place.offset
     }
 
     /// What is in one and not so in the other, for people.

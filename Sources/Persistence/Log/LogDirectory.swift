@@ -147,8 +147,8 @@ public final class LogDirectory {
         segment?.awaitsSnapshot = true
     }
 
-    /// Forgets the segment, also when it fails: nothing more is appended. What is on disk stays readable; what no start
-    /// would read goes.
+    /// Forgets the segment, also when it throws: nothing more is appended. What is on disk stays readable, and is all
+    /// that was appended unless this throws; what no start would read goes.
     public func close() throws(StorageError) {
         guard let open = segment else { return }
         defer {

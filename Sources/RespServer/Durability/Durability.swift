@@ -36,8 +36,6 @@ final class Durability: Sendable {
     private let logging = Atomic<Bool>(false)
     private let journaling = Atomic<Bool>(false)
     private let wishes = Guarded(Wishes())
-    /// How often logging has been switched on.
-    private let epochs = Atomic<Int>(0)
     private let storageHealth = Atomic<Int>(StorageHealth.fine.rawValue)
     private let guardedStatus = Guarded(StorageStatus())
     private let requests = Guarded<[Request]>([])
@@ -97,17 +95,30 @@ final class Durability: Sendable {
         var hasUncountedChanges = false
     }
 
-    /// Has the engine keep changes for a log, or no longer. When this returns every later change counts; the files
-    /// follow in their own time.
+    /// Says whether there is to be a log; the files follow in their own time. Switched on, every later change counts
+    /// when this returns. Switched off, changes are kept until the log has ended: whoever switches it on again before
+    /// that has never been without, and no log has a gap.
     func switchLogging(_ enabled: Bool, engine: Engine) {
         wishes.withLock { wishes in
-            guard enabled != wishes.log else { return }
-            wishes.log = enabled
-            follow(&wishes, engine: engine)
-            if enabled { epochs.add(1, ordering: .sequentiallyConsistent) }
+            if enabled {
+                wishes.log = true
+                follow(&wishes, engine: engine)
+            }
             logging.store(enabled, ordering: .sequentiallyConsistent)
         }
         doorbell.ring()
+    }
+
+    /// Whether changes are kept for a log that nobody wants any more.
+    var hasLogToEnd: Bool { !isLogging && wishes.withLock { $0.log } }
+
+    /// The log has ended: nothing more is kept for it, unless somebody wants one again.
+    func logEnded(engine: Engine) {
+        wishes.withLock { wishes in
+            guard !isLogging else { return }
+            wishes.log = false
+            follow(&wishes, engine: engine)
+        }
     }
 
     /// Has the engine keep changes for replicas. Stays so.
@@ -144,9 +155,6 @@ final class Durability: Sendable {
 
     /// Whether changes are kept for log or replicas. Read once a batch.
     var isJournaling: Bool { journaling.load(ordering: .relaxed) }
-
-    /// How often logging has been switched on: a log that was begun in an earlier epoch has a gap.
-    var epoch: Int { epochs.load(ordering: .sequentiallyConsistent) }
 
     /// Has the journal thread look: there are bytes that nobody collected here.
     func noteStream() {

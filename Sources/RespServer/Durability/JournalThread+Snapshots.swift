@@ -35,7 +35,7 @@ extension JournalThread {
         answerWaiters("-LOADING the state is being replaced by the primary's\r\n")
     }
 
-    private func begin(_ kind: SnapshotKind, now: Int64) {
+    func begin(_ kind: SnapshotKind, now: Int64) {
         do throws(StorageError) {
             if log.isOpen, breaker.state == .closed {
                 guard collectAndAppend(now: now) else { throw failure! }

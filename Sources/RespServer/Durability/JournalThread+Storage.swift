@@ -63,11 +63,7 @@ extension JournalThread {
         let offset = durability.stream.beginDisk()
         if durability.stream.hasBacklog { server.replication.wake() }
         unwritten = nil
-        if let run {
-            run.cancel()
-            overtaken.append(run)
-            self.run = nil
-        }
+        overtakeRun()
         do throws(StorageError) {
             try log.roll(at: offset, time: server.clock.now(), continues: false)
             try startSnapshot(.repair, now: now)
@@ -92,16 +88,12 @@ extension JournalThread {
 
     // MARK: Another history
 
-    /// The state is about to be replaced: what is on disk stays the state on disk until `attach`.
+    /// The state is about to be replaced: what is on disk stays the state on disk until `attach`. Its log has ended:
+    /// whatever comes of the new state, nothing of that belongs behind it, or under its name.
     func detach() {
         isDetached = true
-        durability.stream.endDisk()
-        unwritten = nil
-        if let run {
-            run.cancel()
-            overtaken.append(run)
-            self.run = nil
-        }
+        closeLog()
+        overtakeRun()
         refuseForReplacement()
     }
 
@@ -110,7 +102,6 @@ extension JournalThread {
         self.history = history
         isDetached = false
         guard durability.isLogging else { return }
-        epoch = durability.epoch
         hasGap = true
         if breaker.state != .open { beginAnew(now: now) }
         followHealth()
@@ -129,26 +120,49 @@ extension JournalThread {
 
     // MARK: appendonly at run time
 
-    /// Has the files follow when logging was switched on or off.
+    /// Has the files follow when logging was switched on or off. Off and on again between two looks is nothing: the
+    /// changes in between have been kept.
     func followSwitch(now: Int64) {
         guard !isDetached else { return }
-        if durability.isLogging, epoch != durability.epoch, breaker.state == .closed {
+        if durability.isLogging, !log.isOpen, breaker.state == .closed {
             server.log.notice("append-only log switched on; a snapshot of everything is taken first")
-            epoch = durability.epoch
             hasGap = true
             beginAnew(now: now)
-        } else if !durability.isLogging, log.isOpen {
-            if breaker.state == .closed { collectAndAppend(now: now) }
-            // A failure says nothing to somebody who wants no log.
-            do throws(StorageError) { try log.close() } catch {}
-            unwritten = nil
-            durability.stream.endDisk()
-            breaker.succeeded()
-            failure = nil
-            server.log.notice("append-only log switched off")
-            // Replies that waited for it.
-            for loop in server.loops { loop.mailbox.post(.durable) }
+        } else if durability.hasLogToEnd {
+            endLog(now: now)
         }
         followHealth()
+    }
+
+    private func endLog(now: Int64) {
+        if log.isOpen, breaker.state == .closed { collectAndAppend(now: now) }
+        closeLog()
+        durability.logEnded(engine: server.engine)
+        breaker.succeeded()
+        failure = nil
+        server.log.notice("append-only log switched off")
+        // Replies that waited for it.
+        for loop in server.loops { loop.mailbox.post(.durable) }
+        // A snapshot that began before the log ended has less than the log, whose place it would take.
+        guard let overtaken = overtakeRun() else { return }
+        begin(overtaken.kind == .repair ? .rewrite : overtaken.kind, now: now)
+    }
+
+    /// Nothing more is appended to the log. That its end could not be brought to disk says nothing to somebody who
+    /// wants no log, or another one.
+    private func closeLog() {
+        do throws(StorageError) { try log.close() } catch {}
+        durability.stream.endDisk()
+        unwritten = nil
+    }
+
+    /// Has the snapshot under way come to nothing.
+    @discardableResult
+    private func overtakeRun() -> SnapshotRun? {
+        guard let run else { return nil }
+        run.cancel()
+        overtaken.append(run)
+        self.run = nil
+        return run
     }
 }

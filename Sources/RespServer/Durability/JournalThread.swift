@@ -76,8 +76,6 @@ final class JournalThread {
     var isDetached = false
     /// The name of the journal's history.
     var history: String
-    /// The epoch of logging that the log belongs to.
-    var epoch: Int
 
     init(server: Server, files: any FileSystem, log: LogDirectory) {
         self.server = server
@@ -89,7 +87,6 @@ final class JournalThread {
         // What was put back is on disk.
         changesAtLastSave = KeyspaceSession(engine: server.engine).statistics().changes
         history = log.manifest.history
-        epoch = log.isOpen ? server.durability.epoch : 0
         publishStatus()
     }
 
@@ -184,7 +181,7 @@ final class JournalThread {
     /// At most this part of a sync is spent on gathering, and never more than a millisecond.
     private var gatheringPause: Int64 { min(lastSyncTook / 2, 1_000_000) }
 
-    /// Takes what changed to the log's file. False when that failed.
+    /// Takes everything that changed to the log's file, behind what a failure left unwritten. False when that failed.
     @discardableResult
     func collectAndAppend(now: Int64) -> Bool {
         defer { rest(since: now) }
@@ -309,18 +306,19 @@ final class JournalThread {
 
     /// Has everything on disk. Held replies have been answered by then.
     private func stop(savesSnapshot: Bool) -> Bool {
-        run?.cancel()
         defer { syncThread.end() }
         let now = EngineClock.steady()
+        followSwitch(now: now)
+        run?.cancel()
         var isSafe = true
         if isDetached {
             // What is on disk is an older state, whole; what is in memory is not.
             publishStatus()
             return true
         }
-        if log.isOpen, log.isDamaged || !log.isPublished || hasGap {
-            // The files are of another history, or end somewhere else: nothing can be appended, and the name they have
-            // is not that of a snapshot of now.
+        if durability.isLogging, log.isDamaged || !log.isPublished || hasGap {
+            // The files are of another history, or end somewhere else, or there is no log to append to; and the name
+            // they have is not that of a snapshot of now.
             isSafe = saveAnew(now: now)
         } else {
             if log.isOpen { isSafe = collectAndAppend(now: now) && syncHere(now: now) }

@@ -27,8 +27,7 @@ extension ReplicationThread {
             clock.heard(batch.time, at: EngineClock.steady())
         case .endSnapshot(let keys):
             applier.endSnapshot()
-            stream.restart(at: snapshotHeader!.journalOffset, time: snapshotHeader!.time)
-            run(role.snapshotEnded())
+            role.snapshotEnded()
             server.log.notice("snapshot of the primary received", ["keys": .integer(keys)])
         case .batch(let batch, let bytes):
             apply(bytes, horizon: batch.time)
@@ -66,6 +65,7 @@ extension ReplicationThread {
         run(role.snapshotBegan(id))
         applier.beginSnapshot()
         snapshotHeader = header
+        stream.restart(at: header.journalOffset, time: header.time)
         clock.replaced(at: header.time, EngineClock.steady())
         server.clock.show(clock)
     }

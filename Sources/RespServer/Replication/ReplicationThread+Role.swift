@@ -68,17 +68,18 @@ extension ReplicationThread {
             }
         case .restartBacklog: stream.restartBacklog()
         case .saveIdentity:
-            // At the first start nothing has a name yet.
-            let old = role.identity.past?.id.text ?? historyAtStart
+            // The first history of a directory comes out of none, and the files have a name nonetheless.
+            let old = role.identity.past?.id.text ?? recoveredHistory
             awaitDisk { .rename(from: old, to: role.identity.id.text, $0) }
         case .saveState: durability.ask(.attach(history: role.identity.id.text))
         case .disownState: awaitDisk { .rename(from: nil, to: ReplicationID.nobodys.text, $0) }
         case .saveRole: saveRole()
         case .startLink(let address, let takesOver):
             upstreamAddress = address
-            // Without a log from the start on, the offset may stand for more than one state.
-            let countsAll = epochAtStart == 1 && durability.epoch == 1 && durability.isLogging
-            if !takesOver, countsAll, let given = role.returnToPast(end: durability.journal.offset) {
+            // Where changes were made that no journal has, the offset stands for more than one state.
+            if !takesOver, !durability.hasUncountedChanges,
+                let given = role.returnToPast(end: durability.journal.offset)
+            {
                 awaitDisk { .rename(from: given.text, to: role.identity.id.text, $0) }
             }
             // Promoted, it serves others from where they are.

@@ -82,10 +82,8 @@ final class ReplicationThread: @unchecked Sendable {
     /// What it is to say, where the disk did not take it yet.
     var unsavedRole: RoleFile.Content?
     var nextRoleTry: Int64 = 0
-    /// What the journal's files were called when the start had read them.
-    let historyAtStart: String
-    /// 1 when every change since the start is in the journal, unless logging was switched off since.
-    let epochAtStart: Int
+    /// What the files were called when the process began.
+    let recoveredHistory: String
     private var nextTick: Int64 = 0
 
     /// - Parameters:
@@ -95,19 +93,19 @@ final class ReplicationThread: @unchecked Sendable {
     init(server: Server, report: RecoveryReport, role wanted: NodeRole.Role, savedRole: RoleFile.Content?) {
         self.server = server
         face = server.replication
-        epochAtStart = server.durability.epoch
+        recoveredHistory = report.manifest.history
         stream = server.durability.stream
         settings = server.currentSettings.value
         poller = clinux_epoll_create()
         precondition(poller >= 0, "epoll_create1: \(SystemError("epoll_create1"))")
         var generator = SystemRandomNumberGenerator()
         self.savedRole = savedRole
-        historyAtStart = report.manifest.history
         // Where the settings alone make it a replica it may have been a primary that nobody ever called.
         let hasFollowed = savedRole != nil && savedRole != .configured
         role = NodeRole(
             role: wanted, recovered: report.foundState ? ReplicationID(report.manifest.history) : nil,
-            end: report.end, fresh: ReplicationID(using: &generator), isUnproven: !server.engine.hasState && !hasFollowed)
+            end: report.end, fresh: ReplicationID(using: &generator),
+            isUnproven: !server.engine.hasState && !hasFollowed)
         let steady = EngineClock.steady()
         clock =
             wanted == .primary
