@@ -106,7 +106,9 @@ report_snapshot_latency() {
         sed -n 's/.* s, \([0-9]*\) a second/\1/p')
     echo "## Unpipelined calls at half load ($((rate / 2)) a second), $((keys / 5)) keys"
     echo
-    for ((run = 0; run < 3; run++)); do
+    : >"$work/without.txt"
+    : >"$work/with.txt"
+    for ((run = 0; run < repetitions; run++)); do
         without=$("$loadtest" load --port "$port" --keys "$((keys / 5))" --seconds 3 --rate "$((rate / 2))" \
             CL.THROTTLE key:__rand_int__ 1000000 1 3600 | sed -n 's/^latency µs: //p')
         (
@@ -119,8 +121,13 @@ report_snapshot_latency() {
         kill "$saver"
         wait "$saver" || true
         echo "- without a snapshot: $without; while one is taken: $with"
+        sed 's/.*p99.9 \([0-9.]*\),.*/\1/' <<<"$without" >>"$work/without.txt"
+        sed 's/.*p99.9 \([0-9.]*\),.*/\1/' <<<"$with" >>"$work/with.txt"
     done
-    echo "- snapshots taken meanwhile: $(info "$port" rdb_saves) (target: p99.9 at most twice)"
+    without=$(sort -n "$work/without.txt" | sed -n "$(((repetitions + 1) / 2))p")
+    with=$(sort -n "$work/with.txt" | sed -n "$(((repetitions + 1) / 2))p")
+    echo "- medians of p99.9: $without and $with µs, $(bc -l <<<"scale=2; $with / $without") × (target 2);" \
+        "snapshots taken meanwhile: $(info "$port" rdb_saves)"
     echo
     stop_all
 }

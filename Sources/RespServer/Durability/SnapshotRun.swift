@@ -36,25 +36,37 @@ final class SnapshotRun: @unchecked Sendable {
 
     func cancel() { isCancelled.store(true, ordering: .relaxed) }
 
+    /// Nanoseconds of work after which the thread rests for as long. Its low priority alone does not do: where every
+    /// core has something to do, a loop that wakes up still waits until the scheduler takes the core away from here,
+    /// milliseconds later.
+    private static let workMax: Int64 = 250_000
+
     /// Writes it on a thread of its own; `done` is rung at the end.
     func start(clock: EngineClock, done: Doorbell) {
         Thread.detach(name: "snapshot") { [self] in
             clinux_lower_priority()
-            finish(clock: clock)
+            let result = write(clock: clock, rests: true)
+            outcome.withLock { $0 = result }
             done.ring()
         }
     }
 
     /// Writes it here and now.
     func finish(clock: EngineClock) {
-        let result = write(clock: clock)
+        let result = write(clock: clock, rests: false)
         outcome.withLock { $0 = result }
     }
 
-    private func write(clock: EngineClock) -> Result<FinishedSnapshot, StorageError> {
+    private func write(clock: EngineClock, rests: Bool) -> Result<FinishedSnapshot, StorageError> {
+        var restedAt = EngineClock.steady()
         do throws(StorageError) {
             while try writer.step(time: clock.now()) {
                 keysDone.store(writer.keys, ordering: .relaxed)
+                if rests, EngineClock.steady() - restedAt >= SnapshotRun.workMax {
+                    var pause = timespec(tv_sec: 0, tv_nsec: Int(SnapshotRun.workMax))
+                    nanosleep(&pause, nil)
+                    restedAt = EngineClock.steady()
+                }
                 if isCancelled.load(ordering: .relaxed) {
                     throw StorageError("snapshot", Manifest.snapshotName(number), code: ECANCELED)
                 }
