@@ -1,4 +1,5 @@
-// Random lives. ESCAPEMENT_SEED runs one life again, ESCAPEMENT_SEEDS says how many new ones there are to be.
+// Random lives. ESCAPEMENT_SEED runs one life again, ESCAPEMENT_SEEDS says how many there are to be, and
+// ESCAPEMENT_FIXED_SEEDS how many of them are the same each time.
 
 import Glibc
 import Testing
@@ -51,9 +52,9 @@ import Testing
             print(Simulation(seed: seed, explains: true).run())
             return
         }
-        let fixed: UInt64 = 100
         let begin = SimulationTests.steady()
         let count = SimulationTests.number("ESCAPEMENT_SEEDS")
+        let fixed = SimulationTests.number("ESCAPEMENT_FIXED_SEEDS") ?? 100
         var lives: UInt64 = 0
         var rest = SystemRandomNumberGenerator()
         while count.map({ lives < $0 }) ?? (SimulationTests.steady() - begin < (lives < fixed ? 14_000 : 6_000)) {
