@@ -29,16 +29,19 @@ let package = Package(
     ],
     targets: [
         .target(name: "CLinux", cSettings: cSettings),
-        .target(name: "LimiterEngine", dependencies: ["CLinux"], swiftSettings: swiftSettings + fuzzSettings),
+        .target(name: "System", dependencies: ["CLinux"], swiftSettings: swiftSettings + fuzzSettings),
         .target(
-            name: "Persistence", dependencies: ["CLinux", "LimiterEngine"],
+            name: "LimiterEngine", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings + fuzzSettings),
+        .target(
+            name: "Persistence", dependencies: ["CLinux", "LimiterEngine", "System"],
             swiftSettings: swiftSettings + fuzzSettings),
         .target(
             name: "Replication", dependencies: ["LimiterEngine", "Persistence"],
             swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "RESP", swiftSettings: swiftSettings + fuzzSettings),
         .target(
-            name: "RespServer", dependencies: ["CLinux", "LimiterEngine", "Persistence", "Replication", "RESP"],
+            name: "RespServer",
+            dependencies: ["CLinux", "LimiterEngine", "Persistence", "Replication", "RESP", "System"],
             swiftSettings: swiftSettings),
         .executableTarget(name: "escapement", dependencies: ["RespServer"], swiftSettings: swiftSettings),
         .executableTarget(
@@ -49,6 +52,7 @@ let package = Package(
             name: "curves", dependencies: ["LimiterEngine"], path: "loadtest/curves", swiftSettings: swiftSettings),
 
         .target(name: "TestSupport", path: "Tests/Support", swiftSettings: swiftSettings),
+        .testTarget(name: "SystemTests", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings),
         .testTarget(
             name: "LimiterEngineTests", dependencies: ["LimiterEngine", "TestSupport", "curves"],
             swiftSettings: swiftSettings),
@@ -62,7 +66,7 @@ let package = Package(
         .testTarget(name: "RESPTests", dependencies: ["RESP"], swiftSettings: swiftSettings),
         .testTarget(
             name: "RespServerTests",
-            dependencies: ["RespServer", "Persistence", "RESP", "LimiterEngine", "TestSupport"],
+            dependencies: ["RespServer", "Persistence", "RESP", "LimiterEngine", "System", "TestSupport"],
             swiftSettings: swiftSettings),
     ]
         + (fuzzing

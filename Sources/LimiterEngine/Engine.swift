@@ -7,6 +7,7 @@
 
 import CLinux
 import Synchronization
+import System
 
 /// A sharded, lock-striped table of limiter states.
 ///
@@ -44,7 +45,7 @@ public final class Engine: @unchecked Sendable {
         shardShift = UInt64(64 - shards.trailingZeroBitCount)
         memory = .allocate(byteCount: shards * Engine.shardStride, alignment: 128)
         for number in 0..<shards {
-            lock(number).word.initialize(to: 0)
+            lockWord(number).initialize(to: 0)
             shard(number).initialize(to: Shard(pool: pool, gauge: gauge, seed: seed))
         }
     }
@@ -68,8 +69,13 @@ public final class Engine: @unchecked Sendable {
     func shardNumber(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> shardShift) }
 
     @inline(__always)
-    func lock(_ number: Int) -> StripeLock {
-        StripeLock((memory + number &* Engine.shardStride).assumingMemoryBound(to: UInt32.self))
+    func lock(_ number: Int) -> Lock {
+        Lock(at: lockWord(number), rank: .stripe, order: number)
+    }
+
+    @inline(__always)
+    private func lockWord(_ number: Int) -> UnsafeMutablePointer<UInt32> {
+        (memory + number &* Engine.shardStride).assumingMemoryBound(to: UInt32.self)
     }
 
     /// Runs `body` on every shard in turn, one stripe at a time.
@@ -160,11 +166,17 @@ public final class Engine: @unchecked Sendable {
     /// changed; a key changed often is there once, with its newest state. `body` runs with the stripe held and must
     /// not call the engine; the stripe is given back every few hundred changes. O(changed keys).
     ///
+    /// - Parameter isAbandoned: Asked ten times a second while another thread keeps the stripe: true to leave the rest
+    ///   of the shard's changes where they are.
+    /// - Returns: Whether all of them were handed over.
     /// - Precondition: One collection at a time.
-    public func collectChanges(shard number: Int, _ body: (JournalChange) -> Void) {
+    @discardableResult
+    public func collectChanges(
+        shard number: Int, unless isAbandoned: () -> Bool = { false }, _ body: (JournalChange) -> Void
+    ) -> Bool {
         let lock = lock(number)
         let shard = shard(number)
-        lock.acquire()
+        guard lock.acquire(unless: isAbandoned) else { return false }
         // What comes in while this runs is left to the next collection, or this one might never end.
         var left = shard.pointee.dirty.count
         while left > 0 {
@@ -173,9 +185,10 @@ public final class Engine: @unchecked Sendable {
             // A FLUSHALL between two holds has taken the rest of the list away.
             left = part == 0 ? 0 : left - part
             lock.release()
-            lock.acquire()
+            guard lock.acquire(unless: isAbandoned) else { return false }
         }
         lock.release()
+        return true
     }
 
     // MARK: Checking

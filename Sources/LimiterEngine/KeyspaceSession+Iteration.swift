@@ -4,6 +4,8 @@
 // of the bucket number go first, so that a table that doubles or halves between two calls maps every bucket to
 // buckets entirely visited or entirely not. A key there from start to end is returned at least once.
 
+import System
+
 extension KeyspaceSession {
     private static let cursorShardShift: UInt64 = 40
     /// Empty buckets that count as much as one key: a table of few keys is walked in few calls.

@@ -10,6 +10,8 @@
 // not do, since adding one key may move those of others. Only where a call is not plainly allowed, its limits are asked
 // one by one what they would answer.
 
+import System
+
 extension KeyspaceSession {
     /// Decides one call and writes its answer into it. As a batch of one.
     public func decide(_ take: inout TakeRequest, key: UnsafeRawBufferPointer, now: EngineTime) {
@@ -234,7 +236,7 @@ extension KeyspaceSession {
 
     @inline(__always)
     private func shard(of hash: UInt64) -> UnsafeMutablePointer<Shard> {
-        assert(mayTouch(hash), "a key outside of the stripes held")
+        precondition(mayTouch(hash), "a key outside of the stripes held")
         return engine.shard(engine.shardNumber(hash))
     }
 

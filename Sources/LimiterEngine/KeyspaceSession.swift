@@ -6,6 +6,7 @@
 // Other files continue this type: +Keys, +Iteration, +Limits, +Counters.
 
 import CLinux
+import System
 
 /// One thread's access to an engine. Not thread-safe: every event loop and every background job has its own.
 public final class KeyspaceSession {
@@ -129,7 +130,7 @@ public final class KeyspaceSession {
         for position in start..<end {
             let hash = requests[position].hash
             let number = engine.shardNumber(hash)
-            assert(held!.contains(number))
+            precondition(held!.contains(number), "a key outside of the stripes held")
             engine.shard(number).pointee.decide(&requests[position], hash: hash, now: now.nanoseconds)
         }
     }
@@ -153,7 +154,7 @@ public final class KeyspaceSession {
     func withShard<Result>(_ hash: UInt64, _ body: (inout Shard) -> Result) -> Result {
         let number = engine.shardNumber(hash)
         guard held == nil else {
-            assert(held!.contains(number), "a key outside of the stripes held")
+            precondition(held!.contains(number), "a key outside of the stripes held")
             return counting(number, body)
         }
         let lock = engine.lock(number)

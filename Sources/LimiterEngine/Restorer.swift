@@ -5,6 +5,7 @@
 // a part of the records and puts in all of them.
 
 import CLinux
+import System
 
 /// One thread's way of putting records into an engine. Not thread-safe.
 public final class Restorer {

@@ -2,6 +2,7 @@
 
 import CLinux
 import Synchronization
+import System
 
 /// A walk over an engine's keys in bounded steps. One thread's own; several may walk at once.
 public struct Sweeper {

@@ -9,6 +9,7 @@ import Glibc
 import LimiterEngine
 import Persistence
 import Synchronization
+import System
 
 /// One server process.
 ///
@@ -29,6 +30,7 @@ final class Server: @unchecked Sendable {
     let rates = Rates()
     let durability: Durability
     let replication = ReplicationFace()
+    let fileJobs = FileJobs()
     let recoveryProgress = RecoveryProgress()
     /// Steady time, in nanoseconds.
     let startedAt: Int64
@@ -49,7 +51,11 @@ final class Server: @unchecked Sendable {
     let peakMemory = Atomic<Int>(0)
     private let shutdownRequests = ShutdownRequests()
     private let loading = Atomic<Bool>(true)
-    private let applying = Guarded(())
+    private let applying = Guarded((), rank: .settingsEffects)
+    private let stops = Atomic<Bool>(false)
+    /// Numbers of the loops whose threads run.
+    private let runningLoops = Guarded<Set<Int>>([])
+    private let loopEnded = Doorbell()
 
     init(settings: CurrentSettings, log: Log) throws(SystemError) {
         currentSettings = settings
@@ -69,15 +75,13 @@ final class Server: @unchecked Sendable {
         }
     }
 
-    /// Has the settings in force take effect, and returns them. One at a time: of two CONFIG SETs the one that
-    /// applies last has read what both have set.
-    func applyCurrent() -> Settings {
+    /// Makes the settings in force take effect. One caller at a time: of two CONFIG SETs the one that applies last has
+    /// read what both have set. Takes every stripe where the log is switched, so it is called with none held.
+    func applyCurrent() {
         applying.withLock { _ in
-            let settings = currentSettings.value
-            apply(settings)
+            apply(currentSettings.value)
             durability.doorbell.ring()
             replication.ask(.settingsChanged)
-            return settings
         }
     }
 
@@ -112,14 +116,25 @@ final class Server: @unchecked Sendable {
     /// The state is there: everybody is served from here on.
     func finishLoading() {
         loading.store(false, ordering: .releasing)
-        _ = applyCurrent()
+        applyCurrent()
     }
 
     // MARK: Connections
 
-    /// The loop that has the fewest connections.
+    /// A turn that has lasted longer keeps its loop from getting new connections, in nanoseconds.
+    private static let longTurn: Int64 = 100_000_000
+
+    /// The loop that has the fewest connections, among those that are not in the middle of a long command.
     func loopForNext() -> EventLoop {
-        loops.min { $0.assigned.load(ordering: .relaxed) < $1.assigned.load(ordering: .relaxed) }!
+        let longAgo = EngineClock.steady() - Server.longTurn
+        func isBusy(_ loop: EventLoop) -> Bool {
+            let began = loop.turnBeganAt.load(ordering: .relaxed)
+            return began != 0 && began < longAgo
+        }
+        return loops.min { left, right in
+            (isBusy(left) ? 1 : 0, left.assigned.load(ordering: .relaxed))
+                < (isBusy(right) ? 1 : 0, right.assigned.load(ordering: .relaxed))
+        }!
     }
 
     func connectionClosed() { clientsNow.subtract(1, ordering: .relaxed) }
@@ -131,7 +146,44 @@ final class Server: @unchecked Sendable {
         if connection.subscriptions != nil { publisher.unsubscribeAll(connection) }
     }
 
+    // MARK: Loops
+
+    /// Starts a thread for each loop.
+    func startLoops() {
+        runningLoops.withLock { $0 = Set(loops.map(\.index)) }
+        for loop in loops {
+            Thread.detach(name: "loop-\(loop.index)") { [self] in
+                loop.run()
+                runningLoops.withLock { _ = $0.remove(loop.index) }
+                loopEnded.ring()
+            }
+        }
+    }
+
+    /// Returns when every loop has ended, or at `deadline` in steady time; and the numbers of those that have not.
+    func waitForLoops(until deadline: Int64) -> [Int] {
+        while true {
+            let seen = loopEnded.count
+            let running = runningLoops.withLock { $0 }
+            let left = deadline - EngineClock.steady()
+            guard !running.isEmpty, left > 0 else { return running.sorted() }
+            loopEnded.wait(since: seen, nanoseconds: left)
+        }
+    }
+
+    /// Returns when no command is running that had begun before this call: whatever runs from then on has seen what was
+    /// set before. Called by the replication thread alone.
+    func waitForTurnsInProgress() {
+        for loop in loops { loop.waitForTurnInProgress() }
+    }
+
     // MARK: Stopping
+
+    /// Whether the server is about to end.
+    var isStopping: Bool { stops.load(ordering: .relaxed) }
+
+    /// Nothing is looked after any more from here on.
+    func stopping() { stops.store(true, ordering: .relaxed) }
 
     /// Asks the control thread to stop the server: SHUTDOWN.
     ///

@@ -1,10 +1,10 @@
 """Limits on a primary and its replica: what is streamed, what a replica answers, and what holds after it took over."""
 
-import os
 import signal
 
 import pytest
 
+from gated_files import Gate
 from wire import eventually
 
 
@@ -51,30 +51,23 @@ def test_a_replica_reads_and_refuses_to_write(pair):
     assert [p[1] for p in replica.call("RL.POLICY", "LIST")] == [b"p"]
 
 
-def test_a_rules_file_read_while_the_role_changes(start, tmp_path):
-    """The file is a pipe, so that the node becomes a replica between the signal and the file's end."""
+def test_a_rules_file_read_while_the_role_changes(start, tmp_path, monkeypatch):
+    """The node becomes a replica between the signal and the moment at which the file is opened."""
     path = tmp_path / "rules.conf"
     path.write_text("policy before LIMIT 3 PER 1h\n")
+    gate = Gate(tmp_path, monkeypatch, path)
     node = start("--rules-file", path)
     with node.connect() as wire:
-        # A node with a state of its own goes on serving it; one that has never had any would not.
+        # A node with a state of its own continues to serve it; one that has never had any would not.
         wire.call(*"RL.TAKE k LIMIT 1 PER 1d".split())
-        path.unlink()
-        os.mkfifo(path)
+        path.write_text("policy after LIMIT 4 PER 1h\n")
+        gate.close()
         node.process.send_signal(signal.SIGHUP)
-
-        def opened():
-            try:
-                return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError:
-                return None
-
-        pipe = eventually(opened, "the node reads the file")
+        eventually(gate.is_reached, "the node reads the file")
         # Nobody is there, so policies and rules stay as they are.
         wire.ok("REPLICAOF", "127.0.0.1", 1)
         offset = wire.call("INFO", "replication").split(b"master_repl_offset:")[1].split()[0]
-        os.write(pipe, b"policy after LIMIT 4 PER 1h\n")
-        os.close(pipe)
+        gate.open()
         eventually(lambda: "the node became a replica" in node.log(), "said so")
         assert [p[1] for p in wire.call("RL.POLICY", "LIST")] == [b"before"]
         assert wire.call("INFO", "replication").split(b"master_repl_offset:")[1].split()[0] == offset

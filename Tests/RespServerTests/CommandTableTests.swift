@@ -128,7 +128,7 @@ import Testing
                     "rl.check",
                 ])
         #expect(
-            names(.world) == ["client list", "client kill", "client pause", "client unpause"])
+            names(.stopsAllLoops) == ["client list", "client kill", "client pause", "config resetstat"])
         #expect(
             names(.ignoresPause)
                 == ["client pause", "client unpause", "replicaof", "slaveof", "replconf", "psync", "sync", "failover"])
@@ -141,7 +141,7 @@ import Testing
                     "increx",
                 ])
         let editing: Set<String> = ["rl.policy set", "rl.policy del", "rl.rule set", "rl.rule del", "rl.rule reload"]
-        #expect(names(.records) == editing.union(["flushall", "flushdb"]))
+        #expect(names(.records) == editing.subtracting(["rl.rule reload"]).union(["flushall", "flushdb"]))
         // What a replica answers: it may not write.
         let reading = ["rl.peek", "rl.policy get", "rl.policy list", "rl.rule get", "rl.rule list", "rl.rule resolve"]
         #expect(names(.readonly).isSuperset(of: reading))
@@ -175,7 +175,7 @@ import Testing
         func keys(_ line: String) -> [Int] {
             let list = ArgumentList()
             list.load(line.split(separator: " ").map { Array($0.utf8) })
-            return LimitArguments.takeAllKeys(list, from: 0)
+            return TakeAllArguments.keyPositions(list, from: 0)
         }
         #expect(keys("RL.TAKEALL a LIMIT 1 PER 1") == [1])
         #expect(keys("RL.TAKEALL a LIMIT 1 PER 1 AND b POLICY x COST 2") == [1, 7])

@@ -1,6 +1,7 @@
 // What the Glibc module does not expose to Swift, and nothing else: epoll, accept4, eventfd, signalfd, futex,
-// prefetch, the pause instruction, atomics on plain memory, a checksum. Header only, so that every call inlines into its
-// Swift caller. No policy lives here: no retry, no error text, no allocation.
+// prefetch, the pause instruction, atomics on plain memory, a checksum. In the header, so that every call inlines into
+// its Swift caller; only the lock ranks of debug builds are defined in shim.c. No policy lives here: no retry, no error
+// text, no allocation.
 #ifndef ESCAPEMENT_CLINUX_H
 #define ESCAPEMENT_CLINUX_H
 
@@ -112,6 +113,35 @@ static inline void clinux_lock(uint32_t *word) {
 static inline void clinux_unlock(uint32_t *word) {
     if (__builtin_expect(__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) == 2, 0)) clinux_futex_wake_one(word);
 }
+
+// As clinux_lock, but gives up after about `nanoseconds`. Returns whether the lock is held.
+static inline int clinux_lock_for(uint32_t *word, int64_t nanoseconds) {
+    if (clinux_lock_try(word)) return 1;
+    for (int spin = 0; spin < 100; spin++) {
+        clinux_pause();
+        if (__atomic_load_n(word, __ATOMIC_RELAXED) == 0 && clinux_lock_try(word)) return 1;
+    }
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t end = now.tv_sec * 1000000000LL + now.tv_nsec + nanoseconds;
+    while (__atomic_exchange_n(word, 2, __ATOMIC_ACQUIRE) != 0) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        int64_t left = end - (now.tv_sec * 1000000000LL + now.tv_nsec);
+        if (left <= 0) return 0;
+        int saved = errno;
+        struct timespec limit = {left / 1000000000, left % 1000000000};
+        syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 2, &limit, (void *)0, 0);
+        errno = saved;
+    }
+    return 1;
+}
+
+// Debug builds note which locks the calling thread holds, and stop when one is taken out of order: System/Lock.swift.
+void clinux_rank_acquire(const uint32_t *word, uint32_t rank, uint32_t order);
+void clinux_rank_release(const uint32_t *word);
+// Stops when the calling thread holds a lock of a higher rank.
+void clinux_rank_assert_free(uint32_t highest);
+const char *clinux_rank_name(uint32_t rank);
 
 // ---- counters on plain memory: one writer adds, anybody reads ----
 

@@ -1,6 +1,7 @@
 // Changing policies and rules: one editor at a time, a draft, a new table, one swap. Readers never wait.
 
 import Synchronization
+import System
 
 /// An engine's policies and rules: the table in force, and the one way to change it. Thread-safe.
 ///
@@ -8,9 +9,9 @@ import Synchronization
 /// either; the version is atomic.
 public final class PolicyRegistry: @unchecked Sendable {
     /// Held for a whole edit.
-    private let editing = StripeLock.allocate()
+    private let editing = Lock.allocate(rank: .policyEditor)
     /// Held to read or replace a reference. May be taken under any lock, and takes none.
-    private let lock = StripeLock.allocate()
+    private let lock = Lock.allocate(rank: .policyTable)
     private var draft = PolicyDraft()
     private var current: PolicyTable
     private let published = Atomic<UInt64>(0)

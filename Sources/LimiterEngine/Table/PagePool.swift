@@ -7,6 +7,7 @@
 
 import CLinux
 import Synchronization
+import System
 
 /// Hands out aligned pages of 4 KiB. Thread-safe.
 ///
@@ -17,7 +18,7 @@ final class PagePool: @unchecked Sendable {
     /// Free pages kept resident, so that a burst of new keys finds memory that needs no page fault.
     private static let residentReserve = 1024
 
-    private let lock = StripeLock.allocate()
+    private let lock = Lock.allocate(rank: .pagePool)
     private var resident: [UnsafeMutableRawPointer] = []
     private var released: [UnsafeMutableRawPointer] = []
     private var regions: [UnsafeMutableRawPointer] = []

@@ -12,18 +12,28 @@ public struct StorageError: Error, Equatable, Sendable {
     public let operation: String
     /// The file or directory.
     public let path: String
-    /// The kernel's error number.
+    /// The kernel's error number; 0 where the kernel has no word for it.
     public let code: Int32
+    private let words: String?
 
     /// The failure of `operation` on `path` with the error number `code`.
     public init(_ operation: String, _ path: String, code: Int32) {
         self.operation = operation
         self.path = path
         self.code = code
+        words = nil
     }
 
-    /// The kernel's words for the error number: `No space left on device`.
-    public var reason: String { String(cString: strerror(code)) }
+    /// A pipe, a device or a directory at `path`, where a file belongs.
+    public init(notRegular path: String) {
+        operation = "open"
+        self.path = path
+        code = 0
+        words = "not a regular file"
+    }
+
+    /// What was wrong, in the kernel's words for the error number where there is one: `No space left on device`.
+    public var reason: String { words ?? String(cString: strerror(code)) }
 }
 
 extension StorageError: CustomStringConvertible {

@@ -8,7 +8,8 @@ public struct RealFileSystem: FileSystem {
     /// The kernel's file system.
     public init() {}
 
-    /// One `open`.
+    /// One `open`, and a look at what was opened: a pipe or a device in a file's place is an error, since it might be
+    /// waited for without end.
     public func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
         let flags: Int32 =
             switch mode {
@@ -16,8 +17,12 @@ public struct RealFileSystem: FileSystem {
             case .update: O_RDWR
             case .create: O_RDWR | O_CREAT | O_TRUNC
             }
-        let fd = Glibc.open(path, flags | O_CLOEXEC, 0o644)
+        let fd = Glibc.open(path, flags | O_CLOEXEC | O_NONBLOCK, 0o644)
         guard fd >= 0 else { throw StorageError("open", path, code: errno) }
+        guard RegularFile.isRegular(fd) else {
+            close(fd)
+            throw StorageError(notRegular: path)
+        }
         return RealFile(fd: fd, path: path)
     }
 
@@ -67,8 +72,12 @@ public struct RealFileSystem: FileSystem {
 
     /// Opens the file and takes the lock that the kernel gives back when the process ends.
     public func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? {
-        let fd = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        let fd = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0o644)
         guard fd >= 0 else { throw StorageError("open", path, code: errno) }
+        guard RegularFile.isRegular(fd) else {
+            close(fd)
+            throw StorageError(notRegular: path)
+        }
         guard clinux_lock_file(fd) != 0 else {
             let code = errno
             close(fd)
@@ -90,7 +99,7 @@ public struct RealFileSystem: FileSystem {
 
     /// As `lock`, for whoever only looks: changes nothing, so that it works on a file system that is read-only.
     public func lockShared(_ path: String) throws(StorageError) -> SharedLock {
-        let fd = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        let fd = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard fd >= 0 else {
             if errno == ENOENT { return .absent }
             throw StorageError("open", path, code: errno)
@@ -150,5 +159,14 @@ private final class RealFile: StorageFile {
 
     func truncate(to size: Int) throws(StorageError) {
         if ftruncate(fd, off_t(size)) != 0 { throw StorageError("ftruncate", path, code: errno) }
+    }
+}
+
+/// What kind of file a descriptor belongs to.
+public enum RegularFile {
+    /// Whether it is a regular file: one that is never waited for but for its disk.
+    public static func isRegular(_ descriptor: Int32) -> Bool {
+        var status = stat()
+        return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
     }
 }

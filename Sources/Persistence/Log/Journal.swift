@@ -6,32 +6,38 @@
 //
 // Owns: the order of things. Refuses to touch a disk or a clock. Lock order: the journal's lock stands before stripes.
 
-import CLinux
 public import LimiterEngine
 import Synchronization
+import System
 
 /// The stream of states.
 ///
 /// `@unchecked Sendable`: everything mutable is touched only with `lock` held.
 public final class Journal: @unchecked Sendable {
     private let engine: Engine
-    private let lock: UnsafeMutablePointer<UInt32>
+    private let lock = Lock.allocate(rank: .journal)
     private let encoder: BatchEncoder
     private let shownOffset: Atomic<Int64>
     private let shownPending = Atomic<Int>(0)
+    private let abandonsStuckLocks = Atomic<Bool>(false)
     /// Memory kept in the pending buffer from collection to collection.
     private static let retained = 1 << 20
 
     /// A journal that goes on at `offset`. Journaling in the engine is the caller's to switch.
     public init(engine: Engine, offset: Int64) {
         self.engine = engine
-        lock = .allocate(capacity: 1)
-        lock.initialize(to: 0)
         encoder = BatchEncoder(offset: offset)
         shownOffset = Atomic(offset)
     }
 
     deinit { lock.deallocate() }
+
+    /// From here on no caller waits for a lock that another thread keeps for more than a tenth of a second: the process
+    /// is about to end although a command has not. A collection then passes over shards whose stripes are kept.
+    public func abandonStuckLocks() { abandonsStuckLocks.store(true, ordering: .sequentiallyConsistent) }
+
+    /// Whether `abandonStuckLocks` was called.
+    public var isAbandoningStuckLocks: Bool { abandonsStuckLocks.load(ordering: .relaxed) }
 
     /// Has the stream go on at `offset`: where a recovery ended. Nothing may have been encoded before.
     public func start(at offset: Int64) { withLock { encoder.start(at: offset) } }
@@ -48,20 +54,26 @@ public final class Journal: @unchecked Sendable {
     }
 
     /// Encodes everything that changed since the last collection. O(shards + changed keys).
-    public func collect(time: EngineTime) {
-        withLock {
+    ///
+    /// - Returns: False when changes were left out, which happens only after `abandonStuckLocks`.
+    @discardableResult
+    public func collect(time: EngineTime) -> Bool {
+        withLockUnlessStuck {
             encoder.setTime(time)
             let (encoder, buffer) = (encoder, encoder.buffer)
+            var isComplete = true
             for number in 0..<engine.shardCount {
-                engine.collectChanges(shard: number) { change in
+                let isCollected = engine.collectChanges(shard: number, unless: { isAbandoningStuckLocks }) { change in
                     switch change {
                     case .removed(let key): encoder.addRemoval(key: key)
                     case .state(let key, let state): encoder.add(state, key: key, to: buffer)
                     }
                 }
+                isComplete = isComplete && isCollected
             }
             encoder.end()
-        }
+            return isComplete
+        } ?? false
     }
 
     /// Makes a change that concerns more than one key's state, and its record, one step for every reader: no change
@@ -117,13 +129,14 @@ public final class Journal: @unchecked Sendable {
         encoder.end()
     }
 
-    /// Takes the bytes encoded since the last time; `replacement` is an empty buffer to go on with.
+    /// Takes the bytes encoded since the last time; `replacement` is the empty buffer that is encoded into next. After
+    /// `abandonStuckLocks` that may be none although there are some.
     public func take(replacement: ByteBuffer) -> Part {
-        withLock {
+        withLockUnlessStuck {
             let end = encoder.offset
             let bytes = encoder.take(replacement: replacement)
             return Part(offset: end - Int64(bytes.count), bytes: bytes)
-        }
+        } ?? Part(offset: offset, bytes: replacement)
     }
 
     /// Where the next batch will begin. Takes no lock.
@@ -133,12 +146,21 @@ public final class Journal: @unchecked Sendable {
     public var pendingBytes: Int { shownPending.load(ordering: .relaxed) }
 
     private func withLock<Result>(_ body: () -> Result) -> Result {
-        clinux_lock(lock)
-        defer {
-            shownOffset.store(encoder.offset, ordering: .relaxed)
-            shownPending.store(encoder.buffer.count, ordering: .relaxed)
-            clinux_unlock(lock)
-        }
+        lock.acquire()
+        defer { publishAndRelease() }
         return body()
+    }
+
+    /// As `withLock`; nil, and nothing done, when stuck locks are abandoned and this is one.
+    private func withLockUnlessStuck<Result>(_ body: () -> Result) -> Result? {
+        guard lock.acquire(unless: { isAbandoningStuckLocks }) else { return nil }
+        defer { publishAndRelease() }
+        return body()
+    }
+
+    private func publishAndRelease() {
+        shownOffset.store(encoder.offset, ordering: .relaxed)
+        shownPending.store(encoder.buffer.count, ordering: .relaxed)
+        lock.release()
     }
 }

@@ -4,7 +4,7 @@
 // from then on. So when one thread's sync fails while another's waits, the other one is told that all is well. Syncs of
 // a file therefore take turns, and one that failed has failed for all that come after it.
 
-import CLinux
+import System
 
 /// A file whose failed sync is never forgotten.
 ///
@@ -13,21 +13,19 @@ final class SyncedFile: @unchecked Sendable {
     /// The file, for everything but syncs.
     let base: any StorageFile
     /// Held while the disk works; nothing else is taken under it.
-    private let lock: UnsafeMutablePointer<UInt32>
+    private let lock = Lock.allocate(rank: .fileSync)
     private var failure: StorageError?
 
     init(_ base: any StorageFile) {
         self.base = base
-        lock = .allocate(capacity: 1)
-        lock.initialize(to: 0)
     }
 
     deinit { lock.deallocate() }
 
     /// Brings to disk what was written before the call. Waits for a sync that is under way.
     func sync() -> Result<Void, StorageError> {
-        clinux_lock(lock)
-        defer { clinux_unlock(lock) }
+        lock.acquire()
+        defer { lock.release() }
         if let failure { return .failure(failure) }
         do throws(StorageError) {
             return .success(try base.syncAll())

@@ -73,6 +73,8 @@ final class CommandRegistry: Sendable {
     let flat: [CommandReference]
     /// Position of CL.THROTTLE.
     let throttle: Int
+    /// Position of EXEC.
+    let exec: Int
     /// Positions of the other commands that are decided in batches.
     let limits: LimitCommands
     private let subcommands: [[CommandReference]]
@@ -96,6 +98,7 @@ final class CommandRegistry: Sendable {
         self.flat = flat
         self.subcommands = subcommands
         throttle = specs.firstIndex { $0.name == "cl.throttle" }!
+        exec = specs.firstIndex { $0.name == "exec" }!
         limits = LimitCommands(specs)
     }
 

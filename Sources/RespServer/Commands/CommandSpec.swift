@@ -33,8 +33,8 @@ struct CommandFlags: OptionSet, Sendable {
     static let skipMonitor = CommandFlags(rawValue: 1 << 11)
     /// Touches any key: inside EXEC every stripe is held.
     static let allKeys = CommandFlags(rawValue: 1 << 12)
-    /// Looks at other connections: runs with every event loop stopped between turns.
-    static let world = CommandFlags(rawValue: 1 << 13)
+    /// Looks at connections of other loops, or at what only they may touch: runs with every loop stopped between turns.
+    static let stopsAllLoops = CommandFlags(rawValue: 1 << 13)
     /// Runs in a connection in subscribed mode of RESP2.
     static let whileSubscribed = CommandFlags(rawValue: 1 << 14)
     /// Controls the transaction itself (EXEC, DISCARD, MULTI, WATCH, QUIT, RESET): runs at once inside MULTI.
@@ -43,7 +43,7 @@ struct CommandFlags: OptionSet, Sendable {
     static let ignoresPause = CommandFlags(rawValue: 1 << 16)
     /// Never in the slow log: what it runs is there by itself.
     static let skipSlowLog = CommandFlags(rawValue: 1 << 17)
-    /// Puts a control record into the journal: inside EXEC collections are kept out before any stripe is taken.
+    /// Adds a control record to the journal: runs while collections are kept out.
     static let records = CommandFlags(rawValue: 1 << 18)
     /// Runs on a replica without a whole state or a link, as with `stale`, which Redis does not say of it: it refuses
     /// by itself what cannot be.

@@ -55,7 +55,7 @@ extension CommandTable {
 
     private static let aboutOthers: [CommandSpec] = [
         CommandSpec(
-            name: "list", arity: -2, flags: administration.union(.world), categories: own, group: group,
+            name: "list", arity: -2, flags: administration.union(.stopsAllLoops), categories: own, group: group,
             complexity: "O(N) with N connections.", summary: "Describes the connections, a line each.",
             arguments: [
                 .words(
@@ -67,7 +67,7 @@ extension CommandTable {
             ],
             tips: [CommandTips.varies], handler: Handlers.clientList),
         CommandSpec(
-            name: "kill", arity: -3, flags: administration.union(.world), categories: own, group: group,
+            name: "kill", arity: -3, flags: administration.union(.stopsAllLoops), categories: own, group: group,
             complexity: "O(N) with N connections.", summary: "Closes connections.",
             arguments: [
                 ArgumentSpec(
@@ -79,7 +79,7 @@ extension CommandTable {
             ],
             handler: Handlers.clientKill),
         CommandSpec(
-            name: "pause", arity: -3, flags: administration.union([.world, .ignoresPause]), categories: own,
+            name: "pause", arity: -3, flags: administration.union([.stopsAllLoops, .ignoresPause]), categories: own,
             group: group, summary: "Holds commands back for some milliseconds: all of them, or only writes.",
             arguments: [
                 ArgumentSpec(name: "timeout", kind: .integer),
@@ -87,7 +87,7 @@ extension CommandTable {
             ],
             handler: Handlers.clientPause),
         CommandSpec(
-            name: "unpause", arity: 2, flags: administration.union([.world, .ignoresPause]), categories: own,
+            name: "unpause", arity: 2, flags: administration.union(.ignoresPause), categories: own,
             group: group, complexity: "O(N) with N connections held back.", summary: "Ends CLIENT PAUSE.",
             handler: Handlers.clientUnpause),
     ]

@@ -33,9 +33,10 @@ extension CommandTable {
                     complexity: "O(N) with N lines in the file.",
                     summary: "Writes the settings in force into the configuration file and keeps its comments.",
                     handler: Handlers.configRewrite),
-                // All stripes inside EXEC: the shards have counters, too.
+                // The loops' counters are theirs to write, and the shards have counters, too.
                 CommandSpec(
-                    name: "resetstat", arity: 2, flags: administration.union(.allKeys), group: group,
+                    name: "resetstat", arity: 2, flags: administration.union([.allKeys, .stopsAllLoops]),
+                    group: group,
                     summary: "Sets the statistics of INFO and LATENCY HISTOGRAM back to zero.",
                     handler: Handlers.configResetstat),
                 .help(group: group),

@@ -96,7 +96,7 @@ extension CommandTable {
                     arguments: [.key(), limit]),
                 cost,
             ],
-            keyAccess: access, examples: LimitExamples.takeAll, keyFinder: LimitArguments.takeAllKeys,
+            keyAccess: access, examples: LimitExamples.takeAll, keyFinder: TakeAllArguments.keyPositions,
             handler: Handlers.rlTakeAll)
     ]
 

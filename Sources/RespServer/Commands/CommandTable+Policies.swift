@@ -72,7 +72,7 @@ extension CommandTable {
             arguments: subject("As RL.CHECK has it."), examples: LimitExamples.ruleResolve,
             handler: Handlers.rlRuleResolve),
         CommandSpec(
-            name: "reload", arity: 2, flags: [.write, .records, .noMulti], categories: changing, group: group,
+            name: "reload", arity: 2, flags: [.write, .noMulti], categories: changing, group: group,
             complexity: "O(N) with N policies and rules.",
             summary: "Reads the rules file again: answers how many policies and rules it has.",
             handler: Handlers.rlRuleReload),

@@ -1,6 +1,7 @@
 // The CLIENT container: what connections say of themselves, and what operators do with them.
 //
-// LIST, KILL and PAUSE look at connections of other loops. They run with the world stopped (see `CommandFlags.world`).
+// LIST, KILL and PAUSE look at connections of other loops: they run with all loops stopped, which
+// `CommandFlags.stopsAllLoops` asks for.
 
 import Glibc
 import LimiterEngine
@@ -74,38 +75,32 @@ extension Handlers {
 
     static func clientList(_ context: CommandContext) {
         guard let filter = ClientFilter(list: context) else { return }
-        context.loop.stoppingWorld {
-            let all = context.server.loops.flatMap(\.connections).sorted { $0.id < $1.id }
-            let lines = all.filter { filter.matches($0, caller: context.client) }
-                .map { ClientLine.text($0, server: context.server, seconds: context.loop.seconds) + "\n" }
-            let links = context.server.replication.status.links.filter(filter.matches)
-                .map { ClientLine.text($0, seconds: context.loop.seconds) + "\n" }
-            context.reply.verbatim((lines + links).joined())
-        }
+        let all = context.allConnections.sorted { $0.id < $1.id }
+        let lines = all.filter { filter.matches($0, caller: context.client) }
+            .map { ClientLine.text($0, server: context.server, seconds: context.loop.seconds) + "\n" }
+        let links = context.server.replication.status.links.filter(filter.matches)
+            .map { ClientLine.text($0, seconds: context.loop.seconds) + "\n" }
+        context.reply.verbatim((lines + links).joined())
     }
 
     static func clientKill(_ context: CommandContext) {
         let isOldForm = context.arguments.count == 3
         guard let filter = ClientFilter(kill: context) else { return }
         var killed: Int64 = 0
-        context.loop.stoppingWorld {
-            for loop in context.server.loops {
-                var hasVictims = false
-                for connection in loop.connections where filter.matches(connection, caller: context.client) {
-                    killed += 1
-                    if connection === context.client {
-                        // The reply still goes out.
-                        connection.flags.insert(.closeAfterReply)
-                    } else {
-                        // The peer learns it before the caller gets the reply; the loop tidies up when it can.
-                        Glibc.shutdown(connection.fd, Int32(SHUT_RDWR))
-                        connection.flags.insert(.closeSoon)
-                        hasVictims = true
-                    }
-                }
-                if hasVictims { loop.mailbox.post(.closeMarked) }
+        var concerned: Set<Int> = []
+        for connection in context.allConnections where filter.matches(connection, caller: context.client) {
+            killed += 1
+            if connection === context.client {
+                // The reply still goes out.
+                connection.flags.insert(.closeAfterReply)
+            } else {
+                // The peer learns it before the caller gets the reply; the loop tidies up when it can.
+                Glibc.shutdown(connection.fd, Int32(SHUT_RDWR))
+                connection.flags.insert(.closeSoon)
+                concerned.insert(connection.loop.index)
             }
         }
+        for index in concerned { context.server.loops[index].mailbox.post(.closeMarked) }
         let links = context.server.replication.status.links.filter(filter.matches).map(\.id)
         if !links.isEmpty { context.server.replication.ask(.closeLinks(links)) }
         killed += Int64(links.count)
@@ -130,11 +125,7 @@ extension Handlers {
             }
             if arguments[3].matches("WRITE") { mode = .writes }
         }
-        context.loop.stoppingWorld {
-            context.server.pause.begin(mode, until: end, now: context.loop.steady)
-            // Also on loops that are in a turn and only lent their lock: they look for a pause when a turn begins.
-            for loop in context.server.loops { loop.isPlain = false }
-        }
+        context.server.pause.begin(mode, until: end, now: context.loop.steady)
         context.reply.ok()
     }
 
@@ -142,6 +133,16 @@ extension Handlers {
         context.server.pause.end()
         for loop in context.server.loops { loop.mailbox.post(.resume) }
         context.reply.ok()
+    }
+}
+
+extension CommandContext {
+    /// Every loop's connections.
+    ///
+    /// - Precondition: The command runs with all loops stopped.
+    fileprivate var allConnections: [Connection] {
+        precondition(loop.hasStoppedAllLoops, "other loops' connections are touched while they run")
+        return server.loops.flatMap(\.connections)
     }
 }
 

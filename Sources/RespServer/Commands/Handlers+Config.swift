@@ -29,9 +29,10 @@ extension Handlers {
         } catch {
             return context.reply.error(error.text)
         }
-        let settings = server.applyCurrent()
+        // What other threads do with them, once nothing is held: inside EXEC stripes are.
+        context.loop.followUp.appliesSettings = true
         context.loop.refreshSettings()
-        for loop in server.loops where loop !== context.loop { loop.mailbox.post(.settingsChanged) }
+        let settings = server.currentSettings.value
         let shown = pairs.compactMap { SettingsTable.setting(named: $0.name)?.readForLog(settings) }
         for (pair, value) in zip(pairs, shown) {
             server.log.notice("setting changed", ["setting": "\(pair.name.lowercased())", "value": "\(value)"])
@@ -40,24 +41,15 @@ extension Handlers {
     }
 
     static func configRewrite(_ context: CommandContext) {
-        let current = context.server.currentSettings
-        guard let file = current.file else {
+        guard context.server.currentSettings.file != nil else {
             return context.reply.error("ERR The server is running without a config file")
         }
-        do throws(ConfigFileError) {
-            let old = try ConfigFile.read(file)
-            let new = ConfigRewrite.text(old, settings: current.value, changed: current.changed)
-            try ConfigFile.replace(file, with: new)
-        } catch {
-            context.server.log.warning("CONFIG REWRITE failed", ["error": "\(error.text)"])
-            return context.reply.error("ERR Rewriting config file: \(error.text)")
-        }
-        context.server.log.notice("CONFIG REWRITE done", ["file": "\(file)"])
-        context.reply.ok()
+        context.loop.followUp.add(.rewriteConfiguration, replyOffset: context.reply.count)
     }
 
     static func configResetstat(_ context: CommandContext) {
         let server = context.server
+        precondition(context.loop.hasStoppedAllLoops, "a loop's counters are its own to write")
         for loop in server.loops {
             loop.counters.reset()
             loop.commandStatistics.reset()

@@ -156,13 +156,11 @@ extension Handlers {
                 || arguments.count == 2 && (arguments[1].matches("ASYNC") || arguments[1].matches("SYNC"))
         else { return context.syntaxError() }
         let (durability, keyspace) = (context.server.durability, context.keyspace)
-        func flush() {
-            keyspace.removeAll()
-            // With the journal's lock held: if changes begin to be kept meanwhile, what the first snapshot then sees of
-            // the keys is either put right by this record, or comes behind all of it.
-            if durability.isJournaling { durability.journal.recordExcluding(.flushAll, time: context.now) }
-        }
-        if context.loop.excludesCollections { flush() } else { durability.journal.excludingCollections(flush) }
+        precondition(context.loop.excludesCollections, "a control record needs the journal's lock")
+        keyspace.removeAll()
+        // With the journal's lock held: if changes begin to be kept meanwhile, what the first snapshot then sees of the
+        // keys is either put right by this record, or comes after all of it.
+        if durability.isJournaling { durability.journal.recordExcluding(.flushAll, time: context.now) }
         keyspace.noteChange()
         context.reply.ok()
     }

@@ -120,6 +120,24 @@ enum TakeAllArguments {
         min(arguments.count / 4 + 1, KeyspaceSession.takeAllMax)
     }
 
+    /// Where the keys are among all arguments, the name of the command being at `start`; of a malformed call, up to the
+    /// mistake. Uses the parser of `read`, so that EXEC holds the stripe of every key that `read` will find. Allocates.
+    static func keyPositions(_ arguments: ArgumentList, from start: Int) -> [Int] {
+        var positions: [Int] = []
+        var index = start + 1
+        while index < arguments.count, positions.count < KeyspaceSession.takeAllMax {
+            positions.append(index)
+            index += 1
+            do throws(ArgumentProblem) {
+                _ = try LimitArguments(arguments, from: &index, accepting: .refund)
+            } catch {
+                break
+            }
+            index += 1
+        }
+        return positions
+    }
+
     /// Writes the calls to `takes` and `requests`, which have room for `limitsMax`, and returns how many there are.
     @inline(never)
     static func read(

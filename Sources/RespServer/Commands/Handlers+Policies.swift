@@ -76,17 +76,10 @@ extension Handlers {
     }
 
     static func rlRuleReload(_ context: CommandContext) {
-        do throws(RulesFileError) {
-            guard let counts = try context.server.loadRulesFile(now: context.now) else {
-                return context.reply.error("ERR rules-file is not set")
-            }
-            context.keyspace.noteChange()
-            PolicyReply.begin(2, to: context.reply)
-            PolicyReply.integer("policies", Int64(counts.policies), to: context.reply)
-            PolicyReply.integer("rules", Int64(counts.rules), to: context.reply)
-        } catch {
-            context.reply.error("ERR \(error.text)")
+        guard !context.server.currentSettings.value.rulesFile.isEmpty else {
+            return context.reply.error("ERR rules-file is not set")
         }
+        context.loop.followUp.add(.reloadRules, replyOffset: context.reply.count)
     }
 }
 
@@ -94,7 +87,7 @@ extension CommandContext {
     /// Answers OK or what is wrong.
     fileprivate func editPolicies(_ body: (inout PolicyDraft) throws(PolicyError) -> Void) {
         do throws(PolicyError) {
-            try server.editPolicies(now: now, excludesCollections: loop.excludesCollections, body)
+            try server.editPolicies(now: now, body)
             keyspace.noteChange()
             reply.ok()
         } catch {
@@ -105,7 +98,7 @@ extension CommandContext {
     /// Answers 1, 0 when there was nothing to remove, or what is wrong.
     fileprivate func removePolicies(_ body: (inout PolicyDraft) throws(PolicyError) -> Void) {
         do throws(PolicyError) {
-            try server.editPolicies(now: now, excludesCollections: loop.excludesCollections, body)
+            try server.editPolicies(now: now, body)
             keyspace.noteChange()
             reply.integer(1)
         } catch .unknownPolicy, .unknownRule {

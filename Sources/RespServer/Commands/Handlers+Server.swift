@@ -54,8 +54,7 @@ extension Handlers {
 
     static func debugSleep(_ context: CommandContext) {
         let access = context.loop.settings.enableDebugCommand
-        let isLocal = context.client.peerAddress.hasPrefix("127.") || context.client.peerAddress.hasPrefix("[::1]")
-        guard access == .yes || access == .local && (isLocal || context.client.flags.contains(.unixSocket)) else {
+        guard access == .yes || access == .local && context.client.isLocal else {
             return context.reply.error(
                 "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run "
                     + "it from a local connection, otherwise you need to set this option in the configuration file, "

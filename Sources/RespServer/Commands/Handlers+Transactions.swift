@@ -1,8 +1,7 @@
 // MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 //
-// EXEC is isolated although several loops run: it first holds every stripe its commands' keys lie in (all of them,
-// where a command may touch any key), in shard order, and only then runs the first. A command that looks at other
-// connections stops the world before that, since turn locks come before stripes.
+// EXEC is isolated although several loops run: every stripe of its commands' keys is held (all of them, where a command
+// may touch any key) before the first one runs. ExclusivePlan takes them, and what else its commands need.
 
 import LimiterEngine
 import Persistence
@@ -52,45 +51,10 @@ extension EventLoop {
         }
     }
 
+    /// Runs what was queued.
+    ///
+    /// - Precondition: The transaction's plan is held.
     fileprivate func execute(_ transaction: Transaction, for connection: Connection) {
-        let flags = transaction.queue.reduce(into: CommandFlags()) { $0.formUnion($1.command.spec.flags) }
-        let holding = {
-            self.holdingStripes(of: transaction, all: flags.contains(.allKeys)) {
-                self.executeHolding(transaction, for: connection)
-            }
-        }
-        let body = {
-            guard flags.contains(.records) else { return holding() }
-            self.server.durability.journal.excludingCollections {
-                self.excludesCollections = true
-                holding()
-                self.excludesCollections = false
-            }
-        }
-        if flags.contains(.world) {
-            stoppingWorld(body)
-        } else {
-            body()
-        }
-    }
-
-    private func holdingStripes(of transaction: Transaction, all: Bool, _ body: () -> Void) {
-        guard !all else { return keyspace.holdingAll(body) }
-        var stripes = keyspace.stripes()
-        let list = ArgumentList()
-        for queued in transaction.queue {
-            list.load(queued.arguments)
-            for index in queued.command.spec.keyPositions(list) {
-                queued.arguments[index].withUnsafeBytes { keyspace.insertStripe(of: $0, into: &stripes) }
-            }
-        }
-        for key in transaction.watchedKeys {
-            key.withUnsafeBytes { keyspace.insertStripe(of: $0, into: &stripes) }
-        }
-        keyspace.holding(stripes, body)
-    }
-
-    private func executeHolding(_ transaction: Transaction, for connection: Connection) {
         for key in transaction.watchedKeys {
             key.withUnsafeBytes { keyspace.noticeExpiry(of: $0, now: now) }
         }

@@ -369,23 +369,3 @@ extension LimitError.Argument {
         }
     }
 }
-
-// MARK: Several limits
-
-extension LimitArguments {
-    /// Where the keys of a RL.TAKEALL are among its arguments: argument 1, and those behind each AND that is no value.
-    static func takeAllKeys(_ arguments: ArgumentList, from start: Int) -> [Int] {
-        guard arguments.count > start + 1 else { return [] }
-        var keys = [start + 1]
-        var index = start + 2
-        while index < arguments.count {
-            let word = LimitWord(arguments[index])
-            if word == .and {
-                guard index + 1 < arguments.count else { break }
-                keys.append(index + 1)
-            }
-            index += word == .and || word?.hasValue == true ? 2 : 1
-        }
-        return keys
-    }
-}

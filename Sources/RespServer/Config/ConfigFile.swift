@@ -4,6 +4,7 @@
 // Reads the settings table and nothing else; writing the file back is ConfigRewrite.
 
 import Glibc
+import Persistence
 
 /// Why a configuration file was not taken. `text` is one line that names the file, and the line where there is one.
 struct ConfigFileError: Error, Equatable, Sendable {
@@ -37,11 +38,16 @@ enum ConfigFile {
         }
     }
 
-    /// The bytes of the file at `path`.
-    static func read(_ path: String) throws(ConfigFileError) -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    /// The bytes of the file at `path`. Waits for as long as a pipe is silent, unless the file has to be regular.
+    ///
+    /// - Parameter isRegular: A pipe or a device, which could not be written anew, is an error.
+    static func read(_ path: String, isRegular: Bool = false) throws(ConfigFileError) -> [UInt8] {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | (isRegular ? O_NONBLOCK : 0))
         guard descriptor >= 0 else { throw failure(path) }
         defer { close(descriptor) }
+        guard !isRegular || RegularFile.isRegular(descriptor) else {
+            throw ConfigFileError(text: "cannot rewrite configuration file '\(path)': not a regular file")
+        }
         var bytes = [UInt8](repeating: 0, count: bytesMax + 1)
         var filled = 0
         while filled < bytes.count {

@@ -20,6 +20,9 @@ final class Doorbell: @unchecked Sendable {
     /// How often it has rung: look before looking for work.
     var count: UInt32 { clinux_word_load(rings) }
 
+    /// Threads that wait, for tests.
+    var waiters: UInt32 { clinux_word_load(sleepers) }
+
     /// Wakes the waiting thread. A few nanoseconds when none waits.
     func ring() {
         clinux_word_increment(rings)

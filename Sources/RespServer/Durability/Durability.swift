@@ -9,6 +9,7 @@
 import LimiterEngine
 import Persistence
 import Synchronization
+import System
 
 /// What the disk's state means for commands.
 enum StorageHealth: Int {
@@ -35,10 +36,10 @@ final class Durability: Sendable {
     private let hasChanges = Atomic<Bool>(false)
     private let logging = Atomic<Bool>(false)
     private let journaling = Atomic<Bool>(false)
-    private let wishes = Guarded(Wishes())
+    private let wishes = Guarded(Wishes(), rank: .journalingDemand)
     private let storageHealth = Atomic<Int>(StorageHealth.fine.rawValue)
     private let guardedStatus = Guarded(StorageStatus())
-    private let requests = Guarded<[Request]>([])
+    private let requests = Guarded<[Request]>([], rank: .mailbox)
 
     /// What the journal thread is asked to do.
     enum Request: Sendable {

@@ -56,6 +56,8 @@ final class JournalThread {
     var syncs = 0
     private var delayedSyncs = 0
     private var collections = 0
+    /// A collection left changes out: nothing is promised from here on, and the process is about to end.
+    var hasLeftChangesOut = false
 
     var run: SnapshotRun?
     /// Cancelled ones, until their threads have seen it.
@@ -208,7 +210,7 @@ final class JournalThread {
         gatheringSince = nil
         group = durability.waitingReplies
         collection = durability.beginCollection()
-        if durability.isJournaling { durability.journal.collect(time: server.clock.now()) }
+        if durability.isJournaling, !durability.journal.collect(time: server.clock.now()) { hasLeftChangesOut = true }
         collections += 1
         if durability.stream.drain(), durability.stream.hasBacklog { server.replication.wake() }
     }
@@ -216,7 +218,7 @@ final class JournalThread {
     /// As `collectAndAppend`, where nothing can be appended: the log's part waits.
     private func collectOnly(now: Int64) {
         collect()
-        if !durability.isLogging { durability.publish(durable: collection) }
+        if !durability.isLogging, !hasLeftChangesOut { durability.publish(durable: collection) }
         rest(since: now)
     }
 
@@ -230,7 +232,7 @@ final class JournalThread {
 
     /// Every ticket up to the last collection is good, if a start would read what was written.
     private func publishDurable() {
-        guard log.isPublished, !log.isDamaged else { return }
+        guard log.isPublished, !log.isDamaged, !hasLeftChangesOut else { return }
         durability.expectGroup(of: group + durability.waitingReplies)
         let before = durability.durableTicket
         durability.publish(durable: collection)
@@ -316,20 +318,22 @@ final class JournalThread {
             publishStatus()
             return true
         }
+        // A command that never ends may hold stripes, and a snapshot needs each of them.
+        let isStuck = durability.journal.isAbandoningStuckLocks
         if durability.isLogging, log.isDamaged || !log.isPublished || hasGap {
             // The files are of another history, or end somewhere else, or there is no log to append to; and the name
             // they have is not that of a snapshot of now.
-            isSafe = saveAnew(now: now)
+            isSafe = !isStuck && saveAnew(now: now)
         } else {
             if log.isOpen { isSafe = collectAndAppend(now: now) && syncHere(now: now) }
             // Behind a log that failed a snapshot must not stand: the log's records would be replayed over it.
-            if isSafe, savesSnapshot { isSafe = saveAtEnd(now: now) }
+            if isSafe, savesSnapshot { isSafe = !isStuck && saveAtEnd(now: now) }
         }
         if log.isOpen, isSafe {
             do throws(StorageError) { try log.close() } catch { isSafe = false }
         }
         publishStatus()
-        return isSafe
+        return isSafe && !hasLeftChangesOut
     }
 
     // MARK: Status
@@ -338,6 +342,7 @@ final class JournalThread {
     var bytesWaiting: Int { (unwritten?.bytes.count ?? 0) + durability.stream.bytesForDisk }
 
     func publishStatus() {
+        let waiting = bytesWaiting
         durability.update { status in
             status.isLogging = durability.isLogging
             status.lastWriteSucceeded = breaker.state == .closed
@@ -350,7 +355,7 @@ final class JournalThread {
             status.syncedOffset = log.synced
             let isRecoverable = durability.isLogging && log.isPublished && !isDetached && !hasGap
             status.recoverableOffset = isRecoverable ? log.synced : -1
-            status.unsyncedBytes = Int(log.appended - log.synced) + bytesWaiting
+            status.unsyncedBytes = Int(log.appended - log.synced) + waiting
             status.isSyncing = syncStartedAt != nil
             status.syncs = syncs
             status.delayedSyncs = delayedSyncs

@@ -1,11 +1,12 @@
-// The control thread: accepts connections and deals them out, hears signals, sweeps expired keys.
+// The control thread: accepts connections and deals them out, hears signals, and ends the server.
 //
-// Runs on the process's first thread. Refuses to serve: a connection's bytes are its loop's. A first SIGTERM, SIGINT
-// or SHUTDOWN drains; a second signal ends the process at once.
+// Runs on the process's first thread. Waits for no stripe, no loop and no file: a command that never ends neither keeps
+// clients from connecting to other loops nor the process from ending. Refuses to serve: a connection's bytes are its
+// loop's. A first SIGTERM, SIGINT or SHUTDOWN drains; a second signal ends the process at once.
 
 import CLinux
 import Glibc
-import LimiterEngine
+import Persistence
 import Synchronization
 
 /// A shutdown asked for by a command: an eventfd that the control thread polls.
@@ -36,14 +37,11 @@ struct ControlThread {
     private let server: Server
     private let listeners: [Listener]
     private let signals: Int32
-    private let rulesReload: RulesReload
-    private var sweep: SweepPace
-    /// No descriptor or memory was left for a connection: the sockets stay ready, so they are not asked until the
-    /// next tick.
+    /// No descriptor or memory was left for a connection: the sockets stay ready, so they are not asked for
+    /// a moment.
     private var isAcceptingPaused = false
     /// The last accept failed.
     private var isShort = false
-    private var nextTick: Int64 = 0
 
     /// Signals the server handles; blocked in every thread, so that only this one hears them.
     private static var handledSignals: sigset_t {
@@ -63,39 +61,34 @@ struct ControlThread {
     }
 
     init(server: Server, listeners: [Listener]) {
-        rulesReload = RulesReload(server: server)
         self.server = server
         self.listeners = listeners
         var set = ControlThread.handledSignals
         signals = clinux_signalfd(&set)
-        sweep = SweepPace(engine: server.engine)
     }
 
     /// Runs until told to stop. Returns when every loop has drained and everything is on disk, or could not be: then
     /// with false.
-    mutating func run(joining threads: [pthread_t], storage: Storage) -> Bool {
+    mutating func run(storage: Storage) -> Bool {
         while true {
             // Negative descriptors are passed over.
             let descriptors =
                 [signals, server.shutdownDescriptor] + listeners.map { isAcceptingPaused ? -1 : $0.fd }
             var polled = descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-            let hz = server.currentSettings.value.hz
-            let wait = max(0, nextTick - EngineClock.steady())
-            // Rounded up, or the last millisecond would be spent asking again and again.
-            let milliseconds = min(1000 / hz, Int(ceilingUnits(wait, unit: 1_000_000)))
-            _ = poll(&polled, nfds_t(polled.count), Int32(milliseconds))
+            _ = poll(&polled, nfds_t(polled.count), isAcceptingPaused ? ControlThread.acceptPause : -1)
+            isAcceptingPaused = false
             if polled[0].revents != 0, stops(for: clinux_signalfd_next(signals)) { break }
             if polled[1].revents != 0 { break }
             for (number, listener) in listeners.enumerated() where polled[number + 2].revents != 0 {
                 acceptAll(listener)
             }
-            tickIfDue(hz: hz)
         }
         for listener in listeners { close(listener.fd) }
         removeUnixSocket()
-        let deadline = drain(threads)
+        server.stopping()
+        let (deadline, haveEnded) = drain()
         let saves = server.shutdownRequest?.savesSnapshot ?? !server.currentSettings.value.save.rules.isEmpty
-        return storage.stop(savesSnapshot: saves, deadline: deadline)
+        return storage.stop(savesSnapshot: saves, deadline: deadline) && haveEnded
     }
 
     /// Whether the signal ends the server.
@@ -109,7 +102,7 @@ struct ControlThread {
             } catch {
                 server.log.warning("cannot reopen the log file", ["error": "\(error)"])
             }
-            rulesReload.request()
+            server.fileJobs.reloadRules(of: server)
             return false
         default:
             server.log.notice("stopping", ["signal": "\(signal == SIGTERM ? "SIGTERM" : "SIGINT")"])
@@ -124,45 +117,32 @@ struct ControlThread {
 
     /// Time kept back for the disk, of what an orderly shutdown may take, in nanoseconds.
     private static let diskReserve: Int64 = 2_000_000_000
+    /// Nanoseconds that a loop may take to notice that its time is over.
+    private static let loopGrace: Int64 = 200_000_000
 
-    /// Has every loop answer what it received and leave, and waits for that. Another signal ends it at once. Returns
-    /// when everything has to be over.
-    private func drain(_ threads: [pthread_t]) -> Int64 {
+    /// Makes every loop answer what it received and leave, and waits for that, but not for ever. Another signal ends it
+    /// at once. Returns when everything has to be over, and whether all loops have ended.
+    private func drain() -> (deadline: Int64, haveEnded: Bool) {
         let patience = Int64(server.currentSettings.value.shutdownTimeoutSeconds) * 1_000_000_000
         let deadline = EngineClock.steady() + patience
         let loopDeadline = deadline - min(ControlThread.diskReserve, patience / 2)
         for loop in server.loops { loop.mailbox.post(.drain(deadline: loopDeadline)) }
-        let watcher = SecondSignal(descriptor: signals)
-        watcher.start()
-        for thread in threads { pthread_join(thread, nil) }
-        return deadline
-    }
-
-    // MARK: Ticking
-
-    /// Connections that arrive wake the thread much more often than there is something to tick for.
-    private mutating func tickIfDue(hz: Int) {
-        let now = EngineClock.steady()
-        guard now >= nextTick else { return }
-        nextTick = now + 1_000_000_000 / Int64(hz)
-        isAcceptingPaused = false
-        tick(steady: now, hz: hz)
-    }
-
-    private mutating func tick(steady: Int64, hz: Int) {
-        // While the state is put back, the sweep would only be in the way.
-        if !server.isLoading {
-            sweep.tick(now: server.clock.now(), hz: hz)
-            // It may have evicted something.
-            if server.currentSettings.value.maxmemoryBytes > 0 { server.durability.noteChanges() }
-        }
-        server.rates.sample(server, steady: steady)
-        let memory = ProcessMemory.resident()
-        if memory > server.peakMemory.load(ordering: .relaxed) { server.peakMemory.store(memory, ordering: .relaxed) }
+        SecondSignal(descriptor: signals).start()
+        // A loop notices the end of its time with its next poll.
+        let stuck = server.waitForLoops(until: loopDeadline + ControlThread.loopGrace)
+        guard !stuck.isEmpty else { return (deadline, true) }
+        server.log.warning(
+            "stopping although a command has not ended; its client gets no reply",
+            ["loops": "\(stuck.map(String.init).joined(separator: " "))"])
+        // It may hold stripes for good: what can be had without those is written.
+        server.durability.journal.abandonStuckLocks()
+        return (deadline, false)
     }
 
     // MARK: Accepting
 
+    /// Milliseconds until a socket is asked again that failed to accept.
+    private static let acceptPause: Int32 = 100
     /// Most connections taken from one socket before the others get a turn.
     private static let acceptMax = 1000
 
@@ -182,7 +162,7 @@ struct ControlThread {
     /// Said once, until a connection is accepted again.
     private mutating func pauseAccepting(_ error: SystemError) {
         isAcceptingPaused = true
-        if !isShort { server.log.warning("accept failed; trying again at every tick", ["error": "\(error)"]) }
+        if !isShort { server.log.warning("accept failed; trying again ten times a second", ["error": "\(error)"]) }
         isShort = true
     }
 
@@ -193,7 +173,7 @@ struct ControlThread {
             return turnAway(fd, "-ERR max number of clients reached\r\n")
         }
         if !listener.isUnixSocket {
-            if settings.protectedMode, settings.requirepass.isEmpty, !isLocal(fd) {
+            if settings.protectedMode, settings.requirepass.isEmpty, !SocketAddress.isPeerLoopback(of: fd) {
                 server.clientsRejected.add(1, ordering: .relaxed)
                 return turnAway(fd, ControlThread.protectedModeText)
             }
@@ -218,15 +198,6 @@ struct ControlThread {
             send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
         }
         close(fd)
-    }
-
-    private func isLocal(_ fd: Int32) -> Bool {
-        var storage = sockaddr_storage()
-        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        let result = withUnsafeMutablePointer(to: &storage) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getpeername(fd, $0, &length) }
-        }
-        return result == 0 && SocketAddress.isLoopback(storage)
     }
 
     private func configure(_ fd: Int32, keepAlive seconds: Int) {

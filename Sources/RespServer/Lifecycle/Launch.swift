@@ -108,9 +108,7 @@ public enum Escapement {
     }
 
     private static func serve(_ server: Server, _ listeners: [Listener], _ storage: Storage) -> Int32 {
-        let threads = server.loops.map { loop in
-            Thread.start(name: "loop-\(loop.index)") { loop.run() }
-        }
+        server.startLoops()
         let settings = server.currentSettings.value
         server.log.notice(
             "server started",
@@ -121,7 +119,8 @@ public enum Escapement {
             ])
         var control = ControlThread(server: server, listeners: listeners)
         storage.start()
-        let isSafe = control.run(joining: threads, storage: storage)
+        SweepThread.start(for: server)
+        let isSafe = control.run(storage: storage)
         if let failure = server.shutdownRequest?.failure { return fail(failure) }
         server.log.notice("server stopped", ["everything_on_disk": isSafe ? "yes" : "no"])
         return isSafe ? 0 : 1

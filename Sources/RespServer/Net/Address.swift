@@ -16,12 +16,27 @@ extension Connection {
     }
 }
 
+extension Connection {
+    /// Whether the peer is on this machine.
+    var isLocal: Bool { flags.contains(.unixSocket) || SocketAddress.isPeerLoopback(of: fd) }
+}
+
 enum SocketAddress {
     /// The other end of a connection; `?:0` where the kernel does not know it.
     static func peer(of fd: Int32) -> String { address(fd, getpeername) }
 
     /// This end of a connection.
     static func local(of fd: Int32) -> String { address(fd, getsockname) }
+
+    /// Whether the other end of a connection is this machine; not where the kernel does not know it.
+    static func isPeerLoopback(of fd: Int32) -> Bool {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let result = withUnsafeMutablePointer(to: &storage) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getpeername(fd, $0, &length) }
+        }
+        return result == 0 && isLoopback(storage)
+    }
 
     private static func address(
         _ fd: Int32, _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32

@@ -35,12 +35,9 @@ extension EventLoop {
             connection.flags.remove(.replySkipNext)
             connection.flags.insert(.replySkip)
         }
-        switch admit(connection, number) {
-        case .run(let command):
-            // What was denied, or found nothing to change, waits for no disk and is not collected.
-            let changes = keyspace.changesMade
-            run(command, for: connection)
-            if keyspace.changesMade != changes { noteChange() }
+        let changes = keyspace.changesMade
+        switch admitAndRun(connection, number) {
+        case .run: break
         case .queue(let command): queue(command, for: connection)
         case .refuse(let problem):
             let text = noteRefusal(problem, connection)
@@ -55,6 +52,10 @@ extension EventLoop {
         case .hangUp:
             connection.flags.insert(.closeAfterReply)
         }
+        // What was denied, or found nothing to change, waits for no disk and is not collected.
+        let hasChanged = keyspace.changesMade != changes
+        if hasChanged { noteChange() }
+        if !followUp.isEmpty { finishFollowUp(for: connection, replyStart: start, hasChanged: hasChanged) }
         if connection.flags.contains(.replyOff) || connection.flags.contains(.replySkip) {
             reply.truncate(to: start)
         }
@@ -69,6 +70,25 @@ extension EventLoop {
         case refuse(String)
         case suspend
         case hangUp
+    }
+
+    /// Runs the request if it is admitted, with everything that it needs to itself; `run` says that it has.
+    private func admitAndRun(_ connection: Connection, _ number: Int?) -> Admission {
+        let admission = admit(connection, number)
+        guard case .run(let command) = admission else { return admission }
+        guard let plan = exclusivePlan(for: command, connection) else {
+            run(command, for: connection)
+            return admission
+        }
+        return holding(plan) {
+            // Taking all that may have lasted, with this turn lent: meanwhile this connection may have been killed,
+            // writes paused or the node demoted, and others may have been told so.
+            if connection.flags.contains(.closeSoon) { return .hangUp }
+            lookAround()
+            let admission = admit(connection, number)
+            if case .run(let command) = admission { run(command, for: connection) }
+            return admission
+        }
     }
 
     private func admit(_ connection: Connection, _ number: Int?) -> Admission {
@@ -126,7 +146,7 @@ extension EventLoop {
     /// Whether the command can run in one of these states; EXEC, whether all that it would run can.
     private func allows(_ states: CommandFlags, _ command: CommandReference, _ connection: Connection) -> Bool {
         guard !command.flags.isDisjoint(with: states) else { return false }
-        guard command.spec.name == "exec", let transaction = connection.transaction else { return true }
+        guard command.index == commands.exec, let transaction = connection.transaction else { return true }
         return transaction.queue.allSatisfy { !$0.command.flags.isDisjoint(with: states) }
     }
 
@@ -164,7 +184,7 @@ extension EventLoop {
             // A call for nothing is a question, which may be asked anywhere and at any time.
             return !(command.index == throttle && arguments.count == 6 && arguments[5].equals("0"))
         }
-        guard command.flags.contains(.transactionControl), command.spec.name == "exec" else { return false }
+        guard command.flags.contains(.transactionControl), command.index == commands.exec else { return false }
         return connection.transaction?.hasWrite ?? false
     }
 

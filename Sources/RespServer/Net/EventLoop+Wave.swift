@@ -283,7 +283,8 @@ extension EventLoop {
             return setInterest(connection, reading: false, writing: connection.pendingOutput != nil)
         }
         guard connection.flags.contains(.closeAfterReply), !connection.flags.contains(.closed) else { return }
-        guard connection.pendingOutput != nil || connection.held != nil else { return close(connection) }
+        let isDone = connection.pendingOutput == nil && connection.held == nil
+        guard !isDone || connection.flags.contains(.blocked) else { return close(connection) }
         setInterest(connection, reading: false, writing: connection.pendingOutput != nil)
     }
 

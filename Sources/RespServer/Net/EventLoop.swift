@@ -1,22 +1,24 @@
 // One event loop: a thread, an epoll, and the connections dealt to it.
 //
-//   epoll_wait ─▶ lock turn ─▶ waves of ready connections (+Wave) ─▶ mailbox ─▶ housekeeping ─▶ unlock ─▶ epoll_wait
+//   epoll_wait ─▶ begin turn ─▶ waves of ready connections (+Wave) ─▶ mailbox ─▶ housekeeping ─▶ end turn ─▶ epoll_wait
 //
 // Owns its connections and its buffers; nobody else touches them without its turn lock. Refuses to block: everything
 // that could wait (a slow peer, CLIENT PAUSE) is a state of a connection, never of the loop.
 //
-// Other files continue this type: +Wave (read, batch, answer, write), +Dispatch (from request to handler),
-// +Connections (coming and going).
+// Other files continue this type: +Turn (beginning, ending and lending turns), +Wave (read, batch, answer, write),
+// +Dispatch (from request to handler), +Connections (coming and going), Execution/ (what a command needs to itself,
+// what follows it).
 
 import CLinux
 import Glibc
 import LimiterEngine
 import RESP
 import Synchronization
+import System
 
 /// An event loop and everything that belongs to its thread.
 ///
-/// `@unchecked Sendable`: `mailbox`, `turn`, `counters`, `commandStatistics`, `assigned`,
+/// `@unchecked Sendable`: `mailbox`, `turn`, `turnEnded`, `turnBeganAt`, `counters`, `commandStatistics`, `assigned`,
 /// `awaitedTicket`, `index` and `server` may be used by any thread; everything else only with `turn` held.
 final class EventLoop: @unchecked Sendable {
     let index: Int
@@ -36,7 +38,16 @@ final class EventLoop: @unchecked Sendable {
     let limitCommands: LimitCommands
     /// Commands behind this position in the command table are never batched.
     let lastBatched: Int
-    let turn = TurnLock()
+    let turn: Lock
+    /// The turn under way, counted from 1; 0 between turns. A turn that lends its lock is still under way.
+    var currentTurn = 0
+    var lastTurn = 0
+    /// This turn has given its lock up in between, so another thread may be waiting for its end.
+    var hasLentTurn = false
+    /// Rings at the end of a turn that has lent its lock.
+    let turnEnded = Doorbell()
+    /// Steady time at which the turn under way began; 0 between turns.
+    let turnBeganAt = Atomic<Int64>(0)
     let mailbox: Mailbox
     let counters = LoopCounters()
     let commandStatistics: CommandStatistics
@@ -81,18 +92,21 @@ final class EventLoop: @unchecked Sendable {
     /// Nothing in the server as a whole keeps limiter calls off the straight path: no monitor, no pause, no loading, no
     /// disk that failed.
     var isPlain = true
-    /// This loop keeps collections of the journal out, for the length of an EXEC.
+    /// This loop keeps collections of the journal out, for the command it runs.
     var excludesCollections = false
     /// An EXEC runs: its commands wait for nothing.
     var isExecuting = false
-    /// The world is stopped by this loop: it holds every loop's turn lock.
-    var hasStoppedWorld = false
-    private var isLeaving = false
+    /// This loop holds every loop's turn lock.
+    var hasStoppedAllLoops = false
+    /// What the command being run leaves to be done once nothing is held.
+    var followUp = FollowUp()
+    var isLeaving = false
     private var lastHousekeeping: Int64 = 0
 
     init(index: Int, server: Server) throws(SystemError) {
         self.index = index
         self.server = server
+        turn = .allocate(rank: .turn, order: index)
         lookup = server.commands.lookup
         commands = server.commands
         durability = server.durability
@@ -121,7 +135,10 @@ final class EventLoop: @unchecked Sendable {
         else { throw SystemError("epoll_ctl") }
     }
 
-    deinit { Glibc.close(poller) }
+    deinit {
+        Glibc.close(poller)
+        turn.deallocate()
+    }
 
     // MARK: Running
 
@@ -132,9 +149,9 @@ final class EventLoop: @unchecked Sendable {
         defer { events.deallocate() }
         while !isLeaving {
             let ready = epoll_wait(poller, events, Int32(capacity), needsTick ? 100 : -1)
-            turn.acquire()
+            beginTurn()
             takeTurn(events, count: max(0, Int(ready)))
-            turn.release()
+            endTurn()
         }
     }
 
@@ -148,6 +165,7 @@ final class EventLoop: @unchecked Sendable {
     private func takeTurn(_ events: UnsafeMutablePointer<epoll_event>, count: Int) {
         now = clock.now()
         steady = EngineClock.steady()
+        turnBeganAt.store(steady, ordering: .relaxed)
         unixSeconds = EngineClock.wall() / 1_000_000_000
         lastMoment = steady
         refreshSettings()
@@ -190,6 +208,8 @@ final class EventLoop: @unchecked Sendable {
                 for connection in connections where connection.flags.contains(.closeSoon) { close(connection) }
             case .durable: releaseHeld()
             case .unblock(let connection, let reply): unblock(connection, reply)
+            case .filesDone(let connection, let reply, let hasChanged):
+                unblock(connection, reply, hasChanged: hasChanged)
             case .resume: resumeSuspended()
             case .settingsChanged: releaseHeld()
             case .drain(let deadline): drain(until: deadline)
@@ -231,32 +251,16 @@ final class EventLoop: @unchecked Sendable {
             if unsent.isEmpty, holding.isEmpty { break }
             var descriptors = unsent.map { pollfd(fd: $0.fd, events: Int16(POLLOUT), revents: 0) }
             descriptors.append(pollfd(fd: mailbox.wakeDescriptor, events: Int16(POLLIN), revents: 0))
-            // Another loop may have to stop the world before it can drain: it must not wait for our slow peers.
-            turn.release()
+            // Another loop may have to stop all loops before it can drain: it must not wait for our slow peers. No
+            // command is run in this turn any more, so it need not wait for the end of this function, either.
+            endTurn()
             _ = poll(&descriptors, nfds_t(descriptors.count), 50)
-            turn.acquire()
+            beginTurn()
             // What else is in the mail is for connections that are about to be closed.
             _ = mailbox.takeAll()
             for connection in unsent { sendPending(connection) }
         }
         for connection in connections { close(connection) }
         isLeaving = true
-    }
-
-    // MARK: Stopping the world
-
-    /// Runs `body` while no loop is in a turn: with every turn lock held, taken in the order of the loops. Gives this
-    /// loop's own lock up in between, so another thread may have marked connections by the time `body` runs. Must not
-    /// be called with a stripe held.
-    func stoppingWorld<Result>(_ body: () -> Result) -> Result {
-        guard !hasStoppedWorld else { return body() }
-        precondition(!keyspace.isHolding, "turn locks come before stripes")
-        turn.release()
-        for loop in server.loops { loop.turn.acquire() }
-        hasStoppedWorld = true
-        let result = body()
-        hasStoppedWorld = false
-        for loop in server.loops where loop !== self { loop.turn.release() }
-        return result
     }
 }

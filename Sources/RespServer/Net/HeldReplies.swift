@@ -113,14 +113,19 @@ extension EventLoop {
         server.clientsBlocked.subtract(1, ordering: .relaxed)
     }
 
-    /// Answers the command that a connection waits for, and goes on with its input.
-    func unblock(_ connection: Connection, _ reply: [UInt8]) {
+    /// Answers the command that a connection waits for, and continues with its input.
+    ///
+    /// - Parameter hasChanged: The command has changed something, so the reply may have to wait for the disk.
+    func unblock(_ connection: Connection, _ reply: [UInt8], hasChanged: Bool = false) {
         guard connection.flags.contains(.blocked), !connection.flags.contains(.closed) else { return }
         endBlocking(connection)
         if connection.flags.isDisjoint(with: [.replyOff, .replySkip]) {
-            reply.withUnsafeBufferPointer { send(connection, $0[...]) }
+            reply.withUnsafeBufferPointer {
+                if hasChanged, holdsReplies { hold(connection, $0[...]) } else { send(connection, $0[...]) }
+            }
         }
-        guard !connection.flags.contains(.closed) else { return }
+        endAfterReply(connection)
+        guard connection.flags.isDisjoint(with: [.closed, .closeAfterReply]) else { return }
         setInterest(connection, reading: connection.isReading, writing: connection.pendingOutput != nil)
         if let pending = connection.pendingInput { processPending(connection, pending) }
         finishWave()

@@ -2,6 +2,7 @@
 
 import CLinux
 import Glibc
+import System
 
 /// What an event loop can be told.
 enum LoopMessage: Sendable {
@@ -17,16 +18,19 @@ enum LoopMessage: Sendable {
     case durable
     /// The command that a connection waits for is done; its reply.
     case unblock(Connection, [UInt8])
+    /// The work on files that a connection waits for is done; the reply to its command, and whether that has changed
+    /// something which has to reach the disk first.
+    case filesDone(Connection, [UInt8], hasChanged: Bool)
     /// CLIENT PAUSE ended: suspended connections go on.
     case resume
-    /// Answer what was received, send what was answered, then leave: at `deadline` in nanoseconds of engine time,
-    /// one for all loops, whatever is unsent.
+    /// Answer what was received, send what was answered, then leave: at `deadline` in nanoseconds of steady time, one
+    /// for all loops, whatever is unsent.
     case drain(deadline: Int64)
 }
 
 /// Messages for one event loop. Any thread posts, the loop takes.
 final class Mailbox: Sendable {
-    private let messages = Guarded<[LoopMessage]>([])
+    private let messages = Guarded<[LoopMessage]>([], rank: .mailbox)
     /// Readable while there are messages.
     let wakeDescriptor: Int32
 

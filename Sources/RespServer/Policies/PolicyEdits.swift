@@ -1,7 +1,7 @@
 // Changing policies and rules while the server works: the engine's registry and the journal in one step, so that no
 // reader of the journal sees them in another order than they took force in.
 //
-// Lock order: the journal's lock, then the registry's editor. EXEC holds the first when it comes here.
+// Lock order: the journal's lock, then the registry's editor. A command holds the first when it comes here.
 
 import LimiterEngine
 import Persistence
@@ -10,26 +10,18 @@ import Synchronization
 extension Server {
     /// Changes policies and rules, all or nothing; they are in force and in the journal when this returns.
     ///
-    /// - Parameter excludesCollections: The caller is inside of `Journal.excludingCollections`.
+    /// - Precondition: The caller is inside of `Journal.excludingCollections`: see `CommandFlags.records`.
     func editPolicies(
-        now: EngineTime, excludesCollections: Bool = false,
-        _ body: (inout PolicyDraft) throws(PolicyError) -> Void
+        now: EngineTime, _ body: (inout PolicyDraft) throws(PolicyError) -> Void
     ) throws(PolicyError) {
-        func edit() -> Result<Void, PolicyError> {
-            Result { () throws(PolicyError) in
-                try engine.policies.edit(now: now, body) { records in
-                    guard durability.isJournaling else { return }
-                    durability.journal.recordExcluding(records, time: now)
-                }
-            }
+        defer { durability.noteChanges() }
+        try engine.policies.edit(now: now, body) { records in
+            guard durability.isJournaling else { return }
+            durability.journal.recordExcluding(records, time: now)
         }
-        let result = excludesCollections ? edit() : durability.journal.excludingCollections(edit)
-        durability.noteChanges()
-        try result.get()
     }
 
-    /// Reads the rules file and has it take force; all or nothing. Commands need no check: the node's role does not
-    /// change within their turn.
+    /// Reads the rules file and puts it into force; all or nothing. Waits for the file: not for a loop to call.
     ///
     /// - Parameter checksRole: The file is refused if the node, by the time it has been read, takes no changes.
     /// - Returns: How many policies and rules it has; nil when none is set.
@@ -40,16 +32,17 @@ extension Server {
         guard !path.isEmpty else { return nil }
         let file = try RulesFile(path: path)
         var takesChanges = true
-        do throws(PolicyError) {
-            try editPolicies(now: now) { draft throws(PolicyError) in
-                // With the journal's lock held. Whoever changes the role says so first and takes that lock then: this
-                // edit is either in front of the change as a whole, or sees it.
-                takesChanges = !checksRole || !replication.isReplica && !pause.holdsWrites.load(ordering: .relaxed)
-                if takesChanges { try draft.replaceFile(policies: file.policies, rules: file.rules) }
+        let result = durability.journal.excludingCollections {
+            Result { () throws(PolicyError) in
+                try editPolicies(now: now) { draft throws(PolicyError) in
+                    // A change of role is announced first and then takes the journal's lock, which is held here: this
+                    // edit either comes before the change as a whole, or sees it.
+                    takesChanges = !checksRole || !replication.isReplica && !pause.holdsWrites.load(ordering: .relaxed)
+                    if takesChanges { try draft.replaceFile(policies: file.policies, rules: file.rules) }
+                }
             }
-        } catch {
-            throw file.error(error)
         }
+        if case .failure(let problem) = result { throw file.error(problem) }
         guard takesChanges else {
             throw RulesFileError(text: "\(path): the node became a replica, or began to, while the file was read")
         }

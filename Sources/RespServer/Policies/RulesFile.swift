@@ -11,6 +11,7 @@
 
 import Glibc
 import LimiterEngine
+import Persistence
 import RESP
 
 /// Why a rules file was not taken: one line that names the file, and the line where there is one.
@@ -109,9 +110,13 @@ struct RulesFile {
     // MARK: Reading
 
     private static func read(_ path: String) throws(RulesFileError) -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        // A pipe would be waited for until something is written to it.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw failure(path) }
         defer { close(descriptor) }
+        guard RegularFile.isRegular(descriptor) else {
+            throw RulesFileError(text: "\(path): cannot be read: not a regular file")
+        }
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 1 << 16)
         while true {

@@ -5,6 +5,7 @@ import LimiterEngine
 import Persistence
 import Replication
 import Synchronization
+import System
 
 /// Takes the journal's bytes to disk and replicas. Every method may be called by any thread.
 final class JournalStream: Sendable {
@@ -18,7 +19,7 @@ final class JournalStream: Sendable {
     }
 
     let journal: Journal
-    private let state = Guarded(State())
+    private let state = Guarded(State(), rank: .journalStream)
     private let backlogExists = Atomic<Bool>(false)
 
     init(journal: Journal) { self.journal = journal }

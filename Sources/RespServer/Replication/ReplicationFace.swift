@@ -4,6 +4,7 @@ import CLinux
 import Glibc
 import Replication
 import Synchronization
+import System
 
 /// A connection that turned out to be a replica's, on its way from its loop to the replication thread.
 struct ReplicaHandover: Sendable {
@@ -109,7 +110,7 @@ final class ReplicationFace: Sendable {
     }
 
     let wakeDescriptor: Int32 = clinux_eventfd()
-    private let requests = Guarded<[Request]>([])
+    private let requests = Guarded<[Request]>([], rank: .mailbox)
     private let replica = Atomic<Bool>(false)
     private let receiving = Atomic<Bool>(false)
     private let linkIsUp = Atomic<Bool>(false)

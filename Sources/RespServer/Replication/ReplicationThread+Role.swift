@@ -4,6 +4,7 @@ import LimiterEngine
 import Persistence
 import Replication
 import Synchronization
+import System
 
 extension ReplicationThread {
     private func fresh() -> ReplicationID {
@@ -50,7 +51,7 @@ extension ReplicationThread {
             // A sweep looks at the limit with a stripe held, and the collection that follows takes every stripe: what
             // was evicted is in it, and nothing is evicted behind it.
             server.roleChanged()
-            letTurnsEnd()
+            server.waitForTurnsInProgress()
             // A rules file takes force outside of any turn: here it has, or will see that it must not.
             server.durability.journal.excludingCollections {}
         case .allowWrites:
@@ -105,17 +106,10 @@ extension ReplicationThread {
 
     /// Asks the journal thread for something, and returns when it is done.
     func awaitDisk(_ request: (DiskAnswer) -> Durability.Request) {
+        assertHoldsNoLock()
         let answer = DiskAnswer()
         server.durability.ask(request(answer))
         answer.wait()
-    }
-
-    /// Returns when every command that had begun is done: whatever loops do next sees what was set before.
-    private func letTurnsEnd() {
-        for loop in server.loops {
-            loop.turn.acquire()
-            loop.turn.release()
-        }
     }
 
     private func saveRole() {
@@ -200,7 +194,7 @@ extension ReplicationThread {
             switch action {
             case .pauseWrites:
                 server.pause.holdsWrites.store(true, ordering: .sequentiallyConsistent)
-                letTurnsEnd()
+                server.waitForTurnsInProgress()
                 // What is being collected elsewhere comes before the end, too.
                 sayTime()
                 keepAlive.isSuspended = true

@@ -1,0 +1,87 @@
+// What a command needs to itself before it runs, and the one place where that is taken: loops, then the journal, then
+// stripes, which is the order of their ranks.
+//
+// Owns: which locks a command, or all commands of an EXEC together, run with. Refuses to decide whether a command may
+// run; whoever holds a plan asks that again once everything is held, since taking it may have taken any length of time.
+
+import LimiterEngine
+import Persistence
+import RESP
+
+/// What is held while a command runs.
+struct ExclusivePlan {
+    /// Which shards.
+    enum Stripes {
+        /// Each handler takes what it needs.
+        case none
+        case some(StripeSet)
+        case all
+    }
+
+    /// It looks at connections of other loops.
+    var stopsAllLoops = false
+    /// It adds control records to the journal.
+    var excludesCollections = false
+    var stripes = Stripes.none
+}
+
+extension EventLoop {
+    /// What the request in `arguments` needs to itself; nil for nothing, as with almost every command.
+    @inline(__always)
+    func exclusivePlan(for command: CommandReference, _ connection: Connection) -> ExclusivePlan? {
+        if command.index == commands.exec { return planOfTransaction(connection) }
+        guard !command.flags.isDisjoint(with: [.stopsAllLoops, .records]) else { return nil }
+        return ExclusivePlan(
+            stopsAllLoops: command.flags.contains(.stopsAllLoops),
+            excludesCollections: command.flags.contains(.records))
+    }
+
+    /// Nil where EXEC will run nothing.
+    private func planOfTransaction(_ connection: Connection) -> ExclusivePlan? {
+        guard connection.flags.contains(.inTransaction), let transaction = connection.transaction,
+            !transaction.isAborted
+        else { return nil }
+        let flags = transaction.queue.reduce(into: CommandFlags()) { $0.formUnion($1.command.flags) }
+        return ExclusivePlan(
+            stopsAllLoops: flags.contains(.stopsAllLoops), excludesCollections: flags.contains(.records),
+            stripes: flags.contains(.allKeys) ? .all : .some(stripes(of: transaction)))
+    }
+
+    private func stripes(of transaction: Transaction) -> StripeSet {
+        var stripes = keyspace.stripes()
+        let list = ArgumentList()
+        for queued in transaction.queue {
+            list.load(queued.arguments)
+            for index in queued.command.spec.keyPositions(list) {
+                queued.arguments[index].withUnsafeBytes { keyspace.insertStripe(of: $0, into: &stripes) }
+            }
+        }
+        for key in transaction.watchedKeys {
+            key.withUnsafeBytes { keyspace.insertStripe(of: $0, into: &stripes) }
+        }
+        return stripes
+    }
+
+    /// Runs `body` with everything that the plan names.
+    func holding<Result>(_ plan: ExclusivePlan, _ body: () -> Result) -> Result {
+        guard plan.stopsAllLoops else { return holdingJournal(plan, body) }
+        return stoppingAllLoops { holdingJournal(plan, body) }
+    }
+
+    private func holdingJournal<Result>(_ plan: ExclusivePlan, _ body: () -> Result) -> Result {
+        guard plan.excludesCollections else { return holdingStripes(plan.stripes, body) }
+        return durability.journal.excludingCollections {
+            excludesCollections = true
+            defer { excludesCollections = false }
+            return holdingStripes(plan.stripes, body)
+        }
+    }
+
+    private func holdingStripes<Result>(_ stripes: ExclusivePlan.Stripes, _ body: () -> Result) -> Result {
+        switch stripes {
+        case .none: body()
+        case .some(let set): keyspace.holding(set, body)
+        case .all: keyspace.holdingAll(body)
+        }
+    }
+}

@@ -1,0 +1,155 @@
+// Work that waits for files, on a thread of its own: writing the configuration file, reading the rules file.
+//
+// Owns: the order of that work, which is the order in which it was asked for, and its answers. No loop and no thread
+// that hears signals ever waits for a file, however slow its disk; a client that asked waits for its own answer alone.
+
+import LimiterEngine
+import RESP
+import Synchronization
+import System
+
+/// Does the server's work on files. Thread-safe.
+final class FileJobs: Sendable {
+    enum Job: Sendable {
+        /// CONFIG REWRITE.
+        case rewriteConfiguration
+        /// RL.RULE RELOAD.
+        case reloadRules
+    }
+
+    /// The work that one command, or one transaction, has asked for.
+    struct Request: Sendable {
+        let jobs: [Job]
+        /// The bytes of the reply before each job's answer, and those after the last.
+        let pieces: [[UInt8]]
+        let version: ProtocolVersion
+        /// The command has changed something besides.
+        let hasChanged: Bool
+        /// Waits for the answers.
+        let connection: Connection
+    }
+
+    private enum Work: Sendable {
+        case answer(Request)
+        /// SIGHUP: the rules file, with nobody waiting.
+        case reloadRules
+    }
+
+    private struct Queue {
+        var work: [Work] = []
+        var isThreadRunning = false
+    }
+
+    private let queue = Guarded(Queue(), rank: .mailbox)
+
+    /// Asks for work; the connection is answered when it is done. Returns at once.
+    func submit(_ request: Request) { add(.answer(request), for: request.connection.loop.server) }
+
+    /// Asks for the rules file to be read, as it is now or later. Returns at once. A reading that has not begun serves
+    /// everyone who asks meanwhile.
+    func reloadRules(of server: Server) {
+        let isPending = queue.withLock { queue in
+            queue.work.contains { if case .reloadRules = $0 { true } else { false } }
+        }
+        if !isPending { add(.reloadRules, for: server) }
+    }
+
+    private func add(_ work: Work, for server: Server) {
+        let startsThread = queue.withLock { queue in
+            queue.work.append(work)
+            defer { queue.isThreadRunning = true }
+            return !queue.isThreadRunning
+        }
+        if startsThread { Thread.detach(name: "files") { [self] in run(server) } }
+    }
+
+    /// The thread lives as long as there is something to do.
+    private func run(_ server: Server) {
+        while let work = next() {
+            switch work {
+            case .answer(let request): answer(request, server)
+            case .reloadRules: server.reloadRulesForSignal()
+            }
+        }
+    }
+
+    private func next() -> Work? {
+        queue.withLock { queue in
+            guard !queue.work.isEmpty else {
+                queue.isThreadRunning = false
+                return nil
+            }
+            return queue.work.removeFirst()
+        }
+    }
+
+    private func answer(_ request: Request, _ server: Server) {
+        let reply = ReplyBuffer(capacity: 256)
+        reply.version = request.version
+        var hasChanged = request.hasChanged
+        for (job, piece) in zip(request.jobs, request.pieces) {
+            reply.append(piece)
+            switch job {
+            case .rewriteConfiguration: server.rewriteConfiguration(reply)
+            case .reloadRules: hasChanged = server.reloadRules(reply) || hasChanged
+            }
+        }
+        reply.append(request.pieces[request.jobs.count])
+        let loop = request.connection.loop
+        loop.mailbox.post(.filesDone(request.connection, Array(reply.bytes), hasChanged: hasChanged))
+    }
+}
+
+extension Server {
+    /// Writes the configuration file anew, and answers CONFIG REWRITE.
+    fileprivate func rewriteConfiguration(_ reply: ReplyBuffer) {
+        guard let file = currentSettings.file else {
+            return reply.error("ERR The server is running without a config file")
+        }
+        do throws(ConfigFileError) {
+            let old = try ConfigFile.read(file, isRegular: true)
+            let new = ConfigRewrite.text(old, settings: currentSettings.value, changed: currentSettings.changed)
+            try ConfigFile.replace(file, with: new)
+        } catch {
+            log.warning("CONFIG REWRITE failed", ["error": "\(error.text)"])
+            return reply.error("ERR Rewriting config file: \(error.text)")
+        }
+        log.notice("CONFIG REWRITE done", ["file": "\(file)"])
+        reply.ok()
+    }
+
+    /// Reads the rules file and answers RL.RULE RELOAD. Returns whether policies and rules may have changed.
+    fileprivate func reloadRules(_ reply: ReplyBuffer) -> Bool {
+        do throws(RulesFileError) {
+            guard let counts = try loadRulesFile(now: clock.now(), checksRole: true) else {
+                reply.error("ERR rules-file is not set")
+                return false
+            }
+            PolicyReply.begin(2, to: reply)
+            PolicyReply.integer("policies", Int64(counts.policies), to: reply)
+            PolicyReply.integer("rules", Int64(counts.rules), to: reply)
+            return true
+        } catch {
+            reply.error("ERR \(error.text)")
+            return false
+        }
+    }
+
+    /// Reads the rules file because of SIGHUP, and tells the log.
+    fileprivate func reloadRulesForSignal() {
+        // The start reads the file once more when the state is there.
+        guard !isLoading else { return }
+        guard !replication.isReplica else {
+            if !currentSettings.value.rulesFile.isEmpty {
+                log.notice("rules file not read: policies and rules come from the primary")
+            }
+            return
+        }
+        do throws(RulesFileError) {
+            guard let counts = try loadRulesFile(now: clock.now(), checksRole: true) else { return }
+            log.notice("rules file loaded", ["policies": .integer(counts.policies), "rules": .integer(counts.rules)])
+        } catch {
+            log.warning("rules file not taken; policies and rules stay as they were", ["error": "\(error.text)"])
+        }
+    }
+}

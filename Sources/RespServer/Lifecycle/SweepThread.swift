@@ -1,0 +1,53 @@
+// The thread that looks after the server `hz` times a second: forgets expired keys, samples rates and memory.
+//
+// It waits for stripes, which a command may keep for any length of time, so it is not the control thread: signals and
+// new connections depend on no stripe.
+
+import CLinux
+import Glibc
+import Synchronization
+
+struct SweepThread {
+    private let server: Server
+    private var sweep: SweepPace
+
+    /// Starts the thread, which ends when the server is about to stop.
+    static func start(for server: Server) {
+        Thread.detach(name: "sweep") {
+            var thread = SweepThread(server: server)
+            thread.run()
+        }
+    }
+
+    private init(server: Server) {
+        self.server = server
+        sweep = SweepPace(engine: server.engine)
+    }
+
+    private mutating func run() {
+        var nextTick = EngineClock.steady()
+        while !server.isStopping {
+            let hz = server.currentSettings.value.hz
+            let now = EngineClock.steady()
+            if now < nextTick {
+                var pause = timespec(tv_sec: 0, tv_nsec: Int(min(nextTick - now, 999_999_999)))
+                nanosleep(&pause, nil)
+                continue
+            }
+            nextTick = now + 1_000_000_000 / Int64(hz)
+            tick(steady: now, hz: hz)
+        }
+    }
+
+    private mutating func tick(steady: Int64, hz: Int) {
+        // While the state is put back, the sweep would only be in the way.
+        if !server.isLoading {
+            sweep.tick(now: server.clock.now(), hz: hz)
+            // It may have evicted something.
+            if server.currentSettings.value.maxmemoryBytes > 0 { server.durability.noteChanges() }
+        }
+        server.rates.sample(server, steady: steady)
+        let memory = ProcessMemory.resident()
+        if memory > server.peakMemory.load(ordering: .relaxed) { server.peakMemory.store(memory, ordering: .relaxed) }
+    }
+}
