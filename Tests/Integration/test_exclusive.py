@@ -190,7 +190,8 @@ def test_a_transaction_is_admitted_again_once_all_loops_stand(start):
     """EXEC has been let in and waits for a loop that sleeps; meanwhile the node is demoted. It must not write."""
     server = start("--io-threads", "3", "--enable-debug-command", "yes")
     for _ in range(20):
-        sleeper, operator, writer = (server.connect(timeout=PATIENCE) for _ in range(3))
+        # Dealt out in turn: the fourth shares the sleeper's loop, so the fifth observes.
+        sleeper, operator, writer, idle, observer = (server.connect(timeout=PATIENCE) for _ in range(5))
         sleeper.send(command("DEBUG", "SLEEP", "1"))
         eventually(lambda: is_a_loop_asleep(server), "the command sleeps", PATIENCE)
         writer.send(command("MULTI") + command("INCR", "x") + command("CLIENT", "LIST") + command("EXEC"))
@@ -198,13 +199,12 @@ def test_a_transaction_is_admitted_again_once_all_loops_stand(start):
         for _ in range(100):
             operator.call("PING")
         operator.send(command("REPLICAOF", "127.0.0.1", server.port + 1))
-        with server.connect(timeout=PATIENCE) as observer:
-            eventually(lambda: observer.call("ROLE")[0] == b"slave", "the node is a replica", PATIENCE)
+        eventually(lambda: observer.call("ROLE")[0] == b"slave", "the node is a replica", PATIENCE)
         was_demoted_in_time = not has_answer(sleeper)
         replies = [writer.read() for _ in range(4)]
         assert operator.read() == b"OK"
         operator.ok("REPLICAOF", "NO", "ONE")
-        for wire in (sleeper, operator, writer):
+        for wire in (sleeper, operator, writer, idle, observer):
             wire.close()
         # Else the writer was dealt to the loop that sleeps, or the machine was busy: once more.
         if was_demoted_in_time and replies[1] == b"QUEUED":
