@@ -258,8 +258,21 @@ extension EventLoop {
         commandStatistics.record(
             commands.throttle, calls: count, nanoseconds: took, failed: false,
             latency: settings.latencyTracking)
-        guard slowLog.isSlow(microseconds: took / Int64(count) / 1000) else { return }
-        noteSlowBatch(count, microseconds: took / Int64(count) / 1000)
+        noteDelay(ofBatch: count, nanoseconds: took)
+    }
+
+    /// Tells the latency monitor and the slow log of a batch: no client has had its reply before the end of it, so what
+    /// counts is how long the whole took.
+    func noteDelay(ofBatch count: Int, nanoseconds: Int64) {
+        latencyEvents.add("fast-command", milliseconds: nanoseconds / 1_000_000, unixSeconds: unixSeconds)
+        let microseconds = nanoseconds / 1000
+        guard slowLog.isSlow(microseconds: microseconds) else { return }
+        let each = microseconds / Int64(count)
+        if count == 1 || slowLog.isSlow(microseconds: each) {
+            noteSlowCalls(count, microseconds: each)
+        } else {
+            noteSlowBatch(count, microseconds: microseconds)
+        }
     }
 
     /// Nanoseconds since the last command or batch ended, or the turn began; another one ends now.
@@ -271,8 +284,25 @@ extension EventLoop {
         return took
     }
 
-    /// The requests' arguments are gone by now but for the keys: those are what is shown, all of a group's in one line.
-    func noteSlowBatch(_ count: Int, microseconds: Int64) {
+    /// One entry for a batch that took long although its calls on average did not: one of them may have, and which one is
+    /// not known, since the clock is not read for each.
+    private func noteSlowBatch(_ count: Int, microseconds: Int64) {
+        let request = wave.requests[0]
+        let connection = wave.served[Int(wave.owners[0])]
+        let command = request.take == nil ? throttle : Int(wave.commands[0])
+        let list = ArgumentList()
+        list.load([
+            Array(commands.specs[command].name.utf8), Argument(base: request.key, count: request.keyLength).bytes,
+            Array("... (a batch of \(count) limits)".utf8),
+        ])
+        slowLog.add(
+            list, microseconds: microseconds, unixSeconds: unixSeconds, clientAddress: connection.peerAddress,
+            clientName: String(decoding: connection.name, as: UTF8.self))
+    }
+
+    /// An entry for each call of a batch. The requests' arguments are gone by now but for the keys: those are what is
+    /// shown, all of a group's in one line.
+    private func noteSlowCalls(_ count: Int, microseconds: Int64) {
         var number = 0
         var group = 0
         while number < count {

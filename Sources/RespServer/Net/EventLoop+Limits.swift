@@ -193,7 +193,6 @@ extension EventLoop {
                     failed: false, latency: settings.latencyTracking)
             }
         }
-        guard slowLog.isSlow(microseconds: took / Int64(count) / 1000) else { return }
-        noteSlowBatch(count, microseconds: took / Int64(count) / 1000)
+        noteDelay(ofBatch: count, nanoseconds: took)
     }
 }
