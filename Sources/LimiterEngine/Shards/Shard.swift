@@ -4,8 +4,8 @@
 // While the index is being resized there are two: `current` takes all new entries, `retiring` only loses them, a few
 // buckets with every change. A key is in exactly one.
 //
-// Other files continue this type: +Take, +Tokens, +Counters, +Resizing, +Keys, +Sweep, +Journal, +Restore, +Watch,
-// +Invariants.
+// Other files continue this type: +Take, +Tokens, +Counters, +Resizing, +Keys, +Sweep, +Eviction, +Journal, +Restore,
+// +Watch, +Invariants.
 
 import Synchronization
 
@@ -45,6 +45,7 @@ struct Shard {
     var changes: UInt64 = 0
     /// Most buckets beyond its home that any key was looked for in.
     var probesMax = 0
+    var evictionCandidates = EvictionCandidates()
 
     /// Records that changed since the last collection, tombstones included.
     var dirty = DirtyList()
@@ -63,6 +64,7 @@ struct Shard {
         current.deallocate()
         retiring?.deallocate()
         dirty.deallocate()
+        evictionCandidates.deallocate()
         slab.deallocate()
     }
 
