@@ -49,6 +49,8 @@ struct Shard {
 
     /// Records that changed since the last collection, tombstones included.
     var dirty = DirtyList()
+    /// Of those, the ones that have moved since they were put on the list.
+    var dirtyMoves = DirtyMoves()
     var watches: [Watch] = []
 
     init(pool: PagePool, gauge: MemoryGauge, seed: HashSeed) {
@@ -275,7 +277,10 @@ struct Shard {
     }
 
     private mutating func removeAllRecords() {
-        for position in 0..<dirty.count where Record(dirty[position]).isDetached { release(Record(dirty[position])) }
+        for position in 0..<dirty.count {
+            let record = dirtyRecord(position)
+            if record.isDetached { release(record) }
+        }
         dirty.removeAll()
         forEachEntry { shard, record in shard.release(record) }
         countToken(-tokens)
