@@ -19,7 +19,7 @@ struct Shard {
     var bucketsWanted = 0
     /// Changes are to be kept for a reader of the journal.
     var isJournaling = false
-    /// How many keys somebody watches; the list is looked at only when it is not 0.
+    /// Watched keys; the table is looked at only when it is not 0.
     var watchCount: Int32 = 0
 
     var slab: Slab
@@ -51,7 +51,7 @@ struct Shard {
     var dirty = DirtyList()
     /// Of those, the ones that have moved since they were put on the list.
     var dirtyMoves = DirtyMoves()
-    var watches: [Watch] = []
+    var watches = WatchTable()
 
     init(pool: PagePool, gauge: MemoryGauge, seed: HashSeed) {
         slab = Slab(pool: pool)
@@ -199,7 +199,7 @@ struct Shard {
         return record
     }
 
-    /// Notes that the record's state is another than before: for the journal and for whoever watches the key.
+    /// Notes that the record's state is another than before: for the journal and for clients that watch the key.
     @inline(__always)
     mutating func changed(_ record: Record, hash: UInt64) {
         changes &+= 1
@@ -264,7 +264,7 @@ struct Shard {
 
     /// Forgets every key and every change; the index shrinks to its smallest.
     mutating func removeAll() {
-        for watch in watches where find(watch) != nil { watch.token.touch() }
+        touchWatchesOfExistingKeys()
         changes &+= UInt64(count)
         removeAllRecords()
         report(bytes: -current.byteCount - (retiring?.byteCount ?? 0))
