@@ -104,20 +104,24 @@ extension KeyspaceSession {
 
     // MARK: Watching
 
-    /// Has `token` touched when the key changes from here on.
-    public func watch(_ key: UnsafeRawBufferPointer, token: WatchToken, now: EngineTime) {
-        let hash = hash(key)
-        withShard(hash) { shard in
-            // What has expired already must not count as a change when somebody notices.
-            _ = shard.findLive(hash, key.baseAddress ?? emptyKey, key.count, now: now.nanoseconds)
-            shard.addWatch(hash, key: key, token: token)
+    /// Has `token` touched when the key next changes. O(1).
+    public func watch(_ key: [UInt8], token: WatchToken, now: EngineTime) {
+        key.withUnsafeBytes { bytes in
+            let hash = hash(bytes)
+            withShard(hash) { shard in
+                // A key that has expired already must not count as changed when that is noticed.
+                _ = shard.findLive(hash, bytes.baseAddress ?? emptyKey, bytes.count, now: now.nanoseconds)
+                shard.addWatch(hash, key: key, token: token)
+            }
         }
     }
 
-    /// Ends the watches on a key that `watch` began; those of the token on other keys stay.
-    public func unwatch(_ key: UnsafeRawBufferPointer, token: WatchToken) {
-        let hash = hash(key)
-        withShard(hash) { $0.removeWatches(hash, key: key, token: token) }
+    /// Ends the token's watch on a key; those on other keys stay. O(1).
+    public func unwatch(_ key: [UInt8], token: WatchToken) {
+        key.withUnsafeBytes { bytes in
+            let hash = hash(bytes)
+            withShard(hash) { $0.removeWatch(hash, key: bytes, token: token) }
+        }
     }
 
     /// Whether the key has expired since it was watched without anybody noticing yet: then the token is touched now.

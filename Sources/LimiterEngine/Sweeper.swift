@@ -45,7 +45,7 @@ public struct Sweeper {
                 progress.seen += found.seen
                 progress.forgotten += found.expired
             }
-            if engine.isOverMemoryLimit, engine.evicts, shard.pointee.evictSoonest(now: now.nanoseconds) != nil {
+            if engine.isOverMemoryLimit, engine.evicts, shard.pointee.evictSoonest(now: now.nanoseconds).freed != nil {
                 progress.forgotten += 1
             }
             bucket += Sweeper.bucketsPerHold

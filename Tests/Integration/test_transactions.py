@@ -211,3 +211,50 @@ def test_flushall_and_info_in_one_transaction(wire):
     replies = wire.call("EXEC")
     assert replies[1] == b"OK" and b"aof_buffer_length" in replies[2]
     assert wire.call("KEYS", "*") == [b"b"]
+
+
+def test_watched_keys_are_bounded(start):
+    """What a client watches counts against client-query-buffer-limit, with what it queues. Over it nothing is added."""
+    server = start("--client-query-buffer-limit", "1mb")
+    many = [f"many:{number}" for number in range(4_000)]
+    refusal = b"ERR watched keys are larger than client-query-buffer-limit, none were added"
+    with server.connect() as wire, server.connect() as other:
+        wire.ok("WATCH", "first", "first")
+        assert wire.call("WATCH", *many) == refusal
+        # The one watched before still is, and none of those refused.
+        assert other.call("INCR", many[0]) == 1
+        assert transaction(wire, ["PING"]) == [b"PONG"]
+        wire.ok("WATCH", "first")
+        assert wire.call("WATCH", *many) == refusal
+        assert other.call("INCR", "first") == 1
+        assert transaction(wire, ["PING"]) is None
+        # Keys watched already cost nothing more, and UNWATCH gives back what they took.
+        for _ in range(100):
+            wire.ok("WATCH", *many[:2_000])
+        assert wire.call("WATCH", *many[2_000:]) == refusal
+        wire.ok("UNWATCH")
+        wire.ok("WATCH", *many[2_000:])
+        wire.ok("MULTI")
+        assert wire.call("SET", "k", "1" * 600_000) == b"ERR transaction is larger than client-query-buffer-limit"
+        assert wire.call("EXEC").startswith(b"EXECABORT")
+
+
+def test_everybody_who_watched_a_key_hears_of_its_change(server):
+    """Clients that watch the same keys, some of which leave, over both event loops."""
+    clients = [server.connect() for _ in range(40)]
+    keys = [f"shared:{number}" for number in range(100)]
+    for client in clients:
+        client.ok("WATCH", *keys)
+    for client in clients[:10]:
+        client.close()
+    with server.connect() as wire:
+        eventually(lambda: len(wire.call("CLIENT", "LIST").splitlines()) == 31, "the clients that left are gone")
+        assert wire.call("INCR", keys[50]) == 1
+    for client in clients[10:20]:
+        assert transaction(client, ["PING"]) is None
+        client.ok("WATCH", *keys)
+        assert transaction(client, ["PING"]) == [b"PONG"]
+    for client in clients[20:]:
+        assert transaction(client, ["PING"]) is None
+    for client in clients[10:]:
+        client.close()

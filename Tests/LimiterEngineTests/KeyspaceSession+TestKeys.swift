@@ -79,6 +79,9 @@ extension KeyspaceSession {
         key.bytes { apply(state, to: $0, now: now) }
     }
 
+    func watch(_ key: String, token: WatchToken, now: EngineTime) { watch(Array(key.utf8), token: token, now: now) }
+    func unwatch(_ key: String, token: WatchToken) { unwatch(Array(key.utf8), token: token) }
+
     /// Every key that is worth something.
     func allKeys(now: EngineTime) -> Set<String> {
         var keys: Set<String> = []

@@ -93,16 +93,16 @@ import Testing
         }
         // A key of the very same bytes is another key, watched apart.
         let watch = WatchToken()
-        bytes.withUnsafeBytes { session.watch($0, token: watch, now: time) }
+        session.watch(bytes, token: watch, now: time)
         #expect(session.throttle(bytes, thousandOnce.parameters, now: time).remaining == 999)
         #expect(watch.isTouched)
-        bytes.withUnsafeBytes { session.unwatch($0, token: watch) }
+        session.unwatch(bytes, token: watch)
         let other = WatchToken()
         let absent = derived("k", "new")
-        absent.withUnsafeBytes { session.watch($0, token: other, now: time) }
+        session.watch(absent, token: other, now: time)
         _ = try take("k", "new", at: now)
         #expect(!other.isTouched)
-        absent.withUnsafeBytes { session.unwatch($0, token: other) }
+        session.unwatch(absent, token: other)
         #expect(try take("k", "t", at: now).isRepeated)
         #expect(session.throttle(bytes, thousandOnce.parameters, now: time).remaining == 998)
         #expect(session.engine.violatedInvariants() == [])

@@ -14,17 +14,25 @@ extension Shard {
             dirtyRecords += counts.dirty
             hiddenRecords += counts.hidden
         }
+        var moves = 0
         for address in (0..<dirty.count).map({ dirty[$0] }) {
-            let record = Record(address)
-            if !record.isDirty { found.append("a record on the dirty list does not know it") }
+            var record = Record(address)
+            if !record.isDirty { found.append("a record on the dirty list is not marked dirty") }
+            if record.isDetached, let target = dirtyMoves.target(of: address) {
+                moves += 1
+                recordBytes += Slab.footprint(record.size)
+                record = Record(target)
+                if !record.isDirty { found.append("a moved record on the dirty list is not marked dirty") }
+            }
             if record.isDetached {
                 dirtyRecords += 1
                 recordBytes += Slab.footprint(record.size)
             }
         }
+        if moves != dirtyMoves.count { found.append("\(dirtyMoves.count) moves, \(moves) of them on the dirty list") }
         if dirtyRecords != dirty.count { found.append("\(dirtyRecords) dirty records, \(dirty.count) on the list") }
         if Set((0..<dirty.count).map { dirty[$0] }).count != dirty.count {
-            found.append("a record stands on the dirty list twice")
+            found.append("a record is on the dirty list twice")
         }
         if recordBytes != slab.bytesInUse {
             found.append("records of \(recordBytes) bytes, slab of \(slab.bytesInUse)")

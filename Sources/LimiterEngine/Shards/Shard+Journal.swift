@@ -24,7 +24,7 @@ extension Shard {
             if position + Shard.prefetchDistance < end {
                 clinux_prefetch_to_write(dirty[position + Shard.prefetchDistance])
             }
-            let record = Record(dirty[position])
+            let record = dirtyRecord(position)
             if record.isDetached {
                 if !record.isHidden { body(.removed(key: record.keyBytes)) }
                 release(record)
@@ -34,6 +34,15 @@ extension Shard {
             }
         }
         dirty.removeFirst(end)
+    }
+
+    /// The record that an entry of the dirty list is about. One that has moved leaves what it was moved from, which is
+    /// freed: call once for each entry, when it is taken off the list.
+    mutating func dirtyRecord(_ position: Int) -> Record {
+        let record = Record(dirty[position])
+        guard record.isDetached, let target = dirtyMoves.remove(record.address) else { return record }
+        release(record)
+        return Record(target)
     }
 
     /// Starts or stops keeping changes; stopping forgets those kept.

@@ -36,15 +36,17 @@ extension Shard {
         return new
     }
 
-    /// Puts `new` where `old` was, in the index and on the dirty list, and frees `old`.
+    /// Puts `new` where `old` was, in the index and on the dirty list, and frees `old`, now or when it is collected.
+    /// O(1).
     mutating func replace(_ old: Record, by new: Record, entry: UnsafeMutablePointer<UInt64>) {
         Index.redirect(entry, to: new.address)
-        if old.isDirty {
-            // The list is as long as one collection's interval has changes in one shard: short.
-            dirty[dirty.position(of: old.address)!] = new.address
-            new.setDirty(true)
+        guard old.isDirty else { return release(old) }
+        new.setDirty(true)
+        if dirtyMoves.redirect(old.address, to: new.address) || dirty.replaceRecent(old.address, by: new.address) {
+            return release(old)
         }
-        release(old)
+        old.setDetached()
+        dirtyMoves.add(old.address, to: new.address)
     }
 }
 

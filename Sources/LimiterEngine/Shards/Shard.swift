@@ -4,8 +4,8 @@
 // While the index is being resized there are two: `current` takes all new entries, `retiring` only loses them, a few
 // buckets with every change. A key is in exactly one.
 //
-// Other files continue this type: +Take, +Tokens, +Counters, +Resizing, +Keys, +Sweep, +Journal, +Restore, +Watch,
-// +Invariants.
+// Other files continue this type: +Take, +Tokens, +Counters, +Resizing, +Keys, +Sweep, +Eviction, +Journal, +Restore,
+// +Watch, +Invariants.
 
 import Synchronization
 
@@ -19,7 +19,7 @@ struct Shard {
     var bucketsWanted = 0
     /// Changes are to be kept for a reader of the journal.
     var isJournaling = false
-    /// How many keys somebody watches; the list is looked at only when it is not 0.
+    /// Watched keys; the table is looked at only when it is not 0.
     var watchCount: Int32 = 0
 
     var slab: Slab
@@ -45,10 +45,13 @@ struct Shard {
     var changes: UInt64 = 0
     /// Most buckets beyond its home that any key was looked for in.
     var probesMax = 0
+    var evictionCandidates = EvictionCandidates()
 
     /// Records that changed since the last collection, tombstones included.
     var dirty = DirtyList()
-    var watches: [Watch] = []
+    /// Of those, the ones that have moved since they were put on the list.
+    var dirtyMoves = DirtyMoves()
+    var watches = WatchTable()
 
     init(pool: PagePool, gauge: MemoryGauge, seed: HashSeed) {
         slab = Slab(pool: pool)
@@ -63,6 +66,7 @@ struct Shard {
         current.deallocate()
         retiring?.deallocate()
         dirty.deallocate()
+        evictionCandidates.deallocate()
         slab.deallocate()
     }
 
@@ -195,7 +199,7 @@ struct Shard {
         return record
     }
 
-    /// Notes that the record's state is another than before: for the journal and for whoever watches the key.
+    /// Notes that the record's state is another than before: for the journal and for clients that watch the key.
     @inline(__always)
     mutating func changed(_ record: Record, hash: UInt64) {
         changes &+= 1
@@ -260,7 +264,7 @@ struct Shard {
 
     /// Forgets every key and every change; the index shrinks to its smallest.
     mutating func removeAll() {
-        for watch in watches where find(watch) != nil { watch.token.touch() }
+        touchWatchesOfExistingKeys()
         changes &+= UInt64(count)
         removeAllRecords()
         report(bytes: -current.byteCount - (retiring?.byteCount ?? 0))
@@ -273,7 +277,10 @@ struct Shard {
     }
 
     private mutating func removeAllRecords() {
-        for position in 0..<dirty.count where Record(dirty[position]).isDetached { release(Record(dirty[position])) }
+        for position in 0..<dirty.count {
+            let record = dirtyRecord(position)
+            if record.isDetached { release(record) }
+        }
         dirty.removeAll()
         forEachEntry { shard, record in shard.release(record) }
         countToken(-tokens)

@@ -9,8 +9,9 @@
 // Addresses are multiples of 4 and fields are read unaligned. A record never says how large its memory is: that
 // follows from the header. Owns nothing and allocates nothing; the slab and the index do.
 //
-// Invariants: (1) dirty ⇔ the record stands once in its shard's dirty list. (2) detached ⇒ dirty, and no index entry
-// names the record: it is a tombstone waiting to be collected. (3) A record not detached is named by exactly one entry.
+// Invariants: (1) dirty ⇔ the record is once on its shard's dirty list, or the record is there that it was moved from.
+// (2) detached ⇒ dirty, and no index entry names the record: it is a tombstone waiting to be collected, or what is left
+// of a record that has moved. (3) A record not detached is named by exactly one entry.
 // (4) hidden ⇔ the kind is one that commands cannot reach. A hidden key never equals another key of the same bytes.
 
 /// Longest key in bytes: what the header has bits for.

@@ -14,6 +14,7 @@
 // Invariants: (1) a page is listed ⇔ it has a free slot. (2) free slots of a page are chained through their first two
 // bytes, and 0 ends the chain. (3) slots in use ≥ 1 for every page of the slab.
 
+import CLinux
 import Glibc
 
 struct Slab {
@@ -78,6 +79,9 @@ struct Slab {
             link(page)
         }
     }
+
+    /// Asks for the memory, beside the record's own, that `free` will touch. The record may be gone by now.
+    func prefetchToFree(_ memory: UnsafeMutableRawPointer) { clinux_prefetch(Page(containing: memory).address) }
 
     /// Whether moving this record elsewhere would help to empty its page: at most a quarter of the page is in use and
     /// another page of its class has room.

@@ -21,8 +21,17 @@ final class Transaction {
     var hasWrite = false
     /// A command could not be queued, so EXEC will refuse.
     var isAborted = false
-    var watchedKeys: [[UInt8]] = []
+    var watchedKeys: Set<[UInt8]> = []
+    /// Bytes of the watched keys and of what the engine keeps about them: bounded by the input limit, with the queue.
+    var watchedBytes = 0
     let token = WatchToken()
+
+    /// Bytes that the client makes the server keep.
+    var memory: Int { queuedBytes + watchedBytes }
+    /// Bytes that a queued argument takes beside its own.
+    static let argumentOverhead = 64
+    /// Bytes that a watched key takes beside its own: entries in two tables, and the key's own set of tokens.
+    static let watchOverhead = 256
 }
 
 extension EventLoop {
@@ -30,8 +39,8 @@ extension EventLoop {
     func queue(_ command: CommandReference, for connection: Connection) {
         let transaction = connection.transaction!
         let copies = (0..<arguments.count).map { arguments[$0].bytes }
-        transaction.queuedBytes += copies.reduce(0) { $0 + $1.count + 64 }
-        guard transaction.queuedBytes <= settings.clientQueryBufferLimitBytes else {
+        transaction.queuedBytes += copies.reduce(0) { $0 + $1.count + Transaction.argumentOverhead }
+        guard transaction.memory <= settings.clientQueryBufferLimitBytes else {
             transaction.isAborted = true
             reply.error("ERR transaction is larger than client-query-buffer-limit")
             return
@@ -46,9 +55,7 @@ extension EventLoop {
         guard let transaction = connection.transaction else { return }
         connection.transaction = nil
         connection.flags.remove(.inTransaction)
-        for key in transaction.watchedKeys {
-            key.withUnsafeBytes { keyspace.unwatch($0, token: transaction.token) }
-        }
+        for key in transaction.watchedKeys { keyspace.unwatch(key, token: transaction.token) }
     }
 
     /// Runs what was queued.
@@ -112,14 +119,22 @@ extension Handlers {
         guard !client.flags.contains(.inTransaction) else {
             return context.reply.error("ERR WATCH inside MULTI is not allowed")
         }
-        if client.transaction == nil { client.transaction = Transaction() }
-        let transaction = client.transaction!
+        let transaction = client.transaction ?? Transaction()
+        // All or nothing: a client that learns of an error has to know which keys are watched.
+        var keys: Set<[UInt8]> = []
+        var bytes = transaction.memory
         for index in 1..<context.arguments.count {
             let key = context.arguments[index].bytes
-            guard !transaction.watchedKeys.contains(key) else { continue }
-            transaction.watchedKeys.append(key)
-            context.keyspace.watch(context.arguments[index].raw, token: transaction.token, now: context.now)
+            guard !transaction.watchedKeys.contains(key), keys.insert(key).inserted else { continue }
+            bytes += key.count + Transaction.watchOverhead
         }
+        guard bytes <= context.loop.settings.clientQueryBufferLimitBytes else {
+            return context.reply.error("ERR watched keys are larger than client-query-buffer-limit, none were added")
+        }
+        for key in keys { context.keyspace.watch(key, token: transaction.token, now: context.now) }
+        transaction.watchedKeys.formUnion(keys)
+        transaction.watchedBytes = bytes - transaction.queuedBytes
+        client.transaction = transaction
         context.reply.ok()
     }
 

@@ -57,7 +57,8 @@ extension SettingsTable {
         outputBufferLimit,
         .memory(
             "client-query-buffer-limit", \.clientQueryBufferLimitBytes, 1 << 20...1 << 30, .clients,
-            "How many bytes of unfinished requests one client may make the server hold; beyond it the client is closed."
+            "How many bytes of unfinished requests one client may make the server hold; beyond it it is closed. Its",
+            "queued commands and watched keys may take as many bytes again; beyond that they are refused."
         ),
         .memory(
             "proto-max-bulk-len", \.protoMaxBulkLenBytes, 1 << 10...16 << 20, .clients,

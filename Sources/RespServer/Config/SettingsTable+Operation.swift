@@ -9,8 +9,8 @@ extension SettingsTable {
             "primary has; from a promotion on it does."),
         .choice(
             "maxmemory-policy", \.maxmemoryPolicy, .memory,
-            "What happens to a new key when maxmemory is reached: it is refused with OOM (noeviction), or the key",
-            "that is nearest to being full again is forgotten for it (evict-soonest). An idempotency token counts as",
+            "What happens to a new key when maxmemory is reached: it is refused with OOM (noeviction), or one of the",
+            "keys nearest to being full again is forgotten for it (evict-soonest). An idempotency token counts as",
             "full again when its window ends, so tokens mostly go first: a retry may then count twice."),
         .powerOfTwo(
             "shards", \.shards, 1...4096, .memory,

@@ -1,0 +1,107 @@
+// Who is told when a key changes: a table from keys to the tokens that watch them.
+//
+// Looked up with every change while anything is watched, so by the key's hash, which is there already, and without
+// allocating. A token is told once: a change takes the key out of the table, so a key that a thousand clients watch
+// costs its next change a thousand steps and those after it none, and a key that nobody watches any more costs nothing.
+
+import Synchronization
+
+/// A client's request to learn of changes. One per watching connection; any thread may touch it.
+public final class WatchToken: Sendable {
+    private let touched = Atomic<Bool>(false)
+
+    /// A token that nothing has touched.
+    public init() {}
+
+    /// Whether a watched key changed.
+    public var isTouched: Bool { touched.load(ordering: .acquiring) }
+
+    func touch() { touched.store(true, ordering: .releasing) }
+}
+
+/// Watched keys and their watchers. Guarded by the shard's stripe.
+struct WatchTable {
+    /// One watched key. Two keys with the same hash are a chain.
+    private final class Entry {
+        let key: [UInt8]
+        var tokens: [ObjectIdentifier: WatchToken] = [:]
+        var next: Entry?
+
+        init(key: [UInt8], next: Entry?) {
+            self.key = key
+            self.next = next
+        }
+
+        func hasKey(_ other: UnsafeRawBufferPointer) -> Bool {
+            guard key.count == other.count, let base = other.baseAddress else { return key.count == other.count }
+            return key.withUnsafeBytes { bytesAreEqual($0.baseAddress!, base, count: other.count) }
+        }
+    }
+
+    private var entries: [UInt64: Entry] = [:]
+    /// Watched keys.
+    private(set) var count = 0
+    /// Keys that were compared with one looked up, ever: tests ask.
+    private(set) var comparisons = 0
+
+    /// Has the token touched when the key changes. O(1).
+    mutating func add(_ hash: UInt64, key: [UInt8], token: WatchToken) {
+        let entry: Entry
+        if let found = key.withUnsafeBytes({ find(hash, $0) }) {
+            entry = found
+        } else {
+            entry = Entry(key: key, next: entries[hash])
+            entries[hash] = entry
+            count += 1
+        }
+        entry.tokens[ObjectIdentifier(token)] = token
+    }
+
+    /// Ends the token's watch on the key, if the key has not changed since. O(1).
+    mutating func remove(_ hash: UInt64, key: UnsafeRawBufferPointer, token: WatchToken) {
+        guard let entry = find(hash, key) else { return }
+        entry.tokens[ObjectIdentifier(token)] = nil
+        if entry.tokens.isEmpty { unlink(entry, hash) }
+    }
+
+    /// Touches the tokens that watch the key, and forgets the key. O(tokens).
+    mutating func touch(_ hash: UInt64, _ key: UnsafeRawBufferPointer) {
+        guard let entry = find(hash, key) else { return }
+        for token in entry.tokens.values { token.touch() }
+        unlink(entry, hash)
+    }
+
+    /// Touches the tokens of the keys for which `isChanged` is true, and forgets these keys. O(keys + tokens).
+    mutating func touchAll(where isChanged: (UInt64, UnsafeRawBufferPointer) -> Bool) {
+        for (hash, first) in entries {
+            var entry: Entry? = first
+            while let watched = entry {
+                entry = watched.next
+                guard watched.key.withUnsafeBytes({ isChanged(hash, $0) }) else { continue }
+                for token in watched.tokens.values { token.touch() }
+                unlink(watched, hash)
+            }
+        }
+    }
+
+    private mutating func find(_ hash: UInt64, _ key: UnsafeRawBufferPointer) -> Entry? {
+        var entry = entries[hash]
+        while let candidate = entry {
+            comparisons &+= 1
+            if candidate.hasKey(key) { return candidate }
+            entry = candidate.next
+        }
+        return nil
+    }
+
+    private mutating func unlink(_ entry: Entry, _ hash: UInt64) {
+        count -= 1
+        guard let first = entries[hash], first !== entry else {
+            entries[hash] = entry.next
+            return
+        }
+        var previous = first
+        while let next = previous.next, next !== entry { previous = next }
+        previous.next = entry.next
+    }
+}
