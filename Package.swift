@@ -48,7 +48,8 @@ let package = Package(
         .executableTarget(
             name: "curves", dependencies: ["LimiterEngine"], path: "loadtest/curves", swiftSettings: swiftSettings),
 
-        .target(name: "TestSupport", path: "Tests/Support", swiftSettings: swiftSettings),
+        .target(
+            name: "TestSupport", dependencies: ["LimiterEngine"], path: "Tests/Support", swiftSettings: swiftSettings),
         .testTarget(
             name: "LimiterEngineTests", dependencies: ["LimiterEngine", "TestSupport", "curves"],
             swiftSettings: swiftSettings),
@@ -57,9 +58,9 @@ let package = Package(
             exclude: ["Golden"],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "ReplicationTests", dependencies: ["Replication", "Persistence", "LimiterEngine"],
+            name: "ReplicationTests", dependencies: ["Replication", "Persistence", "LimiterEngine", "TestSupport"],
             swiftSettings: swiftSettings),
-        .testTarget(name: "RESPTests", dependencies: ["RESP"], swiftSettings: swiftSettings),
+        .testTarget(name: "RESPTests", dependencies: ["RESP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "RespServerTests",
             dependencies: ["RespServer", "Persistence", "RESP", "LimiterEngine", "TestSupport"],
