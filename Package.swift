@@ -51,7 +51,8 @@ let package = Package(
         .executableTarget(
             name: "curves", dependencies: ["LimiterEngine"], path: "loadtest/curves", swiftSettings: swiftSettings),
 
-        .target(name: "TestSupport", path: "Tests/Support", swiftSettings: swiftSettings),
+        .target(
+            name: "TestSupport", dependencies: ["LimiterEngine"], path: "Tests/Support", swiftSettings: swiftSettings),
         .testTarget(name: "SystemTests", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings),
         .testTarget(
             name: "LimiterEngineTests", dependencies: ["LimiterEngine", "TestSupport", "curves"],
@@ -61,9 +62,9 @@ let package = Package(
             exclude: ["Golden"],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "ReplicationTests", dependencies: ["Replication", "Persistence", "LimiterEngine"],
+            name: "ReplicationTests", dependencies: ["Replication", "Persistence", "LimiterEngine", "TestSupport"],
             swiftSettings: swiftSettings),
-        .testTarget(name: "RESPTests", dependencies: ["RESP"], swiftSettings: swiftSettings),
+        .testTarget(name: "RESPTests", dependencies: ["RESP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "RespServerTests",
             dependencies: ["RespServer", "Persistence", "RESP", "LimiterEngine", "System", "TestSupport"],

@@ -4,6 +4,7 @@
 import Glibc
 import LimiterEngine
 import Synchronization
+import TestSupport
 import Testing
 
 /// Runs `body` on so many threads at once and waits for all of them.

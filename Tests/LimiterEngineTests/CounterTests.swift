@@ -16,23 +16,59 @@ import Testing
         Result(catching: body).mapError { $0 as! CounterError }
     }
 
+    /// One call and its arguments.
+    private struct Move {
+        enum Kind { case add, set, step, look, take }
+
+        var kind: Kind
+        var key = "k0"
+        var number: Int64
+        var instant: Int64 = 0
+        var deadline = CounterDeadline.remove
+        var condition = CounterCondition.always
+        var bounds: (lower: Int64, upper: Int64) = (-20, 20)
+        var saturates = false
+
+        init(_ kind: Kind, _ number: Int64, _ condition: CounterCondition = .always, saturates: Bool = false) {
+            self.kind = kind
+            self.number = number
+            self.condition = condition
+            self.saturates = saturates
+        }
+
+        init(_ random: inout SeededGenerator, now: Int64) {
+            kind = random.pick([.add, .set, .step, .look, random.below(4) == 0 ? .take : .look])
+            key = "k\(random.below(8))"
+            number = random.pick([0, 1, -1, 7, Int64.max, Int64.min, Int64.max - 3, Int64(random.below(100)) - 50])
+            instant = now + Int64(random.below(3_000)) - 200
+            deadline = random.pick([
+                .keep, .remove, .at(EngineTime(nanoseconds: instant)), .ifNone(at: EngineTime(nanoseconds: instant)),
+            ])
+            condition = random.pick([.always, .ifAbsent, .ifPresent])
+            bounds = (random.pick([Int64.min, 0, -20]), random.pick([Int64.max, 0, 20]))
+            saturates = random.below(2) == 0
+        }
+
+        /// What chance may leave out, in an order in which each is what its comment says.
+        static let needed = [
+            Move(.set, 5), Move(.set, 6, .ifAbsent), Move(.set, 5, .ifPresent),  // refused, then set
+            Move(.add, Int64.max),  // overflows
+            Move(.step, 7), Move(.step, 100, saturates: true), Move(.step, 100),  // to 12, to 20, refused
+        ]
+    }
+
     @Test func everyCallAgainstAModel() throws {
         var random = SeededGenerator(for: "counters")
         var model: [String: Entry] = [:]
         var now: Int64 = 1_000
         var seen: Set<String> = []
-        for _ in 0..<20_000 {
+        for turn in 0..<20_000 {
             now += random.pick([0, 0, 1, 500, 5_000])
             let time = EngineTime(nanoseconds: now)
             model = model.filter { $0.value.deadline.map { $0 > now } ?? true }
-            let key = "k\(random.below(8))"
+            let move = turn < Move.needed.count ? Move.needed[turn] : Move(&random, now: now)
+            let (key, number, deadline, instant) = (move.key, move.number, move.deadline, move.instant)
             let old = model[key]
-            let number = random.pick([0, 1, -1, 7, Int64.max, Int64.min, Int64.max - 3, Int64(random.below(100)) - 50])
-            let instant = now + Int64(random.below(3_000)) - 200
-            let deadline = random.pick([
-                CounterDeadline.keep, .remove, .at(EngineTime(nanoseconds: instant)),
-                .ifNone(at: EngineTime(nanoseconds: instant)),
-            ])
             func write(_ value: Int64) {
                 var end: Int64?
                 switch deadline {
@@ -43,8 +79,8 @@ import Testing
                 }
                 model[key] = end.map { $0 <= now } ?? false ? nil : Entry(value: value, deadline: end)
             }
-            switch random.below(5) {
-            case 0:
+            switch move.kind {
+            case .add:
                 let (sum, overflows) = (old?.value ?? 0).addingReportingOverflow(number)
                 let got = result { try key.bytes { try session.add(number, toCounter: $0, now: time) } }
                 if overflows {
@@ -54,8 +90,8 @@ import Testing
                     #expect(got == .success(sum))
                     model[key] = Entry(value: sum, deadline: old?.deadline)
                 }
-            case 1:
-                let condition = random.pick([CounterCondition.always, .ifAbsent, .ifPresent])
+            case .set:
+                let condition = move.condition
                 let holds = condition == .always || (condition == .ifPresent) == (old != nil)
                 let got = try key.bytes {
                     try session.setCounter($0, to: number, if: condition, deadline: deadline, now: time)
@@ -63,11 +99,10 @@ import Testing
                 #expect(got == CounterSetting(isSet: holds, previous: old?.value))
                 seen.insert("\(condition) \(holds)")
                 if holds { write(number) }
-            case 2:
+            case .step:
                 var step = CounterStep(number)
-                step.lowerBound = random.pick([Int64.min, 0, -20])
-                step.upperBound = random.pick([Int64.max, 0, 20])
-                step.saturates = random.below(2) == 0
+                (step.lowerBound, step.upperBound) = move.bounds
+                step.saturates = move.saturates
                 step.deadline = deadline
                 let exact = Exact(old?.value ?? 0) + Exact(number)
                 let bounded = max(Exact(step.lowerBound), min(Exact(step.upperBound), exact))
@@ -87,12 +122,11 @@ import Testing
                 let pair = try got.get()
                 #expect(pair == (Int64(bounded), fitting))
                 write(Int64(bounded))
-            case 3:
+            case .look:
                 #expect(try key.bytes { try session.counter($0, now: time) } == old?.value)
                 let wanted = old.map { $0.deadline.map { .nanoseconds($0 - now) } ?? TimeToLive.forever } ?? .missing
                 #expect(session.timeToLive(key, now: time) == wanted)
-            default:
-                guard random.below(4) == 0 else { continue }
+            case .take:
                 #expect(try key.bytes { try session.takeCounter($0, now: time) } == old?.value)
                 model[key] = nil
             }

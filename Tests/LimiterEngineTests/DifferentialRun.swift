@@ -42,10 +42,14 @@ struct DifferentialRun {
 
     /// Time only goes on, so from its end one has to begin anew.
     private mutating func startEpoch() {
+        let starts: [Int64] = [0, 1, 1_700_000_000_000_000_000, Int64.max / 2, Int64.max - 20_000_000_000]
+        startEpoch(at: starts[random.below(starts.count)])
+    }
+
+    private mutating func startEpoch(at instant: Int64) {
         session.removeAll()
         model.removeAll()
-        let starts: [Int64] = [0, 1, 1_700_000_000_000_000_000, Int64.max / 2, Int64.max - 20_000_000_000]
-        now = starts[random.below(starts.count)]
+        now = instant
     }
 
     private mutating func passTime() {
@@ -97,8 +101,9 @@ struct DifferentialRun {
 
     private var time: EngineTime { EngineTime(nanoseconds: now) }
 
-    private mutating func throttle(_ key: String) {
-        let call = random.call()
+    private mutating func throttle(_ key: String) { throttle(key, random.call()) }
+
+    private mutating func throttle(_ key: String, _ call: Call) {
         guard case .success(let limit) = ExactLimit.checked(call) else { return }
         let got = session.throttle(Array(key.utf8), call.parameters, now: time)
         check(got, key, call, limit)
@@ -157,13 +162,15 @@ struct DifferentialRun {
         take.operation = random.pick([.take, .take, .take, .peek, .refund])
         let token = random.below(4) == 0 && take.operation == .take ? "t\(random.below(5))" : nil
         // Of the clients with a token one in four did not get the answer and asks again.
-        for _ in 0..<(token != nil && random.below(4) == 0 ? 2 : 1) {
-            let got = session.decide(key, take, token: token, now: time)
-            outcomesOfLimits[got.outcome, default: 0] += 1
-            compare(
-                "\(take.operation) \(take.demand) of \(take.limit)", key, got.shape,
-                model.decide(key, take, token: token, now: Exact(now)))
-        }
+        for _ in 0..<(token != nil && random.below(4) == 0 ? 2 : 1) { decide(key, take, token: token) }
+    }
+
+    private mutating func decide(_ key: String, _ take: TakeRequest, token: String? = nil) {
+        let got = session.decide(key, take, token: token, now: time)
+        outcomesOfLimits[got.outcome, default: 0] += 1
+        compare(
+            "\(take.operation) \(take.demand) of \(take.limit)", key, got.shape,
+            model.decide(key, take, token: token, now: Exact(now)))
     }
 
     private mutating func raise(_ key: String) -> Int64? {
@@ -221,6 +228,38 @@ struct DifferentialRun {
         let held = session.statistics().tokens
         if held < model.tokens.count { compare("tokens", "", held, model.tokens.count) }
         for (key, entry) in model.entries { compare("state", key, session.state(of: key, now: time), entry.state) }
+    }
+
+    // MARK: What has to be met
+
+    /// Asks for a new state of every key, so that memory that is limited to fewer runs out.
+    mutating func overfill() {
+        startEpoch(at: 1)
+        for key in keys { throttle(key, thousandOnce) }
+        followEvictions()
+    }
+
+    /// Has every outcome of both kinds of calls, a key that ends, and answers that are repeated: chance may leave one
+    /// of them out.
+    mutating func meetEveryCase() {
+        let (key, counter) = (keys[0], keys[1])
+        // Of the empty key: a unit each second, and one at once.
+        let take = TakeRequest(limit(.gcra, of: key), .one)
+        let second = Call(maxBurst: 0, count: 1, period: 1)
+        startEpoch(at: 1_700_000_000_000_000_000)
+        for _ in 0..<2 { throttle(key, second) }
+        now += 1_000_000_000
+        compare("exists", key, session.exists(key, now: time), model.state(key, now: Exact(now)) != nil)
+        for _ in 0..<2 { decide(key, take) }
+        for _ in 0..<22 { decide(key, take, token: "again") }
+        compare("counter", counter, session.raise(counter, now: time), raise(counter))
+        throttle(counter, second)
+        decide(counter, TakeRequest(limit(.slidingLog, of: counter), .one))
+        // Half a second before time ends.
+        startEpoch(at: Int64.max - 500_000_000)
+        throttle(key, second)
+        decide(key, take)
+        startEpoch()
     }
 
     /// A run that never met the interesting cases proves nothing.

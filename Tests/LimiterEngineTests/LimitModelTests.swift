@@ -18,6 +18,10 @@ struct LimitModelTests {
     func everyAnswer(algorithm: Limit.Algorithm) {
         var random = SeededGenerator(for: "limits of \(algorithm)")
         var seen: [String: Int] = [:]
+        if let fault = meetEveryCase(algorithm, &seen) {
+            Issue.record("\(algorithm): \(fault)")
+            return
+        }
         for round in 0..<LimitModelTests.limits {
             let engine = Engine(shards: 1, seed: HashSeed(1, 2, 3))
             let session = KeyspaceSession(engine: engine)
@@ -27,7 +31,8 @@ struct LimitModelTests {
             for _ in 0..<LimitModelTests.calls {
                 guard let next = random.later(than: now, meter) else { break }
                 now = next
-                guard let fault = step(session, &meter, now: now, &random, &seen) else { continue }
+                let move = Move(&random, limit)
+                guard let fault = step(session, &meter, now: now, move, &seen) else { continue }
                 Issue.record("\(limit), round \(round), at \(now): \(fault)")
                 return
             }
@@ -43,22 +48,57 @@ struct LimitModelTests {
         }
     }
 
+    /// One call.
+    private struct Move {
+        enum Kind { case reset, refund, peek, take }
+
+        var kind: Kind
+        var demand: Demand
+
+        init(_ kind: Kind, _ units: Int64 = 1, isPartial: Bool = false) {
+            self.kind = kind
+            demand = try! Demand(units, isPartial: isPartial)
+        }
+
+        init(_ random: inout SeededGenerator, _ limit: Limit) {
+            demand = random.demand(limit)
+            kind = random.pick([.reset, .refund, .refund, .peek, .peek] + Array(repeating: .take, count: 7))
+        }
+    }
+
+    /// Every case that `everyAnswer` demands, on purpose. Returns what was wrong.
+    private func meetEveryCase(_ algorithm: Limit.Algorithm, _ seen: inout [String: Int]) -> String? {
+        let limit = try! Limit(algorithm, units: 5, period: 1_000_000_000_000)
+        let moves = [
+            Move(.take, 3), Move(.take, 3, isPartial: true), Move(.take, 1), Move(.take, 6), Move(.refund, 2),
+            Move(.reset),
+        ]
+        // All at one instant; and one where there is no time left that a unit could take to come back.
+        for (now, moves) in [(1_000_000_000_000_000, moves), (Int64.max - 2, [Move(.take)])] as [(Int64, [Move])] {
+            let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
+            var meter = ExactMeter(limit)
+            for move in moves {
+                if let fault = step(session, &meter, now: now, move, &seen) { return "\(move) at \(now): \(fault)" }
+            }
+        }
+        return nil
+    }
+
     private func step(
-        _ session: KeyspaceSession, _ meter: inout ExactMeter, now: Int64, _ random: inout SeededGenerator,
-        _ seen: inout [String: Int]
+        _ session: KeyspaceSession, _ meter: inout ExactMeter, now: Int64, _ move: Move, _ seen: inout [String: Int]
     ) -> String? {
         let time = EngineTime(nanoseconds: now)
-        let demand = random.demand(meter.limit)
+        let demand = move.demand
         var take = TakeRequest(meter.limit, demand)
-        switch random.below(12) {
-        case 0:
+        switch move.kind {
+        case .reset:
             seen["reset", default: 0] += 1
             let existed = "key".bytes { session.reset($0, now: time) }
             meter.forgetEnded(Exact(now))
             let was = meter.expiry.map { $0 > Exact(now) } ?? false
             meter = ExactMeter(meter.limit)
             return existed == was ? nil : "reset said \(existed)"
-        case 1...2:
+        case .refund:
             take.operation = .refund
             session.decide("key", &take, now: time)
             let given = meter.refund(Exact(demand.units), now: Exact(now))
@@ -68,13 +108,13 @@ struct LimitModelTests {
             guard decision.outcome == .allowed, Exact(decision.granted) == given, Exact(decision.remaining) == room
             else { return "refund of \(demand): \(decision), not \(given) with \(room) left" }
             return meter.fault(in: decision, to: .nothing, now: Exact(now))
-        case 3...4:
+        case .peek:
             take.operation = .peek
             session.decide("key", &take, now: time)
             var copy = meter
             let wanted = copy.take(demand, now: Exact(now), isKept: false)
             return fault(take.decision, wanted, meter, demand, now)
-        default:
+        case .take:
             session.decide("key", &take, now: time)
             let wanted = meter.take(demand, now: Exact(now))
             seen["\(wanted.outcome)", default: 0] += 1

@@ -41,6 +41,7 @@ struct ModelTests {
     func longRun() {
         var run = DifferentialRun(name: "long run", shards: 16, keys: 400)
         for step in 1...ModelTests.steps {
+            if step % (ModelTests.steps / 4) == 1 { run.meetEveryCase() }
             run.step()
             if step % 10_000 == 0 { run.checkEverything() }
             if run.hasFailed { return }
@@ -62,6 +63,7 @@ struct ModelTests {
     func memoryLimit(policy: EvictionPolicy) {
         var run = DifferentialRun(name: "memory limit, \(policy)", shards: 2, keys: 300)
         run.limitMemory(keys: 60, policy: policy)
+        run.overfill()
         for _ in 0..<ModelTests.steps / 20 {
             run.step()
             run.checkEverything()

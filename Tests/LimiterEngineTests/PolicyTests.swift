@@ -252,7 +252,13 @@ import Testing
                 let subject = subject(
                     random.pick(["*", "t", "u"]), random.pick(["*", "c"]), random.pick(["*", "a", "b"]))
                 let limit = random.limit(random.pick(Limit.Algorithm.allCases))
-                switch random.below(6) {
+                let (own, rest) = (Array("own".utf8), self.subject("own", "*", "*"))
+                switch round < 4 ? -1 - round : random.below(6) {
+                // One of every kind on purpose.
+                case -1: try draft.set(Policy(name: own, limit: limit))
+                case -2: try draft.set(Rule(rest, policy: own))
+                case -3: try draft.removeRule(rest)
+                case -4: try draft.removePolicy(own)
                 case 0: do throws(PolicyError) { try draft.removePolicy(name) } catch {}
                 case 1: do throws(PolicyError) { try draft.removeRule(subject) } catch {}
                 case 2...3: do throws(PolicyError) { try draft.set(Rule(subject, policy: name)) } catch {}

@@ -23,8 +23,13 @@ import Testing
         let limits = try limits()
         var now: Int64 = 1_000_000_000_000
         var kinds: Set<StateKind> = []
-        for _ in 0..<150 {
-            for _ in 0..<30 {
+        // One of every kind, which the first round finds alone: chance may leave one out.
+        for (number, limit) in limits.enumerated() {
+            _ = source.decide("key \(number)", TakeRequest(limit, .one), token: "t", now: EngineTime(nanoseconds: now))
+        }
+        _ = source.raise("key 23", now: EngineTime(nanoseconds: now))
+        for round in 0..<150 {
+            for _ in 0..<(round == 0 ? 0 : 30) {
                 let time = EngineTime(nanoseconds: now)
                 let number = random.below(24)
                 let key = "key \(number)"

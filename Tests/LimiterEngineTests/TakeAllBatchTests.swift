@@ -24,8 +24,8 @@ import Testing
     }
 
     @Test func groupsOfABatchAreDecidedAsOneByOne() throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        var random = SeededGenerator(seed: seed)
+        var random = SeededGenerator(for: "groupsOfABatchAreDecidedAsOneByOne")
+        let seed = random.seed
         for _ in 0..<60 {
             let batched = KeyspaceSession(engine: Engine(shards: 4, seed: HashSeed(1, 2, 3)))
             let single = KeyspaceSession(engine: Engine(shards: 4, seed: HashSeed(1, 2, 3)))
@@ -64,8 +64,8 @@ import Testing
     }
 
     @Test func aGroupTakesWhatItsLimitsWouldAlone() throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        var random = SeededGenerator(seed: seed)
+        var random = SeededGenerator(for: "aGroupTakesWhatItsLimitsWouldAlone")
+        let seed = random.seed
         let limits = limits
         for _ in 0..<60 {
             let grouped = KeyspaceSession(engine: Engine(shards: 4, seed: HashSeed(1, 2, 3)))

@@ -1,6 +1,7 @@
 // Several limits in one call: all or nothing, one after the other and by many threads at once; modes of limits.
 
 import LimiterEngine
+import TestSupport
 import Testing
 
 @Suite struct TakeAllTests {

@@ -1,6 +1,7 @@
 // Idempotency tokens: the first answer again, nothing counted twice, no name that reaches them.
 
 import LimiterEngine
+import TestSupport
 import Testing
 
 @Suite struct TokenTests {

@@ -1,6 +1,7 @@
 // Batches in files: what a reader takes for one, where it says the damage is, and that no length makes it allocate.
 
 import LimiterEngine
+import TestSupport
 import Testing
 
 @testable import Persistence

@@ -1,6 +1,7 @@
 // Restarts on clocks that went wrong. A server's time begins at the later of its clock and the last time in its files.
 
 import LimiterEngine
+import TestSupport
 import Testing
 
 @testable import Persistence

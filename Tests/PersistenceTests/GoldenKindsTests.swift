@@ -6,6 +6,7 @@
 
 import Glibc
 import LimiterEngine
+import TestSupport
 import Testing
 
 @testable import Persistence

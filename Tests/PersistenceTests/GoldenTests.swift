@@ -6,6 +6,7 @@
 import Glibc
 import LimiterEngine
 import Persistence
+import TestSupport
 import Testing
 
 /// The golden directory, made from nothing: snapshot-1, log-2 and log-3 behind it, and everything a record can be.

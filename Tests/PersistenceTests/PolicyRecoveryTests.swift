@@ -1,6 +1,7 @@
 // Policies and rules through the log, through a snapshot, and through both at once.
 
 import LimiterEngine
+import TestSupport
 import Testing
 
 @testable import Persistence

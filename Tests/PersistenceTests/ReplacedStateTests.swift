@@ -2,6 +2,7 @@
 // is one record of the journal. Were it a removal and a state, a crash between the two would forget what was there.
 
 import LimiterEngine
+import TestSupport
 import Testing
 
 @testable import Persistence

@@ -1,4 +1,5 @@
 import RESP
+import TestSupport
 import Testing
 
 @Suite("Requests")
@@ -103,8 +104,8 @@ struct RequestParserTests {
 
     @Test("random requests, cut at random")
     func random() {
-        let seed = UInt64.random(in: 0 ... .max)
-        var generator = SeededGenerator(seed: seed)
+        var generator = SeededGenerator(for: "random requests")
+        let seed = generator.seed
         for _ in 0..<300 {
             var (input, events) = ([UInt8](), [RequestEvent]())
             for _ in 0..<Int.random(in: 1...8, using: &generator) {

@@ -1,6 +1,7 @@
 // Policies and rules in a full sync: how they are cut into pieces, and when they take force.
 
 import LimiterEngine
+import TestSupport
 import Testing
 
 @testable import Persistence

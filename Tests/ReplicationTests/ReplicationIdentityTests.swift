@@ -1,5 +1,6 @@
 // Who may continue from where.
 
+import TestSupport
 import Testing
 
 @testable import Replication

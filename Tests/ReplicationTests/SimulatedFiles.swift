@@ -45,7 +45,7 @@ final class SimulatedFiles: FileSystem, @unchecked Sendable {
     // MARK: Misfortune
 
     /// The power is lost: of what was not synced a part is there.
-    func losePower(_ random: inout SeededGenerator) {
+    func losePower(_ random: inout LifeGenerator) {
         names = durableNames
         for change in changes.prefix(random.below(changes.count + 1)) { SimulatedFiles.apply(change, to: &names) }
         // In an order that is the same each time.

@@ -6,6 +6,7 @@
 
 import LimiterEngine
 import Persistence
+import TestSupport
 import Testing
 
 @testable import Replication

@@ -25,7 +25,7 @@ final class Simulation {
     let seed: UInt64
     /// The story is told, and failures say what differs.
     let explains: Bool
-    var random: SeededGenerator
+    var random: LifeGenerator
     var now: Int64 = 0
     var nodes: [SimulatedNode] = []
     var connections: [SimulatedConnection] = []
@@ -51,7 +51,7 @@ final class Simulation {
         self.seed = seed
         self.explains = explains
         truth = StreamTruth(explains: explains)
-        random = SeededGenerator(seed: seed)
+        random = LifeGenerator(seed: seed)
         hashSeed = HashSeed(random.next(), random.next(), random.next())
         backlogSize = [0, 300, 3000, 100_000][random.below(4)]
         linkSettings.timeout = 700_000_000

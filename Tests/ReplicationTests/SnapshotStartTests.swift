@@ -4,6 +4,7 @@
 import Glibc
 import LimiterEngine
 import Persistence
+import TestSupport
 import Testing
 
 @testable import Replication

@@ -2,6 +2,7 @@
 
 import LimiterEngine
 import Persistence
+import TestSupport
 
 @testable import Replication
 

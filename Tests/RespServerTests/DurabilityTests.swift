@@ -2,6 +2,7 @@
 
 import LimiterEngine
 import Persistence
+import TestSupport
 import Testing
 
 @testable import RespServer

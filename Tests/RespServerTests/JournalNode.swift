@@ -65,8 +65,17 @@ final class JournalNode: Sendable {
         eventually("it begins") { self.hasBegun.withLock { $0 } }
     }
 
+    /// Looks at the thread for half a second. Returns whether it used less than a fifth of a processor meanwhile, which
+    /// a thread that never waits does not, and one that has nothing to do does however busy the machine is.
+    func rests() -> Bool {
+        let (began, used) = (EngineClock.steady(), processorTime)
+        // A length of time to look at, not one to wait for something.
+        usleep(500_000)
+        return (processorTime - used) * 5 < EngineClock.steady() - began
+    }
+
     /// Nanoseconds of a processor that the thread has used so far; it must not have ended.
-    var processorTime: Int64 {
+    private var processorTime: Int64 {
         var clock = clockid_t()
         var time = timespec()
         pthread_getcpuclockid(thread.withLock { $0! }, &clock)
@@ -116,9 +125,10 @@ final class JournalNode: Sendable {
     /// Bytes that the engine counts against `maxmemory`.
     var memory: Int { KeyspaceSession(engine: server.engine).statistics().memory }
 
-    /// Asks again and again; an issue when it does not come true.
-    func eventually(_ what: Comment, seconds: Int64 = 20, _ condition: () -> Bool) {
-        let deadline = EngineClock.steady() + seconds * 1_000_000_000
+    /// Asks again and again; an issue when it does not come true. The deadline is one that no right server on a busy
+    /// machine misses: a disk that failed is tried again after 30 seconds at most.
+    func eventually(_ what: Comment, _ condition: () -> Bool) {
+        let deadline = EngineClock.steady() + 120 * 1_000_000_000
         while !condition() {
             guard EngineClock.steady() < deadline else {
                 Issue.record(what)

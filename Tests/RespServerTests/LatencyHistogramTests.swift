@@ -1,5 +1,6 @@
 // Buckets and what is computed from them, against plain arithmetic over the durations themselves.
 
+import TestSupport
 import Testing
 
 @testable import RespServer
@@ -37,13 +38,11 @@ import Testing
 
     /// A percentile is the bound of the bucket in which the exact one lies.
     @Test func percentilesOfRandomDurations() {
-        let seed = UInt64.random(in: .min ... .max)
-        var state = seed
+        var random = SeededGenerator(for: "percentiles of durations")
         let histograms = LatencyHistograms(commandCount: 1)
         var durations: [UInt64] = []
         for _ in 0..<5_000 {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            let nanoseconds = (state >> 20) >> (state >> 59) & 0xFFFF_FFFF
+            let nanoseconds = (random.next() & 0xFFFF_FFFF) >> UInt64(random.below(32))
             durations.append(nanoseconds)
             histograms.record(command: 0, nanoseconds: nanoseconds)
         }
@@ -53,7 +52,7 @@ import Testing
             let rank = max(Int((Double(durations.count) * percent / 100).rounded(.up)), 1)
             let bucket = LatencyHistograms.bucket(nanoseconds: durations[rank - 1])
             let expected = Double(LatencyHistograms.upperBound(bucket: bucket)) / 1_000
-            #expect(snapshot.percentile(percent) == expected, "seed \(seed), percent \(percent)")
+            #expect(snapshot.percentile(percent) == expected, "seed \(random.seed), percent \(percent)")
         }
         #expect(LatencySnapshot().percentile(50) == 0)
     }

@@ -2,6 +2,7 @@
 
 import LimiterEngine
 import RESP
+import TestSupport
 import Testing
 
 @testable import RespServer

@@ -40,8 +40,8 @@ import Testing
     }
 
     @Test func randomWordsAreReadAsWithoutIt() {
-        let seed = UInt64.random(in: 0 ... .max)
-        var random = SeededGenerator(seed: seed)
+        var random = SeededGenerator(for: "randomWordsAreReadAsWithoutIt")
+        let seed = random.seed
         let cache = LimitCache()
         let words: [[String]] = [
             ["LIMIT", "10"], ["limit", "10"], ["LIMIT", "1"], ["LIMIT", "x"], ["LIMIT", "0"], ["PER", "1s"],

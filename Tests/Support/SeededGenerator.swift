@@ -1,17 +1,25 @@
 // Random numbers that repeat: every random test draws from one of these and prints the seed it began with.
+//
+// Three things decide about the seed, in this order: `ESCAPEMENT_SEED`, if it is set; the test's name, if
+// `ESCAPEMENT_FIXED_SEEDS` is, as in `make test`, whose verdict must not depend on a draw; else chance.
 
 import Glibc
 
 /// SplitMix64: small, quick, good enough to find trouble with.
-public struct SeededGenerator: RandomNumberGenerator {
+public struct SeededGenerator: RandomNumberGenerator, Sendable {
+    /// What it began with.
+    public let seed: UInt64
     private var state: UInt64
 
     /// The numbers of this seed.
-    public init(seed: UInt64) { state = seed }
+    public init(seed: UInt64) {
+        self.seed = seed
+        state = seed
+    }
 
-    /// A generator for the named test: from `ESCAPEMENT_SEED` when that is set, else a new seed. Prints which.
+    /// A generator for the named test. Prints its seed.
     public init(for test: String) {
-        let seed = environmentNumber("ESCAPEMENT_SEED") ?? UInt64.random(in: 1...UInt64.max)
+        let seed = environmentNumber("ESCAPEMENT_SEED") ?? newSeed(for: test)
         print("\(test): ESCAPEMENT_SEED=\(seed)")
         self.init(seed: seed)
     }
@@ -27,6 +35,18 @@ public struct SeededGenerator: RandomNumberGenerator {
 
     /// A number from 0 up to, but not including, `bound`, which is above 0.
     public mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
+}
+
+/// Whether every run draws the same.
+public let seedsAreFixed = getenv("ESCAPEMENT_FIXED_SEEDS") != nil
+
+/// A seed for the named test: its own where seeds are fixed, else a new one. Below 2^63, so that others can be counted
+/// from it.
+public func newSeed(for test: String) -> UInt64 {
+    guard seedsAreFixed else { return UInt64.random(in: 1...UInt64.max / 2) }
+    // FNV-1a.
+    let hash = test.utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
+    return hash >> 1
 }
 
 /// The number in an environment variable; nil when it is not set.
