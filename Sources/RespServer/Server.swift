@@ -30,6 +30,8 @@ final class Server: @unchecked Sendable {
     let durability: Durability
     let replication = ReplicationFace()
     let recoveryProgress = RecoveryProgress()
+    /// Held by the control thread while it sweeps: whoever takes it knows that a sweep by an earlier clock is over.
+    let sweepTurn = TurnLock()
     /// Steady time, in nanoseconds.
     let startedAt: Int64
     let startedAtUnix: Int64

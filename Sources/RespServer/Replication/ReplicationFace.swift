@@ -2,6 +2,7 @@
 
 import CLinux
 import Glibc
+import Persistence
 import Replication
 import Synchronization
 
@@ -105,6 +106,8 @@ final class ReplicationFace: Sendable {
         case closeLinks([Int64])
         /// The addresses of the primary's name, for the attempt that asked.
         case resolved(attempt: Int, PeerAddress, [ResolvedAddress])
+        /// The state on disk has been read back.
+        case restored(number: Int, RecoveryReport)
         case settingsChanged
     }
 
@@ -112,6 +115,7 @@ final class ReplicationFace: Sendable {
     private let requests = Guarded<[Request]>([])
     private let replica = Atomic<Bool>(false)
     private let receiving = Atomic<Bool>(false)
+    private let restoring = Atomic<Bool>(false)
     private let linkIsUp = Atomic<Bool>(false)
     private let hasNothing = Atomic<Bool>(false)
     private let lacksReplicas = Atomic<Bool>(false)
@@ -123,10 +127,12 @@ final class ReplicationFace: Sendable {
 
     /// Writes are the primary's.
     var isReplica: Bool { replica.load(ordering: .relaxed) }
-    /// A full sync is replacing the state: nothing can be read.
+    /// The state is being replaced, by a full sync or by the one on disk: nothing can be read.
     var isReceiving: Bool { receiving.load(ordering: .relaxed) }
+    /// The state on disk is being read back; then the node leads. Until then `isReplica` and `isReceiving` hold, too.
+    var isRestoring: Bool { restoring.load(ordering: .relaxed) }
     /// A replica that does not hear from its primary.
-    var isStale: Bool { isReplica && !linkIsUp.load(ordering: .relaxed) }
+    var isStale: Bool { isReplica && !linkIsUp.load(ordering: .relaxed) && !isRestoring }
     /// A replica that has never had a state: what it has in memory is nobody's.
     var lacksState: Bool { hasNothing.load(ordering: .relaxed) }
     /// Fewer replicas keep up than `min-replicas-to-write` demands.
@@ -136,6 +142,7 @@ final class ReplicationFace: Sendable {
 
     func set(isReplica: Bool) { replica.store(isReplica, ordering: .sequentiallyConsistent) }
     func set(isReceiving: Bool) { receiving.store(isReceiving, ordering: .sequentiallyConsistent) }
+    func set(isRestoring: Bool) { restoring.store(isRestoring, ordering: .sequentiallyConsistent) }
     func set(lacksState lacks: Bool) { hasNothing.store(lacks, ordering: .sequentiallyConsistent) }
     func set(linkIsUp isUp: Bool) { linkIsUp.store(isUp, ordering: .sequentiallyConsistent) }
     func set(lacksGoodReplicas lacks: Bool) { lacksReplicas.store(lacks, ordering: .relaxed) }

@@ -82,8 +82,10 @@ final class ReplicationThread: @unchecked Sendable {
     /// What it is to say, where the disk did not take it yet.
     var unsavedRole: RoleFile.Content?
     var nextRoleTry: Int64 = 0
-    /// What the files were called when the process began.
-    let recoveredHistory: String
+    /// What the files were called when they were read.
+    var recoveredHistory: String
+    /// Restores asked for: the last one's number.
+    var restores = 0
     private var nextTick: Int64 = 0
 
     /// - Parameters:
@@ -210,6 +212,7 @@ final class ReplicationThread: @unchecked Sendable {
                 run(replica.link.connectionLost(), replica)
             }
         case .resolved(let attempt, let address, let addresses): resolved(attempt, address, addresses)
+        case .restored(let number, let report): restored(number, report)
         case .settingsChanged: takeSettings()
         }
     }
@@ -246,7 +249,7 @@ final class ReplicationThread: @unchecked Sendable {
             acknowledgements.cancel(gone)
             gone = []
         }
-        if !role.isReplica {
+        if role.leads {
             let hasLinks = served.values.contains { $0.link.isReplica }
             if keepAlive.isDue(end: server.durability.journal.offset, hasLinks: hasLinks, now: now) { sayTime() }
             run(failover.tick(candidates: candidates, now: now))
@@ -281,7 +284,7 @@ final class ReplicationThread: @unchecked Sendable {
     func considerReplicas(now: Int64) {
         let lag = Int64(settings.minReplicasMaxLagSeconds) * 1_000_000_000
         face.set(
-            lacksGoodReplicas: !role.isReplica
+            lacksGoodReplicas: role.leads
                 && acknowledgements.refusesWrites(minimum: settings.minReplicasToWrite, lag: lag, now: now))
     }
 
