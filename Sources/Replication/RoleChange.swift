@@ -6,6 +6,9 @@
 //        └─────────┘ ◀─────────────────────── │ state: whole │ partial │ none │
 //                    NO ONE, PSYNC FAILOVER   └───────────────────────────────┘
 //                                                  ▲ became whole │ ▲ snapshot ends │ ▲ snapshot begins
+//
+//   From partial or none NO ONE leads to a primary that is `restoring`: its state on disk is read back before it leads.
+//
 // Invariants:
 // (1) A primary's engine is journaled whenever somebody may continue from its journal; a replica's never is. Between
 //     the last write of a primary that becomes a replica and its request for the stream lies a collection: what it
@@ -18,6 +21,8 @@
 //     called nobody's (ReplicationID.nobodys) from before it first asks until a whole state takes their place.
 // (6) Engine time follows the stream while the node is a replica, and goes on from there when it is not any more. It is
 //     frozen before the position of a former primary is claimed: what it has forgotten since is not in its offset.
+// (7) No node leads with a part of a state. The state on disk counts until the new one is whole: a node promoted inside
+//     a full sync reads it back, and serves neither clients nor replicas meanwhile. Then it leads as after a start.
 //
 // Owns: role, history and whether the state is whole. Refuses to act: it returns what is to be done, in order. Actions
 // of one call are done before anything else happens to the node.
@@ -40,6 +45,8 @@ public struct NodeRole: Sendable {
         case partial
         /// A part of a snapshot.
         case none
+        /// The state on disk is on its way back into memory. Only a primary's: it does not lead yet.
+        case restoring
     }
 
     /// What is to be done.
@@ -76,6 +83,13 @@ public struct NodeRole: Sendable {
         case followTime
         /// Engine time runs from now on: StreamClock.lead.
         case leadTime
+        /// Empty the engine and read the state on disk back into it, in the background: `restored` follows. Until then
+        /// neither reads nor writes are served, and engine time is that of before the snapshot (StreamClock.goBack).
+        case restore
+        /// Give up reading the state on disk back. When this is done nothing of it goes into the engine any more.
+        case stopRestoring
+        /// Go on with the log on disk from where it was read to, as a start does.
+        case resumeLog
     }
 
     /// What the node is.
@@ -140,6 +154,9 @@ public struct NodeRole: Sendable {
     /// Whether the node is a replica.
     public var isReplica: Bool { role != .primary }
 
+    /// Whether the node makes the bytes of its history: a primary with a whole state.
+    public var leads: Bool { role == .primary && dataset != .restoring }
+
     // MARK: Commands
 
     /// REPLICAOF host port. Nothing when the node follows that one already.
@@ -149,6 +166,11 @@ public struct NodeRole: Sendable {
         let before = role
         guard before != .replica(of: address) else { return [] }
         role = .replica(of: address)
+        if dataset == .restoring {
+            // It has neither led nor lost what is on disk, so there is nothing to collect, and nothing to disown.
+            dataset = .none
+            return [.stopRestoring, .refuseWrites, .saveRole, .startLink(address, takesOver: false)]
+        }
         if before == .primary, isEmpty, !takesOver { neverSynced = true }
         guard before == .primary else {
             return [.stopLink, .closeReplicaLinks, .followTime, .saveRole, .startLink(address, takesOver: false)]
@@ -161,17 +183,32 @@ public struct NodeRole: Sendable {
     public mutating func becomePrimary(end: Int64, fresh: ReplicationID) -> [Action] {
         guard isReplica else { return [] }
         role = .primary
-        let isContinuable = dataset == .whole && !neverSynced
-        if isContinuable { identity.branch(to: fresh, at: end) } else { identity.replace(by: fresh) }
-        dataset = .whole
-        neverSynced = false
-        guard isContinuable else {
+        guard dataset == .whole else {
+            dataset = .restoring
+            return [.stopLink, .closeReplicaLinks, .saveRole, .restore]
+        }
+        guard !neverSynced else {
+            identity.replace(by: fresh)
+            neverSynced = false
             return [
                 .stopLink, .closeReplicaLinks, .restartBacklog, .leadTime, .journal(true), .saveState, .saveRole,
                 .allowWrites,
             ]
         }
+        identity.branch(to: fresh, at: end)
         return [.stopLink, .closeReplicaLinks, .saveIdentity, .leadTime, .saveRole, .journal(true), .allowWrites]
+    }
+
+    /// The state on disk is in memory again, and the journal continues at its end.
+    ///
+    /// - Parameters:
+    ///   - recovered: The history in the manifest; nil when no files were recovered, or nothing says which history.
+    ///   - end: Where the recovered journal ends.
+    ///   - fresh: A new name.
+    public mutating func restored(recovered: ReplicationID?, end: Int64, fresh: ReplicationID) -> [Action] {
+        guard dataset == .restoring else { return [] }
+        self = NodeRole(role: .primary, recovered: recovered, end: end, fresh: fresh)
+        return [.leadTime, .resumeLog, .saveIdentity, .journal(true), .allowWrites]
     }
 
     /// A primary's changes begin to be kept after a time in which they were not: the offset stands for many states.
@@ -212,7 +249,7 @@ public struct NodeRole: Sendable {
     public func serving(linkIsUp: Bool, isLoading: Bool) -> ServingNode {
         let isWhole = dataset == .whole && !neverSynced
         let readiness: ServingNode.Readiness =
-            if isLoading {
+            if isLoading || dataset == .restoring {
                 .loading
             } else if !isWhole {
                 .incomplete

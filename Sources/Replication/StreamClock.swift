@@ -16,6 +16,9 @@
 //     for worthless by that could still be in force where its primary is. So it also recovers by this time.
 // (5) A primary forgets keys by its own clock, which may be ahead of what its journal says. When it becomes a replica,
 //     that instant is the horizon which the new primary's stream has to reach before the link is up (ReplicaLink).
+// (6) Until a full sync has made the state whole, the state on disk is the one of before, and so is the clock that it
+//     was made by. A node promoted inside the full sync goes back to both: whatever the other primary's clock says, the
+//     limiters on disk get nothing back by it.
 //
 // The design's first idea, max(own clock, stream), lacks (2): a replica whose clock is an hour ahead would, promoted,
 // find every limiter full again.
@@ -33,6 +36,15 @@ public struct StreamClock: Equatable, Sendable {
     /// Whether `offset` is something that a stream or this process's own time as a primary vouches for.
     public private(set) var knowsTime: Bool
     private var isEstimateOld = true
+
+    /// What was known of time before a full sync that has not made the state whole yet.
+    private struct Earlier: Equatable {
+        var offset: Int64
+        var said: Int64
+        var knowsTime: Bool
+    }
+
+    private var earlier: Earlier?
 
     /// The clock of a process that starts as a primary, at `time`: the later of the wall clock and the journal's last.
     public init(leadingFrom time: EngineTime, steady: Int64) {
@@ -64,10 +76,24 @@ public struct StreamClock: Equatable, Sendable {
 
     /// A full sync has replaced the state by one of this time, which may be earlier than what was seen before.
     public mutating func replaced(at time: EngineTime, _ steady: Int64) {
+        earlier = earlier ?? Earlier(offset: offset, said: said, knowsTime: knowsTime)
         said = time.nanoseconds
         isEstimateOld = true
         heard(time, at: steady)
     }
+
+    /// The state of the full sync is whole: what was known of time before means nothing any more.
+    public mutating func becameWhole() { earlier = nil }
+
+    /// The state on disk, which is of before a full sync, takes the place of what has come of that.
+    public mutating func goBack() {
+        guard let known = earlier else { return }
+        (offset, said, knowsTime, earlier) = (known.offset, known.said, known.knowsTime, nil)
+        isEstimateOld = true
+    }
+
+    /// A recovery has found this time in the files.
+    public mutating func recovered(_ last: EngineTime) { said = max(said, last.nanoseconds) }
 
     /// The stream, received at steady time `steady`, says that it was `time`.
     public mutating func heard(_ time: EngineTime, at steady: Int64) {

@@ -32,6 +32,8 @@ final class Server: @unchecked Sendable {
     let replication = ReplicationFace()
     let fileJobs = FileJobs()
     let recoveryProgress = RecoveryProgress()
+    /// Held by the sweep thread while it sweeps: whoever takes it knows that a sweep by an earlier clock is over.
+    let sweepTurn = Lock.allocate(rank: .sweep)
     /// Steady time, in nanoseconds.
     let startedAt: Int64
     let startedAtUnix: Int64

@@ -15,6 +15,8 @@ public enum LockRank: UInt32, CaseIterable, Sendable {
     case fileSync = 1
     /// An event loop's turn; ordered by the loop's number.
     case turn
+    /// A sweep of expired keys.
+    case sweep
     /// Settings taking effect outside of the loops.
     case settingsEffects
     /// Which readers of the journal there are, and so whether the engine keeps changes.

@@ -1,6 +1,7 @@
 """What commands do with locks held: no transaction, whatever is in it, keeps the server from answering, no command that
 never ends keeps it from ending, and no loop waits for a file."""
 
+import contextlib
 import os
 import pathlib
 import select
@@ -132,6 +133,18 @@ def test_the_log_is_switched_on_in_a_transaction(start):
         again.stop()
 
 
+@contextlib.contextmanager
+def sent_away():
+    """A connection may be closed by a demotion; one that is not answered may not."""
+    try:
+        yield
+    except WireError as problem:
+        if "no answer in time" in str(problem):
+            raise
+    except ConnectionError:
+        pass
+
+
 def test_transactions_beside_settings_and_roles(start):
     """Transactions of every kind on some connections, while others switch the log and the role to and fro."""
     server = start("--io-threads", "3", "--appendonly", "no", "--enable-debug-command", "yes")
@@ -155,20 +168,21 @@ def test_transactions_beside_settings_and_roles(start):
     def transactions(offset):
         def work():
             for number in range(len(requests)):
-                exec_after_write(server, requests[(number + offset) % len(requests)], ["CLIENT", "LIST"],
-                                 ["CONFIG", "SET", "hz", "10"])
+                with sent_away():
+                    exec_after_write(server, requests[(number + offset) % len(requests)], ["CLIENT", "LIST"],
+                                     ["CONFIG", "SET", "hz", "10"])
         return work
 
     def settings():
         number = 0
         while not done.is_set():
-            with server.connect(timeout=PATIENCE) as wire:
+            with sent_away(), server.connect(timeout=PATIENCE) as wire:
                 wire.call("CONFIG", "SET", "appendonly", "yes" if number % 2 else "no")
             number += 1
 
     def roles():
         while not done.is_set():
-            with server.connect(timeout=PATIENCE) as wire:
+            with sent_away(), server.connect(timeout=PATIENCE) as wire:
                 wire.call("REPLICAOF", "127.0.0.1", server.port + 1)
                 wire.call("REPLICAOF", "NO", "ONE")
 

@@ -37,6 +37,8 @@ def test_full_sync_cut_at_any_byte(nodes, appendonly):
                 # Another address each time: the pause between attempts begins anew. Every other node in between
                 # makes the next sync a full one.
                 replica.lead()
+                # Cut in the middle, it goes back to the state on its disk first.
+                eventually(lambda: replica.info("persistence")["loading"] == "0", "it leads")
                 fill(replica, 1, f"own-{number}")
                 proxy = (second, first)[number % 2]
                 # The handshake takes some 150 bytes; half of the cuts fall there, at the end, or behind it.
@@ -100,7 +102,9 @@ def test_full_sync_that_is_given_up(nodes, how):
         elif how == "promote":
             replica.lead()
             with replica.connect() as wire:
-                assert wire.call("PING") == b"PONG" and take(wire, "mine")[0] == 0
+                eventually(lambda: wire.call("PING") == b"PONG", "it leads, with the state on its disk")
+                assert sorted(state_of(replica)) == sorted(b"old-%d" % n for n in range(10))
+                assert take(wire, "mine")[0] == 0
             replica.follow(primary)
         else:
             other = nodes("c")
@@ -335,6 +339,7 @@ def test_save_is_answered_when_a_full_sync_begins(nodes):
         wire.send(command("SAVE"))
         node.follow(primary)
         assert wire.read() == b"LOADING the state is being replaced by the primary's"
-        assert len(wait_same_state(primary, node)) == 10
+    assert len(wait_same_state(primary, node)) == 10
+    with node.connect(20) as wire:
         # And it saves again.
         assert wire.call("SAVE") == b"OK"

@@ -100,19 +100,65 @@ import Testing
         #expect(node.serving(linkIsUp: false, isLoading: false).readiness == .ready)
     }
 
-    @Test func nobodyContinuesFromAStateThatIsNotWhole() {
-        for isPartial in [false, true] {
-            var node = NodeRole(role: .replica(of: there), recovered: a, end: 100, fresh: c)
-            #expect(node.snapshotBegan(c) == [.closeReplicaLinks])
-            if isPartial { node.snapshotEnded() }
-            #expect(node.position(end: 50) == nil)
-            #expect(
-                node.becomePrimary(end: 50, fresh: b) == [
-                    .stopLink, .closeReplicaLinks, .restartBacklog, .leadTime, .journal(true), .saveState, .saveRole,
-                    .allowWrites,
-                ])
-            #expect(node.identity == ReplicationIdentity(id: b) && node.dataset == .whole)
+    @Test func withoutAnyStateOfAPrimaryItLeadsWithItsOwn() {
+        var node = NodeRole(role: .replica(of: there), recovered: nil, end: 0, fresh: c)
+        #expect(
+            node.becomePrimary(end: 50, fresh: b) == [
+                .stopLink, .closeReplicaLinks, .restartBacklog, .leadTime, .journal(true), .saveState, .saveRole,
+                .allowWrites,
+            ])
+        #expect(node.identity == ReplicationIdentity(id: b) && node.dataset == .whole && node.leads)
+    }
+
+    // MARK: Promoted inside a full sync
+
+    /// A node promoted inside a full sync.
+    private func restoring(isPartial: Bool = false) -> NodeRole {
+        var node = NodeRole(role: .replica(of: there), recovered: a, end: 100, fresh: c)
+        #expect(node.snapshotBegan(c) == [.closeReplicaLinks])
+        if isPartial { node.snapshotEnded() }
+        #expect(node.position(end: 50) == nil)
+        #expect(node.becomePrimary(end: 50, fresh: b) == [.stopLink, .closeReplicaLinks, .saveRole, .restore])
+        return node
+    }
+
+    @Test(arguments: [false, true]) func aPartOfAStateIsNeverLedWith(isPartial: Bool) {
+        var node = restoring(isPartial: isPartial)
+        #expect(node.dataset == .restoring && !node.leads && !node.isReplica && node.position(end: 50) == nil)
+        #expect(node.serving(linkIsUp: false, isLoading: false).readiness == .loading)
+        // Said once more, it is under way already.
+        #expect(node.becomePrimary(end: 50, fresh: b) == [])
+        // As at a start: the state on disk is the past of a history of its own.
+        #expect(
+            node.restored(recovered: a, end: 90, fresh: b) == [
+                .leadTime, .resumeLog, .saveIdentity, .journal(true), .allowWrites,
+            ])
+        #expect(node.identity.id == b && node.identity.past == StreamPosition(id: a, offset: 90))
+        #expect(node.dataset == .whole && node.leads)
+        #expect(node.serving(linkIsUp: false, isLoading: false).readiness == .ready)
+        #expect(node.restored(recovered: a, end: 90, fresh: c) == [])
+    }
+
+    @Test func filesOfNobodyAreNoPast() {
+        for recovered in [nil, ReplicationID.nobodys] {
+            var node = restoring()
+            _ = node.restored(recovered: recovered, end: 0, fresh: b)
+            #expect(node.identity == ReplicationIdentity(id: b) && node.leads)
         }
+    }
+
+    /// Empty or not, what is in memory says nothing of what is on disk, which is not disowned.
+    @Test(arguments: [false, true]) func toldToFollowAgainItGivesUpReadingBack(isEmpty: Bool) {
+        var node = restoring()
+        #expect(
+            node.follow(elsewhere, isEmpty: isEmpty) == [
+                .stopRestoring, .refuseWrites, .saveRole, .startLink(elsewhere, takesOver: false),
+            ])
+        #expect(node.dataset == .none && node.isReplica && !node.neverSynced && node.position(end: 50) == nil)
+        // An answer that comes too late.
+        #expect(node.restored(recovered: a, end: 90, fresh: b) == [])
+        #expect(node.isReplica)
+        #expect(node.becomePrimary(end: 50, fresh: b).last == .restore)
     }
 
     @Test func aLinkThatContinuesElsewhereBranchesOff() {

@@ -16,6 +16,7 @@ final class SimulatedFiles: FileSystem, @unchecked Sendable {
         var code: Int32
         var breaksWrites: Bool
         var breaksSyncs: Bool
+        var breaksReads = false
     }
 
     /// A file's bytes, whatever its name.
@@ -119,6 +120,12 @@ final class SimulatedFiles: FileSystem, @unchecked Sendable {
         throw StorageError(call, path, code: fault.code)
     }
 
+    fileprivate func checkRead(_ path: String) throws(StorageError) {
+        guard let fault, fault.breaksReads else { return }
+        failures += 1
+        throw StorageError("read", path, code: EIO)
+    }
+
     // MARK: Calls
 
     func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
@@ -177,6 +184,7 @@ private final class File: StorageFile, @unchecked Sendable {
     func size() throws(StorageError) -> Int { content.bytes.count }
 
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(StorageError) -> Int {
+        try files.checkRead(path)
         let count = min(buffer.count, max(0, content.bytes.count - offset))
         content.bytes.withUnsafeBytes {
             buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[min(offset, $0.count)...].prefix(count)))

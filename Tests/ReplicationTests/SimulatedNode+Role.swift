@@ -25,6 +25,7 @@ extension SimulatedNode {
         guard role.isReplica else { return }
         let (before, place) = (role, position)
         simulation.willPromote(self)
+        tell("is promoted, \(role.dataset)")
         let actions = role.becomePrimary(end: journal.offset, fresh: simulation.freshID())
         // Whoever has no key says of itself that it has nothing, and may have all there was.
         if before.dataset == .whole, role.identity.past == nil {
@@ -33,11 +34,30 @@ extension SimulatedNode {
         let wasUp = hasBeenUp && before.dataset == .whole && !before.neverSynced
         run(actions)
         if wasUp { simulation.checkClock(of: self, at: place) }
+        if role.leads { becamePrimary() }
+    }
+
+    /// The state on disk is back in the engine: the journal continues at its end, in a history of its own.
+    func restored(_ number: Int, _ report: RecoveryReport) {
+        guard role.dataset == .restoring, number == restores else { return }
+        recoveredHistory = report.manifest.history
+        storage.restart(at: report.end, time: report.lastTime)
+        clock.recovered(report.lastTime)
+        lastSaid = report.lastTime
+        hasPart = false
+        tell("goes back to \(report.manifest.history.prefix(6)) \(report.end)")
+        simulation.coverage.restores += 1
+        let history = report.foundState ? ReplicationID(report.manifest.history) : nil
+        let actions = role.restored(recovered: history, end: report.end, fresh: simulation.freshID())
+        run(actions)
+        if report.foundState { simulation.checkRecovery(of: self, report) }
+        simulation.checkRestoredClock(of: self, report)
         becamePrimary()
     }
 
     func becamePrimary() {
         noteBeginning()
+        clockPlace = nil
         simulation.lastPrimary = self
     }
 
@@ -46,7 +66,10 @@ extension SimulatedNode {
             tell("\(action)")
             switch action {
             case .refuseWrites: takesWrites = false
-            case .allowWrites: takesWrites = true
+            case .allowWrites:
+                takesWrites = true
+                isReceiving = false
+                if hasPart { fail("leads with a part of a state") }
             case .collect:
                 isLeaving = true
                 collect()
@@ -86,13 +109,29 @@ extension SimulatedNode {
                 ) { self.perform($0) }
             case .stopLink:
                 link.stop { self.perform($0) }
-                applier.endSnapshot()
+                applier.dropSnapshot()
                 isReceiving = role.dataset != .whole
             case .followTime: clock.follow(steady)
             case .leadTime:
                 clock.lead(wall: wall, at: steady)
+            case .restore: restore()
+            case .stopRestoring:
+                storage.wantedRestore = 0
+                storage.perform { storage.restore = nil }
+                simulation.coverage.stoppedRestores += 1
+            case .resumeLog: storage.perform { storage.resume() }
             }
         }
+    }
+
+    private func restore() {
+        isReceiving = true
+        clock.goBack()
+        var leading = clock
+        leading.lead(wall: wall, at: steady)
+        restores += 1
+        storage.wantedRestore = restores
+        storage.requests.append(.restore(number: restores, horizon: leading.now(steady)))
     }
 
     private func rename(from old: String) {

@@ -66,7 +66,7 @@ extension SimulatedNode {
     private func beginServing(_ replica: Served) {
         replica.isKnown = true
         // Without a log changes were not kept, now or until some moment ago, so no offset stands for a state.
-        if !role.isReplica, storage.hasUncountedChanges {
+        if role.leads, storage.hasUncountedChanges {
             collect()
             storage.hasUncountedChanges = false
             let origin = position

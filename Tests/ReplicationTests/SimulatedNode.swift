@@ -51,7 +51,7 @@ final class SimulatedNode {
     var skew: Int64
     /// Powers lost and full syncs begun: after one, what was acknowledged in memory may be gone.
     var losses = 0
-    /// Full syncs begun.
+    /// Full syncs that have made the state whole: what was on disk before may be gone.
     var resyncs = 0
     /// Up to here clients were told, under `appendfsync always`, that their changes are on disk.
     var answered: StreamPosition?
@@ -83,15 +83,21 @@ final class SimulatedNode {
     /// A full sync is replacing the state: nothing can be read.
     var isReceiving = false
     /// What the files were called when the process began.
-    private(set) var recoveredHistory = ""
+    var recoveredHistory = ""
+    /// Restores asked for: the last one's number.
+    var restores = 0
+    /// What is in memory is a part of a state: a full sync has begun that has not made it whole.
+    var hasPart = false
     private var snapshotHeader: FileHeader?
     var upstreamPort = 0
     /// The latest sent of all pieces that have arrived.
     var lastPiece = 0
     /// The latest time in any batch of the state.
-    private(set) var lastSaid = EngineTime(nanoseconds: 0)
+    var lastSaid = EngineTime(nanoseconds: 0)
     /// The link has been up since it was told whom to follow.
     var hasBeenUp = false
+    /// Where it heard last what time it is there, in a whole state; nil since it led, or a start.
+    var clockPlace: StreamPosition?
 
     init(_ simulation: Simulation, number: Int, role: NodeRole.Role, skew: Int64) {
         self.simulation = simulation
@@ -113,7 +119,7 @@ final class SimulatedNode {
     /// Engine time minus the simulation's.
     var clockOffset: Int64 { engineTime.nanoseconds - simulation.now }
     var position: StreamPosition { StreamPosition(id: role.identity.id, offset: journal.offset) }
-    var isPrimary: Bool { isUp && !role.isReplica }
+    var isPrimary: Bool { isUp && role.leads }
     var isWhole: Bool { role.dataset == .whole && !role.neverSynced }
     var priority: Int { role.shownPriority(configured: 100) }
 
@@ -146,6 +152,8 @@ final class SimulatedNode {
         upstream = nil
         isPaused = false
         isReceiving = false
+        hasPart = false
+        clockPlace = nil
         waits = [:]
         role = NodeRole(
             role: savedRole, recovered: report.foundState ? ReplicationID(report.manifest.history) : nil,
@@ -219,9 +227,9 @@ final class SimulatedNode {
 
     func tick() {
         let time = engineTime
-        _ = sweeper.step(buckets: 16, now: time)
+        if !isReceiving { _ = sweeper.step(buckets: 16, now: time) }
         link.tick(now: steady, synced: storage.synced) { self.perform($0) }
-        if !role.isReplica {
+        if role.leads {
             if keepAlive.isDue(end: journal.offset, hasLinks: served.contains { $0.link.isReplica }, now: steady) {
                 sayTime()
             }
@@ -317,11 +325,11 @@ final class SimulatedNode {
         case .follow(let id): run(role.follows(id, end: journal.offset))
         case .beginSnapshot(let id, let header):
             losses += 1
-            resyncs += 1
             simulation.coverage.fullSyncs += 1
             isReceiving = true
+            hasPart = true
             tell("gets a snapshot of \(id.text.prefix(6)) \(header.journalOffset)")
-            answered = nil
+            simulation.considerPromoting(insideFullSync: self)
             storage.perform { storage.detach() }
             run(role.snapshotBegan(id))
             applier.beginSnapshot()
@@ -341,11 +349,17 @@ final class SimulatedNode {
             lastSaid = max(lastSaid, batch.time)
             clock.heard(batch.time, at: steady)
             storage.drain()
+            if hasBeenUp, !hasPart { clockPlace = position }
             simulation.checkState(of: self)
         case .becameWhole:
             role.becameWhole()
+            clock.becameWhole()
             tell("is whole")
             isReceiving = false
+            hasPart = false
+            // What is on disk counts no more, though it may be found there for a while.
+            resyncs += 1
+            answered = nil
             storage.requests.append(.attach(history: role.identity.id.text))
             simulation.checkState(of: self)
         case .online:

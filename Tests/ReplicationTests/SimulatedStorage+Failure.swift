@@ -53,6 +53,7 @@ extension SimulatedStorage {
     // MARK: Another history
 
     func detach() {
+        if isWorking, log.isPublished, !log.isDamaged { collectAndAppend() }
         isDetached = true
         hasUncountedChanges = false
         closeLog()

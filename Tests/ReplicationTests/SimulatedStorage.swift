@@ -30,7 +30,7 @@ final class SimulatedStorage {
 
     unowned let node: SimulatedNode
     let files: SimulatedFiles
-    let log: LogDirectory
+    var log: LogDirectory
     let engine: Engine
     let journal: Journal
     var settings: StorageSettings { node.settings }
@@ -53,6 +53,7 @@ final class SimulatedStorage {
     enum Request {
         case snapshot(SimulatedSnapshot.Kind)
         case attach(history: String)
+        case restore(number: Int, horizon: EngineTime)
     }
 
     var requests: [Request] = []
@@ -61,6 +62,10 @@ final class SimulatedStorage {
     var hasGap = false
     var isDetached = false
     var history: String
+    /// What is to be read back from disk, when that is tried, and the one of them that is still wanted.
+    var restore: (number: Int, horizon: EngineTime)?
+    var restoreTries = CircuitBreaker()
+    var wantedRestore = 0
     var run: SimulatedSnapshot?
     var overtaken: [SimulatedSnapshot] = []
     var scheduled: SimulatedSnapshot.Kind?
@@ -206,6 +211,7 @@ final class SimulatedStorage {
     func turn() {
         if let syncJob, syncJob.isWaitedFor { return }
         takeRequests()
+        considerRestore()
         run?.step(time: node.engineTime)
         takeSnapshotResult()
         logWhatChanged()
@@ -219,6 +225,9 @@ final class SimulatedStorage {
             switch request {
             case .snapshot(let kind): take(kind)
             case .attach(let history): attach(history: history)
+            case .restore(let number, let horizon):
+                restore = (number, horizon)
+                restoreTries.succeeded()
             }
         }
     }

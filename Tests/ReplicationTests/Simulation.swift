@@ -212,7 +212,7 @@ final class Simulation {
         case 12:
             // Somebody follows somebody else.
             let other = nodes[random.below(nodes.count)]
-            if node.isUp, node !== other, node.role.isReplica { node.follow(other) }
+            if node.isUp, node !== other, !node.isPrimary { node.follow(other) }
         case 13:
             // A promotion that no Sentinel would make.
             guard let node = nodes.first(where: { $0.isUp && !$0.isWhole }) ?? (random.once(in: 3) ? node : nil),
@@ -237,7 +237,8 @@ final class Simulation {
         coverage.faults += 1
         let kind = random.below(3)
         node.files.fault = SimulatedFiles.Fault(
-            code: random.once(in: 2) ? ENOSPC : EIO, breaksWrites: kind != 0, breaksSyncs: kind != 1)
+            code: random.once(in: 2) ? ENOSPC : EIO, breaksWrites: kind != 0, breaksSyncs: kind != 1,
+            breaksReads: random.once(in: 2))
         let life = node.life
         after(random.between(1_000_000, random.once(in: 4) ? 1_500_000_000 : 100_000_000)) {
             if node.life == life { node.files.fault = nil }
@@ -281,6 +282,24 @@ final class Simulation {
                 // What the old primary took a moment ago is in no batch yet.
                 if random.once(in: 2) { write(to: other) }
                 other.follow(best)
+            }
+        }
+    }
+
+    /// Full syncs are short: now and then a node is promoted inside of one, and now and then it is told to follow again
+    /// before it leads.
+    func considerPromoting(insideFullSync node: SimulatedNode) {
+        guard !isCalm, random.once(in: 12) else { return }
+        let life = node.life
+        after(random.between(0, 4_000_000)) { [self] in
+            guard node.isUp, node.life == life, node.hasPart, node.role.isReplica, !isCalm else { return }
+            coverage.promotions += 1
+            if random.once(in: 4) { breakDisk(of: node) }
+            node.promote()
+            guard random.once(in: 4) else { return }
+            after(random.between(0, 40_000_000)) { [self] in
+                guard node.isUp, node.life == life, node.role.dataset == .restoring, !isCalm else { return }
+                node.follow(nodes[(node.number + 1) % nodes.count])
             }
         }
     }

@@ -48,6 +48,11 @@ extension Simulation {
         var switches = 0
         /// Histories begun because changes had been made that no journal has.
         var lateJournals = 0
+        /// Nodes promoted inside a full sync that went back to the state on disk; tries at that which failed, and those
+        /// that ended because the node was told to follow again.
+        var restores = 0
+        var failedRestores = 0
+        var stoppedRestores = 0
         /// Batches put in by replicas whose disk was failing.
         var followedInMemory = 0
 

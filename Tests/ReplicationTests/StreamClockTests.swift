@@ -30,6 +30,42 @@ import Testing
         #expect(clock.now(810) == time(1305))
     }
 
+    /// Promoted inside a full sync it goes back to the state of before, and to what it knew of time then: the other
+    /// primary's clock, an hour ahead or behind, gives nothing back and blocks nobody longer.
+    @Test(arguments: [-900, 0, 100_000]) func insideAFullSyncTheClockOfBeforeIsKept(ahead: Int64) {
+        var clock = StreamClock(followingFrom: time(100))
+        clock.heard(time(1000), at: 500)
+        clock.replaced(at: time(1050 + ahead), 550)
+        // The link broke, and it begins anew.
+        clock.heard(time(1060 + ahead), at: 560)
+        clock.replaced(at: time(1070 + ahead), 570)
+        clock.goBack()
+        #expect(clock.now(600) == time(1000))
+        clock.recovered(time(990))
+        clock.lead(wall: time(999_999), at: 700)
+        #expect(clock.now(700) == time(1200))
+    }
+
+    @Test func aStateThatIsWholeBringsItsClockAlong() {
+        var clock = StreamClock(followingFrom: time(100))
+        clock.heard(time(1000), at: 500)
+        clock.replaced(at: time(5050), 550)
+        clock.becameWhole()
+        clock.goBack()
+        clock.lead(wall: time(999_999), at: 700)
+        #expect(clock.now(700) == time(5200))
+    }
+
+    @Test func filesMayBeAheadOfWhatWasHeard() {
+        var clock = StreamClock(followingFrom: time(100))
+        clock.replaced(at: time(50), 550)
+        clock.goBack()
+        clock.recovered(time(2000))
+        // Nothing was heard in the state of before: the wall clock says how long the process was down.
+        clock.lead(wall: time(1500), at: 700)
+        #expect(clock.now(700) == time(2000))
+    }
+
     @Test func aNodeThatHeardNothingAsksTheWallClock() {
         var ahead = StreamClock(followingFrom: time(100))
         ahead.lead(wall: time(5000), at: 10)

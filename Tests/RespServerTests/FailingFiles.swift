@@ -23,7 +23,8 @@ final class FailingFiles: FileSystem {
     private let base = RealFileSystem()
     private let state = Guarded(State())
 
-    /// Has a call (`create`, `write`, `fsync`, `ftruncate`, `rename`) on files whose name begins with `prefix` fail.
+    /// Has a call (`create`, `read`, `write`, `fsync`, `ftruncate`, `rename`) on files whose name begins with `prefix`
+    /// fail.
     func fail(_ operation: String, _ prefix: String, code: Int32 = ENOSPC) {
         state.withLock { $0.failures[Calls(operation: operation, prefix: prefix)] = code }
     }
@@ -87,7 +88,8 @@ private final class FailingFile: StorageFile {
     func size() throws(StorageError) -> Int { try base.size() }
 
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(StorageError) -> Int {
-        try base.read(into: buffer, at: offset)
+        try files.check("read", path)
+        return try base.read(into: buffer, at: offset)
     }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(StorageError) -> Int {

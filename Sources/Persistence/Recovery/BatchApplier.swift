@@ -16,19 +16,20 @@ public final class BatchApplier {
     /// A snapshot begins, which is the whole state: forgets every key, every policy and every rule. Until
     /// `endSnapshot` policies and rules are gathered, and take no force. O(keys).
     public func beginSnapshot() {
-        Restorer(engine: engine, horizon: EngineTime(nanoseconds: 0)).removeAll()
-        // Nothing about removing can be refused.
-        do throws(PolicyError) { try engine.policies.edit(now: EngineTime(nanoseconds: 0)) { $0.removeAll() } } catch {}
+        engine.removeState()
         gathered = []
     }
 
-    /// The snapshot is there, or as much of it as will come: its policies and rules take force, at once. Nothing when
-    /// none was coming in. O(policies + rules).
+    /// The snapshot is complete: its policies and rules take force, at once. Nothing when none was coming in.
+    /// O(policies + rules).
     public func endSnapshot() {
         guard let records = gathered else { return }
         gathered = nil
         put(records, at: EngineTime(nanoseconds: 0))
     }
+
+    /// No more of the snapshot will come. What has come of it is no state.
+    public func dropSnapshot() { gathered = nil }
 
     /// Puts a batch's records in, in order. O(records).
     ///
@@ -71,5 +72,15 @@ public final class BatchApplier {
             // It was found valid when its batch was read, and then applies to any state.
             preconditionFailure("a policy or rule that cannot be: \(error)")
         }
+    }
+}
+
+extension Engine {
+    /// Forgets every key, every policy and every rule, and journals nothing of that: another state is loaded from its
+    /// beginning. O(keys).
+    public func removeState() {
+        Restorer(engine: self, horizon: EngineTime(nanoseconds: 0)).removeAll()
+        // Nothing about removing can be refused.
+        do throws(PolicyError) { try policies.edit(now: EngineTime(nanoseconds: 0)) { $0.removeAll() } } catch {}
     }
 }

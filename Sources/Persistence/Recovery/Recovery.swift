@@ -26,15 +26,18 @@ public final class Recovery {
     private let workers: Int
     private let progress: RecoveryProgress
     private let concurrently: Concurrently
+    private let isWanted: @Sendable () -> Bool
 
     /// - Parameters:
     ///   - engine: Empty, not journaling, without a memory limit.
     ///   - horizon: The wall clock now: states worth nothing by then are not put back.
     ///   - workers: How many to use: a power of two, at most as many as there are shards.
+    ///   - isWanted: Asked by every worker before each batch; false ends the recovery with an error.
     public init(
         files: any FileSystem, path: String, engine: Engine, horizon: EngineTime, workers: Int = 1,
         progress: RecoveryProgress = RecoveryProgress(),
-        concurrently: @escaping Concurrently = { count, body in for number in 0..<count { body(number) } }
+        concurrently: @escaping Concurrently = { count, body in for number in 0..<count { body(number) } },
+        isWanted: @escaping @Sendable () -> Bool = { true }
     ) {
         self.files = files
         self.path = path
@@ -43,6 +46,7 @@ public final class Recovery {
         self.workers = workers
         self.progress = progress
         self.concurrently = concurrently
+        self.isWanted = isWanted
     }
 
     /// Puts everything back.
@@ -99,13 +103,14 @@ public final class Recovery {
             // A record has eight bytes of state and two or three more at the least.
             engine.reserve(keys: min(source.header.keys, source.size / 11))
         }
-        let (engine, horizon, workers, progress) = (engine, horizon, workers, progress)
+        let (engine, horizon, workers, progress, isWanted) = (engine, horizon, workers, progress, isWanted)
         concurrently(workers) { number in
             let restorer = Restorer(
                 engine: engine, horizon: horizon, part: isSnapshot ? 0 : number, of: isSnapshot ? 1 : workers)
             let replay = Replay(
                 reader: source.reader(), path: source.path, restorer: restorer, isSnapshot: isSnapshot,
-                progress: isSnapshot || number == 0 ? progress : nil, gathersPolicies: isSnapshot || number == 0)
+                progress: isSnapshot || number == 0 ? progress : nil, gathersPolicies: isSnapshot || number == 0,
+                isWanted: isWanted)
             results[number] = isSnapshot ? replay.run(every: workers, from: number) : replay.run(every: 1, from: 0)
         }
         return results.all

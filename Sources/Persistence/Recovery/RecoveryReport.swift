@@ -92,6 +92,12 @@ public final class RecoveryProgress: Sendable {
         (done.load(ordering: .relaxed), total.load(ordering: .relaxed))
     }
 
+    /// Begins anew: nothing done of nothing.
+    public func reset() {
+        done.store(0, ordering: .relaxed)
+        total.store(0, ordering: .relaxed)
+    }
+
     func expect(_ bytes: Int) { total.add(bytes, ordering: .relaxed) }
     func advance(_ bytes: Int) { done.add(bytes, ordering: .relaxed) }
 }

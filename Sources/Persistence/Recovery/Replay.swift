@@ -58,6 +58,8 @@ struct Replay {
     let progress: RecoveryProgress?
     /// Records of policies and rules are kept: by one worker of those who read the same.
     var gathersPolicies = false
+    /// Asked before each batch; false ends the way as a failure.
+    var isWanted: @Sendable () -> Bool = { true }
 
     /// Replays the batches `first`, `first + stride`, …
     func run(every stride: Int, from first: Int) -> ReplayResult {
@@ -65,6 +67,10 @@ struct Replay {
         do throws(StorageError) {
             var number = 0
             while true {
+                guard isWanted() else {
+                    result.failure = RecoveryError(path, nil, "the recovery was stopped", cause: .stopped)
+                    return result
+                }
                 if number % stride != first {
                     // Whoever owns the batch says what is wrong with it.
                     guard try reader.skip() else { break }

@@ -13,7 +13,11 @@ extension Info {
         // A full sync is read into a state that answers LOADING, and of which nobody knows how much is to come.
         line("loading", server.isLoading || server.replication.isReceiving ? 1 : 0)
         line("async_loading", 0)
-        if server.isLoading { writeLoading() }
+        if server.isLoading {
+            writeLoading(since: server.startedAt, unixSeconds: server.startedAtUnix)
+        } else if let began = status.restoreBegan {
+            writeLoading(since: began.steady, unixSeconds: began.unixSeconds)
+        }
         line("rdb_changes_since_last_save", statistics.changes &- min(statistics.changes, status.changesAtLastSave))
         line("rdb_bgsave_in_progress", isSaving ? 1 : 0)
         line("rdb_last_save_time", status.lastSaveTime)
@@ -44,10 +48,10 @@ extension Info {
         writeStorage(status)
     }
 
-    private mutating func writeLoading() {
+    private mutating func writeLoading(since began: Int64, unixSeconds: Int64) {
         let (done, total) = server.recoveryProgress.bytes
-        let seconds = max(0, (steady - server.startedAt) / 1_000_000_000)
-        line("loading_start_time", server.startedAtUnix)
+        let seconds = max(0, (steady - began) / 1_000_000_000)
+        line("loading_start_time", unixSeconds)
         line("loading_total_bytes", total)
         line("loading_loaded_bytes", done)
         line("loading_loaded_perc", total > 0 ? Double(done) * 100 / Double(total) : 0, decimals: 2)

@@ -150,6 +150,6 @@ struct CommandSpec: Sendable {
             (.loading, "loading"), (.stale, "stale"), (.skipMonitor, "skip_monitor"), (.skipSlowLog, "skip_slowlog"),
             (.fast, "fast"), (.noAuth, "no_auth"), (.noMulti, "no_multi"),
         ]
-        return named.filter { flags.contains($0.0) }.map(\.1) 
+        return named.filter { flags.contains($0.0) }.map(\.1)
     }
 }

@@ -74,7 +74,8 @@ extension Handlers {
         }
         // From here on nobody is told that a write was accepted.
         face.set(isReplica: true)
-        change(context, .follow(address, waiter: waiter(context))) { $0.primary = address }
+        let request = ReplicationFace.Request.follow(address, waiter: waiter(context), asker: context.client.id)
+        change(context, request) { $0.primary = address }
     }
 
     /// What is wrong with a host and a port that are no address.
@@ -232,7 +233,7 @@ extension Handlers {
                 return context.syntaxError()
             }
         }
-        ask(context, .failover(request, waiter: waiter(context)))
+        ask(context, .failover(request, waiter: waiter(context), asker: context.client.id))
     }
 
     /// Asks, and has the client wait for the answer; inside EXEC, where nobody waits, it is OK.

@@ -40,6 +40,8 @@ final class Durability: Sendable {
     private let storageHealth = Atomic<Int>(StorageHealth.fine.rawValue)
     private let guardedStatus = Guarded(StorageStatus())
     private let requests = Guarded<[Request]>([], rank: .mailbox)
+    /// The restore that is wanted, by number; 0 for none.
+    private let wantedRestore = Atomic<Int>(0)
 
     /// What the journal thread is asked to do.
     enum Request: Sendable {
@@ -52,6 +54,13 @@ final class Durability: Sendable {
         /// The journal is called by another name from here on; what is on disk is its beginning, if it is called as
         /// the first says; nil for whatever it is called.
         case rename(from: String?, to: String, DiskAnswer)
+        /// Empty the engine and read the state on disk back into it, in place of a state that is not whole. States
+        /// expired by `horizon` are left out. When that is done the replication thread is told.
+        case restore(number: Int, horizon: EngineTime)
+        /// No restore any more: when this is answered nothing goes into the engine.
+        case stopRestoring(DiskAnswer)
+        /// The journal continues where the restored files end: so does the log.
+        case resume(DiskAnswer)
         /// Write everything, with a snapshot if asked, and end.
         case stop(savesSnapshot: Bool)
     }
@@ -187,6 +196,12 @@ final class Durability: Sendable {
         requests.withLock { $0.append(request) }
         doorbell.ring()
     }
+
+    /// From here on the restore of this number is wanted, and no other; 0 for none. One under way that is not wanted
+    /// ends within a batch.
+    func want(restore number: Int) { wantedRestore.store(number, ordering: .sequentiallyConsistent) }
+
+    func isWanted(restore number: Int) -> Bool { wantedRestore.load(ordering: .relaxed) == number }
 
     // MARK: For the journal thread
 

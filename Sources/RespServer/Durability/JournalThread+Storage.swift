@@ -88,9 +88,11 @@ extension JournalThread {
 
     // MARK: Another history
 
-    /// The state is about to be replaced: what is on disk stays the state on disk until `attach`. Its log has ended:
-    /// whatever comes of the new state, nothing of that belongs behind it, or under its name.
-    func detach() {
+    /// The state is about to be replaced: what is on disk stays the state on disk until `attach`, and is what a node
+    /// goes back to that is promoted before that. So it gets all there is. Its log has ended: whatever comes of the new
+    /// state, nothing of that belongs after it, or under its name.
+    func detach(now: Int64) {
+        if isWorking, log.isPublished, !log.isDamaged { collectAndAppend(now: now) }
         isDetached = true
         closeLog()
         overtakeRun()

@@ -5,7 +5,7 @@
 // Owns: the files, through LogDirectory; the circuit breaker; when to collect, sync and take a snapshot. Nobody ever
 // waits for this thread but a reply that is held, and the server's end.
 //
-// Other files continue this type: +Storage (failure and repair), +Snapshots.
+// Other files continue this type: +Storage (failure and repair), +Snapshots, +Restore (back to the state on disk).
 
 import LimiterEngine
 import Persistence
@@ -31,7 +31,7 @@ final class JournalThread {
 
     unowned let server: Server
     let durability: Durability
-    let log: LogDirectory
+    var log: LogDirectory
     let files: any FileSystem
     private lazy var syncThread = SyncThread(done: durability.doorbell)
     var settings: Settings
@@ -78,6 +78,9 @@ final class JournalThread {
     var isDetached = false
     /// The name of the journal's history.
     var history: String
+    /// What is to be read back from disk, and when that is tried again after it has failed.
+    var restore: Restore?
+    var restoreTries = CircuitBreaker()
 
     init(server: Server, files: any FileSystem, log: LogDirectory) {
         self.server = server
@@ -105,7 +108,7 @@ final class JournalThread {
                 switch request {
                 case .snapshot(let kind, let waiter): take(kind, waiter: waiter, now: now)
                 case .detach(let answer):
-                    detach()
+                    detach(now: now)
                     // Whoever waits says nothing of the disk any more.
                     publishStatus()
                     answer.done()
@@ -114,9 +117,18 @@ final class JournalThread {
                     rename(from: old, to: new, now: now)
                     publishStatus()
                     answer.done()
+                case .restore(let number, let horizon): begin(Restore(number: number, horizon: horizon))
+                case .stopRestoring(let answer):
+                    endRestore()
+                    answer.done()
+                case .resume(let answer):
+                    resume(now: now)
+                    publishStatus()
+                    answer.done()
                 case .stop(let savesSnapshot): return stop(savesSnapshot: savesSnapshot)
                 }
             }
+            considerRestore(now: now)
             takeSyncResult(now: now)
             takeSnapshotResult(now: now)
             logWhatChanged(now: now)

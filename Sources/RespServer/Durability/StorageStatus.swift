@@ -67,4 +67,7 @@ struct StorageStatus: Sendable {
     var recoveredMicroseconds: Int64 = 0
     /// Bytes of a torn tail cut at the start.
     var cutBytes = 0
+    /// When the state on disk began to be read back, in seconds of the wall clock and in steady nanoseconds; nil while
+    /// it is not.
+    var restoreBegan: (unixSeconds: Int64, steady: Int64)?
 }

@@ -130,14 +130,14 @@ final class Storage: Sendable {
     }
 
     /// As many as there are cores, a power of two.
-    private static func workers(shards: Int) -> Int {
+    static func workers(shards: Int) -> Int {
         let cores = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         var workers = 1
         while workers * 2 <= min(cores, shards, 64) { workers *= 2 }
         return workers
     }
 
-    private static func concurrently(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+    static func concurrently(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
         let threads = (0..<count).map { number in Thread.start(name: "restore-\(number)") { body(number) } }
         for thread in threads { pthread_join(thread, nil) }
     }
@@ -155,12 +155,16 @@ final class Storage: Sendable {
         _ = server.durability.stream.beginDisk()
     }
 
+    /// Says what a recovery has cut off, if it has.
+    static func note(_ cut: (file: String, position: Int, bytes: Int)?, _ log: Log) {
+        guard let cut else { return }
+        log.warning(
+            "the end of the log was torn by a crash and has been cut off",
+            ["file": "\(cut.file)", "byte": .integer(cut.position), "bytes": .integer(cut.bytes)])
+    }
+
     private func note(_ report: RecoveryReport, nanoseconds: Int64) {
-        if let cut = report.cut {
-            server.log.warning(
-                "the end of the log was torn by a crash and has been cut off",
-                ["file": "\(cut.file)", "byte": .integer(cut.position), "bytes": .integer(cut.bytes)])
-        }
+        Storage.note(report.cut, server.log)
         if report.foundState {
             server.log.notice(
                 "state restored",
@@ -192,6 +196,8 @@ final class Storage: Sendable {
     func stop(savesSnapshot: Bool, deadline: Int64) -> Bool {
         // What is still being read is on disk already.
         if case .recovering = progress.withLock({ $0 }) { return true }
+        // Nor is a state that is being read back from disk worth waiting for.
+        server.durability.want(restore: 0)
         server.durability.ask(.stop(savesSnapshot: savesSnapshot))
         while true {
             let seen = changed.count

@@ -6,6 +6,7 @@
 import CLinux
 import Glibc
 import Synchronization
+import System
 
 struct SweepThread {
     private let server: Server
@@ -40,12 +41,15 @@ struct SweepThread {
     }
 
     private mutating func tick(steady: Int64, hz: Int) {
-        // While the state is put back, the sweep would only be in the way.
-        if !server.isLoading {
+        server.sweepTurn.acquire()
+        // While the state is restored or replaced, the sweep would only be in the way, and might go by the clock of
+        // another state.
+        if !server.isLoading, !server.replication.isReceiving {
             sweep.tick(now: server.clock.now(), hz: hz)
             // It may have evicted something.
             if server.currentSettings.value.maxmemoryBytes > 0 { server.durability.noteChanges() }
         }
+        server.sweepTurn.release()
         server.rates.sample(server, steady: steady)
         let memory = ProcessMemory.resident()
         if memory > server.peakMemory.load(ordering: .relaxed) { server.peakMemory.store(memory, ordering: .relaxed) }

@@ -46,6 +46,14 @@ extension EventLoop {
         server.connectionClosed()
     }
 
+    /// Closes every connection with an id up to `last`, but one, as soon as it has got the replies that it is owed.
+    func closeClients(upTo last: Int64, except asker: Int64) {
+        for connection in connections where connection.id <= last && connection.id != asker {
+            connection.flags.insert(.closeAfterReply)
+            endAfterReply(connection)
+        }
+    }
+
     /// Lets go of a connection without closing its descriptor.
     func forget(_ connection: Connection) {
         if connection.pendingOutput?.overSoftLimitSince != nil { softLimitWatch -= 1 }

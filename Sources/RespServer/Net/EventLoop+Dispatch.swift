@@ -174,6 +174,7 @@ extension EventLoop {
     private func refusalForReplication(_ command: CommandReference, _ connection: Connection) -> String? {
         guard replication.isReplica || replication.lacksGoodReplicas, !server.isLoading, isWrite(command, connection)
         else { return nil }
+        if replication.isRestoring { return "LOADING Redis is loading the dataset in memory" }
         if replication.isReplica { return "READONLY You can't write against a read only replica." }
         return "NOREPLICAS Not enough good replicas to write."
     }

@@ -206,6 +206,7 @@ final class EventLoop: @unchecked Sendable {
                 }
             case .closeMarked:
                 for connection in connections where connection.flags.contains(.closeSoon) { close(connection) }
+            case .closeClients(let last, let asker): closeClients(upTo: last, except: asker)
             case .durable: releaseHeld()
             case .unblock(let connection, let reply): unblock(connection, reply)
             case .filesDone(let connection, let reply, let hasChanged):

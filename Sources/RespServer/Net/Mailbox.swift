@@ -12,6 +12,9 @@ enum LoopMessage: Sendable {
     case deliver(MessageBytes, to: [Connection])
     /// Connections were marked to be closed.
     case closeMarked
+    /// The node is a primary no longer: its clients are to ask again where that is. Concerns connections with ids up to
+    /// one, and not the one that asked for the change.
+    case closeClients(upTo: Int64, except: Int64)
     /// Settings changed: a loop that waits for nothing but events might have to look at the time now.
     case settingsChanged
     /// Changes have reached the disk, or will not.

@@ -2,6 +2,7 @@
 
 import CLinux
 import Glibc
+import Persistence
 import Replication
 import Synchronization
 import System
@@ -93,19 +94,21 @@ struct ReplicationStatus: Sendable {
 final class ReplicationFace: Sendable {
     /// What the replication thread is asked to do.
     enum Request: Sendable {
-        /// Follow a node, or lead; `waiter` is answered when that holds.
-        case follow(PeerAddress, waiter: Connection?)
+        /// Follow a node, or lead; `waiter` is answered when that holds. `asker` is the id of the connection that asked.
+        case follow(PeerAddress, waiter: Connection?, asker: Int64)
         case lead(waiter: Connection?)
         case wait(Connection, WaitDemand)
         /// The connection of this id, which waited for something, has gone.
         case waiterGone(Int64)
-        case failover(Failover.Request, waiter: Connection?)
+        case failover(Failover.Request, waiter: Connection?, asker: Int64)
         case abortFailover(waiter: Connection?)
         case serve(ReplicaHandover)
         /// Connections of the replication thread, by their ids: CLIENT KILL.
         case closeLinks([Int64])
         /// The addresses of the primary's name, for the attempt that asked.
         case resolved(attempt: Int, PeerAddress, [ResolvedAddress])
+        /// The state on disk has been read back.
+        case restored(number: Int, RecoveryReport)
         case settingsChanged
     }
 
@@ -113,6 +116,7 @@ final class ReplicationFace: Sendable {
     private let requests = Guarded<[Request]>([], rank: .mailbox)
     private let replica = Atomic<Bool>(false)
     private let receiving = Atomic<Bool>(false)
+    private let restoring = Atomic<Bool>(false)
     private let linkIsUp = Atomic<Bool>(false)
     private let hasNothing = Atomic<Bool>(false)
     private let lacksReplicas = Atomic<Bool>(false)
@@ -124,10 +128,12 @@ final class ReplicationFace: Sendable {
 
     /// Writes are the primary's.
     var isReplica: Bool { replica.load(ordering: .relaxed) }
-    /// A full sync is replacing the state: nothing can be read.
+    /// The state is being replaced, by a full sync or by the one on disk: nothing can be read.
     var isReceiving: Bool { receiving.load(ordering: .relaxed) }
+    /// The state on disk is being read back; then the node leads. Until then `isReplica` and `isReceiving` hold, too.
+    var isRestoring: Bool { restoring.load(ordering: .relaxed) }
     /// A replica that does not hear from its primary.
-    var isStale: Bool { isReplica && !linkIsUp.load(ordering: .relaxed) }
+    var isStale: Bool { isReplica && !linkIsUp.load(ordering: .relaxed) && !isRestoring }
     /// A replica that has never had a state: what it has in memory is nobody's.
     var lacksState: Bool { hasNothing.load(ordering: .relaxed) }
     /// Fewer replicas keep up than `min-replicas-to-write` demands.
@@ -137,6 +143,7 @@ final class ReplicationFace: Sendable {
 
     func set(isReplica: Bool) { replica.store(isReplica, ordering: .sequentiallyConsistent) }
     func set(isReceiving: Bool) { receiving.store(isReceiving, ordering: .sequentiallyConsistent) }
+    func set(isRestoring: Bool) { restoring.store(isRestoring, ordering: .sequentiallyConsistent) }
     func set(lacksState lacks: Bool) { hasNothing.store(lacks, ordering: .sequentiallyConsistent) }
     func set(linkIsUp isUp: Bool) { linkIsUp.store(isUp, ordering: .sequentiallyConsistent) }
     func set(lacksGoodReplicas lacks: Bool) { lacksReplicas.store(lacks, ordering: .relaxed) }

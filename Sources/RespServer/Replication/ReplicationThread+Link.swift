@@ -37,6 +37,7 @@ extension ReplicationThread {
             drain()
         case .becameWhole:
             role.becameWhole()
+            clock.becameWhole()
             face.set(lacksState: false)
             face.set(isReceiving: false)
             server.durability.ask(.attach(history: role.identity.id.text))
@@ -63,11 +64,12 @@ extension ReplicationThread {
         awaitDisk { .detach($0) }
         server.durability.beginCounting()
         run(role.snapshotBegan(id))
+        clock.replaced(at: header.time, EngineClock.steady())
+        server.clock.show(clock)
+        letReadersEnd()
         applier.beginSnapshot()
         snapshotHeader = header
         stream.restart(at: header.journalOffset, time: header.time)
-        clock.replaced(at: header.time, EngineClock.steady())
-        server.clock.show(clock)
     }
 
     // MARK: Socket

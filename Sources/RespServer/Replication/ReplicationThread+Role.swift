@@ -34,8 +34,25 @@ extension ReplicationThread {
     func lead() {
         run(failover.overruled())
         guard role.isReplica else { return }
-        server.log.notice("leading from here on", ["offset": "\(server.durability.journal.offset)"])
         run(role.becomePrimary(end: server.durability.journal.offset, fresh: fresh()))
+        if role.leads {
+            server.log.notice("leading from here on", ["offset": "\(server.durability.journal.offset)"])
+        } else {
+            server.log.notice("promoted inside a full sync; going back to the state on disk before leading")
+        }
+    }
+
+    /// The state on disk is back in the engine: the journal continues at its end, in a history of its own.
+    func restored(_ number: Int, _ report: RecoveryReport) {
+        guard role.dataset == .restoring, number == restores else { return }
+        recoveredHistory = report.manifest.history
+        stream.restart(at: report.end, time: report.lastTime)
+        clock.recovered(report.lastTime)
+        let history = report.foundState ? ReplicationID(report.manifest.history) : nil
+        run(role.restored(recovered: history, end: report.end, fresh: fresh()))
+        server.log.notice("leading from here on", ["offset": "\(server.durability.journal.offset)"])
+        guard !server.engine.hasState else { return }
+        server.log.warning("there was no state on disk to go back to: this node leads without a key")
     }
 
     func run(_ actions: [NodeRole.Action]) {
@@ -59,6 +76,8 @@ extension ReplicationThread {
             considerReplicas(now: EngineClock.steady())
             face.set(isReplica: false)
             server.roleChanged()
+            face.set(isReceiving: false)
+            face.set(isRestoring: false)
         case .collect: collect()
         case .journal(let isOn): durability.set(isPrimary: isOn, engine: server.engine)
         case .closeReplicaLinks:
@@ -91,8 +110,7 @@ extension ReplicationThread {
             ) { perform($0) }
         case .stopLink:
             link.stop { perform($0) }
-            // A node that is promoted within a snapshot has what came of it.
-            applier.endSnapshot()
+            applier.dropSnapshot()
             // A part of a state is served to nobody, whoever is followed next.
             face.set(isReceiving: role.dataset != .whole)
         case .followTime:
@@ -101,7 +119,29 @@ extension ReplicationThread {
         case .leadTime:
             clock.lead(wall: EngineTime(nanoseconds: EngineClock.wall()), at: EngineClock.steady())
             server.clock.show(clock)
+        case .restore: restore()
+        case .stopRestoring:
+            durability.want(restore: 0)
+            awaitDisk { .stopRestoring($0) }
+            face.set(isRestoring: false)
+        case .resumeLog: awaitDisk { .resume($0) }
         }
+    }
+
+    /// Has the journal thread read the state on disk back. This thread does not wait for it.
+    private func restore() {
+        face.set(isReceiving: true)
+        face.set(isRestoring: true)
+        clock.goBack()
+        server.clock.show(clock)
+        letReadersEnd()
+        // Engine time as it will be when the node leads, or earlier: what has expired by then is left out.
+        var leading = clock
+        let steady = EngineClock.steady()
+        leading.lead(wall: EngineTime(nanoseconds: EngineClock.wall()), at: steady)
+        restores += 1
+        server.durability.want(restore: restores)
+        server.durability.ask(.restore(number: restores, horizon: leading.now(steady)))
     }
 
     /// Asks the journal thread for something, and returns when it is done.
@@ -110,6 +150,14 @@ extension ReplicationThread {
         let answer = DiskAnswer()
         server.durability.ask(request(answer))
         answer.wait()
+    }
+
+    /// Returns when no command and no sweep is under way that began by an earlier clock, or before it could be told
+    /// LOADING: none of them takes a key of the next state for one of the last, or for expired.
+    func letReadersEnd() {
+        server.waitForTurnsInProgress()
+        server.sweepTurn.acquire()
+        server.sweepTurn.release()
     }
 
     private func saveRole() {
@@ -229,15 +277,28 @@ extension ReplicationThread {
     func settleTakeover() {
         while !tookOver.isEmpty {
             run(failover.answered(tookOver: tookOver.removeFirst()))
-            // Whoever follows from here on does so as any replica, after the next start, too.
-            if role.isReplica { saveRole() }
+            guard role.isReplica else { continue }
+            // From here on it follows as any replica does, after the next start, too.
+            saveRole()
+            sendClientsAway(except: failoverAsker)
         }
+    }
+
+    /// Closes the connections of clients, after what they are owed: they were a primary's, and a pool that keeps them
+    /// would be told READONLY for ever instead of asking who is the primary now.
+    ///
+    /// - Parameter asker: The connection that asked for the change.
+    func sendClientsAway(except asker: Int64) {
+        server.log.notice("closing client connections: this node is no longer the primary")
+        // Those that connect from here on know what they connect to.
+        let last = server.lastClientID.load(ordering: .relaxed)
+        for loop in server.loops { loop.mailbox.post(.closeClients(upTo: last, except: asker)) }
     }
 
     // MARK: WAIT
 
     func wait(_ connection: Connection, _ demand: WaitDemand) {
-        guard !role.isReplica else {
+        guard role.leads else {
             return answer(connection, ReplicationThread.unblockedText)
         }
         collect()

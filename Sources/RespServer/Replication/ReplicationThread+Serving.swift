@@ -76,7 +76,7 @@ extension ReplicationThread {
             run(replica.link.announced(announcement, end: server.durability.journal.offset, now: now), replica)
         }
         // Without a log changes were not kept, now or until some moment ago, so no offset stands for a state.
-        if !role.isReplica, server.durability.hasUncountedChanges {
+        if role.leads, server.durability.hasUncountedChanges {
             collect()
             var generator = SystemRandomNumberGenerator()
             let actions = role.journalingBegins(fresh: ReplicationID(using: &generator))

@@ -70,7 +70,8 @@ final class ReplicationThread: @unchecked Sendable {
     var waiting: [UInt64: (connection: Connection, demand: WaitDemand)] = [:]
     /// Tickets of those who have gone; the next tick forgets their waits, all at once.
     var gone: Set<UInt64> = []
-    var failoverWaiter: Connection?
+    /// The connection that asked for the last failover.
+    var failoverAsker: Int64 = 0
     var tookOver: [Bool] = []
     var fullSyncs = 0
     var partialSyncs = 0
@@ -82,8 +83,10 @@ final class ReplicationThread: @unchecked Sendable {
     /// What it is to say, where the disk did not take it yet.
     var unsavedRole: RoleFile.Content?
     var nextRoleTry: Int64 = 0
-    /// What the files were called when the process began.
-    let recoveredHistory: String
+    /// What the files were called when they were read.
+    var recoveredHistory: String
+    /// Restores asked for: the last one's number.
+    var restores = 0
     private var nextTick: Int64 = 0
 
     /// - Parameters:
@@ -184,9 +187,11 @@ final class ReplicationThread: @unchecked Sendable {
 
     private func take(_ request: ReplicationFace.Request) {
         switch request {
-        case .follow(let address, let waiter):
+        case .follow(let address, let waiter, let asker):
             rolesTaken += 1
+            let wasPrimary = !role.isReplica
             follow(address)
+            if wasPrimary { sendClientsAway(except: asker) }
             answer(waiter, "+OK\r\n")
         case .lead(let waiter):
             rolesTaken += 1
@@ -195,7 +200,9 @@ final class ReplicationThread: @unchecked Sendable {
         case .wait(let connection, let demand): wait(connection, demand)
         case .waiterGone(let id):
             if waiting.removeValue(forKey: UInt64(id)) != nil { gone.insert(UInt64(id)) }
-        case .failover(let wanted, let waiter): begin(wanted, waiter)
+        case .failover(let wanted, let waiter, let asker):
+            failoverAsker = asker
+            begin(wanted, waiter)
         case .abortFailover(let waiter):
             do throws(FailoverError) {
                 run(try failover.abort())
@@ -210,6 +217,7 @@ final class ReplicationThread: @unchecked Sendable {
                 run(replica.link.connectionLost(), replica)
             }
         case .resolved(let attempt, let address, let addresses): resolved(attempt, address, addresses)
+        case .restored(let number, let report): restored(number, report)
         case .settingsChanged: takeSettings()
         }
     }
@@ -246,7 +254,7 @@ final class ReplicationThread: @unchecked Sendable {
             acknowledgements.cancel(gone)
             gone = []
         }
-        if !role.isReplica {
+        if role.leads {
             let hasLinks = served.values.contains { $0.link.isReplica }
             if keepAlive.isDue(end: server.durability.journal.offset, hasLinks: hasLinks, now: now) { sayTime() }
             run(failover.tick(candidates: candidates, now: now))
@@ -281,7 +289,7 @@ final class ReplicationThread: @unchecked Sendable {
     func considerReplicas(now: Int64) {
         let lag = Int64(settings.minReplicasMaxLagSeconds) * 1_000_000_000
         face.set(
-            lacksGoodReplicas: !role.isReplica
+            lacksGoodReplicas: role.leads
                 && acknowledgements.refusesWrites(minimum: settings.minReplicasToWrite, lag: lag, now: now))
     }
 

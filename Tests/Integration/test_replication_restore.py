@@ -1,0 +1,273 @@
+"""Nodes promoted inside a full sync: they go back to the state on their disk before they lead. What was spent stays spent,
+and a part of another node's state is neither served nor kept."""
+
+import contextlib
+import json
+import signal
+import subprocess
+
+import pytest
+
+from durable import BURST, info, launch, take
+from replication import fill, nodes, pair, proxy_to, state_of, wait_online, wait_same_state
+from server import find_binary
+from wire import eventually
+
+assert launch, nodes  # fixtures
+
+# With a log, and with snapshots alone.
+LOGS = pytest.mark.parametrize("appendonly", ["yes", "no"])
+LOADING = b"LOADING Redis is loading the dataset in memory"
+
+
+def spend(node, keys=300):
+    """Most keys with some units taken, a few with none left, and a policy."""
+    fill(node, keys, quantity=3)
+    with node.connect() as wire:
+        for number in range(10):
+            assert take(wire, f"spent-{number}", BURST + 1)[2] == 0
+        wire.ok("RL.POLICY", "SET", "mine", "LIMIT", 5, "PER", "1h")
+
+
+def save(node):
+    with node.connect() as wire:
+        wire.ok("SAVE")
+
+
+def with_another_primary(nodes, *flags):
+    """A primary of other keys, some of the same names with less spent, and with another policy."""
+    other = nodes("other", *flags)
+    fill(other, 300)
+    fill(other, 20_000, "theirs")
+    with other.connect() as wire:
+        wire.ok("RL.POLICY", "SET", "theirs", "LIMIT", 5, "PER", "1h")
+    return other
+
+
+@contextlib.contextmanager
+def inside_a_full_sync(node, other):
+    """The node follows the other one, whose snapshot has stopped on its way."""
+    with proxy_to(other) as proxy:
+        proxy.hold_after = 100_000
+        node.follow(proxy.port)
+        eventually(proxy.held.is_set, "it is held")
+        eventually(lambda: node.info()["master_sync_in_progress"] == "1", "a full sync")
+        yield proxy
+
+
+def policies_of(node):
+    with node.connect() as wire:
+        return [policy[1] for policy in wire.call("RL.POLICY", "LIST")]
+
+
+def leads(node):
+    return node.info()["role"] == "master" and node.info("persistence")["loading"] == "0"
+
+
+def check(node):
+    """The exit code of `escapement check`, and what it says; the node must not be running."""
+    done = subprocess.run([find_binary(), "check", str(node.directory), "--json"], capture_output=True, timeout=30)
+    return done.returncode, json.loads(done.stdout)
+
+
+@LOGS
+def test_promoted_inside_a_snapshot(nodes, appendonly):
+    """What was spent before the full sync is spent after it; so it is after a crash; and the files are sound."""
+    flags = ("--appendonly", appendonly)
+    primary, node = pair(nodes, *flags)
+    spend(primary)
+    before = wait_same_state(primary, node)
+    if appendonly == "no":
+        save(node)
+    other = with_another_primary(nodes, *flags)
+    with inside_a_full_sync(node, other) as proxy:
+        proxy.cut()
+        node.lead()
+        eventually(lambda: leads(node), "it leads")
+        assert state_of(node) == before and policies_of(node) == [b"mine"]
+        with node.connect() as wire:
+            for number in range(10):
+                assert take(wire, f"spent-{number}")[0] == 1, "a spent limit was allowed again"
+            assert take(wire, "k-0")[:3] == [0, BURST + 1, BURST + 1 - 4]
+            if appendonly == "yes":
+                eventually(lambda: info(wire, "persistence")["journal_unsynced_bytes"] == "0", "it is on disk")
+        if appendonly == "no":
+            save(node)
+        after = state_of(node)
+        assert after != before
+    node.crash()
+    code, found = check(node)
+    assert code == 0 and found["clean"], found
+    node = nodes("b", *flags)
+    assert node.info()["role"] == "master"
+    assert state_of(node) == after and policies_of(node) == [b"mine"]
+    primary.follow(node)
+    assert wait_same_state(node, primary) == after
+
+
+@LOGS
+def test_another_primary_in_between(nodes, appendonly):
+    """Two full syncs are given up, one after the other, and Sentinel's transaction ends the second one."""
+    flags = ("--appendonly", appendonly)
+    node = nodes("b", *flags)
+    spend(node)
+    if appendonly == "no":
+        save(node)
+    before = state_of(node)
+    other = with_another_primary(nodes, *flags)
+    third = nodes("third", *flags)
+    fill(third, 20_000, "third")
+    with inside_a_full_sync(node, other):
+        pass
+    with inside_a_full_sync(node, third), node.connect() as wire:
+        assert wire.calls("MULTI", "SLAVEOF NO ONE", "CONFIG REWRITE", "CLIENT KILL TYPE normal", "EXEC")[-1][0] == b"OK"
+        eventually(lambda: leads(node), "it leads")
+        assert state_of(node) == before and policies_of(node) == [b"mine"]
+
+
+def test_what_a_primary_took_at_the_end_is_on_disk(nodes):
+    """The last changes before REPLICAOF are in no file yet when they are made: they are in time for the full sync."""
+    node = nodes("b")
+    other = with_another_primary(nodes)
+    expected = {}
+    for turn in range(10):
+        fill(node, 200, f"last-{turn}")
+        expected |= {b"last-%d-%d" % (turn, number): 2000 for number in range(200)}
+        with inside_a_full_sync(node, other):
+            node.lead()
+            eventually(lambda: leads(node), "it leads")
+            assert state_of(node) == expected
+
+
+def test_without_a_state_on_disk_it_is_empty(nodes):
+    """What was never saved is gone when the full sync begins. The log says so."""
+    node = nodes("b", "--appendonly", "no")
+    fill(node, 100)
+    other = with_another_primary(nodes)
+    with inside_a_full_sync(node, other):
+        node.lead()
+        eventually(lambda: leads(node), "it leads")
+        with node.connect() as wire:
+            assert wire.call("DBSIZE") == 0 and wire.call("RL.POLICY", "LIST") == []
+            assert take(wire, "new")[0] == 0
+        assert "no state on disk" in node.log()
+
+
+def test_nodes_that_follow_it(nodes):
+    """A replica of the promoted node has what that has, and none of what it was about to have."""
+    primary, node = pair(nodes)
+    spend(primary)
+    below = nodes("c", of=node)
+    before = wait_same_state(primary, node, below)
+    other = with_another_primary(nodes)
+    with inside_a_full_sync(node, other):
+        node.lead()
+        assert wait_same_state(node, below) == before
+        wait_online(node, 1)
+        with node.connect() as wire:
+            assert take(wire, "spent-0")[0] == 1
+
+
+@LOGS
+def test_killed_while_it_goes_back(nodes, appendonly):
+    """The role is on disk before the state is read: a start leads with it."""
+    flags = ("--appendonly", appendonly)
+    node = nodes("b", *flags)
+    spend(node)
+    if appendonly == "no":
+        save(node)
+    before = state_of(node)
+    other = with_another_primary(nodes, *flags)
+    with inside_a_full_sync(node, other), files_away(node):
+        node.lead()
+        eventually(lambda: "cannot read the state on disk back" in node.log(), "it cannot go back")
+        node.crash()
+    node = nodes("b", *flags)
+    assert node.info()["role"] == "master" and state_of(node) == before
+
+
+# While it cannot read its state
+
+
+@contextlib.contextmanager
+def files_away(node):
+    """The manifest has another name meanwhile."""
+    manifest = node.files / "manifest"
+    away = node.files / "manifest.away"
+    manifest.rename(away)
+    try:
+        yield
+    finally:
+        away.rename(manifest)
+
+
+@contextlib.contextmanager
+def stuck(nodes):
+    """A node that leads as soon as its state can be read, its state of before, and the primary it followed."""
+    node = nodes("b")
+    spend(node)
+    before = state_of(node)
+    other = with_another_primary(nodes)
+    with inside_a_full_sync(node, other):
+        with files_away(node):
+            node.lead()
+            eventually(lambda: "cannot read the state on disk back" in node.log(), "it cannot go back")
+            yield node, before, other
+
+
+def test_nothing_is_served_before_the_state_is_back(nodes):
+    with stuck(nodes) as (node, before, _):
+        with node.connect() as wire:
+            requests = [
+                "PING", "DBSIZE", "KEYS *", "GET k-0", "CL.THROTTLE k-0 15 1 60", "CL.THROTTLE k-0 15 1 60 0",
+                "INCR n", "FLUSHALL", "RL.POLICY SET p LIMIT 1 PER 1s", "WAIT 0 0", "WAITAOF 0 0 0", "SAVE", "BGSAVE"]
+            for words in requests:
+                assert wire.call(*words.split()) == LOADING, words
+            assert wire.calls("MULTI", "LASTSAVE", "EXEC")[2][0] > 0
+            found = info(wire)
+            assert found["role"] == "master" and found["loading"] == "1" and "loading_loaded_perc" in found
+            assert wire.call("ROLE")[0] == b"master"
+            # Promoted once more it is still on its way.
+            wire.ok("REPLICAOF", "NO", "ONE")
+            assert wire.call("FAILOVER").startswith(b"ERR ")
+        with node.connect() as wire:
+            assert wire.call("PSYNC", "?", "-1") == LOADING
+    # The files are back, and it is tried again within seconds.
+    eventually(lambda: leads(node), "it leads", 30)
+    assert state_of(node) == before
+    with node.connect() as wire:
+        assert take(wire, "spent-0")[0] == 1
+
+
+def test_replicaof_ends_the_way_back(nodes):
+    with stuck(nodes) as (node, _, other):
+        with node.connect() as wire:
+            wire.ok("REPLICAOF", "127.0.0.1", other.port)
+            assert wire.call("CL.THROTTLE", "k-0", 15, 1, 60).startswith((b"READONLY ", b"LOADING "))
+        assert len(wait_same_state(other, node)) == 20_300
+    # Now the new state is the one on disk.
+    eventually(lambda: node.info("persistence")["aof_rewrite_in_progress"] == "0", "it is saved")
+
+
+def test_replicaof_and_again_no_one(nodes):
+    with stuck(nodes) as (node, before, other):
+        with inside_a_full_sync(node, other):
+            node.lead()
+            assert node.info("persistence")["loading"] == "1"
+    eventually(lambda: leads(node), "it leads", 30)
+    assert state_of(node) == before
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SHUTDOWN"])
+def test_the_end_while_it_goes_back(nodes, how):
+    with stuck(nodes) as (node, before, _):
+        if how == "SIGTERM":
+            node.process.send_signal(signal.SIGTERM)
+        else:
+            with node.connect() as wire:
+                wire.send(b"SHUTDOWN\r\n")
+                wire.expect_closed()
+        assert node.wait_exit() == 0
+        assert check(node)[0] == 1  # the manifest is away
+    node = nodes("b")
+    assert node.info()["role"] == "master" and state_of(node) == before
