@@ -4,7 +4,7 @@
 // nothing, so everything a connection needs only while something is unfinished is a nil pointer until then.
 //
 // Threads: every field is touched only by whoever holds the turn lock of the connection's event loop: its own loop
-// during a turn, or another thread while the world is stopped.
+// during a turn, or another loop that has stopped all of them.
 
 import Glibc
 import RESP

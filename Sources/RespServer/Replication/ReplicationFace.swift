@@ -94,7 +94,7 @@ struct ReplicationStatus: Sendable {
 final class ReplicationFace: Sendable {
     /// What the replication thread is asked to do.
     enum Request: Sendable {
-        /// Follow a node, or lead; `waiter` is answered when that holds. `asker` is the id of the connection that asked.
+        /// Follow a node, or lead; `waiter` is answered when that holds. `asker` is the id of the connection.
         case follow(PeerAddress, waiter: Connection?, asker: Int64)
         case lead(waiter: Connection?)
         case wait(Connection, WaitDemand)
