@@ -285,8 +285,8 @@ extension EventLoop {
         return took
     }
 
-    /// One entry for a batch that took long although its calls on average did not: one of them may have. Which one is not
-    /// known, since the clock is not read for each.
+    /// One entry for a batch that took long although its calls on average did not. One of them may have; which one, the
+    /// clock would have to be read for each call to tell.
     private func noteSlowBatch(_ count: Int, microseconds: Int64) {
         let request = wave.requests[0]
         let connection = wave.served[Int(wave.owners[0])]
