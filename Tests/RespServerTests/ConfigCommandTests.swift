@@ -304,4 +304,33 @@ import Testing
         #expect(throws: ConfigFileError.self) { try ConfigFile.replace(directory, with: [1]) }
         #expect(access("\(directory).\(getpid()).tmp", F_OK) != 0)
     }
+
+    // MARK: Included files
+
+    private func rewritten(_ text: String, including texts: [String: String], _ change: (inout Settings) -> Void) throws
+        -> String
+    {
+        let files = ConfigFileTests.files(texts)
+        var settings = Settings()
+        try ConfigFile.apply(Array(text.utf8), path: "main", to: &settings, files: files)
+        change(&settings)
+        let new = ConfigRewrite.text(Array(text.utf8), settings: settings, changed: ["hz"], files: files)
+        var readBack = Settings()
+        try ConfigFile.apply(new, path: "new", to: &readBack, files: files)
+        #expect(readBack == settings)
+        return String(decoding: new, as: UTF8.self)
+    }
+
+    /// What an included file sets stays there; what it would set otherwise than it was changed to is appended after it.
+    @Test func rewriteLeavesIncludedFilesTheirSay() throws {
+        let texts = ["a": "maxclients 5\nhz 20\n"]
+        #expect(try rewritten("port 7000\ninclude a\n", including: texts) { _ in } == "port 7000\ninclude a\n")
+        #expect(
+            try rewritten("include a\nport 7000\n", including: texts) { $0.hz = 30 }
+                == "include a\nport 7000\n\n\(ConfigRewrite.header)\nhz 30\n")
+        #expect(
+            try rewritten("hz 10\ninclude a\n", including: texts) { $0.hz = 30 }
+                == "hz 30\ninclude a\n\n\(ConfigRewrite.header)\nhz 30\n")
+        #expect(try rewritten("include a\nhz 10\n", including: texts) { $0.hz = 30 } == "include a\nhz 30\n")
+    }
 }

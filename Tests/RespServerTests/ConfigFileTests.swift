@@ -37,6 +37,50 @@ import Testing
         #expect(settings.clientOutputBufferLimit.pubsub == OutputBufferLimits().pubsub)
     }
 
+    /// Files of a test, by name; a pattern matches all names that begin with what stands before its star.
+    static func files(_ texts: [String: String]) -> ConfigFiles {
+        ConfigFiles(
+            read: { path throws(ConfigFileError) in
+                guard let text = texts[path] else { throw ConfigFileError(text: "cannot read '\(path)'") }
+                return Array(text.utf8)
+            },
+            matching: { pattern in
+                texts.keys.filter { $0.hasPrefix(String(pattern.prefix { $0 != "*" })) }.sorted()
+            })
+    }
+
+    private func apply(_ text: String, including texts: [String: String]) throws(ConfigFileError) -> Settings {
+        var settings = Settings()
+        try ConfigFile.apply(Array(text.utf8), path: "test.conf", to: &settings, files: Self.files(texts))
+        return settings
+    }
+
+    @Test func includesStandForTheirLines() throws {
+        let texts = ["a": "hz 20\nport 7001\ninclude deep\n", "deep": "maxclients 5", "d/1": "hz 30", "d/2": "hz 40"]
+        #expect(try apply("hz 11\ninclude a\nport 7000", including: texts).hz == 20)
+        #expect(try apply("include a\nport 7000", including: texts).port == 7000)
+        #expect(try apply("INCLUDE a", including: texts).maxclients == 5)
+        #expect(try apply("include d/*", including: texts).hz == 40)
+        #expect(try apply("include \"d/2\" d/1", including: texts).hz == 30)
+        // A pattern may match nothing; a name must be there.
+        #expect(try apply("include none/*", including: texts).hz == Settings().hz)
+    }
+
+    @Test func includesThatFailNameTheLine() {
+        func problem(_ text: String, _ texts: [String: String]) -> String? {
+            do throws(ConfigFileError) {
+                _ = try apply(text, including: texts)
+                return nil
+            } catch {
+                return error.text
+            }
+        }
+        #expect(problem("\ninclude missing", [:]) == "test.conf:2: cannot read 'missing'")
+        #expect(problem("include", [:]) == "test.conf:1: include needs the name of a file")
+        #expect(problem("include a", ["a": "hz 10\nnosuch 1"])?.hasPrefix("a:2: unknown setting 'nosuch'") == true)
+        #expect(problem("include a", ["a": "include a"]) == "a:1: files include files more than 16 deep")
+    }
+
     @Test func emptyFileChangesNothing() throws {
         #expect(try apply("") == Settings())
         #expect(try apply("\n\n") == Settings())

@@ -77,6 +77,14 @@ public struct RecoveryError: Error, Equatable, Sendable {
 extension RecoveryError: CustomStringConvertible {
     /// `/data/log-3, byte 4711: the batch has a wrong checksum`.
     public var description: String { path + (position.map { ", byte \($0)" } ?? "") + ": " + reason }
+
+    /// What mends the directory `path`, as the end of a sentence that names the error; empty where no command does.
+    public func remedy(directory path: String) -> String {
+        guard cause == .damage else { return "" }
+        return
+            "; `escapement check \(path)` tells what is damaged, `escapement check \(path) --fix` cuts the log there "
+            + "and keeps a copy"
+    }
 }
 
 /// How far a recovery is. Any thread may look.

@@ -194,7 +194,7 @@ extension Handlers {
         guard context.keyspace.exists(context.arguments[2].raw, now: context.now) else {
             return context.reply.null()
         }
-        context.reply.error("ERR the idle time of a key is not kept: a limiter says by its TTL when it was last used")
+        context.reply.error("ERR idle time is not tracked; use TTL: a limiter's shows when it was last used")
     }
 
     static func objectFreq(_ context: CommandContext) {

@@ -1,7 +1,7 @@
 // The configuration file as it is read: `name value …` lines, `#` comments, quotes as in redis.conf. The last of
-// several lines for one setting wins.
+// several lines for one setting wins. `include FILE …` stands for the lines of other files; names may be patterns.
 //
-// Reads the settings table and nothing else; writing the file back is ConfigRewrite.
+// Reads the settings table and files; writing the file back is ConfigRewrite.
 
 import Glibc
 import Persistence
@@ -11,31 +11,105 @@ struct ConfigFileError: Error, Equatable, Sendable {
     var text: String
 }
 
+/// How configuration files are found: the machine's own, or a test's.
+struct ConfigFiles {
+    /// The bytes of a file.
+    var read: (String) throws(ConfigFileError) -> [UInt8]
+    /// The files whose names match a pattern, in order.
+    var matching: (String) -> [String]
+
+    /// The files of this machine.
+    ///
+    /// - Parameter areRegular: Anything but a regular file is an error.
+    static func real(areRegular: Bool = false) -> ConfigFiles {
+        ConfigFiles(
+            read: { path throws(ConfigFileError) in try ConfigFile.read(path, isRegular: areRegular) },
+            matching: ConfigFile.matching)
+    }
+}
+
 enum ConfigFile {
     /// Larger files are refused.
     static let bytesMax = 1 << 20
+    /// How deep files may include files.
+    static let depthMax = 16
 
-    /// Applies the lines of `bytes` to `settings`. `path` is only for the error, which names the line.
+    /// Applies the lines of `bytes`, and of the files they include, to `settings`. Errors begin with the file's name,
+    /// `path`. Included names are relative to the working directory, as in Redis.
     static func apply(
-        _ bytes: [UInt8], path: String, to settings: inout Settings
+        _ bytes: [UInt8], path: String, to settings: inout Settings, files: ConfigFiles = .real()
+    ) throws(ConfigFileError) {
+        try walk(bytes, path: path, files) { place, name, values throws(ConfigFileError) in
+            guard let setting = SettingsTable.setting(named: name) else {
+                let shown = SettingError.printable(name)
+                throw ConfigFileError(text: place + "unknown setting '\(shown)'\(SettingsTable.hint(for: name))")
+            }
+            do throws(SettingError) {
+                try setting.parse(words: values, into: &settings)
+            } catch {
+                throw ConfigFileError(text: place + error.text)
+            }
+        }
+    }
+
+    /// What the lines of `bytes`, and of the files they include, make of the defaults, and which settings they are
+    /// about. Lines that are no longer valid, and files that cannot be read, count for nothing.
+    static func content(
+        of bytes: [UInt8], files: ConfigFiles
+    ) -> (settings: Settings, names: Set<String>) {
+        var settings = Settings()
+        var names: Set<String> = []
+        var lenient = files
+        lenient.read = { path throws(ConfigFileError) in (try? files.read(path)) ?? [] }
+        for line in bytes.split(separator: 0x0A) {
+            // A line that cannot be understood keeps none of the others from being read.
+            try? walk(Array(line), path: "", lenient) { _, name, values throws(ConfigFileError) in
+                guard let setting = SettingsTable.setting(named: name) else { return }
+                names.insert(setting.name)
+                try? setting.parse(words: values, into: &settings)
+            }
+        }
+        return (settings, names)
+    }
+
+    /// Calls `body` with each setting's line: where it stands, its name and its values.
+    private static func walk(
+        _ bytes: [UInt8], path: String, _ files: ConfigFiles, depth: Int = 0,
+        _ body: (_ place: String, _ name: String, _ values: [String]) throws(ConfigFileError) -> Void
     ) throws(ConfigFileError) {
         for (index, line) in bytes.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated() {
             let place = "\(path):\(index + 1): "
             switch ConfigLine(line) {
             case .nothing: continue
             case .unbalancedQuotes: throw ConfigFileError(text: place + "unbalanced quotes")
-            case .words(let name, let values):
-                guard let setting = SettingsTable.setting(named: name) else {
-                    let shown = SettingError.printable(name)
-                    throw ConfigFileError(text: place + "unknown setting '\(shown)'\(SettingsTable.hint(for: name))")
+            case .words(let name, let values) where name.lowercased() == "include":
+                guard !values.isEmpty else { throw ConfigFileError(text: place + "include needs the name of a file") }
+                guard depth < depthMax else {
+                    throw ConfigFileError(text: place + "files include files more than \(depthMax) deep")
                 }
-                do throws(SettingError) {
-                    try setting.parse(words: values, into: &settings)
-                } catch {
-                    throw ConfigFileError(text: place + error.text)
+                for value in values {
+                    let isPattern = value.utf8.contains { "*?[".utf8.contains($0) }
+                    for included in isPattern ? files.matching(value) : [value] {
+                        let more: [UInt8]
+                        do throws(ConfigFileError) {
+                            more = try files.read(included)
+                        } catch {
+                            throw ConfigFileError(text: place + error.text)
+                        }
+                        try walk(more, path: included, files, depth: depth + 1, body)
+                    }
                 }
+            case .words(let name, let values): try body(place, name, values)
             }
         }
+    }
+
+    /// The files whose names match a pattern, in the order of their names; none where none does.
+    static func matching(_ pattern: String) -> [String] {
+        var found = glob_t()
+        defer { globfree(&found) }
+        guard glob(pattern, 0, nil, &found) == 0 else { return [] }
+        return (0..<Int(found.gl_pathc)).map { String(cString: found.gl_pathv[$0]!) }
     }
 
     /// The bytes of the file at `path`. Waits for as long as a pipe is silent, unless the file has to be regular.

@@ -14,6 +14,9 @@ enum ConfigText {
             # double quotes; \\n, \\r, \\t, \\", \\\\ and \\xHH are understood there. A line that begins with # is a
             # comment.
             # Memory sizes are bytes, or end in kb, mb, gb (1024s) or k, m, g (1000s).
+            # include FILE … stands for the lines of other files; a name may be a pattern such as conf.d/*.conf. Later
+            # lines win over earlier ones, so an include at the end wins over this file. CONFIG REWRITE never writes
+            # included files.
             #
             # "At run time" tells whether CONFIG SET can change a setting; CONFIG REWRITE writes such changes back here.
 
@@ -59,6 +62,7 @@ enum ConfigText {
 
               FILE             configuration file; a flag wins over it
               --NAME VALUE     a setting, see below; also --NAME=VALUE
+              --include FILE   the settings of another file, as if they stood here
               --print-config   print a documented configuration file and exit
               --help           print this and exit
               --version        print the version and exit

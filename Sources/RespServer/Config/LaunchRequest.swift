@@ -27,19 +27,20 @@ enum LaunchRequest: Sendable, Equatable {
     /// to the next one that begins with `--`; a value that begins so is written `--NAME=VALUE`.
     init(
         _ words: [String],
-        readFile: (String) throws(ConfigFileError) -> [UInt8] = { path throws(ConfigFileError) in
+        readFile: @escaping (String) throws(ConfigFileError) -> [UInt8] = { path throws(ConfigFileError) in
             try ConfigFile.read(path)
         }
     ) {
         do throws(ConfigFileError) {
-            self = try LaunchRequest.parse(words, readFile: readFile)
+            let files = ConfigFiles(read: readFile, matching: ConfigFile.matching)
+            self = try LaunchRequest.parse(words, files)
         } catch {
             self = .failure(error.text)
         }
     }
 
     private static func parse(
-        _ words: [String], readFile: (String) throws(ConfigFileError) -> [UInt8]
+        _ words: [String], _ files: ConfigFiles
     ) throws(ConfigFileError) -> LaunchRequest {
         var words = words[...]
         var configPath: String?
@@ -55,9 +56,9 @@ enum LaunchRequest: Sendable, Equatable {
 
         var launch = Launch(settings: Settings(), configPath: configPath, flagNames: [])
         if let configPath {
-            try ConfigFile.apply(try readFile(configPath), path: configPath, to: &launch.settings)
+            try ConfigFile.apply(try files.read(configPath), path: configPath, to: &launch.settings, files: files)
         }
-        for flag in flags { try apply(flag, to: &launch) }
+        for flag in flags { try apply(flag, to: &launch, files) }
         return .run(launch)
     }
 
@@ -96,7 +97,13 @@ enum LaunchRequest: Sendable, Equatable {
         }
     }
 
-    private static func apply(_ flag: Flag, to launch: inout Launch) throws(ConfigFileError) {
+    private static func apply(
+        _ flag: Flag, to launch: inout Launch, _ files: ConfigFiles
+    ) throws(ConfigFileError) {
+        if flag.name.lowercased() == "include" {
+            let line = (["include"] + flag.values.map(ConfigWord.quoted)).joined(separator: " ")
+            return try ConfigFile.apply(Array(line.utf8), path: "--include", to: &launch.settings, files: files)
+        }
         guard let setting = SettingsTable.setting(named: flag.name) else {
             let shown = SettingError.printable(flag.name)
             let hint = SettingsTable.suggestion(for: flag.name).map { "; did you mean '--\($0)'?" } ?? ""

@@ -20,8 +20,8 @@ extension SettingsTable {
         .choice(
             "appendfsync", \.appendfsync, .durability,
             "When the log is forced to disk: before a change is answered (always), once a second (everysec), or when",
-            "the kernel likes (no). A killed process loses a few milliseconds under everysec and no; a loss of power",
-            "also what was not forced yet."),
+            "the kernel likes (no). Under everysec and no a killed process loses its last 10 to 100 milliseconds; a",
+            "loss of power also what was not forced yet."),
         .choice(
             "fail-mode", \.failMode, .durability,
             "When the disk fails: writes are refused with MISCONF until it works again (closed), or decisions go on in",

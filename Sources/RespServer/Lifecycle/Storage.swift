@@ -68,7 +68,8 @@ final class Storage: Sendable {
             } catch {
                 server.log.warning("cannot restore the state", ["error": "\(error)"])
                 progress.withLock { $0 = .ended(isSafe: false) }
-                server.abandon("cannot restore the state: \(error)")
+                let directory = server.currentSettings.value.dir
+                server.abandon("cannot restore the state: \(error)\(error.remedy(directory: directory))")
             }
             changed.ring()
         }
@@ -192,7 +193,7 @@ final class Storage: Sendable {
 
     // MARK: End
 
-    /// Has everything on disk. False when it could not be until `deadline` in engine time.
+    /// Has everything on disk. False when it could not be until `deadline` in steady time.
     func stop(savesSnapshot: Bool, deadline: Int64) -> Bool {
         // What is still being read is on disk already.
         if case .recovering = progress.withLock({ $0 }) { return true }
