@@ -27,7 +27,7 @@ def test_clock_behind_the_log(launch, tmp_path, ahead):
         (last, [gcra_record(b"spent", last + 5 * unit), gcra_record(b"dated", last + 5 * unit, last + 100 * SECOND)])])
     for generation in range(2):
         server = launch(*ALWAYS)
-        assert sum("clock is behind" in line and "warning" in line for line in server.log().splitlines()) == 1
+        assert sum("clock is behind" in line and "warning" in line for line in server.settled_log().splitlines()) == 1
         with server.connect() as wire:
             skew = int(info(wire)["engine_time_skew_usec"]) * 1000
             assert abs(skew - ahead) < 60 * SECOND
@@ -55,7 +55,7 @@ def test_clock_ahead_of_the_log(launch, tmp_path, behind):
         gcra_record(b"full again", last + 50 * SECOND), gcra_record(b"long", longer),
         gcra_record(b"dated", longer, last + 100 * SECOND)])])
     server = launch(*ALWAYS)
-    assert "clock" not in server.log()
+    assert "clock" not in server.settled_log()
     with server.connect() as wire:
         assert abs(int(info(wire)["engine_time_skew_usec"])) < 2_000_000
         assert wire.call("KEYS", "*") == [b"long"]
@@ -103,7 +103,7 @@ def test_wall_clock_stepped_while_running(launch, offset, seconds):
     server.crash()
     # The next start has the stepped clock from the beginning.
     server = launch(*ALWAYS, kind=ElsewhenServer, offset=offset)
-    assert ("clock is behind" in server.log()) == (seconds < 0)
+    assert ("clock is behind" in server.settled_log()) == (seconds < 0)
     with server.connect() as wire:
         if seconds < 0:
             assert wire.call(*call, 0)[2] == 6 and remaining(wire, "k2") == BURST + 1 - 3

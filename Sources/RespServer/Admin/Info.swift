@@ -211,6 +211,9 @@ struct Info {
         line("limiter_rules", policies.ruleCount)
         line("limiter_shards", server.engine.shardCount)
         line("limiter_probes_max", statistics.probesMax)
+        line("log_lines_queued", server.log.queuedLines)
+        line("log_lines_dropped", server.log.droppedLines)
+        line("log_write_failures", server.log.failedWrites)
     }
 
     private mutating func writeCommandStatistics() {

@@ -65,6 +65,7 @@ extension Handlers {
         context.keyspace.resetStatistics()
         server.errorStatistics.reset()
         server.clientsRejected.store(0, ordering: .relaxed)
+        server.log.resetStatistics()
         context.reply.ok()
     }
 }

@@ -103,12 +103,7 @@ struct ControlThread {
         switch signal {
         case 0: return false
         case SIGHUP:
-            do throws(LogFileError) {
-                try server.log.reopen()
-                server.log.notice("log file reopened")
-            } catch {
-                server.log.warning("cannot reopen the log file", ["error": "\(error)"])
-            }
+            server.log.reopen()
             rulesReload.request()
             return false
         default:
@@ -132,7 +127,7 @@ struct ControlThread {
         let deadline = EngineClock.steady() + patience
         let loopDeadline = deadline - min(ControlThread.diskReserve, patience / 2)
         for loop in server.loops { loop.mailbox.post(.drain(deadline: loopDeadline)) }
-        let watcher = SecondSignal(descriptor: signals)
+        let watcher = SecondSignal(descriptor: signals, log: server.log)
         watcher.start()
         for thread in threads { pthread_join(thread, nil) }
         return deadline
@@ -247,15 +242,18 @@ struct ControlThread {
 /// Waits, while the loops drain, for the signal that says not to.
 private struct SecondSignal {
     let descriptor: Int32
+    let log: Log
 
     func start() {
-        let descriptor = descriptor
+        let (descriptor, log) = (descriptor, log)
         Thread.detach(name: "signals") {
             var polled = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             while true {
                 _ = poll(&polled, 1, -1)
                 let signal = clinux_signalfd_next(descriptor)
-                if signal == SIGTERM || signal == SIGINT { _exit(1) }
+                guard signal == SIGTERM || signal == SIGINT else { continue }
+                log.flush(seconds: 0.5)
+                _exit(1)
             }
         }
     }
