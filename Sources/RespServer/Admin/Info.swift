@@ -133,7 +133,7 @@ struct Info {
         let replicas = server.replicasNow.load(ordering: .relaxed)
         line("connected_clients", max(0, server.clientsNow.load(ordering: .relaxed) - replicas))
         line("cluster_connections", 0)
-        line("maxclients", server.currentSettings.value.maxclients)
+        line("maxclients", server.maxclients)
         line("blocked_clients", server.clientsBlocked.load(ordering: .relaxed))
         line("tracking_clients", 0)
         line("pubsub_channels_open", server.publisher.channelCount)

@@ -53,7 +53,8 @@ extension SettingsTable {
         ).secret,
         .integer(
             "maxclients", \.maxclients, 1...1_000_000, unit: "connections", .clients,
-            "How many clients may be connected at once; more are told so and closed. Each needs a file descriptor."),
+            "How many clients may be connected at once; more are told so and closed. Each needs a file descriptor.",
+            "Where the limit of open files (ulimit -n) is too low, fewer are let in, and the log says so."),
         outputBufferLimit,
         .memory(
             "client-query-buffer-limit", \.clientQueryBufferLimitBytes, 1 << 20...1 << 30, .clients,

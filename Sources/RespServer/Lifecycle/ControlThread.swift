@@ -183,7 +183,8 @@ struct ControlThread {
 
     private func accept(_ fd: Int32, _ listener: Listener) {
         let settings = server.currentSettings.value
-        guard server.clientsNow.load(ordering: .relaxed) < settings.maxclients else {
+        let clientsMax = min(settings.maxclients, server.openFiles.clientsMax)
+        guard server.clientsNow.load(ordering: .relaxed) < clientsMax else {
             server.clientsRejected.add(1, ordering: .relaxed)
             return turnAway(fd, "-ERR max number of clients reached\r\n")
         }

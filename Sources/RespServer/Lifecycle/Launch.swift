@@ -76,10 +76,11 @@ public enum Escapement {
             return .fail("dir: \(error.text)")
         }
         if let problem = problemOfRules(settings) { return .fail(problem) }
-        OpenFiles.raise(toServe: settings.maxclients, log: log)
+        let openFiles = OpenFiles(settings)
+        if let problem = openFiles.prepare(maxclients: settings.maxclients, log: log) { return .fail(problem) }
         do {
             let current = CurrentSettings(settings, changed: launch.flagNames, file: launch.configPath)
-            let server = try Server(settings: current, log: log)
+            let server = try Server(settings: current, log: log, openFiles: openFiles)
             // Threads that nobody joins use it until the process ends.
             _ = Unmanaged.passRetained(server)
             let listeners = try listen(settings)
