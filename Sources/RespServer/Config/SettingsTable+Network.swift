@@ -34,7 +34,8 @@ extension SettingsTable {
             "Applies to connections accepted after the change."),
         .integer(
             "timeout", \.timeoutSeconds, 0...2_147_483_647, unit: "seconds", .network,
-            "Close a client that was idle this long. 0: never."),
+            "Close a client that was idle this long. 0: never. One that has ended its input and takes no replies is",
+            "closed after this long or a minute, whichever is less."),
         .integer(
             "io-threads", \.ioThreads, 0...128, unit: "threads", .network,
             "How many event loops serve clients. 0: one per core this process may use."
