@@ -27,6 +27,7 @@ final class Server: @unchecked Sendable {
     let slowLog: SlowLog
     let latencyEvents = LatencyEvents()
     let errorStatistics = ErrorStatistics()
+    let unknownCommands = UnknownCommands()
     let rates = Rates()
     let durability: Durability
     let replication = ReplicationFace()

@@ -30,6 +30,7 @@ struct Info {
         ("Limiter", true, { $0.writeLimiter() }),
         ("Commandstats", false, { $0.writeCommandStatistics() }),
         ("Errorstats", true, { $0.writeErrorStatistics() }),
+        ("Unknowncommands", true, { $0.writeUnknownCommands() }),
         ("Latencystats", false, { $0.writeLatencyStatistics() }),
         ("Cluster", true, { $0.line("cluster_enabled", 0) }),
         ("Keyspace", true, { $0.writeKeyspace() }),
