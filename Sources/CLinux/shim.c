@@ -1,2 +1,2 @@
-// Empty on purpose: everything in CLinux.h is `static inline`, and a C target needs one file to compile.
+// Empty on purpose: everything in CLinux.h but the process's arguments is `static inline`.
 #include "CLinux.h"

@@ -9,7 +9,6 @@ import pytest
 from conftest import missing
 from durable import BURST, DurableServer, info, launch, remaining, take
 from journal_format import DAY, SECOND, gcra_record, write_log
-from server import find_binary
 from wire import eventually
 
 ALWAYS = ("--appendfsync", "always")
@@ -73,15 +72,9 @@ class ElsewhenServer(DurableServer):
             missing("libfaketime is not installed (scripts/setup test)")
         self.clock = directory.parent / "clock"
         self.step(offset)
-        # `env` in front: the library changes the environment, and the Swift runtime finds its arguments next to that.
-        self.binary = "/usr/bin/env"
-        settings = [f"LD_PRELOAD={FAKETIME[0]}", f"FAKETIME_TIMESTAMP_FILE={self.clock}", "FAKETIME_NO_CACHE=1",
-                    "FAKETIME_DONT_FAKE_MONOTONIC=1"]
-        self.prefix = [*settings, "/usr/bin/env", find_binary()]
-        super().__init__(directory, *flags, **options)
-
-    def base_flags(self):
-        return self.prefix + super().base_flags()
+        environment = {"LD_PRELOAD": str(FAKETIME[0]), "FAKETIME_TIMESTAMP_FILE": str(self.clock),
+                       "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        super().__init__(directory, *flags, environment=environment, **options)
 
     def step(self, offset):
         self.clock.write_text(offset)

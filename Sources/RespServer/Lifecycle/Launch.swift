@@ -35,6 +35,11 @@ public enum Escapement {
         return 0
     }
 
+    /// Tells the person who started it why the program does not run.
+    ///
+    /// - Returns: The exit code.
+    public static func refuse(_ text: String) -> Int32 { fail(text) }
+
     private static func fail(_ text: String) -> Int32 {
         StandardError.write("escapement: \(text)\n")
         return 1
