@@ -43,13 +43,16 @@ let package = Package(
             name: "RespServer",
             dependencies: ["CLinux", "LimiterEngine", "Persistence", "Replication", "RESP", "System"],
             swiftSettings: swiftSettings),
-        .executableTarget(name: "escapement", dependencies: ["RespServer"], swiftSettings: swiftSettings),
+        .target(name: "ProgramArguments", dependencies: ["CLinux"], swiftSettings: swiftSettings),
         .executableTarget(
-            name: "loadtest", dependencies: ["CLinux", "RESP"], path: "loadtest",
+            name: "escapement", dependencies: ["ProgramArguments", "RespServer"], swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "loadtest", dependencies: ["CLinux", "ProgramArguments", "RESP"], path: "loadtest",
             exclude: ["README.md", "curves", "failover.py", "floor", "gcra.lua", "parts", "results"],
             swiftSettings: swiftSettings),
         .executableTarget(
-            name: "curves", dependencies: ["LimiterEngine"], path: "loadtest/curves", swiftSettings: swiftSettings),
+            name: "curves", dependencies: ["LimiterEngine", "ProgramArguments"], path: "loadtest/curves",
+            swiftSettings: swiftSettings),
 
         .target(
             name: "TestSupport", dependencies: ["LimiterEngine"], path: "Tests/Support", swiftSettings: swiftSettings),

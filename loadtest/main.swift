@@ -2,6 +2,7 @@
 // README.md beside this file says how the figures are made and how to read them; scripts/bench runs all of it.
 
 import Glibc
+import ProgramArguments
 
 private let usage = """
     usage: loadtest load     --port N [--pid N] [--connections 50] [--pipeline 1] [--requests N | --seconds S]
@@ -22,8 +23,16 @@ func progress(_ text: String) {
     _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }
 
+private func readArguments() throws(Failure) -> [String] {
+    do throws(ProgramArgumentsError) {
+        return try ProgramArguments.read()
+    } catch {
+        throw .usage(error.text)
+    }
+}
+
 do throws(Failure) {
-    let arguments = Array(CommandLine.arguments.dropFirst())
+    let arguments = try readArguments()
     let rest = Array(arguments.dropFirst())
     switch arguments.first {
     case "load": try runLoad(rest)

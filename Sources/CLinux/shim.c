@@ -1,5 +1,4 @@
-// The lock ranks that a thread holds, for debug builds. Everything else in CLinux.h is `static inline`; these need one
-// definition, since they share a thread-local list.
+// The lock ranks that a thread holds, for debug builds: one definition, since they share a thread-local list.
 #include "CLinux.h"
 
 #include <stdio.h>

@@ -21,12 +21,14 @@ final class Server: @unchecked Sendable {
     let commands = CommandRegistry(specs: CommandTable.specs)
     let currentSettings: CurrentSettings
     let log: Log
+    let openFiles: OpenFiles
     let publisher = Publisher()
     let monitors = Monitors()
     let pause = PauseState()
     let slowLog: SlowLog
     let latencyEvents = LatencyEvents()
     let errorStatistics = ErrorStatistics()
+    let unknownCommands = UnknownCommands()
     let rates = Rates()
     let durability: Durability
     let replication = ReplicationFace()
@@ -59,9 +61,10 @@ final class Server: @unchecked Sendable {
     private let runningLoops = Guarded<Set<Int>>([])
     private let loopEnded = Doorbell()
 
-    init(settings: CurrentSettings, log: Log) throws(SystemError) {
+    init(settings: CurrentSettings, log: Log, openFiles: OpenFiles? = nil) throws(SystemError) {
         currentSettings = settings
         self.log = log
+        self.openFiles = openFiles ?? OpenFiles(settings.value)
         let values = settings.value
         engine = Engine(shards: values.shards)
         startedAt = EngineClock.steady()
@@ -71,11 +74,19 @@ final class Server: @unchecked Sendable {
         var generator = SystemRandomNumberGenerator()
         runID = (0..<40).map { _ in String(Int.random(in: 0..<16, using: &generator), radix: 16) }.joined()
         apply(values)
-        let cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-        for index in 0..<(values.ioThreads == 0 ? max(1, min(128, cores)) : values.ioThreads) {
+        for index in 0..<Server.loopCount(values) {
             loops.append(try EventLoop(index: index, server: self))
         }
     }
+
+    /// How many event loops serve clients.
+    static func loopCount(_ settings: Settings) -> Int {
+        guard settings.ioThreads == 0 else { return settings.ioThreads }
+        return max(1, min(128, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
+    }
+
+    /// How many clients may be connected at once: the setting, or what the limit of open files allows.
+    var maxclients: Int { min(currentSettings.value.maxclients, openFiles.clientsMax) }
 
     /// Makes the settings in force take effect. One caller at a time: of two CONFIG SETs the one that applies last has
     /// read what both have set. Takes every stripe where the log is switched, so it is called with none held.

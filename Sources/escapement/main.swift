@@ -1,6 +1,11 @@
 // The executable: arguments in, exit code out. Everything else is RespServer's.
 
 import Glibc
+import ProgramArguments
 import RespServer
 
-exit(Escapement.run(arguments: Array(CommandLine.arguments.dropFirst())))
+do throws(ProgramArgumentsError) {
+    exit(Escapement.run(arguments: try ProgramArguments.read()))
+} catch {
+    exit(Escapement.refuse(error.text))
+}

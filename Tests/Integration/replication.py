@@ -59,7 +59,7 @@ class Node(DurableServer):
 
     def syncs(self):
         """Full and partial syncs this node has served, and partial ones it refused, as its log tells."""
-        log = self.log()
+        log = self.settled_log()
         return log.count("replica gets everything"), log.count("replica goes on where it was")
 
 

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 
-from wire import Wire, WireError
+from wire import Wire, WireError, eventually
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 IN_CI = bool(os.environ.get("CI"))
@@ -52,7 +52,8 @@ class Server:
 
     binary = None  # the class of the reference server below has its own
 
-    def __init__(self, directory, *flags, config=None, password=None, port=None, unixsocket=None, wait=True):
+    def __init__(self, directory, *flags, config=None, password=None, port=None, unixsocket=None, wait=True,
+                 before_exec=None, environment=None, pass_fds=()):
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port() if port is None else port
@@ -63,10 +64,11 @@ class Server:
         if config is not None:
             self.arguments.append(str(config))
         self.arguments += self.base_flags() + [str(f) for f in flags]
-        self.log_file = open(self.log_path, "wb")
+        self.log_file = self.open_output()
         self.process = subprocess.Popen(
             self.arguments, stdin=subprocess.DEVNULL, stdout=self.log_file, stderr=subprocess.STDOUT,
-            cwd=self.directory)
+            cwd=self.directory, preexec_fn=before_exec, pass_fds=pass_fds,
+            env={**os.environ, **(environment or {})})
         self.stopped = False
         if wait:
             try:
@@ -83,6 +85,10 @@ class Server:
             flags += ["--unixsocket", str(self.unixsocket)]
         return flags
 
+    def open_output(self):
+        """What the process has as its standard output and standard error."""
+        return open(self.log_path, "wb")
+
     @property
     def address(self):
         return str(self.unixsocket) if self.port == 0 else ("127.0.0.1", self.port)
@@ -92,7 +98,20 @@ class Server:
         return self.process.pid
 
     def log(self):
+        """What the log has now. A line is written a moment after what it tells of, so a line that must be there is waited
+        for (`wait_log`), and before one is missed or counted the others are (`settled_log`)."""
         return self.log_path.read_text(errors="replace")
+
+    def wait_log(self, text, seconds=10.0):
+        """Until the log contains `text`; returns the log."""
+        return eventually(lambda: text in (log := self.log()) and log, f"{text!r} is in the log", seconds)
+
+    def settled_log(self):
+        """The log with every line that was logged before this call."""
+        if self.process.poll() is None:
+            with self.connect() as wire:
+                eventually(lambda: b"\r\nlog_lines_queued:0\r\n" in wire.call("INFO", "limiter"), "the log is written")
+        return self.log()
 
     def wait_ready(self, seconds=20.0):
         """Polls PING, behind the password where there is one; an error that is not LOADING counts as an answer."""
@@ -169,9 +188,10 @@ class ReferenceRedis(Server):
         return None if " v=7.0." in version else f"the texts compared are those of redis-server 7.0, here is {version}"
 
 
-def run_to_end(*arguments, cwd, seconds=15.0):
+def run_to_end(*arguments, cwd, seconds=15.0, before_exec=None, environment=None):
     """A start that is expected to fail: (exit status, everything it wrote)."""
+    words = [a if isinstance(a, bytes) else str(a) for a in arguments]
     done = subprocess.run(
-        [find_binary(), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, cwd=cwd, timeout=seconds)
+        [find_binary(), *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd,
+        timeout=seconds, preexec_fn=before_exec, env={**os.environ, **(environment or {})})
     return done.returncode, done.stdout.decode(errors="replace")

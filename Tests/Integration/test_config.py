@@ -180,7 +180,7 @@ def test_password_set_at_run_time(start):
         wire.ok("CONFIG", "SET", "requirepass", "")
         with server.connect(authenticate=False) as other:
             assert other.call("PING") == b"PONG"
-    assert "hunter2-word" not in server.log()
+    assert "hunter2-word" not in server.settled_log()
 
 
 def test_bulk_limit_is_a_setting(start):

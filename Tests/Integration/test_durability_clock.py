@@ -9,7 +9,6 @@ import pytest
 from conftest import missing
 from durable import BURST, DurableServer, info, launch, remaining, take
 from journal_format import DAY, SECOND, gcra_record, write_log
-from server import find_binary
 from wire import eventually
 
 ALWAYS = ("--appendfsync", "always")
@@ -27,7 +26,7 @@ def test_clock_behind_the_log(launch, tmp_path, ahead):
         (last, [gcra_record(b"spent", last + 5 * unit), gcra_record(b"dated", last + 5 * unit, last + 100 * SECOND)])])
     for generation in range(2):
         server = launch(*ALWAYS)
-        assert sum("clock is behind" in line and "warning" in line for line in server.log().splitlines()) == 1
+        assert sum("clock is behind" in line and "warning" in line for line in server.settled_log().splitlines()) == 1
         with server.connect() as wire:
             skew = int(info(wire)["engine_time_skew_usec"]) * 1000
             assert abs(skew - ahead) < 60 * SECOND
@@ -55,7 +54,7 @@ def test_clock_ahead_of_the_log(launch, tmp_path, behind):
         gcra_record(b"full again", last + 50 * SECOND), gcra_record(b"long", longer),
         gcra_record(b"dated", longer, last + 100 * SECOND)])])
     server = launch(*ALWAYS)
-    assert "clock" not in server.log()
+    assert "clock" not in server.settled_log()
     with server.connect() as wire:
         assert abs(int(info(wire)["engine_time_skew_usec"])) < 2_000_000
         assert wire.call("KEYS", "*") == [b"long"]
@@ -73,15 +72,9 @@ class ElsewhenServer(DurableServer):
             missing("libfaketime is not installed (scripts/setup test)")
         self.clock = directory.parent / "clock"
         self.step(offset)
-        # `env` in front: the library changes the environment, and the Swift runtime finds its arguments next to that.
-        self.binary = "/usr/bin/env"
-        settings = [f"LD_PRELOAD={FAKETIME[0]}", f"FAKETIME_TIMESTAMP_FILE={self.clock}", "FAKETIME_NO_CACHE=1",
-                    "FAKETIME_DONT_FAKE_MONOTONIC=1"]
-        self.prefix = [*settings, "/usr/bin/env", find_binary()]
-        super().__init__(directory, *flags, **options)
-
-    def base_flags(self):
-        return self.prefix + super().base_flags()
+        environment = {"LD_PRELOAD": str(FAKETIME[0]), "FAKETIME_TIMESTAMP_FILE": str(self.clock),
+                       "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        super().__init__(directory, *flags, environment=environment, **options)
 
     def step(self, offset):
         self.clock.write_text(offset)
@@ -103,7 +96,7 @@ def test_wall_clock_stepped_while_running(launch, offset, seconds):
     server.crash()
     # The next start has the stepped clock from the beginning.
     server = launch(*ALWAYS, kind=ElsewhenServer, offset=offset)
-    assert ("clock is behind" in server.log()) == (seconds < 0)
+    assert ("clock is behind" in server.settled_log()) == (seconds < 0)
     with server.connect() as wire:
         if seconds < 0:
             assert wire.call(*call, 0)[2] == 6 and remaining(wire, "k2") == BURST + 1 - 3

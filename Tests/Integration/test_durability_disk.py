@@ -45,12 +45,13 @@ def test_full_disk_closed(launch, policy):
         found = info(wire)
         assert found["storage_breaker"] in ("open", "half-open") and int(found["storage_failures"]) >= 1
         assert found["aof_last_write_status"] == "err" and found["storage_memory_only"] == "0"
-        assert server.log().count("storage failed") == 1 and "File too large" in server.log()
+        log = server.settled_log()
+        assert log.count("storage failed") == 1 and "File too large" in log
         limit_files(server, None)
         wait_until_fine(wire)
         found = info(wire)
         assert found["aof_last_write_status"] == "ok"
-        assert server.log().count("storage works again") == 1
+        assert server.settled_log().count("storage works again") == 1
         for number in range(20):
             acknowledged[f"after-{number}"] = take(wire, f"after-{number}")[2]
         if policy is EVERYSEC:
@@ -58,7 +59,7 @@ def test_full_disk_closed(launch, policy):
     server.crash()
     server = launch(*policy)
     with server.connect() as wire:
-        assert "torn" not in server.log()
+        assert "torn" not in server.settled_log()
         assert_kept(wire, acknowledged)
         assert wire.call("EXISTS", "before-1") == 1
 

@@ -175,7 +175,7 @@ def test_torn_tail_is_cut(launch, state, damage):
     assert f"{path}, byte {at}: " in refusal(state, "--aof-load-truncated", "no")
     assert path.read_bytes() == damaged, "a refused start changes nothing"
     server = launch(*ALWAYS)
-    line = [line for line in server.log().splitlines() if "torn" in line]
+    line = [line for line in server.settled_log().splitlines() if "torn" in line]
     assert len(line) == 1 and "warning" in line[0] and f"byte={at}" in line[0] and path.name in line[0], server.log()
     with server.connect() as wire:
         assert wire.call("DBSIZE") == (69 if lost else 70)
@@ -183,7 +183,7 @@ def test_torn_tail_is_cut(launch, state, damage):
         take(wire, "after")
     server.crash()
     server = launch(*ALWAYS)
-    assert "torn" not in server.log()
+    assert "torn" not in server.settled_log()
     with server.connect() as wire:
         assert wire.call("DBSIZE") == (70 if lost else 71)
 
@@ -207,7 +207,7 @@ def test_damage_that_no_mark_vouches_for_is_a_torn_tail(launch, state):
     flip(path, list(read_batches(path))[10][0] + 30)
     forget_mark(state)
     server = launch(*ALWAYS)
-    assert server.log().count("torn") == 1
+    assert server.settled_log().count("torn") == 1
     with server.connect() as wire:
         assert wire.call("DBSIZE") == 60
 

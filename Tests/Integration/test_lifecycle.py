@@ -303,7 +303,7 @@ def test_log_lines(start):
 
 def test_logfile(start, tmp_path):
     server = start("--logfile", tmp_path / "own.log")
-    assert str(server.port) in (tmp_path / "own.log").read_text()
+    eventually(lambda: str(server.port) in (tmp_path / "own.log").read_text(), "the first line is written")
     assert server.log() == ""
 
 

@@ -174,7 +174,7 @@ class Run:
         server = self.start()
         try:
             self.check(server)
-            self.torn += "torn" in server.log()
+            self.torn += "torn" in server.settled_log()
             if self.dice.random() < 0.05:
                 self.flush(server)
                 for ledger, holdings in zip(self.ledgers, self.holdings):

@@ -152,16 +152,71 @@ import Testing
             log.notice("before")
             #expect(rename(path, path + ".1") == 0)
             log.notice("still the old file")
-            try log.reopen()
+            log.reopen()
             log.notice("after")
             #expect(try lines(path + ".1").count == 2)
-            #expect(try lines(path).count == 1)
+            #expect(try lines(path).map { String($0.dropFirst(33)) } == ["log file reopened", "after"])
         }
     }
 
     @Test func aFileThatCannotBeOpenedIsNamed() throws {
         let error = #expect(throws: LogFileError.self) { try Log(path: "/nonexistent/x.log") }
         #expect(error?.text == "cannot open log file '/nonexistent/x.log': No such file or directory")
+    }
+
+    @Test(arguments: [(S_IFIFO, "it is a FIFO that no process reads"), (S_IFSOCK, "it is a socket")])
+    func whatWouldBlockIsRefused(kind: mode_t, reason: String) throws {
+        try withLogFile { path in
+            try #require(mknod(path, kind | 0o600, 0) == 0)
+            let error = #expect(throws: LogFileError.self) { try Log(path: path) }
+            #expect(error?.reason == reason)
+        }
+    }
+
+    @Test func aFailedReopeningKeepsTheFile() throws {
+        try withLogFile { path in
+            let log = try Log(path: path)
+            #expect(rename(path, path + ".1") == 0 && mkfifo(path, 0o600) == 0)
+            log.reopen()
+            let written = try lines(path + ".1")
+            #expect(written.count == 1 && written[0].contains("cannot reopen the log file"))
+        }
+    }
+
+    /// The output takes nothing: no caller waits, and what does not fit is counted where it is missing.
+    @Test func aStalledOutputStopsNoCaller() async throws {
+        var ends: [CInt] = [0, 0]
+        try #require(pipe(&ends) == 0)
+        let (output, input) = (ends[0], ends[1])
+        let log = try Log(path: "/dev/fd/\(input)", queueBytesMax: 10_000, wallClock: { LogTests.now })
+        close(input)
+        log.start()
+        await withTaskGroup(of: Void.self) { group in
+            for task in 0..<4 {
+                group.addTask {
+                    for index in 0..<2000 { log.notice("line", ["task": .integer(task), "n": .integer(index)]) }
+                }
+            }
+        }
+        #expect(log.droppedLines > 0 && log.queuedLines > 0)
+        log.flush(seconds: 0.01)
+        let dropped = log.droppedLines
+        let reader = Task.detached { readToEnd(output, until: "last line") }
+        log.flush(seconds: 20)
+        log.notice("last line")
+        log.flush(seconds: 20)
+        let written = await reader.value
+        let notes = written.filter { $0.contains("log lines dropped") }
+        let missing = notes.compactMap { Int($0.split(separator: "=").last ?? "") }.reduce(0, +)
+        #expect(missing == dropped && written.count - notes.count - 1 + dropped == 8000)
+        #expect(log.queuedLines == 0 && log.failedWrites == 0)
+        for task in 0..<4 {
+            let numbers = written.filter { $0.contains("task=\(task) ") }.compactMap {
+                Int($0.split(separator: "=").last ?? "")
+            }
+            #expect(numbers == numbers.sorted(), "lines of one caller keep their order")
+        }
+        close(output)
     }
 
     @Test func failedWritesAreCountedAndForgotten() throws {
@@ -193,4 +248,17 @@ import Testing
         #expect(written.count == 2000 && Set(written).count == 2000)
         #expect(written.allSatisfy { $0.hasPrefix(start + "line  task=") })
     }
+}
+
+/// The lines that come through a pipe, up to one that contains `text`.
+private func readToEnd(_ descriptor: CInt, until text: String) -> [String] {
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 65_536)
+    while true {
+        let count = read(descriptor, &buffer, buffer.count)
+        guard count > 0 else { break }
+        bytes += buffer[..<count]
+        if buffer[count - 1] == 0x0A, String(decoding: bytes, as: UTF8.self).contains(text) { break }
+    }
+    return String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
 }

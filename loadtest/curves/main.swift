@@ -2,6 +2,7 @@
 // clock. A unit test compares what stands in the repository with what this makes.
 
 import Glibc
+import ProgramArguments
 
 private func stop(_ message: String) -> Never {
     let line = Array("curves: \(message)\n".utf8)
@@ -9,8 +10,17 @@ private func stop(_ message: String) -> Never {
     exit(1)
 }
 
-private let arguments = CommandLine.arguments.dropFirst()
-guard arguments.count <= 1, arguments.first?.hasPrefix("-") != true else {
+private func readArguments() -> [String] {
+    do throws(ProgramArgumentsError) {
+        return try ProgramArguments.read()
+    } catch {
+        stop(error.text)
+    }
+}
+
+private let arguments = readArguments()
+// An empty word is no directory either: the files would go to the root of the file system.
+guard arguments.count <= 1, arguments.first?.isEmpty != true, arguments.first?.hasPrefix("-") != true else {
     stop("usage: curves [DIRECTORY]\nWrites docs/curves/*.svg and the tables in docs/choosing.md below DIRECTORY")
 }
 private let docs = (arguments.first ?? ".") + "/docs"

@@ -1,7 +1,7 @@
 // What the Glibc module does not expose to Swift, and nothing else: epoll, accept4, eventfd, signalfd, futex,
-// prefetch, the pause instruction, atomics on plain memory, a checksum. In the header, so that every call inlines into
-// its Swift caller; only the lock ranks of debug builds are defined in shim.c. No policy lives here: no retry, no error
-// text, no allocation.
+// prefetch, the pause instruction, atomics on plain memory, a checksum, the process's arguments. In the header, so that
+// every call inlines into its Swift caller, but for the arguments (arguments.c) and the lock ranks of debug builds
+// (shim.c). No policy lives here: no retry, no error text, no allocation.
 #ifndef ESCAPEMENT_CLINUX_H
 #define ESCAPEMENT_CLINUX_H
 
@@ -194,6 +194,14 @@ static inline int clinux_unmap_pages(void *memory, uint64_t bytes) { return munm
 static inline int clinux_forget_pages(void *memory, uint64_t bytes) {
     return madvise(memory, bytes, MADV_DONTNEED);
 }
+
+// ---- the process's arguments, as the kernel handed them over (arguments.c) ----
+
+// How many there are, the program's name included; 0 when the process was started without any.
+int clinux_argument_count(void);
+
+// One of them, valid for the life of the process.
+const char *clinux_argument(int index);
 
 // ---- process: these constants have a type in C that Swift cannot pass back ----
 

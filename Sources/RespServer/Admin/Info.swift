@@ -30,6 +30,7 @@ struct Info {
         ("Limiter", true, { $0.writeLimiter() }),
         ("Commandstats", false, { $0.writeCommandStatistics() }),
         ("Errorstats", true, { $0.writeErrorStatistics() }),
+        ("Unknowncommands", true, { $0.writeUnknownCommands() }),
         ("Latencystats", false, { $0.writeLatencyStatistics() }),
         ("Cluster", true, { $0.line("cluster_enabled", 0) }),
         ("Keyspace", true, { $0.writeKeyspace() }),
@@ -133,7 +134,7 @@ struct Info {
         let replicas = server.replicasNow.load(ordering: .relaxed)
         line("connected_clients", max(0, server.clientsNow.load(ordering: .relaxed) - replicas))
         line("cluster_connections", 0)
-        line("maxclients", server.currentSettings.value.maxclients)
+        line("maxclients", server.maxclients)
         line("blocked_clients", server.clientsBlocked.load(ordering: .relaxed))
         line("tracking_clients", 0)
         line("pubsub_channels_open", server.publisher.channelCount)
@@ -211,6 +212,9 @@ struct Info {
         line("limiter_rules", policies.ruleCount)
         line("limiter_shards", server.engine.shardCount)
         line("limiter_probes_max", statistics.probesMax)
+        line("log_lines_queued", server.log.queuedLines)
+        line("log_lines_dropped", server.log.droppedLines)
+        line("log_write_failures", server.log.failedWrites)
     }
 
     private mutating func writeCommandStatistics() {

@@ -63,6 +63,7 @@ struct LimitCommands: Sendable {
 /// A request that names no command or gives it the wrong number of arguments.
 struct CommandProblem: Error {
     let text: String
+    var isUnknownSubcommand = false
 }
 
 /// All commands. Immutable.
@@ -111,7 +112,9 @@ final class CommandRegistry: Sendable {
             } else {
                 let word = Argument(base: arguments[1].base, count: min(128, arguments[1].count)).string
                 let container = command.spec.name.uppercased()
-                return .failure(CommandProblem(text: "ERR unknown subcommand '\(word)'. Try \(container) HELP."))
+                return .failure(
+                    CommandProblem(
+                        text: "ERR unknown subcommand '\(word)'. Try \(container) HELP.", isUnknownSubcommand: true))
             }
         }
         let arity = command.arity

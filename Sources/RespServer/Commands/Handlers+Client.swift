@@ -185,7 +185,8 @@ enum ClientLine {
     private static func flags(_ connection: Connection) -> String {
         let letters: [(ConnectionFlags, String)] = [
             (.monitor, "O"), (.subscribed, "P"), (.inTransaction, "x"), ([.suspended, .blocked], "b"),
-            (.closeAfterReply, "c"), (.closeSoon, "A"), (.unixSocket, "U"), (.noEvict, "e"), (.noTouch, "T"),
+            ([.closeAfterReply, .inputEnded], "c"), (.closeSoon, "A"), (.unixSocket, "U"), (.noEvict, "e"),
+            (.noTouch, "T"),
         ]
         let text = letters.filter { !connection.flags.isDisjoint(with: $0.0) }.map(\.1).joined()
         return text.isEmpty ? "N" : text

@@ -7,7 +7,10 @@ import Synchronization
 extension Handlers {
     static func configGet(_ context: CommandContext) {
         let patterns = (2..<context.arguments.count).map { context.arguments[$0].string }
-        let found = context.server.currentSettings.value.configGet(patterns: patterns)
+        var settings = context.server.currentSettings.value
+        // Shown as it is in effect; CONFIG REWRITE writes what was asked for.
+        settings.maxclients = context.server.maxclients
+        let found = settings.configGet(patterns: patterns)
         context.reply.map(found.count)
         for (name, value) in found {
             context.reply.bulk(name)
@@ -25,7 +28,11 @@ extension Handlers {
         }
         let server = context.server
         do throws(ConfigSetError) {
-            try server.currentSettings.update { settings throws(ConfigSetError) in try settings.configSet(pairs) }
+            try server.currentSettings.update { settings throws(ConfigSetError) in
+                let change = try settings.configSet(pairs)
+                try change.check(server.openFiles)
+                return change
+            }
         } catch {
             return context.reply.error(error.text)
         }
@@ -57,6 +64,8 @@ extension Handlers {
         context.keyspace.resetStatistics()
         server.errorStatistics.reset()
         server.clientsRejected.store(0, ordering: .relaxed)
+        server.unknownCommands.reset()
+        server.log.resetStatistics()
         context.reply.ok()
     }
 }

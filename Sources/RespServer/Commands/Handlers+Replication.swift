@@ -152,7 +152,7 @@ extension Handlers {
         }
         // Inside EXEC nobody waits, and what it changed is in no batch yet: so nobody is known to have it.
         guard !context.loop.isExecuting else { return context.reply.integer(0) }
-        context.loop.block(context.client)
+        context.loop.block(context.client, waitsLong: EventLoop.isLong(milliseconds: timeout))
         // Where none are asked for the answer is how many have it now.
         face.ask(.wait(context.client, WaitDemand(replicas: max(0, Int(clamping: count)), milliseconds: timeout)))
     }
@@ -179,7 +179,7 @@ extension Handlers {
             context.reply.integer(0)
             return context.reply.integer(0)
         }
-        context.loop.block(context.client)
+        context.loop.block(context.client, waitsLong: EventLoop.isLong(milliseconds: timeout))
         context.server.replication.ask(
             .wait(
                 context.client,

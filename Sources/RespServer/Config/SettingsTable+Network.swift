@@ -34,7 +34,8 @@ extension SettingsTable {
             "Applies to connections accepted after the change."),
         .integer(
             "timeout", \.timeoutSeconds, 0...2_147_483_647, unit: "seconds", .network,
-            "Close a client that was idle this long. 0: never."),
+            "Close a client that was idle this long. 0: never. One that has ended its input and takes no replies is",
+            "closed after this long or a minute, whichever is less."),
         .integer(
             "io-threads", \.ioThreads, 0...128, unit: "threads", .network,
             "How many event loops serve clients. 0: one per core this process may use."
@@ -53,7 +54,8 @@ extension SettingsTable {
         ).secret,
         .integer(
             "maxclients", \.maxclients, 1...1_000_000, unit: "connections", .clients,
-            "How many clients may be connected at once; more are told so and closed. Each needs a file descriptor."),
+            "How many clients may be connected at once; more are told so and closed. Each needs a file descriptor.",
+            "Where the limit of open files (ulimit -n) is too low, fewer are let in, and the log says so."),
         outputBufferLimit,
         .memory(
             "client-query-buffer-limit", \.clientQueryBufferLimitBytes, 1 << 20...1 << 30, .clients,

@@ -48,7 +48,8 @@ extension SettingsTable {
             "How a log line is written: for people (text), or as one JSON object (json)."),
         .text(
             "logfile", \.logfile, bytesMax: 4095, .observation,
-            "File to append the log to. Empty: standard error. After it has been renamed, SIGHUP opens a new one."
+            "File to append the log to. Empty: standard error. Nothing waits for it: lines that it is too slow for are",
+            "dropped, and counted in the log and in INFO. SIGHUP opens it anew, as when it has been renamed."
         ).immutable,
         .integer(
             "slowlog-log-slower-than", \.slowlogLogSlowerThanMicroseconds, -1...3_600_000_000, unit: "microseconds",

@@ -96,12 +96,7 @@ struct ControlThread {
         switch signal {
         case 0: return false
         case SIGHUP:
-            do throws(LogFileError) {
-                try server.log.reopen()
-                server.log.notice("log file reopened")
-            } catch {
-                server.log.warning("cannot reopen the log file", ["error": "\(error)"])
-            }
+            server.log.reopen()
             server.fileJobs.reloadRules(of: server)
             return false
         default:
@@ -127,7 +122,7 @@ struct ControlThread {
         let deadline = EngineClock.steady() + patience
         let loopDeadline = deadline - min(ControlThread.diskReserve, patience / 2)
         for loop in server.loops { loop.mailbox.post(.drain(deadline: loopDeadline)) }
-        SecondSignal(descriptor: signals).start()
+        SecondSignal(descriptor: signals, log: server.log).start()
         // A loop notices the end of its time with its next poll.
         let stuck = server.waitForLoops(until: loopDeadline + ControlThread.loopGrace)
         guard !stuck.isEmpty else { return (deadline, true) }
@@ -168,7 +163,8 @@ struct ControlThread {
 
     private func accept(_ fd: Int32, _ listener: Listener) {
         let settings = server.currentSettings.value
-        guard server.clientsNow.load(ordering: .relaxed) < settings.maxclients else {
+        let clientsMax = min(settings.maxclients, server.openFiles.clientsMax)
+        guard server.clientsNow.load(ordering: .relaxed) < clientsMax else {
             server.clientsRejected.add(1, ordering: .relaxed)
             return turnAway(fd, "-ERR max number of clients reached\r\n")
         }
@@ -218,15 +214,18 @@ struct ControlThread {
 /// Waits, while the loops drain, for the signal that says not to.
 private struct SecondSignal {
     let descriptor: Int32
+    let log: Log
 
     func start() {
-        let descriptor = descriptor
+        let (descriptor, log) = (descriptor, log)
         Thread.detach(name: "signals") {
             var polled = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             while true {
                 _ = poll(&polled, 1, -1)
                 let signal = clinux_signalfd_next(descriptor)
-                if signal == SIGTERM || signal == SIGINT { _exit(1) }
+                guard signal == SIGTERM || signal == SIGINT else { continue }
+                log.flush(seconds: 0.5)
+                _exit(1)
             }
         }
     }

@@ -35,40 +35,65 @@ public enum Escapement {
         return 0
     }
 
+    /// Tells the person who started it why the program does not run.
+    ///
+    /// - Returns: The exit code.
+    public static func refuse(_ text: String) -> Int32 { fail(text) }
+
     private static func fail(_ text: String) -> Int32 {
-        var line = "escapement: \(text)\n"
-        line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        StandardError.write("escapement: \(text)\n")
         return 1
     }
 
     private static func serve(_ launch: LaunchRequest.Launch) -> Int32 {
         let settings = launch.settings
+        ControlThread.blockSignals()
         let log: Log
         do throws(LogFileError) {
             log = try Log(path: settings.logfile, level: settings.loglevel, format: settings.logFormat)
         } catch {
             return fail("\(error.text)")
         }
+        log.start()
+        let outcome = serve(launch, log)
+        log.flush(seconds: logPatience)
+        if let failure = outcome.failure { return fail(failure) }
+        return outcome.isSafe ? 0 : 1
+    }
+
+    /// Seconds that the log's last lines may take to be written.
+    private static let logPatience = 2.0
+
+    /// How serving ended: with everything on disk or not, or why it never began.
+    private struct Outcome {
+        var isSafe = false
+        var failure: String?
+
+        static func fail(_ text: String) -> Outcome { Outcome(failure: text) }
+    }
+
+    private static func serve(_ launch: LaunchRequest.Launch, _ log: Log) -> Outcome {
+        let settings = launch.settings
         let lock: any DirectoryLock
         do throws(DataDirectoryError) {
             lock = try Storage.lock(settings)
         } catch {
-            return fail("dir: \(error.text)")
+            return .fail("dir: \(error.text)")
         }
-        if let problem = problemOfRules(settings) { return fail(problem) }
-        ControlThread.blockSignals()
-        OpenFiles.raise(toServe: settings.maxclients, log: log)
+        if let problem = problemOfRules(settings) { return .fail(problem) }
+        let openFiles = OpenFiles(settings)
+        if let problem = openFiles.prepare(maxclients: settings.maxclients, log: log) { return .fail(problem) }
         do {
             let current = CurrentSettings(settings, changed: launch.flagNames, file: launch.configPath)
-            let server = try Server(settings: current, log: log)
+            let server = try Server(settings: current, log: log, openFiles: openFiles)
             // Threads that nobody joins use it until the process ends.
             _ = Unmanaged.passRetained(server)
             let listeners = try listen(settings)
             return serve(server, listeners, Storage(server: server, lock: lock))
         } catch let error as ListenError {
-            return fail(error.text)
+            return .fail(error.text)
         } catch {
-            return fail("\(error)")
+            return .fail("\(error)")
         }
     }
 
@@ -107,7 +132,7 @@ public enum Escapement {
         return listeners
     }
 
-    private static func serve(_ server: Server, _ listeners: [Listener], _ storage: Storage) -> Int32 {
+    private static func serve(_ server: Server, _ listeners: [Listener], _ storage: Storage) -> Outcome {
         server.startLoops()
         let settings = server.currentSettings.value
         server.log.notice(
@@ -121,8 +146,8 @@ public enum Escapement {
         storage.start()
         SweepThread.start(for: server)
         let isSafe = control.run(storage: storage)
-        if let failure = server.shutdownRequest?.failure { return fail(failure) }
+        if let failure = server.shutdownRequest?.failure { return .fail(failure) }
         server.log.notice("server stopped", ["everything_on_disk": isSafe ? "yes" : "no"])
-        return isSafe ? 0 : 1
+        return Outcome(isSafe: isSafe)
     }
 }

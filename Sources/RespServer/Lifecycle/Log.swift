@@ -3,11 +3,9 @@
 //     2026-11-21T03:37:32.123Z notice  server started  port=6379 io_threads=2
 //     {"time":"2026-11-21T03:37:32.123Z","level":"notice","message":"server started","port":6379,"io_threads":2}
 //
-// Whatever a client sent may end up in a field, so control bytes are escaped in both forms: a line is always one line.
-// Each line is one write(2) under a small lock; a failed write is counted and forgotten, since there is nowhere to
-// report it and serving clients matters more. Where standard error is a pipe nobody reads, that write waits for the
-// reader, and where its reader is gone it raises SIGPIPE: the process ignores that signal. Owns the file's descriptor.
-// Rotates nothing: logrotate renames the file, then `reopen` opens the new one.
+// A client can put its own bytes into a field, so control bytes are escaped in both forms: a line is always one line.
+// No caller waits for the output: lines go to a bounded queue, and a thread writes them (LogWriter). Rotates nothing:
+// logrotate renames the file, then `reopen` opens the new one.
 
 import CLinux
 import Glibc
@@ -39,21 +37,14 @@ final class Log: Sendable {
     /// Milliseconds since 1970-01-01 UTC.
     typealias WallClock = @Sendable () -> Int64
 
-    private struct Output {
-        var descriptor: CInt
-        /// Empty: standard error, which is not ours to close.
-        let path: String
-    }
-
-    private let output: Guarded<Output>
+    private let writer: LogWriter
     private let levelRank: Atomic<UInt8>
     private let usesJSON: Atomic<Bool>
-    private let failures = Atomic<Int>(0)
     private let wallClock: WallClock
 
     /// A log to standard error.
     init(level: Level = .notice, format: Format = .text, wallClock: @escaping WallClock = Log.systemClock) {
-        output = Guarded(Output(descriptor: STDERR_FILENO, path: ""))
+        writer = LogWriter(LogOutput())
         levelRank = Atomic(level.rank)
         usesJSON = Atomic(format == .json)
         self.wallClock = wallClock
@@ -62,24 +53,37 @@ final class Log: Sendable {
     /// A log to the file at `path`, appended to and created with mode 0640; empty: standard error.
     /// Throws when the file cannot be opened.
     init(
-        path: String, level: Level = .notice, format: Format = .text,
+        path: String, level: Level = .notice, format: Format = .text, queueBytesMax: Int = LogWriter.queueBytesMax,
         wallClock: @escaping WallClock = Log.systemClock
     ) throws(LogFileError) {
-        let descriptor = path.isEmpty ? STDERR_FILENO : try Log.open(path)
-        output = Guarded(Output(descriptor: descriptor, path: path))
+        writer = LogWriter(path.isEmpty ? LogOutput() : try LogOutput(path: path), queueBytesMax: queueBytesMax)
         levelRank = Atomic(level.rank)
         usesJSON = Atomic(format == .json)
         self.wallClock = wallClock
     }
 
-    deinit {
-        output.withLock { output in
-            if !output.path.isEmpty { close(output.descriptor) }
-        }
+    /// Starts the thread that writes. Before, every line is written by its caller, which may wait for the output.
+    func start() {
+        writer.start { [self] in droppedNote($0) }
     }
 
+    /// Returns when every line logged so far is written, or after `seconds`.
+    func flush(seconds: Double) { writer.flush(nanoseconds: Int64(seconds * 1e9)) }
+
+    /// How many lines wait to be written.
+    var queuedLines: Int { writer.unwritten }
+
+    /// How many lines were dropped because the output was too slow.
+    var droppedLines: Int { writer.dropped.load(ordering: .relaxed) }
+
     /// How many lines could not be written whole.
-    var failedWrites: Int { failures.load(ordering: .relaxed) }
+    var failedWrites: Int { writer.failures.load(ordering: .relaxed) }
+
+    /// Sets `droppedLines` and `failedWrites` to 0.
+    func resetStatistics() {
+        writer.dropped.store(0, ordering: .relaxed)
+        writer.failures.store(0, ordering: .relaxed)
+    }
 
     /// The least important level that is written.
     var level: Level { Level.allCases[Int(levelRank.load(ordering: .relaxed))] }
@@ -93,18 +97,15 @@ final class Log: Sendable {
     /// Whether a line of this level would be written.
     func writes(_ level: Level) -> Bool { level.rank >= levelRank.load(ordering: .relaxed) }
 
-    /// Opens the file anew under its path, for logrotate. Keeps the old one when that fails. Nothing to do for
-    /// standard error.
-    func reopen() throws(LogFileError) {
-        let path = output.withLock { $0.path }
-        guard !path.isEmpty else { return }
-        let fresh = try Log.open(path)
-        let old = output.withLock { output in
-            let old = output.descriptor
-            output.descriptor = fresh
-            return old
+    /// Opens the file anew under its path, for logrotate; keeps the old one when that fails. Either is logged. Lines
+    /// logged before this call go to the old file. Nothing to do for standard error.
+    func reopen() {
+        writer.reopen { [self] failure in
+            if let failure {
+                return line(.warning, "cannot reopen the log file", ["error": "\(failure.text)"])
+            }
+            return writes(.notice) ? line(.notice, "log file reopened") : nil
         }
-        close(old)
     }
 
     func debug(_ message: @autoclosure () -> String, _ fields: @autoclosure () -> LogFields = [:]) {
@@ -126,25 +127,15 @@ final class Log: Sendable {
     /// Writes one line if `level` is important enough. Allocates; not for the request path at the default level.
     func log(_ level: Level, _ message: @autoclosure () -> String, _ fields: @autoclosure () -> LogFields = [:]) {
         guard writes(level) else { return }
-        let line = LogLine(timeMilliseconds: wallClock(), level: level, message: message(), fields: fields())
-        write(line.bytes(format))
+        writer.add(line(level, message(), fields()))
     }
 
-    private func write(_ bytes: [UInt8]) {
-        let written = output.withLock { output in
-            while true {
-                let written = bytes.withUnsafeBytes { Glibc.write(output.descriptor, $0.baseAddress, $0.count) }
-                // Interrupted before the first byte: nothing was written, so this is still one line.
-                if written >= 0 || errno != EINTR { return written }
-            }
-        }
-        if written != bytes.count { failures.add(1, ordering: .relaxed) }
+    private func line(_ level: Level, _ message: String, _ fields: LogFields = [:]) -> [UInt8] {
+        LogLine(timeMilliseconds: wallClock(), level: level, message: message, fields: fields).bytes(format)
     }
 
-    private static func open(_ path: String) throws(LogFileError) -> CInt {
-        let descriptor = Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o640)
-        guard descriptor >= 0 else { throw LogFileError(path: path, reason: String(cString: strerror(errno))) }
-        return descriptor
+    private func droppedNote(_ lines: Int) -> [UInt8] {
+        line(.warning, "log lines dropped: the log is not written as fast as lines come", ["lines": .integer(lines)])
     }
 
     /// The wall clock of this machine.
@@ -153,12 +144,4 @@ final class Log: Sendable {
         clock_gettime(CLOCK_REALTIME, &now)
         return Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000
     }
-}
-
-/// The log file cannot be opened.
-struct LogFileError: Error, Equatable {
-    var path: String
-    var reason: String
-
-    var text: String { "cannot open log file '\(path)': \(reason)" }
 }

@@ -1,29 +1,104 @@
-// The limit of open files, raised to what maxclients needs.
+// The limit of open files: raised to what maxclients needs, and where it cannot be, the number of clients that fits it.
+//
+// Every client takes a descriptor. If clients could take all of them, snapshots, the next segment of the append-only
+// log, the role file and the link to a primary could not be opened any more, so some are kept back.
 
 import CLinux
 import Glibc
+import Synchronization
 
-enum OpenFiles {
-    /// Descriptors the server needs beside its clients'.
-    private static let reserve = 64
+/// How many clients the limit of open files lets in. Thread-safe.
+final class OpenFiles: Sendable {
+    /// Descriptors kept for files, the link to a primary, name servers, and a connection that is turned away.
+    private static let forFilesAndLinks = 64
 
-    /// Raises the soft limit as far as the hard one allows, and says so when that is not enough.
-    static func raise(toServe clients: Int, log: Log) {
+    /// Descriptors that clients cannot have: those open when this was made, and those the server opens for itself.
+    let reserved: Int
+    private let clients = Atomic<Int>(0)
+
+    /// How many clients fit.
+    var clientsMax: Int { clients.load(ordering: .relaxed) }
+
+    /// - Parameter settings: Which loops and listeners there will be.
+    convenience init(_ settings: Settings) {
+        // A loop has an epoll and an eventfd.
+        let own = 2 * Server.loopCount(settings) + settings.bind.count + (settings.unixsocket.isEmpty ? 0 : 1)
+        self.init(reserved: OpenFiles.open() + own + OpenFiles.forFilesAndLinks)
+    }
+
+    init(reserved: Int) {
+        self.reserved = reserved
+        clients.store(OpenFiles.limit() - reserved, ordering: .relaxed)
+    }
+
+    /// Raises the limit for `maxclients` clients as far as it goes, and warns when fewer fit. Returns why the server
+    /// cannot serve anyone; nil when it can.
+    func prepare(maxclients: Int, log: Log) -> String? {
+        raise(toServe: maxclients)
+        let fits = clientsMax
+        guard fits < maxclients else { return nil }
+        let limit = fits + reserved
+        guard fits > 0 else {
+            return "the limit of open files is \(limit), of which the server needs \(reserved) for itself and one for "
+                + "each client; raise it (ulimit -n) to \(reserved + 1) or more, to \(reserved + maxclients) for "
+                + "all of maxclients"
+        }
+        log.warning(
+            "the limit of open files is too low for maxclients, which is lowered; raise it with ulimit -n",
+            [
+                "requested": .integer(maxclients), "maxclients": .integer(fits), "open_files": .integer(limit),
+                "reserved": .integer(reserved), "needed": .integer(reserved + maxclients),
+            ])
+        return nil
+    }
+
+    /// Raises the soft limit as far as the hard one allows, and the hard one where that is allowed.
+    func raise(toServe maxclients: Int) {
         var limit = rlimit()
         guard clinux_open_files_limit(&limit) == 0 else { return }
-        let wanted = rlim_t(clients + reserve)
-        guard limit.rlim_cur < wanted else { return }
-        let hard = limit.rlim_max
-        limit.rlim_cur = min(wanted, hard)
-        // A privileged process may raise the hard limit as well.
-        if hard < wanted {
-            var both = rlimit(rlim_cur: wanted, rlim_max: wanted)
-            if clinux_set_open_files_limit(&both) == 0 { return }
+        let wanted = rlim_t(maxclients + reserved)
+        if limit.rlim_cur < wanted {
+            let hard = limit.rlim_max
+            // A privileged process may raise the hard limit as well.
+            var both = rlimit(rlim_cur: wanted, rlim_max: max(wanted, hard))
+            if clinux_set_open_files_limit(&both) != 0 {
+                limit.rlim_cur = min(wanted, hard)
+                _ = clinux_set_open_files_limit(&limit)
+            }
         }
-        if clinux_set_open_files_limit(&limit) != 0 || limit.rlim_cur < wanted {
-            log.warning(
-                "the limit of open files is below maxclients; raise it with ulimit -n",
-                ["limit": "\(limit.rlim_cur)", "wanted": "\(wanted)"])
+        clients.store(OpenFiles.limit() - reserved, ordering: .relaxed)
+    }
+
+    /// The soft limit; without one, more than there will ever be.
+    private static func limit() -> Int {
+        var limit = rlimit()
+        guard clinux_open_files_limit(&limit) == 0 else { return 1024 }
+        return Int(clamping: limit.rlim_cur)
+    }
+
+    /// How many descriptors are open, inherited ones among them.
+    private static func open() -> Int {
+        guard let directory = opendir("/proc/self/fd") else { return 8 }
+        defer { closedir(directory) }
+        var count = 0
+        while let entry = readdir(directory) {
+            // Not "." and "..".
+            if entry.pointee.d_name.0 != CChar(UInt8(ascii: ".")) { count += 1 }
         }
+        // The directory itself was one of them.
+        return count - 1
+    }
+}
+
+extension ConfigChange {
+    /// Refuses a `maxclients` that the limit of open files does not allow, after trying to raise it.
+    func check(_ openFiles: OpenFiles) throws(ConfigSetError) {
+        guard names.contains("maxclients") else { return }
+        openFiles.raise(toServe: settings.maxclients)
+        guard settings.maxclients > openFiles.clientsMax else { return }
+        throw .failed(
+            "maxclients",
+            "The operating system is not able to handle the specified number of clients, try with "
+                + "\(openFiles.clientsMax)")
     }
 }

@@ -47,6 +47,14 @@ struct ConnectionFlags: OptionSet {
     /// A replica: goes over to the replication thread as soon as its turn's replies are sent.
     static let handedOver = ConnectionFlags(rawValue: 1 << 15)
 
+    /// The peer was seen to have ended its input while a request waits: nothing is read until that request is done,
+    /// and then the end is found again.
+    static let inputEnded = ConnectionFlags(rawValue: 1 << 16)
+    /// With `blocked`: the answer may never come, or later than a peer that has ended its input is waited for.
+    static let waitsLong = ConnectionFlags(rawValue: 1 << 17)
+    /// On its loop's list of connections that are about to end.
+    static let ending = ConnectionFlags(rawValue: 1 << 18)
+
     /// Flags that do not concern how a command runs.
     static let harmless: ConnectionFlags = [.unixSocket, .noEvict, .noTouch]
 }
@@ -129,7 +137,7 @@ final class Connection: @unchecked Sendable {
     deinit { hot.deallocate() }
 
     /// Whether input is looked at when it comes.
-    var isReading: Bool { flags.isDisjoint(with: [.suspended, .closeAfterReply, .handedOver]) }
+    var isReading: Bool { flags.isDisjoint(with: [.suspended, .closeAfterReply, .handedOver, .inputEnded]) }
 
     /// Whether a limiter call may go into the batch without looking at anything else.
     @inline(__always)

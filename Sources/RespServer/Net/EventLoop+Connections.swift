@@ -31,8 +31,10 @@ extension EventLoop {
         var interest: UInt32 = 0
         if reading { interest |= UInt32(clinux_epoll_in) }
         if writing { interest |= UInt32(clinux_epoll_out) }
-        // Nobody reads its end from a connection that waits.
-        if connection.flags.contains(.suspended) { interest |= UInt32(clinux_epoll_peer_hangup) }
+        // A suspended connection is not read, so this is how the end of its input is seen.
+        if connection.flags.contains(.suspended), !connection.flags.contains(.inputEnded) {
+            interest |= UInt32(clinux_epoll_peer_hangup)
+        }
         guard interest != connection.interest else { return }
         connection.interest = interest
         _ = clinux_epoll_control(poller, EPOLL_CTL_MOD, connection.fd, interest, token(connection))
@@ -156,8 +158,8 @@ extension EventLoop {
         suspended.removeAll()
         lookAround()
         for connection in waiting where !connection.flags.contains(.closed) {
-            connection.flags.remove(.suspended)
-            setInterest(connection, reading: true, writing: connection.pendingOutput != nil)
+            connection.flags.remove([.suspended, .inputEnded])
+            setInterest(connection, reading: connection.isReading, writing: connection.pendingOutput != nil)
             if let pending = connection.pendingInput { processPending(connection, pending) }
             if wave.isFull { finishWave() }
         }

@@ -95,12 +95,15 @@ extension EventLoop {
         guard let number else {
             // A browser tricked into talking to us begins like this.
             if arguments[0].matches("POST") || arguments[0].matches("HOST:") { return .hangUp }
+            noteUnknownCommand(from: connection)
             return .refuse(unknownCommand())
         }
         let command: CommandReference
         switch commands.resolve(number, arguments) {
         case .success(let found): command = found
-        case .failure(let problem): return .refuse(problem.text)
+        case .failure(let problem):
+            if problem.isUnknownSubcommand { noteUnknownCommand(from: connection, isSubcommand: true) }
+            return .refuse(problem.text)
         }
         connection.lastCommand = Int16(truncatingIfNeeded: number)
         connection.lastSubcommand = Int16(truncatingIfNeeded: command.subcommand ?? -1)

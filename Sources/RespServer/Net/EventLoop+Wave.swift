@@ -15,10 +15,8 @@ extension EventLoop {
         guard !connection.flags.contains(.closed) else { return }
         if connection.flags.contains(.closeSoon) { return close(connection) }
         if events & UInt32(clinux_epoll_out) != 0 { sendPending(connection) }
-        if events & UInt32(clinux_epoll_peer_hangup) != 0,
-            connection.flags.contains(.suspended)
-        {
-            return close(connection)
+        if events & UInt32(clinux_epoll_peer_hangup) != 0, connection.flags.contains(.suspended) {
+            noteEndOfInput(connection)
         }
         let readable = UInt32(clinux_epoll_in | clinux_epoll_hangup | clinux_epoll_error)
         guard events & readable != 0, !connection.flags.contains(.closed) else { return }
@@ -36,7 +34,6 @@ extension EventLoop {
         let pending = connection.pendingInput ?? PendingInput(UnsafeBufferPointer(start: nil, count: 0), ranges: [])
         pending.reserve(Wave.readMin)
         let received = read(connection.fd, pending.free.baseAddress, pending.free.count)
-        if received == 0 { return close(connection) }
         guard accept(received, of: connection) else { return }
         pending.received(received)
         connection.pendingInput = pending
@@ -64,7 +61,7 @@ extension EventLoop {
         }
     }
 
-    /// Whether a read brought something; closes the connection when it brought the end.
+    /// Whether a read brought something; when it brought the end, the connection ends once it has been answered.
     private func accept(_ received: Int, of connection: Connection) -> Bool {
         if received > 0 {
             counters.add(.inputBytes, UInt64(received))
@@ -72,13 +69,7 @@ extension EventLoop {
             return true
         }
         if received < 0, errno == EAGAIN || errno == EINTR { return false }
-        if received == 0, connection.held != nil {
-            // It has said all it wanted, and still listens for the answers that wait for the disk.
-            connection.flags.insert(.closeAfterReply)
-            setInterest(connection, reading: false, writing: connection.pendingOutput != nil)
-            return false
-        }
-        close(connection)
+        if received == 0 { endInput(connection) } else { close(connection) }
         return false
     }
 
@@ -286,6 +277,7 @@ extension EventLoop {
         let isDone = connection.pendingOutput == nil && connection.held == nil
         guard !isDone || connection.flags.contains(.blocked) else { return close(connection) }
         setInterest(connection, reading: false, writing: connection.pendingOutput != nil)
+        watchEnd(of: connection)
     }
 
     /// Sends bytes behind whatever the connection still waits to get rid of.
@@ -308,7 +300,9 @@ extension EventLoop {
     /// Sends what the connection had to keep; stops waiting for room when all of it has gone.
     func sendPending(_ connection: Connection) {
         guard let pending = connection.pendingOutput, !connection.flags.contains(.closed) else { return }
+        let unsent = pending.count
         pending.drain { transmit(connection, $0) }
+        if pending.count < unsent { connection.lastActiveAt = seconds }
         guard pending.count == 0, !connection.flags.contains(.closed) else { return }
         if pending.overSoftLimitSince != nil { softLimitWatch -= 1 }
         connection.pendingOutput = nil

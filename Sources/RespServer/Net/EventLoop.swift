@@ -69,6 +69,9 @@ final class EventLoop: @unchecked Sendable {
     var suspended: [Connection] = []
     /// Connections with replies that wait for the disk; some of them may have been closed since.
     var holding: [Connection] = []
+    /// Connections whose peer has ended its input, or that close after their reply, with something still to come; some
+    /// of them may have been closed since.
+    var ending: [Connection] = []
     /// The last ticket that a reply of this loop waits for; any thread looks.
     let awaitedTicket = Atomic<Int>(0)
 
@@ -157,7 +160,7 @@ final class EventLoop: @unchecked Sendable {
 
     /// Whether something has to be looked at although no descriptor is ready. Read by the loop's own thread only.
     private var needsTick: Bool {
-        settings.timeoutSeconds > 0 || !suspended.isEmpty || softLimitWatch > 0
+        settings.timeoutSeconds > 0 || !suspended.isEmpty || softLimitWatch > 0 || !ending.isEmpty
     }
     /// Connections whose output is over the soft limit.
     var softLimitWatch = 0
@@ -224,6 +227,7 @@ final class EventLoop: @unchecked Sendable {
         lastHousekeeping = steady
         if !suspended.isEmpty, !server.pause.isActive(steady) { resumeSuspended() }
         closeIdle()
+        closeStalledEnds()
         checkSoftLimits()
     }
 

@@ -84,6 +84,7 @@ extension EventLoop {
                 let rest = connection.held
                 connection.held = nil
                 ready.withUnsafeBufferPointer { send(connection, $0[...]) }
+                connection.lastActiveAt = seconds
                 connection.held = connection.flags.contains(.closed) ? nil : rest
             }
             guard !isEmpty else {
@@ -101,15 +102,20 @@ extension EventLoop {
     // MARK: Commands that take their time
 
     /// Keeps a connection's further requests until `unblock` brings the answer to this one. It is read all the same:
-    /// behind a full receive buffer nobody would see that the peer has gone.
-    func block(_ connection: Connection) {
+    /// the end of its input comes after them.
+    ///
+    /// - Parameter waitsLong: Whether the answer may come late or never. It is then not waited for once the peer has
+    ///   ended its input: a peer that has left looks the same.
+    func block(_ connection: Connection, waitsLong: Bool = false) {
         guard connection.flags.insert(.blocked).inserted else { return }
+        if waitsLong { connection.flags.insert(.waitsLong) }
         server.clientsBlocked.add(1, ordering: .relaxed)
     }
 
     /// It waits no more.
     func endBlocking(_ connection: Connection) {
         guard connection.flags.remove(.blocked) != nil else { return }
+        connection.flags.remove([.waitsLong, .inputEnded])
         server.clientsBlocked.subtract(1, ordering: .relaxed)
     }
 
@@ -119,6 +125,7 @@ extension EventLoop {
     func unblock(_ connection: Connection, _ reply: [UInt8], hasChanged: Bool = false) {
         guard connection.flags.contains(.blocked), !connection.flags.contains(.closed) else { return }
         endBlocking(connection)
+        connection.lastActiveAt = seconds
         if connection.flags.isDisjoint(with: [.replyOff, .replySkip]) {
             reply.withUnsafeBufferPointer {
                 if hasChanged, holdsReplies { hold(connection, $0[...]) } else { send(connection, $0[...]) }

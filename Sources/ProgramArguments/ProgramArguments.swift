@@ -1,0 +1,48 @@
+// The words a program was started with, for every executable of this package.
+//
+// Not `CommandLine.arguments`: the runtime loses all of them when a preloaded library has moved `environ`, and turns
+// bytes that are not UTF-8 into other text. A server that takes no arguments for its own serves with defaults: on the
+// standard port, with other data and without its password.
+
+import CLinux
+
+/// Why a program cannot use its arguments: one line for the person who started it.
+public struct ProgramArgumentsError: Error, Equatable, Sendable {
+    /// The line, without the program's name.
+    public let text: String
+}
+
+/// The words the program was started with.
+public enum ProgramArguments {
+    /// The arguments without the program's name, each as it was given; an empty one is an empty string.
+    ///
+    /// Throws when the process was started without an argument vector, so that nothing is known of what was meant, and
+    /// when an argument is not UTF-8: as a string it would be another path or another password.
+    public static func read() throws(ProgramArgumentsError) -> [String] {
+        let count = Int(clinux_argument_count())
+        guard count > 0 else {
+            throw ProgramArgumentsError(text: "started without arguments, not even the program's name")
+        }
+        return try decode((1..<max(1, count)).map { clinux_argument(Int32($0)) })
+    }
+
+    static func decode(_ arguments: [UnsafePointer<CChar>?]) throws(ProgramArgumentsError) -> [String] {
+        var words: [String] = []
+        for argument in arguments {
+            guard let argument, let word = String(validatingCString: argument) else {
+                throw ProgramArgumentsError(text: "\(place(after: words)) is not valid UTF-8")
+            }
+            words.append(word)
+        }
+        return words
+    }
+
+    /// Where an argument is, without its bytes: they may be a password.
+    private static func place(after words: [String]) -> String {
+        let number = "argument \(words.count + 1)"
+        guard let last = words.last, last.hasPrefix("--") else { return number }
+        let name = last.prefix { $0 != "=" }
+        let isPrintable = name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
+        return isPrintable && name.utf8.count <= 64 ? "\(number), after '\(name)'," : number
+    }
+}

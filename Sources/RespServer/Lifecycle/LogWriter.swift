@@ -1,0 +1,164 @@
+// The queue of lines that are to be written, and the thread that writes them.
+//
+// A pipe whose reader stalls, a full terminal or a slow disk makes write(2) wait. Lines are logged by event loops, with
+// locks held, so they are only queued there. The queue is bounded: what does not fit is dropped and counted, and once
+// the thread gets on, a line in their place says how many are missing. Lines keep their order.
+
+import Synchronization
+
+/// Lines in order, to one output.
+final class LogWriter: Sendable {
+    /// Most bytes that are queued, with what each line costs beside its text. As many may be in the thread's hands.
+    static let queueBytesMax = 1 << 20
+    /// Memory of a queued line beside its text.
+    private static let lineOverhead = 64
+
+    /// The line to write after the file was opened anew, or not; nil for none.
+    typealias ReopenNote = @Sendable (LogFileError?) -> [UInt8]?
+    /// The line that says how many are missing.
+    typealias DroppedNote = @Sendable (Int) -> [UInt8]
+
+    private enum Entry {
+        case line([UInt8])
+        case reopen(ReopenNote)
+    }
+
+    private struct Queue {
+        var entries: [Entry] = []
+        var bytes = 0
+        /// Lines dropped after the last of `entries`. While there are any nothing else is taken, or a short line would
+        /// overtake the note about a long one.
+        var dropped = 0
+        var hasReopen = false
+        /// Entries ever queued.
+        var accepted = 0
+    }
+
+    /// Lines dropped.
+    let dropped = Atomic<Int>(0)
+    /// Lines that could not be written whole.
+    let failures = Atomic<Int>(0)
+
+    private let queueBytesMax: Int
+    private let queue = Guarded(Queue())
+    /// Held while writing: by callers before the thread runs, by the thread alone from then on.
+    private let output: Guarded<LogOutput>
+    private let isFile: Bool
+    private let isRunning = Atomic<Bool>(false)
+    private let work = Doorbell()
+    private let progress = Doorbell()
+    /// Of the entries ever queued, how many are done with.
+    private let completed = Atomic<Int>(0)
+
+    init(_ output: sending LogOutput, queueBytesMax: Int = LogWriter.queueBytesMax) {
+        isFile = !output.path.isEmpty
+        self.output = Guarded(output)
+        self.queueBytesMax = queueBytesMax
+    }
+
+    /// Starts the thread. Called once.
+    func start(droppedNote: @escaping DroppedNote) {
+        isRunning.store(true, ordering: .releasing)
+        Thread.detach(name: "log") { [self] in
+            while true {
+                let seen = work.count
+                let batch = next(droppedNote)
+                for entry in batch {
+                    perform(entry)
+                    completed.add(1, ordering: .releasing)
+                }
+                progress.ring()
+                if batch.isEmpty { work.wait(since: seen, nanoseconds: 3_600_000_000_000) }
+            }
+        }
+    }
+
+    /// Takes what is queued, with the note about what did not fit.
+    private func next(_ droppedNote: DroppedNote) -> [Entry] {
+        var (entries, missing) = queue.withLock { queue in
+            let taken = (queue.entries, queue.dropped)
+            queue.accepted += queue.dropped > 0 ? 1 : 0
+            queue.entries = []
+            queue.bytes = 0
+            queue.dropped = 0
+            queue.hasReopen = false
+            return taken
+        }
+        if missing > 0 { entries.append(.line(droppedNote(missing))) }
+        return entries
+    }
+
+    private func perform(_ entry: Entry) {
+        switch entry {
+        case .line(let line): write(line)
+        case .reopen(let note): reopenNow(note)
+        }
+    }
+
+    private func write(_ line: [UInt8]) {
+        let isWritten = output.withLock { $0.write(line) }
+        if !isWritten { failures.add(1, ordering: .relaxed) }
+    }
+
+    private func reopenNow(_ note: ReopenNote) {
+        var failure: LogFileError?
+        do throws(LogFileError) {
+            try output.withLock { output throws(LogFileError) in try output.reopen() }
+        } catch {
+            failure = error
+        }
+        if let line = note(failure) { write(line) }
+    }
+
+    // MARK: For any thread
+
+    /// Lines that are queued or being written.
+    var unwritten: Int {
+        let accepted = queue.withLock { $0.accepted + ($0.dropped > 0 ? 1 : 0) }
+        return max(0, accepted - completed.load(ordering: .acquiring))
+    }
+
+    /// Queues a line, or drops it when the queue is full.
+    func add(_ line: [UInt8]) {
+        guard isRunning.load(ordering: .acquiring) else { return write(line) }
+        let cost = line.count + LogWriter.lineOverhead
+        let isQueued = queue.withLock { queue in
+            guard queue.dropped == 0, queue.bytes + cost <= queueBytesMax else {
+                queue.dropped += 1
+                return false
+            }
+            queue.entries.append(.line(line))
+            queue.bytes += cost
+            queue.accepted += 1
+            return true
+        }
+        if isQueued { work.ring() } else { dropped.add(1, ordering: .relaxed) }
+    }
+
+    /// Has the file opened anew after the lines queued so far. Never dropped; several at once are one.
+    func reopen(_ note: @escaping ReopenNote) {
+        guard isFile else { return }
+        guard isRunning.load(ordering: .acquiring) else { return reopenNow(note) }
+        queue.withLock { queue in
+            guard !queue.hasReopen else { return }
+            queue.hasReopen = true
+            queue.entries.append(.reopen(note))
+            queue.accepted += 1
+        }
+        work.ring()
+    }
+
+    /// Returns when everything queued so far is written, or after `nanoseconds`.
+    func flush(nanoseconds: Int64) {
+        guard isRunning.load(ordering: .acquiring) else { return }
+        let deadline = EngineClock.steady() + nanoseconds
+        let wanted = queue.withLock { $0.accepted + ($0.dropped > 0 ? 1 : 0) }
+        while true {
+            let seen = progress.count
+            let left = deadline - EngineClock.steady()
+            guard completed.load(ordering: .acquiring) < wanted, left > 0 else { return }
+            // Another thread may be the one that a ring wakes.
+            progress.wait(since: seen, nanoseconds: min(left, 20_000_000))
+        }
+    }
+}

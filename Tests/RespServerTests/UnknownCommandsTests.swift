@@ -1,0 +1,49 @@
+import RESP
+import Testing
+
+@testable import RespServer
+
+@Suite struct UnknownCommandsTests {
+    private func count(_ words: [String], in commands: UnknownCommands) -> UnknownCommands.Warning {
+        let arguments = ArgumentList()
+        arguments.load(words.map { Array($0.utf8) })
+        return commands.count(arguments[0], subcommand: words.count > 1 ? arguments[1] : nil)
+    }
+
+    @Test func countsByNameAndWarnsOnce() {
+        let commands = UnknownCommands()
+        #expect(count(["EVAL"], in: commands) == .name("eval"))
+        #expect(count(["eVal"], in: commands) == .none)
+        #expect(count(["CLIENT", "Foo"], in: commands) == .name("client|foo"))
+        commands.countStranger()
+        #expect(commands.counts == .init(calls: 4, others: 1, names: ["eval": 2, "client|foo": 1]))
+        commands.reset()
+        #expect(commands.counts == .init())
+        #expect(count(["EVAL"], in: commands) == .none, "warned about once in a server's life")
+        #expect(commands.counts == .init(calls: 1, others: 0, names: ["eval": 1]))
+    }
+
+    @Test func namesAreBounded() {
+        let commands = UnknownCommands()
+        for number in 0..<UnknownCommands.namesMax {
+            #expect(count(["c\(number)"], in: commands) == .name("c\(number)"))
+        }
+        #expect(count(["more"], in: commands) == .noMoreNames)
+        #expect(count(["more"], in: commands) == .none && count(["evenmore"], in: commands) == .none)
+        let counts = commands.counts
+        #expect(counts.names.count == UnknownCommands.namesMax && counts.others == 3)
+        #expect(counts.calls == UnknownCommands.namesMax + 3)
+    }
+
+    @Test(arguments: [
+        ("", ""), ("JSON.GET", "json.get"), ("a-b_c", "a-b_c"), ("a:b", "a%3Ab"), ("a|b", "a%7Cb"), ("%", "%25"),
+        ("~", "%7E"), ("x\r\n", "x%0D%0A"), ("é", "%C3%A9"),
+        (String(repeating: "n", count: 48), String(repeating: "n", count: 48)),
+        (String(repeating: "n", count: 49), String(repeating: "n", count: 48) + "~"),
+    ])
+    func namesAreEscaped(word: String, name: String) {
+        let arguments = ArgumentList()
+        arguments.load([Array(word.utf8)])
+        #expect(UnknownCommands.name(arguments[0]) == name)
+    }
+}
