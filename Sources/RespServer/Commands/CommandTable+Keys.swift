@@ -54,8 +54,8 @@ extension CommandTable {
             subcommands: [
                 object("encoding", "Names the form in which a key's state is kept.", Handlers.objectEncoding),
                 object("refcount", "Answers how many references the key's state has.", Handlers.objectRefcount),
-                object("idletime", "Answers that idle time is not tracked; null when there is no such key.", Handlers.objectIdletime),
-                object("freq", "Answers that frequency is not tracked; null when there is no such key.", Handlers.objectFreq),
+                object("idletime", "Answers that idle time is not tracked.", Handlers.objectIdletime),
+                object("freq", "Answers that frequency is not tracked.", Handlers.objectFreq),
                 .help(group: group, categories: own),
             ]),
         .container(
