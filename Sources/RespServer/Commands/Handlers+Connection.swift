@@ -38,7 +38,8 @@ extension Handlers {
         context.loop.endTransaction(of: client)
         if client.flags.contains(.monitor) { context.server.monitors.remove(client) }
         context.server.publisher.unsubscribeAll(client)
-        client.flags.remove([.subscribed, .monitor, .replyOff, .replySkip, .replySkipNext, .noEvict, .noTouch])
+        // What CLIENT REPLY SKIP has asked for before still holds for this very command, as in Redis.
+        client.flags.remove([.subscribed, .monitor, .replyOff, .replySkipNext, .noEvict, .noTouch])
         if !context.loop.settings.requirepass.isEmpty { client.flags.insert(.unauthenticated) }
         client.version = .resp2
         context.reply.version = .resp2

@@ -104,6 +104,8 @@ extension CommandContext {
 private struct CounterOptions {
     private(set) var condition = CounterCondition.always
     private(set) var wantsPrevious = false
+    /// KEEPTTL was given.
+    private var keepsDeadline = false
     /// Nil: nothing was said.
     private(set) var deadline: CounterDeadline?
     private(set) var step = CounterStep(1)
@@ -172,14 +174,16 @@ private struct CounterOptions {
 
     /// A word of SET, which has no value.
     private mutating func readSet(_ word: Argument) throws(ArgumentProblem) -> Bool {
-        if word.matches("NX"), condition == .always {
+        // As in Redis, a word that says what was said already is no mistake.
+        if word.matches("NX"), condition != .ifPresent {
             condition = .ifAbsent
-        } else if word.matches("XX"), condition == .always {
+        } else if word.matches("XX"), condition != .ifAbsent {
             condition = .ifPresent
         } else if word.matches("GET") {
             wantsPrevious = true
-        } else if word.matches("KEEPTTL"), deadline == nil {
+        } else if word.matches("KEEPTTL"), keepsDeadline || deadline == nil {
             deadline = .keep
+            keepsDeadline = true
         } else {
             throw ArgumentProblem("ERR syntax error")
         }

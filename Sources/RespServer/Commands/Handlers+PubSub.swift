@@ -77,8 +77,10 @@ extension Handlers {
     }
 
     static func publish(_ context: CommandContext) {
-        let receivers = context.server.publisher.publish(context.arguments[2], to: context.arguments[1])
-        context.reply.integer(receivers)
+        let result = context.server.publisher.publish(
+            context.arguments[2], to: context.arguments[1], from: context.client)
+        context.loop.ownMessages += result.own
+        context.reply.integer(result.count)
     }
 
     // MARK: PUBSUB

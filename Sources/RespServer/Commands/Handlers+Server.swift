@@ -20,6 +20,9 @@ extension Handlers {
 
     static func monitor(_ context: CommandContext) {
         let client = context.client!
+        guard !context.loop.isExecuting else {
+            return context.reply.error("ERR MONITOR isn't allowed for DENY BLOCKING client")
+        }
         if !client.flags.contains(.monitor) {
             client.flags.insert(.monitor)
             context.server.monitors.add(client)

@@ -36,8 +36,10 @@ extension EventLoop {
             connection.flags.insert(.replySkip)
         }
         let changes = keyspace.changesMade
+        // Confirmations of subscriptions are messages, which CLIENT REPLY does not keep back.
+        var isMessage = false
         switch admitAndRun(connection, number) {
-        case .run: break
+        case .run(let command): isMessage = command.flags.isSuperset(of: [.pubsub, .whileSubscribed])
         case .queue(let command): queue(command, for: connection)
         case .refuse(let problem):
             let text = noteRefusal(problem, connection)
@@ -56,12 +58,16 @@ extension EventLoop {
         let hasChanged = keyspace.changesMade != changes
         if hasChanged { noteChange() }
         if !followUp.isEmpty { finishFollowUp(for: connection, replyStart: start, hasChanged: hasChanged) }
-        if connection.flags.contains(.replyOff) || connection.flags.contains(.replySkip) {
-            reply.truncate(to: start)
-        }
+        if !isMessage, !connection.flags.isDisjoint(with: [.replyOff, .replySkip]) { reply.truncate(to: start) }
+        if !ownMessages.isEmpty { appendOwnMessages(to: connection) }
         endReply()
         flushReplies()
         return true
+    }
+
+    private func appendOwnMessages(to connection: Connection) {
+        for message in ownMessages { reply.append(connection.version == .resp3 ? message.resp3 : message.resp2) }
+        ownMessages.removeAll()
     }
 
     private enum Admission {
@@ -153,16 +159,16 @@ extension EventLoop {
         return transaction.queue.allSatisfy { !$0.command.flags.isDisjoint(with: states) }
     }
 
-    /// A request in a transaction was refused: EXEC will be, too; and with EXEC itself the transaction is over. Returns
-    /// what to say.
+    /// A request in a transaction was refused: EXEC will be, too; and with EXEC itself the transaction, if there is one,
+    /// is over. Returns what to say.
     private func noteRefusal(_ text: String, _ connection: Connection) -> String {
-        guard connection.flags.contains(.inTransaction) else { return text }
         guard arguments[0].matches("EXEC") else {
-            connection.transaction?.isAborted = true
+            if connection.flags.contains(.inTransaction) { connection.transaction?.isAborted = true }
             return text
         }
         endTransaction(of: connection)
-        return "EXECABORT Transaction discarded because of: \(text)"
+        let reason = text.hasPrefix("ERR ") ? String(text.dropFirst(4)) : text
+        return "EXECABORT Transaction discarded because of: \(reason)"
     }
 
     /// Why the command cannot run while the disk does not work; nil when it can.

@@ -161,7 +161,7 @@ extension EventLoop {
     private func refuse(_ connection: Connection, _ violation: ProtocolError) {
         decideBatch()
         counters.add(.protocolErrors, 1)
-        reply.error(violation.text)
+        if connection.flags.isDisjoint(with: [.replyOff, .replySkipNext]) { reply.error(violation.text) }
         endReply()
         connection.flags.insert(.closeAfterReply)
         server.log.verbose(

@@ -103,6 +103,8 @@ final class EventLoop: @unchecked Sendable {
     var hasStoppedAllLoops = false
     /// What the command being run leaves to be done once nothing is held.
     var followUp = FollowUp()
+    /// Messages that the command being run has published to its own connection.
+    var ownMessages: [MessageBytes] = []
     var isLeaving = false
     private var lastHousekeeping: Int64 = 0
 

@@ -57,8 +57,13 @@ final class Publisher: Sendable {
     // MARK: Publishing
 
     /// Sends a message to everybody who wants it; a connection with several matching patterns gets it once for each.
-    /// Returns how many messages that were. O(subscribers + patterns).
-    func publish(_ message: Argument, to channel: Argument) -> Int {
+    /// O(subscribers + patterns).
+    ///
+    /// - Returns: How many messages that were, and those for the publisher itself, which are the caller's to deliver:
+    ///   they come right after the reply to its command.
+    func publish(
+        _ message: Argument, to channel: Argument, from publisher: Connection
+    ) -> (count: Int, own: [MessageBytes]) {
         let name = channel.bytes
         var deliveries: [(bytes: MessageBytes, receivers: [Connection])] = []
         state.withLock { state in
@@ -70,11 +75,17 @@ final class Publisher: Sendable {
             }
         }
         var count = 0
+        var own: [MessageBytes] = []
         for (bytes, receivers) in deliveries {
             count += receivers.count
-            bytes.post(to: receivers)
+            guard publisher.subscriptions != nil, receivers.contains(where: { $0 === publisher }) else {
+                bytes.post(to: receivers)
+                continue
+            }
+            own.append(bytes)
+            bytes.post(to: receivers.filter { $0 !== publisher })
         }
-        return count
+        return (count, own)
     }
 
     // MARK: Asking
