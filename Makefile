@@ -53,7 +53,6 @@ format:
 	swift format --in-place --parallel --recursive Package.swift Sources Tests loadtest
 
 lint:
-	swift format lint --strict --parallel --recursive Package.swift Sources Tests loadtest
 	@scripts/lint
 
 # The files that are generated from the tables, and the curves and figures of docs/choosing.md; tests compare them.

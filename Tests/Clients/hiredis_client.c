@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define FAIL(...)                       \
     do {                                \
@@ -22,11 +23,17 @@ static redisContext *open_connection(int port) {
     return context;
 }
 
+static time_t began;
+
+/* The last two are times in seconds, which run on: as many seconds as have begun since the program did may be
+ * missing. */
 static void check_five(const redisReply *reply, const long long *expected, const char *what) {
+    long long passed = (long long)(time(NULL) - began);
     if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 5) FAIL("%s: not five elements", what);
     for (int i = 0; i < 5; i++) {
         if (reply->element[i]->type != REDIS_REPLY_INTEGER) FAIL("%s: element %d is no integer", what, i);
-        if (reply->element[i]->integer != expected[i])
+        long long missing = expected[i] - reply->element[i]->integer;
+        if (missing < 0 || missing > (i >= 3 && expected[i] > 0 ? passed : 0))
             FAIL("%s: element %d is %lld, not %lld", what, i, reply->element[i]->integer, expected[i]);
     }
 }
@@ -79,6 +86,7 @@ static void reconnect(redisContext *context, int port) {
 int main(int argc, char **argv) {
     if (argc != 2) FAIL("usage: %s PORT", argv[0]);
     int port = atoi(argv[1]);
+    began = time(NULL);
     redisContext *context = open_connection(port);
     until_denied(context);
     pipeline(context);

@@ -9,15 +9,31 @@ function check($got, $expected, string $what): void {
     }
 }
 
+$began = time();
+
+// The last two of a limit's numbers are times in seconds, which run on: as many seconds as have begun since the
+// program did may be missing.
+function check_limit($got, array $expected, string $what): void {
+    global $began;
+    $passed = time() - $began;
+    foreach ($expected as $i => $value) {
+        $missing = $value - ($got[$i] ?? PHP_INT_MIN);
+        if ($missing >= 0 && $missing <= ($i >= 3 && $value > 0 ? $passed : 0)) {
+            $got[$i] = $value;
+        }
+    }
+    check($got, $expected, $what);
+}
+
 $port = (int)$argv[1];
 $redis = new Redis();
 $redis->connect('127.0.0.1', $port);
 
 for ($i = 0; $i < 5; $i++) {
     $reply = $redis->rawCommand('CL.THROTTLE', 'php:k', 4, 1, 1000);
-    check($reply, [0, 5, 4 - $i, -1, 1000 * ($i + 1)], "call $i");
+    check_limit($reply, [0, 5, 4 - $i, -1, 1000 * ($i + 1)], "call $i");
 }
-check($redis->rawCommand('CL.THROTTLE', 'php:k', 4, 1, 1000), [1, 5, 0, 1000, 5000], 'denied call');
+check_limit($redis->rawCommand('CL.THROTTLE', 'php:k', 4, 1, 1000), [1, 5, 0, 1000, 5000], 'denied call');
 
 foreach ([Redis::PIPELINE, Redis::MULTI] as $mode) {
     $redis->multi($mode);
@@ -41,7 +57,7 @@ $killer = new Redis();
 $killer->connect('127.0.0.1', $port);
 check($killer->rawCommand('CLIENT', 'KILL', 'ID', (string)$before), 1, 'CLIENT KILL');
 // The library reconnects by itself before it sends.
-check($redis->rawCommand('CL.THROTTLE', 'php:k', 4, 1, 1000), [1, 5, 0, 1000, 5000], 'after CLIENT KILL');
+check_limit($redis->rawCommand('CL.THROTTLE', 'php:k', 4, 1, 1000), [1, 5, 0, 1000, 5000], 'after CLIENT KILL');
 if ($redis->rawCommand('CLIENT', 'ID') === $before) {
     fwrite(STDERR, "the same connection after CLIENT KILL\n");
     exit(1);

@@ -2,6 +2,7 @@
 
 import pytest
 
+from clock import keep_off_the_full_hour
 from server import IN_CI, ReferenceRedis, Server, find_binary
 
 running = []
@@ -19,6 +20,11 @@ def pytest_report_header():
         return f"server under test: {find_binary()}"
     except RuntimeError as problem:
         return str(problem)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    keep_off_the_full_hour()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,7 +15,7 @@ import pytest
 import conftest
 from journal_format import LogFollower, read_manifest
 from server import Server
-from wire import ErrorReply, WireError, eventually
+from wire import PATIENCE, ErrorReply, WireError, eventually
 
 # A unit in this many seconds: nothing comes back while a test runs, so a limiter is a number that only calls change.
 SLOW_PERIOD = 1_000_000
@@ -56,7 +56,7 @@ def info(wire, section="everything"):
     return dict(line.split(":", 1) for line in lines)
 
 
-def wait_for_rewrite(wire, count, name="aof_rewrites", seconds=30.0):
+def wait_for_rewrite(wire, count, name="aof_rewrites", seconds=PATIENCE):
     def done():
         found = info(wire, "persistence")
         return int(found[name]) >= count and found["aof_rewrite_in_progress"] == "0" and (
@@ -154,7 +154,7 @@ def grow_log(wire, server, size, prefix="fill"):
     _, logs = read_manifest(server.files)
     path = server.files / f"log-{logs[-1][0]}"
     number = 0
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while path.stat().st_size < size:
         assert time.monotonic() < deadline, "the log does not grow"
         requests = [("CL.THROTTLE", f"{prefix}-{n}", BURST, 1, SLOW_PERIOD) for n in range(number, number + 200)]
@@ -183,7 +183,7 @@ def breaker(wire):
 def write_until_refused(wire, server, acknowledged, prefix="w", reconnects=True):
     """Takes one unit of many keys until one is refused. Notes in `acknowledged` what was answered; returns the refusal
     and the connection, which is another where the server closed the first."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + PATIENCE
     number = 0
     while True:
         assert time.monotonic() < deadline, "the disk is full and nobody noticed"
@@ -207,6 +207,7 @@ def assert_kept(wire, acknowledged):
         assert found[key] <= left, f"{key} has {found[key]} left, was told {left}"
 
 
-def wait_until_fine(wire, seconds=8.0):
-    eventually(lambda: breaker(wire) == "closed", "storage works again", seconds)
+def wait_until_fine(wire):
+    """A disk that failed is tried again after a second, and after twice as long each time; after 30 seconds at most."""
+    eventually(lambda: breaker(wire) == "closed", "storage works again")
     eventually(lambda: wire.call("PING") == b"PONG", "PING answers again")

@@ -5,7 +5,6 @@ states while a node lags: offsets first, then keys.
 """
 
 import contextlib
-import random
 import socket
 import threading
 import time
@@ -13,8 +12,8 @@ import time
 import pytest
 
 from durable import BURST, DurableServer, info, remaining_of
-from server import free_port
-from wire import WireError, eventually
+from ports import free_port
+from wire import PATIENCE, WireError, eventually
 
 # Every node of a test has a directory of its own name.
 
@@ -22,7 +21,7 @@ from wire import WireError, eventually
 class Node(DurableServer):
     """A server that may lead or follow."""
 
-    def wait_ready(self, seconds=20.0):
+    def wait_ready(self, seconds=PATIENCE):
         """Like its parent, but with the password: without it a node that is loading says NOAUTH already."""
         super().wait_ready(seconds)
 
@@ -49,7 +48,7 @@ class Node(DurableServer):
         with self.connect() as wire:
             wire.ok("REPLICAOF", "NO", "ONE")
 
-    def wait_link(self, seconds=15.0):
+    def wait_link(self, seconds=PATIENCE):
         """Until the link to the primary is up. Returns INFO."""
         def up():
             found = self.info()
@@ -97,7 +96,7 @@ def fill(node, count, prefix="k", quantity=1):
 
 def state_of(node):
     """Every key, with what is left."""
-    with node.connect(30.0) as wire:
+    with node.connect() as wire:
         keys = wire.call("KEYS", "*")
         assert isinstance(keys, list), keys
         # A burst beyond everything that tests take, so that every unit shows.
@@ -108,7 +107,7 @@ def offset_of(node):
     return int(node.info()["master_repl_offset"])
 
 
-def wait_online(primary, count, seconds=15.0):
+def wait_online(primary, count, seconds=PATIENCE):
     """Until that many replicas have acknowledged a whole state."""
     def online():
         found = primary.info()
@@ -125,7 +124,7 @@ def pair(nodes, *flags):
     return primary, replica
 
 
-def wait_same_offset(primary, *replicas, seconds=15.0):
+def wait_same_offset(primary, *replicas, seconds=PATIENCE):
     """Until every link is up and every replica has what the primary had when it was asked."""
     for replica in replicas:
         replica.wait_link(seconds)
@@ -139,7 +138,7 @@ def wait_same_offset(primary, *replicas, seconds=15.0):
             f"port {replica.port} is at {target}", seconds)
 
 
-def wait_same_state(primary, *replicas, seconds=15.0):
+def wait_same_state(primary, *replicas, seconds=PATIENCE):
     """Waits until nodes agree and compares all their keys. The primary must be quiet. Returns the state."""
     wait_same_offset(primary, *replicas, seconds=seconds)
     expected = state_of(primary)
@@ -150,6 +149,14 @@ def wait_same_state(primary, *replicas, seconds=15.0):
         assert found.keys() == expected.keys(), f"only here: {list(found.keys() - expected.keys())[:5]}"
         assert replica.info()["master_replid"] == primary.info()["master_replid"]
     return expected
+
+
+def wait_on_disk(primary, replicas=1, own=False):
+    """Until everything is on the disks of so many replicas, and on the primary's own: where a start finds it after a
+    crash. A replica that has just been given a whole state has to write all of it first."""
+    with primary.connect(2 * PATIENCE) as wire:
+        found = wire.call("WAITAOF", int(own), replicas, int(PATIENCE * 1000))
+        assert isinstance(found, list) and found[0] >= own and found[1] >= replicas, found
 
 
 # Time that matters to a client
@@ -173,7 +180,7 @@ def background(function):
         yield
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(PATIENCE)
     assert not thread.is_alive(), "the thread does not end"
     if problems:
         raise problems[0]
@@ -225,7 +232,7 @@ class Proxy:
 
     def __exit__(self, *_):
         self.closing.set()
-        self.thread.join(5)
+        self.thread.join(PATIENCE)
         self.listener.close()
         self.cut()
 
@@ -254,7 +261,7 @@ class Proxy:
             except OSError:
                 return
             try:
-                primary = socket.create_connection(self.target, 2)
+                primary = socket.create_connection(self.target, PATIENCE)
             except OSError:
                 replica.close()
                 continue
@@ -284,7 +291,7 @@ class Proxy:
                     if limit is not None:
                         data = data[: limit - self.passed[number]]
                     self.passed[number] += len(data)
-                sink.settimeout(30)
+                sink.settimeout(PATIENCE)
                 sink.sendall(data)
                 sink.settimeout(0.02)
                 if limit is not None and self.passed[number] >= limit:
@@ -303,10 +310,3 @@ class Proxy:
 def proxy_to(node):
     with Proxy(("127.0.0.1", node.port)) as proxy:
         yield proxy
-
-
-def seeded():
-    """A generator whose seed a failure shows."""
-    seed = random.SystemRandom().getrandbits(32)
-    print(f"seed {seed}")
-    return random.Random(seed)

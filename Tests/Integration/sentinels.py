@@ -13,8 +13,8 @@ import time
 import redis
 import redis.sentinel
 
-from server import free_port
-from wire import Wire, WireError, eventually
+from ports import free_port
+from wire import PATIENCE, Wire, WireError, eventually
 
 NAME = "mymaster"
 # Twice the time between two attempts of Sentinel to connect, which is a second and not a setting. A Sentinel told of a
@@ -66,7 +66,7 @@ class Sentinel:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(5)
+                self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -76,7 +76,7 @@ class Sentinel:
         return self.log_path.read_text(errors="replace")
 
     def call(self, *words):
-        with Wire(("127.0.0.1", self.port), 5.0) as wire:
+        with Wire(("127.0.0.1", self.port)) as wire:
             return wire.call(*words)
 
     def master(self):
@@ -140,7 +140,7 @@ class Group:
         primary = self.primary()
         return [node for node in self.running() if node is not primary]
 
-    def settle(self, seconds=45.0):
+    def settle(self, seconds=2 * PATIENCE):
         """Until every Sentinel knows all the others and all nodes, agrees who leads, and all links are up."""
         deadline = time.monotonic() + seconds
         why = "nothing was asked"
@@ -190,7 +190,7 @@ class Group:
         watched = redis.sentinel.Sentinel(addresses, socket_timeout=0.5)
         return watched.master_for(NAME, socket_timeout=0.5, socket_connect_timeout=0.5, password=self.password)
 
-    def wait_primary_is_not(self, old, seconds=20.0):
+    def wait_primary_is_not(self, old, seconds=PATIENCE):
         """Until all Sentinels name another node. Returns it."""
         eventually(
             lambda: all(s.primary_port() != old.port for s in self.sentinels), "the Sentinels name another primary",
@@ -200,13 +200,17 @@ class Group:
 
 class Throttlers:
     """Clients that take units of one limiter as fast as they can, through whatever happens, and note when each was
-    admitted. `limit` units at once, one back each `period` seconds."""
+    admitted, and by whom. `limit` units at once, one back each `period` seconds. They leave half of them until `go_on`,
+    so that there is something to admit behind what a test does in the middle, however late it is."""
 
     def __init__(self, group, key, limit, period=1_000_000, clients=3):
         self.request = ("CL.THROTTLE", key, limit - 1, 1, period)
         self.group = group
-        self.admitted = []  # monotonic times, in no order
+        self.limit = limit
+        self.most = limit // 2
+        self.admitted = []  # monotonic times and the node's port, in no order
         self.refused = 0
+        self.answered_by = {}  # the port of the node that answered last, by client
         self.errors = []
         self.stop = threading.Event()
         self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(clients)]
@@ -216,21 +220,44 @@ class Throttlers:
     def run(self):
         client = self.group.client()
         while not self.stop.is_set():
+            if len(self.admitted) >= self.most:
+                self.stop.wait(0.01)
+                continue
             try:
                 reply = client.execute_command(*self.request)
             except redis.exceptions.RedisError as problem:
                 self.errors.append((time.monotonic(), f"{type(problem).__name__}: {problem}"))
                 self.stop.wait(0.01)
                 continue
+            # This client has one connection, and it was made to that address.
+            port = client.connection_pool.master_address[1]
+            self.answered_by[threading.get_ident()] = port
             if reply[0] == 0:
-                self.admitted.append(time.monotonic())
+                self.admitted.append((time.monotonic(), port))
             else:
                 self.refused += 1
                 self.stop.wait(0.01)
         client.close()
 
+    def go_on(self):
+        self.most = float("inf")
+
+    def have_moved_to(self, node):
+        return list(self.answered_by.values()) == [node.port] * len(self.threads)
+
+    def by(self, node):
+        """How many this node has admitted."""
+        return sum(port == node.port for _, port in list(self.admitted))
+
+    def known(self, node):
+        """How many units this replica knows to be taken; None where it is a replica no more."""
+        with node.connect() as wire:
+            reply = wire.call(*self.request, 0)
+            assert isinstance(reply, list), reply
+            return self.limit - reply[2] if wire.call("ROLE")[0] == b"slave" else None
+
     def finish(self):
         self.stop.set()
         for thread in self.threads:
-            thread.join(30)
+            thread.join(PATIENCE)
         assert not any(thread.is_alive() for thread in self.threads), "a client does not end"

@@ -4,15 +4,16 @@ Owns: the process, its port, its directory and its log. Refuses to leave a proce
 asked is killed, and that is a failure of the test.
 """
 
+import contextlib
 import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import time
 
-from wire import Wire, WireError, eventually
+from ports import free_port
+from wire import PATIENCE, Wire, WireError, eventually
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 IN_CI = bool(os.environ.get("CI"))
@@ -26,25 +27,6 @@ def find_binary():
         if os.access(candidate, os.X_OK):
             return str(candidate.resolve())
     raise RuntimeError(f"no server to test: {' nor '.join(map(str, candidates))} is an executable file")
-
-
-def free_port():
-    """A port nobody listens on now, on both loopback addresses."""
-    for _ in range(100):
-        with socket.socket(socket.AF_INET) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-            if not socket.has_ipv6:
-                return port
-            try:
-                with socket.socket(socket.AF_INET6) as second:
-                    second.bind(("::1", port))
-            except OSError as problem:
-                if problem.errno == 99:  # EADDRNOTAVAIL: no IPv6 loopback on this machine
-                    return port
-                continue
-            return port
-    raise RuntimeError("no free port found")
 
 
 class Server:
@@ -102,7 +84,7 @@ class Server:
         for (`wait_log`), and before one is missed or counted the others are (`settled_log`)."""
         return self.log_path.read_text(errors="replace")
 
-    def wait_log(self, text, seconds=10.0):
+    def wait_log(self, text, seconds=PATIENCE):
         """Until the log contains `text`; returns the log."""
         return eventually(lambda: text in (log := self.log()) and log, f"{text!r} is in the log", seconds)
 
@@ -113,7 +95,7 @@ class Server:
                 eventually(lambda: b"\r\nlog_lines_queued:0\r\n" in wire.call("INFO", "limiter"), "the log is written")
         return self.log()
 
-    def wait_ready(self, seconds=20.0):
+    def wait_ready(self, seconds=PATIENCE):
         """Polls PING, behind the password where there is one; an error that is not LOADING counts as an answer."""
         deadline = time.monotonic() + seconds
         while True:
@@ -121,7 +103,7 @@ class Server:
             if status is not None:
                 raise AssertionError(f"{self.arguments} ended with {status} before it answered:\n{self.log()[-2000:]}")
             try:
-                with Wire(self.address, timeout=2.0) as wire:
+                with Wire(self.address) as wire:
                     if self.password:
                         wire.call("AUTH", self.password)
                     if not wire.call("PING").startswith(b"LOADING"):
@@ -132,13 +114,31 @@ class Server:
                 raise AssertionError(f"{self.arguments} did not answer in {seconds} s:\n{self.log()[-2000:]}")
             time.sleep(0.01)
 
-    def connect(self, timeout=10.0, authenticate=True):
+    @contextlib.contextmanager
+    def standing_still(self):
+        """Nothing of it runs meanwhile. The signal alone does not say so: a thread may be at work on another core when
+        it comes."""
+        def stands():
+            threads = os.listdir(f"/proc/{self.pid}/task")
+            return all(
+                open(f"/proc/{self.pid}/task/{thread}/stat").read().rsplit(")", 1)[1].split()[0] == "T"
+                for thread in threads)
+
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            eventually(stands, f"{self.arguments[0]} stands still")
+            yield
+        finally:
+            if self.process.poll() is None:
+                os.kill(self.pid, signal.SIGCONT)
+
+    def connect(self, timeout=PATIENCE, authenticate=True):
         wire = Wire(self.address, timeout)
         if self.password and authenticate:
             wire.ok("AUTH", self.password)
         return wire
 
-    def wait_exit(self, seconds=15.0):
+    def wait_exit(self, seconds=PATIENCE):
         """The exit status; killing and failing when it does not come."""
         try:
             status = self.process.wait(seconds)
@@ -188,7 +188,7 @@ class ReferenceRedis(Server):
         return None if " v=7.0." in version else f"the texts compared are those of redis-server 7.0, here is {version}"
 
 
-def run_to_end(*arguments, cwd, seconds=15.0, before_exec=None, environment=None):
+def run_to_end(*arguments, cwd, seconds=PATIENCE, before_exec=None, environment=None):
     """A start that is expected to fail: (exit status, everything it wrote)."""
     words = [a if isinstance(a, bytes) else str(a) for a in arguments]
     done = subprocess.run(

@@ -1,7 +1,8 @@
 """Everything at once: dozens of clients that send what they like in pieces, leave in the middle, kill each other, stop
 the world and do not read. The server has to survive it, let go of everybody, and stop when asked.
 
-A seed is printed; ESCAPEMENT_ATTACK_SEED repeats its requests (not the instants at which they meet).
+A seed is printed; ESCAPEMENT_SEED repeats its requests (not the instants at which they meet). ESCAPEMENT_ATTACK_SECONDS
+goes on for so long.
 """
 
 import os
@@ -13,12 +14,18 @@ import time
 
 import pytest
 
-from server import free_port, run_to_end
-from wire import Wire, WireError, command, eventually
+from clock import rests
+from dice import new_seed
+from ports import free_port
+from server import run_to_end
+from wire import PATIENCE, Wire, command, eventually
 
-SECONDS = float(os.environ.get("ESCAPEMENT_ATTACK_SECONDS", "6"))
+# How long; 0 for as long as it takes until enough clients have come and gone.
+SECONDS = float(os.environ.get("ESCAPEMENT_ATTACK_SECONDS", "0"))
 THREADS = 8
 CONNECTIONS_EACH = 8
+# Clients that come and go in each thread.
+CLIENTS_EACH = 120
 
 NUMBERS = ["0", "1", "-1", "2", "10", "999", "9223372036854775807", "-9223372036854775808", "9223372036854775808",
            "9223372036854", "4294967296", "18446744073709551615", "1e9", "nan", "inf", "-0", "+1", "01", "", " 1"]
@@ -89,7 +96,7 @@ class Client:
 
     def __init__(self, dice, address):
         self.dice = dice
-        self.socket = socket.create_connection(address, 5)
+        self.socket = socket.create_connection(address, PATIENCE)
         self.socket.setblocking(False)
         self.unsent = b""
         self.reads = dice.random() < 0.8
@@ -128,10 +135,11 @@ class Client:
         self.socket.close()
 
 
-def attack(seed, address, until, counts):
+def attack(seed, address, is_over, counts):
     dice = random.Random(seed)
     clients = []
-    while time.monotonic() < until:
+    counts[seed] = 0
+    while not is_over(counts[seed]):
         while len(clients) < CONNECTIONS_EACH:
             try:
                 clients.append(Client(dice, address))
@@ -141,7 +149,7 @@ def attack(seed, address, until, counts):
             if not client.step():
                 client.end()
                 clients.remove(client)
-                counts[seed] = counts.get(seed, 0) + 1
+                counts[seed] += 1
     for client in clients:
         client.end()
 
@@ -153,35 +161,33 @@ def resident_megabytes(pid):
     raise AssertionError("no VmRSS")
 
 
-def processor_seconds(pid):
-    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def quiet(server, wire):
     """Nobody is left but this connection and, for a moment, those that the server has not noticed yet."""
     return b"connected_clients:1\r\n" in wire.call("INFO", "clients")
 
 
 def test_everything_at_once(start):
-    seed = int(os.environ.get("ESCAPEMENT_ATTACK_SEED", random.randrange(1 << 32)))
-    print(f"ESCAPEMENT_ATTACK_SEED={seed}")
+    seed = new_seed("everything at once")
     server = start("--io-threads", "4", "--enable-debug-command", "local", "--shutdown-timeout", "2")
     until = time.monotonic() + SECONDS
     ends = {}
-    threads = [threading.Thread(target=attack, args=(seed + n, server.address, until, ends)) for n in range(THREADS)]
+
+    def is_over(gone):
+        return time.monotonic() >= until if SECONDS else gone >= CLIENTS_EACH
+
+    threads = [threading.Thread(target=attack, args=(seed + n, server.address, is_over, ends)) for n in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(SECONDS + 10)
+        thread.join(SECONDS + 10 * PATIENCE)
         assert not thread.is_alive()
     assert server.process.poll() is None, f"the server ended: {server.log()[-3000:]}"
-    assert sum(ends.values()) > 20, "hardly anything happened"
+    assert SECONDS or min(ends.values()) >= CLIENTS_EACH, "nobody was let in any more"
     with server.connect() as wire:
         wire.send(command("CLIENT", "UNPAUSE"))
         assert wire.read() == b"OK"
         wire.ok("CONFIG", "SET", "timeout", "0")
-        eventually(lambda: quiet(server, wire), "everybody is gone", seconds=10)
+        eventually(lambda: quiet(server, wire), "everybody is gone")
         assert b"pubsub_channels:0\r\n" in wire.call("INFO", "stats")
         # Dealt out to the loop with the fewest, so every loop gets some.
         others = [server.connect() for _ in range(12)]
@@ -189,12 +195,10 @@ def test_everything_at_once(start):
             assert other.call("PING") == b"PONG"
             other.close()
         assert resident_megabytes(server.pid) < 1000
-        eventually(lambda: quiet(server, wire), "everybody is gone", seconds=10)
-        before = processor_seconds(server.pid)
-        time.sleep(0.5)  # what is measured is this half second
-        assert processor_seconds(server.pid) - before < 0.25, "an idle server spins"
+        eventually(lambda: quiet(server, wire), "everybody is gone")
+        eventually(lambda: rests(server.pid), "an idle server rests")
     server.process.send_signal(signal.SIGTERM)
-    assert server.wait_exit(10) == 0
+    assert server.wait_exit() == 0
 
 
 def test_inline_limiter_calls_in_one_pipeline(start):
@@ -224,13 +228,12 @@ def test_longest_pause_is_refused_or_kept(start):
 def test_pipeline_of_large_replies_is_bounded(start):
     """A few bytes of request ask for megabytes: what nobody reads counts against the limit while it piles up."""
     server = start("--io-threads", "1", "--client-output-buffer-limit", "normal", "8mb", "0", "0")
-    with server.connect() as greedy, server.connect(timeout=60) as other:
+    with server.connect() as greedy, server.connect() as other:
         greedy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         before = resident_megabytes(server.pid)
         greedy.send(b"COMMAND\r\n" * 2000)
         eventually(
-            lambda: b"client_output_buffer_limit_disconnections:1\r\n" in other.call("INFO", "stats"), "closed",
-            seconds=60)
+            lambda: b"client_output_buffer_limit_disconnections:1\r\n" in other.call("INFO", "stats"), "closed")
         peak = int(next(line.split()[1] for line in open(f"/proc/{server.pid}/status") if line.startswith("VmHWM:")))
         assert peak / 1024 - before < 100
 
@@ -239,16 +242,14 @@ def test_unread_input_behind_quit_does_not_spin(start):
     server = start("--io-threads", "1")
     with server.connect() as stuck, server.connect() as other:
         stuck.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        stuck.timeout = 0.3
+        stuck.timeout = 1.0
         try:
             stuck.send(command("ECHO", "x" * 500_000) * 20 + command("QUIT"))
             stuck.send(b"y" * 1_000_000)
         except OSError:
             pass
         assert other.call("PING") == b"PONG"
-        before = processor_seconds(server.pid)
-        time.sleep(0.5)  # what is measured is this half second
-        assert processor_seconds(server.pid) - before < 0.25
+        eventually(lambda: rests(server.pid), "what cannot be written costs no time")
 
 
 def test_no_descriptors_left_does_not_spin(start):
@@ -261,10 +262,9 @@ def test_no_descriptors_left_does_not_spin(start):
     # One may still get in: the connection that asked whether the server is ready gives its descriptor back.
     waiting = [Wire(server.address) for _ in range(4)]
     try:
-        before = processor_seconds(server.pid)
-        time.sleep(0.5)  # what is measured is this half second
-        assert processor_seconds(server.pid) - before < 0.25
-        assert 1 <= server.wait_log("accept failed").count("accept failed") <= 2
+        server.wait_log("accept failed")
+        eventually(lambda: rests(server.pid), "who cannot be let in costs no time")
+        assert 1 <= server.settled_log().count("accept failed") <= 2
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (soft, hard))
         for connection in waiting:
             assert connection.call("PING") == b"PONG"
@@ -275,7 +275,8 @@ def test_no_descriptors_left_does_not_spin(start):
 
 def test_drain_has_one_deadline(start):
     """Slow peers on every loop hold the stop up once, not once for each loop."""
-    server = start("--io-threads", "4", "--shutdown-timeout", "1")
+    # Of which two are kept back for the disk.
+    server = start("--io-threads", "4", "--shutdown-timeout", "5")
     slow = [server.connect() for _ in range(8)]
     try:
         for connection in slow:
@@ -287,8 +288,8 @@ def test_drain_has_one_deadline(start):
                 pass
         begin = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
-        assert server.wait_exit(10) == 0
-        assert time.monotonic() - begin < 3
+        assert server.wait_exit() == 0
+        assert time.monotonic() - begin < 9, "seconds: one after the other, four loops would take twelve"
     finally:
         for connection in slow:
             connection.close()
@@ -301,7 +302,13 @@ def test_idle_loops_hear_of_a_new_timeout(start):
         connection.call("PING")
     with server.connect() as wire:
         wire.ok("CONFIG", "SET", "timeout", "1")
-        eventually(lambda: wire.call("CLIENT", "LIST").count(b"\n") == 1, "the idle ones are closed", seconds=10)
+
+    def clients():
+        # A connection of its own, which is not idle for a second however slow we are.
+        with server.connect() as wire:
+            return wire.call("CLIENT", "LIST").count(b"\n")
+
+    eventually(lambda: clients() == 1, "the idle ones are closed")
     for connection in idle:
         connection.close()
 
@@ -330,8 +337,7 @@ def test_no_message_after_leaving_a_channel(start):
         publisher.start()
     try:
         with server.connect() as wire:
-            end = time.monotonic() + 2
-            while time.monotonic() < end:
+            for _ in range(400):
                 wire.send(command("SUBSCRIBE", "ch") + command("UNSUBSCRIBE", "ch"))
                 while wire.read() != [b"unsubscribe", b"ch", 0]:
                     pass
@@ -340,7 +346,7 @@ def test_no_message_after_leaving_a_channel(start):
     finally:
         stop.set()
         for publisher in publishers:
-            publisher.join(10)
+            publisher.join(PATIENCE)
 
 
 def test_limiter_call_behind_a_subcommand_is_listed(start):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from clock import Countdown
+
 COUNTERS = [
     "INCR a", "INCR a", "INCRBY a 5", "DECR a", "DECRBY a 10", "GET a", "GET none", "SET a 5", "INCR a", "GET a",
     "SET a 1 NX", "SET b 1 NX", "SET c 1 XX", "GET c", "SET a 2 XX GET", "SET d 3 GET", "SET d 4 NX GET", "GET d",
@@ -26,9 +28,14 @@ OURS = {
 def test_counters_are_redis_s(wire, reference):
     with reference.connect() as other:
         other.ok("FLUSHALL")
-        for line in COUNTERS:
-            mine, theirs = wire.call(*line.split()), other.call(*line.split())
-            assert mine == OURS.get(line, theirs) and (line in OURS or type(mine) is type(theirs)), line
+        left = Countdown()
+        # All in one write to each, so that times have hardly run on when they are asked for.
+        for line, mine, theirs in zip(COUNTERS, wire.calls(*COUNTERS), other.calls(*COUNTERS)):
+            if line.startswith("TTL ") and left.passed() > 0.4 and mine > 0:
+                # Redis rounds to the nearest second.
+                assert abs(mine - theirs) <= 1 + left.passed(), line
+            else:
+                assert mine == OURS.get(line, theirs) and (line in OURS or type(mine) is type(theirs)), line
 
 
 def test_only_integers_are_values(wire):

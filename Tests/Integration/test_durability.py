@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from clock import Countdown
 from durable import BURST, SLOW_PERIOD, info, launch, remaining, remaining_of, take, wait_for_record
 from journal_format import LogFollower
 from wire import command, eventually
@@ -34,7 +35,8 @@ def converse(wire):
 
 
 def portrait(wire):
-    """Everything a client can see of the state, in units that stand still: absolute times in seconds, numbers left."""
+    """Everything a client can see of the state: absolute times, and numbers left, of which only those of "minutes" grow
+    while a test runs."""
     keys = sorted(key for key in wire.call("KEYS", "*") if key != b"gone in a blink")
     seen = {}
     for key in keys:
@@ -44,13 +46,17 @@ def portrait(wire):
     return seen
 
 
-def assert_same(before, after):
-    """Deadlines may differ by the milliseconds that engine time and wall clock drift apart."""
+def assert_same(before, after, passed):
+    """Deadlines may differ by the milliseconds that engine time and wall clock drift apart; `passed` seconds lie
+    between the first call and now."""
     assert before.keys() == after.keys()
+    units = after["minutes"][2] - before["minutes"][2]
+    assert after["minutes"][:2] == before["minutes"][:2] and 0 <= units <= passed / 60
     for key, value in before.items():
+        if key == "minutes":
+            continue
         assert after[key][:3] == value[:3], key
-        if len(value) > 3 and isinstance(value, tuple):
-            assert abs(after[key][3] - value[3]) <= 100, key
+        assert abs(after[key][3] - value[3]) <= 100, key
 
 
 def stop_by(server, wire, way):
@@ -71,6 +77,7 @@ def stop_by(server, wire, way):
 @pytest.mark.parametrize("policy", ["always", "everysec", "no"])
 def test_restart_keeps_everything(launch, policy, way):
     server = launch("--appendfsync", policy)
+    clock = Countdown()
     with server.connect() as wire:
         converse(wire)
         before = portrait(wire)
@@ -80,28 +87,34 @@ def test_restart_keeps_everything(launch, policy, way):
         after = portrait(wire)
         if way == "kill":
             assert after.pop(b"the last")[2] == BURST
-        assert_same(before, after)
+        assert_same(before, after, clock.passed())
 
 
 def test_a_limiter_goes_on_as_if_nothing_had_been(launch):
     """A limiter that gives back a unit every 250 ms: restarted and never restarted answer alike."""
-    call = ("CL.THROTTLE", "quick", 39, 40, 10)
+    call, unit = ("CL.THROTTLE", "quick", 39, 40, 10), 0.25
     server = launch(*ALWAYS)
     twin = launch(*ALWAYS, directory="twin")
     with server.connect() as wire, twin.connect() as other:
+        begin = time.monotonic()
         replies = wire.calls(*[call] * 30), other.calls(*[call] * 30)
+        # Seconds that may lie between the two limiters at most.
+        apart = time.monotonic() - begin
         assert replies[0] == replies[1]
         server.crash()
         server = launch(*ALWAYS)
         with server.connect() as wire:
+            taken = [0, 0]
             for _ in range(20):
+                for number, connection in enumerate((wire, other)):
+                    taken[number] += connection.call(*call)[0] == 0
                 begin = time.monotonic()
                 left = wire.call(*call, 0), other.call(*call, 0)
-                if time.monotonic() - begin < 0.05:
-                    # Asked 50 ms apart at most: one unit, or one second, may lie between.
-                    assert abs(left[0][2] - left[1][2]) <= 1 and abs(left[0][4] - left[1][4]) <= 1, left
-                taken = wire.call(*call), other.call(*call)
-                assert taken[0][:2] == taken[1][:2]
+                between = apart + time.monotonic() - begin + abs(int(info(wire)["engine_time_skew_usec"])) / 1e6
+                # What each has had so far: as many units as come back in between, and the one that is on its way.
+                had = [taken[number] + left[number][2] for number in range(2)]
+                assert abs(had[0] - had[1]) <= 1 + between / unit, (taken, left)
+                assert abs(left[0][4] - left[1][4]) <= 1 + between + abs(taken[0] - taken[1]) * unit, (taken, left)
 
 
 def test_restarts_add_nothing_and_lose_nothing(launch):
@@ -373,8 +386,8 @@ def test_shutdown_timeout_with_a_stuck_client(launch, policy):
         take(wire, "k", 3)
         begin = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
-        assert server.wait_exit(10) == 0
-        assert time.monotonic() - begin < 4
+        assert server.wait_exit() == 0
+        assert time.monotonic() - begin < 9, "seconds: fewer than without the setting"
     server = launch("--appendfsync", policy)
     with server.connect() as wire:
         assert remaining(wire, "k") == BURST + 1 - 3

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from clock import Countdown
 from durable import (
     BURST, SLOW_PERIOD, DurableServer, assert_kept, breaker, fill_disk, info, launch, limit_files, remaining, take,
     wait_for_record, wait_until_fine, write_until_refused)
@@ -27,6 +28,7 @@ def test_full_disk_closed(launch, policy):
     """Writes and PING are refused, reads go on, and it all works again once there is room."""
     server = launch(*policy)
     acknowledged = {}
+    left = Countdown()
     with server.connect() as wire:
         for number in range(100):
             acknowledged[f"before-{number}"] = take(wire, f"before-{number}")[2]
@@ -39,7 +41,7 @@ def test_full_disk_closed(launch, policy):
         assert wire.call("DEL", "before-1") == refusal and wire.call("FLUSHALL") == refusal
         assert wire.calls("MULTI", "DEL before-1", "EXEC")[-1].startswith((b"MISCONF", b"EXECABORT"))
         assert wire.call("CL.THROTTLE", "before-1", BURST, 1, SLOW_PERIOD, 0) in (
-            refusal, [0, BURST + 1, BURST, -1, SLOW_PERIOD])
+            refusal, [0, BURST + 1, BURST, -1, left(SLOW_PERIOD)])
         assert wire.call("EXISTS", "before-1") == 1 and wire.call("ECHO", "x") == b"x"
         assert wire.call("TTL", "before-1") > 0 and b"before-1" in wire.call("KEYS", "before-1")
         found = info(wire)
@@ -138,7 +140,7 @@ def test_full_disk_open(launch, policy):
             assert take(wire, f"memory-{number}", 2)[0] == 0
         assert wire.call("DEL", "before") == 1
         limit_files(server, None)
-        eventually(lambda: info(wire)["storage_memory_only"] == "0", "storage works again", 8)
+        eventually(lambda: info(wire)["storage_memory_only"] == "0", "storage works again")
         assert info(wire)["aof_last_write_status"] == "ok"
         keys = sorted(wire.call("KEYS", "*"))
         take(wire, "after")
@@ -210,8 +212,9 @@ def test_stopping_while_the_disk_is_full(launch):
         assert take(wire, "lost")[0] == 0
     server.process.terminate()
     begin = time.monotonic()
-    assert server.wait_exit(10) == 1
-    assert time.monotonic() - begin < 5 and "everything_on_disk=no" in server.log()
+    assert server.wait_exit() == 1
+    assert time.monotonic() - begin < 9, "seconds: fewer than without the setting"
+    assert "everything_on_disk=no" in server.log()
     server = launch(*EVERYSEC)
     with server.connect() as wire:
         assert wire.call("EXISTS", "kept") == 1
@@ -243,7 +246,7 @@ def test_shutdown_nosave_lets_go_while_the_disk_is_full(launch):
         _, wire = write_until_refused(wire, server, {})
         wire.send(command("SHUTDOWN", "NOSAVE"))
         wire.expect_closed()
-    assert server.wait_exit(15) in (0, 1)
+    assert server.wait_exit() in (0, 1)
 
 
 def test_snapshots_on_a_full_disk(launch):
@@ -313,7 +316,7 @@ def test_started_on_a_full_disk(launch, tmp_path, monkeypatch, mode):
             assert take(wire, "before", 2)[2] == BURST + 1 - 5
             assert info(wire)["storage_memory_only"] == "1"
         limit_files(server, None)
-        wait_until_fine(wire, 15)
+        wait_until_fine(wire)
         assert take(wire, "after")[0] == 0
     server.crash()
     monkeypatch.undo()
@@ -333,4 +336,4 @@ def test_save_behind_a_save_that_failed_at_once(launch):
             reply = wire.call("SAVE")
             assert isinstance(reply, ErrorReply) and b"No such file or directory" in reply, reply
         server.files.mkdir()
-        eventually(lambda: wire.call("SAVE") == b"OK", "a snapshot is taken", 20)
+        eventually(lambda: wire.call("SAVE") == b"OK", "a snapshot is taken")

@@ -1,6 +1,8 @@
 """kill -9 in the middle of everything, and every reply is held against what is left. See torture_kill.py.
 
-ESCAPEMENT_KILL_CYCLES says how many lives in all; a failure prints the seed that ESCAPEMENT_SEED repeats.
+ESCAPEMENT_KILL_CYCLES says how many lives in all. A failure prints the seed that ESCAPEMENT_SEED repeats: the
+requests, not the moments at which they meet. No draw and no moment decides whether it passes: where it fails, it has found a fault
+of the server, or of the model of its promises.
 """
 
 import os
@@ -20,5 +22,4 @@ def test_killed_at_random_moments(tmp_path, policy, share):
           f"ends, {run.refused} refused by a full disk")
     assert run.lives == lives
     # Else hardly anything was under way when the kill came, and the test would say little.
-    # A few lives on a slow server may see no snapshot.
-    assert run.answered > 20 * lives and (run.snapshots > 0 or lives < 20)
+    assert run.answered > 20 * lives and run.snapshots > 0

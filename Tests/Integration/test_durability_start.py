@@ -15,8 +15,9 @@ import pytest
 
 from durable import BURST, SLOW_PERIOD, info, launch, mounted, remaining, take
 from journal_format import HEADER_SIZE, SECOND, crc32c, file_header, read_batches, read_manifest, write_long_log
-from server import find_binary, free_port, run_to_end
-from wire import Wire, WireError, command, eventually
+from ports import free_port
+from server import find_binary, run_to_end
+from wire import PATIENCE, Wire, WireError, command, eventually
 
 ALWAYS = ("--appendfsync", "always")
 
@@ -37,28 +38,45 @@ def long_log(tmp_path):
     shutil.rmtree(directory)
 
 
-def start_loading(launch, *flags):
-    """A server that is loading, and a connection to it."""
-    server = launch("--auto-aof-rewrite-percentage", "0", *flags, wait=False)
+def while_loading(launch, look, *flags):
+    """Starts a server that loads for a moment and has `look(server, wire)` look at it meanwhile. What that returns is
+    passed on; None says that the server was quicker than the look, and then both begin again: how fast either is must
+    not matter. What a server that is loading must never answer, `look` asserts."""
+    deadline = time.monotonic() + 2 * PATIENCE
+    while True:
+        server = launch("--auto-aof-rewrite-percentage", "0", *flags, wait=False)
 
-    def connect():
-        assert server.process.poll() is None, server.log()
-        try:
-            return server.connect()
-        except OSError:
-            return None
+        def connect():
+            assert server.process.poll() is None, server.log()
+            try:
+                return server.connect()
+            except OSError:
+                return None
 
-    return server, eventually(connect, "it listens")
+        wire = eventually(connect, "it listens")
+        found = look(server, wire)
+        if found is not None:
+            return found
+        assert time.monotonic() < deadline, "it is never seen loading"
+        wire.close()
+        server.crash()
+
+
+def is_loading(wire):
+    return wire.call("PING") == b"LOADING Redis is loading the dataset in memory"
 
 
 def test_clients_are_told_that_it_is_loading(long_log, launch):
-    server, wire = start_loading(launch)
-    with wire:
-        assert wire.call("PING") == b"LOADING Redis is loading the dataset in memory"
-        for words in ("CL.THROTTLE k 1 1 1", "DEL k", "DBSIZE", "FLUSHALL", "SAVE", "BGREWRITEAOF", "EVALSHA x"):
-            reply = wire.call(*words.split())
-            assert reply.startswith((b"LOADING ", b"ERR unknown command")), (words, reply)
+    words = ("CL.THROTTLE k 1 1 1", "DEL k", "DBSIZE", "FLUSHALL", "SAVE", "BGREWRITEAOF", "EVALSHA x")
+
+    def look(server, wire):
+        replies = wire.calls(*words)
         found = info(wire, "persistence")
+        if not is_loading(wire):
+            return None
+        # It was loading until now, so it was all the time.
+        for request, reply in zip(words, replies):
+            assert reply.startswith((b"LOADING ", b"ERR unknown command")), (request, reply)
         assert found["loading"] == "1"
         assert found["loading_total_bytes"] == str((server.files / "log-1").stat().st_size)
         assert 0 <= float(found["loading_loaded_perc"]) <= 100 and int(found["loading_eta_seconds"]) >= 0
@@ -66,42 +84,53 @@ def test_clients_are_told_that_it_is_loading(long_log, launch):
         seen = []
         while (found := info(wire, "persistence"))["loading"] == "1":
             seen.append(float(found["loading_loaded_perc"]))
-        assert seen == sorted(seen) and len(set(seen)) > 3, "progress is shown"
+        assert seen == sorted(seen), "progress goes on"
+        return (wire, found) if len(set(seen)) > 3 else None
+
+    wire, found = while_loading(launch, look)
+    with wire:
         assert "loading_loaded_perc" not in found
         assert wire.call("PING") == b"PONG" and wire.call("DBSIZE") == LOG_KEYS
         assert remaining(wire, "key-0") == BURST and remaining(wire, f"key-{LOG_KEYS - 1}") == BURST
 
 
 def test_replica_is_one_while_it_is_loading(long_log, launch):
-    server, wire = start_loading(launch, "--replicaof", "127.0.0.1", free_port())
-    with wire:
+    def look(server, wire):
         found = info(wire, "default")
         role, hello = wire.call("ROLE"), wire.call("HELLO", 2)
-        assert wire.call("PING").startswith(b"LOADING"), "it was too quick"
+        return (wire, found, role, hello) if is_loading(wire) else None
+
+    wire, found, role, hello = while_loading(launch, look, "--replicaof", "127.0.0.1", free_port())
+    with wire:
         assert found["role"] == "slave" and found["slave_priority"] == "0" and found["master_link_status"] == "down"
         assert role[0] == b"slave" and hello[hello.index(b"role") + 1] == b"replica"
 
 
 def test_sigterm_while_loading(long_log, launch):
     before = {path.name: path.stat().st_size for path in (long_log / "appendonlydir").iterdir()}
-    server, wire = start_loading(launch)
-    with wire:
-        assert wire.call("PING").startswith(b"LOADING")
+
+    def stopped(server, wire):
+        if not is_loading(wire):
+            return None
         server.process.send_signal(signal.SIGTERM)
-        begin = time.monotonic()
-        assert server.wait_exit(10) == 0
-        assert time.monotonic() - begin < 5
+        assert server.wait_exit() == 0
+        return server
+
+    server = while_loading(launch, stopped)
     after = {name: os.stat(server.files / name).st_size for name in server.names()}
     assert {name: after[name] for name in before} == before
-    server, wire = start_loading(launch)
-    with wire:
+
+    def shut_down(server, wire):
+        if not is_loading(wire):
+            return None
         # SHUTDOWN is a command that may come while loading.
         wire.send(command("SHUTDOWN"))
         wire.expect_closed()
-    assert server.wait_exit(10) == 0
-    server, wire = start_loading(launch)
-    wire.close()
-    server.crash()
+        assert server.wait_exit() == 0
+        return server
+
+    while_loading(launch, shut_down)
+    while_loading(launch, lambda server, wire: server if is_loading(wire) else None).crash()
     server = launch("--auto-aof-rewrite-percentage", "0")
     with server.connect() as wire:
         assert wire.call("DBSIZE") == LOG_KEYS
@@ -292,11 +321,11 @@ def test_refused_start_serves_nobody(state):
         [find_binary(), "--port", str(port), "--dir", str(state.directory)], stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while process.poll() is None:
             assert time.monotonic() < deadline
             try:
-                with Wire(("127.0.0.1", port), timeout=1) as wire:
+                with Wire(("127.0.0.1", port)) as wire:
                     reply = wire.call("DBSIZE")
                     assert reply.startswith(b"LOADING"), reply
             except (OSError, WireError):

@@ -1,15 +1,17 @@
 """The conversations in docs/commands.md, each held with the real server as it stands there."""
 
+import math
 import re
 import shlex
 
 import pytest
 
+from clock import Countdown
 from server import ROOT
 from wire import ErrorReply, Simple
 
-# A time may have run on while the server answered: a number this large may be this much smaller.
-LARGE, SLACK = 1000, 5000
+# Numbers at least as large are times in milliseconds, which run on while the server answers.
+LARGE = 1000
 
 
 def conversations():
@@ -41,20 +43,24 @@ def shown(value, indent=""):
     return f'"{value.decode()}"'
 
 
-def agree(got, expected):
+def agree(got, expected, passed):
+    """Equal, but for times that may have run on for so many seconds: milliseconds, and a minute told in seconds."""
     split = re.compile(r"\(integer\) (-?\d+)")
     if split.sub("#", got) != split.sub("#", expected):
         return False
     pairs = zip(map(int, split.findall(got)), map(int, split.findall(expected)))
-    return all(g == e or (e >= LARGE and e - SLACK <= g <= e) or (e == 60 and g in (58, 59)) for g, e in pairs)
+    return all(
+        g == e or (e >= LARGE and e - math.ceil(passed * 1000) <= g <= e) or (e == 60 and 60 - passed <= g <= e)
+        for g, e in pairs)
 
 
 @pytest.mark.parametrize("conversation", list(conversations()), ids=lambda c: c[0][0])
 def test_example(start, conversation):
     with start("--save", "").connect() as wire:
+        clock = Countdown()
         for request, answer in conversation:
             got = shown(wire.call(*shlex.split(request)))
-            assert agree(got, answer), f"{request}\n{got}\nis not\n{answer}"
+            assert agree(got, answer, clock.passed()), f"{request}\n{got}\nis not\n{answer}"
 
 
 def test_every_command_of_the_limiter_has_an_example():

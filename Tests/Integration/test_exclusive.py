@@ -11,11 +11,14 @@ import threading
 import pytest
 
 from gated_files import Gate
+from ports import free_port
 from server import Server, run_to_end
 from wire import ErrorReply, WireError, command, eventually
 
 # Long enough for a sanitized server on a busy machine; a server that hangs is found whatever the number.
 PATIENCE = int(os.environ.get("ESCAPEMENT_PATIENCE", 60))
+# Where no node listens.
+NOWHERE = free_port()
 
 # Arguments with which a command gets as far as it can. Commands that are not here are sent with as many words as they
 # demand. `{n}` is a port where no node listens.
@@ -96,7 +99,7 @@ def test_every_command_in_a_transaction(start):
         commands = all_commands(wire)
     assert len(commands) > 100
     for name, arity in sorted(commands.items()):
-        answer = exec_after_write(server, words(name, arity, server.port + 1))
+        answer = exec_after_write(server, words(name, arity, NOWHERE))
         assert isinstance(answer, list) or answer.startswith(b"EXECABORT"), (name, answer)
         still_answers(server)
         if name == "replicaof":
@@ -150,7 +153,7 @@ def test_transactions_beside_settings_and_roles(start):
     server = start("--io-threads", "3", "--appendonly", "no", "--enable-debug-command", "yes")
     with server.connect() as wire:
         commands = all_commands(wire)
-    requests = [words(name, arity, server.port + 1) for name, arity in sorted(commands.items())]
+    requests = [words(name, arity, NOWHERE) for name, arity in sorted(commands.items())]
     problems = []
     done = threading.Event()
 
@@ -183,7 +186,7 @@ def test_transactions_beside_settings_and_roles(start):
     def roles():
         while not done.is_set():
             with sent_away(), server.connect(timeout=PATIENCE) as wire:
-                wire.call("REPLICAOF", "127.0.0.1", server.port + 1)
+                wire.call("REPLICAOF", "127.0.0.1", NOWHERE)
                 wire.call("REPLICAOF", "NO", "ONE")
 
     workers = [guarded(transactions(offset)) for offset in (0, len(requests) // 2)]
@@ -212,7 +215,7 @@ def test_a_transaction_is_admitted_again_once_all_loops_stand(start):
         # Another loop answers, so the writer's has had time to run up against the sleeper's.
         for _ in range(100):
             operator.call("PING")
-        operator.send(command("REPLICAOF", "127.0.0.1", server.port + 1))
+        operator.send(command("REPLICAOF", "127.0.0.1", NOWHERE))
         eventually(lambda: observer.call("ROLE")[0] == b"slave", "the node is a replica", PATIENCE)
         was_demoted_in_time = not has_answer(sleeper)
         replies = [writer.read() for _ in range(4)]
@@ -265,7 +268,7 @@ def test_a_command_that_does_not_end(start, held):
     # Enough connections for each loop to have got one if the sleeping one were dealt any.
     eventually(lambda: answers_on_new_connections(server, 8), "new connections are answered", PATIENCE)
     assert end(server, PATIENCE) == 1
-    assert "a command has not ended" in server.log()
+    server.wait_log("a command has not ended")
     stuck.close()
     status, text = run_to_end("check", server.directory, cwd=server.directory, seconds=PATIENCE)
     assert status == 0, text

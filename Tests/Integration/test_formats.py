@@ -138,10 +138,6 @@ def fill(wire):
     return replies
 
 
-def is_about(value, expected, slack=60 * SECOND):
-    return expected - slack <= value <= expected
-
-
 def look(contents, replies, began):
     """Holds what the files say against what was asked for."""
     now = time.time_ns()

@@ -8,18 +8,20 @@ import pytest
 
 import conftest
 from durable import launch, take
+from ports import free_port
 from replication import nodes, wait_same_offset
-from server import ROOT, free_port
-from wire import Wire, WireError, eventually
+from server import ROOT
+from wire import PATIENCE, Wire, WireError, eventually
 
 assert launch, nodes  # fixtures
 
 HEAD = """\
 defaults
-    timeout connect 2s
+    timeout connect 1m
     timeout client 1h
     timeout server 1h
-    timeout check 2s
+    # How long the answer of a replica is waited for to become the right one.
+    timeout check 3s
 """
 
 
@@ -57,7 +59,7 @@ def test_clients_reach_whoever_leads(nodes, tmp_path, password):
     try:
         def taken():
             try:
-                with Wire(("127.0.0.1", port), 2.0) as wire:
+                with Wire(("127.0.0.1", port)) as wire:
                     if password:
                         wire.ok("AUTH", password)
                     reply = take(wire, "k", burst=1000)
@@ -66,15 +68,15 @@ def test_clients_reach_whoever_leads(nodes, tmp_path, password):
                 return None
 
         # Until its first check HAProxy takes every server for up. From then on the replica, which refuses, is not asked.
-        eventually(lambda: taken() and taken(), "the proxy knows who leads", 20)
+        eventually(lambda: taken() and taken(), "the proxy knows who leads")
         left = taken()[2]
         for number in range(20):
             assert taken()[2] == left - 1 - number
         wait_same_offset(primary, replica)
         primary.crash()
         replica.lead()
-        assert eventually(taken, "admitted by the new primary", 20)[2] == left - 21
+        assert eventually(taken, "admitted by the new primary")[2] == left - 21
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
         print((tmp_path / "haproxy.log").read_text(errors="replace")[-2000:])

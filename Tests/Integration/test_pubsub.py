@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from wire import Push, command, eventually
+from wire import PATIENCE, Push, command, eventually
 
 
 def subscribe(connection, *channels, verb="SUBSCRIBE"):
@@ -74,7 +74,7 @@ def test_every_subscriber_gets_all_in_order(server, wire):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE)
         for subscriber in subscribers:
             got = {str(n): [] for n in range(publishers)}
             for _ in range(count * publishers):
@@ -113,7 +113,7 @@ def test_push_never_splits_a_reply(server, wire):
             pushes += isinstance(wire.read(), Push)
     finally:
         stop.set()
-        thread.join(60)
+        thread.join(PATIENCE)
 
 
 @pytest.mark.parametrize("target", ["server", "reference"])

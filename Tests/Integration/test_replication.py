@@ -1,13 +1,14 @@
 """Replicas have what their primary has: full syncs, links that are lost, restarts on either side, and back."""
 
-import os
-import signal
+import contextlib
 
 import pytest
 
+from clock import milliseconds
 from durable import BURST, info, launch, remaining, take
 from replication import (
-    background, fill, nodes, offset_of, proxy_to, state_of, wait_same_offset, wait_same_state, writer)
+    background, fill, nodes, offset_of, proxy_to, state_of, wait_on_disk, wait_same_offset, wait_same_state,
+    writer)
 from wire import ErrorReply, eventually
 
 assert launch, nodes  # fixtures
@@ -70,10 +71,14 @@ def test_what_changes_keys_arrives(nodes):
         assert wire.calls("MULTI", ("CL.THROTTLE", "k-3", BURST, 1, 1_000_000), "EXEC")[2]
     assert len(wait_same_state(primary, replica)) == 48
     with primary.connect() as ours, replica.connect() as theirs:
-        mine = ours.call("PTTL", "k-2")
-        assert 0 < mine <= 5_000_000
-        # The replica's time stands still between batches, for a second at most.
-        assert mine - 100 <= theirs.call("PTTL", "k-2") <= mine + 2500
+        def agree():
+            clock = milliseconds()
+            mine, other = ours.call("PTTL", "k-2"), theirs.call("PTTL", "k-2")
+            assert 0 < mine <= 5_000_000
+            # The replica's time stands still between batches, for a second or so where none of us is held up.
+            return mine - 100 - clock.passed() <= other <= mine + 2500
+
+        eventually(agree, "the deadline is the same on both")
         ours.ok("FLUSHALL")
     assert wait_same_state(primary, replica) == {}
     fill(primary, 7)
@@ -89,7 +94,7 @@ def test_expired_keys_are_gone_on_both(nodes):
     wait_same_offset(primary, replica)
     for node in (primary, replica):
         with node.connect() as wire:
-            eventually(lambda: wire.call("EXISTS", "short") == 0, "expired", 5)
+            eventually(lambda: wire.call("EXISTS", "short") == 0, "expired")
 
 
 def test_only_the_primary_evicts(nodes):
@@ -201,31 +206,37 @@ def test_cut_links_continue_under_load(nodes):
         assert served_after(primary, before) == (0, 5)
 
 
+@contextlib.contextmanager
+def impatient(node):
+    """A node that takes a peer for gone after a second; only while there is one that has, so that it is not the one on a
+    busy machine that is taken for gone."""
+    with node.connect() as wire:
+        wire.ok("CONFIG", "SET", "repl-timeout", 1)
+        yield
+        wire.ok("CONFIG", "SET", "repl-timeout", 60)
+
+
 def test_stopped_replica_continues(nodes):
-    primary = nodes("a", "--repl-timeout", "1")
+    primary = nodes("a")
     replica = nodes("b", of=primary)
     wait_same_state(primary, replica)
     before = primary.syncs()
-    os.kill(replica.pid, signal.SIGSTOP)
-    try:
+    with replica.standing_still():
         fill(primary, 500)
-        eventually(lambda: primary.info()["connected_slaves"] == "0", "the silent replica is let go")
-    finally:
-        os.kill(replica.pid, signal.SIGCONT)
+        with impatient(primary):
+            eventually(lambda: primary.info()["connected_slaves"] == "0", "the silent replica is let go")
     assert len(wait_same_state(primary, replica)) == 500
     assert served_after(primary, before) == (0, 1)
 
 
 def test_stopped_primary_is_noticed(nodes):
     primary = nodes("a")
-    replica = nodes("b", "--repl-timeout", "1", of=primary)
+    replica = nodes("b", of=primary)
     wait_same_state(primary, replica)
-    os.kill(primary.pid, signal.SIGSTOP)
-    try:
-        eventually(lambda: replica.info()["master_link_status"] == "down", "the silent primary is noticed", 5)
-        eventually(lambda: int(replica.info().get("master_link_down_since_seconds", 0)) >= 1, "counts seconds", 5)
-    finally:
-        os.kill(primary.pid, signal.SIGCONT)
+    with primary.standing_still():
+        with impatient(replica):
+            eventually(lambda: replica.info()["master_link_status"] == "down", "the silent primary is noticed")
+        eventually(lambda: int(replica.info().get("master_link_down_since_seconds", 0)) >= 1, "counts seconds")
     wait_same_state(primary, replica)
     assert primary.syncs()[0] == 1
 
@@ -237,8 +248,8 @@ def test_restarted_replica_keeps_its_role_and_continues(nodes, how):
     replica = nodes("b")
     replica.follow(primary)
     wait_same_state(primary, replica)
-    with replica.connect() as wire:  # a crash may take what is not on disk yet, and with it the position
-        eventually(lambda: info(wire, "persistence")["journal_unsynced_bytes"] == "0", "synced")
+    # A crash may take what is not on disk yet, and with it the position.
+    wait_on_disk(primary)
     before = primary.syncs()
     getattr(replica, how)()
     fill(primary, 100, "meanwhile")
@@ -266,8 +277,7 @@ def test_restarted_primary_is_followed(nodes, how):
     fill(primary, 1000)
     replica = nodes("b", of=primary)
     wait_same_state(primary, replica)
-    with primary.connect() as wire:
-        eventually(lambda: info(wire, "persistence")["journal_unsynced_bytes"] == "0", "synced")
+    wait_on_disk(primary, own=True)
     getattr(primary, how)()
     primary = nodes("a")
     assert primary.info()["role"] == "master"
@@ -288,7 +298,6 @@ def test_backlog_too_small_means_everything_again(nodes):
         fill(primary, 2000, "x" * 200)  # more than a block of the backlog, which goes as a whole
         eventually(lambda: int(primary.info()["repl_backlog_first_byte_offset"]) > 1000, "the backlog is trimmed")
         proxy.release()
-        proxy.cut()
         assert len(wait_same_state(primary, replica)) == 2000
         assert served_after(primary, before) == (1, 0)
 
@@ -344,8 +353,7 @@ def test_killed_primary_that_lacks_nothing_continues(nodes, how):
     fill(first, 1000)
     second = nodes("b", of=first)
     wait_same_state(first, second)
-    with first.connect() as wire:
-        eventually(lambda: info(wire, "persistence")["journal_unsynced_bytes"] == "0", "synced")
+    wait_on_disk(first, own=True)
     getattr(first, how)()
     second.lead()
     fill(second, 100, "after")

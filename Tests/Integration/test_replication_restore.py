@@ -150,7 +150,7 @@ def test_without_a_state_on_disk_it_is_empty(nodes):
         with node.connect() as wire:
             assert wire.call("DBSIZE") == 0 and wire.call("RL.POLICY", "LIST") == []
             assert take(wire, "new")[0] == 0
-        assert "no state on disk" in node.log()
+        node.wait_log("no state on disk")
 
 
 def test_nodes_that_follow_it(nodes):

@@ -8,8 +8,9 @@ import time
 import pytest
 
 from durable import info, launch, take
+from ports import free_port
 from replication import Node, background, fill, nodes, pair, wait_online, wait_same_state
-from server import find_binary, free_port
+from server import find_binary
 from wire import ErrorReply, WireError, eventually
 
 assert launch, nodes  # fixtures
@@ -35,7 +36,8 @@ def test_info_lines_and_their_order(nodes):
     line = dict(word.split("=") for word in found["slave0"].split(","))
     assert list(line) == ["ip", "port", "state", "offset", "lag"]
     assert (line["ip"], line["port"], line["state"]) == ("127.0.0.1", str(replica.port), "online")
-    assert 0 <= int(line["lag"]) <= 1
+    # Said once a second.
+    eventually(lambda: primary.info()["slave0"].endswith((",lag=0", ",lag=1")), "the lag is short")
     assert len(found["master_replid"]) == 40
     found = replica.info()
     expected = ["role", *REPLICA_LINES, *(n for n in REPLICATION_LINES if n not in ("role", "slave0"))]
@@ -135,7 +137,8 @@ def test_replicaof_refuses_nonsense_and_repeats_itself(nodes):
 def test_wrong_address_leaves_the_node_answering(nodes, host):
     node = nodes("a")
     fill(node, 10)
-    with node.connect(5.0) as wire:
+    # A server that looked the name up itself would be silent for longer.
+    with node.connect(9.0) as wire:
         wire.ok("REPLICAOF", host, free_port())
         assert wire.call("PING") == b"PONG"
         assert info(wire, "replication")["master_link_status"] == "down"
@@ -148,7 +151,7 @@ def test_wrong_address_leaves_the_node_answering(nodes, host):
 def names(tmp_path):
     """A node of this kind has names of its own: `dual` is both loopback addresses, and the name server is silent."""
     (tmp_path / "hosts").write_text("127.0.0.1 localhost\n::1 dual\n127.0.0.1 dual\n")
-    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.77\noptions timeout:5 attempts:2\n")
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.77\noptions timeout:30 attempts:2\n")
     script = tmp_path / "named"
     script.write_text(
         "#!/bin/sh\nexec unshare -m sh -c 'mount --bind \"$0/hosts\" /etc/hosts && "
@@ -174,16 +177,16 @@ def test_looking_up_a_name_holds_nobody(nodes, names):
     node = nodes.launch("--io-threads", "1", directory="b", kind=names)
     other = nodes("c", of=node.port)
     wait_online(node, 1)
-    with node.connect(5.0) as wire:
+    with node.connect() as wire:
         began = time.monotonic()
         wire.ok("REPLICAOF", "silent.example", primary.port)
         assert info(wire, "replication")["master_link_status"] == "down"
         wire.ok("REPLICAOF", "NO", "ONE")
-        assert take(wire, "k")[0] == 0 and wire.call("WAIT", 1, 3000) == 1
+        assert take(wire, "k")[0] == 0 and wire.call("WAIT", 1, 60_000) == 1
         # One of its addresses refuses.
         wire.ok("REPLICAOF", "dual", primary.port)
         node.wait_link()
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 30, "the name server is waited for a minute"
     assert other.info()["role"] == "slave"
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from durable import launch
-from replication import fill, nodes, pair, proxy_to, wait_online, wait_same_state
-from server import free_port
+from ports import free_port
+from replication import fill, nodes, pair, proxy_to, wait_on_disk, wait_online, wait_same_state
 from wire import eventually
 
 assert launch, nodes  # fixtures
@@ -119,7 +119,7 @@ def test_whole_and_empty_is_worth_something(nodes, told):
     wait_online(primary, 1)
     with primary.connect() as wire:
         # On the replica's disk.
-        assert wire.call("WAITAOF", 0, 1, 10_000)[1] == 1
+        assert wire.call("WAITAOF", 0, 1, 60_000)[1] == 1
     primary.stop()
     replica = again(nodes, replica, "b", **({} if told else {"of": primary.port}))
     assert priority(replica) == "100"
@@ -137,6 +137,7 @@ def test_goes_on_where_it_was(nodes):
     primary, replica = pair(nodes)
     fill(primary, 10)
     wait_same_state(primary, replica)
+    wait_on_disk(primary)
     replica = again(nodes, replica, "b", of=primary)
     wait_same_state(primary, replica)
     assert primary.syncs() == (1, 1)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from wire import ErrorReply, command, eventually
+from wire import PATIENCE, ErrorReply, command, eventually
 
 CALL = ["4999", "1", "1000000"]
 
@@ -22,7 +22,7 @@ def transaction(connection, *requests):
 def test_nobody_sees_between_the_commands(server):
     """Writers spend from two keys alike; whoever looks at both in one transaction sees them alike."""
     stop, problems, looks = threading.Event(), [], []
-    keys = ["left", "right"]
+    keys, transactions = ["left", "right"], 600
 
     def guarded(work):
         def run():
@@ -36,9 +36,13 @@ def test_nobody_sees_between_the_commands(server):
 
     def write(order):
         def work(connection):
-            for _ in range(600):
+            for number in range(transactions):
                 if stop.is_set():
                     return
+                if number < 40:
+                    # However slow the observers are, they look between these.
+                    before = len(looks)
+                    eventually(lambda: len(looks) > before or stop.is_set(), "an observer looks")
                 first, second = transaction(connection, *(["CL.THROTTLE", key, *CALL] for key in order))
                 assert first[2] == second[2], f"a writer got {first} and {second}"
         return work
@@ -54,14 +58,14 @@ def test_nobody_sees_between_the_commands(server):
     for thread in writers + observers:
         thread.start()
     for thread in writers:
-        thread.join(60)
+        thread.join(PATIENCE)
     stop.set()
     for thread in observers:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert not problems, problems
     assert len(set(looks)) > 10, "the observers ran while the writers did"
     with server.connect() as connection:
-        assert connection.call("CL.THROTTLE", "left", *CALL, "0")[2] == 5000 - 4 * 600
+        assert connection.call("CL.THROTTLE", "left", *CALL, "0")[2] == 5000 - 4 * transactions
 
 
 def test_plain_commands_do_not_slip_in(server):
@@ -85,7 +89,7 @@ def test_plain_commands_do_not_slip_in(server):
     finally:
         stop.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE)
 
 
 def test_watch_sees_another_connection(server):
@@ -199,7 +203,7 @@ def test_isolation_of_administrative_commands(server, wire):
     finally:
         stop.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE)
     assert not problems, f"half of a transaction was seen: {problems}"
 
 

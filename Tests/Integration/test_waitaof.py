@@ -18,7 +18,7 @@ def test_on_the_own_disk(nodes):
     for number in range(3):
         with node.connect() as wire:
             assert take(wire, f"k-{number}")[2] == BURST
-            assert wire.call("WAITAOF", 1, 0, 5000) == [1, 0]
+            assert wire.call("WAITAOF", 1, 0, 60_000) == [1, 0]
         # At once: everysec has had no time of its own.
         node.crash()
         node = nodes("a")
@@ -32,7 +32,7 @@ def test_on_all_disks(nodes):
     wait_online(primary, 1)
     with primary.connect() as wire:
         take(wire, "k")
-        assert wire.call("WAITAOF", 1, 1, 10_000) == [1, 1]
+        assert wire.call("WAITAOF", 1, 1, 60_000) == [1, 1]
     replica.crash()
     primary.crash()
     for name in ("b", "a"):
@@ -48,10 +48,11 @@ def test_a_disk_that_is_not_there_is_not_counted(nodes):
     wait_online(primary, 1)
     with primary.connect() as wire, replica.connect() as below:
         take(wire, "k")
+        assert wire.call("WAITAOF", 1, 0, 60_000) == [1, 0]
         began = time.monotonic()
         assert wire.call("WAITAOF", 1, 1, 1500) == [1, 0]
-        assert time.monotonic() - began > 1.4
-        assert wire.call("WAIT", 1, 5000) == 1
+        assert time.monotonic() - began >= 1.5
+        assert wire.call("WAIT", 1, 60_000) == 1
         assert below.call("WAITAOF", 0, 1, 10).startswith(b"ERR WAITAOF cannot be used with replica instances.")
         wire.ok("CONFIG", "SET", "appendonly", "no")
         assert wire.call("WAITAOF", 1, 0, 0) == (
@@ -73,13 +74,10 @@ def test_a_slow_disk_is_waited_for(nodes):
     primary = nodes("a")
     replica = nodes("b", of=primary)
     wait_online(primary, 1)
-    os.kill(replica.pid, signal.SIGSTOP)
-    try:
+    with replica.standing_still():
         with primary.connect() as wire:
             take(wire, "k")
             wire.send(b"WAITAOF 0 1 0\r\n")
             wire.expect_silence()
             os.kill(replica.pid, signal.SIGCONT)
             assert wire.read()[1] == 1
-    finally:
-        os.kill(replica.pid, signal.SIGCONT)

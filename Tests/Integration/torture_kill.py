@@ -4,8 +4,8 @@ A run is one directory and many lives of a server on it. In each life several co
 (see torture_requests.py: limiters of every algorithm, counters, answers to IDs, policies, rules) while snapshots and
 rewrites come at random; then kill -9 at a random moment. Since each key belongs to one connection, what may be left of
 it is known exactly: the state after some number of the requests sent for it. Under `always` at least those that were
-answered; under `everysec` at least those answered a moment before the kill. Under `switched` the log is switched off
-and on all the time, so any state of that life will do, but it must be one that was.
+answered; under `everysec` at least those answered before a collection began that the server says is written. Under
+`switched` the log is switched off and on all the time, so any state of that life will do, but it must be one that was.
 
 - The same holds for counters with their deadlines, for policies and for rules. At the end no rule names a policy that
   is not there.
@@ -18,7 +18,7 @@ and on all the time, so any state of that life will do, but it must be one that 
 ESCAPEMENT_SEED repeats one. (The requests are the same then; the moments at which they meet are not.)
 """
 
-import os
+import collections
 import pathlib
 import random
 import shutil
@@ -27,16 +27,19 @@ import tempfile
 import threading
 import time
 
-from durable import DurableServer, limit_files
+from dice import new_seed
+from durable import DurableServer, info, limit_files
 from journal_format import read_manifest
 from torture_ledger import Ledger
 from torture_requests import LASTING, Holdings, counters_found, first_four, policies_found, units_found
-from wire import ErrorReply, WireError, command
+from wire import PATIENCE, ErrorReply, WireError, command, eventually
 
-# Under everysec a killed process may lose one interval of collection; a busy machine is given more.
-EVERYSEC_LOSS = float(os.environ.get("ESCAPEMENT_EVERYSEC_LOSS", "0.2"))
-# Seconds of answered requests that a killed process may have lost.
-LOSS = {"always": 0.0, "everysec": EVERYSEC_LOSS, "no": EVERYSEC_LOSS, "switched": float("inf")}
+# Requests that are answered in each life at least, however slow the machine is.
+ANSWERS_LEAST = 25
+# Of an answer that cannot be asked for without its rule: whether it is remembered remains unknown.
+UNASKABLE = ()
+# One life in so many lasts until a snapshot has been asked for, and until something is certain to be written.
+LIVES_A_SNAPSHOT = 10
 
 
 class Broken(AssertionError):
@@ -147,6 +150,38 @@ class Troublemaker(threading.Thread):
             pass  # the server is gone
 
 
+class Witness(threading.Thread):
+    """Asks the server how many collections it has made, to know what a killed process may have lost. The promise is one
+    of a few milliseconds, but on a busy machine nobody can say which."""
+
+    def __init__(self, address):
+        super().__init__(daemon=True)
+        self.address = address
+        self.sure_until = 0.0  # everything answered until then is written
+
+    def run(self):
+        # When was asked, and what was answered; before the first that counts more, and before the second.
+        before_first, before_second, count = collections.deque(), [], -1
+        try:
+            with self.address() as wire:
+                while True:
+                    asked = time.monotonic()
+                    found = info(wire, "persistence")
+                    now = int(found["journal_collections"])
+                    if count >= 0 and now > count and found["storage_breaker"] == "closed":
+                        # The collections since the last time that there were more began after that was said, and so
+                        # after everything that was answered before it was asked for.
+                        if before_second:
+                            self.sure_until = before_second[-1]
+                        before_second = list(before_first)
+                        before_first.clear()
+                    count = now
+                    before_first.append(asked)
+                    time.sleep(0.002)  # paces the questions
+        except (OSError, WireError):
+            pass  # the server is gone
+
+
 class Run:
     """One directory, many lives."""
 
@@ -158,7 +193,7 @@ class Run:
         self.ledgers = [Ledger() for _ in range(clients)]
         self.holdings = [Holdings(number, self.dice) for number in range(clients)]
         self.lives = self.answered = self.snapshots = self.torn = self.behind = self.refused = 0
-        self.loss = self.killed_at = 0.0
+        self.sure_until = self.killed_at = 0.0
 
     def flags(self):
         flags = ["--appendfsync", "always" if self.policy == "switched" else self.policy, "--io-threads", "2",
@@ -208,39 +243,49 @@ class Run:
 
     def load(self, server):
         """Clients at work, and the end at a random moment: mostly by kill -9, now and then orderly."""
-        fills_disk = self.dice.random() < 0.1
+        is_long = self.lives % LIVES_A_SNAPSHOT == 0
+        fills_disk = self.dice.random() < 0.1 and not is_long
         clients = [Client(self.dice.randrange(1 << 32), server.connect, ledger, holdings, fills_disk)
                    for ledger, holdings in zip(self.ledgers, self.holdings)]
         trouble = None
-        if self.dice.random() < 0.6:
+        if self.dice.random() < 0.6 or is_long:
             trouble = Troublemaker(self.dice.randrange(1 << 32), server.connect, self.policy)
-        for thread in clients:
+        witness = Witness(server.connect) if self.policy in ("everysec", "no") else None
+        threads = [thread for thread in (*clients, trouble, witness) if thread]
+        for thread in threads:
             thread.start()
-        if trouble:
-            trouble.start()
         time.sleep(self.dice.uniform(0.02, 0.15))  # the random moment of the kill
+        self.await_work(clients, trouble if is_long else None, witness if is_long else None)
         if fills_disk:
             self.fill_disk(server)
             time.sleep(self.dice.uniform(0, 0.05))  # and another one
         self.killed_at = time.monotonic()
-        if not fills_disk and self.dice.random() < 0.1:
-            self.loss = LOSS["always"]
-            server.stop()
-        else:
-            self.loss = LOSS[self.policy]
-            server.crash()
-        if self.policy == "switched":
-            self.loss = LOSS["switched"]
-        for thread in [*clients, *([trouble] if trouble else [])]:
-            thread.join(20)
+        is_killed = fills_disk or self.dice.random() >= 0.1
+        server.crash() if is_killed else server.stop()
+        self.sure_until = float("inf")
+        for thread in threads:
+            thread.join(PATIENCE)
             if thread.is_alive():
                 raise Broken(self.tell("a client does not notice that the server is gone"))
+        if self.policy == "switched":
+            self.sure_until = -1.0
+        elif witness and is_killed:
+            self.sure_until = witness.sure_until
         for number, client in enumerate(clients):
             self.answered += client.answered
             self.refused += client.refused
             if client.problem is not None:
                 raise Broken(self.tell(f"client {number}: {client.problem!r}")) from client.problem
         self.snapshots += trouble.done if trouble else 0
+
+    def await_work(self, clients, trouble, witness):
+        """Else hardly anything would have been under way on a slow machine when the kill comes."""
+        def is_enough():
+            return any(client.problem for client in clients) or (
+                sum(client.answered for client in clients) >= ANSWERS_LEAST and (not trouble or trouble.done > 0)
+                and (not witness or witness.sure_until > 0))
+
+        eventually(is_enough, "the server answers, takes a snapshot and collects")
 
     def check(self, server):
         """Everything is what its ledger allows, and there is nothing else."""
@@ -251,7 +296,7 @@ class Run:
             for ledger, holdings in zip(self.ledgers, self.holdings):
                 found = {slot: named.pop(slot, None) for slot in list(ledger.states) if slot[0] in LASTING}
                 found |= counters_found(wire, holdings.counters)
-                limiters = holdings.limiters_under(found)
+                limiters = holdings.limiters_under(wire, found)
                 found |= units_found(wire, limiters.values())
                 self.compare(ledger, found)
                 answers = [
@@ -259,6 +304,8 @@ class Run:
                     for answer, (words, slot) in holdings.asked.items()]
                 ledger.restart(found, answers)
                 holdings.follow(ledger)
+                for answer in [answer for answer, _, anew in answers if anew is UNASKABLE]:
+                    del holdings.asked[answer]
             if named:
                 raise Broken(self.tell(f"policies and rules that nobody made: {list(named)[:5]}"))
             strangers = set(wire.call("KEYS", "*")).difference(*[holdings.keys() for holdings in self.holdings])
@@ -267,17 +314,19 @@ class Run:
 
     def compare(self, ledger, found):
         for slot, state in found.items():
-            allowed = ledger.allowed(slot, self.killed_at, self.loss)
+            allowed = ledger.allowed(slot, self.sure_until)
             if state not in allowed:
                 raise Broken(self.tell(
-                    f"{slot} is {state}, may be {allowed}: {ledger.sure(slot)[-6:]}, killed at {self.killed_at}"))
+                    f"{slot} is {state}, may be {allowed}: {ledger.sure(slot)[-6:]}, certain until {self.sure_until}, "
+                    f"killed at {self.killed_at}"))
             self.behind += state != ledger.sure(slot)[-1][1]
+
     def ask_again(self, wire, ledger, answer, words, limiter, found):
         """Repeats a call that had an ID. Returns its slot, its answer where that was remembered, and else the answer it
-        was given now and the units that are used since."""
+        was given now and the units that are used since, or UNASKABLE."""
         first, reply, last = wire.calls(limiter.peek(), words, limiter.peek())
         before, after = limiter.used(first), limiter.used(last)
-        allowed = ledger.allowed(answer, self.killed_at, self.loss)
+        allowed = ledger.allowed(answer, self.sure_until)
         got = first_four(reply)
         # A refusal decided anew differs in its times alone.
         if before == after and got in allowed and reply == ledger.answers.get(answer, reply):
@@ -289,7 +338,7 @@ class Run:
             # The rule came before the call, so it is lost with it or kept.
             lost = words[0] == "RL.CHECK" and found.get(("rule", *words[1:3], "*")) is None
             self.demand(lost and reply.startswith(b"NORULE "), f"{words} answered {reply!r}")
-            return answer, None, None
+            return answer, None, UNASKABLE
         return answer, None, (reply, limiter.slot, after)
 
     def flush(self, server):
@@ -316,14 +365,10 @@ class Run:
         server.stop()
 
 
-def new_seed():
-    return int(os.environ.get("ESCAPEMENT_SEED", random.randrange(1 << 32)))
-
-
 def run(directory, policy, lives, seconds=float("inf")):
     """Lives in one directory until the one or the other is reached. Returns the finished run."""
     started = time.monotonic()
-    this = Run(directory, new_seed(), policy)
+    this = Run(directory, new_seed(f"killed, {policy}"), policy)
     while this.lives < lives and time.monotonic() - started < seconds:
         this.live()
     this.end()

@@ -51,13 +51,12 @@ class Ledger:
         for slot, _ in notes:
             self.states[slot].pop()
 
-    def allowed(self, slot, killed_at, loss):
-        """States that a restart may find."""
+    def allowed(self, slot, sure_until):
+        """States that a restart may find, where everything answered until then is on disk."""
         states = self.sure(slot)
         first = 0
         for index, (when, _) in enumerate(states):
-            # A reply that was still on its way when the kill came was sent before it.
-            if when is not None and (loss == 0 or when <= killed_at - loss):
+            if when is not None and when <= sure_until:
                 first = index
         return {state for _, state in states[first:]}
 

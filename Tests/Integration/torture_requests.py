@@ -105,12 +105,16 @@ class Holdings:
         named = [*self.throttled, *self.counters, *(limiter.key for limiter in self.limiters)]
         return [key.encode() for key in named] + [limiter.key for limiter in self.checked.values()]
 
-    def limiters_under(self, found):
+    def limiters_under(self, wire, found):
         """All limiters by slot, so that they can be asked where these policies are found."""
         checked = list(self.checked.values())
         if found.get(("policy", self.names["gcra"])) is None:
-            # One that was lost was set before anything was checked.
-            checked = [Limiter(limiter.key, *TERMS) for limiter in checked]
+            # A snapshot that was taken without a log may have what was checked without the policy, which it wrote
+            # first: then the key says by which algorithm it is to be asked.
+            kinds = [kind.decode() for kind in wire.calls(*[("TYPE", limiter.key) for limiter in checked])]
+            checked = [
+                Limiter(limiter.key, *TERMS, *(() if kind == "none" else ("ALGO", kind)))
+                for limiter, kind in zip(checked, kinds)]
         limiters = [Throttled(key) for key in self.throttled] + self.limiters + checked
         return {limiter.slot: limiter for limiter in limiters}
 
@@ -118,15 +122,37 @@ class Holdings:
         """Begins with the last states of a ledger."""
         self.states = {slot: states[-1][1] for slot, states in ledger.states.items()}
 
-    def again(self, answer):
-        """The words that first had this ID, and a way to ask its limiter that needs no policy."""
-        words, limiter = self.asked[answer]
-        return words, limiter
-
     def choose(self):
         """The next request."""
         kinds, weights = zip(*self.kinds)
         return self.dice.choices(kinds, weights)[0]()
+
+    def one_of_each_kind(self):
+        """Requests after which there is something of every kind, whatever was drawn before."""
+        requests = []
+
+        def add(*request, **more):
+            requests.append(Request(*request, **more))
+            self.carry_out(requests[-1])
+
+        for limiter in self.limiters[::3]:
+            want, after = self.outcome(limiter, 1, True)
+            add(("RL.TAKE", limiter.key, *limiter.terms, "COST", 1, "ATMOST"), want,
+                [(limiter.slot, after)] if want[1] else [], first_four)
+        counter = ("counter", self.counters[0])
+        add(("SET", counter[1], 5), b"OK", [(counter, (5, None))])
+        policy, rule = ("policy", self.edited[0]), ("rule", *self.subjects[0])
+        requests.append(self.set_policy(policy, (5, "1d", "gcra", "enforce")))
+        self.carry_out(requests[-1])
+        add(("RL.RULE", "SET", *rule[1:], "POLICY", policy[1]), b"OK", [(rule, policy[1])])
+        self.ids += 1
+        limiter = self.limiters[0]
+        answer = ("answer", limiter.key, f"kind-{self.ids}")
+        words = ["RL.TAKE", limiter.key, *limiter.terms, "COST", 1, "ID", answer[2]]
+        self.remember(answer, words, limiter.slot)
+        want, after = self.outcome(limiter, 1, False)
+        add(words, want, ([(limiter.slot, after)] if want[1] else []) + [(answer, want)], first_four, answer=answer)
+        return requests
 
     def carry_out(self, request):
         self.states.update(request.changes)
@@ -320,20 +346,28 @@ def converse(wire, holdings, count):
         for _ in range(20):
             requests.append(holdings.choose())
             holdings.carry_out(requests[-1])
-        wire.send(b"".join(request.data for request in requests))
-        for request in requests:
-            reply = wire.read()
-            assert request.seen(reply) == request.want, f"{request.words} answered {reply!r}, not {request.want!r}"
-            if request.answer:
-                first = answers.setdefault(request.answer, reply)
-                assert reply == first, f"{request.words} answered {reply}, first {first}"
+        exchange(wire, requests, answers)
+    return answers
+
+
+def exchange(wire, requests, answers=None):
+    """Sends these requests in one write, and demands the right answer to each. Adds to `answers` what was answered to IDs
+    first, by slot, and returns it."""
+    answers = {} if answers is None else answers
+    wire.send(b"".join(request.data for request in requests))
+    for request in requests:
+        reply = wire.read()
+        assert request.seen(reply) == request.want, f"{request.words} answered {reply!r}, not {request.want!r}"
+        if request.answer:
+            first = answers.setdefault(request.answer, reply)
+            assert reply == first, f"{request.words} answered {reply}, first {first}"
     return answers
 
 
 def assert_states(wire, holdings):
     """Demands every state as the model has it, answers to IDs left out."""
     found = {slot: state for slot, state in policies_found(wire).items() if slot in holdings.states}
-    found |= units_found(wire, holdings.limiters_under(found).values())
+    found |= units_found(wire, holdings.limiters_under(wire, found).values())
     found |= counters_found(wire, holdings.counters)
     for slot in [*found, *holdings.states]:
         if slot[0] != "answer":

@@ -8,6 +8,11 @@ import socket
 import time
 
 
+# Seconds after which what has to happen is taken for something that never will. No right server takes so long, however
+# busy the machine is; how fast it is, is nothing that these tests ask.
+PATIENCE = 60.0
+
+
 class WireError(AssertionError):
     """The server sent what is no RESP, closed too early, or did not answer in time."""
 
@@ -50,7 +55,7 @@ def command(*arguments):
 class Wire:
     """A connection. `timeout` in seconds bounds every read and write."""
 
-    def __init__(self, address, timeout=10.0):
+    def __init__(self, address, timeout=PATIENCE):
         self.timeout = timeout
         self.buffer = bytearray()
         if isinstance(address, str):
@@ -217,7 +222,7 @@ def checked(count):
     return count
 
 
-def eventually(condition, what, seconds=10.0):
+def eventually(condition, what, seconds=PATIENCE):
     """Polls until the condition gives something true, and returns that."""
     deadline = time.monotonic() + seconds
     while True:
