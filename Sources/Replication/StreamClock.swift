@@ -16,9 +16,9 @@
 //     for worthless by that could still be in force where its primary is. So it also recovers by this time.
 // (5) A primary forgets keys by its own clock, which may be ahead of what its journal says. When it becomes a replica,
 //     that instant is the horizon which the new primary's stream has to reach before the link is up (ReplicaLink).
-// (6) Until a full sync has made the state whole, the state on disk is the one of before, and so is the clock that it
-//     was made by. A node promoted inside the full sync goes back to both: whatever the other primary's clock says, the
-//     limiters on disk get nothing back by it.
+// (6) Until a full sync has made the state whole and that is on disk, the state on disk is an older one, and so is the
+//     clock that it was made by. A node promoted inside a full sync goes back to both: whatever the clock of a later
+//     primary says, the limiters on disk get nothing back by it.
 //
 // The design's first idea, max(own clock, stream), lacks (2): a replica whose clock is an hour ahead would, promoted,
 // find every limiter full again.
@@ -37,7 +37,7 @@ public struct StreamClock: Equatable, Sendable {
     public private(set) var knowsTime: Bool
     private var isEstimateOld = true
 
-    /// What was known of time before a full sync that has not made the state whole yet.
+    /// What was known of time when the state on disk was the one in memory.
     private struct Earlier: Equatable {
         var offset: Int64
         var said: Int64
@@ -45,6 +45,8 @@ public struct StreamClock: Equatable, Sendable {
     }
 
     private var earlier: Earlier?
+    /// A full sync has begun that has not made the state whole yet.
+    private var isReplacing = false
 
     /// The clock of a process that starts as a primary, at `time`: the later of the wall clock and the journal's last.
     public init(leadingFrom time: EngineTime, steady: Int64) {
@@ -74,21 +76,27 @@ public struct StreamClock: Equatable, Sendable {
         isEstimateOld = true
     }
 
-    /// A full sync has replaced the state by one of this time, which may be earlier than what was seen before.
-    public mutating func replaced(at time: EngineTime, _ steady: Int64) {
-        earlier = earlier ?? Earlier(offset: offset, said: said, knowsTime: knowsTime)
+    /// A full sync replaces the state by one of this time, which may be earlier than what was seen before.
+    ///
+    /// - Parameter filesAreCurrent: What is on disk is of the state that was in memory, and not of one that an earlier
+    ///   full sync has replaced there.
+    public mutating func replaced(at time: EngineTime, _ steady: Int64, filesAreCurrent: Bool) {
+        if !isReplacing, filesAreCurrent || earlier == nil {
+            earlier = Earlier(offset: offset, said: said, knowsTime: knowsTime)
+        }
+        isReplacing = true
         said = time.nanoseconds
         isEstimateOld = true
         heard(time, at: steady)
     }
 
-    /// The state of the full sync is whole: what was known of time before means nothing any more.
-    public mutating func becameWhole() { earlier = nil }
+    /// The state of the full sync is whole.
+    public mutating func becameWhole() { isReplacing = false }
 
     /// The state on disk, which is of before a full sync, takes the place of what has come of that.
     public mutating func goBack() {
-        guard let known = earlier else { return }
-        (offset, said, knowsTime, earlier) = (known.offset, known.said, known.knowsTime, nil)
+        guard isReplacing, let known = earlier else { return }
+        (offset, said, knowsTime, isReplacing) = (known.offset, known.said, known.knowsTime, false)
         isEstimateOld = true
     }
 

@@ -82,7 +82,8 @@ extension SimulatedNode {
             case .restartBacklog: storage.restartBacklog()
             case .saveIdentity:
                 rename(from: role.identity.past?.id.text ?? recoveredHistory)
-            case .saveState: storage.requests.append(.attach(history: role.identity.id.text))
+            case .saveState:
+                storage.requests.append(.attach(history: role.identity.id.text, isNewState: false))
             case .disownState:
                 // What it had on disk is nobody's from here on.
                 answered = nil

@@ -76,7 +76,7 @@ extension SimulatedNode {
             storage.switchStreamOn()
             storage.beginBacklog()
             run(actions.filter { $0 != .closeReplicaLinks })
-            storage.requests.append(.attach(history: role.identity.id.text))
+            storage.requests.append(.attach(history: role.identity.id.text, isNewState: false))
             simulation.coverage.lateJournals += 1
         }
         storage.switchStreamOn()

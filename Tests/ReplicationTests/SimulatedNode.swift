@@ -98,6 +98,8 @@ final class SimulatedNode {
     var hasBeenUp = false
     /// Where it heard last what time it is there, in a whole state; nil since it led, or a start.
     var clockPlace: StreamPosition?
+    /// The same of the state on disk, when a full sync began last.
+    var filesClockPlace: StreamPosition?
 
     init(_ simulation: Simulation, number: Int, role: NodeRole.Role, skew: Int64) {
         self.simulation = simulation
@@ -154,6 +156,7 @@ final class SimulatedNode {
         isReceiving = false
         hasPart = false
         clockPlace = nil
+        filesClockPlace = nil
         waits = [:]
         role = NodeRole(
             role: savedRole, recovered: report.foundState ? ReplicationID(report.manifest.history) : nil,
@@ -327,14 +330,15 @@ final class SimulatedNode {
             losses += 1
             simulation.coverage.fullSyncs += 1
             isReceiving = true
-            hasPart = true
             tell("gets a snapshot of \(id.text.prefix(6)) \(header.journalOffset)")
             simulation.considerPromoting(insideFullSync: self)
             storage.perform { storage.detach() }
+            if !hasPart, storage.filesAreCurrent { filesClockPlace = clockPlace }
+            hasPart = true
             run(role.snapshotBegan(id))
             applier.beginSnapshot()
             storage.restart(at: header.journalOffset, time: header.time)
-            clock.replaced(at: header.time, steady)
+            clock.replaced(at: header.time, steady, filesAreCurrent: storage.filesAreCurrent)
             snapshotHeader = header
             lastSaid = header.time
         case .snapshotBatch(let batch, let bytes):
@@ -360,7 +364,7 @@ final class SimulatedNode {
             // What is on disk counts no more, though it may be found there for a while.
             resyncs += 1
             answered = nil
-            storage.requests.append(.attach(history: role.identity.id.text))
+            storage.requests.append(.attach(history: role.identity.id.text, isNewState: true))
             simulation.checkState(of: self)
         case .online:
             hasBeenUp = true

@@ -22,6 +22,7 @@ extension SimulatedStorage {
     func tryAgain() {
         // A state that is being replaced is none to begin a log with.
         guard !isDetached, breaker.tries(now: now) else { return }
+        guard isLogging else { return saveName() }
         if log.isDamaged || !log.isPublished || hasGap {
             beginAnew()
         } else if collectAndAppend(), syncHere() {
@@ -60,9 +61,11 @@ extension SimulatedStorage {
         overtakeRun()
     }
 
-    func attach(history: String) {
+    func attach(history: String, isNewState: Bool) {
         node.tell("attaches \(history.prefix(6)), breaker \(breaker.state)")
         self.history = history
+        if isNewState { filesAreCurrent = false }
+        unsavedName = nil
         isDetached = false
         guard isLogging else { return }
         hasGap = true
@@ -70,15 +73,25 @@ extension SimulatedStorage {
     }
 
     func rename(from old: String?, to new: String) {
-        let old = old ?? log.manifest.history
-        node.tell("renames \(old.prefix(6)) to \(new.prefix(6)), on disk \(log.manifest.history.prefix(6))")
+        let known = old ?? log.manifest.history
+        node.tell("renames \(known.prefix(6)) to \(new.prefix(6)), on disk \(log.manifest.history.prefix(6))")
         history = new
+        unsavedName = (old, new)
+        saveName()
+    }
+
+    private func saveName() {
         do throws(StorageError) {
-            try log.rename(history: old, to: new)
+            if let (old, new) = unsavedName { try log.rename(history: old ?? log.manifest.history, to: new) }
         } catch {
-            hasGap = true
-            fail(error)
+            if isLogging {
+                unsavedName = nil
+                hasGap = true
+            }
+            return fail(error)
         }
+        unsavedName = nil
+        if breaker.state == .halfOpen { recovered() }
     }
 
     // MARK: appendonly at run time

@@ -19,6 +19,7 @@ extension SimulatedStorage {
             log = LogDirectory(files: files, path: SimulatedStorage.path, recovered: report)
             log.removeLeftovers()
             history = log.manifest.history
+            filesAreCurrent = true
             self.restore = nil
             let (life, simulation) = (node.life, node.simulation)
             simulation.after(simulation.random.once(in: 2) ? 0 : simulation.random.between(0, 50_000_000)) { [node] in

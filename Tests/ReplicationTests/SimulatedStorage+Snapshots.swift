@@ -119,6 +119,7 @@ extension SimulatedStorage {
             return ended(run.kind, error, number: run.number)
         }
         node.tell("adopts \(run.kind) of \(snapshot.journalOffset) as \(log.manifest.history.prefix(6))")
+        filesAreCurrent = true
         if run.kind == .repair { hasGap = false }
         node.simulation.coverage.snapshots += 1
         if run.kind == .repair, breaker.state == .halfOpen { recovered() }

@@ -52,7 +52,7 @@ final class SimulatedStorage {
     // The journal thread.
     enum Request {
         case snapshot(SimulatedSnapshot.Kind)
-        case attach(history: String)
+        case attach(history: String, isNewState: Bool)
         case restore(number: Int, horizon: EngineTime)
     }
 
@@ -61,7 +61,11 @@ final class SimulatedStorage {
     var unwritten: Journal.Part?
     var hasGap = false
     var isDetached = false
+    /// What is on disk is of the state in memory: false from the end of a full sync until that is saved.
+    var filesAreCurrent = true
     var history: String
+    /// A new name that the disk of a node without a log did not take, and the one that the files must have for it.
+    var unsavedName: (old: String?, new: String)?
     /// What is to be read back from disk, when that is tried, and the one of them that is still wanted.
     var restore: (number: Int, horizon: EngineTime)?
     var restoreTries = CircuitBreaker()
@@ -224,7 +228,7 @@ final class SimulatedStorage {
         for request in taken {
             switch request {
             case .snapshot(let kind): take(kind)
-            case .attach(let history): attach(history: history)
+            case .attach(let history, let isNewState): attach(history: history, isNewState: isNewState)
             case .restore(let number, let horizon):
                 restore = (number, horizon)
                 restoreTries.succeeded()

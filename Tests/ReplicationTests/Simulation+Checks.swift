@@ -89,7 +89,7 @@ extension Simulation {
     /// A node that went back to its files goes on by the clock that it knew before, whatever it has heard meanwhile.
     func checkRestoredClock(of node: SimulatedNode, _ report: RecoveryReport) {
         if node.engineTime < report.lastTime { node.fail("goes back to a time before its files'") }
-        guard let place = node.clockPlace, let leader = truth.clock(at: place) else { return }
+        guard let place = node.filesClockPlace, let leader = truth.clock(at: place) else { return }
         coverage.checkedClocks += 1
         if node.clockOffset > leader { node.fail("gives \(node.clockOffset - leader) ns back with its old state") }
     }

@@ -37,6 +37,9 @@ import Testing
         (2_157_465_438, "files from before changes that no journal has, which a history began with"),
         (1_995_083_516, "a primary without a journal that became a replica, and then began a log"),
         (976_189_105, "an end before the journal thread had begun the files of a new history"),
+        (3_050_179_055, "a node without a log began one when its disk had not taken its new name"),
+        (1_193_291_586, "the same, and the name was that of a state of before"),
+        (1_004_555_351, "promoted inside a full sync, with files from before the last one, by the clock of that one"),
     ]
 
     @Test func whatWasWrongOnceIsRight() {

@@ -35,10 +35,10 @@ import Testing
     @Test(arguments: [-900, 0, 100_000]) func insideAFullSyncTheClockOfBeforeIsKept(ahead: Int64) {
         var clock = StreamClock(followingFrom: time(100))
         clock.heard(time(1000), at: 500)
-        clock.replaced(at: time(1050 + ahead), 550)
+        clock.replaced(at: time(1050 + ahead), 550, filesAreCurrent: true)
         // The link broke, and it begins anew.
         clock.heard(time(1060 + ahead), at: 560)
-        clock.replaced(at: time(1070 + ahead), 570)
+        clock.replaced(at: time(1070 + ahead), 570, filesAreCurrent: true)
         clock.goBack()
         #expect(clock.now(600) == time(1000))
         clock.recovered(time(990))
@@ -49,16 +49,28 @@ import Testing
     @Test func aStateThatIsWholeBringsItsClockAlong() {
         var clock = StreamClock(followingFrom: time(100))
         clock.heard(time(1000), at: 500)
-        clock.replaced(at: time(5050), 550)
+        clock.replaced(at: time(5050), 550, filesAreCurrent: true)
         clock.becameWhole()
         clock.goBack()
         clock.lead(wall: time(999_999), at: 700)
         #expect(clock.now(700) == time(5200))
     }
 
+    /// A full sync made the state whole, and another began before that was on disk: the files are of the first state.
+    @Test(arguments: [false, true]) func theClockIsThatOfTheFiles(isSaved: Bool) {
+        var clock = StreamClock(followingFrom: time(100))
+        clock.heard(time(1000), at: 500)
+        clock.replaced(at: time(5050), 550, filesAreCurrent: true)
+        clock.becameWhole()
+        clock.replaced(at: time(9050), 560, filesAreCurrent: isSaved)
+        clock.goBack()
+        clock.lead(wall: time(999_999), at: 700)
+        #expect(clock.now(700) == time(isSaved ? 5200 : 1200))
+    }
+
     @Test func filesMayBeAheadOfWhatWasHeard() {
         var clock = StreamClock(followingFrom: time(100))
-        clock.replaced(at: time(50), 550)
+        clock.replaced(at: time(50), 550, filesAreCurrent: true)
         clock.goBack()
         clock.recovered(time(2000))
         // Nothing was heard in the state of before: the wall clock says how long the process was down.
@@ -78,7 +90,7 @@ import Testing
     @Test func aFullSyncMaySetItBack() {
         var clock = StreamClock(leadingFrom: time(9000), steady: 0)
         clock.follow(0)
-        clock.replaced(at: time(500), 100)
+        clock.replaced(at: time(500), 100, filesAreCurrent: true)
         #expect(clock.now(100) == time(500))
         clock.lead(wall: time(9000), at: 110)
         #expect(clock.now(110) == time(510))

@@ -87,6 +87,26 @@ import Testing
         #expect(node.stop() == true)
     }
 
+    /// Nor does one begin a log that nobody wants: what is in it later would be under the name of a state of before.
+    @Test func withoutALogANameIsTriedAgainAndNoLogBegun() throws {
+        let node = try JournalNode { $0.appendonly = false }
+        node.start()
+        node.add("a")
+        node.durability.ask(.snapshot(.save, waiter: nil))
+        node.eventually("a snapshot is taken") { node.status.snapshots == 1 }
+        node.files.fail("rename", "manifest")
+        let (answer, name) = (DiskAnswer(), String(repeating: "e", count: 40))
+        node.durability.ask(.rename(from: nil, to: name, answer))
+        answer.wait()
+        #expect(node.durability.health == .fine && node.status.breaker == .open)
+        node.files.work()
+        node.eventually("it works again", seconds: 40) { node.status.breaker == .closed }
+        #expect(node.names("log-") == [] && !node.durability.isJournaling)
+        let manifest = try RealFileSystem().contents(of: "\(node.directory)/manifest", limit: 4096)
+        #expect(String(decoding: manifest, as: UTF8.self).contains("history \(name)\n"))
+        #expect(node.stop() == true)
+    }
+
     // MARK: Snapshots
 
     /// Asks for one that fails, once.

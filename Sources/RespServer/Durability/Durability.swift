@@ -49,8 +49,8 @@ final class Durability: Sendable {
         case snapshot(SnapshotKind, waiter: Connection?)
         /// The journal goes on elsewhere, with a state that is not whole: nothing is written until `attach`.
         case detach(DiskAnswer)
-        /// The state is whole, and in this history: the files are begun anew.
-        case attach(history: String)
+        /// The state is whole, and in this history: the files are begun anew. It may be another than the one they have.
+        case attach(history: String, isNewState: Bool)
         /// The journal is called by another name from here on; what is on disk is its beginning, if it is called as
         /// the first says; nil for whatever it is called.
         case rename(from: String?, to: String, DiskAnswer)

@@ -69,6 +69,7 @@ extension JournalThread {
         log = LogDirectory(files: files, path: log.path, recovered: report)
         log.removeLeftovers()
         history = log.manifest.history
+        filesAreCurrent = true
         baseBytes = log.bytes
         let statistics = KeyspaceSession(engine: server.engine).statistics()
         changesAtLastSave = statistics.changes

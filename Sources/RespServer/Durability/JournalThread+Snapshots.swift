@@ -101,6 +101,7 @@ extension JournalThread {
             if log.isOpen, error.code != ESTALE { fail(error, now: now) }
             return ended(run.kind, failure: error, number: run.number)
         }
+        filesAreCurrent = true
         // A save that was under way when logging was switched on began before the gap did.
         if run.kind == .repair { hasGap = false }
         snapshotTries.succeeded()

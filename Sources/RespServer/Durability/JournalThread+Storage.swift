@@ -32,6 +32,7 @@ extension JournalThread {
     func tryAgain(now: Int64) {
         followHealth()
         guard breaker.tries(now: now) else { return }
+        guard durability.isLogging else { return saveName(now: now) }
         if log.isDamaged || !log.isPublished || hasGap {
             beginAnew(now: now)
         } else if collectAndAppend(now: now), syncHere(now: now) {
@@ -100,8 +101,10 @@ extension JournalThread {
     }
 
     /// The state is whole again, in this history.
-    func attach(history: String, now: Int64) {
+    func attach(history: String, isNewState: Bool, now: Int64) {
         self.history = history
+        if isNewState { filesAreCurrent = false }
+        unsavedName = nil
         isDetached = false
         guard durability.isLogging else { return }
         hasGap = true
@@ -112,12 +115,24 @@ extension JournalThread {
     /// The journal on disk is the beginning of another history as well.
     func rename(from old: String?, to new: String, now: Int64) {
         history = new
+        unsavedName = (old, new)
+        saveName(now: now)
+    }
+
+    /// Has the name on disk. Where it cannot be, a log is begun anew under that name when the disk works again. Without
+    /// a log there is nothing to begin: the name is tried again.
+    private func saveName(now: Int64) {
         do throws(StorageError) {
-            try log.rename(history: old ?? log.manifest.history, to: new)
+            if let (old, new) = unsavedName { try log.rename(history: old ?? log.manifest.history, to: new) }
         } catch {
-            hasGap = true
-            fail(error, now: now)
+            if durability.isLogging {
+                unsavedName = nil
+                hasGap = true
+            }
+            return fail(error, now: now)
         }
+        unsavedName = nil
+        if breaker.state == .halfOpen { recovered() }
     }
 
     // MARK: appendonly at run time

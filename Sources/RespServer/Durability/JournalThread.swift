@@ -76,8 +76,13 @@ final class JournalThread {
     var hasGap = false
     /// The state is being replaced by another node's.
     var isDetached = false
+    /// What is on disk is of the state in memory: false from the end of a full sync until that is saved.
+    var filesAreCurrent = true
     /// The name of the journal's history.
     var history: String
+    /// A new name that the disk of a node without a log did not take, and the one that the files must have for it; nil
+    /// for whatever they are called.
+    var unsavedName: (old: String?, new: String)?
     /// What is to be read back from disk, and when that is tried again after it has failed.
     var restore: Restore?
     var restoreTries = CircuitBreaker()
@@ -112,7 +117,7 @@ final class JournalThread {
                     // Whoever waits says nothing of the disk any more.
                     publishStatus()
                     answer.done()
-                case .attach(let history): attach(history: history, now: now)
+                case .attach(let history, let isNewState): attach(history: history, isNewState: isNewState, now: now)
                 case .rename(let old, let new, let answer):
                     rename(from: old, to: new, now: now)
                     publishStatus()
@@ -367,6 +372,7 @@ final class JournalThread {
             status.syncedOffset = log.synced
             let isRecoverable = durability.isLogging && log.isPublished && !isDetached && !hasGap
             status.recoverableOffset = isRecoverable ? log.synced : -1
+            status.filesAreCurrent = filesAreCurrent
             status.unsyncedBytes = Int(log.appended - log.synced) + waiting
             status.isSyncing = syncStartedAt != nil
             status.syncs = syncs

@@ -24,6 +24,8 @@ struct StorageStatus: Sendable {
     /// Up to here a start would find the journal; -1 where that cannot be said: without a log, and while the files wait
     /// for a snapshot.
     var recoverableOffset: Int64 = -1
+    /// What is on disk is of the state in memory, and not of one that a full sync has replaced there.
+    var filesAreCurrent = true
     /// How long the sync that is running has taken, or the last one did; microseconds.
     var syncMicroseconds: Int64 = 0
     var isSyncing = false

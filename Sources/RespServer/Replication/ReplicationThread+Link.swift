@@ -40,7 +40,7 @@ extension ReplicationThread {
             clock.becameWhole()
             face.set(lacksState: false)
             face.set(isReceiving: false)
-            server.durability.ask(.attach(history: role.identity.id.text))
+            server.durability.ask(.attach(history: role.identity.id.text, isNewState: true))
         case .online:
             rememberRole()
             server.log.notice("link to the primary is up", ["offset": "\(server.durability.journal.offset)"])
@@ -64,7 +64,8 @@ extension ReplicationThread {
         awaitDisk { .detach($0) }
         server.durability.beginCounting()
         run(role.snapshotBegan(id))
-        clock.replaced(at: header.time, EngineClock.steady())
+        clock.replaced(
+            at: header.time, EngineClock.steady(), filesAreCurrent: server.durability.status.filesAreCurrent)
         server.clock.show(clock)
         letReadersEnd()
         applier.beginSnapshot()

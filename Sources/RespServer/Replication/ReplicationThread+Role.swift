@@ -91,7 +91,7 @@ extension ReplicationThread {
             // The first history of a directory comes out of none, and the files have a name nonetheless.
             let old = role.identity.past?.id.text ?? recoveredHistory
             awaitDisk { .rename(from: old, to: role.identity.id.text, $0) }
-        case .saveState: durability.ask(.attach(history: role.identity.id.text))
+        case .saveState: durability.ask(.attach(history: role.identity.id.text, isNewState: false))
         case .disownState: awaitDisk { .rename(from: nil, to: ReplicationID.nobodys.text, $0) }
         case .saveRole: saveRole()
         case .startLink(let address, let takesOver):

@@ -85,7 +85,7 @@ extension ReplicationThread {
             run(actions.filter { $0 != .closeReplicaLinks })
             server.durability.beginCounting()
             // A log, or the next one, is of that history.
-            server.durability.ask(.attach(history: role.identity.id.text))
+            server.durability.ask(.attach(history: role.identity.id.text, isNewState: false))
         }
         server.durability.switchStreamOn(engine: server.engine)
         stream.beginBacklog(capacity: settings.replBacklogSizeBytes)
