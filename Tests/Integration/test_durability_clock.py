@@ -1,5 +1,6 @@
 """A clock that goes wrong: engine time goes on from the last time in the log, so a clock that went back gives nothing
-back and blocks nobody longer, and one that is stepped while the server runs moves no limiter."""
+back and blocks nobody longer, and one that is stepped while the server runs moves no limiter. Instants that clients name
+and are shown are the wall clock's all the same."""
 
 import pathlib
 import time
@@ -9,6 +10,7 @@ import pytest
 from conftest import missing
 from durable import BURST, DurableServer, info, launch, remaining, take
 from journal_format import DAY, SECOND, gcra_record, write_log
+from replication import Node
 from server import find_binary
 from wire import eventually
 
@@ -109,3 +111,72 @@ def test_wall_clock_stepped_while_running(launch, offset, seconds):
             assert wire.call(*call, 0)[2] == 6 and remaining(wire, "k2") == BURST + 1 - 3
         else:
             assert wire.call("DBSIZE") == 0
+
+
+# Instants that clients name and are shown
+
+
+def wall(wire):
+    seconds, microseconds = wire.call("TIME")
+    return int(seconds) + int(microseconds) / 1e6
+
+
+def assert_instants_are_the_wall_clocks(wire):
+    now = int(wall(wire))
+    # The limiter of every tutorial.
+    for _ in range(3):
+        assert wire.call("INCR", "window") >= 1
+        assert wire.call("EXPIREAT", "window", now + 60) == 1
+    assert wire.call("GET", "window") == b"3"
+    assert 55 <= wire.call("TTL", "window") <= 60 and wire.call("EXPIRETIME", "window") == now + 60
+    for words, expected in [
+            (("SET", "k", 1, "EXAT", now + 100), (now + 100) * 1000),
+            (("SET", "k", 1, "PXAT", now * 1000 + 100_123), now * 1000 + 100_123),
+            (("INCREX", "k", "EXAT", now + 200), (now + 200) * 1000),
+            (("PEXPIREAT", "k", now * 1000 + 300_321), now * 1000 + 300_321)]:
+        wire.call(*words)
+        assert wire.call("PEXPIRETIME", "k") == expected, words
+        assert 0 < expected - now * 1000 - wire.call("PTTL", "k") < 20_000, words
+    # Durations count from now, whatever that is called.
+    wire.ok("SET", "k", 1, "EX", 50)
+    assert 45 <= wire.call("TTL", "k") <= 50 and abs(wire.call("EXPIRETIME", "k") - now - 50) < 10
+    # What has passed is gone at once.
+    assert wire.call("EXPIREAT", "k", now - 1) == 1 and wire.call("EXISTS", "k") == 0
+    wire.call("DEL", "window")
+
+
+@pytest.mark.parametrize("offset, seconds", [("-3600", -3600), ("+3600", 3600), ("-3650d", -3650 * 86400)])
+def test_instants_after_a_step(launch, offset, seconds):
+    server = launch(*ALWAYS, kind=ElsewhenServer, offset="+0")
+    with server.connect() as wire:
+        assert_instants_are_the_wall_clocks(wire)
+        now = int(time.time())
+        wire.ok("SET", "before", 1, "EXAT", now + 50_000)
+        left = wire.call("TTL", "before")
+        server.step(offset)
+        eventually(lambda: abs(wall(wire) - time.time() - seconds) < 60, "the clock is stepped")
+        assert_instants_are_the_wall_clocks(wire)
+        # What was set before has as long to live as it had, and that is another instant now.
+        assert 0 <= left - wire.call("TTL", "before") < 20
+        assert abs(wire.call("EXPIRETIME", "before") - now - 50_000 - seconds) < 2
+        server.step("+0")
+        eventually(lambda: abs(wall(wire) - time.time()) < 60, "the clock is right again")
+        assert wire.call("EXPIRETIME", "before") == now + 50_000
+        assert_instants_are_the_wall_clocks(wire)
+
+
+def test_instants_on_a_replica(launch):
+    """The primary's clock is an hour ahead. Each node shows instants of its own clock."""
+    primary = launch(*ALWAYS, kind=ElsewhenServer, offset="+3600", directory="a")
+    replica = launch("--replicaof", "127.0.0.1", primary.port, kind=Node, directory="b")
+    now = int(time.time())
+    with primary.connect() as wire:
+        wire.ok("SET", "kept", 1, "EXAT", now + 3600 + 50_000)
+        eventually(lambda: wire.call("WAIT", 1, 1000) == 1, "the replica has it")
+    with replica.connect() as wire:
+        assert abs(wire.call("EXPIRETIME", "kept") - now - 50_000) < 5
+        assert abs(wire.call("TTL", "kept") - 50_000) < 20
+        replica.lead()
+        eventually(lambda: wire.call("SET", "x", 1) == b"OK", "it leads")
+        assert_instants_are_the_wall_clocks(wire)
+        assert abs(wire.call("EXPIRETIME", "kept") - now - 50_000) < 5

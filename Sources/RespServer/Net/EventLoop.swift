@@ -148,7 +148,7 @@ final class EventLoop: @unchecked Sendable {
     private func takeTurn(_ events: UnsafeMutablePointer<epoll_event>, count: Int) {
         now = clock.now()
         steady = EngineClock.steady()
-        unixSeconds = EngineClock.wall() / 1_000_000_000
+        unixSeconds = EngineClock.unixSeconds()
         lastMoment = steady
         refreshSettings()
         lookAround()
