@@ -13,6 +13,18 @@ public struct EngineTime: Comparable, Hashable, Sendable {
     @inlinable
     public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
+    /// The last instant, in the year 2262: time stops there, and what would come later is said to come then. One
+    /// nanosecond below the largest number, which stands for never.
+    public static let latest = EngineTime(nanoseconds: Int64.max - 1)
+
+    /// The instant `duration` nanoseconds later, or earlier where that is negative: the last one at most.
+    @inlinable
+    public func advanced(by duration: Int64) -> EngineTime {
+        let (sum, overflows) = nanoseconds.addingReportingOverflow(duration)
+        if overflows { return duration < 0 ? EngineTime(nanoseconds: Int64.min) : .latest }
+        return min(EngineTime(nanoseconds: sum), .latest)
+    }
+
     /// Which of two instants is earlier.
     @inlinable
     public static func < (left: EngineTime, right: EngineTime) -> Bool { left.nanoseconds < right.nanoseconds }

@@ -66,8 +66,13 @@ public struct StreamClock: Equatable, Sendable {
 
     /// Engine time at steady time `steady`.
     public func now(_ steady: Int64) -> EngineTime {
-        EngineTime(nanoseconds: isFollowing ? said : max(0, steady &+ offset))
+        guard !isFollowing else { return EngineTime(nanoseconds: said) }
+        return max(EngineTime(nanoseconds: steady).advanced(by: offset), EngineTime(nanoseconds: 0))
     }
+
+    /// Engine time minus steady time, as it runs or, on a node that follows, as far as its stream says how it runs
+    /// there; nil where nothing has said so since the process began.
+    public var runningOffset: Int64? { knowsTime ? offset : nil }
 
     /// Begins to follow a stream, from here or another one than before.
     public mutating func follow(_ steady: Int64) {

@@ -68,7 +68,7 @@ final class Server: @unchecked Sendable {
         let values = settings.value
         engine = Engine(shards: values.shards)
         startedAt = EngineClock.steady()
-        startedAtUnix = EngineClock.wall() / 1_000_000_000
+        startedAtUnix = EngineClock.unixSeconds()
         slowLog = SlowLog()
         durability = Durability(engine: engine)
         var generator = SystemRandomNumberGenerator()

@@ -15,12 +15,20 @@ COUNTERS = [
     "DECRBY a -9223372036854775808", "DECRBY a 1", "INCRBY a x", "INCRBY a 9223372036854775808", "INCRBY a 1.5",
     "INCR", "INCR a b", "INCRBY a", "GET", "SET a", "GETDEL a", "GETDEL a", "TYPE d", "OBJECT ENCODING d",
     "DEL a b c d", "INCRBY z 0", "GET z", "EXPIRE z 100", "INCR z", "TTL z", "PERSIST z", "TTL z",
-    "SET far 1 EXAT 99999999999",
+    "SET far 1 EXAT 99999999999", "EXISTS far", "SET far 1 EX 99999999999", "SET far 1 PX 9999999999999999",
+    "SET far 1 EXAT 9223372036854775", "SET far 1 EXAT 9223372036854776", "SET far 1 PXAT 9223372036854775807",
+    "SET far 1 EX 9223372036854775", "SET far 1 PX 9223372036854775807", "EXISTS far", "TTL far PX",
+    "EXPIRE far 99999999999", "EXPIREAT far 99999999999", "EXPIREAT far 9223372036854775",
+    "EXPIREAT far 9223372036854776", "EXPIREAT far -9223372036854776", "PEXPIREAT far 9223372036854775807",
+    "EXPIRE far 9223372036854775", "EXPIRE far 9223372036854776", "PEXPIRE far 9223372036854775807",
+    "PEXPIRE far 9223370000000000000", "EXISTS far", "EXPIREAT far 99999999999 GT", "EXPIREAT far 5000000000 GT",
+    "EXPIREAT far 5000000000 LT", "EXPIRETIME far", "EXPIRE far -9223372036854775", "EXISTS far", "SET far 1",
+    "PEXPIRE far -9223372036854775808", "EXISTS far", "SET far 1", "EXPIREAT far -1", "EXISTS far",
     "SET neg -0", "COMMAND GETKEYS SET a 1",
 ]
 OURS = {
-    # An instant that nanoseconds since 1970 cannot say: Redis counts milliseconds.
-    "SET far 1 EXAT 99999999999": b"ERR invalid expire time in 'set' command",
+    # The key expires in 2262 already, like one that is to expire later.
+    "EXPIREAT far 99999999999 GT": 0,
     "SET neg -0": b"ERR value is not an integer or out of range: a key holds a 64-bit integer here, no other string",
 }
 

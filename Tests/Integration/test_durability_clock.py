@@ -1,7 +1,11 @@
 """A clock that goes wrong: engine time goes on from the last time in the log, so a clock that went back gives nothing
-back and blocks nobody longer, and one that is stepped while the server runs moves no limiter."""
+back and blocks nobody longer, and one that is stepped while the server runs moves no limiter. Instants that clients name
+and are shown are the wall clock's all the same, and `check --rebase-clock` is the way back from a clock that was years
+ahead once."""
 
+import json
 import pathlib
+import subprocess
 import time
 
 import pytest
@@ -10,6 +14,8 @@ from clock import Countdown
 from conftest import missing
 from durable import BURST, DurableServer, info, launch, remaining, take
 from journal_format import DAY, SECOND, gcra_record, write_log
+from replication import Node, wait_same_offset
+from server import find_binary
 from wire import eventually
 
 ALWAYS = ("--appendfsync", "always")
@@ -107,3 +113,197 @@ def test_wall_clock_stepped_while_running(launch, offset, seconds):
             assert wire.call(*call, 0)[2] == 6 and remaining(wire, "k2") == BURST + 1 - 3
         else:
             assert wire.call("DBSIZE") == 0
+
+
+# Instants that clients name and are shown
+
+
+def wall(wire):
+    seconds, microseconds = wire.call("TIME")
+    return int(seconds) + int(microseconds) / 1e6
+
+
+def assert_instants_are_the_wall_clocks(wire):
+    now = int(wall(wire))
+    # The limiter of every tutorial.
+    for _ in range(3):
+        assert wire.call("INCR", "window") >= 1
+        assert wire.call("EXPIREAT", "window", now + 60) == 1
+    assert wire.call("GET", "window") == b"3"
+    assert 55 <= wire.call("TTL", "window") <= 60 and wire.call("EXPIRETIME", "window") == now + 60
+    for words, expected in [
+            (("SET", "k", 1, "EXAT", now + 100), (now + 100) * 1000),
+            (("SET", "k", 1, "PXAT", now * 1000 + 100_123), now * 1000 + 100_123),
+            (("INCREX", "k", "EXAT", now + 200), (now + 200) * 1000),
+            (("PEXPIREAT", "k", now * 1000 + 300_321), now * 1000 + 300_321)]:
+        wire.call(*words)
+        assert wire.call("PEXPIRETIME", "k") == expected, words
+        assert 0 < expected - now * 1000 - wire.call("PTTL", "k") < 20_000, words
+    # Durations count from now, whatever that is called.
+    wire.ok("SET", "k", 1, "EX", 50)
+    assert 45 <= wire.call("TTL", "k") <= 50 and abs(wire.call("EXPIRETIME", "k") - now - 50) < 10
+    # What has passed is gone at once.
+    assert wire.call("EXPIREAT", "k", now - 1) == 1 and wire.call("EXISTS", "k") == 0
+    wire.call("DEL", "window")
+
+
+@pytest.mark.parametrize("offset, seconds", [("-3600", -3600), ("+3600", 3600), ("-3650d", -3650 * 86400)])
+def test_instants_after_a_step(launch, offset, seconds):
+    server = launch(*ALWAYS, kind=ElsewhenServer, offset="+0")
+    with server.connect() as wire:
+        assert_instants_are_the_wall_clocks(wire)
+        now = int(time.time())
+        wire.ok("SET", "before", 1, "EXAT", now + 50_000)
+        left = wire.call("TTL", "before")
+        server.step(offset)
+        eventually(lambda: abs(wall(wire) - time.time() - seconds) < 60, "the clock is stepped")
+        assert_instants_are_the_wall_clocks(wire)
+        # What was set before has as long to live as it had, and that is another instant now.
+        assert 0 <= left - wire.call("TTL", "before") < 20
+        assert abs(wire.call("EXPIRETIME", "before") - now - 50_000 - seconds) < 2
+        server.step("+0")
+        eventually(lambda: abs(wall(wire) - time.time()) < 60, "the clock is right again")
+        assert wire.call("EXPIRETIME", "before") == now + 50_000
+        assert_instants_are_the_wall_clocks(wire)
+
+
+def test_instants_on_a_replica(launch):
+    """The primary's clock is an hour ahead. Each node shows instants of its own clock."""
+    primary = launch(*ALWAYS, kind=ElsewhenServer, offset="+3600", directory="a")
+    replica = launch("--replicaof", "127.0.0.1", primary.port, kind=Node, directory="b")
+    now = int(time.time())
+    with primary.connect() as wire:
+        wire.ok("SET", "kept", 1, "EXAT", now + 3600 + 50_000)
+        eventually(lambda: wire.call("WAIT", 1, 1000) == 1, "the replica has it")
+    with replica.connect() as wire:
+        assert abs(wire.call("EXPIRETIME", "kept") - now - 50_000) < 5
+        assert abs(wire.call("TTL", "kept") - 50_000) < 20
+        replica.lead()
+        eventually(lambda: wire.call("SET", "x", 1) == b"OK", "it leads")
+        assert_instants_are_the_wall_clocks(wire)
+        assert abs(wire.call("EXPIRETIME", "kept") - now - 50_000) < 5
+
+
+# The way back
+
+
+def rebase(server, *flags):
+    done = subprocess.run(
+        [find_binary(), "check", str(server.directory), "--rebase-clock", *flags], capture_output=True, timeout=60)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def spend(wire):
+    """Every kind of state: what is left of each, now and later."""
+    assert take(wire, "gcra", 5)[2] == BURST + 1 - 5
+    for algorithm in ("fixed-window", "sliding-window", "sliding-log"):
+        assert wire.call("RL.TAKE", algorithm, "LIMIT", 10, "PER", "300d", "ALGO", algorithm, "COST", 7)[0] == 1
+    wire.ok("SET", "counter", 12, "EX", 5000)
+    assert wire.call("RL.TAKE", "once", "LIMIT", 10, "PER", "10h", "ID", "x")[0] == 1
+    wire.ok("RL.POLICY", "SET", "p", "LIMIT", 5, "PER", "1h")
+    assert wire.call("RL.TAKE", "named", "POLICY", "p", "COST", 5)[0] == 1
+
+
+def assert_spent(wire):
+    assert remaining(wire, "gcra") == BURST + 1 - 5
+    for algorithm in ("fixed-window", "sliding-window", "sliding-log"):
+        limit = ("LIMIT", 10, "PER", "300d", "ALGO", algorithm)
+        assert wire.call("RL.TAKE", algorithm, *limit, "COST", 4)[0] == 0, algorithm
+        assert wire.call("RL.PEEK", algorithm, *limit, "COST", 3)[0] == 1, algorithm
+    assert wire.call("GET", "counter") == b"12" and 4900 < wire.call("TTL", "counter") <= 5000
+    repeated = wire.call("RL.TAKE", "once", "LIMIT", 10, "PER", "10h", "ID", "x")
+    assert repeated[0] == 1 and wire.call("RL.PEEK", "once", "LIMIT", 10, "PER", "10h", "COST", 9)[0] == 1
+    assert wire.call("RL.TAKE", "named", "POLICY", "p")[0] == 0
+
+
+def skew(wire):
+    return int(info(wire)["engine_time_skew_usec"]) / 1e6
+
+
+@pytest.mark.parametrize("offset, years", [("+3650d", 10), ("+95000d", 200)], ids=["ten years", "beyond 2262"])
+def test_back_from_a_clock_that_was_ahead(launch, offset, years):
+    """One start with a clock far ahead: engine time stays there, until the directory's time is brought back."""
+    server = launch(*ALWAYS, kind=ElsewhenServer, offset=offset)
+    with server.connect() as wire:
+        assert wall(wire) > time.time() + years * 364 * 86400
+        if years == 10:
+            spend(wire)
+        else:
+            # Engine time has come to its end: limiters say so, and nothing wraps.
+            assert take(wire, "k").startswith(b"ERR ") and wire.call("INCR", "n") == 1
+            assert wire.call("TTL", "n") == -1
+    server.stop()
+    server = launch(*ALWAYS, kind=ElsewhenServer, offset="+0")
+    with server.connect() as wire:
+        assert skew(wire) > years * 364 * 86400
+        if years == 10:
+            assert_spent(wire)
+            assert_instants_are_the_wall_clocks(wire)
+        # Not while it runs.
+        code, _, error = rebase(server)
+        assert code == 1 and "a server is running" in error
+    server.stop()
+
+    code, output, error = rebase(server)
+    assert code == 0 and "moved back by" in output and "clean" in output, (output, error)
+    kept = [line.split()[1] for line in output.splitlines() if line.startswith("kept ")]
+    assert "manifest.before-rebase-1" in kept and all((server.files / name).exists() for name in kept)
+    # Done once, it is done.
+    code, output, _ = rebase(server, "--json")
+    assert code == 0 and json.loads(output)["clean"] and "rebase" not in json.loads(output)
+    for generation in range(2):
+        server = launch(*ALWAYS)
+        assert "clock is behind" not in server.log()
+        with server.connect() as wire:
+            assert abs(skew(wire)) < 60
+            assert_instants_are_the_wall_clocks(wire)
+            if years == 10:
+                assert_spent(wire)
+            else:
+                assert wire.call("GET", "n") == b"1"
+            assert take(wire, f"new-{generation}", 3)[2] == BURST + 1 - 3
+        server.crash()
+    assert all((server.files / name).exists() for name in kept)
+
+
+def test_replicas_follow_back(launch):
+    """A replica of the primary as it was takes everything anew, and the primary's time with it."""
+    primary = launch(*ALWAYS, kind=ElsewhenServer, offset="+3650d", directory="a")
+    replica = launch("--replicaof", "127.0.0.1", primary.port, kind=Node, directory="b")
+    with primary.connect() as wire:
+        spend(wire)
+        eventually(lambda: wire.call("WAIT", 1, 1000) == 1, "the replica has it")
+    port = primary.port
+    primary.stop()
+    assert rebase(primary)[0] == 0
+    primary = launch(*ALWAYS, kind=Node, directory="a", port=port)
+    with primary.connect() as wire:
+        assert_spent(wire)
+    eventually(lambda: primary.info()["connected_slaves"] == "1", "it comes back", 20)
+    wait_same_offset(primary, replica, seconds=30)
+    assert primary.syncs()[0] == 1
+    with replica.connect() as wire:
+        assert abs(skew(wire)) < 60
+        replica.lead()
+        eventually(lambda: wire.call("SET", "x", 1) == b"OK", "it leads")
+        assert_spent(wire)
+
+
+@pytest.mark.parametrize("flags", [("--fix",), ("--rebase",), ("--rebase-clock", "again")])
+def test_arguments_of_rebase(launch, flags):
+    server = launch(*ALWAYS)
+    server.stop()
+    code, _, error = rebase(server, *flags)
+    assert code == 2 and "usage: escapement check" in error
+
+
+def test_damage_is_not_rebased(launch, tmp_path):
+    write_log(tmp_path / "data", time.time_ns() + DAY, [(time.time_ns() + DAY, [gcra_record(b"k", time.time_ns())])] * 2)
+    path = tmp_path / "data" / "appendonlydir" / "log-1"
+    data = bytearray(path.read_bytes())
+    data[70] ^= 1
+    path.write_bytes(data)
+    (path.parent / "manifest").write_bytes((path.parent / "manifest").read_bytes()[:-2] + b"0\n")
+    done = subprocess.run([find_binary(), "check", str(tmp_path / "data"), "--rebase-clock"], capture_output=True)
+    assert done.returncode == 1 and b"damaged" in done.stderr
+    assert path.read_bytes() == data

@@ -100,7 +100,7 @@ import Testing
         answer.wait()
         #expect(node.durability.health == .fine && node.status.breaker == .open)
         node.files.work()
-        node.eventually("it works again", seconds: 40) { node.status.breaker == .closed }
+        node.eventually("it works again") { node.status.breaker == .closed }
         #expect(node.names("log-") == [] && !node.durability.isJournaling)
         let manifest = try RealFileSystem().contents(of: "\(node.directory)/manifest", limit: 4096)
         #expect(String(decoding: manifest, as: UTF8.self).contains("history \(name)\n"))

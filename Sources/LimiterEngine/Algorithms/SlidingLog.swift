@@ -215,6 +215,15 @@ public struct SlidingLog {
         }
     }
 
+    /// Has every grant count until so much earlier.
+    func moveBack(by duration: Int64) {
+        for position in 0..<count {
+            let grant = grant(position)
+            setGrant(position, Grant(end: StateView.movedBack(grant.end, by: duration), units: grant.units))
+        }
+        expiry = StateView.movedBack(expiry, by: duration)
+    }
+
     /// Copies every grant into an empty ring with room for them.
     func copy(to other: SlidingLog) {
         for position in 0..<count {

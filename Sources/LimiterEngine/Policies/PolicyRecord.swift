@@ -125,6 +125,11 @@ public struct PolicyRecord: Equatable, Sendable {
         return earlier
     }
 
+    /// Where a policy's record of so many bytes has the ends of the limits it had before.
+    static func earlierEnds(count: Int) -> StrideTo<Int> {
+        stride(from: policySize + 16, to: count, by: earlierSize)
+    }
+
     private func number(at offset: Int) -> Int64 {
         value.withUnsafeBytes { Int64(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: Int64.self)) }
     }

@@ -19,8 +19,8 @@ extension DirectoryCheck {
         return "\(directory): \(what), \(records) records in \(bytes) bytes, the journal ends at \(end)"
     }
 
-    /// The same as one JSON object without a line feed; `repair` is what was done about it, where something was.
-    public func json(repair: DirectoryRepair? = nil) -> [UInt8] {
+    /// The same as one JSON object without a line feed; `repair` and `rebase` are what was done, where something was.
+    public func json(repair: DirectoryRepair? = nil, rebase: ClockRebase? = nil) -> [UInt8] {
         var line = JSONLine()
         line.object { line in
             line.member("directory", directory)
@@ -38,6 +38,14 @@ extension DirectoryCheck {
             if let repair {
                 line.name("repair")
                 line.object { repair.write(to: &$0) }
+            }
+            if let rebase {
+                line.name("rebase")
+                line.object { line in
+                    line.member("moved_back_ns", rebase.shift)
+                    line.name("copies")
+                    line.array { line in for name in rebase.copies { line.string(name) } }
+                }
             }
         }
         return line.bytes

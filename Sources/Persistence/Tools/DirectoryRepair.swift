@@ -16,8 +16,9 @@ public struct DirectoryRepair: Sendable {
     public private(set) var cut: (name: String, position: Int)?
     /// Logs that are no longer part of the state.
     public private(set) var dropped: [String] = []
+    private var kept: KeptFiles
     /// Names of the copies.
-    public private(set) var copies: [String] = []
+    public var copies: [String] { kept.names }
     /// Offset in the journal where the log now ends.
     public private(set) var end: Int64 = 0
     /// Bytes of journal given up, those included that had been on disk once and are in no file any more.
@@ -39,6 +40,7 @@ public struct DirectoryRepair: Sendable {
     public init?(files system: any FileSystem, check: DirectoryCheck) throws(Failure) {
         self.system = system
         directory = check.directory
+        kept = KeptFiles(system, check.directory, as: "damaged")
         if let problem = check.problem { throw Failure(text: "this cannot be repaired: \(problem)") }
         guard let manifest = check.manifest else { return nil }
         for file in check.files where file.role == .snapshot {
@@ -70,29 +72,31 @@ public struct DirectoryRepair: Sendable {
     ) throws(StorageError) {
         let snapshotOffset = manifest.snapshot?.offset ?? 0
         // A log without a valid header holds nothing to keep.
-        var kept = logs[first].validBytes == nil ? first : first + 1
-        end = (kept > 0 ? logs[kept - 1].end : nil) ?? snapshotOffset
+        var count = logs[first].validBytes == nil ? first : first + 1
+        end = (count > 0 ? logs[count - 1].end : nil) ?? snapshotOffset
         // Everything that is left of the log is in the snapshot already, and could not be continued from there.
-        if end < snapshotOffset { (kept, end) = (0, snapshotOffset) }
+        if end < snapshotOffset { (count, end) = (0, snapshotOffset) }
         let lengths = logs.map { ($0.start ?? 0) + Int64(max(0, $0.bytes - FileHeader.size)) }
         journalBytesGivenUp = max(manifest.promised(mark: mark), lengths[first...].max() ?? end, end) - end
         recordsGivenUp = logs[first...].reduce(0) { $0 + $1.records + $1.recordsBehind }
-        if kept > first { recordsGivenUp -= logs[first].records }
+        if count > first { recordsGivenUp -= logs[first].records }
 
-        let suffix = try unusedSuffix()
-        if kept > first, let valid = logs[first].validBytes, valid < logs[first].bytes {
-            try copy(logs[first].name, suffix)
+        if count > first, let valid = logs[first].validBytes, valid < logs[first].bytes {
+            try kept.copy(logs[first].name)
             cut = (logs[first].name, valid)
         }
-        try copy(Manifest.fileName, suffix)
+        try kept.copy(Manifest.fileName)
         // Also one that says nothing any more.
-        if try system.exists(path(SyncMark.fileName)) { try copy(SyncMark.fileName, suffix) }
-        for log in logs[kept...] { try setAside(log.name, suffix) }
+        if try system.exists(path(SyncMark.fileName)) { try kept.copy(SyncMark.fileName) }
+        for log in logs[count...] {
+            dropped.append(log.name)
+            try kept.setAside(log.name)
+        }
         try system.syncDirectory(directory)
 
-        if kept < logs.count {
+        if count < logs.count {
             var next = manifest
-            next.logs.removeLast(logs.count - kept)
+            next.logs.removeLast(logs.count - count)
             try system.replace(path(Manifest.fileName), with: next.encoded(), inDirectory: directory)
         }
         if let cut { try truncate(cut.name, to: cut.position) }
@@ -100,40 +104,6 @@ public struct DirectoryRepair: Sendable {
     }
 
     private func path(_ name: String) -> String { "\(directory)/\(name)" }
-
-    // MARK: Copies
-
-    /// The first `.damaged-N` that no file has.
-    private func unusedSuffix() throws(StorageError) -> String {
-        let names = try system.list(directory)
-        var number = 1
-        while names.contains(where: { $0.hasSuffix(".damaged-\(number)") }) { number += 1 }
-        return ".damaged-\(number)"
-    }
-
-    private mutating func copy(_ name: String, _ suffix: String) throws(StorageError) {
-        let source = try system.open(path(name), .read)
-        let target = try system.open(path(name + suffix), .create)
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 8)
-        defer { memory.deallocate() }
-        var position = 0
-        while true {
-            let count = try source.readAll(into: memory, at: position)
-            if count == 0 { break }
-            try target.writeAll(UnsafeRawBufferPointer(rebasing: memory[..<count]), at: position)
-            position += count
-        }
-        try target.syncAll()
-        copies.append(name + suffix)
-    }
-
-    /// A dropped log becomes its own copy; one that is missing has none.
-    private mutating func setAside(_ name: String, _ suffix: String) throws(StorageError) {
-        dropped.append(name)
-        guard try system.exists(path(name)) else { return }
-        try system.rename(path(name), to: path(name + suffix))
-        copies.append(name + suffix)
-    }
 
     // MARK: Changes
 

@@ -119,7 +119,7 @@ private struct CounterOptions {
             let word = arguments[index]
             let value = index + 1 < arguments.count ? arguments[index + 1] : nil
             let hasValue =
-                if try readTime(word, value, now: context.now, command: command) {
+                if try readTime(word, value, context, command: command) {
                     true
                 } else if command == "set" {
                     try readSet(word)
@@ -144,18 +144,18 @@ private struct CounterOptions {
 
     /// EX, PX, EXAT, PXAT with their value. False for any other word.
     private mutating func readTime(
-        _ word: Argument, _ value: Argument?, now: EngineTime, command: String
+        _ word: Argument, _ value: Argument?, _ context: CommandContext, command: String
     ) throws(ArgumentProblem) -> Bool {
-        let unit: Int64
+        let milliseconds: Int64
         var isRelative = false
         if word.matches("EX") {
-            (unit, isRelative) = (1_000_000_000, true)
+            (milliseconds, isRelative) = (1000, true)
         } else if word.matches("PX") {
-            (unit, isRelative) = (1_000_000, true)
+            (milliseconds, isRelative) = (1, true)
         } else if word.matches("EXAT") {
-            unit = 1_000_000_000
+            milliseconds = 1000
         } else if word.matches("PXAT") {
-            unit = 1_000_000
+            milliseconds = 1
         } else {
             return false
         }
@@ -163,12 +163,10 @@ private struct CounterOptions {
         guard let amount = value.integer else {
             throw ArgumentProblem("ERR value is not an integer or out of range")
         }
-        let (length, overflows) = amount.multipliedReportingOverflow(by: unit)
-        let (instant, sumOverflows) = length.addingReportingOverflow(isRelative ? now.nanoseconds : 0)
-        guard amount > 0, !overflows, !sumOverflows else {
-            throw ArgumentProblem("ERR invalid expire time in '\(command)' command")
-        }
-        deadline = .at(EngineTime(nanoseconds: instant))
+        guard amount > 0,
+            let instant = context.expiry(amount, milliseconds: milliseconds, isRelative: isRelative)
+        else { throw ArgumentProblem(CommandContext.invalidExpiry(command: command)) }
+        deadline = .at(instant)
         return true
     }
 

@@ -50,37 +50,34 @@ extension Handlers {
         }
     }
 
-    static func expiretime(_ context: CommandContext) { replyExpiryTime(context, unit: second) }
-    static func pexpiretime(_ context: CommandContext) { replyExpiryTime(context, unit: millisecond) }
+    static func expiretime(_ context: CommandContext) { replyExpiryTime(context, milliseconds: 1000) }
+    static func pexpiretime(_ context: CommandContext) { replyExpiryTime(context, milliseconds: 1) }
 
-    private static func replyExpiryTime(_ context: CommandContext, unit: Int64) {
+    private static func replyExpiryTime(_ context: CommandContext, milliseconds: Int64) {
         switch context.keyspace.expiry(of: context.arguments[1].raw, now: context.now) {
         case nil: context.reply.integer(-2)
         case .some(nil): context.reply.integer(-1)
-        case .some(let expiry?): context.reply.integer(ceilingUnits(expiry.nanoseconds, unit: unit))
+        case .some(let expiry?): context.reply.integer(context.shown(expiry, milliseconds: milliseconds))
         }
     }
 
-    static func expire(_ context: CommandContext) { setExpiry(context, unit: second, relative: true) }
-    static func pexpire(_ context: CommandContext) { setExpiry(context, unit: millisecond, relative: true) }
-    static func expireat(_ context: CommandContext) { setExpiry(context, unit: second, relative: false) }
-    static func pexpireat(_ context: CommandContext) { setExpiry(context, unit: millisecond, relative: false) }
+    static func expire(_ context: CommandContext) { setExpiry(context, milliseconds: 1000, relative: true) }
+    static func pexpire(_ context: CommandContext) { setExpiry(context, milliseconds: 1, relative: true) }
+    static func expireat(_ context: CommandContext) { setExpiry(context, milliseconds: 1000, relative: false) }
+    static func pexpireat(_ context: CommandContext) { setExpiry(context, milliseconds: 1, relative: false) }
 
-    private static func setExpiry(_ context: CommandContext, unit: Int64, relative: Bool) {
+    private static func setExpiry(_ context: CommandContext, milliseconds: Int64, relative: Bool) {
         let arguments = context.arguments
         guard let amount = context.integerOrReply(2) else { return }
         guard let condition = ExpiryCondition(arguments, reply: context.reply) else { return }
-        let (nanoseconds, overflows) = amount.multipliedReportingOverflow(by: unit)
-        let (deadline, overflowsToo) =
-            relative ? context.now.nanoseconds.addingReportingOverflow(nanoseconds) : (nanoseconds, false)
-        guard !overflows, !overflowsToo else {
-            return context.reply.error("ERR invalid expire time in '\(arguments[0].string.lowercased())' command")
+        guard let deadline = context.expiry(amount, milliseconds: milliseconds, isRelative: relative) else {
+            return context.reply.error(CommandContext.invalidExpiry(command: arguments[0].string.lowercased()))
         }
         let key = arguments[1].raw
         guard condition.allows(deadline, current: context.keyspace.deadline(of: key, now: context.now)) else {
             return context.reply.integer(0)
         }
-        let isSet = context.keyspace.setDeadline(key, to: EngineTime(nanoseconds: deadline), now: context.now)
+        let isSet = context.keyspace.setDeadline(key, to: deadline, now: context.now)
         context.reply.integer(isSet ? 1 : 0)
     }
 
@@ -265,12 +262,12 @@ private struct ExpiryCondition {
     }
 
     /// `current`: nil without such a key, nil inside without a deadline, which counts as endless.
-    func allows(_ deadline: Int64, current: EngineTime??) -> Bool {
+    func allows(_ deadline: EngineTime, current: EngineTime??) -> Bool {
         guard let current else { return false }
         if onlyNew { return current == nil }
         if onlyExisting, current == nil { return false }
-        if onlyGreater { return current.map { deadline > $0.nanoseconds } ?? false }
-        if onlyLess { return current.map { deadline < $0.nanoseconds } ?? true }
+        if onlyGreater { return current.map { deadline > $0 } ?? false }
+        if onlyLess { return current.map { deadline < $0 } ?? true }
         return true
     }
 }

@@ -8,10 +8,10 @@ import RESP
 
 extension Handlers {
     static func time(_ context: CommandContext) {
-        let wall = EngineClock.wall()
+        let wall = EngineClock.wallClock()
         context.reply.array(2)
-        context.reply.bulk("\(wall / 1_000_000_000)")
-        context.reply.bulk("\(wall % 1_000_000_000 / 1000)")
+        context.reply.bulk("\(wall.seconds)")
+        context.reply.bulk("\(wall.nanoseconds / 1000)")
     }
 
     static func lolwut(_ context: CommandContext) {

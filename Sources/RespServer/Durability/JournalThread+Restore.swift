@@ -23,7 +23,7 @@ extension JournalThread {
         restore = wanted
         restoreTries.succeeded()
         let now = EngineClock.steady()
-        durability.update { $0.restoreBegan = (EngineClock.wall() / 1_000_000_000, now) }
+        durability.update { $0.restoreBegan = (EngineClock.unixSeconds(), now) }
     }
 
     func endRestore() {

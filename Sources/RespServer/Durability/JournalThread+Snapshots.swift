@@ -113,7 +113,7 @@ extension JournalThread {
         lastSave = now
         let seconds = (EngineClock.steady() - run.startedAt) / 1_000_000_000
         durability.update { status in
-            status.lastSaveTime = EngineClock.wall() / 1_000_000_000
+            status.lastSaveTime = EngineClock.unixSeconds()
             status.lastSnapshotSucceeded = true
             status.lastRewriteSucceeded = true
             if run.kind == .save {

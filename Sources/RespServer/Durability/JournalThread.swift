@@ -318,7 +318,7 @@ final class JournalThread {
         lastSyncTook = nanoseconds
         durability.update { $0.syncMicroseconds = nanoseconds / 1000 }
         server.latencyEvents.add(
-            "aof-fsync-always", milliseconds: nanoseconds / 1_000_000, unixSeconds: EngineClock.wall() / 1_000_000_000)
+            "aof-fsync-always", milliseconds: nanoseconds / 1_000_000, unixSeconds: EngineClock.unixSeconds())
     }
 
     // MARK: End

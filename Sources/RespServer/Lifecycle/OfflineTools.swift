@@ -4,16 +4,21 @@
 // decoders that a start uses.
 
 import Glibc
+import LimiterEngine
 import Persistence
+import Replication
 
 /// The subcommands that need no server.
 public enum OfflineTools {
     private static let checkUsage = """
-        usage: escapement check DIR [--fix] [--json]
+        usage: escapement check DIR [--fix | --rebase-clock] [--json]
 
         Looks through the log and the snapshot in DIR, a data directory or a log directory, with no server running.
-          --fix   cuts a damaged log at its last valid batch; what is changed or dropped is kept as NAME.damaged-N
-          --json  one JSON object on one line
+          --fix           cuts a damaged log at its last valid batch; what is changed or dropped is kept as
+                          NAME.damaged-N
+          --rebase-clock  moves every time back by as much as the last one is ahead of this machine's clock, so that
+                          nothing spent is forgotten; the old files are kept as NAME.before-rebase-N
+          --json          one JSON object on one line
         Exit code: 0 a server starts from it (where there was damage: now), 1 it does not, 2 wrong arguments
 
         """
@@ -35,24 +40,33 @@ public enum OfflineTools {
         if arguments.contains("--help") { return show(checkUsage) }
         let flags = arguments.filter { $0.hasPrefix("--") }
         let paths = arguments.filter { !$0.hasPrefix("--") }
-        guard paths.count == 1, !paths[0].isEmpty, flags.allSatisfy({ $0 == "--fix" || $0 == "--json" }) else {
+        let changes = flags.filter { $0 != "--json" }.compactMap(Change.init(rawValue:))
+        guard paths.count == 1, !paths[0].isEmpty, Set(changes).count < 2,
+            flags.count == changes.count + flags.count(where: { $0 == "--json" })
+        else {
             complain(checkUsage)
             return 2
         }
         signal(SIGPIPE, SIG_IGN)
         do throws(RecoveryError) {
-            return try check(paths[0], fixes: flags.contains("--fix"), asJSON: flags.contains("--json"))
+            return try check(paths[0], changes.first, asJSON: flags.contains("--json"))
         } catch {
             return fail("\(error)")
         }
     }
 
-    private static func check(_ path: String, fixes: Bool, asJSON: Bool) throws(RecoveryError) -> Int32 {
+    /// What a check is to change.
+    private enum Change: String {
+        case fix = "--fix"
+        case rebaseClock = "--rebase-clock"
+    }
+
+    private static func check(_ path: String, _ change: Change?, asJSON: Bool) throws(RecoveryError) -> Int32 {
         let files = RealFileSystem()
         let location = try LogLocation(files: files, path: path)
         let lock: RealFileSystem.SharedLock
         do throws(StorageError) {
-            if fixes {
+            if change != nil {
                 lock = try files.lock(location.lockPath).map { .held($0) } ?? .inUse
             } else {
                 // Whoever only looks, maybe at a copy, leaves nothing behind.
@@ -67,10 +81,17 @@ public enum OfflineTools {
         defer { withExtendedLifetime(lock) {} }
 
         let found = DirectoryCheck(files: files, directory: location.directory)
-        guard fixes else { return conclude(asJSON ? found.json() + [0x0A] : Array(found.text.utf8), found.isClean) }
+        switch change {
+        case nil: return conclude(asJSON ? found.json() + [0x0A] : Array(found.text.utf8), found.isClean)
+        case .fix: return fix(found, files, asJSON: asJSON)
+        case .rebaseClock: return rebase(found, files, asJSON: asJSON)
+        }
+    }
+
+    private static func fix(_ found: DirectoryCheck, _ files: RealFileSystem, asJSON: Bool) -> Int32 {
         do throws(DirectoryRepair.Failure) {
             let repair = try DirectoryRepair(files: files, check: found)
-            let now = repair == nil ? found : DirectoryCheck(files: files, directory: location.directory)
+            let now = repair == nil ? found : DirectoryCheck(files: files, directory: found.directory)
             let text = repair.map { found.text + $0.text + now.text } ?? found.text
             return conclude(asJSON ? now.json(repair: repair) + [0x0A] : Array(text.utf8), now.isClean)
         } catch {
@@ -78,6 +99,33 @@ public enum OfflineTools {
             return fail(error.text)
         }
     }
+
+    private static func rebase(_ found: DirectoryCheck, _ files: RealFileSystem, asJSON: Bool) -> Int32 {
+        var generator = SystemRandomNumberGenerator()
+        // What was no state of any primary is none under another name either.
+        let isNobodys = found.manifest?.history == ReplicationID.nobodys.text
+        let history = isNobodys ? ReplicationID.nobodys : ReplicationID(using: &generator)
+        let wall = EngineClock.wall()
+        do throws(ClockRebase.Failure) {
+            let rebase = try ClockRebase(
+                files: files, check: found, now: EngineTime(nanoseconds: wall), history: history.text)
+            let now = rebase == nil ? found : DirectoryCheck(files: files, directory: found.directory)
+            guard !asJSON else { return conclude(now.json(rebase: rebase) + [0x0A], now.isClean) }
+            var text = "the last time in the files is \(timestamp(found.lastTime)), the clock says \(timestamp(wall))\n"
+            if let rebase {
+                text += "moved back by \(rebase.shift / 1_000_000_000) s\n"
+                for name in rebase.copies { text += "kept \(name)\n" }
+            } else {
+                text += "that is not ahead, nothing was changed\n"
+            }
+            return conclude(Array((text + now.text).utf8), now.isClean)
+        } catch {
+            _ = conclude(asJSON ? found.json() + [0x0A] : Array(found.text.utf8), false)
+            return fail(error.text)
+        }
+    }
+
+    private static func timestamp(_ nanoseconds: Int64) -> String { LogLine.timestamp(nanoseconds / 1_000_000) }
 
     /// Prints what was found. Who reads only the exit code need not read the rest.
     private static func conclude(_ output: [UInt8], _ isClean: Bool) -> Int32 {

@@ -187,7 +187,7 @@ final class Storage: Sendable {
             status.recoveredRecords = records
             status.recoveredMicroseconds = nanoseconds / 1000
             status.cutBytes = cut
-            status.lastSaveTime = EngineClock.wall() / 1_000_000_000
+            status.lastSaveTime = EngineClock.unixSeconds()
         }
     }
 

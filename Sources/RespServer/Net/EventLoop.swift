@@ -171,7 +171,7 @@ final class EventLoop: @unchecked Sendable {
         now = clock.now()
         steady = EngineClock.steady()
         turnBeganAt.store(steady, ordering: .relaxed)
-        unixSeconds = EngineClock.wall() / 1_000_000_000
+        unixSeconds = EngineClock.unixSeconds()
         lastMoment = steady
         refreshSettings()
         lookAround()

@@ -1,0 +1,152 @@
+// A directory whose time is years ahead of the clock, brought back to it.
+
+import LimiterEngine
+import TestSupport
+import Testing
+
+@testable import Persistence
+
+@Suite struct ClockRebaseTests {
+    private let directory = GoldenDirectory.directory
+    private let history = String(repeating: "ef", count: 20)
+    private let year: Int64 = 31_536_000_000_000_000
+
+    private func check(_ files: MemoryFiles) -> DirectoryCheck { DirectoryCheck(files: files, directory: directory) }
+
+    private func kinds() throws -> MemoryFiles {
+        try GoldenDirectory.inMemory(String(GoldenDirectory.path.dropLast("v1".count)) + "v1-kinds")
+    }
+
+    /// Brings the directory back to `now`.
+    private func rebase(_ files: MemoryFiles, to now: Int64) throws -> ClockRebase? {
+        try ClockRebase(files: files, check: check(files), now: EngineTime(nanoseconds: now), history: history)
+    }
+
+    private func recover(_ files: MemoryFiles) throws -> (engine: Engine, report: RecoveryReport) {
+        let engine = Engine(shards: 4, seed: HashSeed(1, 2, 3))
+        let report = try Recovery(files: files, path: directory, engine: engine, horizon: EngineTime(nanoseconds: 0))
+            .run(history: GoldenDirectory.history, cutsTornTail: true)
+        #expect(engine.violatedInvariants() == [])
+        return (engine, report)
+    }
+
+    private func movedBack(_ states: States, by shift: Int64) -> States {
+        states.mapValues { state in
+            var state = state
+            let kind = state.kind
+            state.bytes.withUnsafeMutableBytes { StateView.moveBack(kind, $0, by: shift) }
+            state.deadline = state.deadline.map { StateView.moveBack(deadline: $0, by: shift) }
+            return state
+        }
+    }
+
+    /// Every kind of record is moved, and nothing else of the files is another.
+    @Test(arguments: [1, 10, 53] as [Int64]) func everyStateMovesByTheSame(years: Int64) throws {
+        let files = try kinds()
+        let (before, report) = try recover(files)
+        let now = report.lastTime.nanoseconds - years * year
+        let rebase = try #require(try rebase(files, to: now))
+        #expect(rebase.shift == years * year)
+        let found = check(files)
+        #expect(found.isClean && found.lastTime == now && found.manifest?.history == history, "\(found.text)")
+        let (after, moved) = try recover(files)
+        #expect(moved.end == report.end && moved.records == report.records)
+        #expect(moved.snapshotBytes == report.snapshotBytes && moved.logBytes == report.logBytes)
+        let states = KeyspaceSession(engine: before).allStates()
+        #expect(Set(states.values.map(\.kind)) == Set(StateKind.allCases))
+        #expect(KeyspaceSession(engine: after).allStates() == movedBack(states, by: rebase.shift))
+        let policies = before.policyBytes.mapValues { value in
+            var value = value
+            value.withUnsafeMutableBytes { PolicyRecord.moveBack(.policy, $0, by: rebase.shift) }
+            return value
+        }
+        for (key, value) in after.policyBytes where key[0] == PolicyRecord.Kind.policy.rawValue {
+            #expect(value == policies[key])
+        }
+        #expect(
+            after.policyBytes.keys.sorted { $0.lexicographicallyPrecedes($1) }
+                == before.policyBytes.keys.sorted { $0.lexicographicallyPrecedes($1) })
+        // Done once, it is done.
+        #expect(try self.rebase(files, to: now) == nil)
+        #expect(try self.rebase(files, to: now - 999_999_999) == nil)
+    }
+
+    @Test func theOldFilesAreKept() throws {
+        let files = try kinds()
+        let old = files.contents
+        let rebase = try #require(try rebase(files, to: GoldenDirectory.time - year))
+        let names = ["manifest", "snapshot-1", "log-2", "log-3"]
+        #expect(rebase.copies == names.map { $0 + ".before-rebase-1" })
+        for name in names { #expect(files["\(name).before-rebase-1"] == old["\(directory)/\(name)"]) }
+        // The next start removes none of them, and the files it reads are others.
+        #expect(check(files).stateFiles.map(\.name) == ["snapshot-4", "log-5", "log-6"])
+        #expect(!check(files).files.contains { $0.role == .leftover })
+        #expect(try self.rebase(files, to: GoldenDirectory.time - 2 * year)?.copies.first == "manifest.before-rebase-2")
+    }
+
+    @Test func aTornTailIsLeftBehind() throws {
+        let files = try kinds()
+        let (_, report) = try recover(files)
+        files["log-3"] += [1, 2, 3]
+        _ = try #require(try rebase(files, to: GoldenDirectory.time - year))
+        #expect(check(files).stateFiles.allSatisfy { $0.condition == .sound })
+        #expect(try recover(files).report.end == report.end)
+    }
+
+    @Test func damageIsLeftAlone() throws {
+        let files = try kinds()
+        files["log-2"][100] ^= 1
+        let old = files.contents
+        #expect(throws: ClockRebase.Failure.self) { try rebase(files, to: GoldenDirectory.time - year) }
+        #expect(files.contents == old)
+        // And where there is no state there is no time.
+        #expect(try rebase(MemoryFiles(["\(directory)/x": []]), to: 0) == nil)
+    }
+
+    /// Times at the end of time are moved like others, but a deadline there means any later one.
+    @Test func theEndOfTimeIsATimeLikeOthers() throws {
+        let files = MemoryFiles()
+        let encoder = BatchEncoder(offset: 0)
+        encoder.setTime(.latest)
+        for (name, deadline) in [("a", Int64.max - 1), ("b", Int64.max - 2)] {
+            withUnsafeBytes(of: Int64(7).littleEndian) { value in
+                let state = StateView(kind: .counter, value: value, deadline: deadline)
+                name.withBytes { encoder.add(state, key: $0) }
+            }
+        }
+        encoder.end()
+        files["log-1"] = GoldenDirectory.header(.log, 1, 0) + GoldenDirectory.taken(encoder)
+        files["manifest"] = Manifest(history: history, logs: [Manifest.Entry(number: 1, offset: 0)]).encoded()
+        let now = GoldenDirectory.time
+        let rebase = try #require(try rebase(files, to: now))
+        #expect(check(files).lastTime == now)
+        let states = KeyspaceSession(engine: try recover(files).engine).allStates()
+        #expect(states["a"]?.deadline == Int64.max - 1 && states["b"]?.deadline == Int64.max - 2 - rebase.shift)
+    }
+
+    /// It ends at any call: then there is the old state or the new one, whole, and it can be done again.
+    @Test func aFailureAtAnyCallLeavesTheOldStateOrTheNew() throws {
+        let whole = try kinds()
+        let now = GoldenDirectory.time - year
+        let old = KeyspaceSession(engine: try recover(whole).engine).allStates()
+        let rebase = try #require(try rebase(whole, to: now))
+        let new = movedBack(old, by: rebase.shift)
+        let calls = whole.changes.count
+        #expect(calls > 20)
+        var news = 0
+        for call in 0..<calls {
+            let files = try kinds()
+            files.failingChange = call
+            #expect(throws: ClockRebase.Failure.self) { try self.rebase(files, to: now) }
+            #expect(check(files).isClean, "call \(call): \(check(files).text)")
+            let found = KeyspaceSession(engine: try recover(files).engine).allStates()
+            #expect(found == old || found == new, "call \(call)")
+            if found == new { news += 1 }
+            files.failingChange = nil
+            _ = try self.rebase(files, to: now)
+            #expect(check(files).isClean && check(files).lastTime == now)
+            #expect(KeyspaceSession(engine: try recover(files).engine).allStates() == new)
+        }
+        #expect(news > 0)
+    }
+}
