@@ -207,7 +207,7 @@ def assert_kept(wire, acknowledged):
         assert found[key] <= left, f"{key} has {found[key]} left, was told {left}"
 
 
-def wait_until_fine(wire):
+def wait_until_fine(wire, seconds=PATIENCE):
     """A disk that failed is tried again after a second, and after twice as long each time; after 30 seconds at most."""
-    eventually(lambda: breaker(wire) == "closed", "storage works again")
+    eventually(lambda: breaker(wire) == "closed", "storage works again", seconds)
     eventually(lambda: wire.call("PING") == b"PONG", "PING answers again")

@@ -36,19 +36,19 @@ def _reserve(port):
 
 
 def _is_unused(port):
-    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+    for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
         try:
             with socket.socket(family) as probe:
                 probe.bind((address, port))
         except OSError as problem:
-            # Machines without IPv6, or without its loopback address.
+            # Machines without IPv6.
             if problem.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 return False
     return True
 
 
 def free_port():
-    """A port that nothing listens on, on both loopback addresses, and that no other test is given."""
+    """A port that nothing listens on, whatever the address, and that no other test is given."""
     candidates = _candidates()
     # Not all processes look in the same order, so that they need not try what the others have.
     start = os.getpid() * 97 + len(_reservations)

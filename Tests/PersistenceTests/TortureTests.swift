@@ -1,7 +1,7 @@
 // Random servers on random disks, ended at random instants, again and again on the same files.
 //
-// A test runs a number of lives, the first ones the same each time; ESCAPEMENT_TORTURE=seconds runs for so long, and
-// ESCAPEMENT_SEED=n one seed alone.
+// A test runs a number of lives, the first ones the same each time; ESCAPEMENT_SEEDS may ask for fewer,
+// ESCAPEMENT_TORTURE=seconds runs for so long, and ESCAPEMENT_SEED=n one seed alone.
 
 import Glibc
 import LimiterEngine
@@ -84,12 +84,13 @@ import Testing
             return
         }
         let seconds = environmentNumber("ESCAPEMENT_TORTURE").map { Int64($0) }
+        let most = min(Self.lives, environmentNumber("ESCAPEMENT_SEEDS") ?? Self.lives)
         let start = ContinuousClock.now
         let new = newSeed(for: "torture")
         var lives: UInt64 = 0
         var broken = 0
         var kinds: Set<String> = []
-        while seconds.map({ start.duration(to: .now) < .seconds($0) }) ?? (lives < Self.lives), broken < 5 {
+        while seconds.map({ start.duration(to: .now) < .seconds($0) }) ?? (lives < most), broken < 5 {
             let seed = lives < Self.firstLives ? lives : new + lives
             do {
                 kinds.formUnion(try Self.life(seed: seed))

@@ -127,8 +127,8 @@ final class JournalNode: Sendable {
 
     /// Asks again and again; an issue when it does not come true. The deadline is one that no right server on a busy
     /// machine misses: a disk that failed is tried again after 30 seconds at most.
-    func eventually(_ what: Comment, _ condition: () -> Bool) {
-        let deadline = EngineClock.steady() + 120 * 1_000_000_000
+    func eventually(_ what: Comment, seconds: Int64 = 120, _ condition: () -> Bool) {
+        let deadline = EngineClock.steady() + seconds * 1_000_000_000
         while !condition() {
             guard EngineClock.steady() < deadline else {
                 Issue.record(what)
