@@ -47,7 +47,7 @@ struct ControlThread {
     private static var handledSignals: sigset_t {
         var set = sigset_t()
         sigemptyset(&set)
-        for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&set, signal) }
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGUSR1] { sigaddset(&set, signal) }
         return set
     }
 
@@ -95,14 +95,14 @@ struct ControlThread {
     private func stops(for signal: Int32) -> Bool {
         switch signal {
         case 0: return false
-        case SIGHUP:
+        case SIGUSR1, SIGHUP:
             do throws(LogFileError) {
                 try server.log.reopen()
                 server.log.notice("log file reopened")
             } catch {
                 server.log.warning("cannot reopen the log file", ["error": "\(error)"])
             }
-            server.fileJobs.reloadRules(of: server)
+            if signal == SIGHUP { server.fileJobs.reloadRules(of: server) }
             return false
         default:
             server.log.notice("stopping", ["signal": "\(signal == SIGTERM ? "SIGTERM" : "SIGINT")"])

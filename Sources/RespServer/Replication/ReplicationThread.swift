@@ -84,6 +84,8 @@ final class ReplicationThread: @unchecked Sendable {
     var nextRoleTry: Int64 = 0
     /// What the files were called when the process began.
     let recoveredHistory: String
+    /// The directory had a state, of which commands may have changed something.
+    private let hasRecoveredState: Bool
     private var nextTick: Int64 = 0
 
     /// - Parameters:
@@ -94,6 +96,7 @@ final class ReplicationThread: @unchecked Sendable {
         self.server = server
         face = server.replication
         recoveredHistory = report.manifest.history
+        hasRecoveredState = report.foundState
         stream = server.durability.stream
         settings = server.currentSettings.value
         poller = clinux_epoll_create()
@@ -131,6 +134,7 @@ final class ReplicationThread: @unchecked Sendable {
         run(role.started(takesOver: isHandingOver))
         forgetFollowing()
         publish()
+        if hasRecoveredState { server.restoreOverrides() }
         // A replica has the policies and rules of its primary.
         if !role.isReplica, let problem = rulesProblem() {
             server.log.warning("cannot load the rules file", ["error": "\(problem)"])
@@ -164,9 +168,8 @@ final class ReplicationThread: @unchecked Sendable {
     /// Has the rules file take force. Returns why it could not.
     private func rulesProblem() -> String? {
         do throws(RulesFileError) {
-            if let counts = try server.loadRulesFile(now: server.clock.now()) {
-                server.log.notice(
-                    "rules file loaded", ["policies": .integer(counts.policies), "rules": .integer(counts.rules)])
+            if let report = try server.loadRulesFile(now: server.clock.now()) {
+                server.log(report, listsDifferences: hasRecoveredState)
             }
             return nil
         } catch {
