@@ -50,7 +50,10 @@ final class ReplicationThread: @unchecked Sendable {
     /// Nil without a connection.
     var upstreamLine: LinkLine?
     var upstreamOutput: [UInt8] = []
-    var upstreamAddress: PeerAddress?
+    var upstreamAddress: PeerAddress? { didSet { if upstreamAddress != oldValue { linkLog.reset() } } }
+    /// What became of the last connection, or of the attempt to make one, in words.
+    var connectionProblem = ""
+    var linkLog = LinkLog()
     /// Which attempt to connect this is: an answer for another one comes too late.
     var attempt = 0
     /// Addresses of the primary's name that the next attempts try, one each.
@@ -208,7 +211,9 @@ final class ReplicationThread: @unchecked Sendable {
             }
         case .serve(let handover): serve(handover)
         case .closeLinks(let ids):
-            if let upstreamLine, ids.contains(upstreamLine.id) { lostUpstream(EngineClock.steady()) }
+            if let upstreamLine, ids.contains(upstreamLine.id) {
+                lostUpstream(EngineClock.steady(), "a client has closed it with CLIENT KILL")
+            }
             for replica in Array(served.values) where ids.contains(replica.line.id) {
                 run(replica.link.connectionLost(), replica)
             }
