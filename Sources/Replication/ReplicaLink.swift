@@ -131,7 +131,7 @@ public final class ReplicaLink {
         if now - lastHeard > settings.timeout { return fail(.silence, now, perform) }
         if state == .completing, wholeAt == nil, now - completingSince > settings.patience {
             position = nil
-            return fail(.unexpected("a primary whose clock is behind"), now, perform)
+            return fail(.unexpected("its clock is behind this node's"), now, perform)
         }
         guard now - lastSent >= settings.acknowledgeInterval else { return }
         switch state {
@@ -201,7 +201,7 @@ public final class ReplicaLink {
 
     private func began(_ header: FileHeader, _ now: Int64, _ perform: (Action) -> Void) -> Bool {
         guard header.journalOffset == fullSyncPosition?.offset else {
-            fail(.unexpected("a snapshot of offset \(header.journalOffset)"), now, perform)
+            fail(.unexpected("a snapshot of another offset, \(header.journalOffset)"), now, perform)
             return false
         }
         position = nil

@@ -289,7 +289,7 @@ def test_the_setting_counts_unless_replicaof_was_said(nodes):
     second.stop()
     second = nodes("b", of=first)
     assert second.info()["role"] == "master"
-    assert "the role that REPLICAOF gave counts" in second.settled_log()
+    assert "set by the role file, which overrides replicaof" in second.settled_log()
     (second.directory / "role").unlink()
     second.stop()
     first.lead()

@@ -200,7 +200,7 @@ import Testing
         for prefix in ["a", "b"] {
             let policies = try (0..<count).map { try policy("\(prefix)\($0)") }
             try registry.edit(now: now) { draft throws(PolicyError) in
-                try draft.replaceFile(policies: policies, rules: [])
+                _ = try draft.takeFile(policies: policies, rules: [])
             } journal: {
                 #expect($0.count == (prefix == "a" ? count : 2 * count))
             }
@@ -209,7 +209,7 @@ import Testing
         let tooMany = try (0...PolicyTable.policiesMax).map { try policy("c\($0)") }
         #expect(throws: PolicyError.tooManyPolicies) {
             try registry.edit(now: now) { draft throws(PolicyError) in
-                try draft.replaceFile(policies: tooMany, rules: [])
+                _ = try draft.takeFile(policies: tooMany, rules: [])
             } journal: { _ in
             }
         }
@@ -222,10 +222,10 @@ import Testing
             try draft.set(Rule(subject("t", "*", "*"), policy: Array("mine".utf8)))
         }
         var journaled: [PolicyRecord] = []
-        func load(_ policies: [Policy], _ rules: [Rule]) throws {
+        func load(_ policies: [Policy], _ rules: [Rule], force: Bool = false) throws {
             journaled = []
             try registry.edit(now: now) { draft throws(PolicyError) in
-                try draft.replaceFile(policies: policies, rules: rules)
+                _ = try draft.takeFile(policies: policies, rules: rules, force: force)
             } journal: {
                 journaled = $0
             }
@@ -239,7 +239,9 @@ import Testing
         try load([try policy("a", units: 5)], rules)
         #expect(journaled.map(\.kind) == [.policy, .policyRemoval])
         try edit { draft throws(PolicyError) in try draft.set(Rule(subject("u", "*", "*"), policy: Array("a".utf8))) }
-        #expect(throws: PolicyError.policyInUse(by: subject("u", "*", "*"), count: 1)) { try load([], []) }
+        #expect(throws: PolicyError.policyInUse(by: subject("u", "*", "*"), count: 1)) {
+            try load([], [], force: true)
+        }
         #expect(session.policies.rules.count == 3, "all or nothing")
     }
 

@@ -78,7 +78,7 @@ import Testing
     @Test func docsOfGetHaveRedissShape() {
         let spec = CommandTable.specs.first { $0.name == "get" }!
         let middle =
-            "$7\r\nsummary\r\n$\(spec.summary.utf8.count)\r\n\(spec.summary)\r\n$5\r\nsince\r\n$5\r\n1.0.0\r\n"
+            "$7\r\nsummary\r\n$\(spec.summary.utf8.count)\r\n\(spec.summary)\r\n$5\r\nsince\r\n$5\r\n0.1.0\r\n"
             + "$5\r\ngroup\r\n$6\r\nstring\r\n$10\r\ncomplexity\r\n$4\r\nO(1)\r\n$9\r\narguments\r\n*1\r\n"
         let end = "$4\r\nname\r\n$3\r\nkey\r\n$4\r\ntype\r\n$3\r\nkey\r\n$14\r\nkey_spec_index\r\n:0\r\n"
         #expect(Self.docs(.resp2, "get") == "*2\r\n$3\r\nget\r\n*10\r\n" + middle + "*6\r\n" + end)

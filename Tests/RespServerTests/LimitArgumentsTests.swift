@@ -44,19 +44,21 @@ import Testing
 
     @Test(arguments: [
         ("60", 60_000_000_000), ("60s", 60_000_000_000), ("500ms", 500_000_000), ("1m", 60_000_000_000),
-        ("1h", 3_600_000_000_000), ("1d", 86_400_000_000_000), ("2D", 172_800_000_000_000), ("1MS", 1_000_000),
+        ("1h", 3_600_000_000_000), ("1d", 86_400_000_000_000), ("2d", 172_800_000_000_000), ("1ms", 1_000_000),
         ("106751d", 9_223_286_400_000_000_000),
     ])
     func periods(text: String, nanoseconds: Int64) throws {
         #expect(try Self.take("LIMIT 1 PER \(text)").limit.period == nanoseconds)
     }
 
-    @Test(arguments: ["", "s", "1w", "1.5s", "+1", "01", "1 s", "1us", "1sm", "9223372036854775808", "m1", "0x1"])
+    @Test(arguments: [
+        "", "s", "1w", "1.5s", "+1", "01", "1 s", "1us", "1sm", "9223372036854775808", "m1", "0x1", "1M",
+        "1S", "1H", "2D", "1MS", "1mS",
+    ])
     func noPeriods(text: String) {
         let list = ArgumentList()
         list.load([[], [], Array("LIMIT".utf8), [0x31], Array("PER".utf8), Array(text.utf8)])
-        let problem = ArgumentProblem(
-            "ERR PER must be a whole number of seconds, or one with the unit ms, s, m, h or d")
+        let problem = ArgumentProblem(Self.period("PER", text))
         #expect(throws: problem) {
             _ = try LimitArguments(list, from: 2, accepting: .take)
         }
@@ -97,6 +99,10 @@ import Testing
         ("LIMIT 1 PER 106752d", "ERR PER is out of range"),
         ("LIMIT 1 PER 1 BURST -1", "ERR BURST must not be negative"),
         ("LIMIT 1 PER 1 BURST x", "ERR BURST is not an integer or out of range"),
+        ("LIMIT 1 PER 1 BURST 0", noBurst),
+        ("LIMIT 1 PER 1 BURST 0 ALGO token-bucket", noBurst),
+        ("LIMIT 1 PER 1 BURST 0 ALGO fixed-window", "ERR BURST has no meaning with ALGO fixed-window"),
+        ("LIMIT 1 PER 1 ALGO fixed-window OFFSET 2H", period("OFFSET", "2H")),
         ("LIMIT 0 PER 1 BURST 1", "ERR LIMIT must be above zero where BURST is"),
         ("LIMIT 1 PER 1d BURST 9223372036854775807", "ERR BURST is out of range"),
         ("LIMIT 1 PER 1 BURST 1 ALGO fixed-window", "ERR BURST has no meaning with ALGO fixed-window"),
@@ -121,6 +127,42 @@ import Testing
     ])
     func errorsNameTheArgument(line: String, text: String) {
         #expect(Self.problem(line) == text)
+    }
+
+    private static let noBurst =
+        "ERR BURST must be 1 or more: 1 lets units pass one at a time, as max_burst 0 of CL.THROTTLE does; LIMIT 0 is "
+        + "what lets nothing pass"
+
+    private static func period(_ word: String, _ value: String) -> String {
+        "ERR \(word) must be a whole number of seconds, or one with the unit ms, s, m, h or d in lower case, not "
+            + "'\(value)'"
+    }
+
+    /// A block says nothing of a burst, or that there is none.
+    @Test func aBlockMayHaveNoBurst() throws {
+        #expect(try Self.take("LIMIT 0 PER 1 BURST 0").limit.capacity == 0)
+    }
+
+    @Test(arguments: [
+        ("RL.TAKE LIMIT 5 PER 1m", 2, LimitWords.take, "near '5': the key seems to be missing in front of LIMIT"),
+        ("RL.TAKE POLICY free COST 2", 2, .take, "near 'free': the key seems to be missing in front of POLICY"),
+        ("RL.TAKE limit LIMIT 5 PER 1m x", 2, .take, "near 'x'"),
+        ("RL.TAKE k 5 PER 1m", 2, .take, "near '5'"),
+        ("RL.REFUND LIMIT 5 PER 1m", 2, .refund, "near '5': the key seems to be missing in front of LIMIT"),
+        (
+            "RL.CHECK acme login COST 2", 4, .check,
+            "near '2': one of tenant, client and action seems to be missing in front of COST"
+        ),
+        ("policy LIMIT 5 PER 1m", 2, .policy, "near '5': the policy's name seems to be missing in front of LIMIT"),
+        (
+            "RL.POLICY SET MODE off", 3, .policyChange,
+            "near 'off': the policy's name seems to be missing in front of MODE"
+        ),
+    ])
+    func whatWasForgottenIsSaid(line: String, start: Int, accepted: LimitWords, text: String) {
+        #expect(throws: ArgumentProblem("ERR syntax error " + text)) {
+            _ = try LimitArguments(Self.list(line), from: start, accepting: accepted)
+        }
     }
 
     @Test func theLongestTokenIsOne() {

@@ -92,6 +92,10 @@ public enum PolicyError: Error, Equatable, Sendable {
     case tooManyRules
     /// A record is not what an encoder wrote.
     case damagedRecord
+    /// A command names neither this argument nor a policy that has it.
+    case incomplete(LimitError.Argument)
+    /// What a command names makes no limit, together with what it keeps of the policy that there is.
+    case invalidLimit(LimitError, keeping: Policy?)
 }
 
 /// Why a rule won: the most specific of those that match. Raw values are in order of specificity.

@@ -15,6 +15,7 @@ public final class PolicyRegistry: @unchecked Sendable {
     private var draft = PolicyDraft()
     private var current: PolicyTable
     private let published = Atomic<UInt64>(0)
+    private let unsavedOverrides = Atomic<Bool>(false)
 
     init(seed: HashSeed) {
         current = PolicyTable(seed: seed)
@@ -42,7 +43,8 @@ public final class PolicyRegistry: @unchecked Sendable {
     ///   - body: Makes the changes. When it throws, nothing is changed.
     ///   - journal: Is handed the records of the changes, in the order in which all editors' changes take force, before
     ///     they do; it must not call the registry. Not called when there are none.
-    /// - Complexity: As `PolicyTable.succeeded`. A change of many is best one edit.
+    /// - Complexity: As `PolicyTable.succeeded`; nothing for an edit that changes nothing. A change of many is best one
+    ///   edit.
     public func edit(
         now: EngineTime, _ body: (inout PolicyDraft) throws(PolicyError) -> Void,
         journal: ([PolicyRecord]) -> Void = { _ in }
@@ -56,6 +58,8 @@ public final class PolicyRegistry: @unchecked Sendable {
             draft.takeBack()
             throw error
         }
+        unsavedOverrides.store(draft.overrides.hasUnsaved, ordering: .relaxed)
+        guard !draft.isUnchanged else { return draft.begin(now: 0) }
         let table = current.succeeded(by: draft)
         if !draft.records.isEmpty { journal(draft.records) }
         draft.begin(now: 0)
@@ -65,6 +69,41 @@ public final class PolicyRegistry: @unchecked Sendable {
         swap(&current, &old)
         lock.release()
         published.add(1, ordering: .releasing)
+    }
+
+    // MARK: Overrides of the rules file
+
+    /// What commands have changed or removed of the rules file's. Takes the lock of an edit.
+    public var overrides: FileOverrides {
+        editing.acquire()
+        defer { editing.release() }
+        return draft.overrides.all
+    }
+
+    /// Takes over what was stored of overrides; those that have come since are kept.
+    public func restoreOverrides(_ stored: FileOverrides) {
+        editing.acquire()
+        defer { editing.release() }
+        draft.restoreOverrides(stored)
+    }
+
+    /// Whether there are overrides to store. One load.
+    public var hasUnsavedOverrides: Bool { unsavedOverrides.load(ordering: .relaxed) }
+
+    /// The overrides to store, once: whoever asks stores them. Nil for none. Takes the lock of an edit.
+    public func takeUnsavedOverrides() -> UnsavedOverrides? {
+        editing.acquire()
+        defer { editing.release() }
+        unsavedOverrides.store(false, ordering: .relaxed)
+        return draft.takeUnsavedOverrides()
+    }
+
+    /// Has all overrides stored anew: what was stored may not be whole. Takes the lock of an edit.
+    public func storeAllOverrides() {
+        editing.acquire()
+        defer { editing.release() }
+        draft.storeAllOverrides()
+        unsavedOverrides.store(true, ordering: .relaxed)
     }
 }
 

@@ -17,6 +17,9 @@ final class ErrorStatistics: Sendable {
         }
     }
 
+    /// How many errors had this first word.
+    func count(of word: String) -> Int { counts.withLock { $0[word] ?? 0 } }
+
     var all: [(word: String, count: Int)] {
         counts.withLock { $0.sorted { $0.key < $1.key }.map { (word: $0.key, count: $0.value) } }
     }

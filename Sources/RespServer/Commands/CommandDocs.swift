@@ -1,6 +1,6 @@
-// docs/commands.md, made from the command table. Owns the wording around the entries and the two sections that a table
-// cannot hold: what each number of a CL.THROTTLE and of a RL.TAKE answer means. A test compares the file with this
-// text.
+// docs/commands.md, made from the command table. Owns the wording around the entries and the sections that a table
+// cannot hold: what each number of a CL.THROTTLE and of a RL.TAKE answer means; those of policies and rules are in
+// CommandDocs+Policies. A test compares the file with this text.
 
 /// The documentation of all commands in Markdown.
 enum CommandDocs {
@@ -43,6 +43,8 @@ enum CommandDocs {
         }
         if spec.name == "rl.take" { text += take }
         if spec.name == "rl.takeall" { text += takeAll }
+        if spec.name == "rl.policy" { text += policies }
+        if spec.name == "rl.rule" { text += rules }
         if spec.subcommands.isEmpty || spec.handler != nil { text += facts(spec) }
         for subcommand in spec.subcommands {
             text += "#### \(spec.name.uppercased()) \(subcommand.name.uppercased())\n\n"
@@ -162,7 +164,7 @@ enum CommandDocs {
 
         | error | when |
         |---|---|
-        | `ERR wrong number of arguments for 'cl.throttle' command` | fewer than four arguments, or more than five |
+        | `ERR wrong number of arguments for 'cl.throttle' command...` | fewer than four arguments, or more than five |
         | `ERR value is not an integer or out of range` | a number is not an integer, or a product leaves 64 bits |
         | `ERR zero rates are not supported` | count or period is 0, or more than one action per nanosecond |
         | `ERR ...`, naming the argument | a negative max_burst, count, period or quantity |

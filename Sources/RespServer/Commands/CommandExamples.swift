@@ -55,6 +55,10 @@ enum LimitExamples {
         "> RL.POLICY SET pro ALGO token-bucket LIMIT 1000 PER 1m BURST 200", "OK",
         "> RL.TAKE user:1 POLICY pro",
         "1) (integer) 1\n2) (integer) 1\n3) (integer) 200\n4) (integer) 199\n5) (integer) -1\n6) (integer) 60",
+        "> RL.POLICY SET pro LIMIT 2000", "OK",
+        "> RL.TAKE user:2 POLICY pro",
+        "1) (integer) 1\n2) (integer) 1\n3) (integer) 200\n4) (integer) 199\n5) (integer) -1\n6) (integer) 30",
+        "> RL.POLICY SET pro LIMIT 1 PER 1d NX", "(nil)",
     ]
     static let policyGet = [
         "> RL.POLICY SET day LIMIT 10 PER 1d ALGO fixed-window OFFSET 2h MODE shadow", "OK",
@@ -76,6 +80,7 @@ enum LimitExamples {
         "> RL.POLICY SET free LIMIT 2 PER 1h", "OK",
         "> RL.RULE SET acme * login POLICY free", "OK",
         "> RL.RULE SET acme * logout POLICY nosuch", "(error) ERR there is no policy 'nosuch'",
+        "> RL.RULE SET acme * login POLICY free NX", "(nil)",
     ]
     static let ruleGet = [
         "> RL.POLICY SET free LIMIT 2 PER 1h", "OK",

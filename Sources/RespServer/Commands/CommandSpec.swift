@@ -98,7 +98,8 @@ struct CommandSpec: Sendable {
     var categories: [String] = []
     /// COMMAND DOCS group: generic, string, connection, server, pubsub, transactions, limiter, cluster.
     var group: String
-    var since = "1.0.0"
+    /// The version of this program that had it first.
+    var since = "0.1.0"
     var complexity = "O(1)"
     var summary: String
     var arguments: [ArgumentSpec] = []

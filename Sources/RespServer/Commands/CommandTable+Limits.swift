@@ -21,10 +21,11 @@ extension CommandTable {
             summary: "Units a period; 0 or more, 0 lets nothing pass."),
         ArgumentSpec(
             name: "period", token: "PER",
-            summary: "The period: seconds, or a whole number with ms, s, m, h or d behind it."),
+            summary: "The period: seconds, or a whole number with ms, s, m, h or d after it, in lower case."),
         ArgumentSpec(
             name: "burst", kind: .integer, token: "BURST",
-            summary: "Units that may pass at once from full, for gcra and token-bucket; the limit if left out.",
+            summary:
+                "Units that may pass at once from full, for gcra and token-bucket: 1 or more; the limit if left out.",
             optional: true),
         ArgumentSpec(
             name: "algo", kind: .oneof, token: "ALGO", summary: "How units are counted; gcra if left out.",

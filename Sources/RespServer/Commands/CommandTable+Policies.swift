@@ -11,11 +11,14 @@ extension CommandTable {
             "rl.policy", group: group, summary: "Named limits, which calls and rules refer to.",
             subcommands: [
                 CommandSpec(
-                    name: "set", arity: -7, flags: edit, categories: changing, group: group,
+                    name: "set", arity: -4, flags: edit, categories: changing, group: group,
                     complexity: "O(P) with P policies; a new name also O(N) with N rules.",
-                    summary: "Makes a policy or changes it; what keys have spent stays spent.",
-                    arguments: [name] + numbers
-                        + [.words("mode", ["enforce", "shadow", "off"], token: "MODE", optional: true)],
+                    summary: "Makes a policy, or changes what is named of one; what keys have spent stays spent.",
+                    arguments: [name] + changes
+                        + [
+                            .words("mode", ["enforce", "shadow", "off"], token: "MODE", optional: true),
+                            onlyNew("Only makes a new policy: answers nil if there is one."),
+                        ],
                     examples: LimitExamples.policySet, handler: Handlers.rlPolicySet),
                 CommandSpec(
                     name: "get", arity: 3, flags: .readonly, categories: reading, group: group,
@@ -37,6 +40,27 @@ extension CommandTable {
             subcommands: ruleCommands + [.help(group: group)]),
     ]
 
+    /// A limit in numbers of which a part may be named.
+    private static let changes = numbers.map { number in
+        var number = number
+        number.optional = true
+        switch number.name {
+        case "limit": number.summary = "Units a period; 0 lets nothing pass. A new policy needs it."
+        case "period": number.summary! += " A new policy needs it."
+        case "burst":
+            number.summary =
+                "Units that may pass at once from full, for gcra and token-bucket: 1 or more. A new policy has the "
+                + "limit."
+        case "algo": number.summary = "How units are counted. A new policy has gcra."
+        default: break
+        }
+        return number
+    }
+
+    private static func onlyNew(_ summary: String) -> ArgumentSpec {
+        ArgumentSpec(name: "nx", kind: .pureToken, token: "NX", summary: summary, optional: true)
+    }
+
     private static let name = ArgumentSpec(name: "name", summary: "The policy's name: 1 to 512 bytes.")
 
     private static func subject(_ who: String) -> [ArgumentSpec] {
@@ -48,10 +72,13 @@ extension CommandTable {
 
     private static let ruleCommands: [CommandSpec] = [
         CommandSpec(
-            name: "set", arity: 7, flags: edit, categories: changing, group: group,
+            name: "set", arity: -7, flags: edit, categories: changing, group: group,
             complexity: oneRule, summary: "Makes a rule or changes it.",
             arguments: subject("A name of 1 to 512 bytes, or `*` for everybody.")
-                + [ArgumentSpec(name: "policy", token: "POLICY")],
+                + [
+                    ArgumentSpec(name: "policy", token: "POLICY"),
+                    onlyNew("Only makes a new rule: answers nil if there is one."),
+                ],
             examples: LimitExamples.ruleSet, handler: Handlers.rlRuleSet),
         CommandSpec(
             name: "get", arity: 5, flags: .readonly, categories: reading, group: group,
@@ -72,9 +99,15 @@ extension CommandTable {
             arguments: subject("As RL.CHECK has it."), examples: LimitExamples.ruleResolve,
             handler: Handlers.rlRuleResolve),
         CommandSpec(
-            name: "reload", arity: 2, flags: [.write, .noMulti], categories: changing, group: group,
+            name: "reload", arity: -2, flags: [.write, .noMulti], categories: changing, group: group,
             complexity: "O(N) with N policies and rules.",
-            summary: "Reads the rules file again: answers how many policies and rules it has.",
+            summary:
+                "Reads the rules file again; answers what it has applied, and what it has kept because of commands.",
+            arguments: [
+                ArgumentSpec(
+                    name: "force", kind: .pureToken, token: "FORCE",
+                    summary: "The file takes precedence over what commands have changed.", optional: true)
+            ],
             handler: Handlers.rlRuleReload),
     ]
 }

@@ -8,8 +8,10 @@ extension Handlers {
 
     static func rlPolicySet(_ context: CommandContext) {
         do throws(ArgumentProblem) {
-            let policy = try PolicyArguments.policy(context.arguments, nameAt: 2)
-            context.editPolicies { draft throws(PolicyError) in try draft.set(policy) }
+            let (change, isOnlyNew) = try PolicyArguments.change(context.arguments, nameAt: 2)
+            context.editPolicies(of: { $0.policy(named: change.name).map(PolicyEntry.policy) }, isOnlyNew: isOnlyNew) {
+                draft throws(PolicyError) in try draft.change(change)
+            }
         } catch {
             context.reply.error(error.text)
         }
@@ -23,7 +25,9 @@ extension Handlers {
 
     static func rlPolicyDel(_ context: CommandContext) {
         let name = context.arguments[2].bytes
-        context.removePolicies { draft throws(PolicyError) in try draft.removePolicy(name) }
+        context.removePolicies(of: { $0.policy(named: name).map(PolicyEntry.policy) }) {
+            draft throws(PolicyError) in try draft.removePolicy(name)
+        }
     }
 
     static func rlPolicyList(_ context: CommandContext) {
@@ -36,8 +40,10 @@ extension Handlers {
 
     static func rlRuleSet(_ context: CommandContext) {
         do throws(ArgumentProblem) {
-            let rule = try PolicyArguments.rule(context.arguments, subjectAt: 2)
-            context.editPolicies { draft throws(PolicyError) in try draft.set(rule) }
+            let (rule, isOnlyNew) = try PolicyArguments.ruleChange(context.arguments, subjectAt: 2)
+            context.editPolicies(of: { $0.rule(for: rule.subject).map(PolicyEntry.rule) }, isOnlyNew: isOnlyNew) {
+                draft throws(PolicyError) in try draft.set(rule)
+            }
         } catch {
             context.reply.error(error.text)
         }
@@ -56,7 +62,9 @@ extension Handlers {
     static func rlRuleDel(_ context: CommandContext) {
         do throws(ArgumentProblem) {
             let subject = try PolicyArguments.subject(context.arguments, at: 2)
-            context.removePolicies { draft throws(PolicyError) in try draft.removeRule(subject) }
+            context.removePolicies(of: { $0.rule(for: subject).map(PolicyEntry.rule) }) {
+                draft throws(PolicyError) in try draft.removeRule(subject)
+            }
         } catch {
             context.reply.error(error.text)
         }
@@ -76,56 +84,94 @@ extension Handlers {
     }
 
     static func rlRuleReload(_ context: CommandContext) {
+        let force = context.arguments.count == 3 && context.arguments[2].matches("FORCE")
+        guard force || context.arguments.count == 2 else {
+            return context.reply.error(
+                "ERR syntax error near '\(LimitArguments.shown(context.arguments[2]))': FORCE or nothing is expected")
+        }
         guard !context.server.currentSettings.value.rulesFile.isEmpty else {
             return context.reply.error("ERR rules-file is not set")
         }
-        context.loop.followUp.add(.reloadRules, replyOffset: context.reply.count)
+        context.loop.followUp.add(
+            .reloadRules(force: force, client: context.client.peerAddress), replyOffset: context.reply.count)
     }
 }
 
 extension CommandContext {
-    /// Answers OK or what is wrong.
-    fileprivate func editPolicies(_ body: (inout PolicyDraft) throws(PolicyError) -> Void) {
+    fileprivate typealias Edit = (inout PolicyDraft) throws(PolicyError) -> Void
+
+    /// Answers OK, nothing where there is one already that was to be made, or what is wrong.
+    fileprivate func editPolicies(of find: (PolicyDraft) -> PolicyEntry?, isOnlyNew: Bool, _ body: Edit) {
         do throws(PolicyError) {
-            try server.editPolicies(now: now, body)
-            keyspace.noteChange()
-            reply.ok()
+            try edit(find, isOnlyNew: isOnlyNew, body) ? reply.ok() : reply.null()
+            saveOverrides()
         } catch {
             reply.error("ERR \(error.text)")
         }
     }
 
     /// Answers 1, 0 when there was nothing to remove, or what is wrong.
-    fileprivate func removePolicies(_ body: (inout PolicyDraft) throws(PolicyError) -> Void) {
+    fileprivate func removePolicies(of find: (PolicyDraft) -> PolicyEntry?, _ body: Edit) {
         do throws(PolicyError) {
-            try server.editPolicies(now: now, body)
-            keyspace.noteChange()
+            _ = try edit(find, isOnlyNew: false, body)
             reply.integer(1)
+            saveOverrides()
         } catch .unknownPolicy, .unknownRule {
             reply.integer(0)
         } catch {
             reply.error("ERR \(error.text)")
         }
     }
-}
 
-extension RuleSubject {
-    /// An order for lists: everybody in front of names, names by their bytes.
-    fileprivate func precedes(_ other: RuleSubject) -> Bool {
-        for (left, right) in [(tenant, other.tenant), (client, other.client), (action, other.action)]
-        where left != right {
-            guard let right else { return false }
-            return left?.lexicographicallyPrecedes(right) ?? true
+    /// Returns false, with nothing done, where there is one already and there is not to be.
+    private func edit(
+        _ find: (PolicyDraft) -> PolicyEntry?, isOnlyNew: Bool, _ body: Edit
+    ) throws(PolicyError) -> Bool {
+        var before: PolicyEntry?
+        var after: PolicyEntry?
+        try server.editPolicies(now: now) { draft throws(PolicyError) in
+            before = find(draft)
+            guard before == nil || !isOnlyNew else { return }
+            try body(&draft)
+            after = find(draft)
         }
-        return false
+        guard before == nil || !isOnlyNew else { return false }
+        keyspace.noteChange()
+        if server.log.writes(.notice), let note = PolicyLog.line(before: before, after: after, client: client) {
+            loop.followUp.notes.append(note)
+        }
+        return true
+    }
+
+    /// The answer waits until what has been overridden of the rules file is stored, where that is so: without it a
+    /// restart would undo a removal that was acknowledged.
+    private func saveOverrides() {
+        if server.engine.policies.hasUnsavedOverrides { loop.followUp.add(.saveOverrides, replyOffset: reply.count) }
     }
 }
 
 /// Policies and rules as named values: a map in RESP3, names and values in turn in RESP2.
 enum PolicyReply {
-    static func begin(_ count: Int, to reply: ReplyBuffer) { reply.map(count) }
+    /// What RL.RULE RELOAD answers. Clients look for names; further ones may follow in later versions.
+    static func report(_ report: RulesReport, to reply: ReplyBuffer) {
+        let differences = report.differences
+        reply.map(6)
+        integer("policies", Int64(report.policies), to: reply)
+        integer("rules", Int64(report.rules), to: reply)
+        integer("applied", Int64(differences.appliedCount), to: reply)
+        integer("kept", Int64(differences.keptCount), to: reply)
+        titles("applied_names", differences.applied, to: reply)
+        titles("kept_names", differences.kept, to: reply)
+    }
 
-    static func integer(_ name: String, _ value: Int64, to reply: ReplyBuffer) {
+    private static func titles(_ name: String, _ differences: [FileReport.Difference], to reply: ReplyBuffer) {
+        reply.bulk(name)
+        let titles = differences.compactMap { ($0.file ?? $0.inForce).map(PolicyText.title) }
+        reply.array(titles.count)
+        for title in titles { reply.bulk(title) }
+    }
+
+    private static func integer(_ name: String, _ value: Int64, to reply: ReplyBuffer) {
         reply.bulk(name)
         reply.integer(value)
     }

@@ -15,73 +15,6 @@ struct ArgumentProblem: Error, Equatable {
     init(_ text: String) { self.text = text }
 }
 
-/// The words that introduce a value or stand for themselves.
-enum LimitWord: UInt8 {
-    case limit, per, burst, algo, offset, policy, cost, atMost, id, and, mode
-
-    /// Nil for any other word. Whatever its case.
-    @inline(__always)
-    init?(_ argument: Argument) {
-        guard argument.count <= 6 else { return nil }
-        // Compared as numbers, which are the words' letters from the last to the first; tests spell them out.
-        switch (argument.shortWord, argument.count) {
-        case (0x6469, 2): self = .id
-        case (0x72_6570, 3): self = .per
-        case (0x64_6E61, 3): self = .and
-        case (0x7473_6F63, 4): self = .cost
-        case (0x6F67_6C61, 4): self = .algo
-        case (0x6564_6F6D, 4): self = .mode
-        case (0x74_696D_696C, 5): self = .limit
-        case (0x74_7372_7562, 5): self = .burst
-        case (0x7963_696C_6F70, 6): self = .policy
-        case (0x7473_6F6D_7461, 6): self = .atMost
-        case (0x7465_7366_666F, 6): self = .offset
-        default: return nil
-        }
-    }
-
-    /// The word as the documentation has it.
-    var text: String {
-        switch self {
-        case .limit: "LIMIT"
-        case .per: "PER"
-        case .burst: "BURST"
-        case .algo: "ALGO"
-        case .offset: "OFFSET"
-        case .policy: "POLICY"
-        case .cost: "COST"
-        case .atMost: "ATMOST"
-        case .id: "ID"
-        case .and: "AND"
-        case .mode: "MODE"
-        }
-    }
-
-    /// Whether a value follows.
-    var hasValue: Bool { self != .atMost && self != .and }
-}
-
-/// A set of words.
-struct LimitWords: OptionSet {
-    let rawValue: UInt16
-
-    init(rawValue: UInt16) { self.rawValue = rawValue }
-    init(_ word: LimitWord) { rawValue = 1 << UInt16(word.rawValue) }
-
-    /// A limit in numbers.
-    static let numbers: LimitWords = [.init(.limit), .init(.per), .init(.burst), .init(.algo), .init(.offset)]
-    /// A limit, whichever way it is said.
-    static let limit: LimitWords = numbers.union(.init(.policy))
-    /// What RL.TAKE and RL.PEEK accept.
-    static let take: LimitWords = limit.union([.init(.cost), .init(.atMost), .init(.id)])
-    /// What RL.REFUND accepts.
-    static let refund: LimitWords = limit.union(.init(.cost))
-    /// What RL.CHECK accepts behind the names.
-    static let check: LimitWords = [.init(.cost), .init(.atMost), .init(.id)]
-    /// What RL.POLICY SET and the rules file accept of a policy.
-    static let policy: LimitWords = numbers.union(.init(.mode))
-}
-
 /// A limit and a demand as they are written down. Borrows the arguments.
 struct LimitArguments {
     /// The longest idempotency token in bytes.
@@ -133,7 +66,7 @@ struct LimitArguments {
             let found = LimitWord(arguments[index])
             guard let word = found, accepted.contains(LimitWords(word)) else {
                 if found == .and { return }
-                throw ArgumentProblem("ERR syntax error near '\(LimitArguments.shown(arguments[index]))'")
+                throw LimitArguments.unexpected(arguments, at: index, start: start, accepting: accepted)
             }
             if LimitWords.numbers.contains(LimitWords(word)) {
                 if self.known != nil, !has(word) {
@@ -148,7 +81,7 @@ struct LimitArguments {
                 throw ArgumentProblem("ERR \(word.text) is given twice")
             }
             guard word.hasValue else {
-                isPartial = true
+                if word == .atMost { isPartial = true }
                 index += 1
                 continue
             }
@@ -187,8 +120,28 @@ struct LimitArguments {
                 throw ArgumentProblem("ERR ID must have 1 to \(LimitArguments.tokenLengthMax) bytes")
             }
             token = value
-        case .atMost, .and: break
+        case .atMost, .and, .nx: break
         }
+    }
+
+    /// The problem of a word that has no place here. If the first word is not a word of limits and the argument before
+    /// it is one, the key or the name was forgotten.
+    private static func unexpected(
+        _ arguments: ArgumentList, at index: Int, start: Int, accepting accepted: LimitWords
+    ) -> ArgumentProblem {
+        let text = "ERR syntax error near '\(shown(arguments[index]))'"
+        guard index == start, start > 0, let word = LimitWord(arguments[start - 1]) else {
+            return ArgumentProblem(text)
+        }
+        let missing =
+            if accepted == .check {
+                "one of tenant, client and action seems"
+            } else if accepted.contains(LimitWords(.mode)) {
+                "the policy's name seems"
+            } else {
+                "the key seems"
+            }
+        return ArgumentProblem("\(text): \(missing) to be missing in front of \(word.text)")
     }
 
     // MARK: Values
@@ -208,17 +161,18 @@ struct LimitArguments {
         let unit = Argument(base: value.base + digits, count: value.count - digits)
         guard let count = Argument(base: value.base, count: digits).integer, let length = nanoseconds(of: unit) else {
             throw ArgumentProblem(
-                "ERR \(word.text) must be a whole number of seconds, or one with the unit ms, s, m, h or d")
+                "ERR \(word.text) must be a whole number of seconds, or one with the unit ms, s, m, h or d in lower "
+                    + "case, not '\(shown(value))'")
         }
         let (product, overflows) = count.multipliedReportingOverflow(by: length)
         guard !overflows else { throw ArgumentProblem("ERR \(word.text) is out of range") }
         return product
     }
 
-    /// What a unit stands for: no unit is seconds; nil for no unit's name.
+    /// What a unit stands for: no unit is seconds; nil for no unit's name. `M` is none, since elsewhere it is months.
     @inline(__always)
     private static func nanoseconds(of unit: Argument) -> Int64? {
-        guard unit.count <= 2 else { return nil }
+        guard unit.count <= 2, unit.buffer.allSatisfy({ $0 >= UInt8(ascii: "a") }) else { return nil }
         switch (unit.shortWord, unit.count) {
         case (0, 0), (0x73, 1): return 1_000_000_000
         case (0x736D, 2): return 1_000_000
@@ -253,10 +207,24 @@ struct LimitArguments {
         guard has(.limit) else { throw ArgumentProblem("ERR LIMIT is missing") }
         guard has(.per) else { throw ArgumentProblem("ERR PER is missing") }
         do throws(LimitError) {
+            // `Limit` allows it, since policies in existing journals may have it.
+            if burst == 0, units > 0, algorithm.kind == .gcra { throw .zero(.burst) }
             return try Limit(algorithm, units: units, period: period, burst: burst, offset: offset)
         } catch {
             throw ArgumentProblem("ERR " + error.text)
         }
+    }
+
+    /// What a command says about the policy of this name.
+    func change(of name: [UInt8]) -> PolicyChange {
+        var change = PolicyChange(name: name)
+        if has(.limit) { change.units = units }
+        if has(.per) { change.period = period }
+        change.burst = burst
+        if has(.algo) { change.algorithm = algorithm }
+        if has(.offset) { change.offset = offset }
+        if has(.mode) { change.mode = mode }
+        return change
     }
 
     /// What is wanted of the limit.
@@ -347,6 +315,9 @@ extension LimitError {
         switch self {
         case .negative(let argument): "\(argument.word) must not be negative"
         case .zero(.limit): "LIMIT must be above zero where BURST is"
+        case .zero(.burst):
+            "BURST must be 1 or more: 1 lets units pass one at a time, as max_burst 0 of CL.THROTTLE does; "
+                + "LIMIT 0 is what lets nothing pass"
         case .zero(let argument): "\(argument.word) must be above zero"
         case .tooLarge(.offset, _): "OFFSET must be at most a day either way"
         case .tooLarge(let argument, let maximum): "\(argument.word) must be at most \(maximum) with this ALGO"
@@ -359,7 +330,7 @@ extension LimitError {
 
 extension LimitError.Argument {
     /// The word that introduces it.
-    fileprivate var word: String {
+    var word: String {
         switch self {
         case .limit: "LIMIT"
         case .period: "PER"

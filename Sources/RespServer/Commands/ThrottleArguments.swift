@@ -8,7 +8,7 @@ enum ThrottleArguments {
 
     /// Reads `max_burst count period [quantity]` behind the key. Returns the error's text, or nil when all is well.
     static func read(_ arguments: ArgumentList, into parameters: inout ThrottleParameters) -> String? {
-        guard arguments.count <= 6 else { return "ERR syntax error" }
+        guard arguments.count <= 6 else { return tooMany }
         guard let maxBurst = arguments[2].integer, let count = arguments[3].integer,
             let period = arguments[4].integer, let quantity = arguments.count > 5 ? arguments[5].integer : 1
         else { return outOfRange }
@@ -40,6 +40,8 @@ enum ThrottleArguments {
         }
     }
 
+    private static let tooMany =
+        "ERR wrong number of arguments for 'cl.throttle' command: key max_burst count period [quantity] are expected"
     private static let outOfRange = "ERR value is not an integer or out of range"
 
     private static func errorText(_ decision: ThrottleDecision) -> String {

@@ -11,7 +11,8 @@ extension SettingsTable {
             "maxmemory-policy", \.maxmemoryPolicy, .memory,
             "What happens to a new key when maxmemory is reached: it is refused with OOM (noeviction), or one of the",
             "keys nearest to being full again is forgotten for it (evict-soonest). An idempotency token counts as",
-            "full again when its window ends, so tokens mostly go first: a retry may then count twice."),
+            "full again when its window ends, so tokens mostly go first: a retry may then count twice. The log has a",
+            "warning when either begins, then at most one a minute; INFO counts errorstat_OOM and evicted_keys."),
         .powerOfTwo(
             "shards", \.shards, 1...4096, .memory,
             "Into how many independently locked parts the keys are dealt out."
@@ -29,7 +30,10 @@ extension SettingsTable {
         .text(
             "rules-file", \.rulesFile, bytesMax: 4095, .limits,
             "File of policies and rules, read at the start, on SIGHUP and by RL.RULE RELOAD, all or nothing. Empty:",
-            "none. It has lines like `policy free LIMIT 100 PER 1m` and `rule * * * POLICY free`."
+            "none. It has lines like `policy free LIMIT 100 PER 1m` and `rule * * * POLICY free`.",
+            "Each time, what has changed in the file since it was last read takes effect. Commands take precedence",
+            "over the file: what RL.POLICY and RL.RULE have changed or removed is kept, across restarts too, until",
+            "the file has the same or RL.RULE RELOAD FORCE is used. The log names every difference."
         ).immutable,
         .integer(
             "idempotency-window", \.idempotencyWindowSeconds, 1...86_400, unit: "seconds", .limits,
@@ -49,7 +53,8 @@ extension SettingsTable {
         .text(
             "logfile", \.logfile, bytesMax: 4095, .observation,
             "File to append the log to. Empty: standard error. Nothing waits for it: lines that it is too slow for are",
-            "dropped, and counted in the log and in INFO. SIGHUP opens it anew, as when it has been renamed."
+            "dropped, and counted in the log and in INFO. SIGUSR1 reopens it, for logrotate, and does nothing else;",
+            "SIGHUP reopens it and reads the rules-file."
         ).immutable,
         .integer(
             "slowlog-log-slower-than", \.slowlogLogSlowerThanMicroseconds, -1...3_600_000_000, unit: "microseconds",

@@ -1,5 +1,5 @@
 // What a command leaves to be done once nothing is held but the loop's turn: settings taking effect, which takes locks
-// and every stripe, and work on files, which no loop may wait for.
+// and every stripe, lines of the log, and work on files, which no loop may wait for.
 //
 // A command adds to the loop's `followUp` while it runs, also inside EXEC; the loop sees to it when everything that the
 // command or the transaction held has been released, and before its reply is sent.
@@ -12,8 +12,10 @@ struct FollowUp {
     var appliesSettings = false
     /// Work on files, and where in the reply buffer each one's answer belongs.
     private(set) var jobs: [(job: FileJobs.Job, replyOffset: Int)] = []
+    /// Lines for the log.
+    var notes: [LogNote] = []
 
-    var isEmpty: Bool { !appliesSettings && jobs.isEmpty }
+    var isEmpty: Bool { !appliesSettings && jobs.isEmpty && notes.isEmpty }
 
     /// Leaves work on a file to the thread for that; its answer will stand at this place of the replies.
     mutating func add(_ job: FileJobs.Job, replyOffset: Int) { jobs.append((job, replyOffset)) }
@@ -33,6 +35,7 @@ extension EventLoop {
             refreshSettings()
             for loop in server.loops where loop !== self { loop.mailbox.post(.settingsChanged) }
         }
+        for note in work.notes { server.log.notice(note.message, note.fields) }
         guard !work.jobs.isEmpty else { return }
         // The replies around each answer; the connection waits for the whole.
         var pieces: [[UInt8]] = []

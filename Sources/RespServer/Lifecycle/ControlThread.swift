@@ -47,7 +47,7 @@ struct ControlThread {
     private static var handledSignals: sigset_t {
         var set = sigset_t()
         sigemptyset(&set)
-        for signal in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&set, signal) }
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGUSR1] { sigaddset(&set, signal) }
         return set
     }
 
@@ -95,9 +95,9 @@ struct ControlThread {
     private func stops(for signal: Int32) -> Bool {
         switch signal {
         case 0: return false
-        case SIGHUP:
+        case SIGUSR1, SIGHUP:
             server.log.reopen()
-            server.fileJobs.reloadRules(of: server)
+            if signal == SIGHUP { server.fileJobs.reloadRules(of: server) }
             return false
         default:
             server.log.notice("stopping", ["signal": "\(signal == SIGTERM ? "SIGTERM" : "SIGINT")"])

@@ -1,4 +1,5 @@
-// Work that waits for files, on a thread of its own: writing the configuration file, reading the rules file.
+// Work that waits for files, on a thread of its own: writing the configuration file, reading the rules file, storing
+// what commands have overridden of it.
 //
 // Owns: the order of that work, which is the order in which it was asked for, and its answers. No loop and no thread
 // that hears signals ever waits for a file, however slow its disk; a client that asked waits for its own answer alone.
@@ -13,8 +14,10 @@ final class FileJobs: Sendable {
     enum Job: Sendable {
         /// CONFIG REWRITE.
         case rewriteConfiguration
-        /// RL.RULE RELOAD.
-        case reloadRules
+        /// RL.RULE RELOAD, asked for by a client with this address.
+        case reloadRules(force: Bool, client: String)
+        /// A command has changed or removed something of the rules file's. Answers nothing: the command has.
+        case saveOverrides
     }
 
     /// The work that one command, or one transaction, has asked for.
@@ -91,7 +94,9 @@ final class FileJobs: Sendable {
             reply.append(piece)
             switch job {
             case .rewriteConfiguration: server.rewriteConfiguration(reply)
-            case .reloadRules: hasChanged = server.reloadRules(reply) || hasChanged
+            case .reloadRules(let force, let client):
+                hasChanged = server.reloadRules(reply, force: force, client: client) || hasChanged
+            case .saveOverrides: server.saveOverrides()
             }
         }
         reply.append(request.pieces[request.jobs.count])
@@ -119,15 +124,14 @@ extension Server {
     }
 
     /// Reads the rules file and answers RL.RULE RELOAD. Returns whether policies and rules may have changed.
-    fileprivate func reloadRules(_ reply: ReplyBuffer) -> Bool {
+    fileprivate func reloadRules(_ reply: ReplyBuffer, force: Bool, client: String) -> Bool {
         do throws(RulesFileError) {
-            guard let counts = try loadRulesFile(now: clock.now(), checksRole: true) else {
+            guard let report = try loadRulesFile(now: clock.now(), force: force, checksRole: true) else {
                 reply.error("ERR rules-file is not set")
                 return false
             }
-            PolicyReply.begin(2, to: reply)
-            PolicyReply.integer("policies", Int64(counts.policies), to: reply)
-            PolicyReply.integer("rules", Int64(counts.rules), to: reply)
+            log(report, client: client)
+            PolicyReply.report(report, to: reply)
             return true
         } catch {
             reply.error("ERR \(error.text)")
@@ -146,8 +150,7 @@ extension Server {
             return
         }
         do throws(RulesFileError) {
-            guard let counts = try loadRulesFile(now: clock.now(), checksRole: true) else { return }
-            log.notice("rules file loaded", ["policies": .integer(counts.policies), "rules": .integer(counts.rules)])
+            if let report = try loadRulesFile(now: clock.now(), checksRole: true) { log(report) }
         } catch {
             log.warning("rules file not taken; policies and rules stay as they were", ["error": "\(error.text)"])
         }

@@ -32,6 +32,20 @@ struct LogFields: Sendable, ExpressibleByDictionaryLiteral {
                     && pair.name.utf8.allSatisfy { $0 == 0x5F || ($0 | 0x20) &- 0x61 < 26 || $0 &- 0x30 < 10 }
             }, "a field's name must be plain and not one of the line's own")
     }
+
+    /// Adds a field, for one that not every line of a kind has.
+    mutating func append(_ name: StaticString, _ value: LogValue) {
+        append(LogFields(dictionaryLiteral: (name, value)))
+    }
+
+    /// Adds fields.
+    mutating func append(_ others: LogFields) { pairs += others.pairs }
+}
+
+/// A line that is written later, when no lock is held.
+struct LogNote: Sendable {
+    var message: String
+    var fields: LogFields
 }
 
 /// An event before it is written.

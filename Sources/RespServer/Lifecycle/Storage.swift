@@ -116,17 +116,43 @@ final class Storage: Sendable {
         let configured = PeerAddress(words: words).map { NodeRole.Role.replica(of: $0) } ?? .primary
         do throws(StorageError) {
             let found = try RoleFile.read(directory: settings.dir)
-            if case .handingOver(let address) = found { return (.replica(of: address), found) }
-            guard case .role(let role) = found else { return (configured, found) }
-            if role != configured, !settings.replicaof.isEmpty {
-                server.log.notice(
-                    "the role that REPLICAOF gave counts, and not the setting",
-                    ["replicaof": "\(settings.replicaof)", "file": "\(settings.dir)/role"])
-            }
+            let role: NodeRole.Role =
+                switch found {
+                case .handingOver(let address): .replica(of: address)
+                case .role(let role): role
+                default: configured
+                }
+            note(role, found, settings, isConfigured: role == configured)
             return (role, found)
         } catch {
             server.log.warning("cannot read the role", ["error": "\(error)"])
+            note(configured, nil, settings, isConfigured: true)
             return (configured, nil)
+        }
+    }
+
+    /// Logs the primary that the node follows, and the role file where that overrides the settings.
+    private func note(_ role: NodeRole.Role, _ saved: RoleFile.Content?, _ settings: Settings, isConfigured: Bool) {
+        let file = "\(settings.dir)/\(RoleFile.name)"
+        switch role {
+        case .replica(let address) where isConfigured:
+            server.log.notice(
+                "starting as a replica: set by replicaof",
+                ["host": "\(address.host)", "port": .integer(address.port)])
+        case .replica(let address):
+            var why = "the last REPLICAOF or FAILOVER"
+            if case .handingOver = saved { why = "a handover to that node that had not ended" }
+            server.log.notice(
+                "starting as a replica: set by the role file, which overrides replicaof until it is removed",
+                [
+                    "host": "\(address.host)", "port": .integer(address.port), "file": "\(file)", "because": "\(why)",
+                    "replicaof": "\(settings.replicaof)",
+                ])
+        case .primary where !isConfigured:
+            server.log.notice(
+                "starting as a primary: set by the role file, which overrides replicaof until it is removed",
+                ["file": "\(file)", "replicaof": "\(settings.replicaof)"])
+        case .primary: break
         }
     }
 

@@ -1,4 +1,5 @@
-// The thread that looks after the server `hz` times a second: forgets expired keys, samples rates and memory.
+// The thread that looks after the server `hz` times a second: forgets expired keys, samples rates and memory, and tells
+// the log of shortages.
 //
 // It waits for stripes, which a command may keep for any length of time, so it is not the control thread: signals and
 // new connections depend on no stripe.
@@ -11,6 +12,7 @@ import System
 struct SweepThread {
     private let server: Server
     private var sweep: SweepPace
+    private var shortages: ShortageWatch
 
     /// Starts the thread, which ends when the server is about to stop.
     static func start(for server: Server) {
@@ -23,6 +25,7 @@ struct SweepThread {
     private init(server: Server) {
         self.server = server
         sweep = SweepPace(engine: server.engine)
+        shortages = ShortageWatch(server: server)
     }
 
     private mutating func run() {
@@ -48,6 +51,7 @@ struct SweepThread {
             sweep.tick(now: server.clock.now(), hz: hz)
             // It may have evicted something.
             if server.currentSettings.value.maxmemoryBytes > 0 { server.durability.noteChanges() }
+            shortages.look(now: steady)
         }
         server.sweepTurn.release()
         server.rates.sample(server, steady: steady)

@@ -216,6 +216,8 @@ final class EventLoop: @unchecked Sendable {
             case .unblock(let connection, let reply): unblock(connection, reply)
             case .filesDone(let connection, let reply, let hasChanged):
                 unblock(connection, reply, hasChanged: hasChanged)
+                // No wave ends here that would look whether the change has reached the disk before it was waited for.
+                releaseHeld()
             case .resume: resumeSuspended()
             case .settingsChanged: releaseHeld()
             case .drain(let deadline): drain(until: deadline)

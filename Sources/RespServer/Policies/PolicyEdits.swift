@@ -20,34 +20,6 @@ extension Server {
             durability.journal.recordExcluding(records, time: now)
         }
     }
-
-    /// Reads the rules file and puts it into force; all or nothing. Waits for the file: not for a loop to call.
-    ///
-    /// - Parameter checksRole: The file is refused if the node, by the time it has been read, takes no changes.
-    /// - Returns: How many policies and rules it has; nil when none is set.
-    func loadRulesFile(
-        now: EngineTime, checksRole: Bool = false
-    ) throws(RulesFileError) -> (policies: Int, rules: Int)? {
-        let path = currentSettings.value.rulesFile
-        guard !path.isEmpty else { return nil }
-        let file = try RulesFile(path: path)
-        var takesChanges = true
-        let result = durability.journal.excludingCollections {
-            Result { () throws(PolicyError) in
-                try editPolicies(now: now) { draft throws(PolicyError) in
-                    // A change of role is announced first and then takes the journal's lock, which is held here: this
-                    // edit either comes before the change as a whole, or sees it.
-                    takesChanges = !checksRole || !replication.isReplica && !pause.holdsWrites.load(ordering: .relaxed)
-                    if takesChanges { try draft.replaceFile(policies: file.policies, rules: file.rules) }
-                }
-            }
-        }
-        if case .failure(let problem) = result { throw file.error(problem) }
-        guard takesChanges else {
-            throw RulesFileError(text: "\(path): the node became a replica, or began to, while the file was read")
-        }
-        return (file.policies.count, file.rules.count)
-    }
 }
 
 extension PolicyError {
@@ -64,6 +36,10 @@ extension PolicyError {
         case .tooManyPolicies: "there may be at most \(PolicyTable.policiesMax) policies"
         case .tooManyRules: "there may be at most \(PolicyTable.rulesMax) rules"
         case .damagedRecord: "a record is damaged"
+        case .incomplete(let argument): "\(argument.word) is missing"
+        case .invalidLimit(let error, nil): error.text
+        case .invalidLimit(let error, let old?):
+            "\(error.text) (what is not named stays as it is: \(PolicyText.terms(old)))"
         }
     }
 

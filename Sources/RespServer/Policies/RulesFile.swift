@@ -41,7 +41,11 @@ struct RulesFile {
         for (index, line) in bytes.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated() {
             let problem = line.withUnsafeBufferPointer { line -> ArgumentProblem? in
                 do throws(ArgumentProblem) {
-                    try read(line, index + 1, list)
+                    switch try RulesFile.entry(line, list) {
+                    case .policy(let policy): try add(policy, index + 1)
+                    case .rule(let rule): try add(rule, index + 1)
+                    case nil: break
+                    }
                     return nil
                 } catch {
                     return error
@@ -56,11 +60,12 @@ struct RulesFile {
         problem.text.hasPrefix("ERR ") ? String(problem.text.dropFirst(4)) : problem.text
     }
 
-    private mutating func read(
-        _ line: UnsafeBufferPointer<UInt8>, _ number: Int, _ list: ArgumentList
-    ) throws(ArgumentProblem) {
-        if line.first(where: { $0 != 0x20 && !($0 >= 0x09 && $0 <= 0x0D) }) == UInt8(ascii: "#") { return }
-        guard let base = line.baseAddress else { return }
+    /// What a line says; nil for a comment or nothing. `list` is where its words go.
+    static func entry(
+        _ line: UnsafeBufferPointer<UInt8>, _ list: ArgumentList
+    ) throws(ArgumentProblem) -> PolicyEntry? {
+        if line.first(where: { $0 != 0x20 && !($0 >= 0x09 && $0 <= 0x0D) }) == UInt8(ascii: "#") { return nil }
+        guard let base = line.baseAddress else { return nil }
         // As of a file whose end was lost in a power cut. The splitter would take it for white space.
         guard !line.contains(0) else {
             throw ArgumentProblem("a zero byte; in a name it is written \"\\x00\"")
@@ -68,15 +73,14 @@ struct RulesFile {
         guard list.splitLine(Argument(base: base, count: line.count), argumentsMax: 64) else {
             throw ArgumentProblem("unbalanced quotes, or more than 64 words")
         }
-        guard list.count > 0 else { return }
+        guard list.count > 0 else { return nil }
         if list[0].matches("policy") {
             guard list.count >= 2 else { throw ArgumentProblem("policy needs a name") }
-            try add(try PolicyArguments.policy(list, nameAt: 1), number)
+            return .policy(try PolicyArguments.policy(list, nameAt: 1))
         } else if list[0].matches("rule") {
-            try add(try PolicyArguments.rule(list, subjectAt: 1), number)
-        } else {
-            throw ArgumentProblem("a line begins with policy, rule or #, not with '\(LimitArguments.shown(list[0]))'")
+            return .rule(try PolicyArguments.rule(list, subjectAt: 1))
         }
+        throw ArgumentProblem("a line begins with policy, rule or #, not with '\(LimitArguments.shown(list[0]))'")
     }
 
     private mutating func add(_ policy: Policy, _ number: Int) throws(ArgumentProblem) {
@@ -140,7 +144,30 @@ struct RulesFile {
 
 /// Policies and rules in the words of commands and of the file.
 enum PolicyArguments {
-    /// `name LIMIT n PER period …`, the name at `nameAt`.
+    /// `name [LIMIT n] [PER period] … [NX]`, the name at `nameAt`: a command's change, and whether it is only to make a
+    /// policy that there is not.
+    static func change(
+        _ arguments: ArgumentList, nameAt index: Int
+    ) throws(ArgumentProblem) -> (change: PolicyChange, isOnlyNew: Bool) {
+        let name = try name(arguments[index], "name")
+        let words = try LimitArguments(arguments, from: index + 1, accepting: .policyChange)
+        return (words.change(of: name), words.has(.nx))
+    }
+
+    /// `tenant client action POLICY name [NX]`, the tenant at `subjectAt`.
+    static func ruleChange(
+        _ arguments: ArgumentList, subjectAt index: Int
+    ) throws(ArgumentProblem) -> (rule: Rule, isOnlyNew: Bool) {
+        guard arguments.count == index + 6 else { return (try rule(arguments, subjectAt: index), false) }
+        guard arguments[index + 3].matches("POLICY"), arguments[index + 5].matches("NX") else {
+            throw ArgumentProblem(ruleSyntax)
+        }
+        return (try rule(arguments, subjectAt: index, isFollowed: true), true)
+    }
+
+    private static let ruleSyntax = "ERR syntax error: tenant, client, action and POLICY with a name are expected"
+
+    /// `name LIMIT n PER period …`, the name at `nameAt`: the whole policy, as the file says it.
     static func policy(_ arguments: ArgumentList, nameAt index: Int) throws(ArgumentProblem) -> Policy {
         let name = try name(arguments[index], "name")
         let words = try LimitArguments(arguments, from: index + 1, accepting: .policy)
@@ -148,9 +175,11 @@ enum PolicyArguments {
     }
 
     /// `tenant client action POLICY name`, the tenant at `subjectAt`.
-    static func rule(_ arguments: ArgumentList, subjectAt index: Int) throws(ArgumentProblem) -> Rule {
-        guard arguments.count == index + 5, arguments[index + 3].matches("POLICY") else {
-            throw ArgumentProblem("ERR syntax error: tenant, client, action and POLICY with a name are expected")
+    static func rule(
+        _ arguments: ArgumentList, subjectAt index: Int, isFollowed: Bool = false
+    ) throws(ArgumentProblem) -> Rule {
+        guard arguments.count == index + (isFollowed ? 6 : 5), arguments[index + 3].matches("POLICY") else {
+            throw ArgumentProblem(ruleSyntax)
         }
         let policy = try name(arguments[index + 4], "POLICY")
         return Rule(try subject(arguments, at: index), policy: policy)

@@ -43,7 +43,13 @@ extension ReplicationThread {
             server.durability.ask(.attach(history: role.identity.id.text, isNewState: true))
         case .online:
             rememberRole()
-            server.log.notice("link to the primary is up", ["offset": "\(server.durability.journal.offset)"])
+            linkLog.reset()
+            var fields: LogFields = ["offset": "\(server.durability.journal.offset)"]
+            if let upstreamAddress {
+                fields.append("host", "\(upstreamAddress.host)")
+                fields.append("port", .integer(upstreamAddress.port))
+            }
+            server.log.notice("link to the primary is up", fields)
         }
     }
 
@@ -78,7 +84,9 @@ extension ReplicationThread {
     private func connect() {
         guard let address = upstreamAddress else { return }
         if untried.of == address, !untried.addresses.isEmpty { return connect(to: untried.addresses.removeFirst()) }
-        guard questions < PeerResolver.questionsMax else { return connectFailed() }
+        guard questions < PeerResolver.questionsMax else {
+            return connectFailed("too many names are being looked up already")
+        }
         questions += 1
         let (face, attempt) = (face, attempt)
         PeerResolver.ask(address) { face.ask(.resolved(attempt: attempt, address, $0)) }
@@ -90,8 +98,7 @@ extension ReplicationThread {
         // The link has gone on without them.
         guard attempt == self.attempt, upstreamAddress == address else { return }
         guard let first = addresses.first else {
-            server.log.verbose("the primary's name is no address", ["host": "\(address.host)"])
-            return connectFailed()
+            return connectFailed("no address is found for this host")
         }
         untried = (address, Array(addresses.dropFirst()))
         connect(to: first)
@@ -99,19 +106,22 @@ extension ReplicationThread {
 
     private func connect(to address: ResolvedAddress) {
         upstream = clinux_socket(address.family, Int32(SOCK_STREAM.rawValue))
-        guard upstream >= 0 else { return connectFailed() }
+        guard upstream >= 0 else { return connectFailed("no socket: \(String(cString: strerror(errno)))") }
         var one: Int32 = 1
         setsockopt(upstream, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
         let result = address.bytes.withUnsafeBytes {
             Glibc.connect(upstream, $0.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
         }
-        guard result == 0 || errno == EINPROGRESS else { return connectFailed() }
+        guard result == 0 || errno == EINPROGRESS else {
+            return connectFailed("cannot connect: \(String(cString: strerror(errno)))")
+        }
         upstreamIsConnecting = true
         watch(upstream, ReplicationThread.upstreamToken, reading: true, writing: true, isNew: true)
     }
 
     /// Tells the link when it does not expect a call from inside of its own: at the next event.
-    private func connectFailed() {
+    private func connectFailed(_ problem: String) {
+        connectionProblem = problem
         if upstream >= 0 { close(upstream) }
         upstream = -1
         upstreamHasFailed = true
@@ -125,7 +135,7 @@ extension ReplicationThread {
             var error: Int32 = 0
             var length = socklen_t(MemoryLayout<Int32>.size)
             getsockopt(upstream, SOL_SOCKET, SO_ERROR, &error, &length)
-            guard error == 0 else { return lostUpstream(now) }
+            guard error == 0 else { return lostUpstream(now, "cannot connect: \(String(cString: strerror(error)))") }
             guard events & UInt32(clinux_epoll_out) != 0 else { return }
             upstreamIsConnecting = false
             // When it is lost, the name may stand for others.
@@ -147,14 +157,18 @@ extension ReplicationThread {
             let count = read(upstream, readBuffer.baseAddress, readBuffer.count)
             let now = EngineClock.steady()
             if count < 0, errno == EAGAIN || errno == EINTR { return }
-            guard count > 0 else { return lostUpstream(now) }
+            guard count > 0 else {
+                let problem = count == 0 ? "the primary has closed it" : String(cString: strerror(errno))
+                return lostUpstream(now, "connection lost: \(problem)")
+            }
             let bytes = UnsafeRawBufferPointer(rebasing: readBuffer[..<count])
             link.received(bytes, now: now, synced: syncedOffset) { perform($0) }
             if count < readBuffer.count { return }
         }
     }
 
-    func lostUpstream(_ now: Int64) {
+    func lostUpstream(_ now: Int64, _ problem: String) {
+        connectionProblem = problem
         link.failed(now: now) { perform($0) }
     }
 
@@ -179,6 +193,18 @@ extension ReplicationThread {
         upstreamIsConnecting = false
         upstreamLine = nil
         upstreamOutput = []
-        if let failure { server.log.notice("link to the primary is down", ["because": "\(failure)"]) }
+        if let failure { logDown(failure) }
+    }
+
+    private func logDown(_ failure: ReplicaLink.Failure) {
+        guard let address = upstreamAddress else { return }
+        let why = failure.words(connection: connectionProblem, timeout: link.settings.timeout)
+        guard let attempts = linkLog.failed(why, now: EngineClock.steady()) else { return }
+        server.log.warning(
+            "link to the primary is down; trying again",
+            [
+                "host": "\(address.host)", "port": .integer(address.port), "because": "\(why)",
+                "attempts": .integer(attempts),
+            ])
     }
 }

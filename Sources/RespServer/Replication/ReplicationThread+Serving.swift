@@ -155,7 +155,7 @@ extension ReplicationThread {
         server.connectionClosed()
         server.log.notice(
             "replica is gone",
-            ["replica": "\(replica.host):\(replica.link.listeningPort)", "because": "\(failure)"])
+            ["replica": "\(replica.host):\(replica.link.listeningPort)", "because": "\(failure.words)"])
     }
 
     // MARK: Input

@@ -50,7 +50,10 @@ final class ReplicationThread: @unchecked Sendable {
     /// Nil without a connection.
     var upstreamLine: LinkLine?
     var upstreamOutput: [UInt8] = []
-    var upstreamAddress: PeerAddress?
+    var upstreamAddress: PeerAddress? { didSet { if upstreamAddress != oldValue { linkLog.reset() } } }
+    /// What became of the last connection, or of the attempt to make one, in words.
+    var connectionProblem = ""
+    var linkLog = LinkLog()
     /// Which attempt to connect this is: an answer for another one comes too late.
     var attempt = 0
     /// Addresses of the primary's name that the next attempts try, one each.
@@ -87,6 +90,8 @@ final class ReplicationThread: @unchecked Sendable {
     var recoveredHistory: String
     /// Restores asked for: the last one's number.
     var restores = 0
+    /// The directory had a state, of which commands may have changed something.
+    private let hasRecoveredState: Bool
     private var nextTick: Int64 = 0
 
     /// - Parameters:
@@ -97,6 +102,7 @@ final class ReplicationThread: @unchecked Sendable {
         self.server = server
         face = server.replication
         recoveredHistory = report.manifest.history
+        hasRecoveredState = report.foundState
         stream = server.durability.stream
         settings = server.currentSettings.value
         poller = clinux_epoll_create()
@@ -134,6 +140,7 @@ final class ReplicationThread: @unchecked Sendable {
         run(role.started(takesOver: isHandingOver))
         forgetFollowing()
         publish()
+        if hasRecoveredState { server.restoreOverrides() }
         // A replica has the policies and rules of its primary.
         if !role.isReplica, let problem = rulesProblem() {
             server.log.warning("cannot load the rules file", ["error": "\(problem)"])
@@ -167,9 +174,8 @@ final class ReplicationThread: @unchecked Sendable {
     /// Has the rules file take force. Returns why it could not.
     private func rulesProblem() -> String? {
         do throws(RulesFileError) {
-            if let counts = try server.loadRulesFile(now: server.clock.now()) {
-                server.log.notice(
-                    "rules file loaded", ["policies": .integer(counts.policies), "rules": .integer(counts.rules)])
+            if let report = try server.loadRulesFile(now: server.clock.now()) {
+                server.log(report, listsDifferences: hasRecoveredState)
             }
             return nil
         } catch {
@@ -212,7 +218,9 @@ final class ReplicationThread: @unchecked Sendable {
             }
         case .serve(let handover): serve(handover)
         case .closeLinks(let ids):
-            if let upstreamLine, ids.contains(upstreamLine.id) { lostUpstream(EngineClock.steady()) }
+            if let upstreamLine, ids.contains(upstreamLine.id) {
+                lostUpstream(EngineClock.steady(), "a client has closed it with CLIENT KILL")
+            }
             for replica in Array(served.values) where ids.contains(replica.line.id) {
                 run(replica.link.connectionLost(), replica)
             }

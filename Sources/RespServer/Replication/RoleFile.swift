@@ -8,7 +8,7 @@ import Persistence
 import Replication
 
 enum RoleFile {
-    private static let name = "role"
+    static let name = "role"
     private static let bytesMax = 1024
 
     /// What the file says.

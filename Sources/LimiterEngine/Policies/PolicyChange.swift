@@ -1,0 +1,70 @@
+// A change of a policy by a command: what the command names, and what becomes of everything it does not name.
+
+/// What a command says about a policy.
+///
+/// An existing policy keeps what is not named, with two exceptions that follow from the numbers themselves:
+/// - A burst equal to the limit follows the limit, as if it had never been named. With a limit of 0 there is no burst.
+/// - An algorithm without a burst or an offset drops it.
+public struct PolicyChange: Equatable, Sendable {
+    /// The policy's name.
+    public var name: [UInt8]
+    /// How units are counted; for a new policy `gcra` where it is not named.
+    public var algorithm: Limit.Algorithm?
+    /// Units per period. A new policy needs it.
+    public var units: Int64?
+    /// The period in nanoseconds. A new policy needs it.
+    public var period: Int64?
+    /// Units that may pass at once from full.
+    public var burst: Int64?
+    /// How far local time is ahead of UTC, in nanoseconds.
+    public var offset: Int64?
+    /// How seriously it is meant; for a new policy `enforce` where it is not named.
+    public var mode: TakeRequest.Mode?
+
+    /// A change that names nothing.
+    public init(name: [UInt8]) { self.name = name }
+
+    /// The policy after the change.
+    ///
+    /// - Parameter old: The policy of this name; nil where there is none, and the change is to make it.
+    /// - Throws: `incomplete`, or `invalidLimit`, which names the argument.
+    func applied(to old: Policy?) throws(PolicyError) -> Policy {
+        guard let units = units ?? old?.limit.units else { throw .incomplete(.limit) }
+        guard let period = period ?? old?.limit.period else { throw .incomplete(.period) }
+        let algorithm = algorithm ?? old?.limit.algorithm ?? .gcra
+        let offset = offset ?? (algorithm == .fixedWindow ? old?.limit.offset : nil) ?? 0
+        do throws(LimitError) {
+            if burst == 0, units > 0, algorithm.kind == .gcra { throw .zero(.burst) }
+            let limit = try Limit(
+                algorithm, units: units, period: period, burst: burst ?? keptBurst(of: old, algorithm, units: units),
+                offset: offset)
+            return Policy(name: name, limit: limit, mode: mode ?? old?.mode ?? .enforce)
+        } catch {
+            throw .invalidLimit(error, keeping: names(error) ? nil : old)
+        }
+    }
+
+    /// Whether the change names all that the error is about.
+    private func names(_ error: LimitError) -> Bool {
+        switch error {
+        case .negative(let argument), .zero(let argument), .tooLarge(let argument, _), .unsupported(let argument, _),
+            .outOfRange(let argument):
+            switch argument {
+            case .limit: units != nil
+            case .period: period != nil
+            case .burst: burst != nil
+            case .offset: offset != nil
+            case .cost: true
+            }
+        case .rateTooHigh: units != nil && period != nil
+        }
+    }
+
+    /// The burst that stays where none is named; nil for the limit's.
+    private func keptBurst(of old: Policy?, _ algorithm: Limit.Algorithm, units: Int64) -> Int64? {
+        guard let limit = old?.limit, limit.algorithm.kind == .gcra, algorithm.kind == .gcra, units > 0,
+            limit.capacity != limit.units
+        else { return nil }
+        return limit.capacity
+    }
+}

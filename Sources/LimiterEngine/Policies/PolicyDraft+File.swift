@@ -1,0 +1,305 @@
+// Applying the rules file: a three-way merge of what the file had when it was last read, what it has now, and what is
+// in force. Changes in the file take effect, changes by commands are kept.
+//
+//   in force          the file before             the file now      result
+//   of origin file    the same, by definition     different         the file's version takes effect
+//   of a command      unknown, or different       different         kept
+//   of a command      the same as in force        different         the file's version takes effect
+//   nothing           known, a command removed it anything          stays removed
+//   nothing           unknown: the entry is new   anything          the file's version takes effect
+//   anything          anything                    as in force       the entry is of origin file from here on
+//
+// An entry that the file does not have and never had is left alone.
+
+/// A policy or a rule.
+public enum PolicyEntry: Equatable, Sendable {
+    /// A policy.
+    case policy(Policy)
+    /// A rule.
+    case rule(Rule)
+
+    /// Where it came from.
+    public var origin: PolicyOrigin {
+        switch self {
+        case .policy(let policy): policy.origin
+        case .rule(let rule): rule.origin
+        }
+    }
+}
+
+/// What applying the rules file has changed, and what it has kept.
+public struct FileReport: Sendable {
+    /// Why an entry that differs from the file was kept.
+    public enum Reason: Equatable, Sendable {
+        /// A command has changed it.
+        case changedByCommand
+        /// A command has removed it.
+        case removedByCommand
+        /// The file has dropped the policy, and a rule made by a command uses it.
+        case inUse(by: RuleSubject)
+    }
+
+    /// One policy or rule that the file and what was in force differ about.
+    public struct Difference: Equatable, Sendable {
+        /// What was in force; nil for nothing.
+        public var inForce: PolicyEntry?
+        /// What the file has; nil for nothing.
+        public var file: PolicyEntry?
+        /// Why it was kept; nil if the file's version took effect.
+        public var kept: Reason?
+        /// The file's version is different from when it was last read, or that is not known.
+        public var hasFileChanged = true
+    }
+
+    /// Most differences that are listed, of those applied and of those kept.
+    public static let listedMax = 50
+
+    /// How many entries were applied.
+    public private(set) var appliedCount = 0
+    /// The first of them.
+    public private(set) var applied: [Difference] = []
+    /// How many were kept although the file differs.
+    public private(set) var keptCount = 0
+    /// The first of them, those first about which the file has changed.
+    public private(set) var kept: [Difference] = []
+
+    /// No differences.
+    public init() {}
+
+    mutating func add(_ difference: Difference) {
+        if difference.kept == nil {
+            appliedCount += 1
+            if applied.count < FileReport.listedMax { applied.append(difference) }
+            return
+        }
+        keptCount += 1
+        if kept.count < FileReport.listedMax {
+            kept.append(difference)
+        } else if difference.hasFileChanged, let last = kept.lastIndex(where: { !$0.hasFileChanged }) {
+            kept[last] = difference
+        }
+    }
+
+    mutating func finish() {
+        kept = kept.filter(\.hasFileChanged) + kept.filter { !$0.hasFileChanged }
+    }
+}
+
+/// What a policy and a rule have in common for a file.
+private protocol FileEntry {
+    var origin: PolicyOrigin { get }
+    var entry: PolicyEntry { get }
+    /// Whether they say the same; where they come from, and a policy's past, are no difference.
+    func saysTheSame(as other: Self) -> Bool
+}
+
+extension Policy: FileEntry {
+    fileprivate var entry: PolicyEntry { .policy(self) }
+
+    fileprivate func saysTheSame(as other: Policy) -> Bool {
+        let (own, others) = (limit, other.limit)
+        return name == other.name && mode == other.mode && own.algorithm == others.algorithm
+            && own.units == others.units && own.period == others.period && own.capacity == others.capacity
+            && own.offset == others.offset
+    }
+}
+
+extension Rule: FileEntry {
+    fileprivate var entry: PolicyEntry { .rule(self) }
+
+    fileprivate func saysTheSame(as other: Rule) -> Bool { subject == other.subject && policy == other.policy }
+}
+
+private enum Verdict {
+    /// There is nothing to do.
+    case agreed
+    /// A command has set what the file has: the entry is of origin file from here on.
+    case adopted
+    /// The file's version takes effect.
+    case applied
+    case kept(FileReport.Reason, hasFileChanged: Bool)
+
+    /// - Parameters:
+    ///   - inForce: Nil for nothing.
+    ///   - said: What the file had when it was last read, if a command has changed or removed that.
+    ///   - says: What it has now; nil for nothing.
+    init<Entry: FileEntry>(_ inForce: Entry?, said: Entry?, says: Entry?, force: Bool) {
+        guard let inForce else {
+            guard let says, let said, !force else {
+                self = says == nil ? .agreed : .applied
+                return
+            }
+            self = .kept(.removedByCommand, hasFileChanged: !said.saysTheSame(as: says))
+            return
+        }
+        guard let says else {
+            // An entry that the file never had.
+            guard inForce.origin == .file || said != nil else {
+                self = .agreed
+                return
+            }
+            let isFiles = inForce.origin == .file || said.map(inForce.saysTheSame) ?? false
+            self = isFiles || force ? .applied : .kept(.changedByCommand, hasFileChanged: true)
+            return
+        }
+        if inForce.saysTheSame(as: says) {
+            self = inForce.origin == .file ? .agreed : .adopted
+        } else if force || inForce.origin == .file || said.map(inForce.saysTheSame) ?? false {
+            self = .applied
+        } else {
+            self = .kept(.changedByCommand, hasFileChanged: said.map { !$0.saysTheSame(as: says) } ?? true)
+        }
+    }
+}
+
+extension PolicyDraft {
+    /// Applies what has changed in the rules file, and keeps what commands have changed.
+    ///
+    /// - Parameters:
+    ///   - policies: The file's, each name once.
+    ///   - rules: The file's, each subject once.
+    ///   - force: The file takes precedence, for every entry that it has or has dropped since it was last read.
+    /// - Throws: `policyInUse` when the file has dropped a policy that a rule of its own needs, or that it is forced to
+    ///   remove; `unknownPolicy` for a rule without its policy. Then nothing is changed.
+    /// - Complexity: O(policies + rules), of the file and in force.
+    public mutating func takeFile(
+        policies filePolicies: [Policy], rules fileRules: [Rule], force: Bool = false
+    ) throws(PolicyError) -> FileReport {
+        var taking = FileTaking(report: FileReport(), overrides: FileOverrides(), force: force)
+        try take(filePolicies, &taking)
+        try dropRules(notIn: Set(fileRules.map(\.subject)), &taking)
+        try take(fileRules, knowing: Set(filePolicies.map(\.name)), &taking)
+        try dropPolicies(notIn: Set(filePolicies.map(\.name)), &taking)
+        // Counted when the old ones are gone: all names of a full file may be new.
+        guard policies.count <= policiesMax else { throw .tooManyPolicies }
+        for policy in taking.removed.values.sorted(by: { $0.policy.name.lexicographicallyPrecedes($1.policy.name) }) {
+            taking.overrides.policies[policy.policy.name] = policy.policy
+            taking.report.add(policy.difference)
+        }
+        taking.report.finish()
+        var overrides = overrides
+        overrides.replaceAll(with: taking.overrides)
+        set(overrides)
+        return taking.report
+    }
+
+    private struct FileTaking {
+        var report: FileReport
+        /// What stays overridden.
+        var overrides: FileOverrides
+        let force: Bool
+        /// Policies of the file that commands have removed, and that no rule needs so far.
+        var removed: [[UInt8]: (policy: Policy, difference: FileReport.Difference)] = [:]
+    }
+
+    private mutating func take(_ filePolicies: [Policy], _ taking: inout FileTaking) throws(PolicyError) {
+        for var policy in filePolicies {
+            policy.origin = .file
+            let inForce = self.policies[policy.name]
+            var difference = FileReport.Difference(inForce: inForce?.entry, file: policy.entry)
+            switch Verdict(inForce, said: overrides.all.policies[policy.name], says: policy, force: taking.force) {
+            case .agreed: break
+            case .adopted:
+                var adopted = inForce!
+                adopted.origin = .file
+                record(adopted)
+            case .applied:
+                try put(policy)
+                taking.report.add(difference)
+            case .kept(let reason, let hasFileChanged):
+                (difference.kept, difference.hasFileChanged) = (reason, hasFileChanged)
+                guard inForce != nil else {
+                    taking.removed[policy.name] = (policy, difference)
+                    continue
+                }
+                taking.overrides.policies[policy.name] = policy
+                taking.report.add(difference)
+            }
+        }
+    }
+
+    private mutating func dropRules(
+        notIn subjects: Set<RuleSubject>, _ taking: inout FileTaking
+    ) throws(PolicyError) {
+        var dropped: [(Rule, FileReport.Difference)] = []
+        for rule in rules.values where !subjects.contains(rule.subject) {
+            var difference = FileReport.Difference(inForce: rule.entry)
+            switch Verdict(rule, said: overrides.all.rules[rule.subject], says: nil, force: taking.force) {
+            case .agreed, .adopted: continue
+            case .applied: break
+            case .kept(let reason, let hasFileChanged):
+                (difference.kept, difference.hasFileChanged) = (reason, hasFileChanged)
+            }
+            dropped.append((rule, difference))
+        }
+        for (rule, difference) in dropped.sorted(by: { $0.0.subject.precedes($1.0.subject) }) {
+            if difference.kept == nil { drop(rule.subject) }
+            taking.report.add(difference)
+        }
+    }
+
+    private mutating func take(
+        _ fileRules: [Rule], knowing names: Set<[UInt8]>, _ taking: inout FileTaking
+    ) throws(PolicyError) {
+        for var rule in fileRules {
+            rule.origin = .file
+            guard names.contains(rule.policy) || policies[rule.policy] != nil else { throw .unknownPolicy(rule.policy) }
+            let inForce = rules[rule.subject]
+            var difference = FileReport.Difference(inForce: inForce?.entry, file: rule.entry)
+            switch Verdict(inForce, said: overrides.all.rules[rule.subject], says: rule, force: taking.force) {
+            case .agreed: continue
+            case .adopted: break
+            case .applied: taking.report.add(difference)
+            case .kept(let reason, let hasFileChanged):
+                (difference.kept, difference.hasFileChanged) = (reason, hasFileChanged)
+                taking.overrides.rules[rule.subject] = rule
+                taking.report.add(difference)
+                continue
+            }
+            // A policy that a command has removed comes back with the rule that needs it.
+            if policies[rule.policy] == nil, var needed = taking.removed.removeValue(forKey: rule.policy) {
+                try put(needed.policy)
+                needed.difference.kept = nil
+                taking.report.add(needed.difference)
+            }
+            try put(rule)
+        }
+    }
+
+    private mutating func dropPolicies(notIn names: Set<[UInt8]>, _ taking: inout FileTaking) throws(PolicyError) {
+        let used = Set(rules.values.map(\.policy))
+        let candidates = policies.values.filter { !names.contains($0.name) }
+        for policy in candidates.sorted(by: { $0.name.lexicographicallyPrecedes($1.name) }) {
+            var difference = FileReport.Difference(inForce: policy.entry)
+            switch Verdict(policy, said: overrides.all.policies[policy.name], says: nil, force: taking.force) {
+            case .agreed, .adopted: continue
+            case .applied:
+                guard used.contains(policy.name) else {
+                    drop(policy.name)
+                    break
+                }
+                // Which rules use it is looked for only where that is the answer.
+                let users = rules.values.filter { $0.policy == policy.name }
+                if let user = users.first(where: { $0.origin == .file || taking.force }) {
+                    throw .policyInUse(by: user.subject, count: users.count)
+                }
+                difference.kept = .inUse(by: users[0].subject)
+            case .kept(let reason, let hasFileChanged):
+                (difference.kept, difference.hasFileChanged) = (reason, hasFileChanged)
+            }
+            taking.report.add(difference)
+        }
+    }
+}
+
+extension RuleSubject {
+    /// An order for lists: everybody in front of names, names by their bytes.
+    public func precedes(_ other: RuleSubject) -> Bool {
+        for (left, right) in [(tenant, other.tenant), (client, other.client), (action, other.action)]
+        where left != right {
+            guard let right else { return false }
+            return left?.lexicographicallyPrecedes(right) ?? true
+        }
+        return false
+    }
+}

@@ -1,0 +1,69 @@
+// Policies and rules as text: in the words of commands and of the rules file, which read it back as what it was.
+
+import LimiterEngine
+
+enum PolicyText {
+    /// `LIMIT 6 PER 1d ALGO fixed-window OFFSET 2h MODE shadow`: everything but the name.
+    static func terms(_ policy: Policy) -> String {
+        let limit = policy.limit
+        var text = "LIMIT \(limit.units) PER \(period(limit.period))"
+        // A limit of 0 has none.
+        if limit.algorithm.kind == .gcra, limit.units > 0 { text += " BURST \(limit.capacity)" }
+        text += " ALGO \(limit.algorithm.name)"
+        if limit.offset != 0 { text += " OFFSET \(period(limit.offset))" }
+        return text + " MODE \(policy.mode.name)"
+    }
+
+    /// The policy as a line of the rules file.
+    static func line(_ policy: Policy) -> String { "policy \(quoted(policy.name)) \(terms(policy))" }
+
+    /// The rule as a line of the rules file.
+    static func line(_ rule: Rule) -> String { "rule \(subject(rule.subject)) POLICY \(quoted(rule.policy))" }
+
+    /// Tenant, client and action, `*` for everybody.
+    static func subject(_ subject: RuleSubject) -> String {
+        [subject.tenant, subject.client, subject.action].map { $0.map(quoted) ?? "*" }.joined(separator: " ")
+    }
+
+    /// `policy free`, `rule acme * search`: what the entry is about.
+    static func title(_ entry: PolicyEntry) -> String {
+        switch entry {
+        case .policy(let policy): "policy \(quoted(policy.name))"
+        case .rule(let rule): "rule \(subject(rule.subject))"
+        }
+    }
+
+    /// What the entry says of it: the limit, or the name of the policy.
+    static func meaning(_ entry: PolicyEntry) -> String {
+        switch entry {
+        case .policy(let policy): terms(policy)
+        case .rule(let rule): quoted(rule.policy)
+        }
+    }
+
+    /// A time in the largest unit that it is a whole number of; commands say no other times.
+    static func period(_ nanoseconds: Int64) -> String {
+        for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] as [(String, Int64)]
+        where nanoseconds % (length * 1_000_000) == 0 && nanoseconds != 0 {
+            return "\(nanoseconds / (length * 1_000_000))\(unit)"
+        }
+        return "\(nanoseconds / 1_000_000)ms"
+    }
+
+    /// A name as one word: as it is when it is plain, else between double quotes with escapes.
+    static func quoted(_ name: [UInt8]) -> String {
+        let special: [UInt8] = [UInt8(ascii: "\""), UInt8(ascii: "'"), UInt8(ascii: "\\"), UInt8(ascii: "#")]
+        if !name.isEmpty, name.allSatisfy({ $0 > 0x20 && $0 < 0x7F && !special.contains($0) }) {
+            return String(decoding: name, as: UTF8.self)
+        }
+        var text = "\""
+        for byte in name {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"): text += "\\" + String(UnicodeScalar(byte))
+            case 0x20..<0x7F: text += String(UnicodeScalar(byte))
+            default: text += "\\x" + hexadecimal(byte)
+            }
+        }
+        return text + "\""
+    }
+}

@@ -1,0 +1,74 @@
+// Policies and rules as text: the rules file reads back what was written, whatever the names; and what is stored of
+// overrides comes back, whole or torn.
+
+import LimiterEngine
+import RESP
+import Testing
+
+@testable import RespServer
+
+@Suite struct PolicyTextTests {
+    private static func read(_ line: String) throws -> PolicyEntry? {
+        try Array(line.utf8).withUnsafeBufferPointer { try RulesFile.entry($0, ArgumentList()) }
+    }
+
+    private static let names: [[UInt8]] = [
+        Array("free".utf8), Array("client 7".utf8), Array("**".utf8), [0], [0xFF, 0xFE, 0x22, 0x5C], Array("#".utf8),
+        Array("'\n\t\r".utf8), Array("ü".utf8), [UInt8](repeating: 0x20, count: 512),
+    ]
+
+    @Test func policiesComeBackAsTheyWere() throws {
+        let minute: Int64 = 60_000_000_000
+        let limits = [
+            try Limit(.gcra, units: 100, period: minute, burst: 20), try Limit(.gcra, units: 0, period: 1_000_000),
+            try Limit(.tokenBucket, units: 3, period: 1_001_000_000, burst: 7),
+            try Limit(.fixedWindow, units: 6, period: 24 * 60 * minute, offset: -5 * 60 * minute),
+            try Limit(.fixedWindow, units: 6, period: 90 * minute, offset: 1_000_000),
+            try Limit(.slidingWindow, units: 5, period: 61_000_000_000),
+            try Limit(.slidingLog, units: 5, period: minute),
+        ]
+        for name in Self.names {
+            for limit in limits {
+                for mode in TakeRequest.Mode.allCases {
+                    let policy = Policy(name: name, limit: limit, mode: mode)
+                    #expect(try Self.read(PolicyText.line(policy)) == .policy(policy))
+                }
+            }
+        }
+        #expect(
+            PolicyText.terms(Policy(name: [1], limit: limits[3], mode: .shadow))
+                == "LIMIT 6 PER 1d ALGO fixed-window OFFSET -5h MODE shadow")
+        #expect(
+            PolicyText.terms(Policy(name: [1], limit: limits[0])) == "LIMIT 100 PER 1m BURST 20 ALGO gcra MODE enforce")
+    }
+
+    @Test func rulesComeBackAsTheyWere() throws {
+        for name in Self.names {
+            for subject in [
+                RuleSubject(tenant: name, client: nil, action: nil),
+                RuleSubject(tenant: nil, client: name, action: name),
+                RuleSubject(tenant: nil, client: nil, action: nil),
+            ] {
+                let rule = Rule(subject, policy: name)
+                #expect(try Self.read(PolicyText.line(rule)) == .rule(rule))
+            }
+        }
+    }
+
+    @Test func whatIsStoredOfOverridesComesBack() {
+        let text = """
+            # comment
+            policy a LIMIT 1 PER 1h
+            rule acme * * POLICY a
+            policy b LIMIT nonsense
+            policy a LIMIT 2 PER 1h
+            rule acme * search POL
+            """
+        let (overrides, unreadable) = OverridesFile.read(Array(text.utf8))
+        #expect(overrides.policies.count == 1 && overrides.policies[[0x61]]?.limit.units == 2, "the last one counts")
+        #expect(overrides.policies[[0x61]]?.origin == .file)
+        #expect(overrides.rules.count == 1, "the last line has no end")
+        #expect(unreadable == 1)
+        #expect(OverridesFile.read([]).overrides.isEmpty)
+    }
+}
