@@ -95,6 +95,7 @@ extension SimulatedNode {
             case .startLink(let address, let takesOver):
                 attempt += 1
                 hasBeenUp = false
+                clockPlace = nil
                 upstreamPort = address.port
                 // Where changes were made that no journal has, the offset stands for more than one state.
                 if !takesOver, !storage.hasUncountedChanges,

@@ -96,7 +96,8 @@ final class SimulatedNode {
     var lastSaid = EngineTime(nanoseconds: 0)
     /// The link has been up since it was told whom to follow.
     var hasBeenUp = false
-    /// Where it heard last what time it is there, in a whole state; nil since it led, or a start.
+    /// Where it heard last what time it is there, in a whole state; nil since it led, was told to follow another, or
+    /// began a full sync.
     var clockPlace: StreamPosition?
     /// The same of the state on disk, when a full sync began last.
     var filesClockPlace: StreamPosition?
@@ -334,6 +335,7 @@ final class SimulatedNode {
             simulation.considerPromoting(insideFullSync: self)
             storage.perform { storage.detach() }
             if !hasPart, storage.filesAreCurrent { filesClockPlace = clockPlace }
+            clockPlace = nil
             hasPart = true
             run(role.snapshotBegan(id))
             applier.beginSnapshot()

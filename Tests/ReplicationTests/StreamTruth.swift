@@ -222,8 +222,12 @@ struct StreamTruth {
 
     // MARK: Asking
 
-    /// Engine time minus the simulation's time at whoever has made the bytes in front of a place.
-    func clock(at position: StreamPosition) -> Int64? { lineage(of: position).last.map { clocks[$0] } }
+    /// Engine time minus the simulation's time at whoever has made the bytes in front of a place, or at whoever began a
+    /// history there, if that is later: a full sync brings its clock along, with or without bytes behind it.
+    func clock(at position: StreamPosition) -> Int64? {
+        let found = lineage(of: position)
+        return found.filter { $0 == found.last || beginnings[$0].offset == position.offset }.map { clocks[$0] }.max()
+    }
 
     /// The time at which a history began, this one or one that it came out of, if it began at this place: by then some
     /// keys may have been forgotten there that are in the files it began with.
