@@ -23,6 +23,7 @@ public final class Engine: @unchecked Sendable {
     private let memory: UnsafeMutableRawPointer
     let pool = PagePool()
     let gauge = MemoryGauge()
+    let remains = RemainsQueue()
     let seed: HashSeed
     /// Named limits, and who gets which.
     public let policies: PolicyRegistry

@@ -1,4 +1,4 @@
-// Walking over keys: counting, SCAN, KEYS, a random key, forgetting everything.
+// Walking over keys: counting, SCAN, a random key, forgetting everything. KEYS has a walk of its own, KeyWalk.
 //
 // A SCAN cursor is `shard << 40 | v`, where v counts home buckets with its bits reversed, as in Redis: the high bits
 // of the bucket number go first, so that a table that doubles or halves between two calls maps every bucket to
@@ -8,8 +8,6 @@ import System
 
 extension KeyspaceSession {
     private static let cursorShardShift: UInt64 = 40
-    /// Empty buckets that count as much as one key: a table of few keys is walked in few calls.
-    private static let emptyBucketsPerKey = 64
 
     /// Keys held, the expired ones not yet found included. O(shards); exact, since all stripes are held for it.
     public func count() -> Int {
@@ -61,15 +59,17 @@ extension KeyspaceSession {
         for number in 0..<engine.shardCount { body(&engine.shard(number).pointee) }
     }
 
-    /// Forgets every key at one instant. O(keys).
+    /// Forgets every key at one instant. O(shards + watched keys): their memory is given back by the sweep, or by calls
+    /// of `Engine.releaseRemains`.
     public func removeAll() {
-        holdingAll {
-            for number in 0..<engine.shardCount { engine.shard(number).pointee.removeAll() }
+        let remains = holdingAll {
+            (0..<engine.shardCount).map { engine.shard($0).pointee.removeAll() }
         }
+        engine.remains.append(remains)
     }
 
-    /// Calls `body` with every key that is worth something and its kind, at one instant: all stripes are held
-    /// meanwhile, so the whole server waits. O(keys).
+    /// Calls `body` with every live key and its kind, at one instant: all stripes are held meanwhile, so the whole
+    /// server waits. O(keys), for tests; commands use a `KeyWalk`.
     public func forEachKey(now: EngineTime, _ body: (UnsafeRawBufferPointer, StateKind) -> Void) {
         holdingAll {
             for number in 0..<engine.shardCount {
@@ -80,16 +80,20 @@ extension KeyspaceSession {
         }
     }
 
-    /// Continues a walk over all keys.
+    /// Continues a walk over all keys. Nothing remembers it, so keys may be seen again when a shard has shrunk.
     ///
     /// - Parameters:
     ///   - cursor: 0 to begin, else what the last call returned. Any other number is as good as a position.
     ///   - effort: About how many keys to look at, 1 or more. Up to a bucket's more are returned.
+    ///   - bytes: About how many bytes of keys to look at, at most.
     /// - Returns: The next cursor; 0 when the walk is over. O(effort), one stripe at a time.
     public func scan(
-        cursor: UInt64, effort: Int, now: EngineTime, _ body: (UnsafeRawBufferPointer, StateKind) -> Void
+        cursor: UInt64, effort: Int, bytes: Int = Int.max, now: EngineTime,
+        _ body: (UnsafeRawBufferPointer, StateKind) -> Void
     ) -> UInt64 {
-        walk(cursor: cursor, effort: effort, now: now) { if !$0.isHidden { body($0.keyBytes, $0.kind) } }
+        walk(cursor: cursor, effort: effort, bytes: bytes, now: now) {
+            if !$0.isHidden { body($0.keyBytes, $0.kind) }
+        }
     }
 
     /// As `scan`, but with the keys' states, and with hidden keys: how a snapshot is taken while the server works. A
@@ -97,51 +101,101 @@ extension KeyspaceSession {
     public func scanStates(
         cursor: UInt64, effort: Int, now: EngineTime, _ body: (UnsafeRawBufferPointer, StateView) -> Void
     ) -> UInt64 {
-        walk(cursor: cursor, effort: effort, now: now) { body($0.keyBytes, StateView($0)) }
+        walk(cursor: cursor, effort: effort, bytes: Int.max, now: now) { body($0.keyBytes, StateView($0)) }
     }
 
-    private func walk(cursor: UInt64, effort: Int, now: EngineTime, _ body: (Record) -> Void) -> UInt64 {
+    private func walk(
+        cursor: UInt64, effort: Int, bytes: Int, now: EngineTime, _ body: (Record) -> Void
+    ) -> UInt64 {
         var number = Int(cursor >> KeyspaceSession.cursorShardShift)
         var position = cursor & ((1 << KeyspaceSession.cursorShardShift) - 1)
-        var left = min(max(1, effort), 1 << 40) * KeyspaceSession.emptyBucketsPerKey
+        var budget = WalkBudget(keys: effort, bytes: bytes)
         while number < engine.shardCount {
-            let lock = engine.lock(number)
-            let isHeld = isHolding
-            if !isHeld { lock.acquire() }
-            repeat {
-                let visited = engine.shard(number).pointee.scanStep(&position, now: now.nanoseconds, body)
-                left -= max(1, visited * KeyspaceSession.emptyBucketsPerKey)
-            } while position != 0 && left > 0
-            if !isHeld { lock.release() }
-            if position != 0 { return UInt64(number) << KeyspaceSession.cursorShardShift | position }
+            withWalkedShard(number) { $0.scan(&position, &budget, now: now.nanoseconds, body) }
+            if position != 0 {
+                guard budget.isSpent else { continue }
+                return UInt64(number) << KeyspaceSession.cursorShardShift | position
+            }
             number += 1
-            if left <= 0, number < engine.shardCount { return UInt64(number) << KeyspaceSession.cursorShardShift }
+            if budget.isSpent, number < engine.shardCount {
+                return UInt64(number) << KeyspaceSession.cursorShardShift
+            }
         }
         return 0
     }
 
-    /// Some key that is worth something; nil when none is found. O(table) at worst, O(1) in a filled one.
+    /// Runs `body` on a shard with its stripe held.
+    func withWalkedShard<Result>(_ number: Int, _ body: (inout Shard) -> Result) -> Result {
+        guard !isHolding else { return body(&engine.shard(number).pointee) }
+        engine.lock(number).acquire()
+        defer { engine.lock(number).release() }
+        return body(&engine.shard(number).pointee)
+    }
+
+    /// Slots of a shard's index that `randomKey` looks at.
+    private static let randomSlotsMax = 1024
+
+    /// Some live key; nil when none is found, which does not mean that there is none: in a shard whose index is nearly
+    /// empty, or full of expired keys, only a stretch of it is searched. O(shards).
     public func randomKey<Result>(
         random: () -> UInt64, now: EngineTime, _ body: (UnsafeRawBufferPointer) -> Result
     ) -> Result? {
         let start = Int(truncatingIfNeeded: random() % UInt64(engine.shardCount))
         for offset in 0..<engine.shardCount {
             let number = (start + offset) % engine.shardCount
-            let lock = engine.lock(number)
-            let isHeld = isHolding
-            if !isHeld { lock.acquire() }
-            let result = engine.shard(number).pointee.randomRecord(random(), now: now.nanoseconds)
-                .map { body($0.keyBytes) }
-            if !isHeld { lock.release() }
+            let result = withWalkedShard(number) { shard in
+                let slots = KeyspaceSession.randomSlotsMax
+                return shard.randomRecord(random(), slots: slots, now: now.nanoseconds).map { body($0.keyBytes) }
+            }
             if let result { return result }
         }
         return nil
     }
 }
 
+/// How much a walk may still look at.
+struct WalkBudget {
+    /// Empty buckets that count as much as one key: a table of few keys is walked in few calls.
+    private static let emptyBucketsPerKey = 64
+    /// Keys looked at with one hold of a stripe.
+    fileprivate static let keysPerHold = 128
+
+    private var buckets: Int
+    private var bytes: Int
+
+    init(keys: Int, bytes: Int) {
+        buckets = min(max(1, keys), 1 << 40) * WalkBudget.emptyBucketsPerKey
+        self.bytes = bytes
+    }
+
+    var isSpent: Bool { buckets <= 0 || bytes <= 0 }
+
+    mutating func spend(keys: Int, bytes: Int) {
+        buckets -= max(1, keys * WalkBudget.emptyBucketsPerKey)
+        self.bytes -= bytes
+    }
+}
+
 extension Shard {
+    /// Continues a walk over the shard until it is over, which is position 0, the budget is spent, or the stripe has
+    /// been held long enough.
+    mutating func scan(
+        _ position: inout UInt64, _ budget: inout WalkBudget, now: Int64, _ body: (Record) -> Void
+    ) {
+        var hold = WalkBudget(keys: WalkBudget.keysPerHold, bytes: Int.max)
+        repeat {
+            var bytes = 0
+            let keys = scanStep(&position, now: now) { record in
+                bytes += record.keyLength
+                body(record)
+            }
+            budget.spend(keys: keys, bytes: bytes)
+            hold.spend(keys: keys, bytes: bytes)
+        } while position != 0 && !budget.isSpent && !hold.isSpent
+    }
+
     /// Visits the keys of the home buckets at `position` and moves it on; 0 when the shard is done.
-    fileprivate mutating func scanStep(
+    private mutating func scanStep(
         _ position: inout UInt64, now: Int64, _ body: (Record) -> Void
     ) -> Int {
         guard let retiring else {
@@ -181,7 +235,7 @@ extension Shard {
         return value
     }
 
-    /// Visits the live keys whose home is this bucket: they stand in it or, where it is full, in those behind it.
+    /// Visits the live keys whose home is this bucket: they are in it or, where it is full, in those after it.
     private func visit(
         _ index: Index, homeBucket: UInt64, now: Int64, _ body: (Record) -> Void
     ) -> Int {
@@ -202,11 +256,13 @@ extension Shard {
         return visited
     }
 
-    fileprivate func randomRecord(_ random: UInt64, now: Int64) -> Record? {
+    fileprivate func randomRecord(_ random: UInt64, slots: Int, now: Int64) -> Record? {
         for index in [current, retiring].compactMap({ $0 }) where index.live > 0 {
             let start = Int(truncatingIfNeeded: random % UInt64(index.capacity))
-            for offset in 0..<index.capacity {
-                guard let address = Index.address(index.entries[(start + offset) % index.capacity]) else { continue }
+            for offset in 0..<min(slots, index.capacity) {
+                guard let address = Index.address(index.entries[(start + offset) & (index.capacity - 1)]) else {
+                    continue
+                }
                 if Record(address).expiry > now, !Record(address).isHidden { return Record(address) }
             }
         }

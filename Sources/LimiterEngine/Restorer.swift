@@ -57,8 +57,11 @@ public final class Restorer {
         flush()
         for number in stride(from: own, to: engine.shardCount, by: mask + 1) {
             engine.lock(number).acquire()
-            engine.shard(number).pointee.removeAll()
+            var remains = engine.shard(number).pointee.removeAll()
             engine.lock(number).release()
+            // At once: the memory is for the state that comes now.
+            var steps = Int.max
+            _ = remains.release(steps: &steps)
         }
     }
 

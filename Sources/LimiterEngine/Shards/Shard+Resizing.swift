@@ -42,7 +42,7 @@ extension Shard {
 
     /// Asks for a smaller index when most of this one is empty.
     mutating func considerShrinking() {
-        guard retiring == nil, bucketsWanted == 0, current.bucketCount > 1 else { return }
+        guard retiring == nil, bucketsWanted == 0, current.bucketCount > 1, walks == 0 else { return }
         guard current.live * 16 < current.capacity else { return }
         var wanted = current.bucketCount
         while wanted > 1, current.bucketCount / wanted < Shard.shrinkFactorMax,
@@ -53,9 +53,12 @@ extension Shard {
         bucketsWanted = wanted
     }
 
-    /// Whether an index of so many buckets has room for the keys there are now and those that come while they move.
-    /// Between asking for a smaller one and getting it a transaction may have added any number.
-    func fits(buckets: Int) -> Bool { current.live * 8 <= buckets * Index.bucketSlots * 5 }
+    /// Whether an index of so many buckets may be installed: it has room for the keys there are now and those that come
+    /// while they move, and no walk forbids a smaller one. Between asking for one and getting it a transaction may have
+    /// added any number, and a walk may have come.
+    func fits(buckets: Int) -> Bool {
+        current.live * 8 <= buckets * Index.bucketSlots * 5 && (walks == 0 || buckets >= current.bucketCount)
+    }
 
     /// Makes a fresh index the one that new entries go to. The old one must have been emptied.
     mutating func install(_ index: Index) {

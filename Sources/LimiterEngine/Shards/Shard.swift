@@ -46,6 +46,10 @@ struct Shard {
     /// Most buckets beyond its home that any key was looked for in.
     var probesMax = 0
     var evictionCandidates = EvictionCandidates()
+    /// Walks that are in the shard: while there is one the index does not shrink.
+    var walks: Int32 = 0
+    /// How often all keys have been removed at once.
+    var clearings: UInt64 = 0
 
     /// Records that changed since the last collection, tombstones included.
     var dirty = DirtyList()
@@ -62,12 +66,12 @@ struct Shard {
     }
 
     mutating func deallocate() {
-        removeAllRecords()
+        var remains = removeAll()
+        var steps = Int.max
+        _ = remains.release(steps: &steps)
         current.deallocate()
-        retiring?.deallocate()
-        dirty.deallocate()
-        evictionCandidates.deallocate()
         slab.deallocate()
+        evictionCandidates.deallocate()
     }
 
     /// Records held, hidden ones and the expired ones not yet found included.
@@ -262,28 +266,24 @@ struct Shard {
         }
     }
 
-    /// Forgets every key and every change; the index shrinks to its smallest.
-    mutating func removeAll() {
+    /// Forgets every key and every change, and makes the index its smallest. O(watched keys): what the keys held is the
+    /// caller's to give back.
+    mutating func removeAll() -> ShardRemains {
         touchWatchesOfExistingKeys()
+        clearings &+= 1
         changes &+= UInt64(count)
-        removeAllRecords()
-        report(bytes: -current.byteCount - (retiring?.byteCount ?? 0))
-        current.deallocate()
-        retiring?.deallocate()
+        report(bytes: -memory)
+        let remains = ShardRemains(
+            slab: slab, dirty: dirty, dirtyMoves: dirtyMoves, indexes: [current, retiring].compactMap { $0 })
+        slab = Slab(pool: slab.pool)
+        dirty = DirtyList()
+        dirtyMoves = DirtyMoves()
+        current = Index(buckets: 1)
         retiring = nil
         bucketsWanted = 0
-        current = Index(buckets: 1)
         report(bytes: current.byteCount)
-    }
-
-    private mutating func removeAllRecords() {
-        for position in 0..<dirty.count {
-            let record = dirtyRecord(position)
-            if record.isDetached { release(record) }
-        }
-        dirty.removeAll()
-        forEachEntry { shard, record in shard.release(record) }
         countToken(-tokens)
+        return remains
     }
 
     private mutating func countToken(_ change: Int) {

@@ -25,6 +25,9 @@ final class PagePool: @unchecked Sendable {
     /// Free pages; changed with the lock held, looked at without.
     private let freeCount = Atomic<Int>(0)
 
+    /// Free pages; any thread asks.
+    var freePages: Int { freeCount.load(ordering: .relaxed) }
+
     deinit {
         for region in regions { _ = clinux_unmap_pages(region, UInt64(PagePool.regionSize)) }
         lock.deallocate()

@@ -25,7 +25,7 @@ struct Slab {
 
     /// Head of the list of pages with room, by size class.
     private let heads: UnsafeMutablePointer<UnsafeMutableRawPointer?>
-    private let pool: PagePool
+    let pool: PagePool
     /// Bytes handed out, rounded up to slots; malloc's own overhead counted for large ones.
     private(set) var bytesInUse = 0
     private(set) var pageCount = 0

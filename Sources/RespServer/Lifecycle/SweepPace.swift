@@ -18,10 +18,13 @@ struct SweepPace {
         sweeper = Sweeper(engine: engine)
     }
 
-    /// Does one tick's share of the walk.
+    /// Does one tick's share of the walk, after giving back what FLUSHALL has left.
     mutating func tick(now: EngineTime, hz: Int) {
         let share = max(256, engine.bucketCount / (SweepPace.roundSeconds * hz))
         let deadline = EngineClock.steady() + 1_000_000_000 / Int64(hz * SweepPace.shareOfInterval)
+        while !engine.releaseRemains(steps: 4096) {
+            if EngineClock.steady() >= deadline { return }
+        }
         var done = 0
         repeat {
             let progress = sweeper.step(buckets: 256, now: now)
