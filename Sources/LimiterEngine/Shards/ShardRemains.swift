@@ -1,5 +1,5 @@
-// What shards held when all their keys were removed at once. Taking it away takes no time; giving its memory back takes a
-// look at every record, which is done later, bit by bit and with no stripe held.
+// What shards held when all their keys were removed at once. Taking it away takes no time; giving its memory back takes
+// a look at every record, which is done later, bit by bit and with no stripe held.
 
 import Synchronization
 

@@ -6,8 +6,16 @@ import Synchronization
 
 extension Handlers {
     static func configGet(_ context: CommandContext) {
-        let patterns = (2..<context.arguments.count).map { context.arguments[$0].string }
-        let found = context.server.currentSettings.value.configGet(patterns: patterns)
+        let places = 2..<context.arguments.count
+        guard places.count <= ConfigCommands.patternsMax else {
+            return context.reply.error("ERR CONFIG GET takes at most \(ConfigCommands.patternsMax) patterns")
+        }
+        var patterns: [GlobPattern] = []
+        for place in places {
+            guard let pattern = context.patternOrReply(place, ignoringCase: true) else { return }
+            patterns.append(pattern)
+        }
+        let found = context.server.currentSettings.value.configGet(patterns)
         context.reply.map(found.count)
         for (name, value) in found {
             context.reply.bulk(name)

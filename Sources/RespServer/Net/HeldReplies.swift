@@ -115,11 +115,16 @@ extension EventLoop {
 
     /// Answers the command that a connection waits for, and goes on with its input.
     func unblock(_ connection: Connection, _ reply: [UInt8]) {
+        reply.withUnsafeBufferPointer { bytes in
+            unblock(connection) { send(connection, bytes[...]) }
+        }
+    }
+
+    /// As above, with an answer that is sent in parts.
+    func unblock(_ connection: Connection, sending: () -> Void) {
         guard connection.flags.contains(.blocked), !connection.flags.contains(.closed) else { return }
         endBlocking(connection)
-        if connection.flags.isDisjoint(with: [.replyOff, .replySkip]) {
-            reply.withUnsafeBufferPointer { send(connection, $0[...]) }
-        }
+        if connection.flags.isDisjoint(with: [.replyOff, .replySkip]) { sending() }
         guard !connection.flags.contains(.closed) else { return }
         setInterest(connection, reading: connection.isReading, writing: connection.pendingOutput != nil)
         if let pending = connection.pendingInput { processPending(connection, pending) }

@@ -17,5 +17,7 @@ final class TurnLock: @unchecked Sendable {
 
     func acquire() { clinux_lock(word) }
 
-    func release() { clinux_unlock(word) }
+    /// Gives the lock back. True when another thread has been waiting for it; it takes a while to wake up.
+    @discardableResult
+    func release() -> Bool { clinux_unlock(word) != 0 }
 }
