@@ -97,13 +97,13 @@ public struct Lock: @unchecked Sendable {
         return true
     }
 
-    /// Gives the lock back.
-    @inlinable @inline(__always)
-    public func release() {
+    /// Gives the lock back. Returns whether another thread has been waiting for it; it takes a while to wake up.
+    @inlinable @inline(__always) @discardableResult
+    public func release() -> Bool {
         #if DEBUG
             clinux_rank_release(word)
         #endif
-        clinux_unlock(word)
+        return clinux_unlock(word) != 0
     }
 }
 

@@ -5,10 +5,13 @@ import Testing
 @testable import RespServer
 
 @Suite struct ConfigGetSetTests {
-    private func get(_ patterns: String...) -> [String] { Settings().configGet(patterns: patterns).map(\.name) }
+    private func get(_ patterns: String...) -> [String] {
+        Settings().configGet(patterns.map { GlobPattern($0, ignoringCase: true) }).map(\.name)
+    }
 
     @Test func getShowsValuesWithoutUnits() {
-        let found = Settings().configGet(patterns: ["maxmemory", "save", "client-query-buffer-limit", "bind"])
+        let found = Settings().configGet(
+            ["maxmemory", "save", "client-query-buffer-limit", "bind"].map { GlobPattern($0, ignoringCase: true) })
         #expect(found.map(\.name) == ["bind", "client-query-buffer-limit", "maxmemory", "save"])
         #expect(found.map(\.value) == ["127.0.0.1 -::1", "16777216", "0", ""])
     }

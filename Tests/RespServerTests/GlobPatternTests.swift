@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import RespServer
@@ -42,13 +43,94 @@ import Testing
         #expect(!text.withUnsafeBufferPointer { GlobPattern([0xFE, 0x2A]).matches($0) })
     }
 
-    /// A matcher that retries every star takes longer than the universe for this one.
-    @Test(.timeLimit(.minutes(1))) func manyStarsDoNotExplode() {
-        let pattern = GlobPattern(String(repeating: "a*", count: 200) + "b")
-        #expect(!pattern.matches(String(repeating: "a", count: 20_000)))
-        #expect(pattern.matches(String(repeating: "a", count: 20_000) + "b"))
-        let classes = GlobPattern(String(repeating: "*[a-a]?", count: 100) + "\\b")
-        #expect(!classes.matches(String(repeating: "a", count: 20_000)))
+    private func steps(_ pattern: GlobPattern, _ text: [UInt8], is expected: Bool) -> Int {
+        var steps = 0
+        #expect(text.withUnsafeBufferPointer { pattern.matches($0, steps: &steps) } == expected)
+        return steps
+    }
+
+    /// Texts and patterns that make a matcher go back again and again: what it does is in proportion to the text.
+    @Test func noPatternMakesAMatchLong() {
+        let text = [UInt8](repeating: UInt8(ascii: "a"), count: 100_000)
+        let many = GlobPattern(String(repeating: "a*", count: 500) + "b")
+        #expect(steps(many, text, is: false) < 10)
+        #expect(steps(many, text + [UInt8(ascii: "b")], is: true) < 10_000)
+        let literal = GlobPattern("*" + String(repeating: "a", count: 1_000) + "b*")
+        #expect(steps(literal, text, is: false) <= 3 * text.count)
+        let ends = GlobPattern("*" + String(repeating: "a", count: 1_000) + "b")
+        #expect(steps(ends, text, is: false) <= 2_000)
+        for parts in [2, 15, 16, 17, 63, 64, 65, 128, 500, 1_000] {
+            let mixed = GlobPattern("*?" + String(repeating: "a", count: parts - 2) + "b*")
+            let bound = GlobPattern.stepsMax(textLength: text.count)
+            #expect(steps(mixed, text, is: false) <= bound, "\(parts) parts")
+            let middle = text.dropLast(50_000) + [UInt8(ascii: "b")] + text.dropLast(50_000)
+            #expect(steps(mixed, Array(middle), is: true) <= bound, "\(parts) parts")
+        }
+        let classes = GlobPattern("*" + String(repeating: "[a-z]", count: 200) + "[b]*")
+        #expect(steps(classes, text, is: false) <= GlobPattern.stepsMax(textLength: text.count))
+        // Short texts do not pay for tables that are larger than they are.
+        #expect(steps(classes, Array(text.prefix(300)), is: false) < 256 * 220)
+        #expect(steps(classes, Array(text.prefix(203)), is: false) < 1_000)
+        let tables = GlobPattern(String(repeating: "*?aaaaaaaaaaaaaaab", count: 56) + "*")
+        #expect(steps(tables, text, is: false) <= GlobPattern.stepsMax(textLength: text.count))
+    }
+
+    /// Every way of searching, against the simple matcher.
+    @Test(arguments: [false, true]) func agreesWithTheSimpleMatcher(ignoringCase: Bool) {
+        var random = SeededGenerator(for: "globs")
+        let pieces = [
+            "a", "b", "A", "B", "?", "*", "[ab]", "[^a]", "[A-B]", "[b-]", "\\a", "\\*", "[\\A]", "[]", "[^]", "0",
+        ]
+        var matches = 0
+        for _ in 0..<30_000 {
+            var pattern = ""
+            let (length, stars) = (random.below(60), random.below(3))
+            for _ in 0..<length {
+                let piece = pieces[random.below(pieces.count)]
+                // Rarely a star, so that there are long segments; mostly what fits the texts.
+                if piece == "*" { if random.below(8) > stars { continue } }
+                if piece.hasPrefix("["), random.below(3) > 0 { continue }
+                pattern += random.below(3) > 0 && piece != "*" ? ["a", "?"][random.below(2)] : piece
+            }
+            if random.below(2) == 0 { pattern = "*" + pattern + "*" }
+            let text = (0..<random.below(300)).map { _ in Array("aaaaabAB0".utf8)[random.below(9)] }
+            let bytes = Array(pattern.utf8)
+            let expected = text.withUnsafeBufferPointer { text in
+                bytes.withUnsafeBufferPointer {
+                    SimpleGlob.matches(text, pattern: $0, ignoringCase: ignoringCase)
+                }
+            }
+            let glob = GlobPattern(pattern, ignoringCase: ignoringCase)
+            let found = text.withUnsafeBufferPointer { glob.matches($0) }
+            guard found == expected else {
+                Issue.record("\(pattern) on \(String(decoding: text, as: UTF8.self))")
+                return
+            }
+            if found { matches += 1 }
+        }
+        #expect(matches > 1_000)
+    }
+
+    /// Bytes of all values in patterns and texts.
+    @Test func agreesOnAnyBytes() {
+        var random = SeededGenerator(for: "glob bytes")
+        for _ in 0..<20_000 {
+            let alphabet = (0..<4).map { _ in UInt8(random.below(256)) } + Array("*?[]^-\\".utf8)
+            let pattern = (0..<random.below(24)).map { _ in alphabet[random.below(alphabet.count)] }
+            let text = (0..<random.below(24)).map { _ in alphabet[random.below(alphabet.count)] }
+            for ignoringCase in [false, true] {
+                let expected = text.withUnsafeBufferPointer { text in
+                    pattern.withUnsafeBufferPointer {
+                        SimpleGlob.matches(text, pattern: $0, ignoringCase: ignoringCase)
+                    }
+                }
+                let glob = GlobPattern(pattern, ignoringCase: ignoringCase)
+                guard text.withUnsafeBufferPointer({ glob.matches($0) }) == expected else {
+                    Issue.record("\(pattern) on \(text), ignoring case: \(ignoringCase)")
+                    return
+                }
+            }
+        }
     }
 
     /// Small patterns over a small alphabet, against a matcher that tries everything.

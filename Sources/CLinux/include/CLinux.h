@@ -110,8 +110,11 @@ static inline void clinux_lock(uint32_t *word) {
     if (__builtin_expect(!clinux_lock_try(word), 0)) clinux_lock_slow(word);
 }
 
-static inline void clinux_unlock(uint32_t *word) {
-    if (__builtin_expect(__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) == 2, 0)) clinux_futex_wake_one(word);
+// Returns whether somebody may have been asleep, and is being woken up.
+static inline int clinux_unlock(uint32_t *word) {
+    int is_awaited = __builtin_expect(__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) == 2, 0);
+    if (is_awaited) clinux_futex_wake_one(word);
+    return is_awaited;
 }
 
 // As clinux_lock, but gives up after about `nanoseconds`. Returns whether the lock is held.

@@ -1,7 +1,8 @@
-// What shards held when all their keys were removed at once. Taking it away takes no time; giving its memory back takes a
-// look at every record, which is done later, bit by bit and with no stripe held.
+// What shards held when all their keys were removed at once. Taking it away takes no time; giving its memory back takes
+// a look at every record, which is done later, bit by bit and with no stripe held.
 
 import Synchronization
+import System
 
 /// The memory of one shard's former keys. Nothing else knows of it any more.
 struct ShardRemains {
@@ -74,7 +75,7 @@ struct ShardRemains {
 /// `@unchecked Sendable`: the list is touched only with the lock held, and what has been taken off it belongs to the
 /// thread that took it.
 final class RemainsQueue: @unchecked Sendable {
-    private let lock = StripeLock.allocate()
+    private let lock = Lock.allocate(rank: .value)
     private var waiting: [ShardRemains] = []
     private let count = Atomic<Int>(0)
 

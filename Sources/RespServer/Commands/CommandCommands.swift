@@ -34,9 +34,20 @@ extension CommandReply {
         for spec in CommandTable.specs { info(spec, in: nil, to: reply) }
     }
 
+    /// Names that COMMAND INFO and COMMAND DOCS answer in one call: an entry may be thousands of bytes.
+    static let namesMax = 1024
+
+    /// False after refusing too many names.
+    private static func accepts(_ arguments: ArgumentList, to reply: ReplyBuffer) -> Bool {
+        guard arguments.count - 2 > namesMax else { return true }
+        reply.error("ERR at most \(namesMax) command names in one call")
+        return false
+    }
+
     /// The entries of the names given; null for a name that is no command. All without a name.
     static func info(_ arguments: ArgumentList, to reply: ReplyBuffer) {
         guard arguments.count > 2 else { return all(to: reply) }
+        guard accepts(arguments, to: reply) else { return }
         reply.array(arguments.count - 2)
         for index in 2..<arguments.count {
             if let found = find(fullName: arguments[index]) {
@@ -49,6 +60,7 @@ extension CommandReply {
 
     /// The documentation of the names given; names that are no commands are left out. All without a name.
     static func docs(_ arguments: ArgumentList, to reply: ReplyBuffer) {
+        guard accepts(arguments, to: reply) else { return }
         let found: [Found]
         if arguments.count <= 2 {
             found = CommandTable.specs.map { Found(spec: $0, container: nil) }
@@ -61,6 +73,7 @@ extension CommandReply {
 
     /// Names of commands and subcommands, all or those a filter accepts.
     static func list(_ arguments: ArgumentList, to reply: ReplyBuffer) {
+        if arguments.count == 5, arguments[4].count > GlobPattern.lengthMax { return reply.error(GlobPattern.refusal) }
         guard let accepts = listFilter(arguments) else { return reply.error("ERR syntax error") }
         var names: [String] = []
         for spec in CommandTable.specs {

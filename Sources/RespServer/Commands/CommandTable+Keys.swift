@@ -14,7 +14,7 @@ extension CommandTable {
             summary: "Counts the keys.", tips: [CommandTips.allShards, CommandTips.sum], handler: Handlers.dbsize),
         CommandSpec(
             name: "scan", arity: -2, flags: [.readonly, .allKeys], categories: own, group: group,
-            complexity: "O(1) a call, O(N) for a whole walk over N keys.",
+            complexity: "O(COUNT) a call, in slices; O(N) for a whole walk over N keys.",
             summary: "Walks over the keys in steps: each call answers the next cursor and some keys, 0 is the end.",
             arguments: [
                 ArgumentSpec(name: "cursor", kind: .integer),
@@ -25,7 +25,7 @@ extension CommandTable {
             tips: [CommandTips.varies, "request_policy:special"], handler: Handlers.scan),
         CommandSpec(
             name: "keys", arity: 2, flags: [.readonly, .allKeys], categories: own + ["dangerous"], group: group,
-            complexity: "O(N) with N keys in the database, in one go.",
+            complexity: "O(N) with N keys in the database, in slices; inside EXEC in one go.",
             summary: "Lists all keys that match a pattern.",
             arguments: [ArgumentSpec(name: "pattern", kind: .pattern)],
             tips: [CommandTips.allShards, CommandTips.unordered], handler: Handlers.keys),
@@ -150,7 +150,7 @@ extension CommandTable {
         CommandSpec(
             name: name, arity: -1, flags: [.write, .allKeys, .records], categories: own + ["dangerous"],
             group: "server",
-            complexity: "O(N) with N keys.", summary: summary,
+            complexity: "O(1); memory is given back in the background.", summary: summary,
             arguments: [.words("async", ["ASYNC", "SYNC"], optional: true)],
             tips: [CommandTips.allShards, CommandTips.allSucceeded], handler: handler)
     }

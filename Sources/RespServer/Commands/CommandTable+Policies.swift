@@ -31,7 +31,7 @@ extension CommandTable {
                     arguments: [name], examples: LimitExamples.policyDel, handler: Handlers.rlPolicyDel),
                 CommandSpec(
                     name: "list", arity: 2, flags: .readonly, categories: reading, group: group,
-                    complexity: "O(N) with N policies.", summary: "Answers all policies, by name.",
+                    complexity: "O(N) with N policies, in slices.", summary: "Answers all policies, by name.",
                     examples: LimitExamples.policyList, handler: Handlers.rlPolicyList),
                 .help(group: group),
             ]),
@@ -91,7 +91,7 @@ extension CommandTable {
             examples: LimitExamples.ruleDel, handler: Handlers.rlRuleDel),
         CommandSpec(
             name: "list", arity: 2, flags: .readonly, categories: reading, group: group,
-            complexity: "O(N log N) with N rules.", summary: "Answers all rules, by their names.",
+            complexity: "O(N log N) with N rules, in slices.", summary: "Answers all rules, by their names.",
             examples: LimitExamples.ruleList, handler: Handlers.rlRuleList),
         CommandSpec(
             name: "resolve", arity: 5, flags: .readonly, categories: reading, group: group,

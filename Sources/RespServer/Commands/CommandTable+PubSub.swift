@@ -16,7 +16,7 @@ extension CommandTable {
             handler: Handlers.unsubscribe),
         CommandSpec(
             name: "publish", arity: 3, flags: [.pubsub, .loading, .stale, .fast], group: group,
-            complexity: "O(N+M) with N receivers and M patterns subscribed to.",
+            complexity: "O(N+M) with N receivers and M patterns subscribed to, in slices.",
             summary: "Sends a message to all who listen to a channel and answers how many they are.",
             arguments: [ArgumentSpec(name: "channel"), ArgumentSpec(name: "message")], handler: Handlers.publish),
         CommandSpec(
@@ -40,7 +40,7 @@ extension CommandTable {
             subcommands: [
                 CommandSpec(
                     name: "channels", arity: -2, flags: [.pubsub, .loading, .stale], group: group,
-                    complexity: "O(N) with N channels in use.",
+                    complexity: "O(N) with N channels in use, in slices.",
                     summary: "Lists the channels somebody listens to, or those of them that match a pattern.",
                     arguments: [ArgumentSpec(name: "pattern", kind: .pattern, optional: true)],
                     handler: Handlers.pubsubChannels),

@@ -1,134 +1,215 @@
 // Glob patterns over bytes, with the meaning Redis gives them: `*`, `?`, `[a-z]`, `[^a]` and `\x`. CONFIG GET, KEYS,
-// SCAN MATCH and PSUBSCRIBE read it.
+// SCAN MATCH and PSUBSCRIBE read them. Knows nothing of Unicode: `?` is one byte.
 //
-// Patterns come from clients, so matching must not explode: every part of a pattern except `*` takes exactly one
-// byte, therefore going back to the *last* `*` is enough and earlier ones never need a second look. Time is at most
-// text × pattern, space is constant, and nothing recurses. Knows nothing of Unicode: `?` is one byte.
+// Patterns and texts come from clients, so a match must not take as long as the two multiplied: a pattern is at most
+// `lengthMax` bytes, and matching it counts steps, so that what matches many texts can stop and continue later.
+//
+// A pattern is read once, into parts that take exactly one byte each, and segments: the runs of parts between stars.
+// The first and the last segment are tied to the ends of the text unless a star is there; for those between, the
+// leftmost place after the one before is always good enough, so none is searched twice (GlobPattern+Search).
 
 import RESP
 
-/// A glob pattern. `matches` allocates nothing; at most O(text × pattern) in time, usually O(text).
-struct GlobPattern: Sendable, Equatable {
-    /// The pattern as it was written.
-    let bytes: [UInt8]
+/// A glob pattern, made ready for matching. `matches` allocates nothing but, for rare patterns, a few KiB of stack.
+struct GlobPattern: Sendable {
+    /// Longest pattern that clients may send, in bytes.
+    static let lengthMax = 1024
+    /// What a client is told whose pattern is longer.
+    static let refusal = "ERR pattern is longer than \(lengthMax) bytes"
+
+    /// Where a segment's parts are. Its length is that of every text it takes.
+    struct Segment: Sendable {
+        var start: Int
+        var count: Int
+        /// Every part is one byte: there are no `?` and no classes.
+        var isLiteral: Bool
+    }
+
+    /// What takes any byte, in `parts`; a class is the first number after it and up.
+    static let any: UInt16 = 256
+
+    /// A byte to be equal to, in lower case where case is ignored, `any`, or a class.
+    private(set) var parts: [UInt16] = []
+    private(set) var classes: [ByteSet] = []
+    private(set) var segments: [Segment] = []
+    /// For each part of a literal segment, how many parts up to and with it are also the segment's beginning.
+    private(set) var borders: [UInt16] = []
+    private var startsWithStar = false
+    private var endsWithStar = false
+    private var hasStar = false
     /// Whether A–Z and a–z are taken as equal.
     let ignoringCase: Bool
 
+    /// - Precondition: `bytes` are `lengthMax` at most.
     init(_ bytes: [UInt8], ignoringCase: Bool = false) {
-        self.bytes = bytes
+        precondition(bytes.count <= GlobPattern.lengthMax)
         self.ignoringCase = ignoringCase
+        read(bytes)
+        borders = Array(repeating: 0, count: parts.count)
+        for segment in segments where segment.isLiteral { findBorders(segment) }
     }
 
     init(_ text: String, ignoringCase: Bool = false) {
         self.init(Array(text.utf8), ignoringCase: ignoringCase)
     }
 
-    /// Whether the whole of `text` fits the pattern.
-    func matches(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
-        bytes.withUnsafeBufferPointer { GlobPattern.matches(text, pattern: $0, ignoringCase: ignoringCase) }
+    // MARK: Reading
+
+    private mutating func read(_ pattern: [UInt8]) {
+        var index = 0
+        var start = 0
+        startsWithStar = pattern.first == UInt8(ascii: "*")
+        while index < pattern.count {
+            endsWithStar = false
+            switch pattern[index] {
+            case UInt8(ascii: "*"):
+                endSegment(from: start)
+                start = parts.count
+                hasStar = true
+                endsWithStar = true
+                index += 1
+            case UInt8(ascii: "?"):
+                parts.append(GlobPattern.any)
+                index += 1
+            case UInt8(ascii: "["):
+                parts.append(GlobPattern.any + 1 + UInt16(classes.count))
+                index = readClass(pattern, at: index + 1)
+            case UInt8(ascii: "\\") where index + 1 < pattern.count:
+                parts.append(UInt16(fold(pattern[index + 1])))
+                index += 2
+            case let byte:
+                parts.append(UInt16(fold(byte)))
+                index += 1
+            }
+        }
+        endSegment(from: start)
+    }
+
+    private mutating func endSegment(from start: Int) {
+        guard parts.count > start else { return }
+        let isLiteral = parts[start...].allSatisfy { $0 < GlobPattern.any }
+        segments.append(Segment(start: start, count: parts.count - start, isLiteral: isLiteral))
+    }
+
+    /// Reads a class that begins after its `[`, and returns where it ends. As in Redis, the end of the pattern closes
+    /// an open class, `]` right after `[` closes an empty one, a range may be written backwards, and the end of a range
+    /// may be any byte, even `]`.
+    private mutating func readClass(_ pattern: [UInt8], at start: Int) -> Int {
+        var index = start
+        let isNegated = index < pattern.count && pattern[index] == UInt8(ascii: "^")
+        if isNegated { index += 1 }
+        var members = ByteSet()
+        while index < pattern.count, pattern[index] != UInt8(ascii: "]") {
+            if pattern[index] == UInt8(ascii: "\\"), index + 1 < pattern.count {
+                // An escaped byte keeps its case, ignoring case or not: that is what Redis does.
+                members.insert(pattern[index + 1])
+                index += 2
+            } else if index + 2 < pattern.count, pattern[index + 1] == UInt8(ascii: "-") {
+                let (first, last) = (fold(pattern[index]), fold(pattern[index + 2]))
+                for byte in 0...UInt8.max where fold(byte) >= min(first, last) && fold(byte) <= max(first, last) {
+                    members.insert(byte)
+                }
+                index += 3
+            } else {
+                insert(pattern[index], into: &members)
+                index += 1
+            }
+        }
+        classes.append(isNegated ? members.inverted : members)
+        return min(index + 1, pattern.count)
+    }
+
+    private func insert(_ byte: UInt8, into members: inout ByteSet) {
+        members.insert(byte)
+        let lower = fold(byte)
+        guard ignoringCase, lower &- 0x61 < 26 else { return }
+        members.insert(lower)
+        members.insert(lower ^ 0x20)
+    }
+
+    private mutating func findBorders(_ segment: Segment) {
+        var length = 0
+        for position in 1..<max(1, segment.count) {
+            let part = parts[segment.start + position]
+            while length > 0, parts[segment.start + length] != part {
+                length = Int(borders[segment.start + length - 1])
+            }
+            if parts[segment.start + length] == part { length += 1 }
+            borders[segment.start + position] = UInt16(length)
+        }
+    }
+
+    /// Lower case for A–Z when case is ignored.
+    @inline(__always)
+    func fold(_ byte: UInt8) -> UInt8 { ignoringCase && byte &- 0x41 < 26 ? byte | 0x20 : byte }
+
+    // MARK: Matching
+
+    /// Whether the whole of `text` fits the pattern. Adds to `steps` what it took, at least 1 and at most `stepsMax`: a
+    /// step is about a nanosecond.
+    func matches(_ text: UnsafeBufferPointer<UInt8>, steps: inout Int) -> Bool {
+        steps &+= 1
+        guard hasStar ? text.count >= parts.count : text.count == parts.count else { return false }
+        var middle = segments[...]
+        var (low, high) = (0, text.count)
+        if !startsWithStar, let first = middle.popFirst() {
+            guard fits(first, text, at: 0, steps: &steps) else { return false }
+            low = first.count
+        }
+        // The end before what is between: it is quickly refused.
+        if !endsWithStar, let last = middle.popLast() {
+            high -= last.count
+            guard fits(last, text, at: high, steps: &steps) else { return false }
+        }
+        for segment in middle {
+            guard let found = find(segment, text, low..<high, steps: &steps) else { return false }
+            low = found + segment.count
+        }
+        return true
     }
 
     /// Whether the whole of `text` fits the pattern.
-    func matches(_ text: Argument) -> Bool { matches(text.buffer) }
+    func matches(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
+        var steps = 0
+        return matches(text, steps: &steps)
+    }
 
     /// Whether the whole of `text` in UTF-8 fits the pattern. Allocates unless the string is native.
     func matches(_ text: String) -> Bool {
         var text = text
         return text.withUTF8 { matches($0) }
     }
-
-    /// The matcher itself, for a pattern that is used once and never stored.
-    static func matches(
-        _ text: UnsafeBufferPointer<UInt8>, pattern: UnsafeBufferPointer<UInt8>, ignoringCase: Bool = false
-    ) -> Bool {
-        var textIndex = 0
-        var patternIndex = 0
-        // Behind the last `*` seen, and the first text byte that star does not take yet.
-        var resumePattern: Int?
-        var resumeText = 0
-        while true {
-            if patternIndex < pattern.count, pattern[patternIndex] == UInt8(ascii: "*") {
-                patternIndex += 1
-                if patternIndex == pattern.count { return true }
-                resumePattern = patternIndex
-                resumeText = textIndex
-                continue
-            }
-            if textIndex == text.count {
-                // Every other part needs a byte, and a longer star would leave even fewer.
-                return patternIndex == pattern.count
-            }
-            if patternIndex < pattern.count {
-                let part = Part(pattern, at: patternIndex, byte: text[textIndex], ignoringCase: ignoringCase)
-                if part.fits {
-                    patternIndex = part.end
-                    textIndex += 1
-                    continue
-                }
-            }
-            guard let resume = resumePattern else { return false }
-            resumeText += 1
-            textIndex = resumeText
-            patternIndex = resume
-        }
-    }
 }
 
-/// One part of a pattern that takes exactly one byte, judged against that byte.
-private struct Part {
-    var fits: Bool
-    /// The first pattern index behind the part; does not depend on the byte.
-    var end: Int
+/// A set of byte values.
+struct ByteSet: Sendable {
+    private var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
 
-    private init(fits: Bool, end: Int) {
-        self.fits = fits
-        self.end = end
-    }
-
-    init(_ pattern: UnsafeBufferPointer<UInt8>, at start: Int, byte: UInt8, ignoringCase: Bool) {
-        if pattern[start] == UInt8(ascii: "[") {
-            self.init(classIn: pattern, at: start + 1, byte: byte, ignoringCase: ignoringCase)
-            return
-        }
-        switch pattern[start] {
-        case UInt8(ascii: "?"):
-            self.init(fits: true, end: start + 1)
-        case UInt8(ascii: "\\") where start + 1 < pattern.count:
-            self.init(fits: fold(pattern[start + 1], ignoringCase) == fold(byte, ignoringCase), end: start + 2)
-        case let literal:
-            self.init(fits: fold(literal, ignoringCase) == fold(byte, ignoringCase), end: start + 1)
-        }
-    }
-
-    /// Reads a class from behind its `[`. As in Redis, the end of the pattern closes an open class, `]` right behind
-    /// `[` closes an empty one, a range may be written backwards, and the end of a range may be any byte, even `]`.
-    private init(classIn pattern: UnsafeBufferPointer<UInt8>, at start: Int, byte: UInt8, ignoringCase: Bool) {
-        var index = start
-        let isNegated = index < pattern.count && pattern[index] == UInt8(ascii: "^")
-        if isNegated { index += 1 }
-        let wanted = fold(byte, ignoringCase)
-        var isMember = false
-        while index < pattern.count, pattern[index] != UInt8(ascii: "]") {
-            if pattern[index] == UInt8(ascii: "\\"), index + 1 < pattern.count {
-                // The escaped byte is compared as it is, ignoring case or not: that is what Redis does.
-                if pattern[index + 1] == byte { isMember = true }
-                index += 2
-            } else if index + 2 < pattern.count, pattern[index + 1] == UInt8(ascii: "-") {
-                let first = fold(pattern[index], ignoringCase)
-                let last = fold(pattern[index + 2], ignoringCase)
-                if wanted >= min(first, last), wanted <= max(first, last) { isMember = true }
-                index += 3
-            } else {
-                if fold(pattern[index], ignoringCase) == wanted { isMember = true }
-                index += 1
+    @inline(__always)
+    func contains(_ byte: UInt8) -> Bool {
+        let word =
+            switch byte >> 6 {
+            case 0: words.0
+            case 1: words.1
+            case 2: words.2
+            default: words.3
             }
-        }
-        fits = isMember != isNegated
-        end = min(index + 1, pattern.count)
+        return word >> UInt64(byte & 63) & 1 != 0
     }
-}
 
-/// Lower case for A–Z when case is ignored.
-private func fold(_ byte: UInt8, _ ignoringCase: Bool) -> UInt8 {
-    ignoringCase && byte &- 0x41 < 26 ? byte | 0x20 : byte
+    mutating func insert(_ byte: UInt8) {
+        let bit: UInt64 = 1 << UInt64(byte & 63)
+        switch byte >> 6 {
+        case 0: words.0 |= bit
+        case 1: words.1 |= bit
+        case 2: words.2 |= bit
+        default: words.3 |= bit
+        }
+    }
+
+    var inverted: ByteSet {
+        var set = ByteSet()
+        set.words = (~words.0, ~words.1, ~words.2, ~words.3)
+        return set
+    }
 }

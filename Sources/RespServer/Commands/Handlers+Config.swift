@@ -6,11 +6,19 @@ import Synchronization
 
 extension Handlers {
     static func configGet(_ context: CommandContext) {
-        let patterns = (2..<context.arguments.count).map { context.arguments[$0].string }
+        let places = 2..<context.arguments.count
+        guard places.count <= ConfigCommands.patternsMax else {
+            return context.reply.error("ERR CONFIG GET takes at most \(ConfigCommands.patternsMax) patterns")
+        }
+        var patterns: [GlobPattern] = []
+        for place in places {
+            guard let pattern = context.patternOrReply(place, ignoringCase: true) else { return }
+            patterns.append(pattern)
+        }
         var settings = context.server.currentSettings.value
         // Shown as it is in effect; CONFIG REWRITE writes what was asked for.
         settings.maxclients = context.server.maxclients
-        let found = settings.configGet(patterns: patterns)
+        let found = settings.configGet(patterns)
         context.reply.map(found.count)
         for (name, value) in found {
             context.reply.bulk(name)

@@ -70,10 +70,11 @@ extension Handlers {
 
     static func latencyHistogram(_ context: CommandContext) {
         let server = context.server
-        let wanted = (2..<max(2, context.arguments.count)).map { context.arguments[$0].string.lowercased() }
+        let wanted = Set((2..<max(2, context.arguments.count)).map { context.arguments[$0].string.lowercased() })
         let rows = server.commands.flat.filter { command in
-            wanted.isEmpty
-                || wanted.contains { $0 == command.fullName || command.fullName.hasPrefix($0 + "|") }
+            guard !wanted.isEmpty, !wanted.contains(command.fullName) else { return true }
+            guard let bar = command.fullName.firstIndex(of: "|") else { return false }
+            return wanted.contains(String(command.fullName[..<bar]))
         }
         let found = rows.map { (name: $0.fullName, latency: server.latency(of: $0.index)) }
             .filter { $0.latency.calls > 0 }

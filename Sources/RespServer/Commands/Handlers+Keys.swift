@@ -91,15 +91,8 @@ extension Handlers {
     static func dbsize(_ context: CommandContext) { context.reply.integer(context.keyspace.count()) }
 
     static func keys(_ context: CommandContext) {
-        let start = context.reply.count
-        let pattern = GlobPattern(context.arguments[1].bytes)
-        var found = 0
-        context.keyspace.forEachKey(now: context.now) { key, _ in
-            guard pattern.matches(key.bindMemory(to: UInt8.self)) else { return }
-            context.reply.bulk(key)
-            found += 1
-        }
-        context.reply.insertArrayHeader(at: start, elements: found)
+        guard let pattern = context.patternOrReply(1) else { return }
+        context.loop.perform(KeysWork(pattern), context)
     }
 
     static func randomkey(_ context: CommandContext) {
@@ -107,7 +100,7 @@ extension Handlers {
         let found: Void? = context.keyspace.randomKey(random: { generator.next() }, now: context.now) {
             context.reply.bulk($0)
         }
-        if found == nil { context.reply.null() }
+        if found == nil { context.loop.perform(FirstKeyWork(), context) }
     }
 
     static func scan(_ context: CommandContext) {
@@ -120,7 +113,8 @@ extension Handlers {
         while index < arguments.count {
             guard index + 1 < arguments.count else { return context.syntaxError() }
             if arguments[index].matches("MATCH") {
-                pattern = GlobPattern(arguments[index + 1].bytes)
+                guard let given = context.patternOrReply(index + 1) else { return }
+                pattern = given
             } else if arguments[index].matches("COUNT") {
                 guard let count = context.integerOrReply(index + 1) else { return }
                 guard count >= 1 else { return context.syntaxError() }
@@ -132,18 +126,8 @@ extension Handlers {
             }
             index += 2
         }
-        let list = ReplyBuffer(capacity: 4096)
-        var found = 0
-        let next = context.keyspace.scan(cursor: cursor, effort: effort, now: context.now) { key, kind in
-            if let type, !type.elementsEqual(kind.name.description.utf8) { return }
-            if let pattern, !pattern.matches(key.bindMemory(to: UInt8.self)) { return }
-            list.bulk(key)
-            found += 1
-        }
-        context.reply.array(2)
-        context.reply.bulk(String(next))
-        context.reply.array(found)
-        context.reply.append(list.bytes)
+        let work = ScanWork(cursor: cursor, effort: effort, pattern: pattern, type: type)
+        context.loop.perform(work, context)
     }
 
     static func flushall(_ context: CommandContext) {

@@ -31,9 +31,8 @@ extension Handlers {
     }
 
     static func rlPolicyList(_ context: CommandContext) {
-        let policies = context.keyspace.policies.policies
-        context.reply.array(policies.count)
-        for policy in policies { PolicyReply.policy(policy, now: context.now, to: context.reply) }
+        let work = PolicyListWork(context.keyspace.policies, version: context.reply.version)
+        context.loop.perform(work, context)
     }
 
     // MARK: RL.RULE
@@ -71,9 +70,8 @@ extension Handlers {
     }
 
     static func rlRuleList(_ context: CommandContext) {
-        let rules = context.keyspace.policies.rules.sorted { $0.subject.precedes($1.subject) }
-        context.reply.array(rules.count)
-        for rule in rules { PolicyReply.rule(rule, to: context.reply) }
+        let work = RuleListWork(context.keyspace.policies, version: context.reply.version)
+        context.loop.perform(work, context)
     }
 
     static func rlRuleResolve(_ context: CommandContext) {

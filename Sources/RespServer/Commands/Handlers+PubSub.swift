@@ -8,17 +8,29 @@ extension Handlers {
     }
 
     static func psubscribe(_ context: CommandContext) {
+        guard (1..<context.arguments.count).allSatisfy({ context.arguments[$0].count <= GlobPattern.lengthMax }) else {
+            return context.reply.error(GlobPattern.refusal)
+        }
         subscribe(context, "psubscribe", \.patterns) { context.server.publisher.subscribe(context.client, pattern: $0) }
     }
 
-    /// Adds every name to one of the connection's sets, and registers those that are new.
+    /// Adds every name to one of the connection's sets, and registers those that are new; none of them when they would
+    /// take too much memory.
     private static func subscribe(
         _ context: CommandContext, _ kind: String, _ names: ReferenceWritableKeyPath<Subscriptions, Set<[UInt8]>>,
         register: ([UInt8]) -> Void
     ) {
+        let all = (1..<context.arguments.count).map { context.arguments[$0].bytes }
+        let known = context.client.subscriptions?[keyPath: names] ?? []
+        let bytes = Set(all).reduce(context.client.subscriptions?.bytes ?? 0) { sum, name in
+            sum + (known.contains(name) ? 0 : name.count + Subscriptions.overhead)
+        }
+        guard bytes <= context.loop.settings.clientQueryBufferLimitBytes else {
+            return context.reply.error("ERR subscriptions are larger than client-query-buffer-limit, none were added")
+        }
         let subscriptions = begin(context.client)
-        for index in 1..<context.arguments.count {
-            let name = context.arguments[index].bytes
+        subscriptions.bytes = bytes
+        for name in all {
             if subscriptions[keyPath: names].insert(name).inserted { register(name) }
             confirm(context, kind, name)
         }
@@ -28,7 +40,7 @@ extension Handlers {
         context.hasConfirmed = false
         let client = context.client!
         for channel in named(context) ?? client.subscriptions.map({ Array($0.channels) }) ?? [] {
-            if client.subscriptions?.channels.remove(channel) != nil {
+            if client.subscriptions?.remove(channel, from: \.channels) == true {
                 context.server.publisher.unsubscribe(client, channel: channel)
             }
             confirm(context, "unsubscribe", channel)
@@ -40,7 +52,7 @@ extension Handlers {
         context.hasConfirmed = false
         let client = context.client!
         for pattern in named(context) ?? client.subscriptions.map({ Array($0.patterns) }) ?? [] {
-            if client.subscriptions?.patterns.remove(pattern) != nil {
+            if client.subscriptions?.remove(pattern, from: \.patterns) == true {
                 context.server.publisher.unsubscribe(client, pattern: pattern)
             }
             confirm(context, "punsubscribe", pattern)
@@ -77,10 +89,19 @@ extension Handlers {
     }
 
     static func publish(_ context: CommandContext) {
-        let result = context.server.publisher.publish(
-            context.arguments[2], to: context.arguments[1], from: context.client)
-        context.loop.ownMessages += result.own
-        context.reply.integer(result.count)
+        let publisher = context.server.publisher
+        let (channel, message) = (context.arguments[1].bytes, context.arguments[2].bytes)
+        let (receivers, patterns) = publisher.audience(channel: channel)
+        guard patterns.isEmpty else {
+            let work = PublishWork(
+                publisher, patterns: patterns, channel: channel, message: message, from: context.client)
+            return context.loop.perform(work, context)
+        }
+        if !receivers.isEmpty {
+            MessageBytes(pattern: nil, channel: channel, message: message)
+                .post(to: receivers, from: context.client, own: &context.loop.ownMessages)
+        }
+        context.reply.integer(receivers.count)
     }
 
     // MARK: PUBSUB
@@ -89,10 +110,12 @@ extension Handlers {
         guard context.arguments.count <= 3 else {
             return context.reply.error("ERR wrong number of arguments for 'pubsub|channels' command")
         }
-        let pattern = context.arguments.count == 3 ? context.arguments[2].bytes : nil
-        let channels = context.server.publisher.channels(matching: pattern)
-        context.reply.array(channels.count)
-        for channel in channels { context.reply.bulk(channel) }
+        var pattern: GlobPattern?
+        if context.arguments.count == 3 {
+            guard let given = context.patternOrReply(2) else { return }
+            pattern = given
+        }
+        context.loop.perform(ChannelsWork(context.server.publisher, pattern), context)
     }
 
     static func pubsubNumsub(_ context: CommandContext) {

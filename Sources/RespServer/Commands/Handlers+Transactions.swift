@@ -71,6 +71,7 @@ extension EventLoop {
         guard !isTouched else { return reply.nullArray() }
         reply.array(transaction.queue.count)
         isExecuting = true
+        transactionSteps = StepBudget.transactionSteps
         for queued in transaction.queue {
             arguments.load(queued.arguments)
             reply.version = connection.version

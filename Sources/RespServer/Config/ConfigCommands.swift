@@ -23,12 +23,17 @@ struct ConfigChange: Sendable, Equatable {
     var names: [String]
 }
 
+/// What CONFIG's commands take.
+enum ConfigCommands {
+    /// Patterns of one CONFIG GET: each is matched with every name.
+    static let patternsMax = 1024
+}
+
 extension Settings {
-    /// What CONFIG GET shows for `patterns`, which are globs without regard to letter case: each matching name once, in
-    /// the table's order, an alias right behind the setting it stands for. Values are in bytes and seconds, without
+    /// What CONFIG GET shows for patterns that ignore letter case: each matching name once, in the table's order, an
+    /// alias right after the setting it stands for. Values are in bytes and seconds, without
     /// units. O(names × patterns).
-    func configGet(patterns: [String]) -> [(name: String, value: String)] {
-        let globs = patterns.map { GlobPattern($0, ignoringCase: true) }
+    func configGet(_ globs: [GlobPattern]) -> [(name: String, value: String)] {
         var found: [(name: String, value: String)] = []
         for setting in SettingsTable.all {
             for name in setting.names where globs.contains(where: { $0.matches(name) }) {

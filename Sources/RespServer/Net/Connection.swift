@@ -43,6 +43,8 @@ struct ConnectionFlags: OptionSet {
 
     /// Waits for the answer to a command that takes its time; its input is kept.
     static let blocked = ConnectionFlags(rawValue: 1 << 14)
+    /// Its next command waits for the next turn; its input is kept, and not read until then.
+    static let deferred = ConnectionFlags(rawValue: 1 << 16)
 
     /// A replica: goes over to the replication thread as soon as its turn's replies are sent.
     static let handedOver = ConnectionFlags(rawValue: 1 << 15)
@@ -137,7 +139,9 @@ final class Connection: @unchecked Sendable {
     deinit { hot.deallocate() }
 
     /// Whether input is looked at when it comes.
-    var isReading: Bool { flags.isDisjoint(with: [.suspended, .closeAfterReply, .handedOver, .inputEnded]) }
+    var isReading: Bool {
+        flags.isDisjoint(with: [.suspended, .deferred, .closeAfterReply, .handedOver, .inputEnded])
+    }
 
     /// Whether a limiter call may go into the batch without looking at anything else.
     @inline(__always)

@@ -63,7 +63,7 @@ extension EventLoop {
         // What it waits for may never come.
         if connection.flags.contains(.blocked) {
             endBlocking(connection)
-            replication.ask(.waiterGone(connection.id))
+            if !endSliced(of: connection) { replication.ask(.waiterGone(connection.id)) }
         }
         server.forget(connection)
         connection.flags.insert(.closed)
@@ -71,7 +71,7 @@ extension EventLoop {
         connection.pendingInput = nil
         connection.pendingOutput = nil
         connection.held = nil
-        suspended.removeAll { $0 === connection }
+        if connection.flags.contains(.suspended) { suspended.removeAll { $0 === connection } }
         let last = connections.removeLast()
         if last !== connection {
             connections[connection.slot] = last
@@ -89,14 +89,14 @@ extension EventLoop {
 
     // MARK: Output limits
 
-    private func limit(for connection: Connection) -> OutputBufferLimit {
+    func outputLimit(for connection: Connection) -> OutputBufferLimit {
         let limits = settings.clientOutputBufferLimit
         return connection.flags.isDisjoint(with: [.subscribed, .monitor]) ? limits.normal : limits.pubsub
     }
 
     /// Closes a connection whose peer lets too much pile up.
     func checkOutputLimit(_ connection: Connection) {
-        let limit = limit(for: connection)
+        let limit = outputLimit(for: connection)
         if let held = connection.held, limit.hardBytes > 0, held.count >= limit.hardBytes {
             return closeForOutput(connection, held.count)
         }
@@ -117,7 +117,7 @@ extension EventLoop {
         }
     }
 
-    private func closeForOutput(_ connection: Connection, _ bytes: Int) {
+    func closeForOutput(_ connection: Connection, _ bytes: Int) {
         server.log.warning(
             "closing client: it does not read its replies (client-output-buffer-limit)",
             ["id": "\(connection.id)", "addr": "\(connection.peerAddress)", "bytes": "\(bytes)"])

@@ -25,6 +25,10 @@ extension EventLoop {
 
     @inline(never)
     private func dispatchSlowly(_ connection: Connection, _ number: Int?) -> Bool {
+        guard !isTurnSpent else {
+            deferCommands(of: connection)
+            return false
+        }
         decideBatch()
         wave.handled &+= 1
         reply.version = connection.version
@@ -70,7 +74,7 @@ extension EventLoop {
         ownMessages.removeAll()
     }
 
-    private enum Admission {
+    enum Admission {
         case run(CommandReference)
         case queue(CommandReference)
         case refuse(String)
@@ -113,6 +117,11 @@ extension EventLoop {
         }
         connection.lastCommand = Int16(truncatingIfNeeded: number)
         connection.lastSubcommand = Int16(truncatingIfNeeded: command.subcommand ?? -1)
+        return admit(command, connection)
+    }
+
+    /// What becomes of a well-formed request, by the state that the connection and the server are in.
+    func admit(_ command: CommandReference, _ connection: Connection) -> Admission {
         let flags = command.flags
         if connection.flags.contains(.unauthenticated), !flags.contains(.noAuth) {
             return .refuse("NOAUTH Authentication required.")
@@ -207,8 +216,10 @@ extension EventLoop {
 
     private func unknownCommand() -> String {
         var shown = ""
-        for index in 1..<max(1, arguments.count) where shown.utf8.count < 128 {
+        var index = 1
+        while index < arguments.count, shown.utf8.count < 128 {
             shown += "'\(cut(arguments[index]))' "
+            index += 1
         }
         return "ERR unknown command '\(cut(arguments[0]))', with args beginning with: \(shown)"
     }
@@ -234,12 +245,28 @@ extension EventLoop {
         lastMoment = EngineClock.steady()
         isMomentNew = true
         let took = lastMoment - began
+        if connection.flags.contains(.blocked), let job = begunSlices {
+            // Counted when it is done.
+            begunSlices = nil
+            job.begin(command, took: took)
+            return
+        }
         let failed = reply.count > start && reply.base[start] == UInt8(ascii: "-")
         if failed {
             noteError(Argument(base: reply.base + start + 1, count: reply.count - start - 1))
         }
         note(command, count: 1, nanoseconds: took, failed: failed)
         noteIfSlow(command, microseconds: took / 1000, client: connection)
+    }
+
+    /// Counts a command that was answered in slices: one call, which took as long as all of them. No event for LATENCY:
+    /// nobody else waited that long.
+    func note(_ job: SlicedCommand, failed: Bool) {
+        counters.add(.commands, 1)
+        commandStatistics.record(
+            job.command.index, calls: 1, nanoseconds: job.busy, failed: failed, latency: settings.latencyTracking)
+        guard !job.connection.flags.contains(.closed) else { return }
+        noteIfSlow(job.command, microseconds: job.busy / 1000, client: job.connection)
     }
 
     private func note(_ command: CommandReference, count: Int, nanoseconds: Int64, failed: Bool) {

@@ -15,13 +15,16 @@ extension EventLoop {
         currentTurn = lastTurn
     }
 
-    func endTurn() {
+    /// Returns whether another thread has been waiting for the turn lock; it takes a while to wake up.
+    @discardableResult
+    func endTurn() -> Bool {
         let wasLent = hasLentTurn
         hasLentTurn = false
         currentTurn = 0
         turnBeganAt.store(0, ordering: .relaxed)
-        turn.release()
+        let isWanted = turn.release()
         if wasLent { turnEnded.ring() }
+        return isWanted
     }
 
     /// Returns when the turn that is under way, if one is, has ended: whatever the loop runs from then on sees what was

@@ -297,6 +297,14 @@ extension EventLoop {
         checkOutputLimit(connection)
     }
 
+    /// As `send`, but what has to be kept is not copied, as long as nothing waits for the disk.
+    func send(_ connection: Connection, piece: [UInt8]) {
+        guard let pending = connection.pendingOutput, connection.held == nil, !connection.flags.contains(.closed)
+        else { return piece.withUnsafeBufferPointer { send(connection, $0[...]) } }
+        pending.append(piece)
+        checkOutputLimit(connection)
+    }
+
     /// Sends what the connection had to keep; stops waiting for room when all of it has gone.
     func sendPending(_ connection: Connection) {
         guard let pending = connection.pendingOutput, !connection.flags.contains(.closed) else { return }

@@ -72,6 +72,18 @@ final class EventLoop: @unchecked Sendable {
     /// Connections whose peer has ended its input, or that close after their reply, with something still to come; some
     /// of them may have been closed since.
     var ending: [Connection] = []
+    /// Commands answered in slices, the next first: see EventLoop+Slices.
+    var sliced: [SlicedCommand] = []
+    /// The command being run has begun to be answered in slices.
+    var begunSlices: SlicedCommand?
+    /// Connections whose next command was put off to the next turn, in order.
+    var deferred: [Connection] = []
+    /// Messages on their way to this loop's connections.
+    var deliveries = Deliveries()
+    /// Nanoseconds after which a turn puts commands off.
+    var turnLimit = EventLoop.turnMax
+    /// Steps that the EXEC under way may still spend on patterns.
+    var transactionSteps = 0
     /// The last ticket that a reply of this loop waits for; any thread looks.
     let awaitedTicket = Atomic<Int>(0)
 
@@ -152,12 +164,20 @@ final class EventLoop: @unchecked Sendable {
         let capacity = 512
         let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: capacity)
         defer { events.deallocate() }
+        var isTurnWanted = false
         while !isLeaving {
-            let ready = epoll_wait(poller, events, Int32(capacity), needsTick ? 100 : -1)
+            let ready = epoll_wait(poller, events, Int32(capacity), timeout(isTurnWanted))
             beginTurn()
             takeTurn(events, count: max(0, Int(ready)))
-            endTurn()
+            isTurnWanted = endTurn()
         }
+    }
+
+    /// Milliseconds to wait for events at most. With work left over there is no waiting, unless another thread waits
+    /// for this loop's turn lock: it has to wake up first, and would find the lock taken again each time.
+    private func timeout(_ isTurnWanted: Bool) -> Int32 {
+        if hasWorkLeft { return isTurnWanted ? 1 : 0 }
+        return needsTick ? 100 : -1
     }
 
     /// Whether something has to be looked at although no descriptor is ready. Read by the loop's own thread only.
@@ -175,6 +195,7 @@ final class EventLoop: @unchecked Sendable {
         lastMoment = steady
         refreshSettings()
         lookAround()
+        resumeDeferred()
         var hasMail = false
         for number in 0..<count {
             let event = events + number
@@ -189,6 +210,8 @@ final class EventLoop: @unchecked Sendable {
         }
         finishWave()
         if hasMail { readMail() }
+        deliverMessages()
+        advanceSliced()
         housekeep()
         graveyard.removeAll()
     }
@@ -204,11 +227,7 @@ final class EventLoop: @unchecked Sendable {
         for message in mailbox.takeAll() {
             switch message {
             case .adopt(let fd, let id, let isUnixSocket): adopt(fd, id: id, isUnixSocket: isUnixSocket)
-            case .deliver(let bytes, let receivers):
-                // Whoever has left in the meantime has been told so already, and would take this for a reply.
-                for receiver in receivers where !receiver.flags.contains(.closed) && bytes.cause.concerns(receiver) {
-                    deliver(receiver.version == .resp3 ? bytes.resp3 : bytes.resp2, to: receiver)
-                }
+            case .deliver(let bytes, let receivers): deliveries.append(bytes, to: receivers)
             case .closeMarked:
                 for connection in connections where connection.flags.contains(.closeSoon) { close(connection) }
             case .closeClients(let last, let asker): closeClients(upTo: last, except: asker)
@@ -250,20 +269,24 @@ final class EventLoop: @unchecked Sendable {
 
     /// Answers what has been received, sends what has been answered, and leaves.
     private func drain(until deadline: Int64) {
+        turnLimit = Int64.max
+        deliverMessages()
+        resumeDeferred()
         for connection in connections where !connection.flags.contains(.closed) {
             serve(connection, events: UInt32(clinux_epoll_in))
         }
         finishWave()
         while EngineClock.steady() < deadline {
             releaseHeld()
+            advanceSliced()
             let unsent = connections.filter { $0.pendingOutput != nil }
-            if unsent.isEmpty, holding.isEmpty { break }
+            if unsent.isEmpty, holding.isEmpty, sliced.isEmpty { break }
             var descriptors = unsent.map { pollfd(fd: $0.fd, events: Int16(POLLOUT), revents: 0) }
             descriptors.append(pollfd(fd: mailbox.wakeDescriptor, events: Int16(POLLIN), revents: 0))
             // Another loop may have to stop all loops before it can drain: it must not wait for our slow peers. No
-            // command is run in this turn any more, so it need not wait for the end of this function, either.
+            // command is begun in this turn any more, so it need not wait for the end of this function, either.
             endTurn()
-            _ = poll(&descriptors, nfds_t(descriptors.count), 50)
+            _ = poll(&descriptors, nfds_t(descriptors.count), sliced.isEmpty ? 50 : 0)
             beginTurn()
             // What else is in the mail is for connections that are about to be closed.
             _ = mailbox.takeAll()

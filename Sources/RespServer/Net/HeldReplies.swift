@@ -123,14 +123,19 @@ extension EventLoop {
     ///
     /// - Parameter hasChanged: The command has changed something, so the reply may have to wait for the disk.
     func unblock(_ connection: Connection, _ reply: [UInt8], hasChanged: Bool = false) {
+        reply.withUnsafeBufferPointer { bytes in
+            unblock(connection) {
+                if hasChanged, holdsReplies { hold(connection, bytes[...]) } else { send(connection, bytes[...]) }
+            }
+        }
+    }
+
+    /// As above, with an answer that is sent in parts.
+    func unblock(_ connection: Connection, sending: () -> Void) {
         guard connection.flags.contains(.blocked), !connection.flags.contains(.closed) else { return }
         endBlocking(connection)
         connection.lastActiveAt = seconds
-        if connection.flags.isDisjoint(with: [.replyOff, .replySkip]) {
-            reply.withUnsafeBufferPointer {
-                if hasChanged, holdsReplies { hold(connection, $0[...]) } else { send(connection, $0[...]) }
-            }
-        }
+        if connection.flags.isDisjoint(with: [.replyOff, .replySkip]) { sending() }
         endAfterReply(connection)
         guard connection.flags.isDisjoint(with: [.closed, .closeAfterReply]) else { return }
         setInterest(connection, reading: connection.isReading, writing: connection.pendingOutput != nil)

@@ -1,33 +1,66 @@
 // Output that the peer has not taken yet.
 
 /// Bytes waiting for the socket to take them. Exists only while there are any.
+///
+/// Kept in pieces, so that a long reply is neither copied together nor moved while it leaves.
 final class PendingOutput {
-    private var bytes: [UInt8] = []
+    /// Small additions are put together up to this many bytes.
+    static let pieceSize = 64 * 1024
+
+    private var pieces: [[UInt8]] = []
+    /// Pieces at the beginning that have been sent.
+    private var sentPieces = 0
+    /// Bytes of the first piece not sent as a whole that have been sent.
     private var head = 0
+    /// Bytes not yet sent.
+    private(set) var count = 0
+    /// Bytes of memory held.
+    private(set) var memory = 0
     /// Since when the soft limit has been exceeded, in seconds of the monotonic clock; nil while it is not.
     var overSoftLimitSince: Int64?
 
-    /// Bytes not yet sent.
-    var count: Int { bytes.count - head }
-
-    /// Bytes of memory held.
-    var memory: Int { bytes.capacity }
-
+    /// Adds a copy of bytes.
     func append(_ more: UnsafeBufferPointer<UInt8>) {
-        // What was sent is dropped once it is the larger part, so that every byte is moved at most twice.
-        if head > 65536, head > bytes.count / 2 {
-            bytes.removeFirst(head)
-            head = 0
+        guard !more.isEmpty else { return }
+        count += more.count
+        if let last = pieces.indices.last, last >= sentPieces, pieces[last].count < PendingOutput.pieceSize {
+            memory -= pieces[last].capacity
+            pieces[last].append(contentsOf: more)
+        } else {
+            pieces.append(Array(more))
         }
-        bytes.append(contentsOf: more)
+        memory += pieces[pieces.count - 1].capacity
+    }
+
+    /// Adds bytes without a copy.
+    func append(_ piece: [UInt8]) {
+        guard !piece.isEmpty else { return }
+        count += piece.count
+        memory += piece.capacity
+        pieces.append(piece)
     }
 
     /// Offers the unsent bytes to `send`, which returns how many it took, until it takes none or all are gone.
     func drain(_ send: (UnsafeBufferPointer<UInt8>) -> Int) {
         while count > 0 {
-            let taken = bytes.withUnsafeBufferPointer { send(UnsafeBufferPointer(rebasing: $0[head...])) }
+            let taken = pieces[sentPieces].withUnsafeBufferPointer {
+                send(UnsafeBufferPointer(rebasing: $0[head...]))
+            }
             guard taken > 0 else { return }
             head += taken
+            count -= taken
+            if head == pieces[sentPieces].count { dropFirst() }
         }
+    }
+
+    private func dropFirst() {
+        memory -= pieces[sentPieces].capacity
+        pieces[sentPieces] = []
+        sentPieces += 1
+        head = 0
+        // The empty ones are dropped once they are the larger part, so that every piece is moved at most twice.
+        guard sentPieces * 2 > pieces.count else { return }
+        pieces.removeFirst(sentPieces)
+        sentPieces = 0
     }
 }

@@ -1,0 +1,163 @@
+// KEYS, SCAN and RANDOMKEY as sliced work. Keys are copied with their stripe held, a few hundred at a time, and matched
+// with nothing held: a long pattern or a long key holds up nobody's keys.
+
+import LimiterEngine
+import RESP
+
+/// KEYS: the names of all keys that match. Those there from the beginning to the end are among them, each name once.
+/// Inside EXEC, where every stripe is held, it is all keys at one instant.
+final class KeysWork: SlicedWork {
+    private let pattern: GlobPattern
+    private var walk = KeyWalk()
+    private var batch = KeyBatch()
+    private let found = ReplyPieces()
+    private var count = 0
+
+    init(_ pattern: GlobPattern) { self.pattern = pattern }
+
+    func advance(_ keyspace: KeyspaceSession, now: EngineTime, _ budget: inout StepBudget) -> Bool {
+        while !budget.isSpent {
+            guard batch.isEmpty else {
+                batch.withNext { key in
+                    guard pattern.matches(key, budget: &budget) else { return }
+                    found.buffer.bulk(key)
+                    found.endElement()
+                    count += 1
+                }
+                continue
+            }
+            guard !walk.isOver else { return true }
+            batch.removeAll()
+            keyspace.advance(&walk, keys: KeyBatch.keysMax, bytes: KeyBatch.bytesMax, now: now) { key, _ in
+                batch.append(key)
+            }
+            budget.steps -= KeyBatch.keysMax * budget.stepsPerKey
+        }
+        return batch.isEmpty && walk.isOver
+    }
+
+    func writeReply(to reply: ReplyBuffer) { reply.array(count) }
+
+    var elements: ReplyPieces? { found }
+
+    var refusalInTransaction: String {
+        "ERR KEYS in a transaction: the pattern takes too long to match with this many keys; use SCAN"
+    }
+
+    func cancel(_ keyspace: KeyspaceSession) { keyspace.end(&walk) }
+}
+
+/// SCAN: the names among the next keys that match, and where to continue.
+final class ScanWork: SlicedWork {
+    /// Steps after which a call ends, with a cursor to continue from, however few keys it has looked at.
+    private static let stepsMax = 16_000_000
+
+    private var cursor: UInt64
+    /// Keys still to be looked at.
+    private var left: Int
+    private let pattern: GlobPattern?
+    private let type: [UInt8]?
+    private var hasBegun = false
+    private var steps = 0
+    private var batch = KeyBatch()
+    private let found = ReplyPieces()
+    private var count = 0
+
+    /// - Parameters:
+    ///   - effort: About how many keys to look at, 1 or more.
+    ///   - type: The name of a kind, in lower case; nil for all.
+    init(cursor: UInt64, effort: Int, pattern: GlobPattern?, type: [UInt8]?) {
+        self.cursor = cursor
+        left = effort
+        self.pattern = pattern
+        self.type = type
+    }
+
+    func advance(_ keyspace: KeyspaceSession, now: EngineTime, _ budget: inout StepBudget) -> Bool {
+        while true {
+            // What has been fetched has to be looked at: the cursor is past it.
+            while !batch.isEmpty, budget.isFinal || !budget.isSpent { matchNext(&budget) }
+            guard batch.isEmpty else { return false }
+            let isEnough = left <= 0 || cursor == 0 || steps >= ScanWork.stepsMax || budget.isFinal && budget.isSpent
+            if hasBegun, isEnough { return true }
+            if budget.isSpent, !budget.isFinal { return false }
+            fetch(keyspace, now: now, &budget)
+        }
+    }
+
+    private func fetch(_ keyspace: KeyspaceSession, now: EngineTime, _ budget: inout StepBudget) {
+        hasBegun = true
+        batch.removeAll()
+        let effort = min(left, KeyBatch.keysMax)
+        cursor = keyspace.scan(cursor: cursor, effort: effort, bytes: KeyBatch.bytesMax, now: now) { key, kind in
+            if let type, !type.elementsEqual(kind.name.description.utf8) { return }
+            batch.append(key)
+        }
+        left -= effort
+        budget.steps -= effort * budget.stepsPerKey
+    }
+
+    private func matchNext(_ budget: inout StepBudget) {
+        let before = budget.steps
+        batch.withNext { key in
+            if let pattern, !pattern.matches(key, budget: &budget) { return }
+            found.buffer.bulk(key)
+            found.endElement()
+            count += 1
+        }
+        steps += before - budget.steps
+    }
+
+    func writeReply(to reply: ReplyBuffer) {
+        reply.array(2)
+        reply.bulk(String(cursor))
+        reply.array(count)
+    }
+
+    var elements: ReplyPieces? { found }
+}
+
+/// RANDOMKEY where a look at a stretch of each shard has found no key: the first that a walk finds.
+final class FirstKeyWork: SlicedWork {
+    private var walk = KeyWalk()
+    private var found: [UInt8]?
+
+    func advance(_ keyspace: KeyspaceSession, now: EngineTime, _ budget: inout StepBudget) -> Bool {
+        while found == nil, !walk.isOver {
+            if budget.isSpent, !budget.isFinal { return false }
+            keyspace.advance(&walk, keys: KeyBatch.keysMax, bytes: KeyBatch.bytesMax, now: now) { key, _ in
+                if found == nil { found = Array(key) }
+            }
+            budget.steps -= KeyBatch.keysMax * budget.stepsPerKey
+        }
+        keyspace.end(&walk)
+        return true
+    }
+
+    func writeReply(to reply: ReplyBuffer) {
+        if let found { reply.bulk(found) } else { reply.null() }
+    }
+
+    func cancel(_ keyspace: KeyspaceSession) { keyspace.end(&walk) }
+}
+
+extension GlobPattern {
+    /// As `matches`, counting its steps against a budget.
+    @inline(__always)
+    func matches(_ text: UnsafeBufferPointer<UInt8>, budget: inout StepBudget) -> Bool {
+        var steps = 0
+        defer { budget.steps -= steps }
+        return matches(text, steps: &steps)
+    }
+}
+
+extension CommandContext {
+    /// A pattern from the client; nil after answering that it is too long.
+    func patternOrReply(_ index: Int, ignoringCase: Bool = false) -> GlobPattern? {
+        guard arguments[index].count <= GlobPattern.lengthMax else {
+            reply.error(GlobPattern.refusal)
+            return nil
+        }
+        return GlobPattern(arguments[index].bytes, ignoringCase: ignoringCase)
+    }
+}

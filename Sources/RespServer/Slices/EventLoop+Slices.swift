@@ -1,0 +1,139 @@
+// How an event loop gives way: no turn goes on for long, whatever clients ask for.
+//
+//   sliced    a command that takes long is cut into slices, and a turn does one of all that are under way, in rotation;
+//             its client waits (`block`)
+//   deferred  a turn that has lasted `turnMax` runs no further commands but limiter calls in batches: the connections
+//             that have some wait, in order, and the next turn begins with them
+//
+// While there is either, the loop does not sleep between turns.
+
+import LimiterEngine
+import RESP
+
+extension EventLoop {
+    /// Nanoseconds after which a turn puts further commands off.
+    static let turnMax: Int64 = 2_000_000
+
+    /// Whether anything is left over for the next turn.
+    var hasWorkLeft: Bool { !sliced.isEmpty || !deferred.isEmpty || !deliveries.isEmpty }
+
+    /// Whether this turn has lasted long enough, as far as the last command or batch knows.
+    @inline(__always)
+    var isTurnSpent: Bool { lastMoment &- steady > turnLimit }
+
+    // MARK: Deferred
+
+    /// Puts a connection's next command off to the next turn. Its input is kept.
+    func deferCommands(of connection: Connection) {
+        connection.flags.insert(.deferred)
+        deferred.append(connection)
+    }
+
+    /// Serves connections whose commands were put off, in order, as long as the turn may last.
+    func resumeDeferred() {
+        guard !deferred.isEmpty else { return }
+        let waiting = deferred
+        deferred.removeAll(keepingCapacity: true)
+        for (position, connection) in waiting.enumerated() {
+            guard !isTurnSpent else {
+                // Those that were put off again just now had their turn.
+                deferred.insert(contentsOf: waiting[position...], at: 0)
+                break
+            }
+            guard !connection.flags.contains(.closed) else { continue }
+            connection.flags.remove(.deferred)
+            setInterest(connection, reading: connection.isReading, writing: connection.pendingOutput != nil)
+            if wave.isFull { finishWave() }
+            if let pending = connection.pendingInput { processPending(connection, pending) }
+        }
+        finishWave()
+    }
+
+    // MARK: Sliced
+
+    /// Does a command's work: at once if it is done in one slice, else the client waits. Inside EXEC all of it at once.
+    func perform(_ work: any SlicedWork, _ context: CommandContext) {
+        guard !isExecuting else { return performInTransaction(work, to: context.reply) }
+        var budget = StepBudget.slice
+        guard !work.advance(keyspace, now: now, &budget) else { return write(work, to: context.reply) }
+        let copies = (0..<arguments.count).map { arguments[$0].bytes }
+        let job = SlicedCommand(work, arguments: copies, for: context.client)
+        block(context.client)
+        sliced.append(job)
+        begunSlices = job
+    }
+
+    private func performInTransaction(_ work: any SlicedWork, to reply: ReplyBuffer) {
+        var budget = StepBudget.transaction(steps: transactionSteps)
+        let isDone = work.advance(keyspace, now: now, &budget)
+        transactionSteps = max(0, budget.steps)
+        guard !isDone else { return write(work, to: reply) }
+        work.cancel(keyspace)
+        reply.error(work.refusalInTransaction)
+    }
+
+    private func write(_ work: any SlicedWork, to reply: ReplyBuffer) {
+        work.writeReply(to: reply)
+        ownMessages += work.ownMessages
+        guard let elements = work.elements else { return }
+        for piece in elements.pieces { reply.append(piece) }
+        reply.append(elements.buffer.bytes)
+    }
+
+    /// Does one slice of one command under way.
+    func advanceSliced() {
+        guard !sliced.isEmpty else { return }
+        let job = sliced.removeFirst()
+        let began = EngineClock.steady()
+        defer { lastMoment = EngineClock.steady() }
+        // It was admitted before it waited, and is asked about again now, unless it has begun to show.
+        if !job.work.mustFinish, case .refuse(let problem) = admit(job.command, job.connection) {
+            job.work.cancel(keyspace)
+            noteRejection(problem)
+            return finish(job, failed: true) { $0.error(problem) }
+        }
+        var budget = StepBudget.slice
+        let isDone = job.work.advance(keyspace, now: now, &budget)
+        job.busy += EngineClock.steady() - began
+        guard !isDone else { return finish(job, failed: false, job.work.writeReply) }
+        sliced.append(job)
+        checkSize(of: job)
+    }
+
+    /// What has been found so far counts as output that the client does not take.
+    private func checkSize(of job: SlicedCommand) {
+        guard !job.connection.flags.contains(.closed) else { return }
+        let limit = outputLimit(for: job.connection).hardBytes
+        guard limit > 0, let elements = job.work.elements, elements.count >= limit else { return }
+        closeForOutput(job.connection, elements.count)
+    }
+
+    private func finish(_ job: SlicedCommand, failed: Bool, _ write: (ReplyBuffer) -> Void) {
+        arguments.load(job.arguments)
+        note(job, failed: failed)
+        arguments.removeAll()
+        let connection = job.connection
+        guard !connection.flags.contains(.closed) else { return }
+        defer {
+            for message in job.work.ownMessages {
+                deliver(connection.version == .resp3 ? message.resp3 : message.resp2, to: connection)
+            }
+        }
+        let head = ReplyBuffer(capacity: 64)
+        head.version = connection.version
+        write(head)
+        unblock(connection) {
+            send(connection, head.bytes[...])
+            guard !failed, let elements = job.work.elements else { return }
+            for piece in elements.pieces { send(connection, piece: piece) }
+            send(connection, elements.buffer.bytes[...])
+        }
+    }
+
+    /// Ends what is under way for a connection that leaves. False when nothing is.
+    func endSliced(of connection: Connection) -> Bool {
+        guard let position = sliced.firstIndex(where: { $0.connection === connection }) else { return false }
+        if !sliced[position].work.mustFinish { sliced.remove(at: position).work.cancel(keyspace) }
+        return true
+    }
+}
