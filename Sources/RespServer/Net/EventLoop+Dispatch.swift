@@ -168,8 +168,8 @@ extension EventLoop {
         return transaction.queue.allSatisfy { !$0.command.flags.isDisjoint(with: states) }
     }
 
-    /// A request in a transaction was refused: EXEC will be, too; and with EXEC itself the transaction, if there is one,
-    /// is over. Returns what to say.
+    /// A request in a transaction was refused: EXEC will be, too; and with EXEC itself the transaction is over. Returns
+    /// what to say.
     private func noteRefusal(_ text: String, _ connection: Connection) -> String {
         guard arguments[0].matches("EXEC") else {
             if connection.flags.contains(.inTransaction) { connection.transaction?.isAborted = true }

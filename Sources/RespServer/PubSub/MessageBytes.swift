@@ -47,7 +47,7 @@ struct MessageBytes: Sendable {
         resp3 = plain
     }
 
-    /// As `post(to:)`, but what the publisher gets itself is added to `own`: it comes right after the reply to its command.
+    /// As `post(to:)`, but what the publisher gets itself is added to `own`: it follows the reply to its command.
     func post(to receivers: Publisher.Receivers, from publisher: Connection, own: inout [MessageBytes]) {
         guard receivers[ObjectIdentifier(publisher)] != nil else { return post(to: receivers.values) }
         own.append(self)
