@@ -129,11 +129,9 @@ extension SimulatedNode {
     private func restore() {
         isReceiving = true
         clock.goBack()
-        var leading = clock
-        leading.lead(wall: wall, at: steady)
         restores += 1
         storage.wantedRestore = restores
-        storage.requests.append(.restore(number: restores, horizon: leading.now(steady)))
+        storage.requests.append(.restore(number: restores, horizon: clock.now(steady)))
     }
 
     private func rename(from old: String) {

@@ -39,6 +39,7 @@ import Testing
         (976_189_105, "an end before the journal thread had begun the files of a new history"),
         (3_050_179_055, "a node without a log began one when its disk had not taken its new name"),
         (1_193_291_586, "the same, and the name was that of a state of before"),
+        (611_690_502, "promoted inside a full sync, and the wall clock stepped back before it led"),
         (1_004_555_351, "promoted inside a full sync, with files from before the last one, by the clock of that one"),
     ]
 

@@ -135,13 +135,10 @@ extension ReplicationThread {
         clock.goBack()
         server.clock.show(clock)
         letReadersEnd()
-        // Engine time as it will be when the node leads, or earlier: what has expired by then is left out.
-        var leading = clock
-        let steady = EngineClock.steady()
-        leading.lead(wall: EngineTime(nanoseconds: EngineClock.wall()), at: steady)
         restores += 1
         server.durability.want(restore: restores)
-        server.durability.ask(.restore(number: restores, horizon: leading.now(steady)))
+        // The time that was said last. It is not known yet by what clock the node will lead, but it will not be earlier.
+        server.durability.ask(.restore(number: restores, horizon: clock.now(EngineClock.steady())))
     }
 
     /// Asks the journal thread for something, and returns when it is done.
