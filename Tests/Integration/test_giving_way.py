@@ -6,6 +6,8 @@ under way. A try that comes too late proves nothing and is repeated.
 """
 
 import re
+import socket
+import struct
 
 import pytest
 
@@ -122,6 +124,8 @@ def test_a_client_that_leaves_ends_its_walk(loop):
             leaving = loop.connect()
             leaving.send(command("KEYS", "*"))
             seen = blocked(observer)
+            # With a reset: the end of its input alone would mean that it still listens for the answer.
+            leaving.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             leaving.close()
             eventually(lambda: blocked(observer) == 0, "nobody waits any more")
             # A walk that came to its end has been counted.
