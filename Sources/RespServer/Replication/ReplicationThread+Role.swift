@@ -137,7 +137,7 @@ extension ReplicationThread {
         letReadersEnd()
         restores += 1
         server.durability.want(restore: restores)
-        // The time that was said last. It is not known yet by what clock the node will lead, but it will not be earlier.
+        // The time heard last: it is not known yet by what clock the node will lead, but that will not be earlier.
         server.durability.ask(.restore(number: restores, horizon: clock.now(EngineClock.steady())))
     }
 
