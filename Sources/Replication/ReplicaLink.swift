@@ -201,7 +201,7 @@ public final class ReplicaLink {
 
     private func began(_ header: FileHeader, _ now: Int64, _ perform: (Action) -> Void) -> Bool {
         guard header.journalOffset == fullSyncPosition?.offset else {
-            fail(.unexpected("a snapshot of another offset, \(header.journalOffset)"), now, perform)
+            fail(.unexpected("a snapshot of offset \(header.journalOffset)"), now, perform)
             return false
         }
         position = nil

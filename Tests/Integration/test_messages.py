@@ -1,8 +1,10 @@
 """Errors that name the mistake, and warnings about what a client cannot see: memory that is full, a link that is down,
 a role that comes from a file."""
 
+import re
 import socket
 import threading
+import time
 
 import pytest
 
@@ -86,6 +88,21 @@ def test_since_is_a_version_of_this_program(wire):
     check(wire.call("COMMAND", "DOCS"))
 
 
+def lines(server, what):
+    """Whole lines of the log that contain this."""
+    return [line for line in server.log().split("\n")[:-1] if what in line]
+
+
+def logged(server, what):
+    """The first of them, when it is there."""
+    return eventually(lambda: lines(server, what), f"a line with {what!r}")[0]
+
+
+def may_be_said_again(began):
+    """Whether what is said once a minute may have been said a second time."""
+    return time.monotonic() - began >= 60
+
+
 # What has run out
 
 
@@ -99,24 +116,24 @@ def fill(wire, count, prefix):
 
 
 def test_memory_that_is_full_is_a_warning(start):
+    began = time.monotonic()
     server = start("--maxmemory", "2mb", "--loglevel", "warning", "--appendonly", "no", "--save", "")
     with server.connect() as wire:
         assert fill(wire, 2000, "a") == 0
         refused = fill(wire, 30_000, "b")
         assert refused > 1000
-        eventually(lambda: "calls that need more are refused with OOM" in server.log(), "a warning")
-        line = next(line for line in server.log().splitlines() if "refused with OOM" in line)
-        assert " maxmemory=2097152 maxmemory_policy=noeviction" in line
+        line = logged(server, "calls that need more are refused with OOM")
+        assert line.endswith(" maxmemory=2097152 maxmemory_policy=noeviction")
         assert b"errorstat_OOM:count=%d\r\n" % refused in wire.call("INFO", "errorstats")
         # The other way to be full; and what was said a moment ago is not said again.
         wire.ok("CONFIG", "SET", "maxmemory-policy", "evict-soonest")
         assert fill(wire, 5000, "c") == 0
-        eventually(lambda: "keys are forgotten before they have expired" in server.log(), "a warning")
+        logged(server, "keys are forgotten before they have expired")
         evicted = int(wire.call("INFO", "stats").split(b"evicted_keys:")[1].split()[0])
         assert evicted > 1000
         wire.ok("CONFIG", "SET", "maxmemory-policy", "noeviction")
         fill(wire, 5000, "d")
-        assert server.log().count("refused with OOM") == 1
+        assert len(lines(server, "refused with OOM")) == 1 or may_be_said_again(began)
 
 
 def test_tokens_that_have_run_out_are_a_warning(start):
@@ -124,27 +141,23 @@ def test_tokens_that_have_run_out_are_a_warning(start):
     with server.connect() as wire:
         replies = wire.calls(*[f"RL.TAKE k LIMIT 100 PER 1h ID {n}" for n in range(5)])
         assert [isinstance(reply, ErrorReply) for reply in replies] == [False, False, True, True, True]
-        eventually(lambda: "as many IDs as idempotency-tokens-max allows" in server.log(), "a warning")
-        assert server.log().count("calls=3 idempotency_tokens_max=2") == 1
+        line = logged(server, "as many IDs as idempotency-tokens-max allows")
+        assert re.search(r" calls=[123] idempotency_tokens_max=2$", line)
 
 
 # Replication
 
 
-def lines(server, what):
-    return [line for line in server.log().splitlines() if what in line]
-
-
 def test_a_link_that_is_down_is_told_in_words(nodes):
     port = free_port()
     replica = nodes("a", of=port)
-    eventually(lambda: lines(replica, "link to the primary is down"), "a warning")
-    assert lines(replica, "link to the primary is down")[0].split("warning ")[1] == (
+    assert logged(replica, "link to the primary is down").split("warning ")[1] == (
         f'link to the primary is down; trying again  host=127.0.0.1 port={port} '
         'because="cannot connect: Connection refused" attempts=1')
 
 
 def test_a_link_that_stays_down_is_told_once_a_minute(nodes):
+    began = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         accepted = []
 
@@ -161,26 +174,26 @@ def test_a_link_that_stays_down_is_told_once_a_minute(nodes):
         thread.start()
         replica = nodes("a", of=listener.getsockname()[1])
         eventually(lambda: len(accepted) >= 5, "five attempts", 30)
+        logged(replica, "link to the primary is down")
         found = [line.split('because="')[1].split('"')[0] for line in lines(replica, "link to the primary is down")]
         # What is sent to a closed connection may be answered by a reset.
-        assert found and len(found) == len(set(found)), found
+        assert len(found) == len(set(found)) or may_be_said_again(began), found
         assert set(found) <= {"connection lost: the primary has closed it", "connection lost: Connection reset by peer",
                               "connection lost: Broken pipe"}
         listener.shutdown(socket.SHUT_RDWR)
     primary = nodes("b")
     replica.follow(primary)
     replica.wait_link()
-    assert f" host=127.0.0.1 port={primary.port}" in lines(replica, "link to the primary is up")[0]
+    assert logged(replica, "link to the primary is up").endswith(f" host=127.0.0.1 port={primary.port}")
     primary.stop()
     # It was up in between: so this is news.
-    eventually(lambda: f"port={primary.port} because=" in replica.log(), "the next reason")
+    logged(replica, f"port={primary.port} because=")
 
 
 def test_a_refusal_is_told_in_the_primarys_words(nodes):
     primary = nodes("a", password="secret")
     replica = nodes("b", "--masterauth", "wrong", of=primary)
-    eventually(lambda: lines(replica, 'because="the primary refuses: '), "the reason")
-    assert "WRONGPASS" in lines(replica, "the primary refuses")[0]
+    assert "WRONGPASS" in logged(replica, 'because="the primary refuses: ')
 
 
 def test_a_role_that_comes_from_a_file_is_told_at_the_start(nodes):
@@ -191,7 +204,8 @@ def test_a_role_that_comes_from_a_file_is_told_at_the_start(nodes):
     replica.stop()
     replica = nodes("b")
     replica.wait_link()
-    line = lines(replica, "starting as a replica")[0]
+    logged(replica, "link to the primary is up")
+    line = logged(replica, "starting as a replica")
     assert "set by the role file, which overrides replicaof" in line
     assert f"host=127.0.0.1 port={primary.port} file={replica.directory}/role " in line
     assert replica.log().index("starting as a replica") < replica.log().index("link to the primary is up")
@@ -199,9 +213,9 @@ def test_a_role_that_comes_from_a_file_is_told_at_the_start(nodes):
     replica.stop()
     replica = nodes("b", of=primary)
     assert replica.info()["role"] == "master"
-    line = lines(replica, "starting as a primary: set by the role file, which overrides replicaof")[0]
+    line = logged(replica, "starting as a primary: set by the role file, which overrides replicaof")
     assert f'file={replica.directory}/role replicaof="127.0.0.1 {primary.port}"' in line
     replica.stop()
     (replica.directory / "role").unlink()
     replica = nodes("b", of=primary)
-    assert lines(replica, "starting as a replica: set by replicaof")
+    logged(replica, "starting as a replica: set by replicaof")

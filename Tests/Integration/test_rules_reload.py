@@ -60,7 +60,13 @@ OVERRIDDEN = {"free": (6, "command"), "pro": (600, "file"), "old": (1, "file"), 
 
 
 def lines(server, what):
-    return [line for line in server.log().splitlines() if what in line]
+    """Whole lines of the log that contain this."""
+    return [line for line in server.log().split("\n")[:-1] if what in line]
+
+
+def logged(server, what, number=1):
+    """The line with this number among them, when it is there: lines are written by a thread of their own."""
+    return eventually(lambda: lines(server, what)[number - 1 : number], f"line {number} with {what!r}")[0]
 
 
 def test_a_signal_takes_no_emergency_limit_away(start, rules):
@@ -70,7 +76,7 @@ def test_a_signal_takes_no_emergency_limit_away(start, rules):
         override(wire)
         for night in (1, 2):
             server.process.send_signal(signal.SIGHUP)
-            eventually(lambda: len(lines(server, "rules file loaded")) == night + 1, "read again")
+            logged(server, "rules file loaded", night + 1)
             assert in_force(wire) == OVERRIDDEN
         log = server.log()
         assert log.count('notice  rules file: policy kept as set by a command  name=free in_force="LIMIT 6 PER 1m '
@@ -78,7 +84,7 @@ def test_a_signal_takes_no_emergency_limit_away(start, rules):
         assert log.count('rules file: rule kept as set by a command  name="acme * *" in_force=free file=pro') == 2
         assert log.count('rules file: rule not restored: removed by a command  name="robot * *" in_force=none '
                          'file=old') == 2
-        assert lines(server, "rules file loaded")[-1].endswith("policies=3 rules=3 applied=0 kept=3")
+        assert logged(server, "rules file loaded", 3).endswith("policies=3 rules=3 applied=0 kept=3")
 
 
 def test_what_the_file_changes_takes_effect(start, rules):
@@ -91,7 +97,7 @@ def test_what_the_file_changes_takes_effect(start, rules):
                          "policy new LIMIT 2 PER 1m\n"
                          "rule * * * POLICY free\nrule acme * * POLICY pro\nrule new * * POLICY new\n")
         server.process.send_signal(signal.SIGHUP)
-        eventually(lambda: len(lines(server, "rules file loaded")) == 2, "read again")
+        logged(server, "rules file loaded", 2)
         expected = OVERRIDDEN | {"pro": (700, "file"), "new": (2, "file"), "new * *": ("new", "file")}
         assert in_force(wire) == expected
         log = server.log()
@@ -122,7 +128,7 @@ def test_the_reply_names_what_was_applied_and_what_was_kept(start, rules):
         assert reload(wire) == {
             "policies": 3, "rules": 3, "applied": 1, "kept": 3, "applied_names": [b"policy pro"],
             "kept_names": [b"policy free", b"rule acme * *", b"rule robot * *"]}
-        assert lines(server, "rules file loaded")[-1].endswith(f"client=127.0.0.1:{wire.socket.getsockname()[1]}")
+        assert logged(server, "rules file loaded", 3).endswith(f"client=127.0.0.1:{wire.socket.getsockname()[1]}")
         for line in ("RL.RULE RELOAD NOW", "RL.RULE RELOAD FORCE x"):
             assert wire.call(*line.split()).startswith(b"ERR syntax error near '"), line
         with server.connect() as other:
@@ -154,7 +160,7 @@ def test_a_restart_keeps_what_commands_have_done(launch, rules, crashes):
         server = launch(*flags)
         with server.connect() as wire:
             assert in_force(wire) == OVERRIDDEN
-        assert lines(server, "rules file loaded")[0].endswith("applied=0 kept=3")
+        assert logged(server, "rules file loaded").endswith("applied=0 kept=3")
     # While it is down, the file changes what is its own, and something that a command has changed.
     server.crash() if crashes else server.stop()
     rules.write_text(RULES.replace("600", "700").replace("LIMIT 60 ", "LIMIT 70 ") + "rule new * * POLICY pro\n")
@@ -162,8 +168,8 @@ def test_a_restart_keeps_what_commands_have_done(launch, rules, crashes):
     with server.connect() as wire:
         expected = OVERRIDDEN | {"pro": (700, "file"), "new * *": ("pro", "file")}
         assert in_force(wire) == expected
-        assert "warning rules file: policy kept as set by a command  name=free " in server.log()
-        assert "rules file: policy changed  name=pro " in server.log()
+        logged(server, "warning rules file: policy kept as set by a command  name=free ")
+        logged(server, "rules file: policy changed  name=pro ")
         assert reload(wire, "FORCE")["applied"] == 3
     server.crash() if crashes else server.stop()
     server = launch(*flags)
@@ -193,9 +199,9 @@ def test_a_server_without_a_state_takes_the_file(launch, rules):
     server = launch(*flags)
     with server.connect() as wire:
         assert in_force(wire) == FROM_FILE
+    assert logged(server, "rules file loaded").endswith("policies=3 rules=3 applied=6 kept=0")
     # All of the file is new to it: that is no news.
     assert lines(server, "rules file:") == []
-    assert lines(server, "rules file loaded")[0].endswith("policies=3 rules=3 applied=6 kept=0")
 
 
 def test_lines_about_differences_are_bounded(start, rules):
@@ -204,14 +210,14 @@ def test_lines_about_differences_are_bounded(start, rules):
         rules.write_text(RULES + "".join(f"policy p{n} LIMIT 1 PER 1m\n" for n in range(120)))
         reply = reload(wire)
         assert reply["applied"] == 120 and len(reply["applied_names"]) == 50
+        assert logged(server, "further differences").endswith("count=70")
         assert len(lines(server, "rules file: policy added")) == 50
-        assert lines(server, "further differences")[0].endswith("count=70")
         for n in range(120):
             wire.ok("RL.POLICY", "SET", f"p{n}", "LIMIT", 9)
         reply = reload(wire)
         assert reply["kept"] == 120 and len(reply["kept_names"]) == 50
+        assert logged(server, "further differences", 2).endswith("count=70")
         assert len(lines(server, "rules file: policy kept")) == 50
-        assert lines(server, "further differences")[1].endswith("count=70")
 
 
 def test_the_files_own_changes_come_first_in_the_list(start, rules):
@@ -270,7 +276,7 @@ def test_a_file_that_cannot_be_stored(launch, rules):
     (server.directory / "rules-overridden" / "x").mkdir(parents=True)
     with server.connect() as wire:
         override(wire)
-        eventually(lambda: "cannot store what commands have changed of the rules file" in server.log(), "the warning")
+        logged(server, "cannot store what commands have changed of the rules file")
         assert reload(wire)["kept"] == 3
         (server.directory / "rules-overridden" / "x").rmdir()
         (server.directory / "rules-overridden").rmdir()
@@ -292,7 +298,7 @@ def test_lines_that_cannot_be_read_are_passed_over(launch, rules):
     server = launch("--rules-file", rules)
     with server.connect() as wire:
         assert in_force(wire) == OVERRIDDEN
-    assert lines(server, "lines of rules-overridden cannot be read")[0].endswith("lines=1")
+    assert logged(server, "lines of rules-overridden cannot be read").endswith("lines=1")
 
 
 def test_a_promoted_replica_keeps_what_its_primary_was_told(nodes, rules):
