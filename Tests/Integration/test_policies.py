@@ -1,8 +1,8 @@
 """Policies and rules while they change: by commands, and from a file."""
 
-import os
 import signal
 
+from gated_files import Gate
 from ports import free_port
 from server import run_to_end
 from wire import ErrorReply, eventually
@@ -128,21 +128,14 @@ def test_the_rules_file(start, tmp_path):
         assert reply.startswith(b"ERR ") and b"in use" in reply and b"* * *" in reply
 
 
-def test_a_reload_keeps_nobody_waiting(start, tmp_path):
+def test_a_reload_keeps_nobody_waiting(start, tmp_path, monkeypatch):
     """SIGHUP has a large file read while connections are accepted as before; a signal meanwhile counts, too. The file
-    is a pipe, so that it is read for as long as we like."""
+    is opened when the test lets it be."""
     path = tmp_path / "rules.conf"
     rules = "".join(f"rule tenant-{number} * * POLICY p\n" for number in range(60_000))
     path.write_text("policy p LIMIT 1 PER 1h\n" + rules)
+    gate = Gate(tmp_path, monkeypatch, path)
     server = start("--rules-file", path)
-    path.unlink()
-    os.mkfifo(path)
-
-    def opened():
-        try:
-            return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
-            return None
 
     def connects():
         # None would be let in, where the thread that accepts did the reading, too.
@@ -151,20 +144,18 @@ def test_a_reload_keeps_nobody_waiting(start, tmp_path):
                 assert other.call("PING") == b"PONG"
 
     with server.connect() as wire:
+        read_before = server.settled_log().count("rules file loaded")
+        gate.close()
+        path.write_text("policy p LIMIT 2 PER 1h\n" + rules)
         server.process.send_signal(signal.SIGHUP)
-        for units in [2, 3]:
-            pipe = eventually(opened, "the server reads the file")
-            connects()
-            # Read again when this is over, though nobody says so then.
-            if units == 2:
-                server.process.send_signal(signal.SIGHUP)
-            connects()
-            os.set_blocking(pipe, True)
-            with open(pipe, "w") as file:
-                file.write(f"policy p LIMIT {units} PER 1h\n" + rules)
-                file.flush()
-                connects()
-            eventually(lambda: policies(wire)[b"p"] == (units, b"file"), "it has been read")
+        eventually(gate.is_reached, "the server reads the file")
+        connects()
+        # Read again when this is over, though nobody says so then.
+        server.process.send_signal(signal.SIGHUP)
+        connects()
+        gate.open()
+        eventually(lambda: policies(wire)[b"p"] == (2, b"file"), "it has been read")
+        eventually(lambda: server.log().count("rules file loaded") == read_before + 2, "and once more")
 
 
 def test_a_start_with_a_bad_rules_file_fails(tmp_path):
