@@ -57,7 +57,7 @@ public struct Lock: @unchecked Sendable {
         self.word = word
         #if DEBUG
             self.rank = rank
-            self.order = UInt32(order)
+            self.order = UInt32(truncatingIfNeeded: order)
         #endif
     }
 
