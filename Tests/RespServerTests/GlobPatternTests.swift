@@ -82,7 +82,7 @@ import Testing
             "a", "b", "A", "B", "?", "*", "[ab]", "[^a]", "[A-B]", "[b-]", "\\a", "\\*", "[\\A]", "[]", "[^]", "0",
         ]
         var matches = 0
-        for _ in 0..<30_000 {
+        for _ in 0..<4_000 {
             var pattern = ""
             let (length, stars) = (random.below(60), random.below(3))
             for _ in 0..<length {
@@ -108,7 +108,7 @@ import Testing
             }
             if found { matches += 1 }
         }
-        #expect(matches > 1_000)
+        #expect(matches > 130)
     }
 
     /// Bytes of all values in patterns and texts.
