@@ -24,14 +24,18 @@ enum { rank_count = sizeof rank_names / sizeof *rank_names };
 
 const char *clinux_rank_name(uint32_t rank) { return rank < rank_count ? rank_names[rank] : "?"; }
 
+int clinux_rank_permits(uint32_t rank, uint32_t order) {
+    if (held_count == 0) return 1;
+    struct held_lock last = held[held_count - 1];
+    return last.rank < rank || (last.rank == rank && last.order < order);
+}
+
 void clinux_rank_acquire(const uint32_t *word, uint32_t rank, uint32_t order) {
-    if (held_count > 0) {
+    if (!clinux_rank_permits(rank, order)) {
         struct held_lock last = held[held_count - 1];
-        if (last.rank > rank || (last.rank == rank && last.order >= order)) {
-            fprintf(stderr, "lock order: taking %s %u while holding %s %u\n", clinux_rank_name(rank), order,
-                    clinux_rank_name(last.rank), last.order);
-            abort();
-        }
+        fprintf(stderr, "lock order: taking %s %u while holding %s %u\n", clinux_rank_name(rank), order,
+                clinux_rank_name(last.rank), last.order);
+        abort();
     }
     if (held_count == held_capacity) {
         held_capacity = held_capacity ? held_capacity * 2 : 16;

@@ -140,6 +140,8 @@ static inline int clinux_lock_for(uint32_t *word, int64_t nanoseconds) {
 }
 
 // Debug builds note which locks the calling thread holds, and stop when one is taken out of order: System/Lock.swift.
+// Whether the calling thread may take a lock of this rank and order.
+int clinux_rank_permits(uint32_t rank, uint32_t order);
 void clinux_rank_acquire(const uint32_t *word, uint32_t rank, uint32_t order);
 void clinux_rank_release(const uint32_t *word);
 // Stops when the calling thread holds a lock of a higher rank.
