@@ -46,6 +46,8 @@ struct Shard {
     /// Most buckets beyond its home that any key was looked for in.
     var probesMax = 0
     var evictionCandidates = EvictionCandidates()
+    /// How the keys end: see DeadlineTally.
+    var deadlines = DeadlineTally()
 
     /// Records that changed since the last collection, tombstones included.
     var dirty = DirtyList()
@@ -78,6 +80,9 @@ struct Shard {
 
     /// Bytes in use: records and index.
     var memory: Int { slab.bytesInUse + current.byteCount + (retiring?.byteCount ?? 0) }
+
+    /// Of these, bytes that come from the C library's heap.
+    var heapMemory: Int { slab.heapBytes + current.heapByteCount + (retiring?.heapByteCount ?? 0) }
 
     // MARK: Finding
 
@@ -196,6 +201,7 @@ struct Shard {
         if kind.isHidden { countToken(1) }
         prepareForInsert()
         current.insert(hash, record.address)
+        tallyAdded(record)
         return record
     }
 
@@ -235,6 +241,7 @@ struct Shard {
 
     private mutating func unlink(_ place: Place) {
         if place.record.isHidden { countToken(-1) }
+        tallyRemoved(place.record)
         if place.isRetiring {
             retiring!.bury(place.entry)
         } else {
@@ -284,6 +291,7 @@ struct Shard {
         dirty.removeAll()
         forEachEntry { shard, record in shard.release(record) }
         countToken(-tokens)
+        deadlines = DeadlineTally()
     }
 
     private mutating func countToken(_ change: Int) {

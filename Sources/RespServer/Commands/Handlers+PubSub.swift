@@ -11,14 +11,29 @@ extension Handlers {
         subscribe(context, "psubscribe", \.patterns) { context.server.publisher.subscribe(context.client, pattern: $0) }
     }
 
-    /// Adds every name to one of the connection's sets, and registers those that are new.
+    /// Adds every name to one of the connection's sets, and registers those that are new; none of them when they would
+    /// take too much memory.
     private static func subscribe(
         _ context: CommandContext, _ kind: String, _ names: ReferenceWritableKeyPath<Subscriptions, Set<[UInt8]>>,
         register: ([UInt8]) -> Void
     ) {
+        let all = (1..<context.arguments.count).map { context.arguments[$0].bytes }
+        guard all.allSatisfy({ $0.count <= Subscriptions.nameLengthMax }) else {
+            return context.reply.error(
+                "ERR names of channels and patterns cannot be longer than \(Subscriptions.nameLengthMax) bytes, none "
+                    + "were added")
+        }
+        let known = context.client.subscriptions?[keyPath: names] ?? []
+        let bytes = Set(all).reduce(context.client.subscriptions?.bytes ?? 0) { sum, name in
+            sum + (known.contains(name) ? 0 : name.count + Subscriptions.overhead)
+        }
+        guard bytes <= context.loop.settings.clientQueryBufferLimitBytes else {
+            return context.reply.error("ERR subscriptions are larger than client-query-buffer-limit, none were added")
+        }
         let subscriptions = begin(context.client)
-        for index in 1..<context.arguments.count {
-            let name = context.arguments[index].bytes
+        subscriptions.bytes = bytes
+        context.loop.countMemory(of: context.client)
+        for name in all {
             if subscriptions[keyPath: names].insert(name).inserted { register(name) }
             confirm(context, kind, name)
         }
@@ -28,7 +43,7 @@ extension Handlers {
         context.hasConfirmed = false
         let client = context.client!
         for channel in named(context) ?? client.subscriptions.map({ Array($0.channels) }) ?? [] {
-            if client.subscriptions?.channels.remove(channel) != nil {
+            if client.subscriptions?.remove(channel, from: \.channels) == true {
                 context.server.publisher.unsubscribe(client, channel: channel)
             }
             confirm(context, "unsubscribe", channel)
@@ -40,7 +55,7 @@ extension Handlers {
         context.hasConfirmed = false
         let client = context.client!
         for pattern in named(context) ?? client.subscriptions.map({ Array($0.patterns) }) ?? [] {
-            if client.subscriptions?.patterns.remove(pattern) != nil {
+            if client.subscriptions?.remove(pattern, from: \.patterns) == true {
                 context.server.publisher.unsubscribe(client, pattern: pattern)
             }
             confirm(context, "punsubscribe", pattern)
@@ -63,6 +78,7 @@ extension Handlers {
     private static func end(_ context: CommandContext, _ kind: String) {
         let client = context.client!
         if context.arguments.count == 1, !context.hasConfirmed { confirm(context, kind, nil) }
+        defer { context.loop.countMemory(of: client) }
         guard client.subscriptions?.count ?? 0 == 0 else { return }
         client.subscriptions = nil
         client.flags.remove(.subscribed)

@@ -170,11 +170,15 @@ struct ControlThread {
         let settings = server.currentSettings.value
         guard server.clientsNow.load(ordering: .relaxed) < settings.maxclients else {
             server.clientsRejected.add(1, ordering: .relaxed)
+            server.warn(.maxclients, "client turned away: maxclients reached", address: SocketAddress.peer(of: fd))
             return turnAway(fd, "-ERR max number of clients reached\r\n")
         }
         if !listener.isUnixSocket {
             if settings.protectedMode, settings.requirepass.isEmpty, !SocketAddress.isPeerLoopback(of: fd) {
                 server.clientsRejected.add(1, ordering: .relaxed)
+                server.warn(
+                    .protectedMode, "client turned away: protected-mode is on and no password is set",
+                    address: SocketAddress.peer(of: fd))
                 return turnAway(fd, ControlThread.protectedModeText)
             }
             configure(fd, keepAlive: settings.tcpKeepaliveSeconds)

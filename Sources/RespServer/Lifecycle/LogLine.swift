@@ -32,6 +32,11 @@ struct LogFields: Sendable, ExpressibleByDictionaryLiteral {
                     && pair.name.utf8.allSatisfy { $0 == 0x5F || ($0 | 0x20) &- 0x61 < 26 || $0 &- 0x30 < 10 }
             }, "a field's name must be plain and not one of the line's own")
     }
+
+    /// Adds a field, for one that not every line of a kind has.
+    mutating func append(_ name: StaticString, _ value: LogValue) {
+        pairs += LogFields(dictionaryLiteral: (name, value)).pairs
+    }
 }
 
 /// An event before it is written.

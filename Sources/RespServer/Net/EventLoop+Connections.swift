@@ -21,6 +21,7 @@ extension EventLoop {
             return
         }
         connections.append(connection)
+        countMemory(of: connection)
     }
 
     private func token(_ connection: Connection) -> UInt64 {
@@ -69,6 +70,7 @@ extension EventLoop {
         connection.pendingInput = nil
         connection.pendingOutput = nil
         connection.held = nil
+        countMemory(of: connection)
         suspended.removeAll { $0 === connection }
         let last = connections.removeLast()
         if last !== connection {
@@ -94,6 +96,7 @@ extension EventLoop {
 
     /// Closes a connection whose peer lets too much pile up.
     func checkOutputLimit(_ connection: Connection) {
+        countMemory(of: connection)
         let limit = limit(for: connection)
         if let held = connection.held, limit.hardBytes > 0, held.count >= limit.hardBytes {
             return closeForOutput(connection, held.count)

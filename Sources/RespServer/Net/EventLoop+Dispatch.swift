@@ -94,8 +94,11 @@ extension EventLoop {
     private func admit(_ connection: Connection, _ number: Int?) -> Admission {
         guard let number else {
             // A browser tricked into talking to us begins like this.
-            if arguments[0].matches("POST") || arguments[0].matches("HOST:") { return .hangUp }
-            return .refuse(unknownCommand())
+            if arguments[0].matches("POST") || arguments[0].matches("HOST:") {
+                noteHTTP(from: connection)
+                return .hangUp
+            }
+            return .refuse(unknownCommand(from: connection))
         }
         let command: CommandReference
         switch commands.resolve(number, arguments) {
@@ -196,12 +199,30 @@ extension EventLoop {
         wave.changes[wave.servedCount - 1] = true
     }
 
-    private func unknownCommand() -> String {
+    private func noteHTTP(from connection: Connection) {
+        counters.add(.httpRequests, 1)
+        server.warn(
+            .http, "closing client: it speaks HTTP; a browser may have been tricked into it, or a port mixed up",
+            address: connection.peerAddress, id: connection.id)
+    }
+
+    private func unknownCommand(from connection: Connection) -> String {
         var shown = ""
+        // Client libraries put the text into exceptions and logs. What comes before authentication, or with a name like
+        // AUTH, may be a password.
+        if connection.flags.contains(.unauthenticated) || isNearlyAuthentication(arguments[0]) {
+            return "ERR unknown command '\(cut(arguments[0]))', with args beginning with: "
+        }
         for index in 1..<max(1, arguments.count) where shown.utf8.count < 128 {
             shown += "'\(cut(arguments[index]))' "
         }
         return "ERR unknown command '\(cut(arguments[0]))', with args beginning with: \(shown)"
+    }
+
+    private func isNearlyAuthentication(_ name: Argument) -> Bool {
+        guard name.count <= 8 else { return false }
+        let name = Array(name.string.lowercased().utf8)
+        return ["auth", "hello"].contains { SettingsTable.editDistance(name, Array($0.utf8)) <= 1 }
     }
 
     private func cut(_ argument: Argument) -> String {
@@ -214,7 +235,7 @@ extension EventLoop {
     func run(_ command: CommandReference, for connection: Connection) {
         // Taken now, since EXEC reuses the list, and shown afterwards: RESET may have ended the monitor itself.
         let isShown = !monitors.isEmpty && command.flags.isDisjoint(with: [.admin, .skipMonitor])
-        let line = isShown ? Monitors.line(arguments, command.flags, from: connection) : nil
+        let line = isShown ? Monitors.line(arguments, command.spec.hiddenArguments(arguments), from: connection) : nil
         context.client = connection
         let start = reply.count
         // In the middle of a pipeline the last command's end is this one's beginning, but for its parsing.
@@ -246,7 +267,7 @@ extension EventLoop {
     private func noteIfSlow(_ command: CommandReference, microseconds: Int64, client: Connection) {
         guard slowLog.isSlow(microseconds: microseconds) else { return }
         slowLog.add(
-            arguments, redacted: command.flags.contains(.redacted), microseconds: microseconds,
+            arguments, hidden: command.spec.hiddenArguments(arguments), microseconds: microseconds,
             unixSeconds: unixSeconds, clientAddress: client.peerAddress,
             clientName: String(decoding: client.name, as: UTF8.self))
     }
@@ -285,8 +306,8 @@ extension EventLoop {
         return took
     }
 
-    /// One entry for a batch that took long although its calls on average did not: one of them may have. Which one is not
-    /// known, since the clock is not read for each.
+    /// One entry for a batch that took long although its calls on average did not. One of them may have; which one, the
+    /// clock would have to be read for each call to tell.
     private func noteSlowBatch(_ count: Int, microseconds: Int64) {
         let request = wave.requests[0]
         let connection = wave.served[Int(wave.owners[0])]

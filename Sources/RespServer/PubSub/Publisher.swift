@@ -8,7 +8,21 @@ import RESP
 final class Subscriptions {
     var channels: Set<[UInt8]> = []
     var patterns: Set<[UInt8]> = []
+    /// Bytes of the names and of what the server keeps about them: bounded by client-query-buffer-limit.
+    var bytes = 0
     var count: Int { channels.count + patterns.count }
+
+    /// Bytes that a subscription takes beside its name: entries in two tables.
+    static let overhead = 256
+    /// Longest name of a channel or pattern, in bytes.
+    static let nameLengthMax = 64 << 10
+
+    /// Removes a name from one of the sets. False when it was not there.
+    func remove(_ name: [UInt8], from names: ReferenceWritableKeyPath<Subscriptions, Set<[UInt8]>>) -> Bool {
+        guard self[keyPath: names].remove(name) != nil else { return false }
+        bytes -= name.count + Subscriptions.overhead
+        return true
+    }
 }
 
 /// The registry of subscriptions. Thread-safe.
