@@ -21,19 +21,20 @@ import Testing
 
     /// The key's state moved back, in an engine of its own.
     private func movedBack(_ session: KeyspaceSession, by shift: Int64, now: EngineTime) throws -> KeyspaceSession {
+        // Copied out, since a stripe of one engine is not held while another's is taken.
+        let found = key.withUnsafeBytes { key in
+            session.withState(of: key, now: now) { (kind: $0.kind, bytes: Array($0.value)) }
+        }
+        var (kind, bytes) = try #require(found)
+        bytes.withUnsafeMutableBytes { StateView.moveBack(kind, $0, by: shift) }
         let copy = KeyspaceSession(engine: Engine(shards: 1))
-        let found: Void? = key.withUnsafeBytes { key in
-            session.withState(of: key, now: now) { state in
-                var bytes = Array(state.value)
-                bytes.withUnsafeMutableBytes { StateView.moveBack(state.kind, $0, by: shift) }
-                bytes.withUnsafeBytes {
-                    let moved = StateView(kind: state.kind, value: $0, deadline: nil)
-                    #expect(moved.isValid(forKey: key))
-                    copy.apply(moved, to: key, now: EngineTime(nanoseconds: 0))
-                }
+        key.withUnsafeBytes { key in
+            bytes.withUnsafeBytes {
+                let moved = StateView(kind: kind, value: $0, deadline: nil)
+                #expect(moved.isValid(forKey: key))
+                copy.apply(moved, to: key, now: EngineTime(nanoseconds: 0))
             }
         }
-        _ = try #require(found)
         return copy
     }
 
