@@ -14,7 +14,7 @@ public struct EngineTime: Comparable, Hashable, Sendable {
     public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
     /// The last instant, in the year 2262: time stops there, and what would come later is said to come then. One
-    /// nanosecond below the largest number, which stands for never.
+    /// nanosecond below the largest number, which means never.
     public static let latest = EngineTime(nanoseconds: Int64.max - 1)
 
     /// The instant `duration` nanoseconds later, or earlier where that is negative: the last one at most.

@@ -7,7 +7,7 @@
 // border of the clock, so it may be a short one, once. What would begin before 1970 begins in 1970: that keeps units
 // for longer.
 //
-// Moved in place: bytes keep their length, so that nobody has to encode anything anew.
+// Moved in place: bytes keep their length, so that nothing has to be encoded again.
 
 extension StateView {
     /// Moves a valid state back by `duration` nanoseconds, 0 or more; it stays valid. O(bytes).
@@ -26,7 +26,7 @@ extension StateView {
         }
     }
 
-    /// A deadline moved back by `duration` nanoseconds. One at the end of time, which stands for any later one, stays.
+    /// A deadline moved back by `duration` nanoseconds. The end of time, which means any later instant, is kept.
     public static func moveBack(deadline: Int64, by duration: Int64) -> Int64 {
         deadline >= EngineTime.latest.nanoseconds ? deadline : movedBack(deadline, by: duration)
     }

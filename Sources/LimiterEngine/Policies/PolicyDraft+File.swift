@@ -293,7 +293,7 @@ extension PolicyDraft {
 }
 
 extension RuleSubject {
-    /// An order for lists: everybody in front of names, names by their bytes.
+    /// An order for lists: `*` before names, names by their bytes.
     public func precedes(_ other: RuleSubject) -> Bool {
         for (left, right) in [(tenant, other.tenant), (client, other.client), (action, other.action)]
         where left != right {
