@@ -125,6 +125,27 @@ public final class Engine: @unchecked Sendable {
     /// Whether the keys use more than they may. O(1).
     public var isOverMemoryLimit: Bool { gauge.wouldExceed(0) }
 
+    /// Bytes that count against the memory limit: records and index, to within half a KiB a shard. O(1).
+    public var memoryInUse: Int { gauge.used.load(ordering: .relaxed) }
+
+    /// What the engine has of the C library's heap.
+    public struct HeapUse: Sendable {
+        /// Bytes of keys and index, as the C library counts them.
+        public var bytes = 0
+        /// Records that are pieces of it.
+        public var records = 0
+    }
+
+    /// What the engine has of the C library's heap. O(shards), one stripe at a time.
+    public var heapUse: HeapUse {
+        var sum = HeapUse()
+        forEachShard { shard in
+            sum.bytes += shard.heapMemory
+            sum.records += shard.slab.heapRecords
+        }
+        return sum
+    }
+
     /// What the shards have counted so far.
     public struct Statistics: Sendable {
         /// Limiter calls allowed, those that asked for nothing included.
@@ -151,6 +172,19 @@ public final class Engine: @unchecked Sendable {
         public var probesMax = 0
         /// Bytes the keys use, index included.
         public var memory = 0
+        /// Keys with a deadline that was set on them, the expired ones not yet found included.
+        public var expiring = 0
+        /// Keys that stay until they are removed: counters without a deadline.
+        public var persistent = 0
+        /// The sum of the deadlines of `expiring`, in nanoseconds of engine time.
+        public var deadlineSum = 0.0
+
+        /// How long the keys with a deadline have to live on average, in nanoseconds; 0 where there are none. O(1).
+        public func meanTimeToLive(now: EngineTime) -> Int64 {
+            guard expiring > 0 else { return 0 }
+            let left = deadlineSum / Double(expiring) - Double(now.nanoseconds)
+            return Int64(min(max(0, left), 9e18))
+        }
     }
 
     // MARK: Journal

@@ -35,6 +35,9 @@ extension KeyspaceSession {
             sum.changes += shard.changes
             sum.probesMax = max(sum.probesMax, shard.probesMax)
             sum.memory += shard.memory
+            sum.expiring += shard.deadlines.expiring
+            sum.persistent += shard.deadlines.persistent
+            sum.deadlineSum += shard.deadlines.deadlineSum
         }
         return sum
     }

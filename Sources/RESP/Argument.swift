@@ -32,6 +32,9 @@ public struct Argument {
     /// A copy as text; bytes that are no UTF-8 become U+FFFD. Allocates.
     public var string: String { String(decoding: buffer, as: UTF8.self) }
 
+    /// What an error text repeats of the argument: its first 128 bytes as text. Allocates.
+    public var shown: String { Argument(base: base, count: min(128, count)).string }
+
     /// Whether the bytes are `word`, letters A–Z and a–z taken as equal. `word` is ASCII. O(count), no allocation.
     public func matches(_ word: StaticString) -> Bool {
         guard count == word.utf8CodeUnitCount else { return false }

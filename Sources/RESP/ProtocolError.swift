@@ -3,6 +3,8 @@
 
 /// A violation of the request grammar or of one of its limits.
 public enum ProtocolError: Equatable, Sendable {
+    /// The first message of a TLS connection. As an inline command it might never end, and both sides would wait.
+    case tls
     /// An inline command longer than 64 KiB without a line feed.
     case inlineTooLong
     /// Quotes in an inline command that do not close, or close in front of something other than white space.
@@ -25,10 +27,11 @@ public enum ProtocolError: Equatable, Sendable {
     case missingTerminator
 
     /// The reply's text, without the leading `-` and the line end. These are the texts Redis clients know, except for
-    /// the missing terminator, which Redis lets pass.
+    /// TLS and the missing terminator, which Redis lets pass.
     public var text: String {
         let reason =
             switch self {
+            case .tls: "TLS is not supported here"
             case .inlineTooLong: "too big inline request"
             case .unbalancedQuotes: "unbalanced quotes in request"
             case .countLineTooLong: "too big mbulk count string"

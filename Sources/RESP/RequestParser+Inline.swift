@@ -7,6 +7,8 @@ extension RequestParser {
     mutating func parseInline(
         _ base: UnsafePointer<UInt8>, count: Int, into list: ArgumentList, limits: RequestLimits
     ) -> Outcome {
+        // A handshake, of any version of TLS.
+        if base[0] == 0x16, count > 1, base[1] == 0x03 { return .failure(.tls) }
         while position < count, base[position] != 0x0A { position &+= 1 }
         // Before the question whether the line is complete, or the answer would depend on how the bytes arrived.
         guard position <= limits.lineLengthMax else { return .failure(.inlineTooLong) }

@@ -297,7 +297,7 @@ public final class ReplicaLink {
             state = .authenticating
             send(["AUTH"] + (settings.user.map { [$0] } ?? []) + [password], now, perform)
         case .authenticating:
-            guard !isError else { return refused(text, now, perform) }
+            guard !isError else { return refused(withoutSecrets(text), now, perform) }
             announcePort(now, perform)
         // A primary that does not know these can still serve the stream.
         case .announcingPort:
@@ -312,6 +312,13 @@ public final class ReplicaLink {
         case .requesting: answeredRequest(text, now, perform)
         default: break
         }
+    }
+
+    /// What AUTH was answered, for the log. A node that does not know the command repeats its arguments.
+    private func withoutSecrets(_ text: String) -> String {
+        let secrets = [settings.password, settings.user].compactMap { $0 }.filter { !$0.isEmpty }
+        guard secrets.contains(where: { text.contains($0) }) || text.contains(", with args") else { return text }
+        return "\(text.prefix { $0 != " " }) in answer to AUTH"
     }
 
     /// Whether what PING was answered says nothing of PSYNC: a password is missing, the other node has lost its own

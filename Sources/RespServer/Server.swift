@@ -29,6 +29,8 @@ final class Server: @unchecked Sendable {
     let latencyEvents = LatencyEvents()
     let errorStatistics = ErrorStatistics()
     let unknownCommands = UnknownCommands()
+    let clientWarnings = ClientWarnings()
+    let memory: MemoryMonitor
     let rates = Rates()
     let durability: Durability
     let replication = ReplicationFace()
@@ -52,7 +54,8 @@ final class Server: @unchecked Sendable {
     /// Ids are given to connections from clients and to those that this node opens.
     let lastClientID = Atomic<Int64>(0)
     let clientsRejected = Atomic<Int64>(0)
-    let peakMemory = Atomic<Int>(0)
+    /// Steady time at which clients were last closed to save memory.
+    let lastClientEviction = Atomic<Int64>(0)
     private let shutdownRequests = ShutdownRequests()
     private let loading = Atomic<Bool>(true)
     private let applying = Guarded((), rank: .settingsEffects)
@@ -67,6 +70,7 @@ final class Server: @unchecked Sendable {
         self.openFiles = openFiles ?? OpenFiles(settings.value)
         let values = settings.value
         engine = Engine(shards: values.shards)
+        memory = MemoryMonitor(engine: engine)
         startedAt = EngineClock.steady()
         startedAtUnix = EngineClock.unixSeconds()
         slowLog = SlowLog()

@@ -47,13 +47,13 @@ def test_info_sections(wire):
 
 
 def test_info_for_libraries(wire):
-    wire.calls("FOO", "CL.THROTTLE k 9 1 1000", "PING")
+    wire.calls("FOO", "CL.THROTTLE k 9 1 1000", "PING", "SET counter 1 EX 1000")
     parsed = parse_info(wire.call("INFO", "everything"))
     assert re.fullmatch(r"7\.\d+\.\d+", parsed["redis_version"]) and "escapement_version" in parsed
     assert parsed["redis_mode"] == "standalone" and parsed["role"] == "master" and parsed["connected_slaves"] == 0
     assert parsed["loading"] == 0 and parsed["cluster_enabled"] == 0
     assert re.fullmatch(r"[0-9a-f]{40}", parsed["run_id"])
-    assert parsed["db0"]["keys"] == 1 and parsed["db0"]["expires"] == 1 and parsed["db0"]["avg_ttl"] >= 0
+    assert parsed["db0"]["keys"] == 2 and parsed["db0"]["expires"] == 1 and parsed["db0"]["avg_ttl"] > 900_000
     assert parsed["cmdstat_cl.throttle"]["calls"] >= 1 and parsed["errorstat_ERR"]["count"] >= 1
     assert set(parsed["cmdstat_ping"]) == {"calls", "usec", "usec_per_call", "rejected_calls", "failed_calls"}
     for name in ("uptime_in_seconds", "connected_clients", "blocked_clients", "maxclients", "used_memory",

@@ -26,6 +26,14 @@ struct RequestErrorTests {
         verify("*2\r\n$1\r\na\r\n$\(length)\r\n", gives: [.failure(.invalidLength)])
     }
 
+    @Test("the first bytes of a TLS connection")
+    func tls() {
+        verify([0x16, 0x03, 0x01, 0x02, 0x00], gives: [.failure(.tls)])
+        verify([0x16, 0x03, 0x0A, 0x02, 0x00], gives: [.failure(.tls)])
+        verify("\u{16}PING\r\n", gives: [request("\u{16}PING")])
+        verify("\u{16}\r\n", gives: [request("\u{16}")])
+    }
+
     @Test("a CR in a line without its LF")
     func returnWithoutFeed() {
         verify("*1\rx", gives: [.failure(.invalidCount)])
@@ -90,6 +98,7 @@ struct RequestErrorTests {
     @Test("the texts are the ones clients know")
     func texts() {
         let texts: [(ProtocolError, String)] = [
+            (.tls, "TLS is not supported here"),
             (.inlineTooLong, "too big inline request"), (.unbalancedQuotes, "unbalanced quotes in request"),
             (.countLineTooLong, "too big mbulk count string"), (.invalidCount, "invalid multibulk length"),
             (.unauthenticatedCount, "unauthenticated multibulk length"),

@@ -98,6 +98,25 @@ import Testing
         #expect(driver.link.state == .requesting)
     }
 
+    /// What a node answers to AUTH comes into the log, and one that does not know the command repeats its arguments.
+    @Test(arguments: [
+        ("WRONGPASS invalid username-password pair", "WRONGPASS invalid username-password pair"),
+        ("ERR unknown command 'AUTH', with args beginning with: 'us' 'secr' ", "ERR in answer to AUTH"),
+        ("ERR secret is not welcome", "ERR in answer to AUTH"),
+    ])
+    func noSecretIsInAFailure(_ answer: String, _ expected: String) {
+        let driver = Driver {
+            $0.password = "secret"
+            $0.user = "user1"
+        }
+        driver.start(nil)
+        driver.link.connected(now: 0, driver.perform)
+        driver.receive("+PONG\r\n")
+        _ = driver.take()
+        driver.receive("-\(answer)\r\n")
+        #expect(driver.take() == ["disconnect refused(\"\(expected)\")"])
+    }
+
     @Test func withoutPasswordAndAddressTheirStepsAreLeftOut() {
         let driver = Driver()
         driver.start(nil)

@@ -12,9 +12,9 @@ import Testing
         return list
     }
 
-    static func add(_ log: SlowLog, _ words: [String], microseconds: Int64 = 20_000, redacted: Bool = false) {
+    static func add(_ log: SlowLog, _ words: [String], microseconds: Int64 = 20_000, hidden: HiddenArguments = .none) {
         log.add(
-            arguments(words), redacted: redacted, microseconds: microseconds, unixSeconds: 1_700_000_000,
+            arguments(words), hidden: hidden, microseconds: microseconds, unixSeconds: 1_700_000_000,
             clientAddress: "127.0.0.1:5000", clientName: "worker")
     }
 
@@ -69,7 +69,7 @@ import Testing
     /// The texts and bounds of Redis: 32 arguments with the last one a note, 128 bytes each.
     @Test func cutsArguments() {
         func cut(_ words: [String]) -> [String] {
-            SlowLog.cut(Self.arguments(words), redacted: false).map { String(decoding: $0, as: UTF8.self) }
+            SlowLog.cut(Self.arguments(words), hidden: .none).map { String(decoding: $0, as: UTF8.self) }
         }
         let exact = (0..<32).map { "a\($0)" }
         #expect(cut(exact) == exact)
@@ -82,10 +82,11 @@ import Testing
 
     @Test func hidesSecrets() {
         let log = SlowLog()
-        Self.add(log, ["AUTH", "user", "secret"], redacted: true)
+        Self.add(log, ["AUTH", "user", "secret"], hidden: .all)
+        Self.add(log, ["CONFIG", "SET", "requirepass", "secret", "port", "1"], hidden: .some([3]))
         #expect(
-            log.entries(1)[0].arguments.map { String(decoding: $0, as: UTF8.self) } == [
-                "AUTH", "(redacted)", "(redacted)",
+            log.entries(2).map { $0.arguments.map { String(decoding: $0, as: UTF8.self) } } == [
+                ["CONFIG", "SET", "requirepass", "(redacted)", "port", "1"], ["AUTH", "(redacted)", "(redacted)"],
             ])
     }
 

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/epoll.h>
@@ -207,6 +208,22 @@ int clinux_argument_count(void);
 
 // One of them, valid for the life of the process.
 const char *clinux_argument(int index);
+
+// Bytes that the C library has given out and not got back, with what it keeps about each piece; and how many free pieces it
+// has. Takes the lock of one arena after the other, and under it looks at each of those. 0 where the library cannot tell.
+static inline uint64_t clinux_heap_in_use(uint64_t *free_pieces) {
+#if defined(__GLIBC__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 33)
+    struct mallinfo2 info = mallinfo2();
+    *free_pieces = info.ordblks + info.smblks;
+    return info.uordblks + info.hblkhd;
+#else
+    *free_pieces = 0;
+    return 0;
+#endif
+}
+
+// Of that, the bytes of this piece.
+static inline uint64_t clinux_heap_size(void *memory) { return malloc_usable_size(memory) + sizeof(size_t); }
 
 // ---- process: these constants have a type in C that Swift cannot pass back ----
 

@@ -37,11 +37,23 @@ extension Shard {
         if recordBytes != slab.bytesInUse {
             found.append("records of \(recordBytes) bytes, slab of \(slab.bytesInUse)")
         }
+        if tally() != deadlines { found.append("keys by their ends: \(tally()), counted \(deadlines)") }
         if hiddenRecords != tokens { found.append("\(hiddenRecords) tokens, counted \(tokens)") }
         bytes += recordBytes
         if watchCount != Int32(watches.count) { found.append("watch count") }
         if bytes < 0 { found.append("negative size") }
         return found
+    }
+
+    /// How the keys in the index end.
+    private func tally() -> DeadlineTally {
+        var tally = DeadlineTally()
+        for index in [current, retiring].compactMap({ $0 }) {
+            for slot in 0..<index.capacity {
+                if let address = Index.address(index.entries[slot]) { tally.add(Record(address)) }
+            }
+        }
+        return tally
     }
 
     private func checkEntries(

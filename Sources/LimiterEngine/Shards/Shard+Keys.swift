@@ -6,7 +6,9 @@ extension Shard {
         let record = place.record
         if record.hasDeadline {
             let isSet = record.deadline != Int64.max
+            tallyRemoved(record)
             record.deadline = deadline ?? Int64.max
+            tallyAdded(record)
             guard isSet || deadline != nil else { return false }
             changed(record, hash: hash)
             return true
@@ -36,9 +38,11 @@ extension Shard {
         return new
     }
 
-    /// Puts `new` where `old` was, in the index and on the dirty list, and frees `old`, now or when it is collected.
-    /// O(1).
+    /// Puts `new`, whose state is written, where `old` was, in the index and on the dirty list, and frees `old`, now or
+    /// when it is collected. O(1).
     mutating func replace(_ old: Record, by new: Record, entry: UnsafeMutablePointer<UInt64>) {
+        tallyRemoved(old)
+        tallyAdded(new)
         Index.redirect(entry, to: new.address)
         guard old.isDirty else { return release(old) }
         new.setDirty(true)

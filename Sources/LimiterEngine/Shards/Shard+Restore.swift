@@ -12,7 +12,11 @@ extension Shard {
                 record.hasDeadline == (state.deadline != nil)
             {
                 record.store(state.value)
-                if let deadline = state.deadline { record.deadline = deadline }
+                if let deadline = state.deadline {
+                    tallyRemoved(record)
+                    record.deadline = deadline
+                    tallyAdded(record)
+                }
                 changed(record, hash: hash)
                 return true
             }

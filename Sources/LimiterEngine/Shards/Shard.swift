@@ -50,6 +50,8 @@ struct Shard {
     var walks: Int32 = 0
     /// How often all keys have been removed at once.
     var clearings: UInt64 = 0
+    /// How the keys end: see DeadlineTally.
+    var deadlines = DeadlineTally()
 
     /// Records that changed since the last collection, tombstones included.
     var dirty = DirtyList()
@@ -82,6 +84,9 @@ struct Shard {
 
     /// Bytes in use: records and index.
     var memory: Int { slab.bytesInUse + current.byteCount + (retiring?.byteCount ?? 0) }
+
+    /// Of these, bytes that come from the C library's heap.
+    var heapMemory: Int { slab.heapBytes + current.heapByteCount + (retiring?.heapByteCount ?? 0) }
 
     // MARK: Finding
 
@@ -200,6 +205,7 @@ struct Shard {
         if kind.isHidden { countToken(1) }
         prepareForInsert()
         current.insert(hash, record.address)
+        tallyAdded(record)
         return record
     }
 
@@ -239,6 +245,7 @@ struct Shard {
 
     private mutating func unlink(_ place: Place) {
         if place.record.isHidden { countToken(-1) }
+        tallyRemoved(place.record)
         if place.isRetiring {
             retiring!.bury(place.entry)
         } else {
@@ -283,6 +290,7 @@ struct Shard {
         bucketsWanted = 0
         report(bytes: current.byteCount)
         countToken(-tokens)
+        deadlines = DeadlineTally()
         return remains
     }
 

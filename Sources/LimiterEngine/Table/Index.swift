@@ -28,6 +28,8 @@ struct Index {
     var bucketCount: Int { Int(bucketMask) + 1 }
     var capacity: Int { bucketCount * Index.bucketSlots }
     var byteCount: Int { capacity * 8 }
+    /// Bytes that come from the C library's heap.
+    var heapByteCount: Int { byteCount < Index.mappedBytesMin ? byteCount : 0 }
 
     init(buckets: Int) {
         precondition(buckets > 0 && buckets & (buckets - 1) == 0 && buckets <= 1 << 36)

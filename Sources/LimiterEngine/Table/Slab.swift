@@ -29,6 +29,10 @@ struct Slab {
     /// Bytes handed out, rounded up to slots; malloc's own overhead counted for large ones.
     private(set) var bytesInUse = 0
     private(set) var pageCount = 0
+    /// Bytes of large records as the C library counts them, each with what precedes it.
+    private(set) var heapBytes = 0
+    /// Large records.
+    private(set) var heapRecords = 0
 
     init(pool: PagePool) {
         self.pool = pool
@@ -49,6 +53,8 @@ struct Slab {
         bytesInUse += footprint
         guard size <= Slab.slotSizeMax else {
             guard let memory = malloc(size) else { fatalError("no memory for a record of \(size) bytes") }
+            heapBytes += Int(clinux_heap_size(memory))
+            heapRecords += 1
             return memory
         }
         let page: Page
@@ -68,7 +74,11 @@ struct Slab {
     /// Takes back memory of `size` bytes.
     mutating func free(_ memory: UnsafeMutableRawPointer, size: Int) {
         bytesInUse -= Slab.footprint(size)
-        guard size <= Slab.slotSizeMax else { return Glibc.free(memory) }
+        guard size <= Slab.slotSizeMax else {
+            heapBytes -= Int(clinux_heap_size(memory))
+            heapRecords -= 1
+            return Glibc.free(memory)
+        }
         let page = Page(containing: memory)
         page.putSlot(memory)
         if page.used == 0 {

@@ -16,9 +16,15 @@ public enum DataDirectory {
     /// The file in it that is locked by the server that uses it.
     public static let lockName = "escapement.lock"
 
+    /// Mode of directories that the server creates: its data says who called what, so nobody but its user reads it. One
+    /// that exists keeps its mode, and so do files.
+    static let directoryMode: mode_t = 0o700
+    /// Mode of files that the server creates in it.
+    static let fileMode: mode_t = 0o600
+
     /// Makes sure that `path` is a directory this process can write to; creates it, one level, when it is missing.
     public static func prepare(_ path: String) throws(DataDirectoryError) {
-        if mkdir(path, 0o755) != 0, errno != EEXIST {
+        if mkdir(path, directoryMode) != 0, errno != EEXIST {
             throw DataDirectoryError(text: "cannot create '\(path)': \(reason())")
         }
         var status = stat()

@@ -17,7 +17,7 @@ public struct RealFileSystem: FileSystem {
             case .update: O_RDWR
             case .create: O_RDWR | O_CREAT | O_TRUNC
             }
-        let fd = Glibc.open(path, flags | O_CLOEXEC | O_NONBLOCK, 0o644)
+        let fd = Glibc.open(path, flags | O_CLOEXEC | O_NONBLOCK, DataDirectory.fileMode)
         guard fd >= 0 else { throw StorageError("open", path, code: errno) }
         guard RegularFile.isRegular(fd) else {
             close(fd)
@@ -52,7 +52,8 @@ public struct RealFileSystem: FileSystem {
 
     /// One `mkdir`; one that exists is fine.
     public func createDirectory(_ path: String) throws(StorageError) {
-        if mkdir(path, 0o755) != 0, errno != EEXIST { throw StorageError("mkdir", path, code: errno) }
+        guard mkdir(path, DataDirectory.directoryMode) != 0, errno != EEXIST else { return }
+        throw StorageError("mkdir", path, code: errno)
     }
 
     /// Opens the directory and syncs it.
@@ -72,7 +73,7 @@ public struct RealFileSystem: FileSystem {
 
     /// Opens the file and takes the lock that the kernel gives back when the process ends.
     public func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? {
-        let fd = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0o644)
+        let fd = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, DataDirectory.fileMode)
         guard fd >= 0 else { throw StorageError("open", path, code: errno) }
         guard RegularFile.isRegular(fd) else {
             close(fd)

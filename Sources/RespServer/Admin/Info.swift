@@ -141,26 +141,6 @@ struct Info {
         line("pubsub_channels_open", server.publisher.channelCount)
     }
 
-    private mutating func writeMemory() {
-        let settings = server.currentSettings.value
-        let used = statistics.memory
-        let resident = ProcessMemory.resident()
-        let peak = max(resident, server.peakMemory.load(ordering: .relaxed))
-        line("used_memory", used)
-        line("used_memory_human", Info.human(used))
-        line("used_memory_rss", resident)
-        line("used_memory_rss_human", Info.human(resident))
-        line("used_memory_peak", max(used, peak))
-        line("used_memory_peak_human", Info.human(max(used, peak)))
-        line("used_memory_dataset", used)
-        line("total_system_memory", Int(sysconf(Int32(_SC_PHYS_PAGES))) * Int(sysconf(Int32(_SC_PAGESIZE))))
-        line("maxmemory", settings.maxmemoryBytes)
-        line("maxmemory_human", Info.human(settings.maxmemoryBytes))
-        line("maxmemory_policy", settings.maxmemoryPolicy.rawValue)
-        line("mem_fragmentation_ratio", used > 0 ? Double(resident) / Double(used) : 0, decimals: 2)
-        line("mem_allocator", "escapement-slab")
-    }
-
     private mutating func writeStats() {
         let rates = server.rates.latest
         line("total_connections_received", server.clientsEver.load(ordering: .relaxed))
@@ -177,6 +157,7 @@ struct Info {
         line("sync_partial_err", replication.refusedPartialSyncs)
         line("expired_keys", statistics.expired)
         line("evicted_keys", statistics.evicted)
+        line("evicted_clients", server.total(.evictedClients))
         line("keyspace_hits", server.total(.keyHits))
         line("keyspace_misses", server.total(.keyMisses))
         line("pubsub_channels", server.publisher.channelCount)
@@ -187,6 +168,8 @@ struct Info {
         line("client_output_buffer_limit_disconnections", server.total(.outputLimitDisconnections))
         line("total_reads_processed", server.total(.commands))
         line("total_writes_processed", server.total(.commands))
+        line("acl_access_denied_auth", server.total(.failedAuthentications))
+        line("http_requests_refused", server.total(.httpRequests))
     }
 
     private mutating func writeCPU() {
@@ -202,6 +185,7 @@ struct Info {
         line("limiter_allowed", statistics.allowed)
         line("limiter_denied", statistics.denied)
         line("limiter_keys", statistics.keys)
+        line("limiter_persistent_keys", statistics.persistent)
         line("limiter_expired", statistics.expired)
         line("limiter_evicted", statistics.evicted)
         line("limiter_shadowed", statistics.shadowed)
@@ -249,7 +233,9 @@ struct Info {
 
     private mutating func writeKeyspace() {
         guard statistics.keys > 0 else { return }
-        line("db0", "keys=\(statistics.keys),expires=\(statistics.keys),avg_ttl=0")
+        // Milliseconds. A limiter that only its own state ends has not expired by a client's word.
+        let meanTimeToLive = statistics.meanTimeToLive(now: now) / 1_000_000
+        line("db0", "keys=\(statistics.keys),expires=\(statistics.expiring),avg_ttl=\(meanTimeToLive)")
     }
 }
 

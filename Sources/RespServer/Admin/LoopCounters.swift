@@ -4,7 +4,7 @@
 final class LoopCounters: Sendable {
     enum Counter: Int, CaseIterable {
         case commands, inputBytes, outputBytes, protocolErrors, outputLimitDisconnections, errorReplies
-        case keyHits, keyMisses
+        case keyHits, keyMisses, failedAuthentications, httpRequests, evictedClients
     }
 
     private let block = CounterBlock(count: Counter.allCases.count)

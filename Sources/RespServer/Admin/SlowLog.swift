@@ -67,12 +67,12 @@ final class SlowLog: Sendable {
         return threshold >= 0 && microseconds >= threshold
     }
 
-    /// Logs a command. With `redacted` only its name is kept and its arguments are not.
+    /// Logs a command, without the arguments that are hidden.
     func add(
-        _ arguments: ArgumentList, redacted: Bool = false, microseconds: Int64, unixSeconds: Int64,
+        _ arguments: ArgumentList, hidden: HiddenArguments = .none, microseconds: Int64, unixSeconds: Int64,
         clientAddress: String, clientName: String
     ) {
-        let kept = Self.cut(arguments, redacted: redacted)
+        let kept = Self.cut(arguments, hidden: hidden)
         state.withLock { state in
             let limit = lengthLimit.load(ordering: .relaxed)
             let entry = Entry(
@@ -110,13 +110,13 @@ final class SlowLog: Sendable {
     }
 
     /// Copies of the arguments within the bounds, with Redis's own words for what is missing.
-    static func cut(_ arguments: ArgumentList, redacted: Bool) -> [[UInt8]] {
+    static func cut(_ arguments: ArgumentList, hidden: HiddenArguments) -> [[UInt8]] {
         let shown = min(arguments.count, argumentsMax)
         return (0..<shown).map { index in
             if shown != arguments.count, index == shown - 1 {
                 return Array("... (\(arguments.count - shown + 1) more arguments)".utf8)
             }
-            if redacted, index > 0 { return Array("(redacted)".utf8) }
+            if hidden.contains(index) { return Array(HiddenArguments.text.utf8) }
             let bytes = arguments[index].buffer
             guard bytes.count > argumentBytesMax else { return Array(bytes) }
             let rest = "... (\(bytes.count - argumentBytesMax) more bytes)"

@@ -113,6 +113,8 @@ struct CommandSpec: Sendable {
     /// Finds the keys where positions cannot say where they are: given all arguments and the name's position, it
     /// returns the keys' positions.
     var keyFinder: KeyFinder?
+    /// Finds arguments that are secret, where not all are (`redacted`): as a key finder does.
+    var secretFinder: KeyFinder?
     /// Nil for a container whose bare name is no command.
     var handler: Handler?
 

@@ -45,7 +45,7 @@ extension CommandTable {
             arguments: [.words("on_off_skip", ["ON", "OFF", "SKIP"])], handler: Handlers.clientReply),
         CommandSpec(
             name: "no-evict", arity: 3, flags: administration, categories: own, group: group,
-            summary: "Protects the connection from being closed to save memory; this server never does that.",
+            summary: "Protects the connection from being closed to save memory (maxmemory-clients).",
             arguments: [.words("enabled", ["ON", "OFF"])], handler: Handlers.clientNoEvict),
         CommandSpec(
             name: "no-touch", arity: 3, flags: always, categories: own, group: group,

@@ -27,7 +27,8 @@ extension CommandTable {
                             name: "parameter_value", kind: .block, multiple: true,
                             arguments: [ArgumentSpec(name: "parameter"), ArgumentSpec(name: "value")])
                     ],
-                    tips: [CommandTips.allNodes, CommandTips.allSucceeded], handler: Handlers.configSet),
+                    tips: [CommandTips.allNodes, CommandTips.allSucceeded], secretFinder: SecretFinders.settings,
+                    handler: Handlers.configSet),
                 CommandSpec(
                     name: "rewrite", arity: 2, flags: administration, group: group,
                     complexity: "O(N) with N lines in the file.",

@@ -53,7 +53,7 @@ extension CommandTable {
             arguments: [
                 ArgumentSpec(name: "command"), ArgumentSpec(name: "arg", optional: true, multiple: true),
             ],
-            handler: Handlers.commandGetkeys),
+            secretFinder: SecretFinders.ofInnerCommand, handler: Handlers.commandGetkeys),
         .help(group: group, categories: own),
     ]
 

@@ -17,7 +17,7 @@ extension Handlers {
 
     static func clientSetname(_ context: CommandContext) {
         let name = context.arguments[2]
-        guard ClientNames.isAllowed(name) else { return context.reply.error(ClientNames.refusal) }
+        if let refusal = ClientNames.refusal(of: name) { return context.reply.error(refusal) }
         context.client.describe { $0.name = name.bytes }
         context.reply.ok()
     }
@@ -27,11 +27,11 @@ extension Handlers {
         let value = context.arguments[3]
         let isName = attribute.matches("LIB-NAME")
         guard isName || attribute.matches("LIB-VER") else {
-            return context.reply.error("ERR Unrecognized option '\(attribute.string)'")
+            let word = Argument(base: attribute.base, count: min(128, attribute.count)).string
+            return context.reply.error("ERR Unrecognized option '\(word)'")
         }
-        guard ClientNames.isAllowed(value) else {
-            return context.reply.error(
-                "ERR \(isName ? "lib-name" : "lib-ver") cannot contain spaces, newlines or special characters.")
+        if let refusal = ClientNames.refusal(of: value, as: isName ? "lib-name" : "lib-ver") {
+            return context.reply.error(refusal)
         }
         context.client.describe { isName ? ($0.libraryName = value.bytes) : ($0.libraryVersion = value.bytes) }
         context.reply.ok()
@@ -76,6 +76,7 @@ extension Handlers {
     static func clientList(_ context: CommandContext) {
         guard let filter = ClientFilter(list: context) else { return }
         let all = context.allConnections.sorted { $0.id < $1.id }
+        assert(all.allSatisfy { $0 === context.client || $0.countedMemory == $0.memory }, "memory not counted")
         let lines = all.filter { filter.matches($0, caller: context.client) }
             .map { ClientLine.text($0, server: context.server, seconds: context.loop.seconds) + "\n" }
         let links = context.server.replication.status.links.filter(filter.matches)
@@ -163,7 +164,7 @@ enum ClientLine {
             ("qbuf", "\(input?.count ?? 0)"), ("qbuf-free", "\((input?.capacity ?? 0) - (input?.count ?? 0))"),
             ("argv-mem", "0"), ("multi-mem", "\(transaction?.memory ?? 0)"), ("rbs", "0"), ("rbp", "0"),
             ("obl", "\(output?.count ?? 0)"), ("oll", "0"), ("omem", "\(output?.memory ?? 0)"),
-            ("tot-mem", "\((input?.capacity ?? 0) + (output?.memory ?? 0) + (transaction?.memory ?? 0))"),
+            ("tot-mem", "\(connection.memory)"),
             ("events", events(connection)),
             ("cmd", server.commands.name(command: connection.lastCommand, subcommand: connection.lastSubcommand)),
             ("user", "default"), ("redir", "-1"), ("resp", "\(connection.version.rawValue)"),
@@ -267,7 +268,7 @@ private struct ClientFilter {
             localAddress = value.string
         } else if name.matches("USER") {
             guard value.equals("default") else {
-                context.reply.error("ERR No such user '\(value.string)'")
+                context.reply.error("ERR No such user '\(value.shown)'")
                 return false
             }
             user = value.string
@@ -287,7 +288,7 @@ private struct ClientFilter {
     private mutating func readType(_ value: Argument, _ context: CommandContext) -> Bool {
         let name = value.string.lowercased()
         guard ClientFilter.types.contains(name) else {
-            context.reply.error("ERR Unknown client type '\(value.string)'")
+            context.reply.error("ERR Unknown client type '\(value.shown)'")
             return false
         }
         type = name

@@ -44,6 +44,7 @@ extension Handlers {
         client.version = .resp2
         context.reply.version = .resp2
         client.description?.name = []
+        context.loop.countMemory(of: client)
         context.reply.simple("RESET")
     }
 
@@ -70,6 +71,10 @@ extension Handlers {
         // will do, as for Redis's nopass.
         let isRight = ConstantTime.equal(Array(expected.utf8), password.bytes) || expected.isEmpty
         guard isKnownUser, isRight else {
+            context.loop.counters.add(.failedAuthentications, 1)
+            // Not the user: people put passwords there.
+            context.server.warn(
+                .authentication, "authentication failed", address: context.client.peerAddress, id: context.client.id)
             context.reply.error("WRONGPASS invalid username-password pair or user is disabled.")
             return false
         }
@@ -144,25 +149,31 @@ private struct HelloOptions {
                 password = arguments[index + 2]
                 index += 3
             } else if arguments[index].matches("SETNAME"), index + 1 < arguments.count {
-                guard ClientNames.isAllowed(arguments[index + 1]) else {
-                    context.reply.error(ClientNames.refusal)
+                if let refusal = ClientNames.refusal(of: arguments[index + 1]) {
+                    context.reply.error(refusal)
                     return nil
                 }
                 name = arguments[index + 1]
                 index += 2
             } else {
-                context.reply.error("ERR Syntax error in HELLO option '\(arguments[index].string)'")
+                let word = Argument(base: arguments[index].base, count: min(128, arguments[index].count)).string
+                context.reply.error("ERR Syntax error in HELLO option '\(word)'")
                 return nil
             }
         }
     }
 }
 
+/// What a client may call itself, its library and that one's version: every line of CLIENT LIST shows all of them.
 enum ClientNames {
-    static let refusal = "ERR Client names cannot contain spaces, newlines or special characters."
+    static let lengthMax = 1024
 
-    /// Only what CLIENT LIST can show: printable ASCII without spaces.
-    static func isAllowed(_ name: Argument) -> Bool { name.buffer.allSatisfy { $0 > 0x20 && $0 < 0x7F } }
+    /// Why a name is refused; nil where it is not. Only what CLIENT LIST can show: printable ASCII without spaces.
+    static func refusal(of name: Argument, as what: String = "Client names") -> String? {
+        guard name.count <= lengthMax else { return "ERR \(what) cannot be longer than \(lengthMax) bytes." }
+        let isPrintable = name.buffer.allSatisfy { $0 > 0x20 && $0 < 0x7F }
+        return isPrintable ? nil : "ERR \(what) cannot contain spaces, newlines or special characters."
+    }
 }
 
 enum ConstantTime {

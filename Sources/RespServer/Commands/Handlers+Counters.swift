@@ -108,6 +108,8 @@ private struct CounterOptions {
     private var keepsDeadline = false
     /// Nil: nothing was said.
     private(set) var deadline: CounterDeadline?
+    /// The word that gave the deadline. As in Redis it may be given again: the last one counts.
+    private var timeWord: StaticString?
     private(set) var step = CounterStep(1)
     private var hasIncrement = false
     private var setsOnlyWhereNone = false
@@ -142,24 +144,20 @@ private struct CounterOptions {
         step.deadline = deadline ?? .keep
     }
 
+    /// The words for a time to live or an instant, and the milliseconds of their unit.
+    private static let timeWords: [(word: StaticString, milliseconds: Int64, isRelative: Bool)] = [
+        ("EX", 1000, true), ("PX", 1, true), ("EXAT", 1000, false), ("PXAT", 1, false),
+    ]
+
     /// EX, PX, EXAT, PXAT with their value. False for any other word.
     private mutating func readTime(
         _ word: Argument, _ value: Argument?, _ context: CommandContext, command: String
     ) throws(ArgumentProblem) -> Bool {
-        let milliseconds: Int64
-        var isRelative = false
-        if word.matches("EX") {
-            (milliseconds, isRelative) = (1000, true)
-        } else if word.matches("PX") {
-            (milliseconds, isRelative) = (1, true)
-        } else if word.matches("EXAT") {
-            milliseconds = 1000
-        } else if word.matches("PXAT") {
-            milliseconds = 1
-        } else {
-            return false
+        let known = CounterOptions.timeWords.first { word.matches($0.word) }
+        guard let (name, milliseconds, isRelative) = known else { return false }
+        guard deadline == nil || timeWord.map({ word.matches($0) }) == true, let value else {
+            throw ArgumentProblem("ERR syntax error")
         }
-        guard deadline == nil, let value else { throw ArgumentProblem("ERR syntax error") }
         guard let amount = value.integer else {
             throw ArgumentProblem("ERR value is not an integer or out of range")
         }
@@ -167,6 +165,7 @@ private struct CounterOptions {
             let instant = context.expiry(amount, milliseconds: milliseconds, isRelative: isRelative)
         else { throw ArgumentProblem(CommandContext.invalidExpiry(command: command)) }
         deadline = .at(instant)
+        timeWord = name
         return true
     }
 

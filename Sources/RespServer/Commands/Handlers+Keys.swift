@@ -105,7 +105,7 @@ extension Handlers {
 
     static func scan(_ context: CommandContext) {
         let arguments = context.arguments
-        guard let cursor = UInt64(arguments[1].string) else { return context.reply.error("ERR invalid cursor") }
+        guard let cursor = ScanCursor.read(arguments[1]) else { return context.reply.error("ERR invalid cursor") }
         var pattern: GlobPattern?
         var type: [UInt8]?
         var effort = 10

@@ -4,6 +4,8 @@ import RESP
 
 extension Handlers {
     static func subscribe(_ context: CommandContext) {
+        guard (1..<context.arguments.count).allSatisfy({ context.arguments[$0].count <= Subscriptions.nameLengthMax })
+        else { return context.reply.error("ERR channel name is longer than \(Subscriptions.nameLengthMax) bytes") }
         subscribe(context, "subscribe", \.channels) { context.server.publisher.subscribe(context.client, channel: $0) }
     }
 
@@ -30,6 +32,7 @@ extension Handlers {
         }
         let subscriptions = begin(context.client)
         subscriptions.bytes = bytes
+        context.loop.countMemory(of: context.client)
         for name in all {
             if subscriptions[keyPath: names].insert(name).inserted { register(name) }
             confirm(context, kind, name)
@@ -75,6 +78,7 @@ extension Handlers {
     private static func end(_ context: CommandContext, _ kind: String) {
         let client = context.client!
         if context.arguments.count == 1, !context.hasConfirmed { confirm(context, kind, nil) }
+        defer { context.loop.countMemory(of: client) }
         guard client.subscriptions?.count ?? 0 == 0 else { return }
         client.subscriptions = nil
         client.flags.remove(.subscribed)

@@ -40,6 +40,7 @@ extension EventLoop {
         let transaction = connection.transaction!
         let copies = (0..<arguments.count).map { arguments[$0].bytes }
         transaction.queuedBytes += copies.reduce(0) { $0 + $1.count + Transaction.argumentOverhead }
+        countMemory(of: connection)
         guard transaction.memory <= settings.clientQueryBufferLimitBytes else {
             transaction.isAborted = true
             reply.error("ERR transaction is larger than client-query-buffer-limit")
@@ -55,6 +56,7 @@ extension EventLoop {
         guard let transaction = connection.transaction else { return }
         connection.transaction = nil
         connection.flags.remove(.inTransaction)
+        countMemory(of: connection)
         for key in transaction.watchedKeys { keyspace.unwatch(key, token: transaction.token) }
     }
 
@@ -89,6 +91,7 @@ extension Handlers {
         }
         if client.transaction == nil { client.transaction = Transaction() }
         client.flags.insert(.inTransaction)
+        context.loop.countMemory(of: client)
         context.reply.ok()
     }
 
@@ -136,6 +139,7 @@ extension Handlers {
         transaction.watchedKeys.formUnion(keys)
         transaction.watchedBytes = bytes - transaction.queuedBytes
         client.transaction = transaction
+        context.loop.countMemory(of: client)
         context.reply.ok()
     }
 

@@ -161,3 +161,25 @@ extension CommandContext {
         return GlobPattern(arguments[index].bytes, ignoringCase: ignoringCase)
     }
 }
+
+/// The cursor of SCAN, as a client writes it.
+enum ScanCursor {
+    /// Reads digits after an optional sign the way Redis does: nothing is 0, and a minus counts down from 2^64, so that
+    /// "-1" is the last place of the keyspace. Nil for anything else, and for more than 64 bits.
+    static func read(_ argument: Argument) -> UInt64? {
+        guard !argument.buffer.isEmpty else { return 0 }
+        let sign = argument.buffer.first
+        let hasSign = sign == UInt8(ascii: "-") || sign == UInt8(ascii: "+")
+        let digits = hasSign ? argument.buffer.dropFirst() : argument.buffer[...]
+        guard !digits.isEmpty else { return nil }
+        var value: UInt64 = 0
+        for byte in digits {
+            guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }
+            let (tenfold, isOver) = value.multipliedReportingOverflow(by: 10)
+            let (sum, isFull) = tenfold.addingReportingOverflow(UInt64(byte - UInt8(ascii: "0")))
+            guard !isOver, !isFull else { return nil }
+            value = sum
+        }
+        return sign == UInt8(ascii: "-") ? 0 &- value : value
+    }
+}

@@ -33,6 +33,7 @@ struct Settings: Sendable, Equatable {
     var maxclients = 10_000
     var clientOutputBufferLimit = OutputBufferLimits()
     var clientQueryBufferLimitBytes = 16 << 20
+    var maxmemoryClients = ClientMemoryLimit.bytes(0)
     var protoMaxBulkLenBytes = 1 << 20
     var enableDebugCommand = DebugCommandAccess.no
 

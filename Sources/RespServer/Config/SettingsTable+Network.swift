@@ -60,8 +60,10 @@ extension SettingsTable {
         .memory(
             "client-query-buffer-limit", \.clientQueryBufferLimitBytes, 1 << 20...1 << 30, .clients,
             "How many bytes of unfinished requests one client may make the server hold; beyond it it is closed. Its",
-            "queued commands and watched keys may take as many bytes again; beyond that they are refused."
+            "queued commands and watched keys may take as many bytes again, and so may the names of the channels and",
+            "patterns that it is subscribed to; beyond that they are refused."
         ),
+        maxmemoryClients,
         .memory(
             "proto-max-bulk-len", \.protoMaxBulkLenBytes, 1 << 10...16 << 20, .clients,
             "The longest single argument a client may send. Keys cannot be longer than 16mb."),
@@ -79,6 +81,43 @@ extension SettingsTable {
         }
         // 253 bytes are the longest name DNS knows.
         return host == "*" || host == "::*" || (isSpelledRight && !host.isEmpty && host.utf8.count <= 253)
+    }
+
+    // MARK: maxmemory-clients
+
+    private static let clientMemoryMax = 1 << 50
+
+    private static let maxmemoryClients = Setting.make(
+        "maxmemory-clients", .clients,
+        [
+            "How much memory all clients together may make the server use: unfinished requests, replies they do not",
+            "read, queued commands, subscriptions. Beyond it those that use most are closed, but none that said CLIENT",
+            "NO-EVICT ON, and no replica. In bytes, or in percent of maxmemory such as 5%. 0: no limit.",
+        ],
+        allowed: "a memory size up to \(MemorySize.text(clientMemoryMax)) (bytes, or with kb, mb, gb), or 0% to 100%"
+    ) {
+        clientMemoryText($0.maxmemoryClients) { String($0) }
+    } spell: {
+        clientMemoryText($0.maxmemoryClients, MemorySize.text)
+    } parse: { text throws(Setting.Refusal) in
+        let refusal = Setting.Refusal("argument must be a memory or percent value")
+        if text.hasSuffix("%") {
+            guard let percent = Setting.decimal(text.dropLast()) else { throw refusal }
+            guard (0...100).contains(percent) else {
+                throw Setting.Refusal("percentage argument must be less or equal to 100")
+            }
+            return { $0.maxmemoryClients = .percent(percent) }
+        }
+        guard let bytes = MemorySize.parse(text) else { throw refusal }
+        guard bytes <= clientMemoryMax else { throw Setting.Refusal(outside: 0...clientMemoryMax) }
+        return { $0.maxmemoryClients = .bytes(bytes) }
+    }
+
+    private static func clientMemoryText(_ limit: ClientMemoryLimit, _ memory: (Int) -> String) -> String {
+        switch limit {
+        case .bytes(let bytes): memory(bytes)
+        case .percent(let percent): "\(percent)%"
+        }
     }
 
     // MARK: client-output-buffer-limit

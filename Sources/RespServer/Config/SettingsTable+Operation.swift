@@ -5,8 +5,9 @@ extension SettingsTable {
     static let memory: [Setting] = [
         .memory(
             "maxmemory", \.maxmemoryBytes, 0...1 << 50, .memory,
-            "How much memory keys may take together. 0: no limit. It does not count on a replica, which has what its",
-            "primary has; from a promotion on it does."),
+            "How much memory keys and their index may take together: used_memory_dataset in INFO. What else the",
+            "process needs comes on top. 0: no limit. It does not count on a replica, which has what its primary has;",
+            "from a promotion on it does."),
         .choice(
             "maxmemory-policy", \.maxmemoryPolicy, .memory,
             "What happens to a new key when maxmemory is reached: it is refused with OOM (noeviction), or one of the",

@@ -21,7 +21,8 @@ extension SettingsTable {
         }.alias("slaveof").immutable,
         .text(
             "masteruser", \.masteruser, bytesMax: 512, .replication,
-            "User to give the primary with masterauth. Empty: its default user."),
+            "User to give the primary with masterauth. Empty: its default user."
+        ).secret,
         .text(
             "masterauth", \.masterauth, bytesMax: 512, .replication,
             "Password to give the primary. Where it has one, every node needs the same requirepass and masterauth."

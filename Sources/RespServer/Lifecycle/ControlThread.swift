@@ -166,11 +166,15 @@ struct ControlThread {
         let clientsMax = min(settings.maxclients, server.openFiles.clientsMax)
         guard server.clientsNow.load(ordering: .relaxed) < clientsMax else {
             server.clientsRejected.add(1, ordering: .relaxed)
+            server.warn(.maxclients, "client turned away: maxclients reached", address: SocketAddress.peer(of: fd))
             return turnAway(fd, "-ERR max number of clients reached\r\n")
         }
         if !listener.isUnixSocket {
             if settings.protectedMode, settings.requirepass.isEmpty, !SocketAddress.isPeerLoopback(of: fd) {
                 server.clientsRejected.add(1, ordering: .relaxed)
+                server.warn(
+                    .protectedMode, "client turned away: protected-mode is on and no password is set",
+                    address: SocketAddress.peer(of: fd))
                 return turnAway(fd, ControlThread.protectedModeText)
             }
             configure(fd, keepAlive: settings.tcpKeepaliveSeconds)

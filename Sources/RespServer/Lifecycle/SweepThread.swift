@@ -55,7 +55,6 @@ struct SweepThread {
         }
         server.sweepTurn.release()
         server.rates.sample(server, steady: steady)
-        let memory = ProcessMemory.resident()
-        if memory > server.peakMemory.load(ordering: .relaxed) { server.peakMemory.store(memory, ordering: .relaxed) }
+        server.memory.sample(steady: steady, clients: server.clientMemory)
     }
 }

@@ -66,6 +66,8 @@ final class ClientDescription {
     var name: [UInt8] = []
     var libraryName: [UInt8] = []
     var libraryVersion: [UInt8] = []
+
+    var memory: Int { name.capacity + libraryName.capacity + libraryVersion.capacity }
 }
 
 /// A client connection.
@@ -86,6 +88,7 @@ final class Connection: @unchecked Sendable {
         var flags: ConnectionFlags
         var lastCommand: Int16 = -1
         var version = ProtocolVersion.resp2
+        var countedMemory = 0
     }
 
     /// Looked at with every request, so behind a constant pointer: no check for exclusive access.
@@ -105,6 +108,12 @@ final class Connection: @unchecked Sendable {
     var lastCommand: Int16 {
         get { hot.pointee.lastCommand }
         set { hot.pointee.lastCommand = newValue }
+    }
+
+    /// What the loop has counted of the connection's memory: see ClientMemory.
+    var countedMemory: Int {
+        get { hot.pointee.countedMemory }
+        set { hot.pointee.countedMemory = newValue }
     }
 
     var lastSubcommand: Int16 = -1
@@ -156,5 +165,6 @@ final class Connection: @unchecked Sendable {
     func describe(_ change: (ClientDescription) -> Void) {
         if description == nil { description = ClientDescription() }
         change(description!)
+        loop.countMemory(of: self)
     }
 }

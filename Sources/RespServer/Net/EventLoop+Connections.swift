@@ -21,6 +21,7 @@ extension EventLoop {
             return
         }
         connections.append(connection)
+        countMemory(of: connection)
     }
 
     private func token(_ connection: Connection) -> UInt64 {
@@ -71,6 +72,7 @@ extension EventLoop {
         connection.pendingInput = nil
         connection.pendingOutput = nil
         connection.held = nil
+        countMemory(of: connection)
         if connection.flags.contains(.suspended) { suspended.removeAll { $0 === connection } }
         let last = connections.removeLast()
         if last !== connection {
@@ -96,6 +98,7 @@ extension EventLoop {
 
     /// Closes a connection whose peer lets too much pile up.
     func checkOutputLimit(_ connection: Connection) {
+        countMemory(of: connection)
         let limit = outputLimit(for: connection)
         if let held = connection.held, limit.hardBytes > 0, held.count >= limit.hardBytes {
             return closeForOutput(connection, held.count)

@@ -104,9 +104,12 @@ extension EventLoop {
     private func admit(_ connection: Connection, _ number: Int?) -> Admission {
         guard let number else {
             // A browser tricked into talking to us begins like this.
-            if arguments[0].matches("POST") || arguments[0].matches("HOST:") { return .hangUp }
+            if arguments[0].matches("POST") || arguments[0].matches("HOST:") {
+                noteHTTP(from: connection)
+                return .hangUp
+            }
             noteUnknownCommand(from: connection)
-            return .refuse(unknownCommand())
+            return .refuse(unknownCommand(from: connection))
         }
         let command: CommandReference
         switch commands.resolve(number, arguments) {
@@ -214,18 +217,32 @@ extension EventLoop {
         wave.changes[wave.servedCount - 1] = true
     }
 
-    private func unknownCommand() -> String {
-        var shown = ""
-        var index = 1
-        while index < arguments.count, shown.utf8.count < 128 {
-            shown += "'\(cut(arguments[index]))' "
-            index += 1
-        }
-        return "ERR unknown command '\(cut(arguments[0]))', with args beginning with: \(shown)"
+    private func noteHTTP(from connection: Connection) {
+        counters.add(.httpRequests, 1)
+        server.warn(
+            .http, "closing client: it speaks HTTP; a browser may have been tricked into it, or a port mixed up",
+            address: connection.peerAddress, id: connection.id)
     }
 
-    private func cut(_ argument: Argument) -> String {
-        Argument(base: argument.base, count: min(128, argument.count)).string
+    private func unknownCommand(from connection: Connection) -> String {
+        var shown = ""
+        // Client libraries put the text into exceptions and logs. What comes before authentication, or with a name like
+        // AUTH, may be a password.
+        if connection.flags.contains(.unauthenticated) || isNearlyAuthentication(arguments[0]) {
+            return "ERR unknown command '\(arguments[0].shown)', with args beginning with: "
+        }
+        var index = 1
+        while index < arguments.count, shown.utf8.count < 128 {
+            shown += "'\(arguments[index].shown)' "
+            index += 1
+        }
+        return "ERR unknown command '\(arguments[0].shown)', with args beginning with: \(shown)"
+    }
+
+    private func isNearlyAuthentication(_ name: Argument) -> Bool {
+        guard name.count <= 8 else { return false }
+        let name = Array(name.string.lowercased().utf8)
+        return ["auth", "hello"].contains { SettingsTable.editDistance(name, Array($0.utf8)) <= 1 }
     }
 
     // MARK: Running
@@ -234,7 +251,7 @@ extension EventLoop {
     func run(_ command: CommandReference, for connection: Connection) {
         // Taken now, since EXEC reuses the list, and shown afterwards: RESET may have ended the monitor itself.
         let isShown = !monitors.isEmpty && command.flags.isDisjoint(with: [.admin, .skipMonitor])
-        let line = isShown ? Monitors.line(arguments, command.flags, from: connection) : nil
+        let line = isShown ? Monitors.line(arguments, command.spec.hiddenArguments(arguments), from: connection) : nil
         context.client = connection
         let start = reply.count
         // In the middle of a pipeline the last command's end is this one's beginning, but for its parsing.
@@ -282,7 +299,7 @@ extension EventLoop {
     private func noteIfSlow(_ command: CommandReference, microseconds: Int64, client: Connection) {
         guard slowLog.isSlow(microseconds: microseconds) else { return }
         slowLog.add(
-            arguments, redacted: command.flags.contains(.redacted), microseconds: microseconds,
+            arguments, hidden: command.spec.hiddenArguments(arguments), microseconds: microseconds,
             unixSeconds: unixSeconds, clientAddress: client.peerAddress,
             clientName: String(decoding: client.name, as: UTF8.self))
     }

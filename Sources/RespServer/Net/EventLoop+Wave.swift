@@ -37,6 +37,7 @@ extension EventLoop {
         guard accept(received, of: connection) else { return }
         pending.received(received)
         connection.pendingInput = pending
+        countMemory(of: connection)
         checkInputLimit(connection)
     }
 
@@ -88,12 +89,14 @@ extension EventLoop {
             pending.ranges = arguments.save()
             checkInputLimit(connection)
         }
+        countMemory(of: connection)
     }
 
     private func keepRest(of connection: Connection, _ rest: UnsafeBufferPointer<UInt8>) {
         guard rest.count > 0, !connection.flags.contains(.closed), !connection.flags.contains(.closeAfterReply)
         else { return }
         connection.pendingInput = PendingInput(rest, ranges: arguments.save())
+        countMemory(of: connection)
     }
 
     private func checkInputLimit(_ connection: Connection) {
@@ -164,6 +167,11 @@ extension EventLoop {
         if connection.flags.isDisjoint(with: [.replyOff, .replySkipNext]) { reply.error(violation.text) }
         endReply()
         connection.flags.insert(.closeAfterReply)
+        if violation == .tls {
+            server.warn(
+                .tls, "closing client: it speaks TLS, which this server does not", address: connection.peerAddress,
+                id: connection.id)
+        }
         server.log.verbose(
             "closing client: protocol error",
             ["id": "\(connection.id)", "addr": "\(connection.peerAddress)", "error": "\(violation.text)"])
@@ -314,6 +322,7 @@ extension EventLoop {
         guard pending.count == 0, !connection.flags.contains(.closed) else { return }
         if pending.overSoftLimitSince != nil { softLimitWatch -= 1 }
         connection.pendingOutput = nil
+        countMemory(of: connection)
         if connection.flags.contains(.closeAfterReply), connection.held == nil { return close(connection) }
         setInterest(connection, reading: connection.isReading, writing: false)
     }

@@ -19,7 +19,8 @@ import System
 /// An event loop and everything that belongs to its thread.
 ///
 /// `@unchecked Sendable`: `mailbox`, `turn`, `turnEnded`, `turnBeganAt`, `counters`, `commandStatistics`, `assigned`,
-/// `awaitedTicket`, `index` and `server` may be used by any thread; everything else only with `turn` held.
+/// `clientMemory`, `awaitedTicket`, `index` and `server` may be used by any thread; everything else only with `turn`
+/// held.
 final class EventLoop: @unchecked Sendable {
     let index: Int
     /// Outlives the loop: it joins the loop's thread.
@@ -53,6 +54,10 @@ final class EventLoop: @unchecked Sendable {
     let commandStatistics: CommandStatistics
     /// Connections dealt to this loop and not yet closed; any thread counts.
     let assigned = Atomic<Int>(0)
+    /// Bytes that this loop's connections make the server keep; any thread looks.
+    let clientMemory = Atomic<Int>(0)
+    /// They have become more since the limit was last looked at.
+    var hasMoreClientMemory = false
 
     let poller: Int32
     let keyspace: KeyspaceSession
@@ -182,7 +187,7 @@ final class EventLoop: @unchecked Sendable {
 
     /// Whether something has to be looked at although no descriptor is ready. Read by the loop's own thread only.
     private var needsTick: Bool {
-        settings.timeoutSeconds > 0 || !suspended.isEmpty || softLimitWatch > 0 || !ending.isEmpty
+        settings.timeoutSeconds > 0 || !suspended.isEmpty || softLimitWatch > 0 || !ending.isEmpty || hasMoreClientMemory
     }
     /// Connections whose output is over the soft limit.
     var softLimitWatch = 0
@@ -214,6 +219,7 @@ final class EventLoop: @unchecked Sendable {
         advanceSliced()
         housekeep()
         graveyard.removeAll()
+        evictClients()
     }
 
     /// Looks at what concerns every command.
@@ -261,6 +267,8 @@ final class EventLoop: @unchecked Sendable {
         settingsVersion = version
         settings = server.currentSettings.value
         limits = EventLoop.limits(settings)
+        // The limit of it may be another one.
+        hasMoreClientMemory = true
     }
 
     private static func limits(_ settings: Settings) -> RequestLimits {

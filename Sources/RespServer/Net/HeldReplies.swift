@@ -17,6 +17,9 @@ final class HeldReplies {
     /// Bytes that wait.
     var count: Int { bytes.count }
 
+    /// Bytes of memory held.
+    var memory: Int { bytes.capacity + parts.capacity * MemoryLayout<(end: Int, ticket: Int)>.stride }
+
     /// Adds a part that waits for `ticket`; 0 for one that only has to stay behind the others.
     func append(_ more: UnsafeBufferPointer<UInt8>, ticket: Int) {
         bytes.append(contentsOf: more)
@@ -87,6 +90,7 @@ extension EventLoop {
                 connection.lastActiveAt = seconds
                 connection.held = connection.flags.contains(.closed) ? nil : rest
             }
+            countMemory(of: connection)
             guard !isEmpty else {
                 endAfterReply(connection)
                 continue

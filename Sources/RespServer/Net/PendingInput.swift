@@ -21,6 +21,9 @@ final class PendingInput {
 
     deinit { base.deallocate() }
 
+    /// Bytes of memory held.
+    var memory: Int { capacity + ranges.capacity * MemoryLayout<ArgumentRange>.stride }
+
     /// Room for at least `bytes` more, doubling what is there.
     func reserve(_ bytes: Int) {
         guard capacity - count < bytes else { return }

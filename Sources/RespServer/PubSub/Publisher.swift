@@ -15,6 +15,8 @@ final class Subscriptions {
 
     /// Bytes that a subscription takes beside its name: entries in two tables.
     static let overhead = 256
+    /// Longest name of a channel, in bytes. Patterns have a bound of their own, GlobPattern.lengthMax.
+    static let nameLengthMax = 64 << 10
 
     /// Removes a name from one of the sets. False when it was not there.
     func remove(_ name: [UInt8], from names: ReferenceWritableKeyPath<Subscriptions, Set<[UInt8]>>) -> Bool {

@@ -1,0 +1,35 @@
+// How often the log names a host, and what it says of those it does not name.
+
+import Testing
+
+@testable import RespServer
+
+@Suite struct ClientWarningsTests {
+    private let minute = ClientWarnings.interval
+
+    @Test func aHostIsNamedOnceAMinute() {
+        let warnings = ClientWarnings()
+        #expect(warnings.note(.http, address: "10.0.0.1:1", steady: 0) == 0)
+        #expect(warnings.note(.http, address: "10.0.0.1:2", steady: 1) == nil)
+        #expect(warnings.note(.http, address: "10.0.0.1:3", steady: minute - 1) == nil)
+        #expect(warnings.note(.http, address: "10.0.0.1:4", steady: minute) == 2)
+        #expect(warnings.note(.http, address: "10.0.0.1:5", steady: minute + 1) == nil)
+    }
+
+    @Test func anotherHostAndAnotherEventAreNews() {
+        let warnings = ClientWarnings()
+        #expect(warnings.note(.authentication, address: "10.0.0.1:1", steady: 0) == 0)
+        #expect(warnings.note(.authentication, address: "[::1]:1", steady: 0) == 0)
+        #expect(warnings.note(.authentication, address: "[::1]:2", steady: 0) == nil)
+        #expect(warnings.note(.http, address: "[::1]:2", steady: 0) == 0)
+        #expect(warnings.note(.authentication, address: "[::2]:2", steady: 0) == 1)
+    }
+
+    /// A crowd neither fills the log nor the memory.
+    @Test func fewHostsAMinute() {
+        let warnings = ClientWarnings()
+        let said = (0..<1_000).filter { warnings.note(.http, address: "10.0.0.\($0):1", steady: 5) != nil }
+        #expect(said.count == ClientWarnings.hostsMax)
+        #expect(warnings.note(.http, address: "10.1.0.1:1", steady: minute + 5) == 1_000 - ClientWarnings.hostsMax)
+    }
+}
