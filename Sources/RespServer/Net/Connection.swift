@@ -44,7 +44,7 @@ struct ConnectionFlags: OptionSet {
     /// Waits for the answer to a command that takes its time; its input is kept.
     static let blocked = ConnectionFlags(rawValue: 1 << 14)
     /// Its next command waits for the next turn; its input is kept, and not read until then.
-    static let deferred = ConnectionFlags(rawValue: 1 << 16)
+    static let deferred = ConnectionFlags(rawValue: 1 << 19)
 
     /// A replica: goes over to the replication thread as soon as its turn's replies are sent.
     static let handedOver = ConnectionFlags(rawValue: 1 << 15)
