@@ -38,7 +38,7 @@ let package = Package(
         .target(
             name: "Replication", dependencies: ["LimiterEngine", "Persistence"],
             swiftSettings: swiftSettings + fuzzSettings),
-        .target(name: "RESP", swiftSettings: swiftSettings + fuzzSettings),
+        .target(name: "RESP", dependencies: ["System"], swiftSettings: swiftSettings + fuzzSettings),
         .target(
             name: "RespServer",
             dependencies: ["CLinux", "LimiterEngine", "Persistence", "Replication", "RESP", "System"],

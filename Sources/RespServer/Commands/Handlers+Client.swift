@@ -6,6 +6,7 @@
 import Glibc
 import LimiterEngine
 import RESP
+import System
 
 extension Handlers {
     static func clientId(_ context: CommandContext) { context.reply.integer(context.client.id) }

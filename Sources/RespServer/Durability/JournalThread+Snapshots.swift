@@ -4,6 +4,7 @@ import Glibc
 import LimiterEngine
 import Persistence
 import Replication
+import System
 
 extension JournalThread {
     /// A client asked for one.

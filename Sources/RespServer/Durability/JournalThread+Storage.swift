@@ -6,6 +6,7 @@
 
 import LimiterEngine
 import Persistence
+import System
 
 extension JournalThread {
     // MARK: Failure

@@ -10,6 +10,7 @@
 import LimiterEngine
 import Persistence
 import Synchronization
+import System
 
 final class JournalThread {
     /// Nanoseconds from one collection to the next while nobody waits for one: what a killed process may lose of its

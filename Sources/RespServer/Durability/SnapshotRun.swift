@@ -5,6 +5,7 @@ import Glibc
 import LimiterEngine
 import Persistence
 import Synchronization
+import System
 
 /// A snapshot under way.
 ///

@@ -8,8 +8,9 @@ import CLinux
 import Glibc
 import Persistence
 import Synchronization
+import System
 
-/// A shutdown asked for by a command: an eventfd that the control thread polls.
+/// A shutdown asked for by a command: a wake event that the control thread polls.
 final class ShutdownRequests: Sendable {
     struct Request: Sendable {
         /// Whether a snapshot is taken at the end; nil leaves it to the setting `save`.
@@ -18,18 +19,20 @@ final class ShutdownRequests: Sendable {
         var failure: String?
     }
 
-    let descriptor: Int32 = clinux_eventfd()
+    private let wakeEvent: WakeEvent
     private let request = Guarded<Request?>(nil)
+
+    /// Readable once there is a request.
+    var descriptor: Int32 { wakeEvent.descriptor }
+
+    init() throws(SystemError) { wakeEvent = try WakeEvent() }
 
     /// The first one posted.
     var current: Request? { request.withLock { $0 } }
 
-    deinit { close(descriptor) }
-
     func post(_ wanted: Request) {
         request.withLock { if $0 == nil { $0 = wanted } }
-        var one: UInt64 = 1
-        _ = write(descriptor, &one, 8)
+        wakeEvent.signal()
     }
 }
 

@@ -9,6 +9,7 @@
 
 import Glibc
 import Synchronization
+import System
 
 extension Connection {
     /// The object, its place in the loop's list, and what the C library keeps about them.

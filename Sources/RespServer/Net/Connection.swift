@@ -6,8 +6,8 @@
 // Threads: every field is touched only by whoever holds the turn lock of the connection's event loop: its own loop
 // during a turn, or another loop that has stopped all of them.
 
-import Glibc
 import RESP
+import System
 
 /// What keeps a connection off the straight path: with none of these set, a limiter call goes into the batch at once.
 struct ConnectionFlags: OptionSet {
@@ -91,8 +91,8 @@ final class Connection: @unchecked Sendable {
         var countedMemory = 0
     }
 
-    /// Looked at with every request, so behind a constant pointer: no check for exclusive access.
-    private let hot: UnsafeMutablePointer<Hot>
+    /// Looked at with every request, so pinned.
+    private let hot: Pinned<Hot>
 
     var flags: ConnectionFlags {
         get { hot.pointee.flags }
@@ -121,7 +121,7 @@ final class Connection: @unchecked Sendable {
     /// Position in the loop's list of connections.
     var slot = -1
     /// Events epoll is asked for.
-    var interest: UInt32 = 0
+    var interest: PollEvents = []
 
     /// An unfinished request, or input that has to wait.
     var pendingInput: PendingInput?
@@ -139,8 +139,7 @@ final class Connection: @unchecked Sendable {
         self.fd = fd
         self.id = id
         self.loop = loop
-        hot = .allocate(capacity: 1)
-        hot.initialize(to: Hot(flags: flags))
+        hot = Pinned(Hot(flags: flags))
         createdAt = seconds
         lastActiveAt = seconds
     }

@@ -4,6 +4,7 @@ import CLinux
 import Glibc
 import RESP
 import Synchronization
+import System
 
 extension EventLoop {
     /// Takes over an accepted descriptor.
@@ -12,9 +13,11 @@ extension EventLoop {
         if isUnixSocket { flags.insert(.unixSocket) }
         let connection = Connection(fd: fd, id: id, loop: self, flags: flags, at: seconds)
         connection.slot = connections.count
-        connection.interest = UInt32(clinux_epoll_in)
-        guard clinux_epoll_control(poller, EPOLL_CTL_ADD, fd, connection.interest, token(connection)) == 0 else {
-            server.log.warning("closing client: epoll refused it", ["error": "\(SystemError("epoll_ctl"))"])
+        connection.interest = .readable
+        do throws(SystemError) {
+            try poller.add(fd, connection.interest, token: token(connection))
+        } catch {
+            server.log.warning("closing client: epoll refused it", ["error": "\(error)"])
             Glibc.close(fd)
             assigned.subtract(1, ordering: .relaxed)
             server.connectionClosed()
@@ -29,16 +32,16 @@ extension EventLoop {
     }
 
     func setInterest(_ connection: Connection, reading: Bool, writing: Bool) {
-        var interest: UInt32 = 0
-        if reading { interest |= UInt32(clinux_epoll_in) }
-        if writing { interest |= UInt32(clinux_epoll_out) }
+        var interest: PollEvents = []
+        if reading { interest.insert(.readable) }
+        if writing { interest.insert(.writable) }
         // A suspended connection is not read, so this is how the end of its input is seen.
         if connection.flags.contains(.suspended), !connection.flags.contains(.inputEnded) {
-            interest |= UInt32(clinux_epoll_peer_hangup)
+            interest.insert(.peerEnded)
         }
         guard interest != connection.interest else { return }
         connection.interest = interest
-        _ = clinux_epoll_control(poller, EPOLL_CTL_MOD, connection.fd, interest, token(connection))
+        poller.change(connection.fd, interest, token: token(connection))
     }
 
     /// Closes a connection now. Its object lives to the end of the turn, since events may still name it.
@@ -68,7 +71,7 @@ extension EventLoop {
         }
         server.forget(connection)
         connection.flags.insert(.closed)
-        _ = clinux_epoll_control(poller, EPOLL_CTL_DEL, connection.fd, 0, 0)
+        poller.remove(connection.fd)
         connection.pendingInput = nil
         connection.pendingOutput = nil
         connection.held = nil

@@ -27,6 +27,7 @@ extension EventLoop {
         }
         // What is left of the input is the beginning of a request, or what would come after one that never ends.
         connection.pendingInput = nil
+        countMemory(of: connection)
         connection.flags.insert(.closeAfterReply)
         endAfterReply(connection)
     }

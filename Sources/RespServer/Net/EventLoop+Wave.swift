@@ -8,21 +8,20 @@ import CLinux
 import Glibc
 import LimiterEngine
 import RESP
+import System
 
 extension EventLoop {
     /// Serves one event of a connection.
-    func serve(_ connection: Connection, events: UInt32) {
+    func serve(_ connection: Connection, events: PollEvents) {
         guard !connection.flags.contains(.closed) else { return }
         if connection.flags.contains(.closeSoon) { return close(connection) }
-        if events & UInt32(clinux_epoll_out) != 0 { sendPending(connection) }
-        if events & UInt32(clinux_epoll_peer_hangup) != 0, connection.flags.contains(.suspended) {
-            noteEndOfInput(connection)
-        }
-        let readable = UInt32(clinux_epoll_in | clinux_epoll_hangup | clinux_epoll_error)
-        guard events & readable != 0, !connection.flags.contains(.closed) else { return }
+        if events.contains(.writable) { sendPending(connection) }
+        if events.contains(.peerEnded), connection.flags.contains(.suspended) { noteEndOfInput(connection) }
+        guard !events.isDisjoint(with: [.readable, .hangup, .error]), !connection.flags.contains(.closed)
+        else { return }
         if !connection.isReading {
             // Its input waits; a hang-up does not.
-            if events & UInt32(clinux_epoll_hangup | clinux_epoll_error) != 0 { close(connection) }
+            if !events.isDisjoint(with: [.hangup, .error]) { close(connection) }
             return
         }
         if wave.isFull { finishWave() }
@@ -33,11 +32,12 @@ extension EventLoop {
     private func keepReading(_ connection: Connection) {
         let pending = connection.pendingInput ?? PendingInput(UnsafeBufferPointer(start: nil, count: 0), ranges: [])
         pending.reserve(Wave.readMin)
+        // Also when nothing comes.
+        defer { countMemory(of: connection) }
         let received = read(connection.fd, pending.free.baseAddress, pending.free.count)
         guard accept(received, of: connection) else { return }
         pending.received(received)
         connection.pendingInput = pending
-        countMemory(of: connection)
         checkInputLimit(connection)
     }
 
@@ -46,6 +46,7 @@ extension EventLoop {
         if let pending = connection.pendingInput {
             // As much again as there is, so that a large request is read in few steps and never before it is sent.
             pending.reserve(min(Wave.readMax, max(Wave.readMin, pending.count)))
+            countMemory(of: connection)
             let received = read(connection.fd, pending.free.baseAddress, min(Wave.readMax, pending.free.count))
             guard accept(received, of: connection) else { return }
             pending.received(received)
@@ -318,6 +319,7 @@ extension EventLoop {
         guard let pending = connection.pendingOutput, !connection.flags.contains(.closed) else { return }
         let unsent = pending.count
         pending.drain { transmit(connection, $0) }
+        countMemory(of: connection)
         if pending.count < unsent { connection.lastActiveAt = seconds }
         guard pending.count == 0, !connection.flags.contains(.closed) else { return }
         if pending.overSoftLimitSince != nil { softLimitWatch -= 1 }

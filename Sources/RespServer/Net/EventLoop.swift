@@ -49,7 +49,7 @@ final class EventLoop: @unchecked Sendable {
     let turnEnded = Doorbell()
     /// Steady time at which the turn under way began; 0 between turns.
     let turnBeganAt = Atomic<Int64>(0)
-    let mailbox: Mailbox
+    let mailbox: Mailbox<LoopMessage>
     let counters = LoopCounters()
     let commandStatistics: CommandStatistics
     /// Connections dealt to this loop and not yet closed; any thread counts.
@@ -59,7 +59,7 @@ final class EventLoop: @unchecked Sendable {
     /// They have become more since the limit was last looked at.
     var hasMoreClientMemory = false
 
-    let poller: Int32
+    let poller: Poller
     let keyspace: KeyspaceSession
     let arguments = ArgumentList()
     let reply = ReplyBuffer(capacity: Wave.outputRetained)
@@ -140,8 +140,7 @@ final class EventLoop: @unchecked Sendable {
         limitCommands = server.commands.limits
         lastBatched = server.commands.limits.last
         mailbox = try Mailbox()
-        poller = clinux_epoll_create()
-        guard poller >= 0 else { throw SystemError("epoll_create1") }
+        poller = try Poller(capacity: EventLoop.eventsMax)
         keyspace = KeyspaceSession(engine: server.engine)
         clock = server.clock
         now = clock.now()
@@ -151,29 +150,25 @@ final class EventLoop: @unchecked Sendable {
         commandStatistics = CommandStatistics(commands: server.commands.flat.count)
         context = CommandContext(server: server, arguments: arguments, reply: reply, keyspace: keyspace)
         context.loop = self
-        guard
-            clinux_epoll_control(
-                poller, EPOLL_CTL_ADD, mailbox.wakeDescriptor, UInt32(clinux_epoll_in), 0) == 0
-        else { throw SystemError("epoll_ctl") }
+        try poller.add(mailbox.wakeDescriptor, .readable, token: EventLoop.mailToken)
     }
 
-    deinit {
-        Glibc.close(poller)
-        turn.deallocate()
-    }
+    deinit { turn.deallocate() }
 
     // MARK: Running
 
+    /// Most descriptors that one turn looks at.
+    private static let eventsMax = 512
+    /// The poller's token of the mailbox; any other is the address of a connection.
+    private static let mailToken: UInt64 = 0
+
     /// Serves until told to leave. The loop's own thread.
     func run() {
-        let capacity = 512
-        let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: capacity)
-        defer { events.deallocate() }
         var isTurnWanted = false
         while !isLeaving {
-            let ready = epoll_wait(poller, events, Int32(capacity), timeout(isTurnWanted))
+            let ready = poller.wait(milliseconds: timeout(isTurnWanted))
             beginTurn()
-            takeTurn(events, count: max(0, Int(ready)))
+            takeTurn(events: ready)
             isTurnWanted = endTurn()
         }
     }
@@ -193,7 +188,7 @@ final class EventLoop: @unchecked Sendable {
     /// Connections whose output is over the soft limit.
     var softLimitWatch = 0
 
-    private func takeTurn(_ events: UnsafeMutablePointer<epoll_event>, count: Int) {
+    private func takeTurn(events count: Int) {
         now = clock.now()
         steady = EngineClock.steady()
         turnBeganAt.store(steady, ordering: .relaxed)
@@ -204,15 +199,14 @@ final class EventLoop: @unchecked Sendable {
         resumeDeferred()
         var hasMail = false
         for number in 0..<count {
-            let event = events + number
-            let token = clinux_epoll_token(event)
-            guard token != 0 else {
+            let (token, events) = poller.event(number)
+            guard token != EventLoop.mailToken else {
                 hasMail = true
                 continue
             }
             let connection = Unmanaged<Connection>.fromOpaque(UnsafeRawPointer(bitPattern: UInt(token))!)
                 .takeUnretainedValue()
-            serve(connection, events: event.pointee.events)
+            serve(connection, events: events)
         }
         finishWave()
         if hasMail { readMail() }
@@ -231,7 +225,7 @@ final class EventLoop: @unchecked Sendable {
     }
 
     private func readMail() {
-        for message in mailbox.takeAll() {
+        for message in mailbox.drain() {
             switch message {
             case .adopt(let fd, let id, let isUnixSocket): adopt(fd, id: id, isUnixSocket: isUnixSocket)
             case .deliver(let bytes, let receivers): deliveries.append(bytes, to: receivers)
@@ -282,7 +276,7 @@ final class EventLoop: @unchecked Sendable {
         deliverMessages()
         resumeDeferred()
         for connection in connections where !connection.flags.contains(.closed) {
-            serve(connection, events: UInt32(clinux_epoll_in))
+            serve(connection, events: .readable)
         }
         finishWave()
         while EngineClock.steady() < deadline {
@@ -298,7 +292,7 @@ final class EventLoop: @unchecked Sendable {
             _ = poll(&descriptors, nfds_t(descriptors.count), sliced.isEmpty ? 50 : 0)
             beginTurn()
             // What else is in the mail is for connections that are about to be closed.
-            _ = mailbox.takeAll()
+            _ = mailbox.drain()
             for connection in unsent { sendPending(connection) }
         }
         for connection in connections { close(connection) }

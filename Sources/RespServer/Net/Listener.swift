@@ -2,6 +2,7 @@
 
 import CLinux
 import Glibc
+import System
 
 /// Why the server cannot listen somewhere: one sentence for the person who started it.
 struct ListenError: Error {

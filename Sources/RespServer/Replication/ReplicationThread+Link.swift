@@ -6,6 +6,7 @@ import LimiterEngine
 import Persistence
 import Replication
 import Synchronization
+import System
 
 extension ReplicationThread {
     func perform(_ action: ReplicaLink.Action) {

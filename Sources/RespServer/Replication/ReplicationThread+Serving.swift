@@ -7,6 +7,7 @@ import Persistence
 import RESP
 import Replication
 import Synchronization
+import System
 
 /// A replica's connection. Belongs to the replication thread.
 final class ServedReplica {

@@ -17,6 +17,7 @@ import LimiterEngine
 import Persistence
 import Replication
 import Synchronization
+import System
 
 /// Drives replication.
 ///
