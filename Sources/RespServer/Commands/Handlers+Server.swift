@@ -26,7 +26,6 @@ extension Handlers {
         if !client.flags.contains(.monitor) {
             client.flags.insert(.monitor)
             context.server.monitors.add(client)
-            context.loop.isPlain = false
         }
         context.reply.ok()
     }

@@ -9,7 +9,7 @@
 import RESP
 import System
 
-/// What keeps a connection off the straight path: with none of these set, a limiter call goes into the batch at once.
+/// What a connection is in. With none of these set but `harmless` ones, a limiter call goes into the batch at once.
 struct ConnectionFlags: OptionSet {
     let rawValue: UInt32
 
@@ -151,9 +151,16 @@ final class Connection: @unchecked Sendable {
         flags.isDisjoint(with: [.suspended, .deferred, .closeAfterReply, .handedOver, .inputEnded])
     }
 
-    /// Whether a limiter call may go into the batch without looking at anything else.
+    /// Whether nothing about it is unusual.
     @inline(__always)
     var isPlain: Bool { flags.isSubset(of: .harmless) }
+
+    /// What decides which commands it may run.
+    var facts: SessionFacts {
+        SessionFacts(
+            isUnauthenticated: flags.contains(.unauthenticated), isInTransaction: flags.contains(.inTransaction),
+            isInSubscribedMode: isInSubscribedMode)
+    }
 
     /// Subscribed in RESP2: only a few commands are allowed then, since a reply could not be told from a message.
     var isInSubscribedMode: Bool { flags.contains(.subscribed) && version == .resp2 }

@@ -162,7 +162,7 @@ extension EventLoop {
     func resumeSuspended() {
         let waiting = suspended
         suspended.removeAll()
-        lookAround()
+        refreshState()
         for connection in waiting where !connection.flags.contains(.closed) {
             connection.flags.remove([.suspended, .inputEnded])
             setInterest(connection, reading: connection.isReading, writing: connection.pendingOutput != nil)

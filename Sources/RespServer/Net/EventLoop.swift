@@ -109,9 +109,8 @@ final class EventLoop: @unchecked Sendable {
     var settings: Settings
     var limits: RequestLimits
     private var settingsVersion = 0
-    /// Nothing in the server as a whole keeps limiter calls off the straight path: no monitor, no pause, no loading, no
-    /// disk that failed.
-    var isPlain = true
+    /// What the server as a whole is in, as last looked at.
+    var state: ServerState = []
     /// This loop keeps collections of the journal out, for the command it runs.
     var excludesCollections = false
     /// An EXEC runs: its commands wait for nothing.
@@ -195,7 +194,7 @@ final class EventLoop: @unchecked Sendable {
         unixSeconds = EngineClock.unixSeconds()
         lastMoment = steady
         refreshSettings()
-        lookAround()
+        refreshState()
         resumeDeferred()
         var hasMail = false
         for number in 0..<count {
@@ -218,11 +217,7 @@ final class EventLoop: @unchecked Sendable {
     }
 
     /// Looks at what concerns every command.
-    func lookAround() {
-        isPlain =
-            server.monitors.isEmpty && !server.pause.isActive(steady) && !server.isLoading
-            && !server.durability.refusesWrites && server.replication.isPlain
-    }
+    func refreshState() { state = ServerState(of: server, settings, at: steady) }
 
     private func readMail() {
         for message in mailbox.drain() {
