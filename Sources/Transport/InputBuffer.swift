@@ -19,6 +19,9 @@ public final class InputBuffer {
 
     deinit { base.deallocate() }
 
+    /// A copy of what is kept.
+    public var bytes: [UInt8] { Array(UnsafeBufferPointer(start: base, count: count)) }
+
     /// Bytes of memory held.
     public var memory: Int { capacity }
 

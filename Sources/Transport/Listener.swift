@@ -2,20 +2,97 @@
 
 import CLinux
 import Glibc
-import System
+public import System
 
 /// Why the server cannot listen somewhere: one sentence for the person who started it.
-struct ListenError: Error {
-    let text: String
+public struct ListenError: Error {
+    /// The sentence, such as `cannot listen on 10.0.0.1 port 6379: the address is in use by another process`.
+    public let text: String
+
+    /// An error that says `text`.
+    public init(text: String) { self.text = text }
 }
 
-/// A listening socket.
-struct Listener {
-    let fd: Int32
-    let isUnixSocket: Bool
+/// A listening socket. A value without ownership: whoever made it closes it.
+public struct Listener: Sendable {
+    /// Where it listens.
+    public enum Endpoint: Sendable, Equatable {
+        /// A TCP address: numeric, a name, `*` for all of IPv4, `::*` for all of IPv6. Port 0 takes any.
+        case tcp(host: String, port: Int)
+        /// A path, with the permissions of the socket; 0 leaves them to the umask.
+        case unix(path: String, mode: Int)
+    }
 
-    /// Listens on a TCP address: numeric, a name, `*` for all of IPv4, `::*` for all of IPv6. Port 0 takes any.
-    static func tcp(host: String, port: Int, backlog: Int) throws(ListenError) -> Listener {
+    /// What is spoken on its connections.
+    public enum Kind: Sendable {
+        case resp
+    }
+
+    /// What lies below that.
+    public enum Security: Sendable {
+        case plain
+    }
+
+    /// The socket. Polled by whoever accepts.
+    public let descriptor: Int32
+    /// Where it listens.
+    public let endpoint: Endpoint
+    /// What is spoken on its connections.
+    public let kind: Kind
+    /// What lies below that.
+    public let security: Security
+
+    /// Whether connections come from this machine by the file system.
+    public var isUnixSocket: Bool {
+        if case .unix = endpoint { return true }
+        return false
+    }
+
+    /// Listens. A unix socket left by a server that is gone is replaced; one that answers is not.
+    ///
+    /// - Parameter backlog: Connections that the kernel keeps until they are accepted.
+    public init(_ endpoint: Endpoint, kind: Kind, security: Security, backlog: Int) throws(ListenError) {
+        self.endpoint = endpoint
+        self.kind = kind
+        self.security = security
+        descriptor =
+            switch endpoint {
+            case .tcp(let host, let port): try Listener.tcp(host: host, port: port, backlog: backlog)
+            case .unix(let path, let mode): try Listener.unix(path: path, mode: mode, backlog: backlog)
+            }
+    }
+
+    /// Ends listening. The path of a unix socket stays.
+    public func close() { Glibc.close(descriptor) }
+
+    // MARK: Accepting
+
+    /// What accepting brought.
+    public enum Accepted {
+        /// A connection; the caller's to close.
+        case stream(ByteStream)
+        /// No more are waiting.
+        case none
+        /// None could be taken, mostly for want of descriptors or memory.
+        case failed(SystemError)
+    }
+
+    /// Takes a connection that waits.
+    public func accept() -> Accepted {
+        while true {
+            let fd = clinux_accept(descriptor)
+            if fd >= 0 { return .stream(ByteStream(fd)) }
+            switch errno {
+            case EINTR, ECONNABORTED: continue
+            case EAGAIN: return .none
+            default: return .failed(SystemError("accept4"))
+            }
+        }
+    }
+
+    // MARK: Opening
+
+    private static func tcp(host: String, port: Int, backlog: Int) throws(ListenError) -> Int32 {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         hints.ai_flags = AI_PASSIVE
@@ -39,14 +116,13 @@ struct Listener {
         }
         guard bind(fd, info.pointee.ai_addr, info.pointee.ai_addrlen) == 0, listen(fd, Int32(backlog)) == 0 else {
             let error = failure("listen", place)
-            close(fd)
+            Glibc.close(fd)
             throw error
         }
-        return Listener(fd: fd, isUnixSocket: false)
+        return fd
     }
 
-    /// Listens on a path. A socket left there by a server that is gone is replaced; one that answers is not.
-    static func unix(path: String, mode: Int, backlog: Int) throws(ListenError) -> Listener {
+    private static func unix(path: String, mode: Int, backlog: Int) throws(ListenError) -> Int32 {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         let capacity = MemoryLayout.size(ofValue: address.sun_path)
@@ -60,7 +136,7 @@ struct Listener {
         let bound = withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
                 let probe = clinux_socket(AF_UNIX, Int32(SOCK_STREAM.rawValue))
-                defer { close(probe) }
+                defer { Glibc.close(probe) }
                 // A file that is no socket refuses a connection as well: that one is somebody's.
                 if connect(probe, generic, length) != 0, errno == ECONNREFUSED, isSocket(path) { unlink(path) }
                 return Glibc.bind(fd, generic, length)
@@ -68,11 +144,11 @@ struct Listener {
         }
         guard bound == 0, listen(fd, Int32(backlog)) == 0 else {
             let error = failure("listen", path)
-            close(fd)
+            Glibc.close(fd)
             throw error
         }
         if mode != 0 { chmod(path, mode_t(mode)) }
-        return Listener(fd: fd, isUnixSocket: true)
+        return fd
     }
 
     private static func isSocket(_ path: String) -> Bool {

@@ -5,7 +5,7 @@
 /// Kept in pieces, so that a long reply is neither copied together nor moved while it leaves.
 public final class OutputQueue {
     /// Small additions are put together up to this many bytes.
-    static let pieceSize = 64 * 1024
+    public static let pieceSize = 64 * 1024
 
     private var pieces: [[UInt8]] = []
     /// Pieces at the beginning that have been sent.
@@ -42,6 +42,9 @@ public final class OutputQueue {
         memory += piece.capacity
         pieces.append(piece)
     }
+
+    /// A copy of what has not been sent.
+    public var bytes: [UInt8] { Array(pieces[sentPieces...].joined().dropFirst(head)) }
 
     /// Offers the unsent bytes to `send`, which returns how many it took, until it takes none or all are gone.
     public func drain(_ send: (UnsafeBufferPointer<UInt8>) -> Int) {

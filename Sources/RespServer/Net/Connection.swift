@@ -1,13 +1,15 @@
-// One client connection: its descriptor, where its parser stands, and what is rarely there.
+// One client connection: its channel, how far its parser has come, and what is rarely there.
 //
-// Owns its descriptor and whatever input or output had to be kept. Ten thousand idle connections must cost next to
-// nothing, so everything a connection needs only while something is unfinished is a nil pointer until then.
+// Owns its channel, and with it the descriptor and whatever input or output had to be kept. Ten thousand idle
+// connections must cost next to nothing, so everything a connection needs only while something is unfinished is a nil
+// pointer until then.
 //
 // Threads: every field is touched only by whoever holds the turn lock of the connection's event loop: its own loop
 // during a turn, or another loop that has stopped all of them.
 
 import RESP
 import System
+import Transport
 
 /// What a connection is in. With none of these set but `harmless` ones, a limiter call goes into the batch at once.
 struct ConnectionFlags: OptionSet {
@@ -75,7 +77,10 @@ final class ClientDescription {
 /// `@unchecked Sendable`: references travel between threads in mailboxes and registries, but fields are touched only
 /// with the turn lock of `loop` held.
 final class Connection: @unchecked Sendable {
-    let fd: Int32
+    /// Its socket, and what had to be kept of input and output.
+    var channel: Channel
+    /// Arguments of the first request in the channel's input that have been found so far.
+    var pendingArguments: [ArgumentRange] = []
     /// Unique for the life of the process, ascending.
     let id: Int64
     /// Outlives its connections.
@@ -120,13 +125,7 @@ final class Connection: @unchecked Sendable {
     var parser = RequestParser()
     /// Position in the loop's list of connections.
     var slot = -1
-    /// Events epoll is asked for.
-    var interest: PollEvents = []
 
-    /// An unfinished request, or input that has to wait.
-    var pendingInput: PendingInput?
-    /// Replies that the peer has not taken yet.
-    var pendingOutput: PendingOutput?
     /// Replies that wait for the disk, and whatever has to come behind them.
     var held: HeldReplies?
     /// What it said by REPLCONF, and by PSYNC: then it is about to be handed over.
@@ -135,8 +134,8 @@ final class Connection: @unchecked Sendable {
     var transaction: Transaction?
     var subscriptions: Subscriptions?
 
-    init(fd: Int32, id: Int64, loop: EventLoop, flags: ConnectionFlags, at seconds: Int64) {
-        self.fd = fd
+    init(_ stream: ByteStream, id: Int64, loop: EventLoop, flags: ConnectionFlags, at seconds: Int64) {
+        channel = Channel(stream)
         self.id = id
         self.loop = loop
         hot = Pinned(Hot(flags: flags))

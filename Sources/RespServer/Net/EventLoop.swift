@@ -15,6 +15,7 @@ import LimiterEngine
 import RESP
 import Synchronization
 import System
+import Transport
 
 /// An event loop and everything that belongs to its thread.
 ///
@@ -222,7 +223,7 @@ final class EventLoop: @unchecked Sendable {
     private func readMail() {
         for message in mailbox.drain() {
             switch message {
-            case .adopt(let fd, let id, let isUnixSocket): adopt(fd, id: id, isUnixSocket: isUnixSocket)
+            case .adopt(let stream, let id, let isUnixSocket): adopt(stream, id: id, isUnixSocket: isUnixSocket)
             case .deliver(let bytes, let receivers): deliveries.append(bytes, to: receivers)
             case .closeMarked:
                 for connection in connections where connection.flags.contains(.closeSoon) { close(connection) }
@@ -277,9 +278,11 @@ final class EventLoop: @unchecked Sendable {
         while EngineClock.steady() < deadline {
             releaseHeld()
             advanceSliced()
-            let unsent = connections.filter { $0.pendingOutput != nil }
+            let unsent = connections.filter { $0.channel.hasOutput }
             if unsent.isEmpty, holding.isEmpty, sliced.isEmpty { break }
-            var descriptors = unsent.map { pollfd(fd: $0.fd, events: Int16(POLLOUT), revents: 0) }
+            var descriptors = unsent.map {
+                pollfd(fd: $0.channel.stream.descriptor, events: Int16(POLLOUT), revents: 0)
+            }
             descriptors.append(pollfd(fd: mailbox.wakeDescriptor, events: Int16(POLLIN), revents: 0))
             // Another loop may have to stop all loops before it can drain: it must not wait for our slow peers. No
             // command is begun in this turn any more, so it need not wait for the end of this function, either.

@@ -1,9 +1,11 @@
 // What other threads tell an event loop, through its mailbox.
 
+import Transport
+
 /// What an event loop can be told.
 enum LoopMessage: Sendable {
     /// A connection was accepted for this loop.
-    case adopt(fd: Int32, id: Int64, isUnixSocket: Bool)
+    case adopt(ByteStream, id: Int64, isUnixSocket: Bool)
     /// Bytes for connections of this loop that did not ask for them just now: RESP2 and RESP3 spelling.
     case deliver(MessageBytes, to: [Connection])
     /// Connections were marked to be closed.
