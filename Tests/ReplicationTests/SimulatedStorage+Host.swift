@@ -48,7 +48,9 @@ extension SimulatedStorage {
 
 extension SimulatedStorage: JournalHost {
     var journalSettings: JournalDriver.Settings {
-        JournalDriver.Settings(sync: settings.appendfsync, failsClosed: settings.isClosedOnFailure)
+        JournalDriver.Settings(
+            sync: settings.appendfsync, failsClosed: settings.isClosedOnFailure, rewritePercentage: grows ? 100 : 0,
+            rewriteMinBytes: 4000)
     }
     var engineTime: EngineTime { node.engineTime }
     var hasUncollectedChanges: Bool { hasChanges }
@@ -119,6 +121,8 @@ extension SimulatedStorage: JournalHost {
         node.tell(String("\(note)".prefix(100)))
         switch note {
         case .storageWorks: node.simulation.coverage.repairs += 1
+        case .logHasGrown: node.simulation.coverage.grownLogs += 1
+        case .backlogDropped: node.simulation.coverage.droppedBacklogs += 1
         case .cannotReadBack: node.simulation.coverage.failedRestores += 1
         default: break
         }

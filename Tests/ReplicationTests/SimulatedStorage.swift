@@ -71,6 +71,8 @@ final class SimulatedStorage {
     var runs: [SimulatedSnapshot] = []
     /// Whether everything is on disk, once the thread has ended.
     var isSafe: Bool?
+    /// A log that has grown is replaced by a snapshot.
+    let grows: Bool
 
     init(_ node: SimulatedNode, files: SimulatedFiles, report: RecoveryReport, engine: Engine, journal: Journal) {
         self.node = node
@@ -80,8 +82,10 @@ final class SimulatedStorage {
         let log = LogDirectory(files: files, path: SimulatedStorage.path, recovered: report)
         log.removeLeftovers()
         var pace = JournalDriver.Pace()
-        // Lives are short.
+        // Lives are short, and their journals, too.
         pace.syncInterval = 100_000_000
+        if node.simulation.random.once(in: 2) { pace.unwrittenMax = 300 }
+        grows = node.simulation.random.once(in: 2)
         driver = JournalDriver(host: self, engine: engine, files: files, log: log, pace: pace, now: node.steady)
     }
 
@@ -241,6 +245,7 @@ final class SimulatedStorage {
     private func comeBack() {
         let pause = driver.pause(now: now)
         guard wait == nil, (1...1_000_000).contains(pause) else { return }
+        node.simulation.coverage.gatherings += 1
         node.simulation.after(pause) { [weak self] in
             guard let self, self.node.isUp, self.node.storage === self, self.wait == nil else { return }
             self.feed(.turn)
@@ -260,7 +265,7 @@ final class SimulatedStorage {
     }
 
     func feed(_ event: JournalDriver.Event) {
-        node.tell(String("\(event)".prefix(70)))
+        if case .turn = event {} else { node.tell(String("\(event)".prefix(70))) }
         let failures = driver.failures
         driver.handle(event, now: now)
         driver.worked(until: now)
