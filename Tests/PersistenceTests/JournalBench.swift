@@ -1,5 +1,5 @@
-// A journal driver on a bench: a real engine and journal, files in memory, and everything else as a table says. What the
-// driver does is written down in words.
+// A journal driver on a bench: a real engine and journal, files in memory, and everything else as a table says. The
+// driver's actions are recorded in words.
 
 import Glibc
 import LimiterEngine

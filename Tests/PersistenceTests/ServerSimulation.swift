@@ -1,9 +1,9 @@
-// A server without sockets and threads: an engine, its journal and its directory, driven by random numbers, and a memory
+// A server without sockets and threads: an engine, its journal and its directory, driven by random numbers, and a record
 // of what it has promised. What happens to its disk is the caller's choice.
 //
-// The directory is called in more orders than the server's journal driver ever does, so this is a test of LogDirectory;
-// DriverSimulation has the driver itself. Owns: how failures are answered. A failed append is tried again later; after a
-// failed sync the log continues in an unpublished segment behind a new snapshot.
+// LogDirectory is called in more orders than the server's journal driver ever uses; DriverSimulation has the driver
+// itself. Owns: how failures are answered. A failed append is tried again later; after a failed sync the log continues
+// in an unpublished segment behind a new snapshot.
 
 import LimiterEngine
 import Persistence
