@@ -1,5 +1,5 @@
-// A server without sockets and threads: an engine, its journal and its directory, driven by random numbers, and a record
-// of what it has promised. What happens to its disk is the caller's choice.
+// A server without sockets and threads: an engine, its journal and its directory, driven by random numbers, and a
+// record of what it has promised. The caller decides what happens to its disk.
 //
 // LogDirectory is called in more orders than the server's journal driver ever uses; DriverSimulation has the driver
 // itself. Owns: how failures are answered. A failed append is tried again later; after a failed sync the log continues

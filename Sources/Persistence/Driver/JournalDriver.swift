@@ -27,7 +27,7 @@ public final class JournalDriver {
     // MARK: Failure
 
     /// Whether the disk is believed in.
-    public internal(set) var breaker = CircuitBreaker()
+    public internal(set) var breaker: CircuitBreaker
     /// The last failure, until the disk works again.
     public internal(set) var failure: StorageError?
     /// Failures since the start.
@@ -92,7 +92,7 @@ public final class JournalDriver {
     /// The snapshot to be taken after the one under way.
     public internal(set) var scheduled: SnapshotKind?
     /// When to take one unasked after some have failed.
-    var snapshotTries = CircuitBreaker()
+    var snapshotTries: CircuitBreaker
     /// When the last one was adopted, or the driver began; steady nanoseconds.
     var lastSave: Int64
     /// Changes that the engine had counted when the last one was begun.
@@ -115,7 +115,7 @@ public final class JournalDriver {
     var unsavedName: (old: String?, new: String)?
     /// The state to be read back from disk, when that was requested, and when it was tried last.
     var restore: (number: Int, horizon: EngineTime, requestedAt: Int64, triedAt: Int64)?
-    var restoreTries = CircuitBreaker()
+    var restoreTries: CircuitBreaker
 
     /// A sync or a recovery is waited for: its end must be the next event.
     public internal(set) var isWaiting = false
@@ -129,6 +129,9 @@ public final class JournalDriver {
         self.files = files
         self.log = log
         self.pace = pace
+        breaker = CircuitBreaker(firstPause: pace.firstRetry, longestPause: pace.longestRetry)
+        snapshotTries = breaker
+        restoreTries = breaker
         settings = host.journalSettings
         collectionInterval = pace.collectionPause
         baseBytes = log.bytes

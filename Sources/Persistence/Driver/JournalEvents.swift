@@ -77,6 +77,10 @@ extension JournalDriver {
         public var gatheringMax: Int64 = 1_000_000
         /// Upper bound on bytes buffered while the disk fails, not counting what is added during one pause.
         public var unwrittenMax = 64 << 20
+        /// From a failure of the disk to the first try; doubled each time that fails, too.
+        public var firstRetry: Int64 = 1_000_000_000
+        /// Between tries of a disk that fails, at most.
+        public var longestRetry: Int64 = 30_000_000_000
         /// The longest pause; settings and rules of time are looked at after it.
         public var idlePause: Int64 = 100_000_000
 

@@ -16,8 +16,10 @@ final class JournalThread {
     let durability: Durability
     let files: any FileSystem
     private(set) lazy var driver = JournalDriver(
-        host: self, engine: server.engine, files: files, log: recovered, now: EngineClock.steady())
+        host: self, engine: server.engine, files: files, log: recovered, pace: pace,
+        now: EngineClock.steady())
     private let recovered: LogDirectory
+    private let pace: JournalDriver.Pace
     private lazy var syncThread = SyncThread(done: durability.doorbell)
 
     /// What the driver waits for, to be done when it has returned.
@@ -34,9 +36,10 @@ final class JournalThread {
     /// Whether everything is on disk, once the driver has ended.
     private var isSafe: Bool?
 
-    init(server: Server, files: any FileSystem, log: LogDirectory) {
+    init(server: Server, files: any FileSystem, log: LogDirectory, pace: JournalDriver.Pace = JournalDriver.Pace()) {
         self.server = server
         self.files = files
+        self.pace = pace
         recovered = log
         durability = server.durability
         publishStatus()
