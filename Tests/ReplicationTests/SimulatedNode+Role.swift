@@ -119,7 +119,7 @@ extension SimulatedNode {
             case .restore: restore()
             case .stopRestoring:
                 storage.wantedRestore = 0
-                storage.perform { storage.restore = nil }
+                storage.perform { storage.stopRestoring() }
                 simulation.coverage.stoppedRestores += 1
             case .resumeLog: storage.perform { storage.resume() }
             }

@@ -4,6 +4,7 @@
 import CLinux
 import Glibc
 import LimiterEngine
+import Persistence
 import RESP
 
 extension Handlers {

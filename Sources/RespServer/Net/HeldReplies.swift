@@ -4,6 +4,7 @@
 // in the order of their requests.
 
 import Glibc
+import Persistence
 import RESP
 import Synchronization
 import Transport
