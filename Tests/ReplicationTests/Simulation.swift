@@ -39,6 +39,8 @@ final class Simulation {
     var promises: [Promise] = []
     var nextTicket: UInt64 = 0
     let backlogSize: Int
+    /// `min-replicas-to-write`.
+    let minReplicas: Int
     var linkSettings = PrimaryLink.Settings()
     /// Whoever was promoted last.
     var lastPrimary: SimulatedNode?
@@ -54,6 +56,7 @@ final class Simulation {
         random = LifeGenerator(seed: seed)
         hashSeed = HashSeed(random.next(), random.next(), random.next())
         backlogSize = [0, 300, 3000, 100_000][random.below(4)]
+        minReplicas = seed % 8 == 7 ? 1 : 0
         linkSettings.timeout = 700_000_000
         linkSettings.hardLimit = random.once(in: 3) ? 2000 : 100_000
         linkSettings.softLimit = 1500
@@ -147,8 +150,9 @@ final class Simulation {
         events = []
         connections = []
         for node in nodes {
-            node.served = []
+            node.clients = [:]
             node.upstream = nil
+            node.driver = nil
             node.storage = nil
         }
     }
@@ -170,10 +174,14 @@ final class Simulation {
             if !primaries.isEmpty {
                 let node = primaries[random.below(primaries.count)]
                 write(to: node)
-                if random.once(in: 8) { node.wait(count: 1 + random.below(2), isSynced: random.once(in: 3)) }
+                if random.once(in: 8) { wait(at: node) }
             }
             clientUntil(end)
         }
+    }
+
+    private func wait(at node: SimulatedNode) {
+        node.wait(count: 1 + random.below(2), isSynced: random.once(in: 3), isLocal: random.once(in: 12))
     }
 
     // MARK: Misfortune and operators
@@ -314,7 +322,7 @@ final class Simulation {
         // Without an answer only an operator ends it.
         after(random.between(20_000_000, 900_000_000)) {
             guard node.isUp, node.failover.state != .none, !self.isCalm else { return }
-            if let actions = try? node.failover.abort() { node.runFailover(actions) }
+            node.abortFailover()
         }
     }
 
@@ -325,9 +333,7 @@ final class Simulation {
         partitions = []
         for node in nodes { node.files.fault = nil }
         for node in nodes where !node.isUp { node.boot() }
-        for node in nodes where node.failover.state != .none {
-            if let actions = try? node.failover.abort() { node.runFailover(actions) }
-        }
+        for node in nodes where node.failover.state != .none { node.abortFailover() }
         let leader = nodes.filter(\.isPrimary).last ?? nodes.filter { $0.priority > 0 }.first ?? nodes[0]
         insist(on: leader)
     }
