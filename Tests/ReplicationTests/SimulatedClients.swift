@@ -12,7 +12,11 @@ extension Simulation {
 
     /// A few calls.
     func write(to node: SimulatedNode) {
-        guard node.admitsWrites else { return }
+        if node.admitsWrites { runWrites(on: node) }
+    }
+
+    /// Calls that have been admitted.
+    func runWrites(on node: SimulatedNode) {
         coverage.writes += 1
         let session = KeyspaceSession(engine: node.engine)
         let time = node.engineTime

@@ -3,7 +3,6 @@
 
 import LimiterEngine
 import Persistence
-import Testing
 
 @testable import Replication
 
@@ -54,8 +53,8 @@ extension SimulatedNode: NodeEnvironment {
 
     func show(_ clock: StreamClock) {}
     func show(following address: PeerAddress?) {}
-    func waitForWriters() {}
-    func waitForReaders() {}
+    func waitForWriters() { loops.waitForTurnsInProgress() }
+    func waitForReaders() { loops.waitForTurnsInProgress() }
     func closeClients(except asker: Int64) {}
 
     // MARK: Journal
@@ -177,8 +176,10 @@ extension SimulatedNode: NodeEnvironment {
         case .linkUp:
             hasBeenUp = true
             simulation.coverage.online += 1
-        case .linkDown(_, .stream(let error)): Issue.record("seed \(simulation.seed): \(error)")
-        case .partialSync: simulation.coverage.partialSyncs += 1
+        case .linkDown(_, .stream(let error)): fail("\(error)")
+        case .partialSync, .fullSync:
+            if case .partialSync = note { simulation.coverage.partialSyncs += 1 }
+            if hasPart { fail("gives a replica a part of a state") }
         default: break
         }
     }

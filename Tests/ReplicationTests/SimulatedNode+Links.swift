@@ -2,7 +2,6 @@
 // and what they say is answered here, as the server's loops do; from there on it is the driver's.
 
 import Persistence
-import Testing
 
 @testable import Replication
 
@@ -77,9 +76,12 @@ extension SimulatedNode {
 
     func received(_ bytes: [UInt8], over connection: SimulatedConnection) {
         if connection === upstream {
-            let wasHandingOver = failover.state == .inProgress
+            let handedOver = failover.state == .inProgress ? position : nil
             event { bytes.withUnsafeBytes { driver.upstreamReceived($0) } }
-            if wasHandingOver, failover.state == .none, role.isReplica { simulation.coverage.takeovers += 1 }
+            if let handedOver, failover.state == .none, role.isReplica {
+                simulation.coverage.takeovers += 1
+                if !isFailoverForced { simulation.checkHandover(of: handedOver, from: self, to: connection.server) }
+            }
         } else if let client = clients[LinkID(connection.id)] {
             client.input += bytes
             parse(client)
@@ -98,7 +100,7 @@ extension SimulatedNode {
             case "AUTH": reply("+OK\r\n", client)
             case "REPLCONF": configure(client, Array(words.dropFirst()))
             case "PSYNC": serve(client, SyncRequest(arguments: Array(words.dropFirst()))!)
-            case let name?: Issue.record("seed \(simulation.seed): unknown command \(name)")
+            case let name?: fail("is sent \(name)")
             }
         }
     }

@@ -7,7 +7,6 @@
 import LimiterEngine
 import Persistence
 import TestSupport
-import Testing
 
 @testable import Replication
 
@@ -57,6 +56,7 @@ final class SimulatedNode {
     var storage: SimulatedStorage!
     var driver: NodeDriver!
     var sweeper: Sweeper
+    private(set) var loops: SimulatedLoops!
     /// An event of the driver is under way.
     var isInEvent = false
     /// It has begun to do what it is to do.
@@ -79,6 +79,8 @@ final class SimulatedNode {
     /// The same of the state on disk, when a full sync began last.
     var filesClockPlace: StreamPosition?
     var promotion: Promotion?
+    /// The last failover may lose something.
+    private(set) var isFailoverForced = false
     /// Where it was when changes began to be kept; nil once that is noted.
     var uncountedOrigin: StreamPosition?
 
@@ -153,6 +155,7 @@ final class SimulatedNode {
 
     /// What does not survive.
     private func forget() {
+        loops = SimulatedLoops(self)
         isInEvent = false
         hasStarted = false
         gates = NodeGates()
@@ -199,7 +202,7 @@ final class SimulatedNode {
         return settings
     }
 
-    func fail(_ text: String) { Issue.record("seed \(simulation.seed): node \(number): \(text)") }
+    func fail(_ text: String) { simulation.fail("node \(number): \(text)") }
 
     /// A line of the life's story, where it is told.
     func tell(_ text: @autoclosure () -> String) {
@@ -243,9 +246,18 @@ final class SimulatedNode {
         isInEvent = true
         defer {
             isInEvent = false
+            checkGates()
             sendAll()
         }
         try body()
+    }
+
+    /// What must be true of the gates between events.
+    private func checkGates() {
+        if hasPart, !gates.isReceiving { fail("serves clients a part of a state") }
+        if role.isReplica, !gates.isReplica { fail("takes writes as a replica") }
+        if role.leads, gates.isReplica || gates.isReceiving || gates.isRestoring { fail("leads and does not serve") }
+        if gates.holdsWrites != (failover.state != .none) { fail("holds writes for nothing") }
     }
 
     func follow(_ other: SimulatedNode) { event { driver.follow(other.address, asker: 0) } }
@@ -253,6 +265,7 @@ final class SimulatedNode {
     func promote() { event { driver.lead() } }
 
     func startFailover(_ request: Failover.Request) {
+        if failover.state == .none { isFailoverForced = request.force }
         try? event { try driver.startFailover(request, asker: 0) }
     }
 

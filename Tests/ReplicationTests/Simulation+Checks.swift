@@ -2,7 +2,6 @@
 
 import LimiterEngine
 import Persistence
-import Testing
 
 @testable import Replication
 
@@ -94,6 +93,12 @@ extension Simulation {
         if node.clockOffset > leader { node.fail("gives \(node.clockOffset - leader) ns back with its old state") }
     }
 
+    /// A node that took over as asked, and was not forced, has all that the one before had.
+    func checkHandover(of place: StreamPosition, from node: SimulatedNode, to target: SimulatedNode) {
+        guard target.isUp, !truth.contains(target.position, place) else { return }
+        node.fail("hands over at \(place) to \(target.number), which is at \(target.position)")
+    }
+
     // MARK: WAIT
 
     /// WAIT's answer counts nodes that have it.
@@ -172,14 +177,14 @@ extension Simulation {
     func checkConvergence() {
         guard hasConverged, let leader = nodes.first(where: { $0.isPrimary }) else {
             let text = nodes.map { "\($0.number): \($0.role.role) \($0.position) \($0.link.state)" }
-            Issue.record("seed \(seed): the nodes have not come together: \(text)")
+            fail("the nodes have not come together: \(text)")
             return
         }
         let text = nodes.map {
             "\($0.number): \($0.storage.log.synced) of \($0.journal.offset) \($0.storage.breaker.state) "
                 + "\($0.storage.hasGap)"
         }
-        if !disksAreWell { Issue.record("seed \(seed): the disks are not well again: \(text)") }
+        if !disksAreWell { fail("the disks are not well again: \(text)") }
         coverage.converged += 1
         leader.collect()
         let time = nodes.map { $0.engineTime.nanoseconds }.max()!

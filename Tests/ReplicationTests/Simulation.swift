@@ -36,9 +36,13 @@ final class Simulation {
     var truth: StreamTruth
     let hashSeed: HashSeed
     var coverage = Coverage()
+    /// What was found to be wrong.
+    private(set) var failures = 0
     var promises: [Promise] = []
     var nextTicket: UInt64 = 0
     let backlogSize: Int
+    /// By what rules nodes' loops run commands; others than the server's where it is to be seen that lives tell.
+    let loopRules: SimulatedLoops.Rules
     /// `min-replicas-to-write`.
     let minReplicas: Int
     var linkSettings = PrimaryLink.Settings()
@@ -48,9 +52,12 @@ final class Simulation {
     private var nextEvent = 0
     private var isCalm = false
 
-    /// - Parameter explains: Failures say what differs, which costs time.
-    init(seed: UInt64, explains: Bool = false) {
+    /// - Parameters:
+    ///   - explains: Failures say what differs, which costs time.
+    ///   - loopRules: By what rules loops run commands.
+    init(seed: UInt64, explains: Bool = false, loopRules: SimulatedLoops.Rules = SimulatedLoops.Rules()) {
         self.seed = seed
+        self.loopRules = loopRules
         self.explains = explains
         truth = StreamTruth(explains: explains)
         random = LifeGenerator(seed: seed)
@@ -80,6 +87,12 @@ final class Simulation {
                 logs: !random.once(in: 4), appendfsync: StorageSettings.Policy.allCases[random.below(3)],
                 isClosedOnFailure: !random.once(in: 4))
         }
+    }
+
+    /// Something is wrong.
+    func fail(_ text: String) {
+        failures += 1
+        Issue.record("seed \(seed): \(text)")
     }
 
     func freshID() -> ReplicationID { ReplicationID(using: &random) }
@@ -173,8 +186,8 @@ final class Simulation {
             let primaries = nodes.filter(\.isPrimary)
             if !primaries.isEmpty {
                 let node = primaries[random.below(primaries.count)]
-                write(to: node)
-                if random.once(in: 8) { wait(at: node) }
+                node.loops.serve()
+                if random.once(in: 12) { wait(at: node) }
             }
             clientUntil(end)
         }
@@ -229,7 +242,7 @@ final class Simulation {
             coverage.promotions += 1
             node.promote()
         case 14, 15, 16: breakDisk(of: node)
-        case 17: switchLog(of: node)
+        case 17: switchSomeLog(node)
         case 18, 19:
             // Also in the middle of a full sync, by an EXEC that was begun before.
             guard node.isUp else { return }
@@ -253,19 +266,24 @@ final class Simulation {
         }
     }
 
-    /// CONFIG SET appendonly.
-    private func switchLog(of any: SimulatedNode) {
+    /// CONFIG SET appendonly, by an operator.
+    private func switchSomeLog(_ any: SimulatedNode) {
         let node = random.once(in: 2) ? lastPrimary ?? any : any
         guard node.isUp, !isCalm else { return }
-        coverage.switches += 1
-        node.settings.logs.toggle()
-        node.storage.switchLogging(node.settings.logs)
+        switchLog(of: node)
         guard random.once(in: 2) else { return }
         after(random.between(1_000_000, 400_000_000)) { [self] in
             guard node.isUp, !isCalm, !node.settings.logs else { return }
             node.settings.logs = true
             node.storage.switchLogging(true)
         }
+    }
+
+    func switchLog(of node: SimulatedNode) {
+        guard !isCalm else { return }
+        coverage.switches += 1
+        node.settings.logs.toggle()
+        node.storage.switchLogging(node.settings.logs)
     }
 
     /// What a Sentinel does: the best of those that may be promoted, then the others follow it.
@@ -289,6 +307,7 @@ final class Simulation {
                 guard other.isUp, best === lastPrimary, !isCalm else { return }
                 // What the old primary took a moment ago is in no batch yet.
                 if random.once(in: 2) { write(to: other) }
+                if random.once(in: 3) { other.loops.serveTransaction() }
                 other.follow(best)
             }
         }
@@ -297,12 +316,12 @@ final class Simulation {
     /// Full syncs are short: now and then a node is promoted inside of one, and now and then it is told to follow again
     /// before it leads.
     func considerPromoting(insideFullSync node: SimulatedNode) {
-        guard !isCalm, random.once(in: 12) else { return }
+        guard !isCalm, random.once(in: 9) else { return }
         let life = node.life
         after(random.between(0, 4_000_000)) { [self] in
             guard node.isUp, node.life == life, node.hasPart, node.role.isReplica, !isCalm else { return }
             coverage.promotions += 1
-            if random.once(in: 4) { breakDisk(of: node) }
+            if random.once(in: 3) { breakDisk(of: node) }
             node.promote()
             guard random.once(in: 4) else { return }
             after(random.between(0, 40_000_000)) { [self] in
@@ -318,6 +337,7 @@ final class Simulation {
         var request = Failover.Request(timeout: random.between(50_000_000, 500_000_000))
         if random.once(in: 2) { request.target = targets[random.below(targets.count)].address }
         request.force = request.target != nil && random.once(in: 3)
+        if random.once(in: 3) { node.loops.serveTransaction() }
         node.startFailover(request)
         // Without an answer only an operator ends it.
         after(random.between(20_000_000, 900_000_000)) {

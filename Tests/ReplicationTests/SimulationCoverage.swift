@@ -40,6 +40,12 @@ extension Simulation {
         var ruleRecords = 0
         var policyRemovals = 0
         var ruleRemovals = 0
+        // Turns of loops: that lasted, that lent their locks, that were waited for; and transactions that were not
+        // admitted again.
+        var longTurns = 0
+        var lentTurns = 0
+        var awaitedTurns = 0
+        var refusedTransactions = 0
         /// Roles that the disk did not take.
         var unsavedRoles = 0
         // Disks.

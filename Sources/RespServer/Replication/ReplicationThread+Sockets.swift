@@ -6,6 +6,7 @@ import Glibc
 import RESP
 import Replication
 import Synchronization
+import System
 
 /// The connection to the primary, or the attempt to make one.
 struct UpstreamSocket {
