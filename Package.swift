@@ -70,7 +70,9 @@ let package = Package(
         .testTarget(name: "RESPTests", dependencies: ["RESP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "RespServerTests",
-            dependencies: ["RespServer", "Persistence", "RESP", "LimiterEngine", "System", "TestSupport"],
+            dependencies: [
+                "RespServer", "Replication", "Persistence", "RESP", "LimiterEngine", "System", "TestSupport",
+            ],
             swiftSettings: swiftSettings),
     ]
         + (fuzzing

@@ -220,7 +220,7 @@ import Testing
         #expect(world.take().contains("answer 5: 1 and here"))
     }
 
-    @Test func whoeverHasGoneIsNotAnswered() {
+    @Test func aClientThatHasGoneIsNotAnswered() {
         let (world, driver) = primaryWithReplica()
         driver.wait(5, NodeDriver.WaitDemand(replicas: 2, timeout: NodeDriverTests.second))
         driver.waiterGone(5)
@@ -301,8 +301,8 @@ import Testing
         #expect(driver.role.leads)
     }
 
-    /// Whoever is followed next: a part of a state is read by no client, and given to no replica.
-    @Test func aPartOfAStateIsServedToNobody() {
+    /// Whichever node is followed next, clients cannot read a partial state, and replicas are not given it.
+    @Test func aPartialStateIsNeverServed() {
         let (world, driver) = receiving()
         driver.follow(third, asker: 0)
         #expect(world.gates.isReceiving)

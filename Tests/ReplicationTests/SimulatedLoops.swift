@@ -4,8 +4,8 @@
 //   long batch     admitted ─ runs half ─── … ─── the rest ─▶ end        the turn lock is held meanwhile
 //   EXEC, planned  admitted ─ lends its turn ─ … ─ holds all loops, admitted again ─ runs ─ follow-up ─▶ end
 //
-// Meanwhile anything may happen to the node: REPLICAOF, FAILOVER, a promotion. Whoever waits for turns that have begun
-// has their rest run at once, which is what waiting comes to.
+// Meanwhile anything may happen to the node: REPLICAOF, FAILOVER, a promotion. Waiting for the
+// turns in progress runs the rest of each at once.
 //
 // Owns: the rules by which a command that was admitted may still run. They are those of EventLoop and ExclusivePlan.
 
@@ -15,10 +15,10 @@
 final class SimulatedLoops {
     /// What keeps a command from running after a change of role that was waited for.
     struct Rules {
-        /// Waiting for turns in progress is about their numbers: a turn that has lent its lock has not ended. Otherwise
-        /// about locks alone.
+        /// Waiting for turns in progress goes by their numbers, so a turn that has lent its lock is waited for. If
+        /// false, it goes by locks alone.
         var waitsForNumbers = true
-        /// What was admitted before everything was held is admitted again once it is.
+        /// A command that waited for locks is admitted again when it has them.
         var admitsAgain = true
     }
 
@@ -49,10 +49,10 @@ final class SimulatedLoops {
         }
     }
 
-    /// A transaction arrives that needs all loops; as it does where a role is about to change.
-    func serveTransaction() {
+    /// A turn begins that lasts, where a role is about to change.
+    func serveLongTurn() {
         guard node.admitsWrites, let loop = turns.indices.first(where: { turns[$0] == nil }) else { return }
-        beginTransaction(on: loop)
+        if simulation.random.once(in: 2) { beginTransaction(on: loop) } else { beginLongBatch(on: loop) }
     }
 
     /// Returns when no turn is under way that had begun.

@@ -124,7 +124,7 @@ extension SimulatedNode: NodeEnvironment {
 
     func rename(from old: String?, to new: String) {
         if old == nil {
-            // What it had on disk is nobody's from here on.
+            // What it has on disk no longer counts as any history.
             answered = nil
             simulation.promises.removeAll { $0.node === self && $0.isSynced }
         }
@@ -157,7 +157,7 @@ extension SimulatedNode: NodeEnvironment {
 
     func answer(_ answer: Acknowledgements.Answer) {
         guard let wait = waits.removeValue(forKey: answer.ticket) else {
-            return fail("answers a wait twice, or one that nobody has asked for")
+            return fail("answers a wait twice, or one that was never asked for")
         }
         simulation.answered(answer, wait, at: self)
     }

@@ -248,7 +248,9 @@ final class Simulation {
             guard node.isUp else { return }
             node.storage.requests.append(.snapshot(random.once(in: 2) ? .save : .rewrite))
         default:
-            if node.isPrimary, node !== lastPrimary, let lastPrimary { node.follow(lastPrimary) }
+            guard node.isPrimary, node !== lastPrimary, let lastPrimary else { return }
+            if random.once(in: 2) { node.loops.serveLongTurn() }
+            node.follow(lastPrimary)
         }
     }
 
@@ -307,7 +309,7 @@ final class Simulation {
                 guard other.isUp, best === lastPrimary, !isCalm else { return }
                 // What the old primary took a moment ago is in no batch yet.
                 if random.once(in: 2) { write(to: other) }
-                if random.once(in: 3) { other.loops.serveTransaction() }
+                if random.once(in: 2) { other.loops.serveLongTurn() }
                 other.follow(best)
             }
         }
@@ -337,7 +339,7 @@ final class Simulation {
         var request = Failover.Request(timeout: random.between(50_000_000, 500_000_000))
         if random.once(in: 2) { request.target = targets[random.below(targets.count)].address }
         request.force = request.target != nil && random.once(in: 3)
-        if random.once(in: 3) { node.loops.serveTransaction() }
+        if random.once(in: 2) { node.loops.serveLongTurn() }
         node.startFailover(request)
         // Without an answer only an operator ends it.
         after(random.between(20_000_000, 900_000_000)) {

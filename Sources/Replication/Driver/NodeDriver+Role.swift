@@ -40,7 +40,7 @@ extension NodeDriver {
         if !takesOver { run(failover.overruled()) }
         let actions = role.follow(address, isEmpty: !engine.hasState, takesOver: takesOver)
         guard !actions.isEmpty else {
-            // It follows the target of the failover that has just ended, which is not to take over any more.
+            // It follows the target of the failover that has just ended, which must no longer take over.
             if isHandingOver, !takesOver { run([.stopLink, .saveRole, .startLink(address, takesOver: false)]) }
             return
         }
@@ -67,7 +67,7 @@ extension NodeDriver {
         case .failWaits: for ticket in acknowledgements.fail() { environment.unblock(ticket) }
         case .restartBacklog: environment.restartBacklog()
         case .saveIdentity:
-            // The first history of a directory comes out of none, and the files have a name nonetheless.
+            // The first history of a directory has no predecessor, but its files have a name.
             let old = role.identity.past?.id.text ?? recoveredHistory
             environment.rename(from: old, to: role.identity.id.text)
         case .saveState: environment.attach(history: role.identity.id.text, isNewState: false)
@@ -77,7 +77,7 @@ extension NodeDriver {
         case .stopLink:
             link.stop { perform($0) }
             applier.dropSnapshot()
-            // A part of a state is served to nobody, whoever is followed next.
+            // A partial state is never served, whichever node is followed next.
             gates.isReceiving = role.dataset != .whole
         case .followTime:
             clock.follow(environment.steady)
@@ -105,7 +105,7 @@ extension NodeDriver {
 
     private func startLink(_ address: PeerAddress, takesOver: Bool) {
         upstreamAddress = address
-        // Where changes were made that no journal has, the offset stands for more than one state.
+        // Where changes were made that no journal has, one offset names more than one state.
         if !takesOver, !environment.hasUncountedChanges, let given = role.returnToPast(end: journal.offset) {
             environment.rename(from: given.text, to: role.identity.id.text)
         }
@@ -117,7 +117,7 @@ extension NodeDriver {
         ) { perform($0) }
     }
 
-    /// Has the state on disk read back. Nothing waits for that here.
+    /// Starts reading the state on disk back, without waiting for it.
     private func restore() {
         var closed = gates
         closed.isReceiving = true
@@ -143,7 +143,7 @@ extension NodeDriver {
         save(failover.state == .inProgress ? .handingOver(address) : .role(role.role))
     }
 
-    /// Has the role's file say this, at once or as soon as the disk takes it. Returns whether it does.
+    /// Writes the role file, now or as soon as the disk allows. Returns whether it is written.
     @discardableResult
     private func save(_ wanted: SavedRole) -> Bool {
         do throws(StorageError) {
@@ -166,9 +166,9 @@ extension NodeDriver {
         save(unsavedRole)
     }
 
-    /// A node that was told nothing and has had a replica keeps a backlog from its next start on: the replica can go on
-    /// where it was. And one whose settings made it a replica, and that has been whole, is worth something if it starts
-    /// empty.
+    /// A node that was never given a role at run time and has had a replica keeps a backlog from its next start on, so
+    /// that the replica can continue. One that is a replica by its settings, and has been whole, is proven: its next
+    /// start may be an empty one.
     func rememberRole() {
         guard unsavedRole == nil else { return }
         if savedRole == nil || savedRole == .configured && role.isReplica {
@@ -176,17 +176,17 @@ extension NodeDriver {
         }
     }
 
-    /// What it was as a replica says nothing of what it does as a primary from here on.
+    /// That the node was whole as a replica means nothing once it is a primary.
     func forgetFollowing() {
         if !role.isReplica, savedRole == .configuredReplica { save(.configured) }
     }
 
-    /// Has it on disk that this node hands over: without that it would, started again, be a second primary. When the
-    /// disk does not take it, what it said before counts on.
+    /// Records on disk that this node is handing over: restarted without that it would be a second primary. If the disk
+    /// fails, the previous content remains in force.
     func saveHandover(to address: PeerAddress) -> Bool {
         let before = unsavedRole ?? savedRole ?? .configured
         guard !save(.handingOver(address)) else { return true }
-        // The disk may have it all the same.
+        // The disk may have it anyway.
         unsavedRole = before
         environment.note(.handoverNotSaved)
         return false

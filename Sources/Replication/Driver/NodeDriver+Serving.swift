@@ -14,15 +14,15 @@ extension NodeDriver {
         for announcement in connection.announcements {
             run(replica.link.announced(announcement, end: journal.offset, now: now), replica)
         }
-        // Without a log changes were not kept, now or until some moment ago, so no offset stands for a state.
+        // Without a log changes were not kept, now or until recently, so no offset names a state.
         if role.leads, environment.hasUncountedChanges { beginHistoryForReplicas() }
         environment.switchStreamOn()
         environment.beginBacklog()
         request(replica, connection.request)
     }
 
-    /// A replica has sent a request after its PSYNC. Nothing of it is answered: an answer would stand in the middle of
-    /// the stream, and a peer that never reads its answers could have any number of them kept.
+    /// A replica has sent a request after its PSYNC. There is no answer: it would be in the middle of the stream, and a
+    /// peer that never reads could make the node keep any number of them.
     public func said(_ words: [String], by id: LinkID) {
         guard let replica = served[id] else { return }
         replica.link.heard(now: environment.steady)
@@ -125,7 +125,7 @@ extension NodeDriver {
     private func close(_ replica: ServedReplica, _ failure: PrimaryLink.Failure) {
         guard served.removeValue(forKey: replica.id) != nil else { return }
         acknowledgements.removed(replica.id)
-        // What it was told. Its socket has room for a line, or it does not read.
+        // The refusal. Its socket has room for a line unless the replica does not read.
         environment.close(replica, after: failure == .refused ? replica.output : [])
         environment.note(.replicaGone(replica.address, failure))
     }

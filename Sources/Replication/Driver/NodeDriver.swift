@@ -8,9 +8,9 @@
 // The machines decide one thing each; what is here is what holds them together: in which order their actions are done,
 // and what an event means to several of them.
 //
-// Invariants: (1) Events come one at a time, and each is done when its call returns. (2) No gate opens before what the
-// machines ask for in front of that is done; none is relied upon before `waitForWriters` or `waitForReaders` has
-// returned. (3) The role is on disk as the machines want it, or `unsavedRole` says what is missing there, and it is
+// Invariants: (1) Events come one at a time, and each is done when its call returns. (2) No gate opens
+// until every action before it is done, and no closed gate is relied upon until `waitForWriters` or `waitForReaders`
+// has returned. (3) The role is on disk as the machines want it, or `unsavedRole` says what is missing there, and it is
 // tried again.
 //
 // Owns: the machines, the role on disk, who is served. Refuses to know a thread, a socket, a clock or a lock: the
@@ -126,7 +126,7 @@ public final class NodeDriver {
         let wanted = start.role
         savedRole = start.saved
         recoveredHistory = report.manifest.history
-        // Where the settings alone make it a replica it may have been a primary that nobody ever called.
+        // If only its settings make it a replica, it may have been a primary without any client.
         let hasFollowed = start.saved != nil && start.saved != .configured
         role = NodeRole(
             role: wanted, recovered: report.foundState ? ReplicationID(report.manifest.history) : nil,
@@ -170,7 +170,7 @@ public final class NodeDriver {
         run(failover.tick(candidates: candidates, now: now))
         finish(acknowledgements.synced(environment.syncedOffset))
         finish(acknowledgements.tick(now: now))
-        // Replicas say of themselves once a second what is on their disks; here somebody waits for it.
+        // Replicas report what is on their disks once a second; a client is waiting for it.
         if acknowledgements.awaitsDisk, hasLinks, !keepAlive.isSuspended { addEmptyBatch() }
     }
 
@@ -188,7 +188,7 @@ public final class NodeDriver {
     private func settingsChanged() {
         link.settings = settings.upstream
         keepAlive.interval = settings.keepAliveInterval
-        // What replicas say by themselves each second may come too late for this.
+        // A replica's own report, once a second, may be too late for this.
         let isShort = settings.minReplicas > 0 && settings.maxLag > 0 && settings.maxLag < 3_000_000_000
         keepAlive.askInterval = isShort ? settings.maxLag / 3 : nil
         considerReplicas(now: environment.steady)

@@ -2,7 +2,7 @@
 // and the simulation.
 //
 // Every call returns when what it asks for is done, unless its comment says otherwise. The driver relies on the order
-// of its calls: what one of them has done is done before the next begins.
+// of its calls: each is complete before the next begins.
 //
 // An implementation may read the driver from inside a call, but must not call its events: those come one at a time.
 
@@ -17,7 +17,7 @@ public protocol NodeEnvironment: AnyObject {
     var steady: Int64 { get }
     /// The wall clock.
     var wall: EngineTime { get }
-    /// A name that nothing has yet, for the history that the node is about to begin.
+    /// An unused name, for the history that the node is about to begin.
     func freshID() -> ReplicationID
     /// The server is still starting.
     var isLoading: Bool { get }
@@ -57,7 +57,7 @@ public protocol NodeEnvironment: AnyObject {
     func switchStreamOn()
     /// Keeps changes where a log or replicas want them, or on a replica not at all.
     func setJournaling(isPrimary: Bool)
-    /// Changes were made that no journal has, since the history began: no offset stands for a state.
+    /// Changes were made that no journal has, since the history began: no offset names a state.
     var hasUncountedChanges: Bool { get }
     /// Another history or another state begins: from here on changes count.
     func beginCounting()
@@ -68,7 +68,7 @@ public protocol NodeEnvironment: AnyObject {
     var syncedOffset: Int64 { get }
     /// What is on disk is of the state in memory, and not of one that a full sync has replaced.
     var filesAreCurrent: Bool { get }
-    /// Writes what the journal has so far; nothing of what comes then, until `attach`.
+    /// Writes the journal so far, and nothing after that until `attach`.
     func detach()
     /// Returns at once; later the files are begun anew, in this history.
     ///

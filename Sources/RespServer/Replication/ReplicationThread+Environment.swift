@@ -20,19 +20,24 @@ extension ReplicationThread: NodeEnvironment {
 
     // MARK: Commands
 
+    /// Changes what has changed: a loop that takes REPLICAOF closes the gate to writes itself, before the driver knows,
+    /// and nothing else may open it.
     func show(_ gates: NodeGates) {
         let before = shownGates
         shownGates = gates
-        face.set(lacksState: gates.lacksState)
-        face.set(lacksGoodReplicas: gates.lacksGoodReplicas)
-        face.set(isReplica: gates.isReplica)
-        // A sweep looks at the limit of memory with a stripe held, and the collection that follows takes every stripe:
-        // what was evicted is in it, and nothing is evicted afterwards.
-        if gates.isReplica != before.isReplica { server.roleChanged() }
-        face.set(isReceiving: gates.isReceiving)
-        face.set(isRestoring: gates.isRestoring)
+        if gates.lacksState != before.lacksState { face.set(lacksState: gates.lacksState) }
+        if gates.lacksGoodReplicas != before.lacksGoodReplicas { face.set(lacksGoodReplicas: gates.lacksGoodReplicas) }
+        if gates.isReplica != before.isReplica {
+            face.set(isReplica: gates.isReplica)
+            // A sweep looks at the limit of memory with a stripe held, and the collection that follows takes every
+            // stripe: what was evicted is in it, and nothing is evicted afterwards.
+            server.roleChanged()
+        }
+        if gates.isReceiving != before.isReceiving { face.set(isReceiving: gates.isReceiving) }
+        if gates.isRestoring != before.isRestoring { face.set(isRestoring: gates.isRestoring) }
+        guard gates.holdsWrites != before.holdsWrites else { return }
         server.pause.holdsWrites.store(gates.holdsWrites, ordering: .sequentiallyConsistent)
-        guard before.holdsWrites, !gates.holdsWrites else { return }
+        guard !gates.holdsWrites else { return }
         for loop in server.loops { loop.mailbox.post(.resume) }
     }
 
