@@ -255,6 +255,24 @@ import Testing
         #expect(calls.firstIndex(of: "close: lacks replicas")! < calls.firstIndex(of: "open: replica")!)
     }
 
+    /// A replica that acknowledges while its snapshot is not whole yet does not count.
+    @Test func aReplicaCountsFromItsWholeStateOn() {
+        let world = FakeEnvironment(.primary)
+        let driver = world.driver!
+        world.write("old")
+        driver.serve(
+            ReplicaConnection(id: 1, peerHost: "other", announcements: [], request: SyncRequest(position: nil)))
+        let begin = driver.served[1]!.link.nextOffset
+        world.write("new")
+        sendAll(1, world)
+        #expect(world.journal.offset > begin)
+        driver.said(["REPLCONF", "ACK", "\(begin)"], by: 1)
+        driver.wait(5, NodeDriver.WaitDemand(replicas: 1, timeout: nil))
+        #expect(driver.acknowledgements.online == 0 && !world.take().contains { $0.hasPrefix("answer") })
+        acknowledge(1, world)
+        #expect(driver.acknowledgements.online == 1 && world.take().contains("answer 5: 1"))
+    }
+
     // MARK: Full syncs
 
     /// A replica that a snapshot has begun to come to.
@@ -310,6 +328,15 @@ import Testing
         serve(1, world)
         #expect(world.take().contains("close 1 after -NOMASTE"))
         #expect(driver.served.isEmpty)
+    }
+
+    /// Nor does a node with one take over where a primary asks it to.
+    @Test func aPartialStateDoesNotTakeOver() {
+        let (world, driver) = receiving()
+        _ = world.take()
+        serve(1, world, SyncRequest(position: StreamPosition(id: TestStream.id("b"), offset: 0), takesOver: true))
+        #expect(world.take() == ["close 1 after -NOMASTE"])
+        #expect(driver.role.isReplica)
     }
 
     // MARK: Replicas

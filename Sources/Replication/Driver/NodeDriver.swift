@@ -21,7 +21,7 @@
 public import LimiterEngine
 public import Persistence
 
-/// Drives a node's machines. Not thread-safe.
+/// Drives a node's machines. Not thread-safe. A class, because the environment reads it inside its calls.
 public final class NodeDriver {
     /// What the operator may set. Times are nanoseconds.
     public struct Settings {
