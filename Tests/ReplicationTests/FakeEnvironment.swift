@@ -23,6 +23,8 @@ final class FakeEnvironment: NodeEnvironment {
     /// What saving the role fails with.
     var saveError: StorageError?
     private(set) var saved: SavedRole?
+    /// By when what is read back has expired.
+    private(set) var restoreHorizon: EngineTime?
     private var isJournaling = false
     private var backlog: Backlog?
     /// What runs while the driver waits for writers.
@@ -135,7 +137,11 @@ final class FakeEnvironment: NodeEnvironment {
     func detach() { did("detach") }
     func attach(history: String, isNewState: Bool) { did("attach \(isNewState)") }
     func rename(from old: String?, to new: String) { did("rename to \(new.suffix(1))") }
-    func restore(number: Int, horizon: EngineTime) { did("restore \(number)") }
+    func restore(number: Int, horizon: EngineTime) {
+        did("restore \(number)")
+        restoreHorizon = horizon
+    }
+
     func stopRestoring() { did("stop restoring") }
     func resumeLog() { did("resume log") }
 
@@ -149,7 +155,11 @@ final class FakeEnvironment: NodeEnvironment {
     }
 
     func connect(to address: PeerAddress) { did("connect to \(address.port)") }
-    func sendUpstream(_ bytes: [UInt8]) { did("send \(bytes.text.split(separator: "\r\n").last ?? "")") }
+    func sendUpstream(_ bytes: [UInt8]) {
+        let words = bytes.text.split(separator: "\r\n").filter { !$0.hasPrefix("*") && !$0.hasPrefix("$") }
+        did("send \(words.joined(separator: " "))")
+    }
+
     func disconnect() { did("disconnect") }
     func close(_ replica: ServedReplica, after bytes: [UInt8]) {
         did("close \(replica.id)\(bytes.isEmpty ? "" : " after \(bytes.text.prefix(8))")")

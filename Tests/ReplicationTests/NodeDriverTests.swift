@@ -73,6 +73,28 @@ import Testing
         #expect(world.take() == [])
     }
 
+    /// A node that was promoted and has added nothing goes back to the history before, unless it has made changes that
+    /// no journal has: then the offset names more than one state.
+    @Test(arguments: [false, true]) func aPrimaryWithUncountedChangesDoesNotGoBackToItsPast(hasChanges: Bool) {
+        let world = FakeEnvironment(.replica(of: other))
+        let driver = world.driver!
+        let past = TestStream.id("b")
+        let stream = TestStream()
+        stream.write(0..<1)
+        let snapshot = stream.snapshot()
+        let end = stream.journal.offset
+        answer(world, ["+PONG", "+OK", "+OK", "+FULLRESYNC \(past) \(end)"])
+        snapshot.withUnsafeBytes { driver.upstreamReceived($0) }
+        driver.lead()
+        world.hasUncountedChanges = hasChanges
+        let own = driver.role.identity.id
+        driver.follow(third, asker: 0)
+        answer(world, ["+PONG", "+OK"])
+        _ = world.take()
+        answer(world, ["+OK"])
+        #expect(world.take() == ["send PSYNC \(hasChanges ? own : past) \(end + 1)"])
+    }
+
     // MARK: The role on disk
 
     @Test func aRoleThatTheDiskDoesNotTakeIsSavedLater() {
@@ -236,7 +258,7 @@ import Testing
         #expect(world.take() == ["unblock 5"])
     }
 
-    @Test func writesNeedTheReplicasThatAreDemanded() {
+    @Test func writesNeedTheReplicasThatAreDemanded() throws {
         let (world, driver) = primaryWithReplica()
         driver.settings.minReplicas = 1
         driver.settings.maxLag = NodeDriverTests.second
@@ -252,7 +274,8 @@ import Testing
         _ = world.take()
         driver.lead()
         let calls = world.take()
-        #expect(calls.firstIndex(of: "close: lacks replicas")! < calls.firstIndex(of: "open: replica")!)
+        let closed = try #require(calls.firstIndex(of: "close: lacks replicas"))
+        #expect(closed < calls.firstIndex(of: "open: replica")!)
     }
 
     /// A replica that acknowledges while its snapshot is not whole yet does not count.
@@ -301,6 +324,17 @@ import Testing
         let calls = world.take()
         #expect(calls.first == "journal at 0" && calls.contains("resume log"))
         #expect(driver.role.leads && !world.gates.isReplica && !world.gates.isReceiving && !world.gates.isRestoring)
+    }
+
+    /// Nothing is known of the clock that the state on disk was kept by: so the wall clock counts, as at a start, and
+    /// not that of the full sync's primary, which is an hour ahead.
+    @Test func whatIsReadBackGoesOnByItsOwnClock() {
+        let (world, driver) = receiving()
+        world.wall = EngineTime(nanoseconds: TestStream.start - 3600 * NodeDriverTests.second)
+        driver.lead()
+        #expect(world.restoreHorizon! <= world.wall)
+        driver.restored(1, FakeEnvironment.recovered())
+        #expect(driver.clock.now(world.steady) == world.wall)
     }
 
     /// It is told to follow, and promoted again, before the state is back: only the last restore counts.
