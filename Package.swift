@@ -74,7 +74,8 @@ let package = Package(
         .testTarget(
             name: "RespServerTests",
             dependencies: [
-                "RespServer", "Persistence", "RESP", "LimiterEngine", "System", "TestSupport", "Transport",
+                "RespServer", "Replication", "Persistence", "RESP", "LimiterEngine", "System", "TestSupport",
+                "Transport",
             ],
             swiftSettings: swiftSettings),
     ]

@@ -12,7 +12,11 @@ extension Simulation {
 
     /// A few calls.
     func write(to node: SimulatedNode) {
-        guard node.isPrimary, node.takesWrites, !node.isPaused, !node.storage.refusesWrites else { return }
+        if node.admitsWrites { runWrites(on: node) }
+    }
+
+    /// Calls that have been admitted.
+    func runWrites(on node: SimulatedNode) {
         coverage.writes += 1
         let session = KeyspaceSession(engine: node.engine)
         let time = node.engineTime
@@ -26,6 +30,7 @@ extension Simulation {
         default: for _ in 0..<1 + random.below(4) { change(session, time) }
         }
         node.storage.noteChanges()
+        if node.storage.isJournaling { node.hasUncollected = true }
         if random.once(in: 3) { node.collect() }
     }
 

@@ -2,7 +2,6 @@
 
 import LimiterEngine
 import Persistence
-import Testing
 
 @testable import Replication
 
@@ -94,32 +93,49 @@ extension Simulation {
         if node.clockOffset > leader { node.fail("gives \(node.clockOffset - leader) ns back with its old state") }
     }
 
+    /// A node that took over as asked, and was not forced, has all that the one before had.
+    func checkHandover(of place: StreamPosition, from node: SimulatedNode, to target: SimulatedNode) {
+        guard target.isUp, !truth.contains(target.position, place) else { return }
+        node.fail("hands over at \(place) to \(target.number), which is at \(target.position)")
+    }
+
     // MARK: WAIT
 
     /// WAIT's answer counts nodes that have it.
     func answered(_ answer: Acknowledgements.Answer, _ wait: SimulatedNode.Wait, at node: SimulatedNode) {
+        guard let position = wait.position else { return node.fail("answers WAIT for what it has not collected") }
         var found = 0
-        for replica in node.served where replica.link.isOnline {
+        for replica in node.driver.replicas where replica.link.isOnline {
             let acknowledged = wait.isSynced ? replica.link.synced : replica.link.acknowledged
-            guard acknowledged >= wait.position.offset else { continue }
+            guard acknowledged >= position.offset else { continue }
             found += 1
-            let peer = replica.connection.client
-            let isUntouched = peer.losses == replica.connection.clientLosses + (replica.snapshot == nil ? 0 : 1)
-            guard isUntouched else { continue }
-            // One without keys that was primary meanwhile is whole, though it does not say so to a Sentinel.
-            if peer.role.dataset != .whole || !truth.contains(peer.position, wait.position) {
-                peer.fail("counts for \(wait.position) and is at \(peer.position)")
-            }
-            if wait.isSynced { checkDisk(of: peer, for: wait.position) }
-            promises.append(
-                Promise(
-                    position: wait.position, node: peer, losses: peer.losses, resyncs: peer.resyncs,
-                    isSynced: wait.isSynced))
+            promise(wait, position, by: replica, at: node)
         }
         if found != answer.count { node.fail("answered WAIT with \(answer.count), and \(found) have acknowledged") }
+        if answer.isLocal, wait.isLocal {
+            checkDisk(of: node, for: position)
+            coverage.localWaits += 1
+        }
         guard answer.count >= wait.count else { return }
         coverage.waits += 1
         if wait.isSynced { coverage.syncedWaits += 1 }
+    }
+
+    /// A replica was counted.
+    private func promise(
+        _ wait: SimulatedNode.Wait, _ position: StreamPosition, by replica: ServedReplica, at node: SimulatedNode
+    ) {
+        guard let connection = node.clients[replica.id]?.connection else { return node.fail("serves a closed link") }
+        let peer = connection.client
+        guard peer.losses == connection.clientLosses + (replica.receivedSnapshot ? 1 : 0) else { return }
+        // One without keys that was primary meanwhile is whole, though it does not say so to a Sentinel.
+        if peer.role.dataset != .whole || !truth.contains(peer.position, position) {
+            peer.fail("counts for \(position) and is at \(peer.position)")
+        }
+        if wait.isSynced { checkDisk(of: peer, for: position) }
+        promises.append(
+            Promise(
+                position: position, node: peer, losses: peer.losses, resyncs: peer.resyncs, isSynced: wait.isSynced))
     }
 
     /// If the power went now, the node would have this.
@@ -161,14 +177,14 @@ extension Simulation {
     func checkConvergence() {
         guard hasConverged, let leader = nodes.first(where: { $0.isPrimary }) else {
             let text = nodes.map { "\($0.number): \($0.role.role) \($0.position) \($0.link.state)" }
-            Issue.record("seed \(seed): the nodes have not come together: \(text)")
+            fail("the nodes have not come together: \(text)")
             return
         }
         let text = nodes.map {
             "\($0.number): \($0.storage.log.synced) of \($0.journal.offset) \($0.storage.breaker.state) "
                 + "\($0.storage.hasGap)"
         }
-        if !disksAreWell { Issue.record("seed \(seed): the disks are not well again: \(text)") }
+        if !disksAreWell { fail("the disks are not well again: \(text)") }
         coverage.converged += 1
         leader.collect()
         let time = nodes.map { $0.engineTime.nanoseconds }.max()!

@@ -36,9 +36,15 @@ final class Simulation {
     var truth: StreamTruth
     let hashSeed: HashSeed
     var coverage = Coverage()
+    /// What was found to be wrong.
+    private(set) var failures = 0
     var promises: [Promise] = []
     var nextTicket: UInt64 = 0
     let backlogSize: Int
+    /// By what rules nodes' loops run commands; others than the server's where it is to be seen that lives tell.
+    let loopRules: SimulatedLoops.Rules
+    /// `min-replicas-to-write`.
+    let minReplicas: Int
     var linkSettings = PrimaryLink.Settings()
     /// Whoever was promoted last.
     var lastPrimary: SimulatedNode?
@@ -46,14 +52,18 @@ final class Simulation {
     private var nextEvent = 0
     private var isCalm = false
 
-    /// - Parameter explains: Failures say what differs, which costs time.
-    init(seed: UInt64, explains: Bool = false) {
+    /// - Parameters:
+    ///   - explains: Failures say what differs, which costs time.
+    ///   - loopRules: By what rules loops run commands.
+    init(seed: UInt64, explains: Bool = false, loopRules: SimulatedLoops.Rules = SimulatedLoops.Rules()) {
         self.seed = seed
+        self.loopRules = loopRules
         self.explains = explains
         truth = StreamTruth(explains: explains)
         random = LifeGenerator(seed: seed)
         hashSeed = HashSeed(random.next(), random.next(), random.next())
         backlogSize = [0, 300, 3000, 100_000][random.below(4)]
+        minReplicas = seed % 8 == 7 ? 1 : 0
         linkSettings.timeout = 700_000_000
         linkSettings.hardLimit = random.once(in: 3) ? 2000 : 100_000
         linkSettings.softLimit = 1500
@@ -77,6 +87,12 @@ final class Simulation {
                 logs: !random.once(in: 4), appendfsync: StorageSettings.Policy.allCases[random.below(3)],
                 isClosedOnFailure: !random.once(in: 4))
         }
+    }
+
+    /// Something is wrong.
+    func fail(_ text: String) {
+        failures += 1
+        Issue.record("seed \(seed): \(text)")
     }
 
     func freshID() -> ReplicationID { ReplicationID(using: &random) }
@@ -147,8 +163,9 @@ final class Simulation {
         events = []
         connections = []
         for node in nodes {
-            node.served = []
+            node.clients = [:]
             node.upstream = nil
+            node.driver = nil
             node.storage = nil
         }
     }
@@ -169,11 +186,15 @@ final class Simulation {
             let primaries = nodes.filter(\.isPrimary)
             if !primaries.isEmpty {
                 let node = primaries[random.below(primaries.count)]
-                write(to: node)
-                if random.once(in: 8) { node.wait(count: 1 + random.below(2), isSynced: random.once(in: 3)) }
+                node.loops.serve()
+                if random.once(in: 12) { wait(at: node) }
             }
             clientUntil(end)
         }
+    }
+
+    private func wait(at node: SimulatedNode) {
+        node.wait(count: 1 + random.below(2), isSynced: random.once(in: 3), isLocal: random.once(in: 12))
     }
 
     // MARK: Misfortune and operators
@@ -221,13 +242,15 @@ final class Simulation {
             coverage.promotions += 1
             node.promote()
         case 14, 15, 16: breakDisk(of: node)
-        case 17: switchLog(of: node)
+        case 17: switchSomeLog(node)
         case 18, 19:
             // Also in the middle of a full sync, by an EXEC that was begun before.
             guard node.isUp else { return }
             node.storage.requests.append(.snapshot(random.once(in: 2) ? .save : .rewrite))
         default:
-            if node.isPrimary, node !== lastPrimary, let lastPrimary { node.follow(lastPrimary) }
+            guard node.isPrimary, node !== lastPrimary, let lastPrimary else { return }
+            if random.once(in: 2) { node.loops.serveLongTurn() }
+            node.follow(lastPrimary)
         }
     }
 
@@ -245,19 +268,24 @@ final class Simulation {
         }
     }
 
-    /// CONFIG SET appendonly.
-    private func switchLog(of any: SimulatedNode) {
+    /// CONFIG SET appendonly, by an operator.
+    private func switchSomeLog(_ any: SimulatedNode) {
         let node = random.once(in: 2) ? lastPrimary ?? any : any
         guard node.isUp, !isCalm else { return }
-        coverage.switches += 1
-        node.settings.logs.toggle()
-        node.storage.switchLogging(node.settings.logs)
+        switchLog(of: node)
         guard random.once(in: 2) else { return }
         after(random.between(1_000_000, 400_000_000)) { [self] in
             guard node.isUp, !isCalm, !node.settings.logs else { return }
             node.settings.logs = true
             node.storage.switchLogging(true)
         }
+    }
+
+    func switchLog(of node: SimulatedNode) {
+        guard !isCalm else { return }
+        coverage.switches += 1
+        node.settings.logs.toggle()
+        node.storage.switchLogging(node.settings.logs)
     }
 
     /// What a Sentinel does: the best of those that may be promoted, then the others follow it.
@@ -281,6 +309,7 @@ final class Simulation {
                 guard other.isUp, best === lastPrimary, !isCalm else { return }
                 // What the old primary took a moment ago is in no batch yet.
                 if random.once(in: 2) { write(to: other) }
+                if random.once(in: 2) { other.loops.serveLongTurn() }
                 other.follow(best)
             }
         }
@@ -289,12 +318,12 @@ final class Simulation {
     /// Full syncs are short: now and then a node is promoted inside of one, and now and then it is told to follow again
     /// before it leads.
     func considerPromoting(insideFullSync node: SimulatedNode) {
-        guard !isCalm, random.once(in: 12) else { return }
+        guard !isCalm, random.once(in: 9) else { return }
         let life = node.life
         after(random.between(0, 4_000_000)) { [self] in
             guard node.isUp, node.life == life, node.hasPart, node.role.isReplica, !isCalm else { return }
             coverage.promotions += 1
-            if random.once(in: 2) { breakDisk(of: node) }
+            if random.once(in: 3) { breakDisk(of: node) }
             node.promote()
             guard random.once(in: 4) else { return }
             after(random.between(0, 40_000_000)) { [self] in
@@ -310,11 +339,12 @@ final class Simulation {
         var request = Failover.Request(timeout: random.between(50_000_000, 500_000_000))
         if random.once(in: 2) { request.target = targets[random.below(targets.count)].address }
         request.force = request.target != nil && random.once(in: 3)
+        if random.once(in: 2) { node.loops.serveLongTurn() }
         node.startFailover(request)
         // Without an answer only an operator ends it.
         after(random.between(20_000_000, 900_000_000)) {
             guard node.isUp, node.failover.state != .none, !self.isCalm else { return }
-            if let actions = try? node.failover.abort() { node.runFailover(actions) }
+            node.abortFailover()
         }
     }
 
@@ -325,9 +355,7 @@ final class Simulation {
         partitions = []
         for node in nodes { node.files.fault = nil }
         for node in nodes where !node.isUp { node.boot() }
-        for node in nodes where node.failover.state != .none {
-            if let actions = try? node.failover.abort() { node.runFailover(actions) }
-        }
+        for node in nodes where node.failover.state != .none { node.abortFailover() }
         let leader = nodes.filter(\.isPrimary).last ?? nodes.filter { $0.priority > 0 }.first ?? nodes[0]
         insist(on: leader)
     }

@@ -16,6 +16,8 @@ extension Simulation {
         var waits = 0
         /// Waits for the disks of replicas.
         var syncedWaits = 0
+        /// Waits for the disk of the node itself.
+        var localWaits = 0
         var checkedStates = 0
         var checkedClocks = 0
         var checkedStarts = 0
@@ -38,6 +40,14 @@ extension Simulation {
         var ruleRecords = 0
         var policyRemovals = 0
         var ruleRemovals = 0
+        // Turns of loops: that lasted, that lent their locks, that were waited for; and transactions that were not
+        // admitted again.
+        var longTurns = 0
+        var lentTurns = 0
+        var awaitedTurns = 0
+        var refusedTransactions = 0
+        /// Roles that the disk did not take.
+        var unsavedRoles = 0
         // Disks.
         var faults = 0
         var failures = 0

@@ -15,7 +15,8 @@ import Testing
         return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
     }
 
-    /// Lives in which something was wrong once, and what it was.
+    /// Lives in which something was wrong once, and what it was. Nodes have more to draw since they run the driver of
+    /// the server, so those seeds give other lives than they did; each is still one more that is the same every time.
     private static let regressions: [(seed: UInt64, what: String)] = [
         (3_450_477_663, "an end behind a failed write: policies of the snapshot were newer than the log"),
         (3_817_296_818, "the same with keys, which replicas then did not have"),
@@ -42,6 +43,22 @@ import Testing
         (611_690_502, "promoted inside a full sync, and the wall clock stepped back before it led"),
         (1_004_555_351, "promoted inside a full sync, with files from before the last one, by the clock of that one"),
     ]
+
+    /// With turns that are waited for by their locks, and commands that are admitted once, a transaction that had lent
+    /// its turn writes on a node that has handed over.
+    @Test func aWriteAfterAHandoverIsFound() {
+        let rules = SimulatedLoops.Rules(waitsForNumbers: false, admitsAgain: false)
+        withKnownIssue { SimulationTests.findFailure(among: 100) { Simulation(seed: $0, loopRules: rules) } }
+    }
+
+    /// Runs lives until one fails.
+    private static func findFailure(among lives: UInt64, _ make: (UInt64) -> Simulation) {
+        for seed in 0..<lives {
+            let life = make(seed)
+            _ = life.run()
+            guard life.failures == 0 else { return print("found by seed \(seed)") }
+        }
+    }
 
     @Test func whatWasWrongOnceIsRight() {
         for life in SimulationTests.regressions { _ = Simulation(seed: life.seed).run() }
@@ -90,6 +107,8 @@ import Testing
         #expect(sum.faults > few && sum.failures > few && sum.repairs > few && sum.followedInMemory > few)
         #expect(sum.snapshots > few && sum.slowSyncs > few && sum.switches > few && sum.lateJournals > few / 2)
         #expect(sum.grownLogs > few && sum.gatherings > few / 10 && sum.droppedBacklogs > few / 10)
+        #expect(sum.longTurns > few && sum.lentTurns > few && sum.awaitedTurns > 0)
+        #expect(sum.refusedTransactions > few / 10 && sum.unsavedRoles > few && sum.localWaits > 0)
         #expect(sum.checkedAnswers > few / 10 && sum.namelessStarts > few / 10)
         #expect(sum.restores > few / 10 && sum.failedRestores > 0 && sum.stoppedRestores > 0)
     }

@@ -79,7 +79,7 @@ final class Storage: Sendable {
     // MARK: Recovery
 
     private func recover(
-        _ role: NodeRole.Role, _ savedRole: RoleFile.Content?
+        _ role: NodeRole.Role, _ savedRole: SavedRole?
     ) throws(RecoveryError) -> LogDirectory {
         let settings = server.currentSettings.value
         let began = EngineClock.steady()
@@ -101,7 +101,7 @@ final class Storage: Sendable {
         // Until the replication thread has seen to the journal's name nothing is written.
         server.replication.set(isReplica: true)
         if settings.appendonly { begin(log, at: report.end) }
-        let replication = ReplicationThread(server: server, report: report, role: role, savedRole: savedRole)
+        let replication = ReplicationThread(server: server, report: report, role: role, saved: savedRole)
         if savedRole != nil {
             server.durability.switchStreamOn(engine: server.engine)
             server.durability.stream.beginBacklog(capacity: settings.replBacklogSizeBytes)
@@ -112,17 +112,12 @@ final class Storage: Sendable {
 
     /// What the node is to be: what it was told last while it ran, else what its settings say. And what the role's file
     /// says.
-    private func role(_ settings: Settings) -> (NodeRole.Role, saved: RoleFile.Content?) {
+    private func role(_ settings: Settings) -> (NodeRole.Role, saved: SavedRole?) {
         let words = ConfigWord.split(settings.replicaof)
         let configured = PeerAddress(words: words).map { NodeRole.Role.replica(of: $0) } ?? .primary
         do throws(StorageError) {
             let found = try RoleFile.read(directory: settings.dir)
-            let role: NodeRole.Role =
-                switch found {
-                case .handingOver(let address): .replica(of: address)
-                case .role(let role): role
-                default: configured
-                }
+            let role = SavedRole.role(found, configured: configured)
             note(role, found, settings, isConfigured: role == configured)
             return (role, found)
         } catch {
@@ -133,7 +128,7 @@ final class Storage: Sendable {
     }
 
     /// Logs the primary that the node follows, and the role file where that overrides the settings.
-    private func note(_ role: NodeRole.Role, _ saved: RoleFile.Content?, _ settings: Settings, isConfigured: Bool) {
+    private func note(_ role: NodeRole.Role, _ saved: SavedRole?, _ settings: Settings, isConfigured: Bool) {
         let file = "\(settings.dir)/\(RoleFile.name)"
         switch role {
         case .replica(let address) where isConfigured:

@@ -11,19 +11,8 @@ enum RoleFile {
     static let name = "role"
     private static let bytesMax = 1024
 
-    /// What the file says.
-    enum Content: Equatable {
-        case role(NodeRole.Role)
-        /// It is handing over to this node.
-        case handingOver(PeerAddress)
-        /// No role was given at run time: the settings' counts.
-        case configured
-        /// The same, and by its settings it was a replica with a whole state.
-        case configuredReplica
-    }
-
     /// Nil where there is no such file, or one that says nothing.
-    static func read(directory: String) throws(StorageError) -> Content? {
+    static func read(directory: String) throws(StorageError) -> SavedRole? {
         let files = RealFileSystem()
         guard try files.exists("\(directory)/\(name)") else { return nil }
         let text = String(decoding: try files.contents(of: "\(directory)/\(name)", limit: bytesMax), as: UTF8.self)
@@ -40,7 +29,7 @@ enum RoleFile {
     }
 
     /// On disk when it returns.
-    static func save(_ content: Content, directory: String) throws(StorageError) {
+    static func save(_ content: SavedRole, directory: String) throws(StorageError) {
         let text =
             switch content {
             case .configured: "configured\n"

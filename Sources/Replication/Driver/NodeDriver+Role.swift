@@ -1,0 +1,194 @@
+// What the node is: following, leading, handing over; and the role on disk.
+
+import LimiterEngine
+public import Persistence
+
+extension NodeDriver {
+    // MARK: Events
+
+    /// REPLICAOF host port.
+    ///
+    /// - Parameter asker: The connection that asked for it, which is the only one that is not closed with a primary.
+    public func follow(_ address: PeerAddress, asker: Int64) {
+        let wasPrimary = !role.isReplica
+        follow(address, takesOver: false)
+        if wasPrimary { environment.closeClients(except: asker) }
+    }
+
+    /// REPLICAOF NO ONE.
+    public func lead() {
+        run(failover.overruled())
+        guard role.isReplica else { return }
+        run(role.becomePrimary(end: journal.offset, fresh: environment.freshID()))
+        environment.note(role.leads ? .leading(offset: journal.offset) : .promotedInsideFullSync)
+    }
+
+    /// The state on disk is back in the engine: the journal continues at its end, in a history of its own.
+    public func restored(_ number: Int, _ report: RecoveryReport) {
+        guard role.dataset == .restoring, number == restores else { return }
+        recoveredHistory = report.manifest.history
+        environment.restartJournal(at: report.end, time: report.lastTime)
+        clock.recovered(report.lastTime)
+        let history = report.foundState ? ReplicationID(report.manifest.history) : nil
+        run(role.restored(recovered: history, end: report.end, fresh: environment.freshID()))
+        environment.note(.leading(offset: journal.offset))
+        if !engine.hasState { environment.note(.leadingWithoutState) }
+    }
+
+    func follow(_ address: PeerAddress, takesOver: Bool) {
+        let isHandingOver = link.takesOver
+        if !takesOver { run(failover.overruled()) }
+        let actions = role.follow(address, isEmpty: !engine.hasState, takesOver: takesOver)
+        guard !actions.isEmpty else {
+            // It follows the target of the failover that has just ended, which must no longer take over.
+            if isHandingOver, !takesOver { run([.stopLink, .saveRole, .startLink(address, takesOver: false)]) }
+            return
+        }
+        environment.note(.following(address))
+        run(actions)
+    }
+
+    // MARK: Actions
+
+    func run(_ actions: [NodeRole.Action]) {
+        gates.lacksState = role.isReplica && role.neverSynced
+        for action in actions { run(action) }
+    }
+
+    private func run(_ action: NodeRole.Action) {
+        switch action {
+        case .refuseWrites:
+            gates.isReplica = true
+            environment.waitForWriters()
+        case .allowWrites: openGates()
+        case .collect: environment.collect()
+        case .journal(let isOn): environment.setJournaling(isPrimary: isOn)
+        case .closeReplicaLinks: for replica in replicas { run(replica.link.historyChanged(), replica) }
+        case .failWaits: for ticket in acknowledgements.fail() { environment.unblock(ticket) }
+        case .restartBacklog: environment.restartBacklog()
+        case .saveIdentity:
+            // The first history of a directory has no predecessor, but its files have a name.
+            let old = role.identity.past?.id.text ?? recoveredHistory
+            environment.rename(from: old, to: role.identity.id.text)
+        case .saveState: environment.attach(history: role.identity.id.text, isNewState: false)
+        case .disownState: environment.rename(from: nil, to: ReplicationID.nobodys.text)
+        case .saveRole: saveRole()
+        case .startLink(let address, let takesOver): startLink(address, takesOver: takesOver)
+        case .stopLink:
+            link.stop { perform($0) }
+            applier.dropSnapshot()
+            // A partial state is never served, whichever node is followed next.
+            gates.isReceiving = role.dataset != .whole
+        case .followTime:
+            clock.follow(environment.steady)
+            environment.show(clock)
+        case .leadTime:
+            clock.lead(wall: environment.wall, at: environment.steady)
+            environment.show(clock)
+        case .restore: restore()
+        case .stopRestoring:
+            environment.stopRestoring()
+            gates.isRestoring = false
+        case .resumeLog: environment.resumeLog()
+        }
+    }
+
+    private func openGates() {
+        // Before the first write, not with the next tick.
+        considerReplicas(now: environment.steady)
+        var open = gates
+        open.isReplica = false
+        open.isReceiving = false
+        open.isRestoring = false
+        gates = open
+    }
+
+    private func startLink(_ address: PeerAddress, takesOver: Bool) {
+        upstreamAddress = address
+        // Where changes were made that no journal has, one offset names more than one state.
+        if !takesOver, !environment.hasUncountedChanges, let given = role.returnToPast(end: journal.offset) {
+            environment.rename(from: given.text, to: role.identity.id.text)
+        }
+        // Promoted, it serves others from where they are.
+        environment.beginBacklog()
+        link.start(
+            position: role.position(end: journal.offset), horizon: engineTime, takesOver: takesOver,
+            now: environment.steady
+        ) { perform($0) }
+    }
+
+    /// Starts reading the state on disk back, without waiting for it.
+    private func restore() {
+        var closed = gates
+        closed.isReceiving = true
+        closed.isRestoring = true
+        gates = closed
+        clock.goBack()
+        environment.show(clock)
+        environment.waitForReaders()
+        restores += 1
+        // The time heard last: it is not known yet by what clock the node will lead, but that will not be earlier.
+        environment.restore(number: restores, horizon: engineTime)
+    }
+
+    // MARK: The role on disk
+
+    func saveRole() {
+        guard case .replica(let address) = role.role else {
+            environment.show(following: nil)
+            save(.role(.primary))
+            return
+        }
+        environment.show(following: address)
+        save(failover.state == .inProgress ? .handingOver(address) : .role(role.role))
+    }
+
+    /// Writes the role file, now or as soon as the disk allows. Returns whether it is written.
+    @discardableResult
+    private func save(_ wanted: SavedRole) -> Bool {
+        do throws(StorageError) {
+            try environment.save(wanted)
+            if unsavedRole != nil { environment.note(.roleSaved) }
+            savedRole = wanted
+            unsavedRole = nil
+            return true
+        } catch {
+            if unsavedRole == nil { environment.note(.roleNotSaved(error)) }
+            unsavedRole = wanted
+            return false
+        }
+    }
+
+    /// The disk may work again.
+    func saveRoleAgain(now: Int64) {
+        guard let unsavedRole, now >= nextRoleTry else { return }
+        nextRoleTry = now + settings.roleTryInterval
+        save(unsavedRole)
+    }
+
+    /// A node that was never given a role at run time and has had a replica keeps a backlog from its next start on, so
+    /// that the replica can continue. One that is a replica by its settings, and has been whole, is proven: its next
+    /// start may be an empty one.
+    func rememberRole() {
+        guard unsavedRole == nil else { return }
+        if savedRole == nil || savedRole == .configured && role.isReplica {
+            save(role.isReplica ? .configuredReplica : .configured)
+        }
+    }
+
+    /// That the node was whole as a replica means nothing once it is a primary.
+    func forgetFollowing() {
+        if !role.isReplica, savedRole == .configuredReplica { save(.configured) }
+    }
+
+    /// Records on disk that this node is handing over: restarted without that it would be a second primary. If the disk
+    /// fails, the previous content remains in force.
+    func saveHandover(to address: PeerAddress) -> Bool {
+        let before = unsavedRole ?? savedRole ?? .configured
+        guard !save(.handingOver(address)) else { return true }
+        // The disk may have it anyway.
+        unsavedRole = before
+        environment.note(.handoverNotSaved)
+        return false
+    }
+}

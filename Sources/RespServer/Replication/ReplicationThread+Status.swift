@@ -1,0 +1,134 @@
+// What INFO and ROLE show of the driver, and what the log is told.
+
+import Replication
+
+extension ReplicationThread {
+    // MARK: Status
+
+    /// Shows INFO and ROLE how things stand.
+    func publish() {
+        let now = EngineClock.steady()
+        let (role, link) = (driver.role, driver.link)
+        let bytes = stream.withBacklog { backlog in backlog.map { ($0.start, $0.count) } }
+        let shown = replicas.values.compactMap { socket in driver.served[socket.id].map { (socket, $0) } }
+            .filter { $0.1.link.isReplica }.sorted { $0.0.line.id < $1.0.line.id }
+        let good = driver.acknowledgements.good(lag: driver.settings.maxLag, now: now)
+        if role.isReplica, link.isUp { linkDownSince = -1 } else if linkDownSince < 0 { linkDownSince = now }
+        face.set(linkIsUp: link.isUp)
+        face.update { status in
+            // What has been asked for meanwhile is shown already.
+            if status.rolesAsked == rolesTaken {
+                if case .replica(let address) = role.role { status.primary = address } else { status.primary = nil }
+            }
+            status.isLinkUp = link.isUp
+            status.linkState = linkState
+            status.isSyncing = link.isSyncing
+            status.lastHeard = link.lastHeard
+            status.downSince = linkDownSince
+            status.isPromotable = role.shownPriority(configured: 1) == 1
+            status.replicas = shown.map { $0.1.state(now: now) }
+            status.links = shown.map { $0.0.line(idle: $0.1.link.lag(now: now) ?? 0) }
+            if var line = upstream.line {
+                line.idle = max(0, (now - link.lastHeard) / 1_000_000_000)
+                status.links.append(line)
+            }
+            status.goodReplicas = good
+            status.failover = driver.failover.state.rawValue
+            status.isHandingOver = link.takesOver
+            status.isRoleSaved = driver.unsavedRole == nil
+            status.id = role.identity.id.text
+            status.pastID = role.identity.past?.id.text ?? String(repeating: "0", count: 40)
+            status.pastOffset = role.identity.past.map { $0.offset + 1 } ?? -1
+            status.hasBacklog = bytes != nil
+            status.backlogStart = bytes?.0 ?? 0
+            status.backlogCount = bytes?.1 ?? 0
+            status.fullSyncs = driver.fullSyncs
+            status.partialSyncs = driver.partialSyncs
+            status.refusedPartialSyncs = driver.refusedPartialSyncs
+        }
+    }
+
+    private var linkState: String {
+        switch driver.link.state {
+        case .off, .waiting: "connect"
+        case .connecting: "connecting"
+        case .receiving, .completing: "sync"
+        case .streaming: "connected"
+        default: "handshake"
+        }
+    }
+
+    // MARK: Log
+
+    func note(_ note: NodeNote) {
+        let log = server.log
+        switch note {
+        case .following(let address):
+            linkDownSince = -1
+            log.notice("following another node", LogFields(address))
+        case .leading(let offset): log.notice("leading from here on", ["offset": "\(offset)"])
+        case .promotedInsideFullSync:
+            log.notice("promoted inside a full sync; going back to the state on disk before leading")
+        case .leadingWithoutState:
+            log.warning("there was no state on disk to go back to: this node leads without a key")
+        case .roleSaved: log.notice("the role is saved")
+        case .roleNotSaved(let error):
+            log.warning("cannot save the role; a start before that works would not know it", ["error": "\(error)"])
+        case .handingOver(let address): log.notice("handing over", LogFields(address))
+        case .handoverNotSaved: log.warning("not handing over: that could not be saved")
+        case .takeoverRefused(let text): log.warning("the other node does not take over", ["error": "\(text)"])
+        case .fullSyncBegan(let offset): log.notice("full sync from the primary", ["offset": "\(offset)"])
+        case .snapshotReceived(let keys): log.notice("snapshot of the primary received", ["keys": .integer(keys)])
+        case .linkUp(let address, let offset): linkUp(address, offset)
+        case .linkDown(let address, let failure): linkDown(address, failure)
+        case .partialSync(let replica): log.notice("replica goes on where it was", ["replica": "\(replica.text)"])
+        case .fullSync(let replica): log.notice("replica gets everything", ["replica": "\(replica.text)"])
+        case .replicaOnline(let replica): log.notice("replica is online", ["replica": "\(replica.text)"])
+        case .replicaGone(let replica, let failure):
+            log.notice("replica is gone", ["replica": "\(replica.text)", "because": "\(failure.words)"])
+        }
+    }
+
+    private func linkUp(_ address: PeerAddress?, _ offset: Int64) {
+        linkLog.reset()
+        var fields: LogFields = ["offset": "\(offset)"]
+        if let address {
+            fields.append("host", "\(address.host)")
+            fields.append("port", .integer(address.port))
+        }
+        server.log.notice("link to the primary is up", fields)
+    }
+
+    private func linkDown(_ address: PeerAddress, _ failure: ReplicaLink.Failure) {
+        let why = failure.words(connection: upstream.problem, timeout: driver.settings.upstream.timeout)
+        guard let attempts = linkLog.failed(why, now: EngineClock.steady()) else { return }
+        var fields = LogFields(address)
+        fields.append("because", "\(why)")
+        fields.append("attempts", .integer(attempts))
+        server.log.warning("link to the primary is down; trying again", fields)
+    }
+}
+
+extension LogFields {
+    fileprivate init(_ address: PeerAddress) {
+        self = ["host": "\(address.host)", "port": .integer(address.port)]
+    }
+}
+
+extension PeerAddress {
+    fileprivate var text: String { "\(host):\(port)" }
+}
+
+extension ServedReplica {
+    fileprivate func state(now: Int64) -> ReplicaLine {
+        let state =
+            switch link.state {
+            case .waitingForSnapshot: "wait_bgsave"
+            case .sendingSnapshot: "send_bulk"
+            default: link.isOnline ? "online" : "send_bulk"
+            }
+        return ReplicaLine(
+            host: address.host, port: address.port, state: state, offset: max(0, link.acknowledged),
+            lag: link.lag(now: now) ?? 0)
+    }
+}

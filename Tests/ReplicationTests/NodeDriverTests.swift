@@ -1,0 +1,422 @@
+// What a driver asks of its environment, and in which order, by sequences of events. What needs several nodes to be
+// seen is the simulation's.
+
+import LimiterEngine
+import Persistence
+import Testing
+
+@testable import Replication
+
+@Suite struct NodeDriverTests {
+    private let other = PeerAddress(host: "other", port: 7001)
+    private let third = PeerAddress(host: "third", port: 7002)
+    private static let second: Int64 = 1_000_000_000
+    private let noSpace = StorageError("write", "role", code: 28)
+
+    /// A primary with a replica, 1, that is online with all there is.
+    private func primaryWithReplica() -> (FakeEnvironment, NodeDriver) {
+        let world = FakeEnvironment(.primary)
+        let driver = world.driver!
+        serve(1, world)
+        acknowledge(1, world)
+        _ = world.take()
+        return (world, driver)
+    }
+
+    private func serve(_ id: LinkID, _ world: FakeEnvironment, _ request: SyncRequest = SyncRequest(position: nil)) {
+        world.driver.serve(
+            ReplicaConnection(
+                id: id, peerHost: "other", announcements: [.listeningPort(7000 + Int(id))], request: request))
+        sendAll(id, world)
+    }
+
+    private func sendAll(_ id: LinkID, _ world: FakeEnvironment) {
+        while world.driver.send(to: id, limit: 1 << 20, { $0.count }) {}
+    }
+
+    /// The replica acknowledges what it has been sent.
+    private func acknowledge(_ id: LinkID, _ world: FakeEnvironment, synced: Int64 = -1) {
+        sendAll(id, world)
+        let offset = world.driver.served[id]!.link.nextOffset
+        world.driver.said(["REPLCONF", "ACK", "\(offset)", "FACK", "\(synced)"], by: id)
+    }
+
+    // MARK: Roles
+
+    @Test func aPrimaryThatIsToFollowClosesItsGateFirstAndConnectsLast() {
+        let (world, driver) = primaryWithReplica()
+        driver.wait(5, NodeDriver.WaitDemand(replicas: 2, timeout: nil))
+        _ = world.take()
+        driver.follow(other, asker: 9)
+        #expect(
+            world.take() == [
+                "close: replica", "wait for writers", "collect", "journaling false", "close 1", "unblock 5",
+                "rename to 0", "save", "connect to 7001", "close clients except 9",
+            ])
+        #expect(world.saved == .role(.replica(of: other)))
+    }
+
+    /// What a command that had begun writes is in the journal that the node leaves with.
+    @Test func whatIsWrittenWhileWritersAreWaitedForIsCollected() {
+        let (world, driver) = primaryWithReplica()
+        let before = world.journal.offset
+        world.whileWaiting = { world.write("late") }
+        driver.follow(other, asker: 0)
+        #expect(world.journal.offset > before)
+    }
+
+    @Test func aReplicaThatIsToFollowAnotherKeepsItsClients() {
+        let world = FakeEnvironment(.replica(of: other))
+        world.driver.follow(third, asker: 9)
+        #expect(world.take() == ["disconnect", "save", "connect to 7002"])
+        world.driver.follow(third, asker: 9)
+        #expect(world.take() == [])
+    }
+
+    /// A node that was promoted and has added nothing goes back to the history before, unless it has made changes that
+    /// no journal has: then the offset names more than one state.
+    @Test(arguments: [false, true]) func aPrimaryWithUncountedChangesDoesNotGoBackToItsPast(hasChanges: Bool) {
+        let world = FakeEnvironment(.replica(of: other))
+        let driver = world.driver!
+        let past = TestStream.id("b")
+        let stream = TestStream()
+        stream.write(0..<1)
+        let snapshot = stream.snapshot()
+        let end = stream.journal.offset
+        answer(world, ["+PONG", "+OK", "+OK", "+FULLRESYNC \(past) \(end)"])
+        snapshot.withUnsafeBytes { driver.upstreamReceived($0) }
+        driver.lead()
+        world.hasUncountedChanges = hasChanges
+        let own = driver.role.identity.id
+        driver.follow(third, asker: 0)
+        answer(world, ["+PONG", "+OK"])
+        _ = world.take()
+        answer(world, ["+OK"])
+        #expect(world.take() == ["send PSYNC \(hasChanges ? own : past) \(end + 1)"])
+    }
+
+    // MARK: The role on disk
+
+    @Test func aRoleThatTheDiskDoesNotTakeIsSavedLater() {
+        let world = FakeEnvironment(.replica(of: other))
+        let driver = world.driver!
+        world.saveError = noSpace
+        driver.follow(third, asker: 0)
+        #expect(world.saved == nil && driver.unsavedRole == .role(.replica(of: third)))
+        _ = world.take()
+        driver.tick()
+        #expect(world.take() == ["cannot save"])
+        // Not with every tick.
+        driver.tick()
+        #expect(world.take() == [])
+        world.saveError = nil
+        world.steady += NodeDriverTests.second
+        driver.tick()
+        #expect(world.saved == .role(.replica(of: third)) && driver.unsavedRole == nil)
+    }
+
+    @Test func aNodeThatWasToldNothingRemembersThatItHasHadReplicas() {
+        let world = FakeEnvironment(.primary)
+        serve(1, world)
+        #expect(world.saved == .configured)
+        // What it was told counts more.
+        let told = FakeEnvironment(.primary, saved: .role(.primary))
+        serve(1, told)
+        #expect(told.saved == .role(.primary))
+    }
+
+    @Test func whatItWasAsAReplicaSaysNothingOfAPrimary() {
+        let world = FakeEnvironment(.primary, saved: .configuredReplica)
+        #expect(world.saved == .configured)
+    }
+
+    // MARK: FAILOVER
+
+    @Test func aFailoverAddsNothingAfterItsEnd() throws {
+        let (world, driver) = primaryWithReplica()
+        world.whileWaiting = { world.write("late") }
+        try driver.startFailover(Failover.Request(), asker: 3)
+        #expect(world.take() == ["close: held", "wait for writers", "collect"])
+        let end = world.journal.offset
+        world.whileWaiting = {}
+        // Neither time nor WAIT nor another replica adds a batch.
+        world.steady += 5 * NodeDriverTests.second
+        driver.wait(5, NodeDriver.WaitDemand(replicas: 2, timeout: nil))
+        serve(2, world)
+        driver.tick()
+        #expect(world.journal.offset == end && driver.failover.state == .waitingForSync)
+        _ = world.take()
+        acknowledge(1, world)
+        #expect(driver.failover.state == .inProgress && world.saved == .handingOver(other))
+        let calls = world.take()
+        #expect(calls.firstIndex(of: "save")! < calls.firstIndex(of: "connect to 7001")!)
+        #expect(world.journal.offset == end && world.gates.holdsWrites && world.gates.isReplica)
+    }
+
+    /// Started again without that on disk it would be a second primary.
+    @Test func nothingIsHandedOverThatCannotBeSaved() throws {
+        let (world, driver) = primaryWithReplica()
+        try driver.startFailover(Failover.Request(), asker: 3)
+        world.saveError = noSpace
+        _ = world.take()
+        acknowledge(1, world)
+        #expect(world.take() == ["cannot save", "open: held"])
+        #expect(driver.role.leads && driver.failover.state == .none)
+        // The disk may have it all the same: what it said before is put there again.
+        #expect(driver.unsavedRole == .configured)
+    }
+
+    @Test func aTargetThatTakesOverEndsTheFailover() throws {
+        let (world, driver) = primaryWithReplica()
+        let id = driver.role.identity.id
+        try driver.startFailover(Failover.Request(), asker: 3)
+        acknowledge(1, world)
+        answer(world, ["+PONG", "+OK", "+OK"])
+        _ = world.take()
+        answer(world, ["+CONTINUE \(TestStream.id("b"))"])
+        #expect(driver.failover.state == .none && world.saved == .role(.replica(of: other)))
+        #expect(world.take().contains("close clients except 3"))
+        #expect(world.gates.isReplica && !world.gates.holdsWrites)
+        #expect(driver.role.identity.id == TestStream.id("b") && driver.role.identity.past?.id == id)
+    }
+
+    @Test func aTargetThatRefusesIsFollowedNoMore() throws {
+        let (world, driver) = primaryWithReplica()
+        try driver.startFailover(Failover.Request(), asker: 3)
+        acknowledge(1, world)
+        answer(world, ["+PONG", "+OK", "+OK"])
+        answer(world, ["-ERR no"])
+        #expect(driver.failover.state == .none && driver.role.leads && world.saved == .role(.primary))
+        #expect(!world.gates.isReplica && !world.gates.holdsWrites)
+    }
+
+    /// REPLICAOF of the target while it is asked to take over: it is followed as any other.
+    @Test func aWishToTakeOverEndsWithReplicaof() throws {
+        let (world, driver) = primaryWithReplica()
+        try driver.startFailover(Failover.Request(), asker: 3)
+        acknowledge(1, world)
+        #expect(driver.link.takesOver)
+        _ = world.take()
+        driver.follow(other, asker: 0)
+        #expect(!driver.link.takesOver && driver.failover.state == .none)
+        #expect(world.take() == ["open: held", "disconnect", "save", "connect to 7001"])
+        #expect(world.saved == .role(.replica(of: other)))
+    }
+
+    private func answer(_ world: FakeEnvironment, _ lines: [String]) {
+        if world.driver.link.state == .connecting { world.driver.upstreamConnected() }
+        for line in lines {
+            Array("\(line)\r\n".utf8).withUnsafeBytes { world.driver.upstreamReceived($0) }
+        }
+    }
+
+    // MARK: WAIT
+
+    @Test func waitCountsWhatTheClientHasWritten() {
+        let (world, driver) = primaryWithReplica()
+        world.write("new")
+        driver.wait(5, NodeDriver.WaitDemand(replicas: 1, timeout: nil))
+        // The replica had everything before that.
+        #expect(!world.take().contains("answer 5: 1"))
+        acknowledge(1, world)
+        #expect(world.take().contains("answer 5: 1"))
+    }
+
+    @Test func waitAsksReplicasAtOnce() {
+        let (world, driver) = primaryWithReplica()
+        let before = world.journal.offset
+        driver.wait(5, NodeDriver.WaitDemand(replicas: 2, timeout: nil))
+        #expect(world.journal.offset == before + Int64(JournalBatch.headerSize))
+    }
+
+    @Test func waitaofWaitsForThisDiskAndThatOfReplicas() {
+        let (world, driver) = primaryWithReplica()
+        world.syncedOffset = 0
+        world.write("new")
+        driver.wait(5, NodeDriver.WaitDemand(replicas: 1, timeout: nil, onDisk: true, onOwnDisk: true))
+        acknowledge(1, world, synced: world.journal.offset)
+        driver.tick()
+        #expect(!world.take().contains { $0.hasPrefix("answer") })
+        world.syncedOffset = world.journal.offset
+        driver.tick()
+        #expect(world.take().contains("answer 5: 1 and here"))
+    }
+
+    @Test func aClientThatHasGoneIsNotAnswered() {
+        let (world, driver) = primaryWithReplica()
+        driver.wait(5, NodeDriver.WaitDemand(replicas: 2, timeout: NodeDriverTests.second))
+        driver.waiterGone(5)
+        world.steady += 2 * NodeDriverTests.second
+        driver.tick()
+        #expect(!world.take().contains { $0.hasPrefix("answer") })
+        #expect(driver.acknowledgements.waiting == 0)
+    }
+
+    @Test func aReplicaUnblocksWaitAtOnce() {
+        let world = FakeEnvironment(.replica(of: other))
+        world.driver.wait(5, NodeDriver.WaitDemand(replicas: 0, timeout: nil))
+        #expect(world.take() == ["unblock 5"])
+    }
+
+    @Test func writesNeedTheReplicasThatAreDemanded() throws {
+        let (world, driver) = primaryWithReplica()
+        driver.settings.minReplicas = 1
+        driver.settings.maxLag = NodeDriverTests.second
+        #expect(!world.gates.lacksGoodReplicas)
+        driver.lost(1)
+        driver.tick()
+        #expect(world.gates.lacksGoodReplicas)
+        // A replica refuses writes for other reasons.
+        driver.follow(other, asker: 0)
+        driver.tick()
+        #expect(!world.gates.lacksGoodReplicas)
+        // It does so from the first write on.
+        _ = world.take()
+        driver.lead()
+        let calls = world.take()
+        let closed = try #require(calls.firstIndex(of: "close: lacks replicas"))
+        #expect(closed < calls.firstIndex(of: "open: replica")!)
+    }
+
+    /// A replica that acknowledges while its snapshot is not whole yet does not count.
+    @Test func aReplicaCountsFromItsWholeStateOn() {
+        let world = FakeEnvironment(.primary)
+        let driver = world.driver!
+        world.write("old")
+        driver.serve(
+            ReplicaConnection(id: 1, peerHost: "other", announcements: [], request: SyncRequest(position: nil)))
+        let begin = driver.served[1]!.link.nextOffset
+        world.write("new")
+        sendAll(1, world)
+        #expect(world.journal.offset > begin)
+        driver.said(["REPLCONF", "ACK", "\(begin)"], by: 1)
+        driver.wait(5, NodeDriver.WaitDemand(replicas: 1, timeout: nil))
+        #expect(driver.acknowledgements.online == 0 && !world.take().contains { $0.hasPrefix("answer") })
+        acknowledge(1, world)
+        #expect(driver.acknowledgements.online == 1 && world.take().contains("answer 5: 1"))
+    }
+
+    // MARK: Full syncs
+
+    /// A replica that a snapshot has begun to come to.
+    private func receiving() -> (FakeEnvironment, NodeDriver) {
+        let world = FakeEnvironment(.replica(of: other))
+        answer(world, ["+PONG", "+OK", "+OK", "+FULLRESYNC \(TestStream.id("b")) 0"])
+        _ = world.take()
+        let snapshot = TestStream().snapshot()
+        snapshot.prefix(FileHeader.size).withUnsafeBytes { world.driver.upstreamReceived($0) }
+        return (world, world.driver)
+    }
+
+    @Test func aFullSyncTakesTheStateAwayOnlyWhenReadersAndDiskAreDone() {
+        let (world, driver) = receiving()
+        #expect(world.take() == ["close: receiving", "detach", "wait for readers", "journal at 0"])
+        #expect(driver.role.dataset == .none)
+    }
+
+    @Test func promotedInsideAFullSyncItGoesBackBeforeItLeads() {
+        let (world, driver) = receiving()
+        _ = world.take()
+        driver.lead()
+        #expect(world.take() == ["disconnect", "save", "close: restoring", "wait for readers", "restore 1"])
+        #expect(world.gates.isReplica && world.gates.isReceiving && !driver.role.leads)
+        driver.restored(1, FakeEnvironment.recovered())
+        let calls = world.take()
+        #expect(calls.first == "journal at 0" && calls.contains("resume log"))
+        #expect(driver.role.leads && !world.gates.isReplica && !world.gates.isReceiving && !world.gates.isRestoring)
+    }
+
+    /// Nothing is known of the clock that the state on disk was kept by: so the wall clock counts, as at a start, and
+    /// not that of the full sync's primary, which is an hour ahead.
+    @Test func whatIsReadBackGoesOnByItsOwnClock() {
+        let (world, driver) = receiving()
+        world.wall = EngineTime(nanoseconds: TestStream.start - 3600 * NodeDriverTests.second)
+        driver.lead()
+        #expect(world.restoreHorizon! <= world.wall)
+        driver.restored(1, FakeEnvironment.recovered())
+        #expect(driver.clock.now(world.steady) == world.wall)
+    }
+
+    /// It is told to follow, and promoted again, before the state is back: only the last restore counts.
+    @Test func aRestoreThatIsNotWantedAnyMoreChangesNothing() {
+        let (world, driver) = receiving()
+        driver.lead()
+        driver.follow(third, asker: 0)
+        #expect(world.take().contains("stop restoring"))
+        driver.restored(1, FakeEnvironment.recovered())
+        #expect(driver.role.isReplica && world.take() == [])
+        driver.lead()
+        _ = world.take()
+        driver.restored(1, FakeEnvironment.recovered())
+        #expect(!driver.role.leads && world.take() == [])
+        driver.restored(2, FakeEnvironment.recovered())
+        #expect(driver.role.leads)
+    }
+
+    /// Whichever node is followed next, clients cannot read a partial state, and replicas are not given it.
+    @Test func aPartialStateIsNeverServed() {
+        let (world, driver) = receiving()
+        driver.follow(third, asker: 0)
+        #expect(world.gates.isReceiving)
+        _ = world.take()
+        serve(1, world)
+        #expect(world.take().contains("close 1 after -NOMASTE"))
+        #expect(driver.served.isEmpty)
+    }
+
+    /// Nor does a node with one take over where a primary asks it to.
+    @Test func aPartialStateDoesNotTakeOver() {
+        let (world, driver) = receiving()
+        _ = world.take()
+        serve(1, world, SyncRequest(position: StreamPosition(id: TestStream.id("b"), offset: 0), takesOver: true))
+        #expect(world.take() == ["close 1 after -NOMASTE"])
+        #expect(driver.role.isReplica)
+    }
+
+    // MARK: Replicas
+
+    @Test func aReplicaThatSpeaksOutOfTurnIsClosed() {
+        for words in [["PING"], ["REPLCONF", "ACK", "999999"], ["REPLCONF", "ack"], []] {
+            let (world, driver) = primaryWithReplica()
+            driver.said(words, by: 1)
+            #expect(world.take() == ["close 1"] && driver.served.isEmpty, "\(words)")
+            // Nothing of it is heard any more.
+            driver.said(["REPLCONF", "ACK", "0"], by: 1)
+            driver.lost(1)
+            #expect(world.take() == [])
+        }
+    }
+
+    @Test func whatAReplicaIsSentHasALimit() {
+        let (world, driver) = primaryWithReplica()
+        for number in 0..<100 { world.write("key-\(number)") }
+        world.collect()
+        var sent = 0
+        let hasMore = driver.send(to: 1, limit: 100) { bytes in
+            sent += min(bytes.count, 60)
+            return min(bytes.count, 60)
+        }
+        #expect(hasMore && sent == 120)
+        // A socket that is full is tried once.
+        var tries = 0
+        #expect(
+            driver.send(to: 1, limit: 100) { _ in
+                tries += 1
+                return -1
+            })
+        #expect(tries == 1)
+        sendAll(1, world)
+        #expect(!driver.send(to: 1, limit: 100) { $0.count })
+    }
+
+    /// Changes that no journal has: replicas get a history that begins with them.
+    @Test func changesThatWereNotKeptBeginAHistory() {
+        let world = FakeEnvironment(.primary)
+        let before = world.driver.role.identity.id
+        world.hasUncountedChanges = true
+        serve(1, world, SyncRequest(position: StreamPosition(id: before, offset: 0)))
+        #expect(world.driver.role.identity.id != before && world.driver.role.identity.past == nil)
+        #expect(world.take().contains("attach false"))
+        #expect(world.driver.fullSyncs == 1 && world.driver.refusedPartialSyncs == 1)
+    }
+}
