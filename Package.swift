@@ -74,7 +74,7 @@ let package = Package(
         .testTarget(
             name: "RespServerTests",
             dependencies: [
-                "RespServer", "Replication", "Persistence", "RESP", "LimiterEngine", "System", "TestSupport",
+                "CLinux", "RespServer", "Replication", "Persistence", "RESP", "LimiterEngine", "System", "TestSupport",
                 "Transport",
             ],
             swiftSettings: swiftSettings),

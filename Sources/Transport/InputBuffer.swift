@@ -46,6 +46,14 @@ public final class InputBuffer {
         count += bytes
     }
 
+    /// Adds a copy of bytes.
+    public func append(_ more: some Collection<UInt8>) {
+        guard !more.isEmpty else { return }
+        reserve(more.count)
+        free.copyBytes(from: more)
+        received(more.count)
+    }
+
     /// Drops the first `bytes` bytes. O(what is left).
     public func consume(_ bytes: Int) {
         precondition(bytes <= count)

@@ -1,5 +1,6 @@
 // The clocks' differences as clients see them, and times beyond those that nanoseconds can say.
 
+import CLinux
 import Glibc
 import LimiterEngine
 import Replication

@@ -3,6 +3,7 @@
 
 import LimiterEngine
 import Persistence
+import System
 import Testing
 
 @testable import RespServer
@@ -34,7 +35,7 @@ import Testing
     private func report(of node: JournalNode, number: Int = 1) throws -> RecoveryReport {
         var found: RecoveryReport?
         node.eventually("the state is back") {
-            for case .restored(number, let report) in node.server.replication.takeRequests() { found = report }
+            for case .restored(number, let report) in node.server.replication.requests.drain() { found = report }
             return found != nil
         }
         return try #require(found)
@@ -87,7 +88,7 @@ import Testing
         restore(node)
         node.eventually("it fails") { node.files.failed > 0 }
         #expect(node.status.restoreBegan != nil)
-        #expect(node.server.replication.takeRequests().isEmpty)
+        #expect(node.server.replication.requests.drain().isEmpty)
         node.files.work()
         resume(node, try report(of: node))
         #expect(keys(node.server.engine, "a", "b", "theirs") == [true, true, false])
@@ -119,7 +120,7 @@ import Testing
         let answer = DiskAnswer()
         node.durability.ask(.stopRestoring(answer))
         answer.wait()
-        #expect(node.server.replication.takeRequests().isEmpty && node.status.restoreBegan == nil)
+        #expect(node.server.replication.requests.drain().isEmpty && node.status.restoreBegan == nil)
         // Another one is.
         restore(node, number: 2)
         resume(node, try report(of: node, number: 2))

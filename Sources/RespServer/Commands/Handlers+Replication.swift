@@ -21,7 +21,7 @@ extension EventLoop {
         let input = connection.channel.input?.bytes ?? []
         let output = connection.channel.output?.bytes ?? []
         let handover = ReplicaHandover(
-            fd: connection.channel.stream.descriptor, id: connection.id, peerAddress: connection.peerAddress,
+            stream: connection.channel.stream, id: connection.id, peerAddress: connection.peerAddress,
             announcements: greeting.announcements,
             request: request, input: input, output: output)
         forget(connection)

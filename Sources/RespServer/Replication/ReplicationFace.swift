@@ -6,10 +6,11 @@ import Persistence
 import Replication
 import Synchronization
 import System
+import Transport
 
 /// A connection that turned out to be a replica's, on its way from its loop to the replication thread.
 struct ReplicaHandover: Sendable {
-    let fd: Int32
+    let stream: ByteStream
     let id: Int64
     /// Where it comes from.
     let peerAddress: String
@@ -112,8 +113,8 @@ final class ReplicationFace: Sendable {
         case settingsChanged
     }
 
-    let wakeDescriptor: Int32 = clinux_eventfd()
-    private let requests = Guarded<[Request]>([], rank: .mailbox)
+    /// What the replication thread is asked.
+    let requests: Mailbox<Request>
     private let replica = Atomic<Bool>(false)
     private let receiving = Atomic<Bool>(false)
     private let restoring = Atomic<Bool>(false)
@@ -122,7 +123,7 @@ final class ReplicationFace: Sendable {
     private let lacksReplicas = Atomic<Bool>(false)
     private let guardedStatus = Guarded(ReplicationStatus())
 
-    deinit { close(wakeDescriptor) }
+    init() throws(SystemError) { requests = try Mailbox() }
 
     // MARK: Gates
 
@@ -154,24 +155,8 @@ final class ReplicationFace: Sendable {
 
     // MARK: Requests
 
-    func ask(_ request: Request) {
-        requests.withLock { $0.append(request) }
-        wake()
-    }
+    func ask(_ request: Request) { requests.post(request) }
 
     /// Has the replication thread look: there may be bytes to send.
-    func wake() {
-        var one: UInt64 = 1
-        _ = write(wakeDescriptor, &one, 8)
-    }
-
-    func takeRequests() -> [Request] {
-        var count: UInt64 = 0
-        _ = read(wakeDescriptor, &count, 8)
-        return requests.withLock { list in
-            let taken = list
-            list.removeAll()
-            return taken
-        }
-    }
+    func wake() { requests.wake() }
 }

@@ -1,23 +1,28 @@
-// The sockets of links: the one to the primary, and those of replicas. Bytes go to the driver and come from it; what
+// The channels of links: the one to the primary, and those of replicas. Bytes go to the driver and come from it; what
 // they mean is not known here.
 
-import CLinux
-import Glibc
 import RESP
 import Replication
 import Synchronization
 import System
+import Transport
 
 /// The connection to the primary, or the attempt to make one.
 struct UpstreamSocket {
-    /// -1 for none.
-    var fd: Int32 = -1
-    var isConnecting = false
+    /// An open socket.
+    final class Connection {
+        var channel: Channel
+        var isConnecting = true
+
+        init(_ channel: consuming Channel) { self.channel = channel }
+    }
+
+    /// Nil for none.
+    var connection: Connection?
     /// No connection came about; the driver is told outside of its own call.
     var hasFailed = false
     /// Nil without a connection.
     var line: LinkLine?
-    var output: [UInt8] = []
     /// Whom it is to, or was.
     var address: PeerAddress?
     /// What became of the last connection, or of the attempt to make one, in words.
@@ -28,26 +33,31 @@ struct UpstreamSocket {
     var untried: (of: PeerAddress?, addresses: [ResolvedAddress]) = (nil, [])
     /// Names asked for and not answered.
     var pendingLookups = 0
+
+    mutating func close() {
+        connection?.channel.stream.close()
+        connection = nil
+        line = nil
+    }
 }
 
-/// A replica's connection.
+/// A replica's connection. What it is to be sent is the driver's, so its channel keeps input alone: the beginning of a
+/// request.
 final class ReplicaSocket {
     let id: LinkID
-    let fd: Int32
+    var channel: Channel
     let line: LinkLine
-    /// What it has sent of a request that is not complete.
-    var input: [UInt8]
-    /// Epoll reports when it takes more.
-    var isWriting = false
     var isClosed = false
 
     init(_ handover: ReplicaHandover, id: LinkID, now: Int64) {
         self.id = id
-        fd = handover.fd
-        input = handover.input
+        channel = Channel(handover.stream)
+        let input = InputBuffer()
+        input.append(handover.input)
+        channel.input = input
         line = LinkLine(
-            isToPrimary: false, id: handover.id, fd: handover.fd, peerAddress: handover.peerAddress,
-            localAddress: SocketAddress.local(of: handover.fd), since: now / 1_000_000_000, idle: 0)
+            isToPrimary: false, id: handover.id, fd: handover.stream.descriptor, peerAddress: handover.peerAddress,
+            localAddress: handover.stream.localAddress, since: now / 1_000_000_000, idle: 0)
     }
 
     func line(idle: Int64) -> LinkLine {
@@ -70,13 +80,6 @@ extension ReplicationThread {
     private static let inputMax = 64 * 1024
     /// Bytes sent to one replica before the others have a turn.
     private static let outputPerTurn = 4 << 20
-
-    func watch(_ fd: Int32, _ token: UInt64, reading: Bool, writing: Bool, isNew: Bool) {
-        var events: UInt32 = 0
-        if reading { events |= UInt32(clinux_epoll_in) }
-        if writing { events |= UInt32(clinux_epoll_out) }
-        _ = clinux_epoll_control(poller, isNew ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, events, token)
-    }
 
     /// CLIENT KILL.
     func closeLinks(_ ids: [Int64]) {
@@ -113,50 +116,43 @@ extension ReplicationThread {
     }
 
     private func open(_ address: ResolvedAddress) {
-        let fd = clinux_socket(address.family, Int32(SOCK_STREAM.rawValue))
-        upstream.fd = fd
-        guard fd >= 0 else { return connectFailed("no socket: \(String(cString: strerror(errno)))") }
-        var one: Int32 = 1
-        setsockopt(fd, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
-        let result = address.bytes.withUnsafeBytes {
-            Glibc.connect(fd, $0.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
+        do throws(SystemError) {
+            var channel = Channel(try ByteStream.connecting(to: address))
+            try channel.register(with: poller, [.readable, .writable], token: ReplicationThread.upstreamToken)
+            upstream.connection = UpstreamSocket.Connection(channel)
+        } catch {
+            let problem = error.call == "socket" ? "no socket" : "cannot connect"
+            return connectFailed("\(problem): \(SystemError.text(error.code))")
         }
-        guard result == 0 || errno == EINPROGRESS else {
-            return connectFailed("cannot connect: \(String(cString: strerror(errno)))")
-        }
-        upstream.isConnecting = true
-        watch(fd, ReplicationThread.upstreamToken, reading: true, writing: true, isNew: true)
     }
 
     private func connectFailed(_ problem: String) {
         upstream.problem = problem
-        if upstream.fd >= 0 { Glibc.close(upstream.fd) }
-        upstream.fd = -1
+        upstream.close()
         upstream.hasFailed = true
         face.wake()
     }
 
-    func upstreamReady(events: UInt32) {
-        guard upstream.fd >= 0 else { return }
-        if upstream.isConnecting {
-            var error: Int32 = 0
-            var length = socklen_t(MemoryLayout<Int32>.size)
-            getsockopt(upstream.fd, SOL_SOCKET, SO_ERROR, &error, &length)
-            guard error == 0 else { return lostUpstream("cannot connect: \(String(cString: strerror(error)))") }
-            guard events & UInt32(clinux_epoll_out) != 0 else { return }
-            connected()
+    func upstreamReady(events: PollEvents) {
+        guard let connection = upstream.connection else { return }
+        if connection.isConnecting {
+            let error = connection.channel.stream.connectError
+            guard error == 0 else { return lostUpstream("cannot connect: \(SystemError.text(error))") }
+            guard events.contains(.writable) else { return }
+            connected(connection)
         }
         flushUpstream()
-        if events & UInt32(clinux_epoll_in | clinux_epoll_hangup | clinux_epoll_error) != 0 { readUpstream() }
+        if !events.isDisjoint(with: [.readable, .hangup, .error]) { readUpstream() }
     }
 
-    private func connected() {
-        upstream.isConnecting = false
+    private func connected(_ connection: UpstreamSocket.Connection) {
+        connection.isConnecting = false
+        let stream = connection.channel.stream
         // When it is lost, the name may stand for others.
         upstream.untried.addresses = []
         upstream.line = LinkLine(
-            isToPrimary: true, id: server.lastClientID.add(1, ordering: .relaxed).newValue, fd: upstream.fd,
-            peerAddress: SocketAddress.peer(of: upstream.fd), localAddress: SocketAddress.local(of: upstream.fd),
+            isToPrimary: true, id: server.lastClientID.add(1, ordering: .relaxed).newValue, fd: stream.descriptor,
+            peerAddress: stream.peerAddress, localAddress: stream.localAddress,
             since: EngineClock.steady() / 1_000_000_000, idle: 0)
         driver.upstreamConnected()
     }
@@ -164,15 +160,15 @@ extension ReplicationThread {
     private func readUpstream() {
         // A few reads, then the others have a turn.
         for _ in 0..<8 {
-            guard upstream.fd >= 0 else { return }
-            let count = read(upstream.fd, readBuffer.baseAddress, readBuffer.count)
-            if count < 0, errno == EAGAIN || errno == EINTR { return }
-            guard count > 0 else {
-                let problem = count == 0 ? "the primary has closed it" : String(cString: strerror(errno))
-                return lostUpstream("connection lost: \(problem)")
+            guard let connection = upstream.connection else { return }
+            switch connection.channel.stream.read(into: readBuffer) {
+            case .bytes(let count):
+                driver.upstreamReceived(UnsafeRawBufferPointer(rebasing: readBuffer[..<count]))
+                if count < readBuffer.count { return }
+            case .wouldBlock: return
+            case .end: return lostUpstream("connection lost: the primary has closed it")
+            case .failed(let code): return lostUpstream("connection lost: \(SystemError.text(code))")
             }
-            driver.upstreamReceived(UnsafeRawBufferPointer(rebasing: readBuffer[..<count]))
-            if count < readBuffer.count { return }
         }
     }
 
@@ -182,30 +178,28 @@ extension ReplicationThread {
     }
 
     func sendUpstream(_ bytes: [UInt8]) {
-        upstream.output += bytes
-        flushUpstream()
+        guard let connection = upstream.connection else { return }
+        // What the socket does not take leaves when there is room; that the peer is gone, the next read says.
+        _ = connection.channel.send(piece: bytes)
+        poll(connection)
     }
 
     private func flushUpstream() {
-        guard upstream.fd >= 0, !upstream.isConnecting else { return }
-        while !upstream.output.isEmpty {
-            let sent = upstream.output.withUnsafeBytes { transmit($0, upstream.fd) }
-            guard sent > 0 else { break }
-            upstream.output.removeFirst(sent)
-        }
-        watch(
-            upstream.fd, ReplicationThread.upstreamToken, reading: true, writing: !upstream.output.isEmpty,
-            isNew: false)
+        guard let connection = upstream.connection, !connection.isConnecting else { return }
+        _ = connection.channel.flush()
+        poll(connection)
+    }
+
+    private func poll(_ connection: UpstreamSocket.Connection) {
+        let isWaiting = connection.isConnecting || connection.channel.hasOutput
+        connection.channel.poll(
+            with: poller, isWaiting ? [.readable, .writable] : .readable, token: ReplicationThread.upstreamToken)
     }
 
     func disconnect() {
-        if upstream.fd >= 0 { Glibc.close(upstream.fd) }
-        upstream.fd = -1
+        upstream.close()
         upstream.attempt += 1
         upstream.hasFailed = false
-        upstream.isConnecting = false
-        upstream.line = nil
-        upstream.output = []
     }
 
     // MARK: Of replicas
@@ -215,7 +209,11 @@ extension ReplicationThread {
         nextToken += 1
         replicas[replica.id] = replica
         server.replicasNow.add(1, ordering: .relaxed)
-        watch(replica.fd, replica.id, reading: true, writing: false, isNew: true)
+        do throws(SystemError) {
+            try replica.channel.register(with: poller, .readable, token: replica.id)
+        } catch {
+            server.log.warning("a replica's connection cannot be polled", ["error": "\(error)"])
+        }
         driver.serve(
             ReplicaConnection(
                 id: replica.id, peerHost: handover.peerHost, announcements: handover.announcements,
@@ -225,20 +223,22 @@ extension ReplicationThread {
 
     func close(_ served: ServedReplica, after bytes: [UInt8]) {
         guard let replica = replicas.removeValue(forKey: served.id) else { return }
-        if !bytes.isEmpty { _ = bytes.withUnsafeBytes { transmit($0, replica.fd) } }
+        if !bytes.isEmpty { _ = bytes.withUnsafeBytes(replica.channel.stream.write) }
         replica.isClosed = true
-        Glibc.close(replica.fd)
+        replica.channel.stream.close()
         server.replicasNow.subtract(1, ordering: .relaxed)
         server.connectionClosed()
     }
 
-    func ready(_ replica: ReplicaSocket, events: UInt32) {
-        if events & UInt32(clinux_epoll_in | clinux_epoll_hangup | clinux_epoll_error) != 0 {
-            let count = Glibc.read(replica.fd, readBuffer.baseAddress, readBuffer.count)
-            if count < 0, errno == EAGAIN || errno == EINTR { return send(replica) }
-            guard count > 0 else { return driver.lost(replica.id) }
-            replica.input += readBuffer[..<count]
-            parse(replica)
+    func ready(_ replica: ReplicaSocket, events: PollEvents) {
+        if !events.isDisjoint(with: [.readable, .hangup, .error]) {
+            switch replica.channel.stream.read(into: readBuffer) {
+            case .bytes(let count):
+                replica.channel.input!.append(readBuffer[..<count])
+                parse(replica)
+            case .wouldBlock: break
+            case .end, .failed: return driver.lost(replica.id)
+            }
         }
         send(replica)
     }
@@ -247,40 +247,36 @@ extension ReplicationThread {
     private func parse(_ replica: ReplicaSocket) {
         let arguments = ArgumentList()
         let limits = RequestLimits(bulkLengthMax: 4096, argumentsMax: 64)
+        let input = replica.channel.input!
         var used = 0
-        let input = replica.input
-        input.withUnsafeBufferPointer { bytes in
-            guard let base = bytes.baseAddress else { return }
-            while used < bytes.count, !replica.isClosed {
-                var parser = RequestParser()
-                let outcome = parser.parse(
-                    base + used, count: bytes.count - used, into: arguments, limits: limits, authenticated: true)
-                switch outcome {
-                case .request: driver.said((0..<arguments.count).map { arguments[$0].string }, by: replica.id)
-                case .nothing: driver.heard(from: replica.id)
-                case .incomplete: return
-                case .failure: return driver.lost(replica.id)
-                }
-                used += parser.consumed
-                arguments.removeAll()
+        while used < input.count, !replica.isClosed {
+            var parser = RequestParser()
+            let outcome = parser.parse(
+                input.base + used, count: input.count - used, into: arguments, limits: limits, authenticated: true)
+            if case .incomplete = outcome { break }
+            switch outcome {
+            case .request: driver.said((0..<arguments.count).map { arguments[$0].string }, by: replica.id)
+            case .nothing: driver.heard(from: replica.id)
+            case .incomplete: break
+            case .failure: return driver.lost(replica.id)
             }
+            used += parser.consumed
+            arguments.removeAll()
         }
         guard !replica.isClosed else { return }
-        replica.input.removeFirst(used)
-        if replica.input.count > ReplicationThread.inputMax { driver.lost(replica.id) }
+        input.consume(used)
+        if input.count > ReplicationThread.inputMax { driver.lost(replica.id) }
     }
 
     /// Sends as much as the replica's socket takes.
     func send(_ replica: ReplicaSocket) {
         guard !replica.isClosed else { return }
-        let hasMore = driver.send(to: replica.id, limit: ReplicationThread.outputPerTurn) { transmit($0, replica.fd) }
-        guard !replica.isClosed, hasMore != replica.isWriting else { return }
-        replica.isWriting = hasMore
-        watch(replica.fd, replica.id, reading: true, writing: hasMore, isNew: false)
-    }
-
-    /// How many bytes the socket took; none or fewer where it takes none now.
-    private func transmit(_ bytes: UnsafeRawBufferPointer, _ fd: Int32) -> Int {
-        Glibc.send(fd, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+        let stream = replica.channel.stream
+        let hasMore = driver.send(to: replica.id, limit: ReplicationThread.outputPerTurn) { bytes in
+            guard case .bytes(let count) = stream.write(bytes) else { return 0 }
+            return count
+        }
+        guard !replica.isClosed else { return }
+        replica.channel.poll(with: poller, hasMore ? [.readable, .writable] : .readable, token: replica.id)
     }
 }

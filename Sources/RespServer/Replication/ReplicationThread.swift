@@ -27,11 +27,13 @@ final class ReplicationThread: @unchecked Sendable {
     /// Epoll tokens that are no replica's.
     static let wakeToken: UInt64 = 0
     static let upstreamToken: UInt64 = 1
+    /// Most events that are handled before the next tick.
+    private static let eventsMax = 64
 
     unowned(unsafe) let server: Server
     let face: ReplicationFace
     let stream: JournalStream
-    let poller: Int32
+    let poller: Poller
     private(set) var settings: Settings
     /// Set once, at the end of `init`.
     private(set) var driver: NodeDriver!
@@ -65,9 +67,12 @@ final class ReplicationThread: @unchecked Sendable {
         hasRecoveredState = report.foundState
         stream = server.durability.stream
         settings = server.currentSettings.value
-        poller = clinux_epoll_create()
-        precondition(poller >= 0, "epoll_create1: \(SystemError("epoll_create1"))")
-        watch(face.wakeDescriptor, ReplicationThread.wakeToken, reading: true, writing: false, isNew: true)
+        do throws(SystemError) {
+            poller = try Poller(capacity: ReplicationThread.eventsMax)
+            try poller.add(face.requests.wakeDescriptor, .readable, token: ReplicationThread.wakeToken)
+        } catch {
+            preconditionFailure("\(error)")
+        }
         driver = NodeDriver(
             NodeDriver.Start(role: role, saved: saved, report: report, time: server.clock.now()),
             engine: server.engine, journal: server.durability.journal, settings: settings.driverSettings,
@@ -93,13 +98,12 @@ final class ReplicationThread: @unchecked Sendable {
         } else {
             server.finishLoading()
         }
-        let capacity = 64
-        let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: capacity)
         while true {
             let wait = max(0, min(ReplicationThread.tickInterval, nextTick - EngineClock.steady()))
-            let ready = epoll_wait(poller, events, Int32(capacity), Int32(ceilingUnits(wait, unit: 1_000_000)))
-            for number in 0..<max(0, Int(ready)) {
-                handle(token: clinux_epoll_token(events + number), events: (events + number).pointee.events)
+            let ready = poller.wait(milliseconds: Int32(ceilingUnits(wait, unit: 1_000_000)))
+            for number in 0..<ready {
+                let (token, events) = poller.event(number)
+                handle(token: token, events: events)
             }
             if upstream.hasFailed {
                 upstream.hasFailed = false
@@ -128,9 +132,9 @@ final class ReplicationThread: @unchecked Sendable {
         }
     }
 
-    private func handle(token: UInt64, events: UInt32) {
+    private func handle(token: UInt64, events: PollEvents) {
         switch token {
-        case ReplicationThread.wakeToken: for request in face.takeRequests() { handle(request) }
+        case ReplicationThread.wakeToken: for request in face.requests.drain() { handle(request) }
         case ReplicationThread.upstreamToken: upstreamReady(events: events)
         default: if let replica = replicas[token] { ready(replica, events: events) }
         }

@@ -1,0 +1,58 @@
+// Connections that this server makes: to where a name's address says, without waiting.
+
+import CLinux
+import Glibc
+public import System
+
+/// One address that a host's name stands for.
+public struct ResolvedAddress: Equatable, Sendable {
+    /// `AF_INET` or `AF_INET6`.
+    let family: Int32
+    /// The bytes of its `sockaddr`.
+    let bytes: [UInt8]
+
+    /// The addresses of a host, in the order in which they are to be tried, `limit` at most; none where the name is not
+    /// known. Waits for name servers.
+    public static func all(host: String, port: Int, limit: Int) -> [ResolvedAddress] {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var found: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(host, String(port), &hints, &found) == 0 else { return [] }
+        defer { freeaddrinfo(found) }
+        var addresses: [ResolvedAddress] = []
+        var next = found
+        while let info = next, addresses.count < limit {
+            next = info.pointee.ai_next
+            let bytes = UnsafeRawBufferPointer(start: info.pointee.ai_addr, count: Int(info.pointee.ai_addrlen))
+            addresses.append(ResolvedAddress(family: info.pointee.ai_family, bytes: Array(bytes)))
+        }
+        return addresses
+    }
+}
+
+extension ByteStream {
+    /// Begins to connect. The stream becomes writable when that has worked or failed: `connectError` says which.
+    public static func connecting(to address: ResolvedAddress) throws(SystemError) -> ByteStream {
+        let descriptor = clinux_socket(address.family, Int32(SOCK_STREAM.rawValue))
+        guard descriptor >= 0 else { throw SystemError("socket") }
+        let stream = ByteStream(descriptor)
+        stream.configureTCP(keepAlive: 0)
+        let result = address.bytes.withUnsafeBytes {
+            connect(descriptor, $0.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
+        }
+        guard result == 0 || errno == EINPROGRESS else {
+            let error = SystemError("connect")
+            stream.close()
+            throw error
+        }
+        return stream
+    }
+
+    /// Why connecting has failed: the kernel's error number; 0 where it has not.
+    public var connectError: Int32 {
+        var error: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &length)
+        return error
+    }
+}
