@@ -194,7 +194,7 @@ final class Simulation {
     }
 
     private func wait(at node: SimulatedNode) {
-        node.wait(count: 1 + random.below(2), isSynced: random.once(in: 3), isLocal: random.once(in: 12))
+        node.wait(count: 1 + random.below(2), isSynced: random.once(in: 4), isLocal: random.once(in: 12))
     }
 
     // MARK: Misfortune and operators
