@@ -38,10 +38,11 @@ let package = Package(
         .target(
             name: "Replication", dependencies: ["LimiterEngine", "Persistence"],
             swiftSettings: swiftSettings + fuzzSettings),
-        .target(name: "RESP", swiftSettings: swiftSettings + fuzzSettings),
+        .target(name: "RESP", dependencies: ["System"], swiftSettings: swiftSettings + fuzzSettings),
+        .target(name: "Transport", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings),
         .target(
             name: "RespServer",
-            dependencies: ["CLinux", "LimiterEngine", "Persistence", "Replication", "RESP", "System"],
+            dependencies: ["CLinux", "LimiterEngine", "Persistence", "Replication", "RESP", "System", "Transport"],
             swiftSettings: swiftSettings),
         .target(name: "ProgramArguments", dependencies: ["CLinux"], swiftSettings: swiftSettings),
         .executableTarget(
@@ -69,9 +70,12 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(name: "RESPTests", dependencies: ["RESP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
+            name: "TransportTests", dependencies: ["System", "TestSupport", "Transport"], swiftSettings: swiftSettings),
+        .testTarget(
             name: "RespServerTests",
             dependencies: [
                 "RespServer", "Replication", "Persistence", "RESP", "LimiterEngine", "System", "TestSupport",
+                "Transport",
             ],
             swiftSettings: swiftSettings),
     ]

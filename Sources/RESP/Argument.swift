@@ -3,6 +3,8 @@
 // Owns: nothing of the bytes. An `Argument` borrows the read buffer of whoever parses and is valid only while one
 // command runs; whoever keeps bytes longer copies them. Knows no command and no protocol version.
 
+public import System
+
 /// A borrowed run of bytes: one argument of a request.
 ///
 /// Valid only until the command that received it returns. Copying is the keeper's job (`bytes`, `string`).
@@ -186,9 +188,8 @@ public final class ArgumentList {
         @usableFromInline var origin: UnsafePointer<UInt8>
     }
 
-    /// Behind a constant pointer, since access to a class's variables from another module is checked for exclusivity
-    /// each time: five nanoseconds, several times a command.
-    @usableFromInline let fields: UnsafeMutablePointer<Fields>
+    /// Pinned: checks for exclusive access took five nanoseconds, several times a command.
+    @usableFromInline let fields: Pinned<Fields>
     private let placeholder: UnsafePointer<UInt8>
     /// Where `origin` points when the arguments are copies: inline words with their quotes taken off, queued commands.
     private var scratchStorage: UnsafeMutablePointer<UInt8>?
@@ -196,9 +197,7 @@ public final class ArgumentList {
     /// An empty list with room for 16 arguments.
     public init() {
         placeholder = UnsafePointer(UnsafeMutablePointer<UInt8>.allocate(capacity: 1))
-        fields = .allocate(capacity: 1)
-        fields.initialize(
-            to: Fields(ranges: .allocate(capacity: 16), capacity: 16, length: 0, origin: placeholder))
+        fields = Pinned(Fields(ranges: .allocate(capacity: 16), capacity: 16, length: 0, origin: placeholder))
     }
 
     deinit {

@@ -3,6 +3,8 @@
 // Owns: its bytes. Knows the two protocol versions, so a handler says *what* it answers (a map, a null, a push) and
 // the buffer says how that looks to this client. Refuses to know sockets: whoever sends takes the bytes and truncates.
 
+import System
+
 /// The version of the protocol a connection speaks.
 @frozen
 public enum ProtocolVersion: UInt8, Sendable {
@@ -23,15 +25,12 @@ public final class ReplyBuffer {
         var version: ProtocolVersion
     }
 
-    /// Behind a constant pointer, since access to a class's variables is checked for exclusivity each time.
-    private let fields: UnsafeMutablePointer<Fields>
+    private let fields: Pinned<Fields>
 
     /// An empty buffer with room for `capacity` bytes.
     public init(capacity: Int = 16 * 1024) {
         let capacity = max(capacity, 64)
-        fields = .allocate(capacity: 1)
-        fields.initialize(
-            to: Fields(base: .allocate(capacity: capacity), count: 0, capacity: capacity, version: .resp2))
+        fields = Pinned(Fields(base: .allocate(capacity: capacity), count: 0, capacity: capacity, version: .resp2))
     }
 
     deinit {

@@ -12,6 +12,8 @@
 // added to `position`, and limits are below 2^31, so `position` cannot overflow. (3) After `.incomplete` only the
 // parser's fields and the argument ranges are needed to go on.
 
+import System
+
 /// An incremental parser of requests. One per connection; a few words of state and no memory of its own.
 @frozen
 public struct RequestParser: Sendable {

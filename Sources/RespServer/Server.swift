@@ -56,7 +56,7 @@ final class Server: @unchecked Sendable {
     let clientsRejected = Atomic<Int64>(0)
     /// Steady time at which clients were last closed to save memory.
     let lastClientEviction = Atomic<Int64>(0)
-    private let shutdownRequests = ShutdownRequests()
+    private let shutdownRequests: ShutdownRequests
     private let loading = Atomic<Bool>(true)
     private let applying = Guarded((), rank: .settingsEffects)
     private let stops = Atomic<Bool>(false)
@@ -68,6 +68,7 @@ final class Server: @unchecked Sendable {
         currentSettings = settings
         self.log = log
         self.openFiles = openFiles ?? OpenFiles(settings.value)
+        shutdownRequests = try ShutdownRequests()
         let values = settings.value
         engine = Engine(shards: values.shards)
         memory = MemoryMonitor(engine: engine)

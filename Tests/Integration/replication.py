@@ -35,8 +35,15 @@ class Node(DurableServer):
         eventually(answers, f"port {self.port} answers", seconds)
 
     def info(self, section="replication"):
-        with self.connect() as wire:
-            return info(wire, section)
+        """INFO. Asked again where the node was demoted meanwhile and has closed the connection, as a pool would."""
+        try:
+            with self.connect() as wire:
+                return info(wire, section)
+        except WireError as error:
+            if "closed" not in str(error):
+                raise
+            with self.connect() as wire:
+                return info(wire, section)
 
     def follow(self, other):
         """REPLICAOF, to a node or to a port."""

@@ -15,11 +15,12 @@ import Testing
 
     /// A server whose every step is decided by the seed for `mode`.
     private static func server(
-        _ files: SimulatedFileSystem, mode: ServerSimulation.Mode
+        _ files: SimulatedFileSystem, mode: ServerSimulation.Mode,
+        as type: ServerSimulation.Type = ServerSimulation.self
     ) throws -> ServerSimulation {
         let promise = ServerSimulation.Promise()
         let (engine, report) = try PromiseCheck.recover(files, wall: wall)
-        return ServerSimulation(
+        return type.init(
             files: files, engine: engine, report: report, promise: promise, mode: mode, wall: wall,
             random: SeededGenerator(seed: seed(mode)))
     }
@@ -100,12 +101,21 @@ import Testing
 
     @Test(arguments: ServerSimulation.Mode.allCases, [ENOSPC, EIO])
     func everyCallFailing(mode: ServerSimulation.Mode, code: Int32) throws {
-        let calls = try Self.callsOfALife(mode: mode)
+        try everyCallFailing(mode: mode, code: code, as: ServerSimulation.self)
+    }
+
+    @Test(arguments: ServerSimulation.Mode.allCases, [ENOSPC, EIO])
+    func everyCallOfTheDriverFailing(mode: ServerSimulation.Mode, code: Int32) throws {
+        try everyCallFailing(mode: mode, code: code, as: DriverSimulation.self)
+    }
+
+    private func everyCallFailing(mode: ServerSimulation.Mode, code: Int32, as type: ServerSimulation.Type) throws {
+        let calls = try Self.callsOfALife(mode: mode, as: type)
         var random = SeededGenerator(seed: UInt64(code))
         for call in 1...calls {
             for isForGood in [false, true] {
                 let files = SimulatedFileSystem(seed: UInt64(call))
-                let server = try Self.server(files, mode: mode)
+                let server = try Self.server(files, mode: mode, as: type)
                 files.failure = (call, code)
                 files.failsForGood = isForGood
                 _ = server.start()
@@ -124,9 +134,9 @@ import Testing
         }
     }
 
-    private static func callsOfALife(mode: ServerSimulation.Mode) throws -> Int {
+    private static func callsOfALife(mode: ServerSimulation.Mode, as type: ServerSimulation.Type) throws -> Int {
         let files = SimulatedFileSystem()
-        let server = try server(files, mode: mode)
+        let server = try server(files, mode: mode, as: type)
         _ = server.start()
         for _ in 0..<50 { server.step() }
         return files.calls

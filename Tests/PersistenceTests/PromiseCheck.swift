@@ -90,11 +90,12 @@ enum PromiseCheck {
     }
 
     /// A server on what was recovered.
-    static func restart(
+    static func restart<Server: ServerSimulation>(
         _ recovered: (files: SimulatedFileSystem, engine: Engine, report: RecoveryReport),
-        _ promise: ServerSimulation.Promise, mode: ServerSimulation.Mode, wall: EngineTime, random: SeededGenerator
-    ) -> ServerSimulation {
-        ServerSimulation(
+        _ promise: ServerSimulation.Promise, mode: ServerSimulation.Mode, wall: EngineTime, random: SeededGenerator,
+        as type: Server.Type = ServerSimulation.self
+    ) -> Server {
+        type.init(
             files: recovered.files, engine: recovered.engine, report: recovered.report, promise: promise, mode: mode,
             wall: wall, random: random)
     }

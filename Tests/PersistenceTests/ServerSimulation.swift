@@ -1,8 +1,9 @@
-// A server without sockets and threads: an engine, its journal and its directory, driven by random numbers the way the
-// real one drives them, and a memory of what it has promised. What happens to its disk is the caller's choice.
+// A server without sockets and threads: an engine, its journal and its directory, driven by random numbers, and a
+// record of what it has promised. The caller decides what happens to its disk.
 //
-// Owns: how failures are answered. A failed append is tried again later; after a failed sync the log goes on in an
-// unpublished segment behind a new snapshot.
+// LogDirectory is called in more orders than the server's journal driver ever uses; DriverSimulation has the driver
+// itself. Owns: how failures are answered. A failed append is tried again later; after a failed sync the log continues
+// in an unpublished segment behind a new snapshot.
 
 import LimiterEngine
 import Persistence
@@ -13,7 +14,7 @@ let simulatedDirectory = "/data"
 /// What its journal is called.
 let simulatedHistory = String(repeating: "0", count: 40)
 
-final class ServerSimulation {
+class ServerSimulation {
     /// What a server had promised when something happened to it.
     struct Promise {
         /// What the stream says behind every batch, by the batch's end in the journal, and the batch's time.
@@ -45,14 +46,14 @@ final class ServerSimulation {
     let files: SimulatedFileSystem
     let mode: Mode
     var random: SeededGenerator
-    private(set) var promise: Promise
+    var promise: Promise
     var now: EngineTime
 
     let session: KeyspaceSession
-    private let journal: Journal
+    let journal: Journal
     private(set) var log: LogDirectory
     /// The states that the stream has: those of the last collection.
-    private var collected: States
+    var collected: States
     private var waiting: [Journal.Part] = []
     private var snapshot: (writer: SnapshotWriter, number: Int)?
     private var syncing: (job: LogDirectory.SyncJob, result: Result<Void, StorageError>?)?
@@ -62,7 +63,7 @@ final class ServerSimulation {
     private var hasGap = false
 
     /// A server on a directory that has been recovered into `engine`; it has no segment yet.
-    init(
+    required init(
         files: SimulatedFileSystem, engine: Engine, report: RecoveryReport, promise: Promise, mode: Mode,
         wall: EngineTime, random: SeededGenerator
     ) {
@@ -100,6 +101,9 @@ final class ServerSimulation {
         if attempt({ () throws(StorageError) in try log.close() }) { _ = start() }
     }
 
+    /// The process ends as it should, if it does.
+    func end() {}
+
     /// One random step.
     func step() {
         defer { note() }
@@ -123,35 +127,45 @@ final class ServerSimulation {
         }
     }
 
-    private func change() {
+    func change() {
         let question = Question(&random, keys: 10)
         question.ask(session, journal: journal, now: now)
         // A change of policies or rules is in the stream at once, in front of what waits to be collected.
         remember()
     }
 
-    private func pass() { now = now.adding(Int64(random.below(20_000)) * 1_000_000) }
+    /// Some time passes.
+    func pass() { now = now.adding(Int64(random.below(20_000)) * 1_000_000) }
 
     // MARK: Journal
 
-    private func collect() {
+    /// Has every change so far in the journal.
+    func encode() {
         journal.collect(time: now)
         collected = session.allStates()
         remember()
+    }
+
+    private func collect() {
+        encode()
         let part = journal.take(replacement: ByteBuffer(capacity: 64))
         if part.bytes.count > 0 { waiting.append(part) }
     }
 
     /// The batch just made, if it was one, has the states last collected, and the policies and rules as they are now.
-    private func remember() {
+    func remember() {
         guard promise.history[journal.offset] == nil else { return }
         promise.history[journal.offset] = (collected, session.engine.policyBytes, now)
     }
 
-    private func flushAll() {
+    func removeAll() {
         journal.record(.flushAll, time: now) { session.removeAll() }
         collected = [:]
         remember()
+    }
+
+    private func flushAll() {
+        removeAll()
         flush()
     }
 

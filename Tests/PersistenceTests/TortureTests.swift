@@ -22,7 +22,9 @@ import Testing
     /// One server's life: started, tormented, ended, recovered, and so on. Throws what was broken. Returns what its
     /// journal has had at the end.
     @discardableResult
-    static func life(seed: UInt64) throws -> Set<String> {
+    static func life<Server: ServerSimulation>(
+        seed: UInt64, of type: Server.Type, _ look: (Server, UInt64) -> Void = { _, _ in }
+    ) throws -> Set<String> {
         var random = SeededGenerator(seed: seed)
         let mode = ServerSimulation.Mode.allCases[random.below(2)]
         let metadata = DiskImage.Metadata.allCases[random.below(2)]
@@ -35,8 +37,10 @@ import Testing
             let files = recovered.files
             files.isChoppy = random.below(3) == 0
             let server = PromiseCheck.restart(
-                recovered, promise, mode: mode, wall: wall, random: SeededGenerator(seed: random.next()))
+                recovered, promise, mode: mode, wall: wall, random: SeededGenerator(seed: random.next()),
+                as: type)
             torment(server, &random)
+            look(server, seed)
             promise = server.promise
             promise.latest = max(promise.latest, server.now)
             // A process that is killed leaves what it wrote; a machine without power does not.
@@ -76,12 +80,27 @@ import Testing
             server.step()
         }
         files.failing = []
+        if random.below(4) == 0 { server.end() }
     }
 
-    @Test func everyLifeKeepsItsPromises() {
+    @Test func everyLifeKeepsItsPromises() { live(as: ServerSimulation.self) }
+
+    @Test func everyLifeOfTheDriverKeepsItsPromises() {
+        var sum = DriverSimulation.Coverage()
+        let lives = live(as: DriverSimulation.self) { server, seed in
+            // Of those that are the same each time, so that no draw decides about it.
+            if seed < Self.firstLives { sum.add(server.coverage) }
+        }
+        #expect(lives < Self.firstLives || sum.isEnough(lives: Int(Self.firstLives)), "too little happened: \(sum)")
+    }
+
+    @discardableResult
+    private func live<Server: ServerSimulation>(
+        as type: Server.Type, _ look: (Server, UInt64) -> Void = { _, _ in }
+    ) -> UInt64 {
         if let seed = environmentNumber("ESCAPEMENT_SEED") {
-            #expect(throws: Never.self, "seed \(seed)") { try Self.life(seed: seed) }
-            return
+            #expect(throws: Never.self, "seed \(seed)") { try Self.life(seed: seed, of: type, look) }
+            return 1
         }
         let seconds = environmentNumber("ESCAPEMENT_TORTURE").map { Int64($0) }
         let most = min(Self.lives, environmentNumber("ESCAPEMENT_SEEDS") ?? Self.lives)
@@ -93,10 +112,10 @@ import Testing
         while seconds.map({ start.duration(to: .now) < .seconds($0) }) ?? (lives < most), broken < 5 {
             let seed = lives < Self.firstLives ? lives : new + lives
             do {
-                kinds.formUnion(try Self.life(seed: seed))
+                kinds.formUnion(try Self.life(seed: seed, of: type, look))
             } catch {
                 broken += 1
-                Issue.record("ESCAPEMENT_SEED=\(seed): \(error)")
+                Issue.record("\(type), ESCAPEMENT_SEED=\(seed): \(error)")
             }
             lives += 1
             // Of those that are the same each time, so that no draw decides about it.
@@ -104,6 +123,7 @@ import Testing
                 #expect(kinds == ServerSimulation.Promise.allKinds, "not every kind was there: \(kinds)")
             }
         }
-        print("torture: \(lives) lives, the new ones from ESCAPEMENT_SEED=\(new + Self.firstLives) on")
+        print("torture of \(type): \(lives) lives, the new ones from ESCAPEMENT_SEED=\(new + Self.firstLives) on")
+        return lives
     }
 }

@@ -138,7 +138,7 @@ extension SimulatedNode: NodeEnvironment {
 
     func stopRestoring() {
         storage.wantedRestore = 0
-        storage.perform { storage.restore = nil }
+        storage.perform { storage.stopRestoring() }
         simulation.coverage.stoppedRestores += 1
     }
 

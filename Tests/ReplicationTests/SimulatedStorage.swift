@@ -1,22 +1,18 @@
-// The log and the snapshots of a simulated node through one life: the real directory on simulated files, and in front
-// of it what the server's journal thread does, function by function under the same names.
+// The world around the journal's driver of a simulated node through one life: the driver itself is the server's, on
+// simulated files. Here is what the server's Durability and JournalStream do in threads: what changes are kept for, the
+// parts on their way to disk, tickets.
 //
-// Owns: what is kept for whom (a log, replicas, nobody), the parts on their way to disk, the circuit breaker, when to
-// collect and sync. SimulatedStorage+Snapshots takes snapshots, SimulatedStorage+Failure has what happens when the disk
-// fails, when the log is switched on or off, and when the history changes.
+// Owns: nothing that decides about the disk. SimulatedStorage+Host carries out what the driver decides, in simulated
+// time.
 
-import Glibc
 import LimiterEngine
 import Persistence
-import Testing
 
 @testable import Replication
 
 /// What a node is configured to do about its disk.
 struct StorageSettings {
-    enum Policy: CaseIterable {
-        case always, everysec, no
-    }
+    typealias Policy = JournalDriver.Settings.Sync
 
     var logs = true
     var appendfsync = Policy.everysec
@@ -30,9 +26,9 @@ final class SimulatedStorage {
 
     unowned let node: SimulatedNode
     let files: SimulatedFiles
-    var log: LogDirectory
     let engine: Engine
     let journal: Journal
+    private(set) var driver: JournalDriver!
     var settings: StorageSettings { node.settings }
 
     // What changes are kept for.
@@ -46,49 +42,62 @@ final class SimulatedStorage {
 
     // The stream.
     private(set) var backlog: Backlog?
-    private var parts: [Journal.Part] = []
+    var parts: [Journal.Part] = []
     private(set) var wantsDisk = false
+    var hasChanges = false
+
+    // Tickets: the last collection begun, the last one that a reply waits for, and where collections ended.
+    var begun = 0
+    var requested = 0
+    var durable = 0
+    var waiting = 0
+    var ends: [Int: StreamPosition] = [:]
+    var health = StorageHealth.fine
 
     // The journal thread.
     enum Request {
-        case snapshot(SimulatedSnapshot.Kind)
+        case snapshot(SnapshotKind)
         case attach(history: String, isNewState: Bool)
         case restore(number: Int, horizon: EngineTime)
     }
 
     var requests: [Request] = []
-    var breaker = CircuitBreaker()
-    var unwritten: Journal.Part?
-    var hasGap = false
-    var isDetached = false
-    /// What is on disk is of the state in memory: false from the end of a full sync until that is saved.
-    var filesAreCurrent = true
-    var history: String
-    /// A new name that the disk of a node without a log did not take, and the one that the files must have for it.
-    var unsavedName: (old: String?, new: String)?
-    /// What is to be read back from disk, when that is tried, and the one of them that is still wanted.
-    var restore: (number: Int, horizon: EngineTime)?
-    var restoreTries = CircuitBreaker()
+    /// The restore that is still wanted; 0 for none.
     var wantedRestore = 0
-    var run: SimulatedSnapshot?
-    var overtaken: [SimulatedSnapshot] = []
-    var scheduled: SimulatedSnapshot.Kind?
-    /// A sync under way on another thread, or one that this thread waits for.
-    private var syncJob: (job: LogDirectory.SyncJob, isWaitedFor: Bool)?
-    private var lastSync: Int64 = 0
-    private var hasChanges = false
-    /// Where the journal ended when it was collected last, and up to where of that the disk has it.
-    private var collected: StreamPosition?
+    /// What the thread waits for, if it does.
+    var wait: Wait?
+    /// Syncs that the other thread has run, and when they began.
+    var syncResults: [(job: LogDirectory.SyncJob, result: Result<Void, StorageError>, began: Int64)] = []
+    var runs: [SimulatedSnapshot] = []
+    /// Whether everything is on disk, once the thread has ended.
+    var isSafe: Bool?
+    /// A log that has grown is replaced by a snapshot.
+    let grows: Bool
 
     init(_ node: SimulatedNode, files: SimulatedFiles, report: RecoveryReport, engine: Engine, journal: Journal) {
         self.node = node
         self.files = files
         self.engine = engine
         self.journal = journal
-        log = LogDirectory(files: files, path: SimulatedStorage.path, recovered: report)
+        let log = LogDirectory(files: files, path: SimulatedStorage.path, recovered: report)
         log.removeLeftovers()
-        history = log.manifest.history
+        var pace = JournalDriver.Pace()
+        // Lives are short, and their journals, too.
+        pace.syncInterval = 100_000_000
+        if node.simulation.random.once(in: 2) { pace.unwrittenMax = 300 }
+        grows = node.simulation.random.once(in: 2)
+        driver = JournalDriver(host: self, engine: engine, files: files, log: log, pace: pace, now: node.steady)
     }
+
+    var log: LogDirectory { driver.log }
+    var breaker: CircuitBreaker { driver.breaker }
+    var hasGap: Bool { driver.hasGap }
+    var isDetached: Bool { driver.isDetached }
+    var filesAreCurrent: Bool { driver.filesAreCurrent }
+    /// Up to where a start would find the journal; -1 where that cannot be said.
+    var synced: Int64 { driver.recoverableOffset }
+    var refusesWrites: Bool { health == .refusing }
+    var now: Int64 { node.steady }
 
     // MARK: What changes are kept for
 
@@ -200,140 +209,103 @@ final class SimulatedStorage {
 
     // MARK: The journal thread
 
-    /// Up to where a start would find the journal; -1 where that cannot be said.
-    var synced: Int64 {
-        isLogging && log.isPublished && !isDetached && !hasGap ? log.synced : -1
+    /// Clients have changed something; replies to them wait where they do in the server.
+    func noteChanges() {
+        guard isJournaling else { return }
+        hasChanges = true
+        guard settings.appendfsync == .always, isLogging, health != .memoryOnly else { return }
+        requested = begun + 1
+        waiting += 1
     }
 
-    var refusesWrites: Bool { settings.isClosedOnFailure && breaker.state != .closed && isLogging }
-    var isWorking: Bool { log.isOpen && !isDetached && breaker.state != .open }
-    var now: Int64 { node.steady }
-
-    func noteChanges() { if isJournaling { hasChanges = true } }
-
-    /// One turn of the thread, unless it waits for a sync.
+    /// One turn of the thread, unless it waits for the disk.
     func turn() {
-        if let syncJob, syncJob.isWaitedFor { return }
+        if case .sync? = wait { return }
+        if case .readBack? = wait {
+            // A recovery is slow now and then.
+            guard !node.simulation.random.once(in: 3) else { return }
+            endWait()
+        }
         takeRequests()
-        considerRestore()
-        run?.step(time: node.engineTime)
-        takeSnapshotResult()
-        logWhatChanged()
+        while !syncResults.isEmpty {
+            let (job, result, began) = syncResults.removeFirst()
+            feed(.synced(job, result, isWaitedFor: false, took: now - began))
+        }
+        for run in runs {
+            run.step(time: node.engineTime)
+            guard let result = run.result else { continue }
+            feed(.snapshotEnded(number: run.number, result))
+            runs.removeAll { $0 === run }
+        }
+        feed(.turn)
+        comeBack()
+    }
+
+    /// A turn sooner than the next of the regular ones, where replies are being gathered for a sync.
+    private func comeBack() {
+        let pause = driver.pause(now: now)
+        guard wait == nil, (1...1_000_000).contains(pause) else { return }
+        node.simulation.coverage.gatherings += 1
+        node.simulation.after(pause) { [weak self] in
+            guard let self, self.node.isUp, self.node.storage === self, self.wait == nil else { return }
+            self.feed(.turn)
+        }
     }
 
     private func takeRequests() {
-        followSwitch()
         let taken = requests
         requests = []
         for request in taken {
             switch request {
-            case .snapshot(let kind): take(kind)
-            case .attach(let history, let isNewState): attach(history: history, isNewState: isNewState)
-            case .restore(let number, let horizon):
-                restore = (number, horizon)
-                restoreTries.succeeded()
+            case .snapshot(let kind): feed(.snapshotRequested(kind))
+            case .attach(let history, let isNewState): feed(.attach(history: history, isNewState: isNewState))
+            case .restore(let number, let horizon): feed(.restore(number: number, horizon: horizon))
             }
         }
     }
 
-    /// Something the node waits for: it comes behind everything asked for before.
+    func feed(_ event: JournalDriver.Event) {
+        if case .turn = event {} else { node.tell(String("\(event)".prefix(70))) }
+        let failures = driver.failures
+        driver.handle(event, now: now)
+        driver.worked(until: now)
+        node.simulation.coverage.failures += driver.failures - failures
+    }
+
+    // MARK: What the node waits for
+
+    /// Something the node waits for: it comes after everything that was asked for before, and after what the thread
+    /// waits for itself.
     func perform(_ request: () -> Void) {
+        endWait()
         takeRequests()
+        endWait()
         request()
     }
 
-    private func logWhatChanged() {
-        if breaker.state == .open { return tryAgain() }
-        guard log.isOpen, !isDetached else {
-            if hasChanges { collect() }
-            return
-        }
-        if hasChanges { collectAndAppend() }
-        guard breaker.state != .open, log.appended > log.synced, syncJob == nil else { return }
-        switch settings.appendfsync {
-        case .always: startSync(isWaitedFor: true)
-        case .everysec:
-            guard now - lastSync >= 100_000_000 else { return }
-            startSync(isWaitedFor: false)
-        case .no: break
-        }
+    func detach() {
+        hasUncountedChanges = false
+        feed(.detach)
     }
 
-    func collect() {
-        hasChanges = false
-        if isJournaling { node.collectJournal() }
-        drain()
-        collected = node.position
-    }
+    func rename(from old: String?, to new: String) { feed(.rename(from: old, to: new)) }
 
-    /// False when the disk failed.
-    @discardableResult
-    func collectAndAppend() -> Bool {
-        collect()
-        while let part = unwritten ?? (parts.isEmpty ? nil : parts.removeFirst()) {
-            unwritten = part
-            guard part.offset == log.appended else {
-                node.fail("a part of the journal at \(part.offset) for a log that ends at \(log.appended)")
-                unwritten = nil
-                return false
-            }
-            do throws(StorageError) {
-                try log.append(part)
-            } catch {
-                fail(error)
-                return false
-            }
-            unwritten = nil
+    func stopRestoring() { feed(.stopRestoring) }
+
+    func resume() {
+        if isLogging, breaker.state == .closed, journal.offset != log.appended {
+            node.fail("has a journal that does not continue its files")
         }
-        if log.synced == log.appended { publishDurable() }
-        return true
+        feed(.resume)
     }
 
-    /// What was answered to clients under `always`, they are promised.
-    private func publishDurable() {
-        guard log.isPublished, !log.isDamaged, settings.appendfsync == .always, !hasGap, let collected,
-            collected.offset <= log.synced, collected.id == node.role.identity.id, !node.role.isReplica
-        else { return }
-        node.answered = collected
-    }
-
-    @discardableResult
-    func syncHere() -> Bool {
-        do throws(StorageError) {
-            try log.sync()
-        } catch {
-            fail(error)
-            return false
-        }
-        lastSync = now
-        publishDurable()
-        return true
-    }
-
-    private func startSync(isWaitedFor: Bool) {
-        guard let job = log.beginSync() else { return }
-        lastSync = now
-        syncJob = (job, isWaitedFor)
-        let simulation = node.simulation
-        let isSlow = simulation.random.once(in: 20)
-        if isSlow { simulation.coverage.slowSyncs += 1 }
-        let took =
-            isSlow
-            ? simulation.random.between(100_000_000, 1_500_000_000) : simulation.random.between(0, 5_000_000)
-        simulation.after(took) { [weak self] in
-            guard let self, self.node.isUp, self.node.storage === self else { return }
-            self.takeSyncResult()
-        }
-    }
-
-    private func takeSyncResult() {
-        let (job, _) = syncJob!
-        syncJob = nil
-        do throws(StorageError) {
-            try log.finishSync(job, job.run())
-            publishDurable()
-        } catch {
-            fail(error)
-        }
+    /// The process ends as it should.
+    func stop(savesSnapshot: Bool) {
+        feed(.stop(savesSnapshot: savesSnapshot))
+        guard !isDetached, isSafe == true, isLogging || savesSnapshot else { return }
+        // What a good end has left out is after what the log has.
+        if isLogging { node.collect() }
+        // That the end is a good one is an answer, too.
+        if node.isWhole { node.answered = node.position }
     }
 }

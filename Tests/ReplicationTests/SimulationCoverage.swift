@@ -54,6 +54,12 @@ extension Simulation {
         var repairs = 0
         var snapshots = 0
         var slowSyncs = 0
+        /// Syncs put off a little because more replies were expected to share them.
+        var gatherings = 0
+        /// Snapshots taken because the log had grown.
+        var grownLogs = 0
+        /// Logs given up because too much waited for the disk.
+        var droppedBacklogs = 0
         /// Logs switched on or off while the node worked.
         var switches = 0
         /// Histories begun because changes had been made that no journal has.

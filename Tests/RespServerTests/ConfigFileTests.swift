@@ -1,4 +1,5 @@
 import Glibc
+import Persistence
 import Testing
 
 @testable import RespServer

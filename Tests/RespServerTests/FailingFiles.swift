@@ -3,6 +3,7 @@
 
 import Glibc
 import Persistence
+import System
 
 @testable import RespServer
 

@@ -4,6 +4,7 @@ import CLinux
 import Glibc
 import LimiterEngine
 import Persistence
+import System
 import Testing
 
 @testable import RespServer
@@ -52,7 +53,10 @@ final class JournalNode: Sendable {
                     durability.switchLogging(true, engine: server.engine)
                     if isBegun { _ = durability.stream.beginDisk() }
                 }
-                let journalThread = JournalThread(server: server, files: files, log: log)
+                var pace = JournalDriver.Pace()
+                pace.firstRetry = 100_000_000
+                pace.longestRetry = 1_000_000_000
+                let journalThread = JournalThread(server: server, files: files, log: log, pace: pace)
                 hasBegun.withLock { $0 = true }
                 let isSafe = journalThread.work()
                 outcome.withLock { $0 = isSafe }
@@ -126,7 +130,7 @@ final class JournalNode: Sendable {
     var memory: Int { KeyspaceSession(engine: server.engine).statistics().memory }
 
     /// Asks again and again; an issue when it does not come true. The deadline is one that no right server on a busy
-    /// machine misses: a disk that failed is tried again after 30 seconds at most.
+    /// machine misses: a disk that failed is tried again after a second at most.
     func eventually(_ what: Comment, seconds: Int64 = 120, _ condition: () -> Bool) {
         let deadline = EngineClock.steady() + seconds * 1_000_000_000
         while !condition() {

@@ -3,6 +3,7 @@
 import LimiterEngine
 import Persistence
 import Replication
+import System
 import TestSupport
 import Testing
 

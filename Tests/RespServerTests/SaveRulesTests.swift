@@ -1,5 +1,6 @@
 // The rules of the setting `save`.
 
+import Persistence
 import Testing
 
 @testable import RespServer

@@ -2,6 +2,7 @@
 
 import CLinux
 import Glibc
+import System
 
 /// Files on this machine.
 public struct RealFileSystem: FileSystem {
@@ -19,7 +20,7 @@ public struct RealFileSystem: FileSystem {
             }
         let fd = Glibc.open(path, flags | O_CLOEXEC | O_NONBLOCK, DataDirectory.fileMode)
         guard fd >= 0 else { throw StorageError("open", path, code: errno) }
-        guard RegularFile.isRegular(fd) else {
+        guard FileDescriptor(fd).isRegular else {
             close(fd)
             throw StorageError(notRegular: path)
         }
@@ -75,7 +76,7 @@ public struct RealFileSystem: FileSystem {
     public func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? {
         let fd = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, DataDirectory.fileMode)
         guard fd >= 0 else { throw StorageError("open", path, code: errno) }
-        guard RegularFile.isRegular(fd) else {
+        guard FileDescriptor(fd).isRegular else {
             close(fd)
             throw StorageError(notRegular: path)
         }
@@ -160,14 +161,5 @@ private final class RealFile: StorageFile {
 
     func truncate(to size: Int) throws(StorageError) {
         if ftruncate(fd, off_t(size)) != 0 { throw StorageError("ftruncate", path, code: errno) }
-    }
-}
-
-/// What kind of file a descriptor belongs to.
-public enum RegularFile {
-    /// Whether it is a regular file: one that is never waited for but for its disk.
-    public static func isRegular(_ descriptor: Int32) -> Bool {
-        var status = stat()
-        return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
     }
 }

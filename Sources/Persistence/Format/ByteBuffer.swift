@@ -1,9 +1,9 @@
 // Memory that grows: what records are encoded into before they are written. No copy on write, no check per byte.
 //
-// Its fields lie behind a constant pointer, so that writing a record checks nothing for exclusive access.
 // Invariants: `base` has room for `capacity` bytes, and the first `count` of them are in use.
 
 import CLinux
+import System
 
 /// A growing run of bytes. Not thread-safe; whoever holds the only reference may hand it to another thread.
 ///
@@ -15,13 +15,12 @@ public final class ByteBuffer: @unchecked Sendable {
         var count = 0
     }
 
-    private let fields: UnsafeMutablePointer<Fields>
+    private let fields: Pinned<Fields>
 
     /// An empty buffer with room for `capacity` bytes.
     public init(capacity: Int = 4096) {
         let capacity = max(64, capacity)
-        fields = .allocate(capacity: 1)
-        fields.initialize(to: Fields(base: .allocate(byteCount: capacity, alignment: 8), capacity: capacity))
+        fields = Pinned(Fields(base: .allocate(byteCount: capacity, alignment: 8), capacity: capacity))
     }
 
     deinit {

@@ -13,6 +13,7 @@
 // is.
 
 public import LimiterEngine
+import System
 
 /// The header of a batch.
 public struct JournalBatch: Equatable, Sendable {
@@ -96,15 +97,13 @@ public final class BatchEncoder {
         var time = EngineTime(nanoseconds: 0)
     }
 
-    /// Behind a constant pointer: looked at with every record, without a check for exclusive access.
-    private let fields: UnsafeMutablePointer<Fields>
+    private let fields: Pinned<Fields>
     /// The batches closed so far, and the open one.
     public private(set) var buffer: ByteBuffer
 
     /// An encoder whose first batch begins at `offset` of its stream.
     public init(offset: Int64) {
-        fields = .allocate(capacity: 1)
-        fields.initialize(to: Fields(offset: offset))
+        fields = Pinned(Fields(offset: offset))
         buffer = ByteBuffer(capacity: 64 * 1024)
     }
 

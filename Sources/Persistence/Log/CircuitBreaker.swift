@@ -19,9 +19,9 @@ public struct CircuitBreaker: Sendable {
     }
 
     /// Nanoseconds until the first try.
-    private static let firstPause: Int64 = 1_000_000_000
+    private let firstPause: Int64
     /// Nanoseconds between tries at most.
-    private static let longestPause: Int64 = 30_000_000_000
+    private let longestPause: Int64
 
     /// Where it stands.
     public private(set) var state = State.closed
@@ -29,15 +29,19 @@ public struct CircuitBreaker: Sendable {
     public private(set) var nextTry: Int64 = 0
     /// Failures since it was closed last.
     public private(set) var failures = 0
-    private var pause = CircuitBreaker.firstPause
+    private var pause: Int64
 
-    /// A closed one.
-    public init() {}
+    /// A closed one. Pauses are nanoseconds: until the first try, and between tries at most.
+    public init(firstPause: Int64 = 1_000_000_000, longestPause: Int64 = 30_000_000_000) {
+        self.firstPause = firstPause
+        self.longestPause = longestPause
+        pause = firstPause
+    }
 
     /// Notes a failure at `now`, in nanoseconds of any steady clock.
     public mutating func failed(now: Int64) {
         failures += 1
-        if state != .closed { pause = min(pause * 2, CircuitBreaker.longestPause) }
+        if state != .closed { pause = min(pause * 2, longestPause) }
         state = .open
         nextTry = now + pause
     }
@@ -50,5 +54,5 @@ public struct CircuitBreaker: Sendable {
     }
 
     /// Notes that storage works.
-    public mutating func succeeded() { self = CircuitBreaker() }
+    public mutating func succeeded() { self = CircuitBreaker(firstPause: firstPause, longestPause: longestPause) }
 }

@@ -5,6 +5,8 @@
 //
 // Owns no text of a client's: what a line shows is the caller's to choose, and no caller shows a password.
 
+import System
+
 /// Lines about clients, few a minute. Thread-safe; a short lock, taken only where something is wrong.
 final class ClientWarnings: Sendable {
     enum Event: Hashable {

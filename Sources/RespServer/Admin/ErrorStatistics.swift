@@ -1,6 +1,7 @@
 // Error replies by their first word, for INFO errorstats.
 
 import RESP
+import System
 
 final class ErrorStatistics: Sendable {
     /// Different words kept; our own texts have fewer.

@@ -2,6 +2,7 @@
 // who measures decides what an event is called. Bounded in events and in samples an event. Reads no clock.
 
 import Synchronization
+import System
 
 /// The latency monitor. Thread-safe; one short lock, taken only for a delay that reaches the threshold.
 final class LatencyEvents: Sendable {

@@ -3,6 +3,7 @@
 import Glibc
 import RESP
 import Synchronization
+import System
 
 final class Monitors: Sendable {
     private let connections = Guarded<[Connection]>([])

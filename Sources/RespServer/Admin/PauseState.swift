@@ -28,11 +28,12 @@ final class PauseState: Sendable {
 
     func end() { until.store(0, ordering: .relaxed) }
 
-    /// Whether the command has to wait.
-    func holds(_ command: CommandReference, isWrite: Bool, now: Int64) -> Bool {
-        guard isActive(now), !command.spec.flags.contains(.ignoresPause) else { return false }
-        if until.load(ordering: .relaxed) > now, mode.load(ordering: .relaxed) == Mode.all.rawValue { return true }
-        // As in Redis; but a failover must not keep the Sentinels' own messages back.
-        return isWrite || command.spec.name == "publish" && until.load(ordering: .relaxed) > now
+    /// Which commands wait at `now`.
+    func state(at now: Int64) -> ServerState {
+        var state: ServerState = holdsWrites.load(ordering: .relaxed) ? .handingOver : []
+        if until.load(ordering: .relaxed) > now {
+            state.insert(mode.load(ordering: .relaxed) == Mode.all.rawValue ? .paused : .writesPaused)
+        }
+        return state
     }
 }

@@ -1,5 +1,7 @@
 // Commands and bytes per second over the last seconds, for INFO.
 
+import System
+
 final class Rates: Sendable {
     struct PerSecond {
         var commands: Double = 0

@@ -3,6 +3,7 @@
 
 import RESP
 import Synchronization
+import System
 
 /// A bounded, thread-safe log of slow commands. One short lock, taken only for commands that are slow.
 final class SlowLog: Sendable {

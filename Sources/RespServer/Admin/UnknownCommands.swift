@@ -6,6 +6,7 @@
 // authenticated.
 
 import RESP
+import System
 
 /// Counts unknown commands. Thread-safe.
 final class UnknownCommands: Sendable {

@@ -48,6 +48,10 @@ struct CommandFlags: OptionSet, Sendable {
     /// Runs on a replica without a whole state or a link, as with `stale`, which Redis does not say of it: it refuses
     /// by itself what cannot be.
     static let ownRefusal = CommandFlags(rawValue: 1 << 19)
+    /// Held back by CLIENT PAUSE WRITE although it changes no key.
+    static let mayReplicate = CommandFlags(rawValue: 1 << 20)
+    /// Refused like a write while the disk does not work, so that what watches the server sees that.
+    static let reportsDisk = CommandFlags(rawValue: 1 << 21)
 }
 
 /// Where a command's keys are among its arguments: positions `first`, `first + step`, … up to `last`; negative `last`

@@ -6,7 +6,7 @@ extension CommandTable {
 
     static let connection: [CommandSpec] = [
         CommandSpec(
-            name: "ping", arity: -1, flags: [.fast, .whileSubscribed], categories: own, group: group,
+            name: "ping", arity: -1, flags: [.fast, .whileSubscribed, .reportsDisk], categories: own, group: group,
             summary: "Answers PONG, or the message if there is one.",
             arguments: [ArgumentSpec(name: "message", optional: true)],
             tips: [CommandTips.allShards, CommandTips.allSucceeded], handler: Handlers.ping),

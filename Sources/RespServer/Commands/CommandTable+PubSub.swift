@@ -15,7 +15,7 @@ extension CommandTable {
             arguments: [ArgumentSpec(name: "channel", optional: true, multiple: true)],
             handler: Handlers.unsubscribe),
         CommandSpec(
-            name: "publish", arity: 3, flags: [.pubsub, .loading, .stale, .fast], group: group,
+            name: "publish", arity: 3, flags: [.pubsub, .loading, .stale, .fast, .mayReplicate], group: group,
             complexity: "O(N+M) with N receivers and M patterns subscribed to, in slices.",
             summary: "Sends a message to all who listen to a channel and answers how many they are.",
             arguments: [ArgumentSpec(name: "channel"), ArgumentSpec(name: "message")], handler: Handlers.publish),

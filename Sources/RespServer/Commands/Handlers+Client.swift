@@ -6,6 +6,8 @@
 import Glibc
 import LimiterEngine
 import RESP
+import System
+import Transport
 
 extension Handlers {
     static func clientId(_ context: CommandContext) { context.reply.integer(context.client.id) }
@@ -96,7 +98,7 @@ extension Handlers {
                 connection.flags.insert(.closeAfterReply)
             } else {
                 // The peer learns it before the caller gets the reply; the loop tidies up when it can.
-                Glibc.shutdown(connection.fd, Int32(SHUT_RDWR))
+                connection.channel.stream.shutdown()
                 connection.flags.insert(.closeSoon)
                 concerned.insert(connection.loop.index)
             }
@@ -150,18 +152,19 @@ extension CommandContext {
 /// A connection as CLIENT LIST shows it: one line of `field=value`, no value with a space.
 enum ClientLine {
     static func text(_ connection: Connection, server: Server, seconds now: Int64) -> String {
-        let input = connection.pendingInput
-        let output = connection.pendingOutput
+        let input = connection.channel.input
+        let output = connection.channel.output
         let transaction = connection.transaction
         let fields: [(String, String)] = [
             ("id", "\(connection.id)"), ("addr", connection.peerAddress), ("laddr", connection.localAddress),
-            ("fd", "\(connection.fd)"), ("name", String(decoding: connection.name, as: UTF8.self)),
+            ("fd", "\(connection.channel.stream.descriptor)"),
+            ("name", String(decoding: connection.name, as: UTF8.self)),
             ("age", "\(max(0, now - connection.createdAt))"), ("idle", "\(max(0, now - connection.lastActiveAt))"),
             ("flags", flags(connection)), ("db", "0"),
             ("sub", "\(connection.subscriptions?.channels.count ?? 0)"),
             ("psub", "\(connection.subscriptions?.patterns.count ?? 0)"), ("ssub", "0"),
             ("multi", connection.flags.contains(.inTransaction) ? "\(transaction?.queue.count ?? 0)" : "-1"),
-            ("qbuf", "\(input?.count ?? 0)"), ("qbuf-free", "\((input?.capacity ?? 0) - (input?.count ?? 0))"),
+            ("qbuf", "\(input?.count ?? 0)"), ("qbuf-free", "\(input?.free.count ?? 0)"),
             ("argv-mem", "0"), ("multi-mem", "\(transaction?.memory ?? 0)"), ("rbs", "0"), ("rbp", "0"),
             ("obl", "\(output?.count ?? 0)"), ("oll", "0"), ("omem", "\(output?.memory ?? 0)"),
             ("tot-mem", "\(connection.memory)"),
@@ -194,7 +197,7 @@ enum ClientLine {
     }
 
     private static func events(_ connection: Connection) -> String {
-        (connection.flags.contains(.suspended) ? "" : "r") + (connection.pendingOutput == nil ? "" : "w")
+        (connection.flags.contains(.suspended) ? "" : "r") + (connection.channel.hasOutput ? "w" : "")
     }
 }
 

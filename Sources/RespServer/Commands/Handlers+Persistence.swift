@@ -1,6 +1,7 @@
 // SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE: all but the last ask the journal thread for a snapshot. There is one kind of
 // it: it replaces the log so far where there is a log, and is all that is kept where there is none.
 
+import Persistence
 import RESP
 
 extension Handlers {

@@ -5,6 +5,7 @@ import Persistence
 import RESP
 import Replication
 import Synchronization
+import Transport
 
 /// What a connection that may be a replica has said so far.
 final class ReplicaGreeting {
@@ -17,14 +18,10 @@ extension EventLoop {
     func handOver(_ connection: Connection) {
         guard !connection.flags.contains(.closed), let greeting = connection.replica, let request = greeting.request
         else { return }
-        var output: [UInt8] = []
-        connection.pendingOutput?.drain { bytes in
-            output += bytes
-            return bytes.count
-        }
-        let input = connection.pendingInput.map { Array(UnsafeBufferPointer(start: $0.base, count: $0.count)) } ?? []
+        let input = connection.channel.input?.bytes ?? []
+        let output = connection.channel.output?.bytes ?? []
         let handover = ReplicaHandover(
-            fd: connection.fd, id: connection.id, peerAddress: connection.peerAddress,
+            fd: connection.channel.stream.descriptor, id: connection.id, peerAddress: connection.peerAddress,
             announcements: greeting.announcements,
             request: request, input: input, output: output)
         forget(connection)

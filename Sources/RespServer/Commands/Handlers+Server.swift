@@ -4,6 +4,7 @@
 import CLinux
 import Glibc
 import LimiterEngine
+import Persistence
 import RESP
 
 extension Handlers {
@@ -26,7 +27,6 @@ extension Handlers {
         if !client.flags.contains(.monitor) {
             client.flags.insert(.monitor)
             context.server.monitors.add(client)
-            context.loop.isPlain = false
         }
         context.reply.ok()
     }

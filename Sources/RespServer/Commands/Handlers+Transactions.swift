@@ -19,6 +19,8 @@ final class Transaction {
     var queuedBytes = 0
     /// Something queued may change keys.
     var hasWrite = false
+    /// In which states of the server all that is queued would run.
+    var tolerates = ToleratedStates.all
     /// A command could not be queued, so EXEC will refuse.
     var isAborted = false
     var watchedKeys: Set<[UInt8]> = []
@@ -47,6 +49,7 @@ extension EventLoop {
             return
         }
         transaction.hasWrite = transaction.hasWrite || isWrite(command, connection)
+        transaction.tolerates.formIntersection(ToleratedStates(command.flags))
         transaction.queue.append(Transaction.Queued(command: command, arguments: copies))
         reply.simple("QUEUED")
     }

@@ -5,6 +5,7 @@
 
 import Glibc
 import Persistence
+import System
 
 /// Why a configuration file was not taken. `text` is one line that names the file, and the line where there is one.
 struct ConfigFileError: Error, Equatable, Sendable {
@@ -116,30 +117,27 @@ enum ConfigFile {
     ///
     /// - Parameter isRegular: A pipe or a device, which could not be written anew, is an error.
     static func read(_ path: String, isRegular: Bool = false) throws(ConfigFileError) -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | (isRegular ? O_NONBLOCK : 0))
-        guard descriptor >= 0 else { throw failure(path) }
-        defer { close(descriptor) }
-        guard !isRegular || RegularFile.isRegular(descriptor) else {
+        let bytes: [UInt8]?
+        var isRefused = false
+        do throws(SystemError) {
+            let file = try FileDescriptor.open(path, O_RDONLY | (isRegular ? O_NONBLOCK : 0))
+            defer { file.close() }
+            isRefused = isRegular && !file.isRegular
+            bytes = isRefused ? [] : try file.readAll(limit: bytesMax)
+        } catch {
+            throw failure(path, error)
+        }
+        guard !isRefused else {
             throw ConfigFileError(text: "cannot rewrite configuration file '\(path)': not a regular file")
         }
-        var bytes = [UInt8](repeating: 0, count: bytesMax + 1)
-        var filled = 0
-        while filled < bytes.count {
-            let count = bytes.withUnsafeMutableBytes {
-                Glibc.read(descriptor, $0.baseAddress! + filled, $0.count - filled)
-            }
-            if count < 0 {
-                if errno == EINTR { continue }
-                throw failure(path)
-            }
-            if count == 0 { return Array(bytes[..<filled]) }
-            filled += count
+        guard let bytes else {
+            throw ConfigFileError(text: "cannot read configuration file '\(path)': larger than \(bytesMax) bytes")
         }
-        throw ConfigFileError(text: "cannot read configuration file '\(path)': larger than \(bytesMax) bytes")
+        return bytes
     }
 
-    private static func failure(_ path: String) -> ConfigFileError {
-        ConfigFileError(text: "cannot read configuration file '\(path)': \(String(cString: strerror(errno)))")
+    private static func failure(_ path: String, _ error: SystemError) -> ConfigFileError {
+        ConfigFileError(text: "cannot read configuration file '\(path)': \(SystemError.text(error.code))")
     }
 }
 

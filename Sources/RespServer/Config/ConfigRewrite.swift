@@ -9,6 +9,7 @@
 //      an included file would set otherwise. Included files are read and never written.
 
 import Glibc
+import System
 
 enum ConfigRewrite {
     /// Stands above what was appended.
@@ -79,65 +80,14 @@ enum ConfigRewrite {
 }
 
 extension ConfigFile {
-    /// Replaces the file at `path` so that a crash leaves the old or the new text, never a part: temporary file in the
-    /// same directory, fsync, rename, fsync of the directory. Keeps the file's mode; a new file gets 0640, since it
-    /// may hold a password. Blocks on the disk.
+    /// Replaces the file at `path`: a crash leaves the old or the new text, never a part. Keeps the file's mode; a new
+    /// file gets 0640, since it may hold a password. Waits for the disk.
     static func replace(_ path: String, with bytes: [UInt8]) throws(ConfigFileError) {
-        // Through a symbolic link, so that the link stays one.
-        let target = resolved(path)
-        let temporary = "\(target).\(getpid()).tmp"
-        var status = stat()
-        let mode = stat(target, &status) == 0 ? status.st_mode & 0o777 : 0o640
-        // A crash may have left one behind, and in a container the process id is always the same.
-        unlink(temporary)
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw writeFailure(temporary) }
-        do throws(ConfigFileError) {
-            defer { close(descriptor) }
-            try write(bytes, to: descriptor, path: temporary)
-            guard fchmod(descriptor, mode) == 0, fsync(descriptor) == 0 else { throw writeFailure(temporary) }
+        do throws(AtomicFile.Failure) {
+            try AtomicFile.replace(path, with: bytes, mode: 0o640)
         } catch {
-            unlink(temporary)
-            throw error
+            throw ConfigFileError(
+                text: "cannot write configuration file '\(error.path)': \(SystemError.text(error.error.code))")
         }
-        guard rename(temporary, target) == 0 else {
-            let failure = writeFailure(target)
-            unlink(temporary)
-            throw failure
-        }
-        try syncDirectory(of: target)
-    }
-
-    private static func write(_ bytes: [UInt8], to descriptor: CInt, path: String) throws(ConfigFileError) {
-        var written = 0
-        while written < bytes.count {
-            let count = bytes.withUnsafeBytes {
-                Glibc.write(descriptor, $0.baseAddress! + written, $0.count - written)
-            }
-            if count < 0 {
-                if errno == EINTR { continue }
-                throw writeFailure(path)
-            }
-            written += count
-        }
-    }
-
-    private static func syncDirectory(of path: String) throws(ConfigFileError) {
-        let slash = path.lastIndex(of: "/")
-        let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw writeFailure(directory) }
-        defer { close(descriptor) }
-        guard fsync(descriptor) == 0 else { throw writeFailure(directory) }
-    }
-
-    private static func resolved(_ path: String) -> String {
-        guard let real = realpath(path, nil) else { return path }
-        defer { free(real) }
-        return String(cString: real)
-    }
-
-    private static func writeFailure(_ path: String) -> ConfigFileError {
-        ConfigFileError(text: "cannot write configuration file '\(path)': \(String(cString: strerror(errno)))")
     }
 }

@@ -1,6 +1,7 @@
 // The settings in force, swapped whole: loops look at the version once a turn and copy when it has changed.
 
 import Synchronization
+import System
 
 /// The settings in force. Any thread reads; CONFIG SET replaces.
 final class CurrentSettings: Sendable {

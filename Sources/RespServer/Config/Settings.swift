@@ -4,6 +4,8 @@
 // Owns no text: how a setting is spelled, checked and documented is in the settings table. Changes nothing by
 // itself: whoever gets a new value of this type applies it.
 
+import Persistence
+
 /// What the server was told to do. A plain value: compare an old with a new one to see what has to be applied.
 struct Settings: Sendable, Equatable {
     // MARK: Network

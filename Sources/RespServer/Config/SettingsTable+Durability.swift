@@ -1,5 +1,7 @@
 // The settings of section Lifecycle and durability.
 
+import Persistence
+
 extension SettingsTable {
     static let durability: [Setting] = [
         .text(

@@ -11,16 +11,6 @@ import Persistence
 import Synchronization
 import System
 
-/// What the disk's state means for commands.
-enum StorageHealth: Int {
-    /// It works, as far as anybody knows.
-    case fine
-    /// It failed, and `fail-mode` is open: decisions go on in memory.
-    case memoryOnly
-    /// It failed, and `fail-mode` is closed: writes are refused.
-    case refusing
-}
-
 /// The server's face of its log and snapshots. Everything may be called by any thread.
 final class Durability: Sendable {
     let journal: Journal
@@ -236,20 +226,7 @@ final class Durability: Sendable {
     /// Every collection up to this one is on disk.
     func publish(durable ticket: Int) { durable.store(ticket, ordering: .sequentiallyConsistent) }
 
-    /// Returns whether it is another than before.
-    func set(health: StorageHealth) -> Bool {
-        storageHealth.exchange(health.rawValue, ordering: .sequentiallyConsistent) != health.rawValue
-    }
-}
-
-/// Why a snapshot is taken.
-enum SnapshotKind: Sendable {
-    /// SAVE, BGSAVE, the rules of `save`.
-    case save
-    /// BGREWRITEAOF, growth of the log.
-    case rewrite
-    /// Nothing else proves what is on disk: after a failed sync, or when logging is switched on.
-    case repair
+    func set(health: StorageHealth) { storageHealth.store(health.rawValue, ordering: .sequentiallyConsistent) }
 }
 
 /// Lets another thread wait for something the journal thread does.

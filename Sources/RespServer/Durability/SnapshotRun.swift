@@ -5,31 +5,24 @@ import Glibc
 import LimiterEngine
 import Persistence
 import Synchronization
+import System
 
 /// A snapshot under way.
 ///
 /// `@unchecked Sendable`: `writer` is used by the snapshot's thread alone; the rest is immutable, atomic or guarded.
 final class SnapshotRun: @unchecked Sendable {
-    let kind: SnapshotKind
     let number: Int
-    let startedAt: Int64
-    /// Changes the engine had counted when it was begun.
-    let changes: UInt64
     private let writer: SnapshotWriter
     private let isCancelled = Atomic<Bool>(false)
     private let keysDone = Atomic<Int>(0)
     private let outcome = Guarded<Result<FinishedSnapshot, StorageError>?>(nil)
 
-    init(kind: SnapshotKind, number: Int, startedAt: Int64, changes: UInt64, writer: SnapshotWriter) {
-        self.kind = kind
+    init(number: Int, writer: SnapshotWriter) {
         self.number = number
-        self.startedAt = startedAt
-        self.changes = changes
         self.writer = writer
     }
 
     var keys: Int { keysDone.load(ordering: .relaxed) }
-    var expectedKeys: Int { writer.expectedKeys }
 
     /// The result, once it is there.
     var result: Result<FinishedSnapshot, StorageError>? { outcome.withLock { $0 } }
@@ -45,24 +38,18 @@ final class SnapshotRun: @unchecked Sendable {
     func start(clock: EngineClock, done: Doorbell) {
         Thread.detach(name: "snapshot") { [self] in
             clinux_lower_priority()
-            let result = write(clock: clock, rests: true)
+            let result = write(clock: clock)
             outcome.withLock { $0 = result }
             done.ring()
         }
     }
 
-    /// Writes it here and now.
-    func finish(clock: EngineClock) {
-        let result = write(clock: clock, rests: false)
-        outcome.withLock { $0 = result }
-    }
-
-    private func write(clock: EngineClock, rests: Bool) -> Result<FinishedSnapshot, StorageError> {
+    private func write(clock: EngineClock) -> Result<FinishedSnapshot, StorageError> {
         var restedAt = EngineClock.steady()
         do throws(StorageError) {
             while try writer.step(time: clock.now()) {
                 keysDone.store(writer.keys, ordering: .relaxed)
-                if rests, EngineClock.steady() - restedAt >= SnapshotRun.workMax {
+                if EngineClock.steady() - restedAt >= SnapshotRun.workMax {
                     var pause = timespec(tv_sec: 0, tv_nsec: Int(SnapshotRun.workMax))
                     nanosleep(&pause, nil)
                     restedAt = EngineClock.steady()

@@ -73,3 +73,52 @@ struct StorageStatus: Sendable {
     /// it is not.
     var restoreBegan: (unixSeconds: Int64, steady: Int64)?
 }
+
+extension StorageStatus {
+    /// Takes over what the journal's driver knows.
+    mutating func follow(
+        _ driver: JournalDriver, isLogging wanted: Bool, bytesWaiting: Int, snapshotKeys: Int
+    ) {
+        let log = driver.log
+        isLogging = wanted
+        breaker = driver.breaker.state
+        lastWriteSucceeded = breaker == .closed
+        error = driver.failure?.reason ?? ""
+        failures = driver.failures
+        snapshotBytes = log.snapshotBytes
+        logBytes = log.bytes - log.snapshotBytes
+        baseBytes = driver.baseBytes
+        journalOffset = log.appended
+        syncedOffset = log.synced
+        recoverableOffset = driver.recoverableOffset
+        filesAreCurrent = driver.filesAreCurrent
+        unsyncedBytes = Int(log.appended - log.synced) + bytesWaiting
+        syncMicroseconds = driver.lastSyncTook / 1000
+        isSyncing = driver.isSyncing
+        syncs = driver.syncs
+        delayedSyncs = driver.delayedSyncs
+        collections = driver.collections
+        if restoreBegan?.steady != driver.restoreRequestedAt {
+            restoreBegan = driver.restoreRequestedAt.map { (EngineClock.unixSeconds(), $0) }
+        }
+        followSnapshots(driver, keys: snapshotKeys)
+    }
+
+    private mutating func followSnapshots(_ driver: JournalDriver, keys: Int) {
+        isSnapshotRunning = driver.run != nil
+        snapshotIsRewrite = driver.run.map { $0.kind != .save } ?? false
+        isRewriteScheduled = driver.scheduled != nil
+        snapshotKeys = keys
+        snapshotExpectedKeys = driver.run?.expectedKeys ?? 0
+        snapshotStartedAt = driver.run?.startedAt ?? 0
+        changesAtLastSave = driver.changesAtLastSave
+        let outcomes = driver.outcomes
+        lastSnapshotSucceeded = outcomes.lastSaveSucceeded
+        lastRewriteSucceeded = outcomes.lastRewriteSucceeded
+        snapshotError = outcomes.error
+        lastSnapshotSeconds = outcomes.lastSaveSeconds
+        lastRewriteSeconds = outcomes.lastRewriteSeconds
+        snapshots = outcomes.saves
+        rewrites = outcomes.rewrites
+    }
+}

@@ -1,6 +1,7 @@
 // The thread that syncs the log under `everysec`, so that the journal thread never waits for the disk to be done.
 
 import Persistence
+import System
 
 /// Runs one sync at a time.
 final class SyncThread: Sendable {

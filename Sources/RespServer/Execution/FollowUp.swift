@@ -5,6 +5,7 @@
 // command or the transaction held has been released, and before its reply is sent.
 
 import RESP
+import System
 
 /// What is left to be done after a command.
 struct FollowUp {

@@ -8,8 +8,10 @@ import CLinux
 import Glibc
 import Persistence
 import Synchronization
+import System
+import Transport
 
-/// A shutdown asked for by a command: an eventfd that the control thread polls.
+/// A shutdown asked for by a command: a wake event that the control thread polls.
 final class ShutdownRequests: Sendable {
     struct Request: Sendable {
         /// Whether a snapshot is taken at the end; nil leaves it to the setting `save`.
@@ -18,18 +20,20 @@ final class ShutdownRequests: Sendable {
         var failure: String?
     }
 
-    let descriptor: Int32 = clinux_eventfd()
+    private let wakeEvent: WakeEvent
     private let request = Guarded<Request?>(nil)
+
+    /// Readable once there is a request.
+    var descriptor: Int32 { wakeEvent.descriptor }
+
+    init() throws(SystemError) { wakeEvent = try WakeEvent() }
 
     /// The first one posted.
     var current: Request? { request.withLock { $0 } }
 
-    deinit { close(descriptor) }
-
     func post(_ wanted: Request) {
         request.withLock { if $0 == nil { $0 = wanted } }
-        var one: UInt64 = 1
-        _ = write(descriptor, &one, 8)
+        wakeEvent.signal()
     }
 }
 
@@ -73,7 +77,7 @@ struct ControlThread {
         while true {
             // Negative descriptors are passed over.
             let descriptors =
-                [signals, server.shutdownDescriptor] + listeners.map { isAcceptingPaused ? -1 : $0.fd }
+                [signals, server.shutdownDescriptor] + listeners.map { isAcceptingPaused ? -1 : $0.descriptor }
             var polled = descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
             _ = poll(&polled, nfds_t(polled.count), isAcceptingPaused ? ControlThread.acceptPause : -1)
             isAcceptingPaused = false
@@ -83,7 +87,7 @@ struct ControlThread {
                 acceptAll(listener)
             }
         }
-        for listener in listeners { close(listener.fd) }
+        for listener in listeners { listener.close() }
         removeUnixSocket()
         server.stopping()
         let (deadline, haveEnded) = drain()
@@ -143,14 +147,13 @@ struct ControlThread {
 
     private mutating func acceptAll(_ listener: Listener) {
         for _ in 0..<ControlThread.acceptMax {
-            let fd = clinux_accept(listener.fd)
-            guard fd >= 0 else {
-                if errno == EINTR || errno == ECONNABORTED { continue }
-                if errno != EAGAIN { pauseAccepting(SystemError("accept4")) }
-                return
+            switch listener.accept() {
+            case .stream(let stream):
+                isShort = false
+                accept(stream, listener)
+            case .none: return
+            case .failed(let error): return pauseAccepting(error)
             }
-            isShort = false
-            accept(fd, listener)
         }
     }
 
@@ -161,30 +164,30 @@ struct ControlThread {
         isShort = true
     }
 
-    private func accept(_ fd: Int32, _ listener: Listener) {
+    private func accept(_ stream: ByteStream, _ listener: Listener) {
         let settings = server.currentSettings.value
         let clientsMax = min(settings.maxclients, server.openFiles.clientsMax)
         guard server.clientsNow.load(ordering: .relaxed) < clientsMax else {
             server.clientsRejected.add(1, ordering: .relaxed)
-            server.warn(.maxclients, "client turned away: maxclients reached", address: SocketAddress.peer(of: fd))
-            return turnAway(fd, "-ERR max number of clients reached\r\n")
+            server.warn(.maxclients, "client turned away: maxclients reached", address: stream.peerAddress)
+            return turnAway(stream, "-ERR max number of clients reached\r\n")
         }
         if !listener.isUnixSocket {
-            if settings.protectedMode, settings.requirepass.isEmpty, !SocketAddress.isPeerLoopback(of: fd) {
+            if settings.protectedMode, settings.requirepass.isEmpty, !stream.isPeerLoopback {
                 server.clientsRejected.add(1, ordering: .relaxed)
                 server.warn(
                     .protectedMode, "client turned away: protected-mode is on and no password is set",
-                    address: SocketAddress.peer(of: fd))
-                return turnAway(fd, ControlThread.protectedModeText)
+                    address: stream.peerAddress)
+                return turnAway(stream, ControlThread.protectedModeText)
             }
-            configure(fd, keepAlive: settings.tcpKeepaliveSeconds)
+            stream.configureTCP(keepAlive: settings.tcpKeepaliveSeconds)
         }
         server.clientsNow.add(1, ordering: .relaxed)
         server.clientsEver.add(1, ordering: .relaxed)
         let id = server.lastClientID.add(1, ordering: .relaxed).newValue
         let loop = server.loopForNext()
         loop.assigned.add(1, ordering: .relaxed)
-        loop.mailbox.post(.adopt(fd: fd, id: id, isUnixSocket: listener.isUnixSocket))
+        loop.mailbox.post(.adopt(stream, id: id, isUnixSocket: listener.isUnixSocket))
     }
 
     private static let protectedModeText =
@@ -193,25 +196,9 @@ struct ControlThread {
         + "out.\r\n"
 
     /// Tells a client why it is not served. The text fits any socket's buffer, so nothing waits.
-    private func turnAway(_ fd: Int32, _ text: String) {
-        _ = text.utf8.withContiguousStorageIfAvailable {
-            send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
-        }
-        close(fd)
-    }
-
-    private func configure(_ fd: Int32, keepAlive seconds: Int) {
-        func set(_ level: Int32, _ option: Int32, _ value: Int) {
-            var value = Int32(value)
-            setsockopt(fd, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
-        }
-        set(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
-        guard seconds > 0 else { return }
-        // As Redis: the first probe after `seconds`, three more a third of that apart.
-        set(SOL_SOCKET, SO_KEEPALIVE, 1)
-        set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, seconds)
-        set(Int32(IPPROTO_TCP), TCP_KEEPINTVL, max(1, seconds / 3))
-        set(Int32(IPPROTO_TCP), TCP_KEEPCNT, 3)
+    private func turnAway(_ stream: ByteStream, _ text: String) {
+        _ = Array(text.utf8).withUnsafeBytes(stream.write)
+        stream.close()
     }
 }
 

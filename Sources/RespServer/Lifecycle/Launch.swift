@@ -3,6 +3,7 @@
 import Glibc
 import LimiterEngine
 import Persistence
+import Transport
 
 /// The program.
 public enum Escapement {
@@ -114,7 +115,9 @@ public enum Escapement {
             for address in settings.bindAddresses {
                 do throws(ListenError) {
                     listeners.append(
-                        try Listener.tcp(host: address.host, port: settings.port, backlog: settings.tcpBacklog))
+                        try Listener(
+                            .tcp(host: address.host, port: settings.port), kind: .resp, security: .plain,
+                            backlog: settings.tcpBacklog))
                 } catch {
                     if !address.mayFail { throw error }
                 }
@@ -122,8 +125,9 @@ public enum Escapement {
         }
         if !settings.unixsocket.isEmpty {
             listeners.append(
-                try Listener.unix(
-                    path: settings.unixsocket, mode: settings.unixsocketperm, backlog: settings.tcpBacklog))
+                try Listener(
+                    .unix(path: settings.unixsocket, mode: settings.unixsocketperm), kind: .resp, security: .plain,
+                    backlog: settings.tcpBacklog))
         }
         guard !listeners.isEmpty else {
             throw ListenError(

@@ -4,6 +4,7 @@
 // Writing waits as long as the output makes it; that is the writing thread's to bear (LogWriter).
 
 import Glibc
+import System
 
 /// The log file cannot be opened.
 struct LogFileError: Error, Equatable {

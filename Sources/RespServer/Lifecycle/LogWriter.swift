@@ -5,6 +5,7 @@
 // the thread gets on, a line in their place says how many are missing. Lines keep their order.
 
 import Synchronization
+import System
 
 /// Lines in order, to one output.
 final class LogWriter: Sendable {

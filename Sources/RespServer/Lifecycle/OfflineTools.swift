@@ -7,6 +7,7 @@ import Glibc
 import LimiterEngine
 import Persistence
 import Replication
+import System
 
 /// The subcommands that need no server.
 public enum OfflineTools {
@@ -152,7 +153,7 @@ public enum OfflineTools {
             let files = RealFileSystem()
             let location = try LogLocation(files: files, path: arguments[0])
             let outcome = try RecordDump(files: files, directory: location.directory).run { bytes in
-                failure = write(bytes, to: STDOUT_FILENO)
+                failure = print(bytes)
                 return failure == 0
             }
             if case .torn(let path, let position, let reason) = outcome {
@@ -179,19 +180,18 @@ public enum OfflineTools {
     }
 
     private static func complain(_ text: String) {
-        _ = Array(text.utf8).withUnsafeBytes { write($0, to: STDERR_FILENO) }
+        try? FileDescriptor.standardError.writeAll(Array(text.utf8))
     }
 
-    private static func print(_ bytes: [UInt8]) -> Int32 { bytes.withUnsafeBytes { write($0, to: STDOUT_FILENO) } }
+    /// Writes all of it to standard output. Returns 0 or the kernel's error number.
+    private static func print(_ bytes: [UInt8]) -> Int32 { bytes.withUnsafeBytes { print($0) } }
 
-    /// Writes all of it. Returns 0 or the kernel's error number.
-    private static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> Int32 {
-        var done = 0
-        while done < bytes.count {
-            let count = Glibc.write(descriptor, bytes.baseAddress! + done, bytes.count - done)
-            if count < 0, errno != EINTR { return errno }
-            done += max(0, count)
+    private static func print(_ bytes: UnsafeRawBufferPointer) -> Int32 {
+        do throws(SystemError) {
+            try FileDescriptor.standardOutput.writeAll(bytes)
+            return 0
+        } catch {
+            return error.code
         }
-        return 0
     }
 }

@@ -7,6 +7,7 @@ import LimiterEngine
 import Persistence
 import Replication
 import Synchronization
+import System
 
 /// The directory and the thread that works on it.
 final class Storage: Sendable {

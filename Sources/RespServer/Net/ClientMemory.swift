@@ -8,7 +8,10 @@
 // check it in CLIENT LIST), and a loop's `clientMemory` is the sum of those of its connections.
 
 import Glibc
+import RESP
 import Synchronization
+import System
+import Transport
 
 extension Connection {
     /// The object, its place in the loop's list, and what the C library keeps about them.
@@ -19,8 +22,7 @@ extension Connection {
     /// Bytes that this connection makes the server keep. O(1).
     var memory: Int {
         var sum = Connection.ownMemory
-        if let pendingInput { sum += pendingInput.memory + Connection.objectMemory }
-        if let pendingOutput { sum += pendingOutput.memory + Connection.objectMemory }
+        sum += channel.memory + pendingArguments.capacity * MemoryLayout<ArgumentRange>.stride
         if let held { sum += held.memory + Connection.objectMemory }
         if let description { sum += description.memory + Connection.objectMemory }
         if let transaction { sum += transaction.memory + Connection.objectMemory }
@@ -86,7 +88,7 @@ extension EventLoop {
             excess -= connection.countedMemory
             evicted.append((connection, connection.peerAddress, connection.countedMemory))
             // The peer learns it at once; the loop closes it when it can.
-            Glibc.shutdown(connection.fd, Int32(SHUT_RDWR))
+            connection.channel.stream.shutdown()
             connection.flags.insert(.closeSoon)
         }
         return evicted

@@ -1,15 +1,17 @@
-// One client connection: its descriptor, where its parser stands, and what is rarely there.
+// One client connection: its channel, how far its parser has come, and what is rarely there.
 //
-// Owns its descriptor and whatever input or output had to be kept. Ten thousand idle connections must cost next to
-// nothing, so everything a connection needs only while something is unfinished is a nil pointer until then.
+// Owns its channel, and with it the descriptor and whatever input or output had to be kept. Ten thousand idle
+// connections must cost next to nothing, so everything a connection needs only while something is unfinished is a nil
+// pointer until then.
 //
 // Threads: every field is touched only by whoever holds the turn lock of the connection's event loop: its own loop
 // during a turn, or another loop that has stopped all of them.
 
-import Glibc
 import RESP
+import System
+import Transport
 
-/// What keeps a connection off the straight path: with none of these set, a limiter call goes into the batch at once.
+/// What a connection is in. With none of these set but `harmless` ones, a limiter call goes into the batch at once.
 struct ConnectionFlags: OptionSet {
     let rawValue: UInt32
 
@@ -44,7 +46,7 @@ struct ConnectionFlags: OptionSet {
     /// Waits for the answer to a command that takes its time; its input is kept.
     static let blocked = ConnectionFlags(rawValue: 1 << 14)
     /// Its next command waits for the next turn; its input is kept, and not read until then.
-    static let deferred = ConnectionFlags(rawValue: 1 << 16)
+    static let deferred = ConnectionFlags(rawValue: 1 << 19)
 
     /// A replica: goes over to the replication thread as soon as its turn's replies are sent.
     static let handedOver = ConnectionFlags(rawValue: 1 << 15)
@@ -75,7 +77,10 @@ final class ClientDescription {
 /// `@unchecked Sendable`: references travel between threads in mailboxes and registries, but fields are touched only
 /// with the turn lock of `loop` held.
 final class Connection: @unchecked Sendable {
-    let fd: Int32
+    /// Its socket, and what had to be kept of input and output.
+    var channel: Channel
+    /// Arguments of the first request in the channel's input that have been found so far.
+    var pendingArguments: [ArgumentRange] = []
     /// Unique for the life of the process, ascending.
     let id: Int64
     /// Outlives its connections.
@@ -91,8 +96,8 @@ final class Connection: @unchecked Sendable {
         var countedMemory = 0
     }
 
-    /// Looked at with every request, so behind a constant pointer: no check for exclusive access.
-    private let hot: UnsafeMutablePointer<Hot>
+    /// Looked at with every request, so pinned.
+    private let hot: Pinned<Hot>
 
     var flags: ConnectionFlags {
         get { hot.pointee.flags }
@@ -120,13 +125,7 @@ final class Connection: @unchecked Sendable {
     var parser = RequestParser()
     /// Position in the loop's list of connections.
     var slot = -1
-    /// Events epoll is asked for.
-    var interest: UInt32 = 0
 
-    /// An unfinished request, or input that has to wait.
-    var pendingInput: PendingInput?
-    /// Replies that the peer has not taken yet.
-    var pendingOutput: PendingOutput?
     /// Replies that wait for the disk, and whatever has to come behind them.
     var held: HeldReplies?
     /// What it said by REPLCONF, and by PSYNC: then it is about to be handed over.
@@ -135,12 +134,11 @@ final class Connection: @unchecked Sendable {
     var transaction: Transaction?
     var subscriptions: Subscriptions?
 
-    init(fd: Int32, id: Int64, loop: EventLoop, flags: ConnectionFlags, at seconds: Int64) {
-        self.fd = fd
+    init(_ stream: ByteStream, id: Int64, loop: EventLoop, flags: ConnectionFlags, at seconds: Int64) {
+        channel = Channel(stream)
         self.id = id
         self.loop = loop
-        hot = .allocate(capacity: 1)
-        hot.initialize(to: Hot(flags: flags))
+        hot = Pinned(Hot(flags: flags))
         createdAt = seconds
         lastActiveAt = seconds
     }
@@ -152,9 +150,16 @@ final class Connection: @unchecked Sendable {
         flags.isDisjoint(with: [.suspended, .deferred, .closeAfterReply, .handedOver, .inputEnded])
     }
 
-    /// Whether a limiter call may go into the batch without looking at anything else.
+    /// Whether nothing about it is unusual.
     @inline(__always)
     var isPlain: Bool { flags.isSubset(of: .harmless) }
+
+    /// What decides which commands it may run.
+    var facts: SessionFacts {
+        SessionFacts(
+            isUnauthenticated: flags.contains(.unauthenticated), isInTransaction: flags.contains(.inTransaction),
+            isInSubscribedMode: isInSubscribedMode)
+    }
 
     /// Subscribed in RESP2: only a few commands are allowed then, since a reply could not be told from a message.
     var isInSubscribedMode: Bool { flags.contains(.subscribed) && version == .resp2 }

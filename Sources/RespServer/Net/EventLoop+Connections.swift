@@ -4,18 +4,21 @@ import CLinux
 import Glibc
 import RESP
 import Synchronization
+import System
+import Transport
 
 extension EventLoop {
-    /// Takes over an accepted descriptor.
-    func adopt(_ fd: Int32, id: Int64, isUnixSocket: Bool) {
+    /// Takes over an accepted connection.
+    func adopt(_ stream: ByteStream, id: Int64, isUnixSocket: Bool) {
         var flags: ConnectionFlags = settings.requirepass.isEmpty ? [] : .unauthenticated
         if isUnixSocket { flags.insert(.unixSocket) }
-        let connection = Connection(fd: fd, id: id, loop: self, flags: flags, at: seconds)
+        let connection = Connection(stream, id: id, loop: self, flags: flags, at: seconds)
         connection.slot = connections.count
-        connection.interest = UInt32(clinux_epoll_in)
-        guard clinux_epoll_control(poller, EPOLL_CTL_ADD, fd, connection.interest, token(connection)) == 0 else {
-            server.log.warning("closing client: epoll refused it", ["error": "\(SystemError("epoll_ctl"))"])
-            Glibc.close(fd)
+        do throws(SystemError) {
+            try connection.channel.register(with: poller, .readable, token: token(connection))
+        } catch {
+            server.log.warning("closing client: epoll refused it", ["error": "\(error)"])
+            stream.close()
             assigned.subtract(1, ordering: .relaxed)
             server.connectionClosed()
             return
@@ -28,24 +31,21 @@ extension EventLoop {
         UInt64(UInt(bitPattern: Unmanaged.passUnretained(connection).toOpaque()))
     }
 
-    func setInterest(_ connection: Connection, reading: Bool, writing: Bool) {
-        var interest: UInt32 = 0
-        if reading { interest |= UInt32(clinux_epoll_in) }
-        if writing { interest |= UInt32(clinux_epoll_out) }
+    /// Polls for what the connection waits for now.
+    func updateInterest(_ connection: Connection) {
+        var wanted: PollEvents = []
+        if connection.isReading { wanted.insert(.readable) }
+        if connection.channel.hasOutput { wanted.insert(.writable) }
         // A suspended connection is not read, so this is how the end of its input is seen.
-        if connection.flags.contains(.suspended), !connection.flags.contains(.inputEnded) {
-            interest |= UInt32(clinux_epoll_peer_hangup)
-        }
-        guard interest != connection.interest else { return }
-        connection.interest = interest
-        _ = clinux_epoll_control(poller, EPOLL_CTL_MOD, connection.fd, interest, token(connection))
+        if connection.flags.contains(.suspended), !connection.flags.contains(.inputEnded) { wanted.insert(.peerEnded) }
+        connection.channel.poll(with: poller, wanted, token: token(connection))
     }
 
     /// Closes a connection now. Its object lives to the end of the turn, since events may still name it.
     func close(_ connection: Connection) {
         guard !connection.flags.contains(.closed) else { return }
         forget(connection)
-        Glibc.close(connection.fd)
+        connection.channel.stream.close()
         server.connectionClosed()
     }
 
@@ -59,7 +59,7 @@ extension EventLoop {
 
     /// Lets go of a connection without closing its descriptor.
     func forget(_ connection: Connection) {
-        if connection.pendingOutput?.overSoftLimitSince != nil { softLimitWatch -= 1 }
+        if connection.channel.output?.overSoftLimitSince != nil { softLimitWatch -= 1 }
         endTransaction(of: connection)
         // What it waits for may never come.
         if connection.flags.contains(.blocked) {
@@ -68,9 +68,9 @@ extension EventLoop {
         }
         server.forget(connection)
         connection.flags.insert(.closed)
-        _ = clinux_epoll_control(poller, EPOLL_CTL_DEL, connection.fd, 0, 0)
-        connection.pendingInput = nil
-        connection.pendingOutput = nil
+        poller.remove(connection.channel.stream.descriptor)
+        connection.channel.discard()
+        connection.pendingArguments = []
         connection.held = nil
         countMemory(of: connection)
         if connection.flags.contains(.suspended) { suspended.removeAll { $0 === connection } }
@@ -103,7 +103,7 @@ extension EventLoop {
         if let held = connection.held, limit.hardBytes > 0, held.count >= limit.hardBytes {
             return closeForOutput(connection, held.count)
         }
-        guard let pending = connection.pendingOutput else { return }
+        guard let pending = connection.channel.output else { return }
         if limit.hardBytes > 0, pending.count >= limit.hardBytes {
             return closeForOutput(connection, pending.count)
         }
@@ -130,7 +130,7 @@ extension EventLoop {
 
     func checkSoftLimits() {
         guard softLimitWatch > 0 else { return }
-        for connection in connections where connection.pendingOutput?.overSoftLimitSince != nil {
+        for connection in connections where connection.channel.output?.overSoftLimitSince != nil {
             checkOutputLimit(connection)
         }
     }
@@ -153,17 +153,17 @@ extension EventLoop {
     func suspend(_ connection: Connection) {
         connection.flags.insert(.suspended)
         suspended.append(connection)
-        setInterest(connection, reading: false, writing: connection.pendingOutput != nil)
+        updateInterest(connection)
     }
 
     func resumeSuspended() {
         let waiting = suspended
         suspended.removeAll()
-        lookAround()
+        refreshState()
         for connection in waiting where !connection.flags.contains(.closed) {
             connection.flags.remove([.suspended, .inputEnded])
-            setInterest(connection, reading: connection.isReading, writing: connection.pendingOutput != nil)
-            if let pending = connection.pendingInput { processPending(connection, pending) }
+            updateInterest(connection)
+            if let pending = connection.channel.input { processPending(connection, pending) }
             if wave.isFull { finishWave() }
         }
         finishWave()

@@ -1,5 +1,6 @@
-// From a parsed request to its handler: the straight path of limiter calls, and for everything else the gates in the
-// order in which Redis asks: existence, arity, authentication, cluster, memory, subscribed mode, pause, transaction.
+// From a parsed request to its handler: the fast path of limiter calls, which go into the batch, and for everything
+// else whether it exists, whether it may run (Execution/Admission), and what it needs to itself
+// (Execution/ExclusivePlan).
 
 import CLinux
 import Glibc
@@ -11,13 +12,15 @@ extension EventLoop {
     @inline(__always)
     func dispatch(_ connection: Connection) -> Bool {
         let number = lookup.find(arguments[0])
-        if number == throttle, connection.isPlain, isPlain, arguments.count >= 5 {
+        if number == throttle, Admission.isOnFastPath(connection.flags, state), arguments.count >= 5 {
             connection.lastCommand = Int16(truncatingIfNeeded: number!)
             connection.lastSubcommand = -1
             enqueueThrottle(connection)
             return true
         }
-        if let number, number <= lastBatched, connection.isPlain, isPlain, enqueueLimit(connection, number) {
+        if let number, number <= lastBatched, Admission.isOnFastPath(connection.flags, state),
+            enqueueLimit(connection, number)
+        {
             return true
         }
         return dispatchSlowly(connection, number)
@@ -43,7 +46,10 @@ extension EventLoop {
         // Confirmations of subscriptions are messages, which CLIENT REPLY does not keep back.
         var isMessage = false
         switch admitAndRun(connection, number) {
-        case .run(let command): isMessage = command.flags.isSuperset(of: [.pubsub, .whileSubscribed])
+        case .run(let command):
+            // It may have changed what decides about the next one: MONITOR, CLIENT PAUSE, an EXEC with one of these.
+            if !command.flags.isDisjoint(with: [.admin, .transactionControl]) { refreshState() }
+            isMessage = command.flags.isSuperset(of: [.pubsub, .whileSubscribed])
         case .queue(let command): queue(command, for: connection)
         case .refuse(let problem):
             let text = noteRefusal(problem, connection)
@@ -74,34 +80,35 @@ extension EventLoop {
         ownMessages.removeAll()
     }
 
-    enum Admission {
+    /// What becomes of a request.
+    enum Outcome {
         case run(CommandReference)
         case queue(CommandReference)
         case refuse(String)
         case suspend
+        /// No answer, but the end of the connection.
         case hangUp
     }
 
     /// Runs the request if it is admitted, with everything that it needs to itself; `run` says that it has.
-    private func admitAndRun(_ connection: Connection, _ number: Int?) -> Admission {
-        let admission = admit(connection, number)
-        guard case .run(let command) = admission else { return admission }
+    private func admitAndRun(_ connection: Connection, _ number: Int?) -> Outcome {
+        let outcome = resolveAndAdmit(connection, number)
+        guard case .run(let command) = outcome else { return outcome }
         guard let plan = exclusivePlan(for: command, connection) else {
             run(command, for: connection)
-            return admission
+            return outcome
         }
         return holding(plan) {
             // Taking all that may have lasted, with this turn lent: meanwhile this connection may have been killed,
             // writes paused or the node demoted, and others may have been told so.
             if connection.flags.contains(.closeSoon) { return .hangUp }
-            lookAround()
-            let admission = admit(connection, number)
-            if case .run(let command) = admission { run(command, for: connection) }
-            return admission
+            let outcome = resolveAndAdmit(connection, number)
+            if case .run(let command) = outcome { run(command, for: connection) }
+            return outcome
         }
     }
 
-    private func admit(_ connection: Connection, _ number: Int?) -> Admission {
+    private func resolveAndAdmit(_ connection: Connection, _ number: Int?) -> Outcome {
         guard let number else {
             // A browser tricked into talking to us begins like this.
             if arguments[0].matches("POST") || arguments[0].matches("HOST:") {
@@ -123,52 +130,40 @@ extension EventLoop {
         return admit(command, connection)
     }
 
-    /// What becomes of a well-formed request, by the state that the connection and the server are in.
-    func admit(_ command: CommandReference, _ connection: Connection) -> Admission {
-        let flags = command.flags
-        if connection.flags.contains(.unauthenticated), !flags.contains(.noAuth) {
-            return .refuse("NOAUTH Authentication required.")
+    /// What becomes of a well-formed request, by the state that the connection and the server are in now.
+    func admit(_ command: CommandReference, _ connection: Connection) -> Outcome {
+        assert(connection.flags.isDisjoint(with: [.suspended, .handedOver]), "input that has to wait")
+        refreshState()
+        switch Admission.decide(facts(of: command, connection), connection.facts, state) {
+        case .run: return .run(command)
+        case .queue: return .queue(command)
+        case .suspend: return .suspend
+        case .refuse(let refusal): return .refuse(text(of: refusal, command))
         }
-        if let refusal = refusalForDisk(command, connection) { return .refuse(refusal) }
-        if let refusal = refusalForReplication(command, connection) { return .refuse(refusal) }
-        if connection.isInSubscribedMode, !flags.contains(.whileSubscribed) {
-            return .refuse(
-                "ERR Can't execute '\(command.fullName)': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
-                    + "RESET are allowed in this context")
-        }
-        if replication.isStale, !settings.replicaServeStaleData, !server.isLoading,
-            !allows([.stale, .ownRefusal], command, connection)
-        {
-            return .refuse("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.")
-        }
-        if server.isLoading, !allows(.loading, command, connection) {
-            return .refuse("LOADING Redis is loading the dataset in memory")
-        }
-        // What says whom to follow has to work in every state, also when the primary dies in the middle of a full sync.
-        if replication.isReceiving, !allows([.loading, .stale, .ownRefusal], command, connection) {
-            return .refuse("LOADING Redis is loading the dataset in memory")
-        }
-        // Before its first state it has nothing to be asked for, stale or not.
-        if replication.lacksState, !server.isLoading,
-            !allows([.loading, .stale, .ownRefusal], command, connection)
-        {
-            return .refuse("MASTERDOWN Link with MASTER is down and this replica has not had a state of it yet.")
-        }
-        if connection.flags.contains(.inTransaction) {
-            if flags.contains(.noMulti) { return .refuse("ERR Command not allowed inside a transaction") }
-            if !flags.contains(.transactionControl) { return .queue(command) }
-        }
-        if !isPlain, server.pause.holds(command, isWrite: isWrite(command, connection), now: steady) {
-            return .suspend
-        }
-        return .run(command)
     }
 
-    /// Whether the command can run in one of these states; EXEC, whether all that it would run can.
-    private func allows(_ states: CommandFlags, _ command: CommandReference, _ connection: Connection) -> Bool {
-        guard !command.flags.isDisjoint(with: states) else { return false }
-        guard command.index == commands.exec, let transaction = connection.transaction else { return true }
-        return transaction.queue.allSatisfy { !$0.command.flags.isDisjoint(with: states) }
+    private func facts(of command: CommandReference, _ connection: Connection) -> RequestFacts {
+        var facts = RequestFacts(command.flags, isWrite: isWrite(command, connection))
+        if command.index == commands.exec, let transaction = connection.transaction {
+            facts.tolerates.formIntersection(transaction.tolerates)
+        }
+        return facts
+    }
+
+    private func text(of refusal: Refusal, _ command: CommandReference) -> String {
+        switch refusal {
+        case .unauthenticated: "NOAUTH Authentication required."
+        case .inTransaction: "ERR Command not allowed inside a transaction"
+        case .diskFailed: durability.refusalText
+        case .lacksReplicas: "NOREPLICAS Not enough good replicas to write."
+        case .readOnly: "READONLY You can't write against a read only replica."
+        case .subscribed:
+            "ERR Can't execute '\(command.fullName)': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+                + "RESET are allowed in this context"
+        case .stale: "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+        case .loading: "LOADING Redis is loading the dataset in memory"
+        case .lacksState: "MASTERDOWN Link with MASTER is down and this replica has not had a state of it yet."
+        }
     }
 
     /// A request in a transaction was refused: EXEC will be, too; and with EXEC itself the transaction is over. Returns
@@ -181,23 +176,6 @@ extension EventLoop {
         endTransaction(of: connection)
         let reason = text.hasPrefix("ERR ") ? String(text.dropFirst(4)) : text
         return "EXECABORT Transaction discarded because of: \(reason)"
-    }
-
-    /// Why the command cannot run while the disk does not work; nil when it can.
-    private func refusalForDisk(_ command: CommandReference, _ connection: Connection) -> String? {
-        guard durability.refusesWrites else { return nil }
-        // PING, too: whoever watches this server is to see that it cannot do its work.
-        let concerns = isWrite(command, connection) || command.spec.name == "ping"
-        return concerns ? durability.refusalText : nil
-    }
-
-    /// Why a write cannot run for the sake of other nodes; nil when it can.
-    private func refusalForReplication(_ command: CommandReference, _ connection: Connection) -> String? {
-        guard replication.isReplica || replication.lacksGoodReplicas, !server.isLoading, isWrite(command, connection)
-        else { return nil }
-        if replication.isRestoring { return "LOADING Redis is loading the dataset in memory" }
-        if replication.isReplica { return "READONLY You can't write against a read only replica." }
-        return "NOREPLICAS Not enough good replicas to write."
     }
 
     /// Whether the request in `arguments` may change keys, now or, as EXEC, on behalf of others.

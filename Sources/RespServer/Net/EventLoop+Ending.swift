@@ -6,6 +6,7 @@
 // makes no progress is closed after a while. After a reset the peer has gone, and the connection closes at once.
 
 import CLinux
+import Transport
 
 extension EventLoop {
     /// Seconds that a connection which is about to end may make no progress, unless `timeout` is less; also the longest
@@ -26,7 +27,9 @@ extension EventLoop {
             replication.ask(.waiterGone(connection.id))
         }
         // What is left of the input is the beginning of a request, or what would come after one that never ends.
-        connection.pendingInput = nil
+        connection.channel.input = nil
+        connection.pendingArguments = []
+        countMemory(of: connection)
         connection.flags.insert(.closeAfterReply)
         endAfterReply(connection)
     }
@@ -35,7 +38,7 @@ extension EventLoop {
     /// then everything before it has been carried out.
     func noteEndOfInput(_ connection: Connection) {
         connection.flags.insert(.inputEnded)
-        setInterest(connection, reading: false, writing: connection.pendingOutput != nil)
+        updateInterest(connection)
         watchEnd(of: connection)
     }
 

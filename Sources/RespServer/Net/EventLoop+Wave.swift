@@ -8,21 +8,21 @@ import CLinux
 import Glibc
 import LimiterEngine
 import RESP
+import System
+import Transport
 
 extension EventLoop {
     /// Serves one event of a connection.
-    func serve(_ connection: Connection, events: UInt32) {
+    func serve(_ connection: Connection, events: PollEvents) {
         guard !connection.flags.contains(.closed) else { return }
         if connection.flags.contains(.closeSoon) { return close(connection) }
-        if events & UInt32(clinux_epoll_out) != 0 { sendPending(connection) }
-        if events & UInt32(clinux_epoll_peer_hangup) != 0, connection.flags.contains(.suspended) {
-            noteEndOfInput(connection)
-        }
-        let readable = UInt32(clinux_epoll_in | clinux_epoll_hangup | clinux_epoll_error)
-        guard events & readable != 0, !connection.flags.contains(.closed) else { return }
+        if events.contains(.writable) { sendPending(connection) }
+        if events.contains(.peerEnded), connection.flags.contains(.suspended) { noteEndOfInput(connection) }
+        guard !events.isDisjoint(with: [.readable, .hangup, .error]), !connection.flags.contains(.closed)
+        else { return }
         if !connection.isReading {
             // Its input waits; a hang-up does not.
-            if events & UInt32(clinux_epoll_hangup | clinux_epoll_error) != 0 { close(connection) }
+            if !events.isDisjoint(with: [.hangup, .error]) { close(connection) }
             return
         }
         if wave.isFull { finishWave() }
@@ -31,30 +31,31 @@ extension EventLoop {
 
     /// Reads what a connection that waits sends meanwhile.
     private func keepReading(_ connection: Connection) {
-        let pending = connection.pendingInput ?? PendingInput(UnsafeBufferPointer(start: nil, count: 0), ranges: [])
+        let pending = connection.channel.input ?? InputBuffer()
         pending.reserve(Wave.readMin)
-        let received = read(connection.fd, pending.free.baseAddress, pending.free.count)
-        guard accept(received, of: connection) else { return }
+        // Also when nothing comes.
+        defer { countMemory(of: connection) }
+        guard let received = read(connection, into: pending.free) else { return }
         pending.received(received)
-        connection.pendingInput = pending
-        countMemory(of: connection)
+        connection.channel.input = pending
         checkInputLimit(connection)
     }
 
     private func receive(_ connection: Connection) {
         if connection.flags.contains(.blocked) { return keepReading(connection) }
-        if let pending = connection.pendingInput {
+        if let pending = connection.channel.input {
             // As much again as there is, so that a large request is read in few steps and never before it is sent.
             pending.reserve(min(Wave.readMax, max(Wave.readMin, pending.count)))
-            let received = read(connection.fd, pending.free.baseAddress, min(Wave.readMax, pending.free.count))
-            guard accept(received, of: connection) else { return }
+            countMemory(of: connection)
+            let free = UnsafeMutableRawBufferPointer(rebasing: pending.free.prefix(Wave.readMax))
+            guard let received = read(connection, into: free) else { return }
             pending.received(received)
             processPending(connection, pending)
         } else {
             let room = min(Wave.readMax, Wave.inputCapacity - wave.inputUsed)
             let start = wave.input + wave.inputUsed
-            let received = read(connection.fd, start, room)
-            guard accept(received, of: connection) else { return }
+            guard let received = read(connection, into: UnsafeMutableRawBufferPointer(start: start, count: room))
+            else { return }
             wave.inputUsed += received
             beginServing(connection)
             let used = process(connection, start, count: received)
@@ -62,31 +63,36 @@ extension EventLoop {
         }
     }
 
-    /// Whether a read brought something; when it brought the end, the connection ends once it has been answered.
-    private func accept(_ received: Int, of connection: Connection) -> Bool {
-        if received > 0 {
-            counters.add(.inputBytes, UInt64(received))
+    /// Reads once. Nil when that brought nothing; when it brought the end, the connection ends once it has been
+    /// answered.
+    @inline(__always)
+    private func read(_ connection: Connection, into buffer: UnsafeMutableRawBufferPointer) -> Int? {
+        switch connection.channel.stream.read(into: buffer) {
+        case .bytes(let count):
+            counters.add(.inputBytes, UInt64(count))
             connection.lastActiveAt = seconds
-            return true
+            return count
+        case .wouldBlock: break
+        case .end: endInput(connection)
+        case .failed: close(connection)
         }
-        if received < 0, errno == EAGAIN || errno == EINTR { return false }
-        if received == 0 { endInput(connection) } else { close(connection) }
-        return false
+        return nil
     }
 
-    /// Goes through kept input from where the parser stands.
-    func processPending(_ connection: Connection, _ pending: PendingInput) {
+    /// Goes through kept input from where the parser stopped.
+    func processPending(_ connection: Connection, _ pending: InputBuffer) {
         beginServing(connection)
-        arguments.restore(pending.ranges, base: pending.base)
+        arguments.restore(connection.pendingArguments, base: pending.base)
         let used = process(connection, pending.base, count: pending.count)
         // The batch may name keys in these bytes.
         decideBatch()
         guard !connection.flags.contains(.closed) else { return }
         if used == pending.count || connection.flags.contains(.closeAfterReply) {
-            connection.pendingInput = nil
+            connection.channel.input = nil
+            connection.pendingArguments = []
         } else {
             pending.consume(used)
-            pending.ranges = arguments.save()
+            connection.pendingArguments = arguments.save()
             checkInputLimit(connection)
         }
         countMemory(of: connection)
@@ -95,12 +101,13 @@ extension EventLoop {
     private func keepRest(of connection: Connection, _ rest: UnsafeBufferPointer<UInt8>) {
         guard rest.count > 0, !connection.flags.contains(.closed), !connection.flags.contains(.closeAfterReply)
         else { return }
-        connection.pendingInput = PendingInput(rest, ranges: arguments.save())
+        connection.channel.input = InputBuffer(rest)
+        connection.pendingArguments = arguments.save()
         countMemory(of: connection)
     }
 
     private func checkInputLimit(_ connection: Connection) {
-        guard let pending = connection.pendingInput, pending.count > settings.clientQueryBufferLimitBytes
+        guard let pending = connection.channel.input, pending.count > settings.clientQueryBufferLimitBytes
         else { return }
         server.log.warning(
             "closing client: its request is over client-query-buffer-limit",
@@ -279,65 +286,51 @@ extension EventLoop {
         if connection.flags.contains(.handedOver), !connection.flags.contains(.closed) {
             // What waits for the disk is sent before the stream; what comes from the peer is for whoever takes over.
             guard connection.held != nil else { return handOver(connection) }
-            return setInterest(connection, reading: false, writing: connection.pendingOutput != nil)
+            return updateInterest(connection)
         }
         guard connection.flags.contains(.closeAfterReply), !connection.flags.contains(.closed) else { return }
-        let isDone = connection.pendingOutput == nil && connection.held == nil
+        let isDone = connection.channel.output == nil && connection.held == nil
         guard !isDone || connection.flags.contains(.blocked) else { return close(connection) }
-        setInterest(connection, reading: false, writing: connection.pendingOutput != nil)
+        updateInterest(connection)
         watchEnd(of: connection)
     }
 
-    /// Sends bytes behind whatever the connection still waits to get rid of.
+    /// Sends bytes after whatever the connection still waits to get rid of.
     func send(_ connection: Connection, _ bytes: Slice<UnsafeBufferPointer<UInt8>>) {
         guard !connection.flags.contains(.closed) else { return }
         let bytes = UnsafeBufferPointer(rebasing: bytes)
         guard connection.held == nil else { return keepBehindHeld(connection, bytes) }
-        var sent = 0
-        if connection.pendingOutput == nil {
-            sent = transmit(connection, bytes)
-            if sent == bytes.count { return }
-            guard !connection.flags.contains(.closed) else { return }
-            connection.pendingOutput = PendingOutput()
-            setInterest(connection, reading: connection.isReading, writing: true)
-        }
-        connection.pendingOutput!.append(UnsafeBufferPointer(rebasing: bytes[sent...]))
-        checkOutputLimit(connection)
+        note(connection.channel.send(bytes), of: connection)
     }
 
     /// As `send`, but what has to be kept is not copied, as long as nothing waits for the disk.
     func send(_ connection: Connection, piece: [UInt8]) {
-        guard let pending = connection.pendingOutput, connection.held == nil, !connection.flags.contains(.closed)
-        else { return piece.withUnsafeBufferPointer { send(connection, $0[...]) } }
-        pending.append(piece)
+        guard connection.held == nil, !connection.flags.contains(.closed) else {
+            return piece.withUnsafeBufferPointer { send(connection, $0[...]) }
+        }
+        note(connection.channel.send(piece: piece), of: connection)
+    }
+
+    @inline(__always)
+    private func note(_ result: SendResult, of connection: Connection) {
+        counters.add(.outputBytes, UInt64(result.sent))
+        if result.hasFailed { return close(connection) }
+        guard result.waiting > 0 else { return }
+        updateInterest(connection)
         checkOutputLimit(connection)
     }
 
     /// Sends what the connection had to keep; stops waiting for room when all of it has gone.
     func sendPending(_ connection: Connection) {
-        guard let pending = connection.pendingOutput, !connection.flags.contains(.closed) else { return }
-        let unsent = pending.count
-        pending.drain { transmit(connection, $0) }
-        if pending.count < unsent { connection.lastActiveAt = seconds }
-        guard pending.count == 0, !connection.flags.contains(.closed) else { return }
-        if pending.overSoftLimitSince != nil { softLimitWatch -= 1 }
-        connection.pendingOutput = nil
+        guard let output = connection.channel.output, !connection.flags.contains(.closed) else { return }
+        let result = connection.channel.flush()
+        counters.add(.outputBytes, UInt64(result.sent))
+        if result.sent > 0 { connection.lastActiveAt = seconds }
+        if result.hasFailed { return close(connection) }
+        if result.waiting == 0, output.overSoftLimitSince != nil { softLimitWatch -= 1 }
         countMemory(of: connection)
+        guard result.waiting == 0 else { return }
         if connection.flags.contains(.closeAfterReply), connection.held == nil { return close(connection) }
-        setInterest(connection, reading: connection.isReading, writing: false)
-    }
-
-    /// Offers bytes to the socket. Returns how many it took; closes the connection when the peer is gone.
-    private func transmit(_ connection: Connection, _ bytes: UnsafeBufferPointer<UInt8>) -> Int {
-        while true {
-            let sent = Glibc.send(connection.fd, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
-            if sent >= 0 {
-                counters.add(.outputBytes, UInt64(sent))
-                return sent
-            }
-            if errno == EINTR { continue }
-            if errno != EAGAIN { close(connection) }
-            return 0
-        }
+        updateInterest(connection)
     }
 }

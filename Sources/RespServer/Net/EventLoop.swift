@@ -15,6 +15,7 @@ import LimiterEngine
 import RESP
 import Synchronization
 import System
+import Transport
 
 /// An event loop and everything that belongs to its thread.
 ///
@@ -49,7 +50,7 @@ final class EventLoop: @unchecked Sendable {
     let turnEnded = Doorbell()
     /// Steady time at which the turn under way began; 0 between turns.
     let turnBeganAt = Atomic<Int64>(0)
-    let mailbox: Mailbox
+    let mailbox: Mailbox<LoopMessage>
     let counters = LoopCounters()
     let commandStatistics: CommandStatistics
     /// Connections dealt to this loop and not yet closed; any thread counts.
@@ -59,7 +60,7 @@ final class EventLoop: @unchecked Sendable {
     /// They have become more since the limit was last looked at.
     var hasMoreClientMemory = false
 
-    let poller: Int32
+    let poller: Poller
     let keyspace: KeyspaceSession
     let arguments = ArgumentList()
     let reply = ReplyBuffer(capacity: Wave.outputRetained)
@@ -109,9 +110,8 @@ final class EventLoop: @unchecked Sendable {
     var settings: Settings
     var limits: RequestLimits
     private var settingsVersion = 0
-    /// Nothing in the server as a whole keeps limiter calls off the straight path: no monitor, no pause, no loading, no
-    /// disk that failed.
-    var isPlain = true
+    /// What the server as a whole is in, as last looked at.
+    var state: ServerState = []
     /// This loop keeps collections of the journal out, for the command it runs.
     var excludesCollections = false
     /// An EXEC runs: its commands wait for nothing.
@@ -140,8 +140,7 @@ final class EventLoop: @unchecked Sendable {
         limitCommands = server.commands.limits
         lastBatched = server.commands.limits.last
         mailbox = try Mailbox()
-        poller = clinux_epoll_create()
-        guard poller >= 0 else { throw SystemError("epoll_create1") }
+        poller = try Poller(capacity: EventLoop.eventsMax)
         keyspace = KeyspaceSession(engine: server.engine)
         clock = server.clock
         now = clock.now()
@@ -151,29 +150,25 @@ final class EventLoop: @unchecked Sendable {
         commandStatistics = CommandStatistics(commands: server.commands.flat.count)
         context = CommandContext(server: server, arguments: arguments, reply: reply, keyspace: keyspace)
         context.loop = self
-        guard
-            clinux_epoll_control(
-                poller, EPOLL_CTL_ADD, mailbox.wakeDescriptor, UInt32(clinux_epoll_in), 0) == 0
-        else { throw SystemError("epoll_ctl") }
+        try poller.add(mailbox.wakeDescriptor, .readable, token: EventLoop.mailToken)
     }
 
-    deinit {
-        Glibc.close(poller)
-        turn.deallocate()
-    }
+    deinit { turn.deallocate() }
 
     // MARK: Running
 
+    /// Most descriptors that one turn looks at.
+    private static let eventsMax = 512
+    /// The poller's token of the mailbox; any other is the address of a connection.
+    private static let mailToken: UInt64 = 0
+
     /// Serves until told to leave. The loop's own thread.
     func run() {
-        let capacity = 512
-        let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: capacity)
-        defer { events.deallocate() }
         var isTurnWanted = false
         while !isLeaving {
-            let ready = epoll_wait(poller, events, Int32(capacity), timeout(isTurnWanted))
+            let ready = poller.wait(milliseconds: timeout(isTurnWanted))
             beginTurn()
-            takeTurn(events, count: max(0, Int(ready)))
+            takeTurn(events: ready)
             isTurnWanted = endTurn()
         }
     }
@@ -187,31 +182,31 @@ final class EventLoop: @unchecked Sendable {
 
     /// Whether something has to be looked at although no descriptor is ready. Read by the loop's own thread only.
     private var needsTick: Bool {
-        settings.timeoutSeconds > 0 || !suspended.isEmpty || softLimitWatch > 0 || !ending.isEmpty || hasMoreClientMemory
+        settings.timeoutSeconds > 0 || !suspended.isEmpty || softLimitWatch > 0 || !ending.isEmpty
+            || hasMoreClientMemory
     }
     /// Connections whose output is over the soft limit.
     var softLimitWatch = 0
 
-    private func takeTurn(_ events: UnsafeMutablePointer<epoll_event>, count: Int) {
+    private func takeTurn(events count: Int) {
         now = clock.now()
         steady = EngineClock.steady()
         turnBeganAt.store(steady, ordering: .relaxed)
         unixSeconds = EngineClock.unixSeconds()
         lastMoment = steady
         refreshSettings()
-        lookAround()
+        refreshState()
         resumeDeferred()
         var hasMail = false
         for number in 0..<count {
-            let event = events + number
-            let token = clinux_epoll_token(event)
-            guard token != 0 else {
+            let (token, events) = poller.event(number)
+            guard token != EventLoop.mailToken else {
                 hasMail = true
                 continue
             }
             let connection = Unmanaged<Connection>.fromOpaque(UnsafeRawPointer(bitPattern: UInt(token))!)
                 .takeUnretainedValue()
-            serve(connection, events: event.pointee.events)
+            serve(connection, events: events)
         }
         finishWave()
         if hasMail { readMail() }
@@ -223,16 +218,12 @@ final class EventLoop: @unchecked Sendable {
     }
 
     /// Looks at what concerns every command.
-    func lookAround() {
-        isPlain =
-            server.monitors.isEmpty && !server.pause.isActive(steady) && !server.isLoading
-            && !server.durability.refusesWrites && server.replication.isPlain
-    }
+    func refreshState() { state = ServerState(of: server, settings, at: steady) }
 
     private func readMail() {
-        for message in mailbox.takeAll() {
+        for message in mailbox.drain() {
             switch message {
-            case .adopt(let fd, let id, let isUnixSocket): adopt(fd, id: id, isUnixSocket: isUnixSocket)
+            case .adopt(let stream, let id, let isUnixSocket): adopt(stream, id: id, isUnixSocket: isUnixSocket)
             case .deliver(let bytes, let receivers): deliveries.append(bytes, to: receivers)
             case .closeMarked:
                 for connection in connections where connection.flags.contains(.closeSoon) { close(connection) }
@@ -281,15 +272,17 @@ final class EventLoop: @unchecked Sendable {
         deliverMessages()
         resumeDeferred()
         for connection in connections where !connection.flags.contains(.closed) {
-            serve(connection, events: UInt32(clinux_epoll_in))
+            serve(connection, events: .readable)
         }
         finishWave()
         while EngineClock.steady() < deadline {
             releaseHeld()
             advanceSliced()
-            let unsent = connections.filter { $0.pendingOutput != nil }
+            let unsent = connections.filter { $0.channel.hasOutput }
             if unsent.isEmpty, holding.isEmpty, sliced.isEmpty { break }
-            var descriptors = unsent.map { pollfd(fd: $0.fd, events: Int16(POLLOUT), revents: 0) }
+            var descriptors = unsent.map {
+                pollfd(fd: $0.channel.stream.descriptor, events: Int16(POLLOUT), revents: 0)
+            }
             descriptors.append(pollfd(fd: mailbox.wakeDescriptor, events: Int16(POLLIN), revents: 0))
             // Another loop may have to stop all loops before it can drain: it must not wait for our slow peers. No
             // command is begun in this turn any more, so it need not wait for the end of this function, either.
@@ -297,7 +290,7 @@ final class EventLoop: @unchecked Sendable {
             _ = poll(&descriptors, nfds_t(descriptors.count), sliced.isEmpty ? 50 : 0)
             beginTurn()
             // What else is in the mail is for connections that are about to be closed.
-            _ = mailbox.takeAll()
+            _ = mailbox.drain()
             for connection in unsent { sendPending(connection) }
         }
         for connection in connections { close(connection) }

@@ -4,8 +4,10 @@
 // in the order of their requests.
 
 import Glibc
+import Persistence
 import RESP
 import Synchronization
+import Transport
 
 /// Bytes in order, and the tickets that parts of them wait for.
 final class HeldReplies {
@@ -142,8 +144,8 @@ extension EventLoop {
         if connection.flags.isDisjoint(with: [.replyOff, .replySkip]) { sending() }
         endAfterReply(connection)
         guard connection.flags.isDisjoint(with: [.closed, .closeAfterReply]) else { return }
-        setInterest(connection, reading: connection.isReading, writing: connection.pendingOutput != nil)
-        if let pending = connection.pendingInput { processPending(connection, pending) }
+        updateInterest(connection)
+        if let pending = connection.channel.input { processPending(connection, pending) }
         finishWave()
     }
 }

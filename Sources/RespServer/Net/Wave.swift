@@ -7,6 +7,7 @@
 
 import LimiterEngine
 import RESP
+import System
 
 final class Wave {
     /// Requests after which replies go out.
@@ -57,8 +58,7 @@ final class Wave {
         var hasTakes = false
     }
 
-    /// Behind a constant pointer: counted up with every request, without a check for exclusive access.
-    private let counts: UnsafeMutablePointer<Counts>
+    private let counts: Pinned<Counts>
 
     init() {
         input = .allocate(capacity: Wave.inputCapacity)
@@ -73,8 +73,7 @@ final class Wave {
         replyEnds = .allocate(capacity: Wave.servedMax)
         changes = .allocate(capacity: Wave.servedMax)
         changes.initialize(repeating: false, count: Wave.servedMax)
-        counts = .allocate(capacity: 1)
-        counts.initialize(to: Counts())
+        counts = Pinned(Counts())
         served.reserveCapacity(Wave.servedMax)
     }
 

@@ -13,6 +13,7 @@ import Glibc
 import LimiterEngine
 import Persistence
 import RESP
+import System
 
 /// Why a rules file was not taken: one line that names the file, and the line where there is one.
 struct RulesFileError: Error, Equatable, Sendable {
@@ -114,31 +115,20 @@ struct RulesFile {
     // MARK: Reading
 
     private static func read(_ path: String) throws(RulesFileError) -> [UInt8] {
-        // A pipe would be waited for until something is written to it.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw failure(path) }
-        defer { close(descriptor) }
-        guard RegularFile.isRegular(descriptor) else {
-            throw RulesFileError(text: "\(path): cannot be read: not a regular file")
+        let bytes: [UInt8]?
+        var isRegular = true
+        do throws(SystemError) {
+            // A pipe would be waited for until something is written to it.
+            let file = try FileDescriptor.open(path, O_RDONLY | O_NONBLOCK)
+            defer { file.close() }
+            isRegular = file.isRegular
+            bytes = isRegular ? try file.readAll(limit: bytesMax) : []
+        } catch {
+            throw RulesFileError(text: "\(path): cannot be read: \(SystemError.text(error.code))")
         }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 1 << 16)
-        while true {
-            let count = chunk.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress!, $0.count) }
-            if count < 0 {
-                if errno == EINTR { continue }
-                throw failure(path)
-            }
-            if count == 0 { return bytes }
-            bytes += chunk[..<count]
-            guard bytes.count <= bytesMax else {
-                throw RulesFileError(text: "\(path): larger than \(bytesMax) bytes")
-            }
-        }
-    }
-
-    private static func failure(_ path: String) -> RulesFileError {
-        RulesFileError(text: "\(path): cannot be read: \(String(cString: strerror(errno)))")
+        guard isRegular else { throw RulesFileError(text: "\(path): cannot be read: not a regular file") }
+        guard let bytes else { throw RulesFileError(text: "\(path): larger than \(bytesMax) bytes") }
+        return bytes
     }
 }
 

@@ -1,6 +1,7 @@
 // A message on its way from the loop of its publisher to those of its receivers.
 
 import RESP
+import System
 
 /// Why a connection gets a message.
 enum MessageCause: Sendable {

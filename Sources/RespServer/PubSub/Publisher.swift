@@ -4,6 +4,7 @@
 // matched with names, and lists are made, with nothing held.
 
 import RESP
+import System
 
 /// What one connection is subscribed to. Belongs to the connection.
 final class Subscriptions {

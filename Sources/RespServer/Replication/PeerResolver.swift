@@ -6,6 +6,7 @@
 import CLinux
 import Glibc
 import Replication
+import System
 
 /// One address that a name stands for.
 struct ResolvedAddress: Equatable, Sendable {

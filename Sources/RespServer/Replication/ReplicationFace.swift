@@ -138,8 +138,6 @@ final class ReplicationFace: Sendable {
     var lacksState: Bool { hasNothing.load(ordering: .relaxed) }
     /// Fewer replicas keep up than `min-replicas-to-write` demands.
     var lacksGoodReplicas: Bool { lacksReplicas.load(ordering: .relaxed) }
-    /// Nothing of this keeps any command back.
-    var isPlain: Bool { !isReplica && !lacksGoodReplicas }
 
     func set(isReplica: Bool) { replica.store(isReplica, ordering: .sequentiallyConsistent) }
     func set(isReceiving: Bool) { receiving.store(isReceiving, ordering: .sequentiallyConsistent) }

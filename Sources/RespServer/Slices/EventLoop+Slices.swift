@@ -9,6 +9,7 @@
 
 import LimiterEngine
 import RESP
+import Transport
 
 extension EventLoop {
     /// Nanoseconds after which a turn puts further commands off.
@@ -42,9 +43,9 @@ extension EventLoop {
             }
             guard !connection.flags.contains(.closed) else { continue }
             connection.flags.remove(.deferred)
-            setInterest(connection, reading: connection.isReading, writing: connection.pendingOutput != nil)
+            updateInterest(connection)
             if wave.isFull { finishWave() }
-            if let pending = connection.pendingInput { processPending(connection, pending) }
+            if let pending = connection.channel.input { processPending(connection, pending) }
         }
         finishWave()
     }

@@ -6,6 +6,7 @@
 
 import LimiterEngine
 import RESP
+import Transport
 
 /// How much may be done before giving way.
 struct StepBudget {
@@ -96,10 +97,10 @@ final class ReplyPieces {
 
     /// Puts what has been written aside when it is enough for a piece.
     func endElement() {
-        guard buffer.count >= PendingOutput.pieceSize else { return }
+        guard buffer.count >= OutputQueue.pieceSize else { return }
         pieces.append(Array(buffer.bytes))
         piecesCount += buffer.count
-        buffer.removeAll(retaining: 2 * PendingOutput.pieceSize)
+        buffer.removeAll(retaining: 2 * OutputQueue.pieceSize)
     }
 }
 

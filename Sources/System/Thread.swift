@@ -1,9 +1,10 @@
 // Threads, as POSIX has them: a name and a body.
 
-import CLinux
+public import CLinux
 import Glibc
 
-enum Thread {
+/// Starts threads. Owns nothing: a thread ends when its body returns.
+public enum Thread {
     private final class Start {
         let name: String
         let body: @Sendable () -> Void
@@ -14,14 +15,16 @@ enum Thread {
         }
     }
 
-    /// Starts a thread that nobody joins.
-    static func detach(name: String, _ body: @escaping @Sendable () -> Void) {
+    /// Starts a thread that is never joined.
+    public static func detach(name: String, _ body: @escaping @Sendable () -> Void) {
         pthread_detach(start(name: name, body))
     }
 
     /// Starts a thread. Traps when the kernel refuses: the server cannot run without its loops.
+    ///
+    /// - Parameter name: At most 15 bytes of it are shown by the kernel.
     @discardableResult
-    static func start(name: String, _ body: @escaping @Sendable () -> Void) -> pthread_t {
+    public static func start(name: String, _ body: @escaping @Sendable () -> Void) -> pthread_t {
         var thread = pthread_t()
         let start = Unmanaged.passRetained(Start(name: name, body: body))
         let result = pthread_create(

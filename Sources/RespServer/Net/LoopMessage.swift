@@ -1,13 +1,11 @@
-// How other threads reach an event loop: a list of messages behind a lock, and an eventfd that wakes it.
+// What other threads tell an event loop, through its mailbox.
 
-import CLinux
-import Glibc
-import System
+import Transport
 
 /// What an event loop can be told.
 enum LoopMessage: Sendable {
     /// A connection was accepted for this loop.
-    case adopt(fd: Int32, id: Int64, isUnixSocket: Bool)
+    case adopt(ByteStream, id: Int64, isUnixSocket: Bool)
     /// Bytes for connections of this loop that did not ask for them just now: RESP2 and RESP3 spelling.
     case deliver(MessageBytes, to: [Connection])
     /// Connections were marked to be closed.
@@ -29,41 +27,4 @@ enum LoopMessage: Sendable {
     /// Answer what was received, send what was answered, then leave: at `deadline` in nanoseconds of steady time, one
     /// for all loops, whatever is unsent.
     case drain(deadline: Int64)
-}
-
-/// Messages for one event loop. Any thread posts, the loop takes.
-final class Mailbox: Sendable {
-    private let messages = Guarded<[LoopMessage]>([], rank: .mailbox)
-    /// Readable while there are messages.
-    let wakeDescriptor: Int32
-
-    /// Fails with errno when the kernel has no descriptor left.
-    init() throws(SystemError) {
-        wakeDescriptor = clinux_eventfd()
-        if wakeDescriptor < 0 { throw SystemError("eventfd") }
-    }
-
-    deinit { close(wakeDescriptor) }
-
-    /// Adds a message, and wakes the loop if it was the first.
-    func post(_ message: LoopMessage) {
-        let isFirst = messages.withLock { list in
-            list.append(message)
-            return list.count == 1
-        }
-        guard isFirst else { return }
-        var one: UInt64 = 1
-        _ = write(wakeDescriptor, &one, 8)
-    }
-
-    /// Takes all messages. Called by the loop.
-    func takeAll() -> [LoopMessage] {
-        var count: UInt64 = 0
-        _ = read(wakeDescriptor, &count, 8)
-        return messages.withLock { list in
-            let taken = list
-            list.removeAll()
-            return taken
-        }
-    }
 }

@@ -1,18 +1,17 @@
 // A value behind a lock: what registries and logs keep their state in.
 //
-// `System.Lock` says why this is not `Synchronization.Mutex`.
-
-import System
+// `Lock` says why this is not `Synchronization.Mutex`.
 
 /// A value that one thread at a time may look at and change. Not recursive.
 ///
 /// `@unchecked Sendable`: `value` is touched only inside `withLock`, with the lock held.
-final class Guarded<Value>: @unchecked Sendable {
-    private let lock: Lock
-    private let value: UnsafeMutablePointer<Value>
+public final class Guarded<Value>: @unchecked Sendable {
+    @usableFromInline let lock: Lock
+    @usableFromInline let value: UnsafeMutablePointer<Value>
 
-    /// - Parameter rank: Where the lock stands in the lock order.
-    init(_ initial: sending Value, rank: LockRank = .value) {
+    /// - Parameter rank: The place of the lock in the lock order.
+    @inlinable
+    public init(_ initial: sending Value, rank: LockRank = .value) {
         lock = .allocate(rank: rank)
         value = .allocate(capacity: 1)
         value.initialize(to: initial)
@@ -25,7 +24,8 @@ final class Guarded<Value>: @unchecked Sendable {
     }
 
     /// Runs `body` with the lock held. `body` must be short and must not call back.
-    func withLock<Result, Failure: Error>(
+    @inlinable
+    public func withLock<Result, Failure: Error>(
         _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         lock.acquire()

@@ -1,31 +1,32 @@
-// Input that has to be kept: the received part of an unfinished request, with the arguments found so far.
+// Input that has to be kept.
 
-import RESP
+/// Bytes of one request that is not complete, or of several that have to wait. Grows with what is received, never with
+/// what is announced. Not thread-safe.
+public final class InputBuffer {
+    /// The first byte. Moves when the buffer grows.
+    public private(set) var base: UnsafeMutablePointer<UInt8>
+    /// Bytes kept.
+    public private(set) var count: Int
+    private var capacity: Int
 
-/// Bytes of one request that is not complete, or of several that have to wait. Grows with what is received, never
-/// with what is announced.
-final class PendingInput {
-    private(set) var base: UnsafeMutablePointer<UInt8>
-    private(set) var count: Int
-    private(set) var capacity: Int
-    /// Arguments of the first request found so far.
-    var ranges: [ArgumentRange]
-
-    init(_ bytes: UnsafeBufferPointer<UInt8>, ranges: [ArgumentRange]) {
+    /// A buffer with a copy of `bytes`.
+    public init(_ bytes: UnsafeBufferPointer<UInt8> = UnsafeBufferPointer(start: nil, count: 0)) {
         count = bytes.count
         capacity = max(256, count)
         base = .allocate(capacity: capacity)
         if let source = bytes.baseAddress { base.update(from: source, count: count) }
-        self.ranges = ranges
     }
 
     deinit { base.deallocate() }
 
+    /// A copy of what is kept.
+    public var bytes: [UInt8] { Array(UnsafeBufferPointer(start: base, count: count)) }
+
     /// Bytes of memory held.
-    var memory: Int { capacity + ranges.capacity * MemoryLayout<ArgumentRange>.stride }
+    public var memory: Int { capacity }
 
     /// Room for at least `bytes` more, doubling what is there.
-    func reserve(_ bytes: Int) {
+    public func reserve(_ bytes: Int) {
         guard capacity - count < bytes else { return }
         capacity = max(capacity * 2, count + bytes)
         let larger = UnsafeMutablePointer<UInt8>.allocate(capacity: capacity)
@@ -35,18 +36,18 @@ final class PendingInput {
     }
 
     /// Where received bytes go.
-    var free: UnsafeMutableRawBufferPointer {
+    public var free: UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(start: base + count, count: capacity - count)
     }
 
     /// Counts `bytes` more that were written to `free`.
-    func received(_ bytes: Int) {
+    public func received(_ bytes: Int) {
         precondition(bytes <= capacity - count)
         count += bytes
     }
 
-    /// Drops the first `bytes` bytes.
-    func consume(_ bytes: Int) {
+    /// Drops the first `bytes` bytes. O(what is left).
+    public func consume(_ bytes: Int) {
         precondition(bytes <= count)
         guard bytes > 0 else { return }
         base.update(from: base + bytes, count: count - bytes)

@@ -1,35 +1,17 @@
-// Socket addresses as text and back.
+// Socket addresses as text.
 
-import CLinux
-import Glibc
+public import Glibc
 
-extension Connection {
-    /// `127.0.0.1:50123`, `[::1]:50123`, or the path of the unix socket. Asks the kernel each time: it is wanted
-    /// rarely, and an idle connection should not pay for it.
-    var peerAddress: String {
-        flags.contains(.unixSocket) ? "\(loop.settings.unixsocket):0" : SocketAddress.peer(of: fd)
-    }
-
-    /// The server's end of the connection, in the same form.
-    var localAddress: String {
-        flags.contains(.unixSocket) ? "\(loop.settings.unixsocket):0" : SocketAddress.local(of: fd)
-    }
-}
-
-extension Connection {
-    /// Whether the peer is on this machine.
-    var isLocal: Bool { flags.contains(.unixSocket) || SocketAddress.isPeerLoopback(of: fd) }
-}
-
-enum SocketAddress {
+/// What the kernel says of a socket's ends. Stateless.
+public enum SocketAddress {
     /// The other end of a connection; `?:0` where the kernel does not know it.
-    static func peer(of fd: Int32) -> String { address(fd, getpeername) }
+    public static func peer(of fd: Int32) -> String { address(fd, getpeername) }
 
     /// This end of a connection.
-    static func local(of fd: Int32) -> String { address(fd, getsockname) }
+    public static func local(of fd: Int32) -> String { address(fd, getsockname) }
 
     /// Whether the other end of a connection is this machine; not where the kernel does not know it.
-    static func isPeerLoopback(of fd: Int32) -> Bool {
+    public static func isPeerLoopback(of fd: Int32) -> Bool {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         let result = withUnsafeMutablePointer(to: &storage) { pointer in
@@ -50,7 +32,7 @@ enum SocketAddress {
     }
 
     /// `127.0.0.1:6379` or `[::1]:6379`.
-    static func text(_ storage: sockaddr_storage) -> String {
+    public static func text(_ storage: sockaddr_storage) -> String {
         var storage = storage
         return withUnsafePointer(to: &storage) { pointer in
             if Int32(pointer.pointee.ss_family) == AF_INET6 {
@@ -67,7 +49,7 @@ enum SocketAddress {
     }
 
     /// Whether the peer is this machine.
-    static func isLoopback(_ storage: sockaddr_storage) -> Bool {
+    public static func isLoopback(_ storage: sockaddr_storage) -> Bool {
         let text = text(storage)
         return text.hasPrefix("127.") || text.hasPrefix("[::1]") || text.hasPrefix("[::ffff:127.")
     }

@@ -1,11 +1,11 @@
 // Output that the peer has not taken yet.
 
-/// Bytes waiting for the socket to take them. Exists only while there are any.
+/// Bytes that wait for room in a stream. Exists only while there are any. Not thread-safe.
 ///
 /// Kept in pieces, so that a long reply is neither copied together nor moved while it leaves.
-final class PendingOutput {
+public final class OutputQueue {
     /// Small additions are put together up to this many bytes.
-    static let pieceSize = 64 * 1024
+    public static let pieceSize = 64 * 1024
 
     private var pieces: [[UInt8]] = []
     /// Pieces at the beginning that have been sent.
@@ -13,17 +13,20 @@ final class PendingOutput {
     /// Bytes of the first piece not sent as a whole that have been sent.
     private var head = 0
     /// Bytes not yet sent.
-    private(set) var count = 0
+    public private(set) var count = 0
     /// Bytes of memory held.
-    private(set) var memory = 0
-    /// Since when the soft limit has been exceeded, in seconds of the monotonic clock; nil while it is not.
-    var overSoftLimitSince: Int64?
+    public private(set) var memory = 0
+    /// Since when the queue has been over its owner's soft limit, in seconds of steady time; nil while it is not.
+    public var overSoftLimitSince: Int64?
+
+    /// An empty queue.
+    public init() {}
 
     /// Adds a copy of bytes.
-    func append(_ more: UnsafeBufferPointer<UInt8>) {
+    public func append(_ more: UnsafeBufferPointer<UInt8>) {
         guard !more.isEmpty else { return }
         count += more.count
-        if let last = pieces.indices.last, last >= sentPieces, pieces[last].count < PendingOutput.pieceSize {
+        if let last = pieces.indices.last, last >= sentPieces, pieces[last].count < OutputQueue.pieceSize {
             memory -= pieces[last].capacity
             pieces[last].append(contentsOf: more)
         } else {
@@ -33,15 +36,18 @@ final class PendingOutput {
     }
 
     /// Adds bytes without a copy.
-    func append(_ piece: [UInt8]) {
+    public func append(_ piece: [UInt8]) {
         guard !piece.isEmpty else { return }
         count += piece.count
         memory += piece.capacity
         pieces.append(piece)
     }
 
+    /// A copy of what has not been sent.
+    public var bytes: [UInt8] { Array(pieces[sentPieces...].joined().dropFirst(head)) }
+
     /// Offers the unsent bytes to `send`, which returns how many it took, until it takes none or all are gone.
-    func drain(_ send: (UnsafeBufferPointer<UInt8>) -> Int) {
+    public func drain(_ send: (UnsafeBufferPointer<UInt8>) -> Int) {
         while count > 0 {
             let taken = pieces[sentPieces].withUnsafeBufferPointer {
                 send(UnsafeBufferPointer(rebasing: $0[head...]))

@@ -1,0 +1,160 @@
+// Other states and other names: full syncs, the way back from one, promotions, and the log switched on and off.
+//
+//   detach ─▶ (another node's state arrives) ─▶ attach ─▶ the log is begun anew
+//      │
+//      └─▶ restore ─▶ the state on disk is read back ─▶ resume ─▶ the log continues
+//             ▲            │ failed
+//             └─ a pause ──┘
+
+import LimiterEngine
+
+extension JournalDriver {
+    // MARK: Full syncs
+
+    /// The state is about to be replaced. What is on disk stays the state on disk until `attach`, and a node that is
+    /// promoted before that goes back to it. So the log gets everything there is, and ends: whatever becomes of the new
+    /// state, nothing of it belongs after the old one, or under its name.
+    func detach(now: Int64) {
+        if isWorking, log.isPublished, !log.isDamaged { collectAndAppend(now: now) }
+        isDetached = true
+        closeLog()
+        overtakeRun()
+        refuseSnapshots()
+    }
+
+    /// The state is whole again, in this history.
+    func attach(history: String, isNewState: Bool, now: Int64) {
+        self.history = history
+        if isNewState { filesAreCurrent = false }
+        unsavedName = nil
+        isDetached = false
+        guard host.isLogging else { return }
+        hasGap = true
+        if breaker.state != .open { beginAnew(now: now) }
+        followHealth()
+    }
+
+    // MARK: Names
+
+    /// The journal on disk is the beginning of another history as well.
+    func rename(from old: String?, to new: String, now: Int64) {
+        history = new
+        unsavedName = (old, new)
+        saveName(now: now)
+    }
+
+    /// Brings the name to disk. Where that fails, a log is begun anew under that name when the disk works again.
+    /// Without a log there is nothing to begin: the name is tried again.
+    func saveName(now: Int64) {
+        do throws(StorageError) {
+            if let (old, new) = unsavedName { try log.rename(history: old ?? log.manifest.history, to: new) }
+        } catch {
+            if host.isLogging {
+                unsavedName = nil
+                hasGap = true
+            }
+            return fail(error, now: now)
+        }
+        unsavedName = nil
+        if breaker.state == .halfOpen { recovered() }
+    }
+
+    // MARK: Back to the state on disk
+
+    /// The old state is gone from memory, the new one is not whole, and the files, detached since the full sync began,
+    /// still hold the old one. Nothing is journaled until `resume`.
+    func beginRestore(number: Int, horizon: EngineTime, now: Int64) {
+        restore = (number, horizon, requestedAt: now, triedAt: now)
+        restoreTries.succeeded()
+    }
+
+    /// Reads the state back if one is wanted and it is time for a try.
+    func considerRestore(now: Int64) {
+        guard let restore else { return }
+        guard restoreTries.state == .closed || restoreTries.tries(now: now) else { return }
+        guard host.isWanted(restore: restore.number) else { return self.restore = nil }
+        isWaiting = true
+        self.restore!.triedAt = now
+        host.perform(.readBack(number: restore.number, horizon: restore.horizon))
+    }
+
+    func readBackEnded(_ number: Int, _ result: Result<RecoveryReport, RecoveryError>, now: Int64) {
+        isWaiting = false
+        switch result {
+        case .success(let report):
+            adopt(report, took: now - (restore?.triedAt ?? now))
+            restore = nil
+            host.perform(.restored(number: number, report))
+        case .failure(let error):
+            guard host.isWanted(restore: number) else { return restore = nil }
+            restoreTries.failed(now: now)
+            host.perform(.note(.cannotReadBack(error)))
+        }
+    }
+
+    /// The files are what the recovery says they are. Nothing is written to them until `resume`.
+    private func adopt(_ report: RecoveryReport, took: Int64) {
+        log = LogDirectory(files: files, path: log.path, recovered: report)
+        log.removeLeftovers()
+        history = log.manifest.history
+        filesAreCurrent = true
+        baseBytes = log.bytes
+        let statistics = KeyspaceSession(engine: engine).statistics()
+        changesAtLastSave = statistics.changes
+        host.perform(.note(.stateIsBack(report, keys: statistics.keys, took: took)))
+    }
+
+    /// The journal continues where the files end.
+    func resume(now: Int64) {
+        isDetached = false
+        hasGap = false
+        guard host.isLogging else { return followHealth() }
+        do throws(StorageError) {
+            // A disk that is believed to fail has to prove with a snapshot that it works again.
+            if breaker.state != .closed { throw failure! }
+            try log.roll(at: log.appended, time: host.engineTime, continues: true)
+            let end = host.beginDisk()
+            precondition(end == log.appended, "a journal that does not continue the files")
+        } catch {
+            hasGap = true
+            if breaker.state == .closed { fail(error, now: now) }
+        }
+        followHealth()
+    }
+
+    // MARK: appendonly at run time
+
+    /// Makes the files follow when logging was switched on or off. Off and on again between two events is nothing: the
+    /// changes in between have been kept.
+    func followSwitch(now: Int64) {
+        guard !isDetached else { return }
+        if host.isLogging, !log.isOpen, breaker.state == .closed {
+            host.perform(.note(.logSwitchedOn))
+            hasGap = true
+            beginAnew(now: now)
+        } else if host.hasLogToEnd {
+            endLog(now: now)
+        }
+        followHealth()
+    }
+
+    private func endLog(now: Int64) {
+        if log.isOpen, breaker.state == .closed { collectAndAppend(now: now) }
+        closeLog()
+        breaker.succeeded()
+        failure = nil
+        host.perform(.note(.logSwitchedOff))
+        host.perform(.logEnded)
+        // A snapshot that began before the log ended has less than the log that it would replace.
+        guard let overtaken = overtakeRun() else { return }
+        begin(overtaken.kind == .repair ? .rewrite : overtaken.kind, now: now)
+    }
+
+    /// Nothing more is appended to the log. That its end could not be brought to disk does not matter to a node that
+    /// wants no log, or another one.
+    private func closeLog() {
+        do throws(StorageError) { try log.close() } catch {}
+        host.endDisk()
+        unwritten = nil
+    }
+}

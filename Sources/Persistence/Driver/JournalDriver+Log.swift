@@ -1,0 +1,168 @@
+// Collections, appends, syncs, and the replies that wait for them.
+
+extension JournalDriver {
+    /// Whether appending makes sense at the moment.
+    var isWorking: Bool { log.isOpen && !isDetached && breaker.state != .open }
+
+    /// Whether a reply waits for a collection. One that waits for the segment to be published gains nothing from that.
+    var hasTicketToServe: Bool { host.hasOpenTicket && isWorking && log.isPublished }
+
+    func logWhatChanged(now: Int64) {
+        if breaker.state == .open {
+            // A state that is being replaced must not begin a log.
+            if isDetached { followHealth() } else { tryAgain(now: now) }
+            guard breaker.state == .open, !isWaiting else { return }
+        }
+        guard isWorking else { return logNothing(now: now) }
+        if hasTicketToServe ? !isGathering(now: now) : isDue(now: now) { collectAndAppend(now: now) }
+        guard breaker.state != .open, log.appended > log.synced else { return }
+        switch settings.sync {
+        case .always: syncHere(now: now)
+        case .everysec: syncElsewhere(now: now)
+        case .no: break
+        }
+    }
+
+    /// While there is no log, or the disk is left alone. Changes are collected all the same: replicas wait for them, a
+    /// key that has changed and is gone uses memory until then, and so does what is recorded in the journal directly.
+    /// What waits for the disk meanwhile is bounded.
+    private func logNothing(now: Int64) {
+        if isDue(now: now) || host.hasOpenTicket && !host.isLogging { collectOnly(now: now) }
+        if breaker.state == .open { dropUnwritten(beyond: pace.unwrittenMax) }
+    }
+
+    private func isDue(now: Int64) -> Bool {
+        host.hasUncollectedChanges && now - lastCollection >= collectionInterval
+    }
+
+    // MARK: Group commit
+
+    /// Whether it is worth waiting a little for more replies to share the next sync. Those that the last sync released
+    /// are on their way to clients who will be back in a moment; a sync begun for the first of them alone would make
+    /// all others wait for the one after it.
+    private func isGathering(now: Int64) -> Bool {
+        guard settings.sync == .always, host.waitingReplies < expectedGroup else { return false }
+        let since = gatheringSince ?? now
+        gatheringSince = since
+        return now - since < gatheringPause
+    }
+
+    /// At most half of what a sync takes is spent on gathering.
+    var gatheringPause: Int64 { min(lastSyncTook / 2, pace.gatheringMax) }
+
+    // MARK: Collections
+
+    /// Appends everything that changed to the log, after what a failure left unwritten. False when that failed.
+    @discardableResult
+    func collectAndAppend(now: Int64) -> Bool {
+        collect(now: now)
+        while let part = unwritten ?? host.nextForDisk() {
+            unwritten = part
+            do throws(StorageError) {
+                try log.append(part)
+            } catch {
+                fail(error, now: now)
+                return false
+            }
+            unwritten = nil
+            host.recycle(part.bytes)
+        }
+        // Read now, not at the beginning: a ticket taken because of a new setting was taken before the collection.
+        settings = host.journalSettings
+        if settings.sync != .always || log.synced == log.appended { publishDurable() }
+        return true
+    }
+
+    private func collect(now: Int64) {
+        gatheringSince = nil
+        group = host.waitingReplies
+        let begun = host.collect()
+        collection = begun.number
+        if !begun.isComplete { hasLeftChangesOut = true }
+        collections += 1
+        collectedAt = now
+    }
+
+    /// As `collectAndAppend`, where nothing can be appended: the log's part waits.
+    private func collectOnly(now: Int64) {
+        collect(now: now)
+        if !host.isLogging, !hasLeftChangesOut { host.perform(.publish(ticket: collection, expecting: expectedGroup)) }
+    }
+
+    /// Every ticket up to the last collection is good, if a start would read what was written.
+    func publishDurable() {
+        guard log.isPublished, !log.isDamaged, !hasLeftChangesOut else { return }
+        expectedGroup = max(1, group + host.waitingReplies)
+        host.perform(.publish(ticket: collection, expecting: expectedGroup))
+    }
+
+    // MARK: Syncs
+
+    /// Brings everything appended to disk while nothing else is done.
+    func syncHere(now: Int64) {
+        guard let job = log.beginSync() else { return syncedHere(now: now) }
+        isWaiting = true
+        host.perform(.sync(job, isWaitedFor: true))
+    }
+
+    private func syncElsewhere(now: Int64) {
+        if let started = syncStartedAt {
+            if now - lastSync >= pace.syncInterval * Int64(delaysInARow + 2) {
+                delaysInARow += 1
+                delayedSyncs += 1
+            }
+            if now - started > pace.slowSync, !hasNotedSlowSync {
+                hasNotedSlowSync = true
+                host.perform(.note(.slowSync(unsyncedBytes: Int(log.appended - log.synced))))
+            }
+            return
+        }
+        guard now - lastSync >= pace.syncInterval, let job = log.beginSync() else { return }
+        syncStartedAt = now
+        lastSync = now
+        host.perform(.sync(job, isWaitedFor: false))
+    }
+
+    func syncEnded(
+        _ job: LogDirectory.SyncJob, _ result: Result<Void, StorageError>, isWaitedFor: Bool, took: Int64, now: Int64
+    ) {
+        if isWaitedFor {
+            isWaiting = false
+        } else {
+            syncStartedAt = nil
+            delaysInARow = 0
+            hasNotedSlowSync = false
+        }
+        do throws(StorageError) {
+            try log.finishSync(job, result)
+        } catch {
+            return fail(error, now: now)
+        }
+        syncs += 1
+        lastSyncTook = took
+        host.perform(.syncTook(took))
+        guard isWaitedFor else { return }
+        syncedHere(now: now)
+        considerSnapshot(now: now)
+    }
+
+    /// Everything appended is on disk.
+    private func syncedHere(now: Int64) {
+        lastSync = now
+        publishDurable()
+        if breaker.state == .halfOpen, !needsSnapshot { recovered() }
+    }
+
+    /// As `syncHere`, at once. False when it failed.
+    func syncAtEnd(now: Int64) -> Bool {
+        do throws(StorageError) {
+            try log.sync()
+        } catch {
+            fail(error, now: now)
+            return false
+        }
+        syncs += 1
+        publishDurable()
+        return true
+    }
+}

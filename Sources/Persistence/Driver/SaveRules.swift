@@ -1,0 +1,29 @@
+// The rules of the setting `save`: a snapshot is due when so many seconds have passed with so many changes.
+
+/// Pairs of seconds and changes, as `save 3600 1 300 100` has them.
+public struct SaveRules: Sendable, Equatable {
+    /// One pair.
+    public struct Rule: Sendable, Equatable {
+        /// Seconds since the last snapshot.
+        public var seconds: Int
+        /// Changes since the last snapshot.
+        public var changes: Int
+
+        /// A rule of these numbers.
+        public init(seconds: Int, changes: Int) {
+            self.seconds = seconds
+            self.changes = changes
+        }
+    }
+
+    /// A snapshot is due when any of these is met.
+    public var rules: [Rule]
+
+    /// These rules; none by default.
+    public init(rules: [Rule] = []) { self.rules = rules }
+
+    /// Whether a rule is met.
+    public func isDue(seconds: Int64, changes: UInt64) -> Bool {
+        rules.contains { seconds >= Int64($0.seconds) && changes >= UInt64($0.changes) && changes > 0 }
+    }
+}

@@ -1,0 +1,52 @@
+// What the server as a whole is in, as far as it decides which commands may run: one word.
+//
+// A loop takes a snapshot at the beginning of each turn, before each command that is not batched, and again when a
+// command has waited for something. Zero is the usual case: nothing keeps any command back.
+
+/// A snapshot of the states that keep commands back.
+struct ServerState: OptionSet, Sendable {
+    let rawValue: UInt32
+
+    /// The state on disk is being read at the start.
+    static let loading = ServerState(rawValue: 1 << 0)
+    /// The state in memory is being replaced, by a full sync or by the one on disk: nothing can be read.
+    static let receiving = ServerState(rawValue: 1 << 1)
+    /// With `receiving`: by the one on disk; then the node leads.
+    static let restoring = ServerState(rawValue: 1 << 2)
+    /// Writes are the primary's.
+    static let replica = ServerState(rawValue: 1 << 3)
+    /// A replica without a link that is not to answer by its old state (`replica-serve-stale-data no`).
+    static let stale = ServerState(rawValue: 1 << 4)
+    /// A replica that has never had a state: what it has in memory belongs to no history.
+    static let lacksState = ServerState(rawValue: 1 << 5)
+    /// Fewer replicas keep up than `min-replicas-to-write` demands.
+    static let lacksReplicas = ServerState(rawValue: 1 << 6)
+    /// The disk has failed, and writes are not taken without it.
+    static let diskFailed = ServerState(rawValue: 1 << 7)
+    /// CLIENT PAUSE ALL.
+    static let paused = ServerState(rawValue: 1 << 8)
+    /// CLIENT PAUSE WRITE.
+    static let writesPaused = ServerState(rawValue: 1 << 9)
+    /// FAILOVER is under way: writes wait for its end.
+    static let handingOver = ServerState(rawValue: 1 << 10)
+    /// A client is shown every command (MONITOR): none may be batched.
+    static let monitored = ServerState(rawValue: 1 << 11)
+}
+
+extension ServerState {
+    /// The states of `server` at `steady`, in nanoseconds of steady time. A dozen relaxed loads.
+    init(of server: Server, _ settings: Settings, at steady: Int64) {
+        let replication = server.replication
+        self = []
+        if server.isLoading { insert(.loading) }
+        if replication.isReceiving { insert(.receiving) }
+        if replication.isRestoring { insert(.restoring) }
+        if replication.isReplica { insert(.replica) }
+        if !settings.replicaServeStaleData, replication.isStale { insert(.stale) }
+        if replication.lacksState { insert(.lacksState) }
+        if replication.lacksGoodReplicas { insert(.lacksReplicas) }
+        if server.durability.refusesWrites { insert(.diskFailed) }
+        formUnion(server.pause.state(at: steady))
+        if !server.monitors.isEmpty { insert(.monitored) }
+    }
+}
