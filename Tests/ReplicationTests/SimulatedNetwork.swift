@@ -10,7 +10,8 @@ final class SimulatedConnection {
         var other: End { self == .client ? .server : .client }
     }
 
-    struct Direction {
+    /// A class, so that its pieces are not copied with each that comes or goes.
+    final class Direction {
         var pieces: [(bytes: [UInt8], number: Int)] = []
         var first = 0
         var inFlight = 0
@@ -25,8 +26,8 @@ final class SimulatedConnection {
     let serverLife: Int
     /// What the server may have in flight.
     let window: Int
-    var toServer = Direction()
-    var toClient = Direction()
+    let toServer = Direction()
+    let toClient = Direction()
     var isOpen = true
     /// How often the client had begun a full sync, or lost power, when the connection was made.
     let clientLosses: Int
@@ -85,13 +86,12 @@ extension Simulation {
             let piece = Array(rest.prefix(length))
             rest = rest.dropFirst(length)
             let delay = random.once(in: 20) ? random.between(0, 60_000_000) : random.between(50_000, 5_000_000)
-            var direction = end == .client ? connection.toServer : connection.toClient
+            let direction = end == .client ? connection.toServer : connection.toClient
             nextPiece += 1
             direction.pieces.append((piece, nextPiece))
             direction.inFlight += piece.count
             direction.lastArrival = max(direction.lastArrival, now + delay)
             let arrival = direction.lastArrival
-            if end == .client { connection.toServer = direction } else { connection.toClient = direction }
             at(arrival) { [self] in deliver(over: connection, to: end.other) }
         }
     }
@@ -102,13 +102,12 @@ extension Simulation {
             after(30_000_000) { [self] in deliver(over: connection, to: end) }
             return
         }
-        var direction = end == .server ? connection.toServer : connection.toClient
+        let direction = end == .server ? connection.toServer : connection.toClient
         guard direction.first < direction.pieces.count else { return }
         let (piece, number) = direction.pieces[direction.first]
         direction.pieces[direction.first].bytes = []
         direction.first += 1
         direction.inFlight -= piece.count
-        if end == .server { connection.toServer = direction } else { connection.toClient = direction }
         if connection.isAlive(at: end) {
             let node = connection.node(at: end)
             if number < node.lastPiece { coverage.reordered += 1 }

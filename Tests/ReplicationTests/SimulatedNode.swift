@@ -197,7 +197,7 @@ final class SimulatedNode {
         settings.downstream = simulation.linkSettings
         settings.keepAliveInterval = 150_000_000
         settings.minReplicas = simulation.minReplicas
-        settings.maxLag = 300_000_000
+        settings.maxLag = 450_000_000
         settings.roleTryInterval = 100_000_000
         return settings
     }
