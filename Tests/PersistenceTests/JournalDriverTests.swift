@@ -190,6 +190,25 @@ import Testing
         #expect(names.filter { $0.hasPrefix("snapshot-") }.count == 1, "\(names)")
     }
 
+    /// A snapshot that began before the gap has less than the repair, and leaves no file.
+    @Test func aRepairOvertakesTheSnapshotUnderWay() throws {
+        let bench = try bench()
+        bench.run([
+            (1, "change", ""),
+            (1, "save", "collect 1, append, publish 1, write snapshot, taken"),
+            (1000, "change", ""),
+            (1000, "turn", "collect 2, append, publish 2, sync elsewhere"),
+            (1001, "fails sync", ""),
+            (1002, "syncedElsewhere", "refusing"),
+            (1003, "works", ""),
+            (2002, "turn", "cancel snapshot, write snapshot"),
+            (2003, "written", ""),
+        ])
+        #expect(bench.driver.run?.kind == .repair && bench.driver.outcomes.saves == 0)
+        #expect(try bench.files.list(simulatedDirectory).filter { $0.hasPrefix("snapshot-") }.count == 1)
+        bench.run([(2004, "written", "collect 3, adopted, answer finished, fine, publish 3")])
+    }
+
     /// What waits for a disk is bounded; then a snapshot takes its place.
     @Test func tooMuchThatWaitsIsDropped() throws {
         let bench = try bench(.always)
@@ -338,6 +357,10 @@ import Testing
         bench.run([
             (1, "change", ""),
             (2, "detach", "collect 1, append, publish 1, answer stateIsBeingReplaced"),
+        ])
+        // The old state is whole on disk, and nothing can be added to it.
+        #expect(!bench.driver.log.isOpen && bench.driver.log.synced == bench.journal.offset)
+        bench.run([
             (3, "change", ""),
             (20, "turn", "collect 2"),
             (21, "save", "taken, answer stateIsBeingReplaced"),
@@ -428,7 +451,7 @@ import Testing
         #expect(detached.driver.log.manifest.snapshot == nil)
     }
 
-    /// A command that never ends holds locks: the changes behind them are in no file, and no snapshot is taken.
+    /// A command that never ends holds locks: the changes under them are in no file, and no snapshot is taken.
     @Test func theEndIsNotSafeWhenChangesWereLeftOut() throws {
         let bench = try bench(logs: false)
         bench.isAbandoningStuckLocks = true
