@@ -1,8 +1,8 @@
 // A server's journal driver on a simulated disk: what clients, time and the ends of syncs and snapshots do to it is
 // random, what it does about them is the driver's own.
 //
-// What it promises is what the driver says: under `always` every ticket that it publishes, and everywhere the offset up
-// to which a start would find the journal.
+// Its promises are the driver's: under `always` every ticket that it publishes, and in every mode the offset up to
+// which a start would find the journal.
 
 import Glibc
 import LimiterEngine
@@ -108,7 +108,7 @@ final class DriverSimulation: ServerSimulation, JournalHost {
         case 15: pass()
         case 16: if random.below(3) == 0 { removeAll() }
         case 17:
-            // Without a log no offset stands for a snapshot's state, so there is nothing to compare it with.
+            // Without a log no offset identifies a snapshot's state, so there is nothing to compare it with.
             if driver.log.isOpen { feed(.snapshotRequested(random.below(2) == 0 ? .save : .rewrite)) }
         case 18: if random.below(3) == 0 { switchOffAndOn() }
         default: continueSnapshot()
@@ -159,8 +159,23 @@ final class DriverSimulation: ServerSimulation, JournalHost {
         isLogging = enabled
     }
 
-    override func end() {
+    override func heal() throws(BrokenPromise) {
+        changes()
+        for _ in 0..<300 where !files.isStopped {
+            steady = max(steady + 50_000_000, driver.breaker.state == .open ? driver.breaker.nextTry : 0)
+            feed(.turn)
+            endOtherSync()
+            continueSnapshot()
+            let isWell = driver.breaker.state == .closed && runs.isEmpty && !hasOpenTicket
+            if isWell, driver.recoverableOffset == journal.offset, !hasUncollectedChanges { return end() }
+        }
         guard !files.isStopped else { return }
+        throw BrokenPromise(
+            description: "the disk works, and \(driver.recoverableOffset) of \(journal.offset) is on it, "
+                + "breaker \(driver.breaker.state)")
+    }
+
+    private func end() {
         feed(.stop(savesSnapshot: random.below(2) == 0))
         guard !files.isStopped, isSafe == true, isLogging else {
             coverage.unsafeEnds += 1

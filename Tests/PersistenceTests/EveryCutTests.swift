@@ -124,6 +124,7 @@ import Testing
                     if step == 50 { files.failure = nil }
                     server.step()
                 }
+                try server.heal()
                 let metadata = DiskImage.Metadata.allCases[call % 2]
                 let image = call % 3 == 0 ? files.image : files.image.afterPowerLoss(metadata, &random)
                 let place = Comment(rawValue: "call \(call)\(isForGood ? " and all behind it" : "") failing")

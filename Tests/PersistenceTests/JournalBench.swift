@@ -1,5 +1,5 @@
-// A journal driver on a bench: a real engine and journal, files in memory, and everything else as a table says. The
-// driver's actions are recorded in words.
+// A journal driver on a bench: a real engine and journal, files in memory, and everything else set by a
+// table. The driver's actions are recorded in words.
 
 import Glibc
 import LimiterEngine
@@ -29,7 +29,8 @@ final class JournalBench: JournalHost {
 
     private var waitedSync: LogDirectory.SyncJob?
     private var otherSync: LogDirectory.SyncJob?
-    private var snapshot: (number: Int, writer: SnapshotWriter)?
+    /// Snapshots being written, the oldest first.
+    private var snapshots: [(number: Int, writer: SnapshotWriter)] = []
     private var restore: Int?
 
     var journalSettings: JournalDriver.Settings
@@ -145,8 +146,8 @@ final class JournalBench: JournalHost {
     }
 
     private func endSnapshot(_ now: Int64) {
-        guard let (number, writer) = snapshot else { return complain("no snapshot is written") }
-        snapshot = nil
+        guard !snapshots.isEmpty else { return complain("no snapshot is written") }
+        let (number, writer) = snapshots.removeFirst()
         let result: Result<FinishedSnapshot, StorageError>
         do throws(StorageError) {
             while try writer.step(time: engineTime) {}
@@ -230,7 +231,7 @@ final class JournalBench: JournalHost {
             wantsLog = false
             actions.append("log ended")
         case .writeSnapshot(let number, let writer):
-            snapshot = (number, writer)
+            snapshots.append((number, writer))
             actions.append("write snapshot")
         case .cancelSnapshot: actions.append("cancel snapshot")
         case .snapshotRequestTaken: actions.append("taken")

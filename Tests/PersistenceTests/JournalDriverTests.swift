@@ -1,4 +1,5 @@
-// The journal's driver by table: what happens at which millisecond, and what it does about it.
+// The journal's driver by table: what happens at which millisecond, and what it does about it. Here: tickets, syncs,
+// and a disk that fails.
 
 import LimiterEngine
 import Testing
@@ -190,6 +191,25 @@ import Testing
         #expect(names.filter { $0.hasPrefix("snapshot-") }.count == 1, "\(names)")
     }
 
+    /// A snapshot that began before the gap has less than the repair, and leaves no file.
+    @Test func aRepairOvertakesTheSnapshotUnderWay() throws {
+        let bench = try bench()
+        bench.run([
+            (1, "change", ""),
+            (1, "save", "collect 1, append, publish 1, write snapshot, taken"),
+            (1000, "change", ""),
+            (1000, "turn", "collect 2, append, publish 2, sync elsewhere"),
+            (1001, "fails sync", ""),
+            (1002, "syncedElsewhere", "refusing"),
+            (1003, "works", ""),
+            (2002, "turn", "cancel snapshot, write snapshot"),
+            (2003, "written", ""),
+        ])
+        #expect(bench.driver.run?.kind == .repair && bench.driver.outcomes.saves == 0)
+        #expect(try bench.files.list(simulatedDirectory).filter { $0.hasPrefix("snapshot-") }.count == 1)
+        bench.run([(2004, "written", "collect 3, adopted, answer finished, fine, publish 3")])
+    }
+
     /// What waits for a disk is bounded; then a snapshot takes its place.
     @Test func tooMuchThatWaitsIsDropped() throws {
         let bench = try bench(.always)
@@ -207,232 +227,5 @@ import Testing
             (1002, "written", "collect 3, adopted, answer finished, fine, publish 3"),
         ])
         #expect(!bench.driver.hasGap)
-    }
-
-    // MARK: Snapshots
-
-    @Test func aSnapshotIsAdoptedWhenTheLogHasAllOfIt() throws {
-        let bench = try bench()
-        bench.run([
-            (1, "change", ""),
-            (1, "save", "collect 1, append, publish 1, write snapshot, taken"),
-            (2, "change", ""),
-            // One that began before this request may miss what the client has just done.
-            (2, "rewrite", "taken"),
-        ])
-        #expect(bench.driver.scheduled == .rewrite)
-        bench.run([
-            (
-                3, "written",
-                "collect 2, append, publish 2, adopted, answer finished, publish 2, collect 3, publish 3, "
-                    + "write snapshot"
-            ),
-            (4, "written", "collect 4, publish 4, adopted, answer finished, publish 4"),
-        ])
-        #expect(bench.driver.outcomes.saves == 1 && bench.driver.outcomes.rewrites == 1)
-        #expect(bench.driver.log.synced == bench.journal.offset)
-    }
-
-    @Test func aSnapshotIsNotAdoptedWhenTheLogHasNotAllOfIt() throws {
-        let bench = try bench()
-        bench.run([
-            (1, "change", ""),
-            (1, "save", "collect 1, append, publish 1, write snapshot, taken"),
-        ])
-        let before = bench.driver.log.manifest
-        bench.run([
-            (2, "change", ""),
-            (3, "fails rename", ""),
-            (3, "written", "collect 2, append, publish 2, refusing, taken, answer failed"),
-        ])
-        #expect(bench.driver.log.manifest == before && bench.driver.outcomes.saves == 0)
-    }
-
-    @Test func aRuleOfSaveIsMetByTimeAndChanges() throws {
-        let bench = try bench(.no)
-        bench.run([
-            (0, "set save", ""),
-            (10, "change 2", ""),
-            (10, "turn", "collect 1, append, publish 1"),
-            (10_000, "turn", ""),
-            (10_001, "change", ""),
-            (10_020, "turn", "collect 2, append, publish 2, collect 3, publish 3, write snapshot"),
-            (10_021, "written", "collect 4, publish 4, adopted, answer finished, publish 4"),
-            (10_022, "change 3", ""),
-            (20_020, "turn", "collect 5, append, publish 5"),
-            (20_021, "turn", "collect 6, publish 6, write snapshot"),
-        ])
-    }
-
-    @Test func aLogThatHasGrownIsReplaced() throws {
-        let bench = try bench(.no)
-        bench.run([
-            (0, "set growth", ""),
-            (10, "change", ""),
-            (10, "turn", "collect 1, append, publish 1"),
-            (11, "change 20", ""),
-            (20, "turn", "collect 2, append, publish 2, collect 3, publish 3, write snapshot"),
-            (21, "written", "collect 4, publish 4, adopted, answer finished, publish 4"),
-            (22, "turn", ""),
-        ])
-        #expect(bench.driver.outcomes.rewrites == 1)
-    }
-
-    /// One that fails is tried again after a pause, unless a client asks.
-    @Test func aSnapshotThatFailsIsTriedAgainLater() throws {
-        let bench = try bench(.no, logs: false)
-        bench.run([
-            (0, "set save", ""),
-            (1, "change 5", ""),
-            (10_000, "turn", "collect 1, publish 1, write snapshot"),
-            (10_001, "fails write", ""),
-            (10_002, "written", "taken, answer failed, refusing"),
-            (11_001, "turn", ""),
-            (11_002, "works", ""),
-            (11_003, "turn", "write snapshot"),
-            (11_004, "written", "adopted, answer finished, fine"),
-        ])
-    }
-
-    // MARK: The log is switched on and off
-
-    @Test func aLogThatIsSwitchedOnBeginsWithASnapshot() throws {
-        let bench = try bench(.always, logs: false)
-        bench.run([
-            (0, "turn", ""),
-            (1, "on", ""),
-            (1, "tickets", ""),
-            (2, "turn", "write snapshot"),
-            // Collections would not bring the ticket any nearer.
-            (3, "turn", ""),
-            (4, "written", "collect 1, adopted, answer finished, publish 1"),
-        ])
-        #expect(bench.driver.recoverableOffset == bench.journal.offset)
-    }
-
-    @Test func aLogThatIsSwitchedOffGetsWhatHadChanged() throws {
-        let bench = try bench(.always)
-        bench.run([
-            (1, "tickets", ""),
-            (1, "off", ""),
-            (1, "turn", "collect 1, append, log ended, collect 2, publish 2"),
-        ])
-        #expect(bench.driver.recoverableOffset == -1)
-        let (engine, report) = try PromiseCheck.recover(bench.files, wall: bench.engineTime)
-        #expect(KeyspaceSession(engine: engine).count() == 1 && report.end == bench.journal.offset)
-    }
-
-    @Test func offAndOnAgainBetweenTwoTurnsIsNothing() throws {
-        try bench(.no).run([
-            (1, "change", ""),
-            (1, "off", ""),
-            (1, "on", ""),
-            (10, "turn", "collect 1, append, publish 1"),
-        ])
-    }
-
-    // MARK: Other states and names
-
-    @Test func nothingIsWrittenWhileTheStateIsReplaced() throws {
-        let bench = try bench(.no)
-        bench.run([
-            (1, "change", ""),
-            (2, "detach", "collect 1, append, publish 1, answer stateIsBeingReplaced"),
-            (3, "change", ""),
-            (20, "turn", "collect 2"),
-            (21, "save", "taken, answer stateIsBeingReplaced"),
-            (30, "attach \(String(repeating: "b", count: 40))", "write snapshot"),
-        ])
-        #expect(!bench.driver.filesAreCurrent && bench.driver.recoverableOffset == -1)
-        bench.run([(31, "written", "collect 3, adopted, answer finished, publish 3")])
-        #expect(bench.driver.log.manifest.history == String(repeating: "b", count: 40))
-        #expect(bench.driver.filesAreCurrent && bench.driver.recoverableOffset == bench.journal.offset)
-    }
-
-    @Test func aNameThatTheDiskDoesNotTakeIsTriedAgain() throws {
-        let bench = try bench(logs: false)
-        let name = String(repeating: "c", count: 40)
-        bench.run([
-            (0, "save", "write snapshot, taken"),
-            (1, "written", "adopted, answer finished"),
-            (1, "fails rename", ""),
-            // Without a log that is not a reason to refuse writes.
-            (2, "rename \(name)", ""),
-            (3, "works", ""),
-            (1001, "turn", ""),
-        ])
-        #expect(bench.driver.log.manifest.history != name && bench.driver.breaker.state == .open)
-        bench.run([(1002, "turn", "")])
-        #expect(bench.driver.log.manifest.history == name && bench.driver.breaker.state == .closed)
-    }
-
-    @Test func theStateOnDiskIsReadBackUntilThatWorksOrIsNotWanted() throws {
-        let bench = try bench(.no)
-        bench.run([
-            (1, "change", ""),
-            (2, "detach", "collect 1, append, publish 1, answer stateIsBeingReplaced"),
-            (3, "fails read", ""),
-            (4, "restore 1", ""),
-            (4, "turn", "read back"),
-            (5, "readBack", ""),
-            (1004, "turn", ""),
-            (1005, "works", ""),
-            (1005, "turn", "read back"),
-            (1006, "unwanted", ""),
-            (1006, "readBack", ""),
-            (9000, "turn", ""),
-            (9001, "restore 2", ""),
-            (9001, "turn", "read back"),
-            (9002, "readBack", "restored"),
-            (9003, "resume", ""),
-            (9004, "change", ""),
-            (9020, "turn", "collect 2, append, publish 2"),
-        ])
-        #expect(bench.driver.recoverableOffset == bench.driver.log.synced && !bench.driver.hasGap)
-    }
-
-    // MARK: The end
-
-    @Test func theEndBringsEverythingToDisk() throws {
-        let bench = try bench()
-        bench.run([(1, "change", ""), (2, "stop", "collect 1, append, publish 1, publish 1, end safe")])
-        #expect(bench.driver.log.synced == bench.journal.offset)
-    }
-
-    @Test func theEndSaysWhenTheDiskFails() throws {
-        try bench().run([
-            (1, "change", ""), (1, "fails sync", ""),
-            (2, "stop", "collect 1, append, publish 1, refusing, end unsafe"),
-        ])
-        // A log that failed before is begun anew.
-        try bench(.always).run([
-            (1, "tickets", ""),
-            (1, "turn", "collect 1, append, sync here"),
-            (1, "fails sync", ""),
-            (2, "synced", "refusing"),
-            (2, "works", ""),
-            (3, "stop", "collect 2, end safe"),
-        ])
-    }
-
-    @Test func theEndTakesASnapshotIfAsked() throws {
-        let bench = try bench(logs: false)
-        bench.run([(1, "change", ""), (2, "stop save", "end safe")])
-        #expect(bench.driver.log.manifest.history == String(repeating: "f", count: 40))
-        #expect(bench.driver.log.manifest.snapshot != nil)
-        // What is in memory is a part of another state.
-        let detached = try self.bench(logs: false)
-        detached.run([
-            (1, "detach", "answer stateIsBeingReplaced"), (2, "change", ""), (2, "stop save", "end safe"),
-        ])
-        #expect(detached.driver.log.manifest.snapshot == nil)
-    }
-
-    /// A command that never ends holds locks: the changes behind them are in no file, and no snapshot is taken.
-    @Test func theEndIsNotSafeWhenChangesWereLeftOut() throws {
-        let bench = try bench(logs: false)
-        bench.isAbandoningStuckLocks = true
-        bench.run([(1, "change", ""), (2, "stop save", "end unsafe")])
-        #expect(bench.driver.log.manifest.snapshot == nil)
     }
 }

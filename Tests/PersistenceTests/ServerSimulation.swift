@@ -101,8 +101,8 @@ class ServerSimulation {
         if attempt({ () throws(StorageError) in try log.close() }) { _ = start() }
     }
 
-    /// The process ends as it should, if it does.
-    func end() {}
+    /// The disk works from here on: in the end everything is on it again. Then the process may end as it should.
+    func heal() throws(BrokenPromise) {}
 
     /// One random step.
     func step() {

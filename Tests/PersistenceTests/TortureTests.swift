@@ -39,7 +39,7 @@ import Testing
             let server = PromiseCheck.restart(
                 recovered, promise, mode: mode, wall: wall, random: SeededGenerator(seed: random.next()),
                 as: type)
-            torment(server, &random)
+            try torment(server, &random)
             look(server, seed)
             promise = server.promise
             promise.latest = max(promise.latest, server.now)
@@ -66,7 +66,7 @@ import Testing
         return random.below(2) == 0 ? files.image : files.image.afterPowerLoss(metadata, &random)
     }
 
-    private static func torment(_ server: ServerSimulation, _ random: inout SeededGenerator) {
+    private static func torment(_ server: ServerSimulation, _ random: inout SeededGenerator) throws {
         let files = server.files
         if random.below(4) > 0 { files.stop = (files.calls + 1 + random.below(120), random.below(60)) }
         _ = server.start()
@@ -80,7 +80,7 @@ import Testing
             server.step()
         }
         files.failing = []
-        if random.below(4) == 0 { server.end() }
+        if random.below(3) == 0 { try server.heal() }
     }
 
     @Test func everyLifeKeepsItsPromises() { live(as: ServerSimulation.self) }

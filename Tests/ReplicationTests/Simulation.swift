@@ -263,8 +263,15 @@ final class Simulation {
             code: random.once(in: 2) ? ENOSPC : EIO, breaksWrites: kind != 0, breaksSyncs: kind != 1,
             breaksReads: random.once(in: 2))
         let life = node.life
-        after(random.between(1_000_000, random.once(in: 4) ? 1_500_000_000 : 100_000_000)) {
-            if node.life == life { node.files.fault = nil }
+        let end = random.between(1_000_000, random.once(in: 4) ? 1_500_000_000 : 100_000_000)
+        after(end) { if node.life == life { node.files.fault = nil } }
+        // What was promised afterwards has to survive like everything else.
+        guard random.once(in: 4) else { return }
+        after(end + random.between(0, 2_000_000_000)) { [self] in
+            guard node.isUp, node.life == life, !isCalm else { return }
+            coverage.crashes += 1
+            node.crash(clean: false)
+            after(random.between(1_000_000, 600_000_000)) { if !node.isUp { node.boot() } }
         }
     }
 

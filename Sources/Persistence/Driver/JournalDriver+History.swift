@@ -92,7 +92,7 @@ extension JournalDriver {
         }
     }
 
-    /// The files are what the recovery says they are. Nothing is written to them until `resume`.
+    /// The files are those that the recovery found. Nothing is written to them until `resume`.
     private func adopt(_ report: RecoveryReport, took: Int64) {
         log = LogDirectory(files: files, path: log.path, recovered: report)
         log.removeLeftovers()

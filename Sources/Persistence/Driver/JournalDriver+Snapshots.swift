@@ -170,7 +170,7 @@ extension JournalDriver {
     }
 
     /// The history that the files belong to after a snapshot; nil for the one they have. Without a log the snapshot's
-    /// keys are of different moments, and no offset stands for their state.
+    /// keys are of different moments, and no offset identifies their state.
     func history(forSnapshot number: Int) -> String? {
         guard log.isOpen else { return host.historyWithoutLog(current: history, snapshot: number) }
         return log.isPublished ? nil : history

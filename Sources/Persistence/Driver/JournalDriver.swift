@@ -46,7 +46,7 @@ public final class JournalDriver {
     /// The last collection begun.
     var collection = 0
     var lastCollection: Int64 = 0
-    /// The event in which the last collection was made, until `worked` has said how long that took.
+    /// The event in which the last collection was made, until `worked` reports how long that took.
     var collectedAt: Int64?
     var collectionInterval: Int64
     /// Replies that the last collection serves.

@@ -1,4 +1,4 @@
-// The vocabulary of the journal's driver: what happens to it, what it decides, and what it says about it.
+// The vocabulary of the journal's driver: what happens to it, what it decides, and what it reports.
 
 public import LimiterEngine
 
@@ -31,7 +31,7 @@ extension JournalDriver {
             case always
             /// Every `Pace.syncInterval`, on another thread.
             case everysec
-            /// When the kernel likes.
+            /// Left to the kernel.
             case no
         }
 
@@ -46,7 +46,7 @@ extension JournalDriver {
         /// `save`.
         public var save: SaveRules
 
-        /// The defaults: a log without snapshots of its own.
+        /// The defaults: no automatic snapshots.
         public init(
             sync: Sync = .everysec, failsClosed: Bool = true, rewritePercentage: Int = 0, rewriteMinBytes: Int = 0,
             save: SaveRules = SaveRules()

@@ -13,7 +13,7 @@ public protocol JournalHost: AnyObject {
 
     // MARK: What is wanted
 
-    /// Whether there is to be a log.
+    /// Whether a log is wanted.
     var isLogging: Bool { get }
     /// Whether changes are still kept for a log that is not wanted any more.
     var hasLogToEnd: Bool { get }
@@ -47,14 +47,13 @@ public protocol JournalHost: AnyObject {
 
     // MARK: Names
 
-    /// The history that files belong to which consist of a snapshot alone, without a log: no offset stands for their
-    /// state.
+    /// The history of files that consist of a snapshot alone, without a log: no offset identifies their state.
     ///
     /// - Parameter current: The history of the journal.
     func historyWithoutLog(current: String, snapshot number: Int) -> String
 
     // MARK: Decisions
 
-    /// Carries out an action. Must not call the driver: what comes of it is an event of its own, later.
+    /// Carries out an action. Must not call the driver: the outcome is delivered later, as an event.
     func perform(_ action: JournalDriver.Action)
 }
