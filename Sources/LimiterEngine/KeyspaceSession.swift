@@ -119,6 +119,8 @@ public final class KeyspaceSession {
             lock.acquire()
             if let candidate = engine.shard(number).pointee.current.candidate(hash) {
                 clinux_prefetch_to_write(candidate)
+                // The end of the key is in the next cache line almost as often as not.
+                clinux_prefetch(candidate + Record.lastKeyByte(of: calls[position].keyLength))
             }
             lock.release()
         }

@@ -111,6 +111,10 @@ struct Record {
         self.state.copyMemory(from: state.baseAddress!, byteCount: state.count)
     }
 
+    /// Where the key of a record with one word of state and no deadline ends.
+    @inline(__always)
+    static func lastKeyByte(of keyLength: Int) -> Int { headerSize &+ 7 &+ keyLength }
+
     /// Bytes of memory the record asks for.
     @inline(__always)
     var size: Int { Record.size(stateSize: stateSize, keyLength: keyLength, hasDeadline: hasDeadline) }
