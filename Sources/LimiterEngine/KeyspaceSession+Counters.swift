@@ -1,21 +1,25 @@
-// Counters by key: what GET, SET, INCR and their like do to 64-bit integers. Each locks its key's stripe unless it is
-// held already. O(1) each.
+// Counters by key: what SET, GETDEL and INCREX do to 64-bit integers, and GET and INCR one at a time. Each locks its
+// key's stripe unless it is held already. O(1) each.
 
 extension KeyspaceSession {
     /// The value of a counter; nil when there is no such key.
     public func counter(_ key: UnsafeRawBufferPointer, now: EngineTime) throws(CounterError) -> Int64? {
-        try withCounter(key) { shard, hash throws(CounterError) in
-            try shard.counterValue(hash, key, now: now.nanoseconds)
-        }
+        var call = LimitCall.blank
+        call.begin(.read)
+        decide(&call, key: key, now: now)
+        if let problem = call.counterProblem { throw problem }
+        return call.decision.outcome == .allowed ? call.counterValue : nil
     }
 
     /// Adds to a counter, which is 0 where there is none, and returns the sum. The deadline stays.
     public func add(
         _ increment: Int64, toCounter key: UnsafeRawBufferPointer, now: EngineTime
     ) throws(CounterError) -> Int64 {
-        try withCounter(key) { shard, hash throws(CounterError) in
-            try shard.add(increment, hash: hash, key: key, now: now.nanoseconds)
-        }
+        var call = LimitCall.blank
+        call.setAdd(increment)
+        decide(&call, key: key, now: now)
+        if let problem = call.counterProblem { throw problem }
+        return call.counterValue
     }
 
     /// Adds to a counter within bounds. A step that is not made leaves the key and its deadline as they were, and

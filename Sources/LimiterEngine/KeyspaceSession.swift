@@ -61,39 +61,39 @@ public final class KeyspaceSession {
     /// Hashes all keys, fetches their index lines, then their records, then decides: a lookup in a table larger than
     /// the cache costs two misses, and this way they overlap. Worth most from 16 calls on, and from 64 no more.
     /// Locks each stripe for one call at a time unless stripes are held. O(count).
-    public func decide(_ requests: UnsafeMutablePointer<ThrottleRequest>, count: Int, now: EngineTime) {
-        prepare(requests, count: count)
-        decidePrepared(requests, from: 0, to: count, now: now)
+    public func decide(_ calls: UnsafeMutablePointer<LimitCall>, count: Int, now: EngineTime) {
+        prepare(calls, count: count)
+        decidePrepared(calls, from: 0, to: count, now: now)
     }
 
     /// Hashes the keys of a batch and fetches what its decisions will look at.
     @inline(__always)
-    func prepare(_ requests: UnsafeMutablePointer<ThrottleRequest>, count: Int) {
+    func prepare(_ calls: UnsafeMutablePointer<LimitCall>, count: Int) {
         let seed = engine.seed
         let engine = engine
         engine.pool.ensureReserve(pages: KeyspaceSession.pageReserve)
         for number in 0..<count {
-            let hash = seed.hash(requests[number].key, count: requests[number].keyLength)
-            requests[number].hash = hash
+            let hash = seed.hash(calls[number].key, count: calls[number].keyLength)
+            calls[number].hash = hash
             clinux_prefetch(engine.shard(engine.shardNumber(hash)))
         }
-        if held == nil, count >= KeyspaceSession.recordPrefetchMin { prefetch(requests, count: count) }
+        if held == nil, count >= KeyspaceSession.recordPrefetchMin { prefetch(calls, count: count) }
     }
 
     /// Decides the calls of a prepared batch from one position to another, in order.
     @inline(__always)
     func decidePrepared(
-        _ requests: UnsafeMutablePointer<ThrottleRequest>, from start: Int, to end: Int, now: EngineTime
+        _ calls: UnsafeMutablePointer<LimitCall>, from start: Int, to end: Int, now: EngineTime
     ) {
-        if held != nil { return decideHolding(requests, from: start, to: end, now: now) }
+        if held != nil { return decideHolding(calls, from: start, to: end, now: now) }
         let engine = engine
         for position in start..<end {
-            let hash = requests[position].hash
+            let hash = calls[position].hash
             let number = engine.shardNumber(hash)
             let shard = engine.shard(number)
             let lock = engine.lock(number)
             lock.acquire()
-            shard.pointee.decide(&requests[position], hash: hash, now: now.nanoseconds)
+            shard.pointee.decide(calls + position, hash: hash, now: now.nanoseconds)
             let wanted = shard.pointee.bucketsWanted
             lock.release()
             if wanted != 0 { engine.provideIndex(number, buckets: wanted) }
@@ -101,11 +101,11 @@ public final class KeyspaceSession {
     }
 
     /// Takes the stripes as well: reading an index that another thread may be replacing would be a race.
-    private func prefetch(_ requests: UnsafeMutablePointer<ThrottleRequest>, count: Int) {
+    private func prefetch(_ calls: UnsafeMutablePointer<LimitCall>, count: Int) {
         let engine = engine
         // The home bucket's address depends on the shard's fields, so it needs the stripe, too.
         for position in 0..<count {
-            let hash = requests[position].hash
+            let hash = calls[position].hash
             let number = engine.shardNumber(hash)
             let lock = engine.lock(number)
             lock.acquire()
@@ -113,25 +113,27 @@ public final class KeyspaceSession {
             lock.release()
         }
         for position in 0..<count {
-            let hash = requests[position].hash
+            let hash = calls[position].hash
             let number = engine.shardNumber(hash)
             let lock = engine.lock(number)
             lock.acquire()
             if let candidate = engine.shard(number).pointee.current.candidate(hash) {
                 clinux_prefetch_to_write(candidate)
+                // The end of the key is in the next cache line almost as often as not.
+                clinux_prefetch(candidate + Record.lastKeyByte(of: calls[position].keyLength))
             }
             lock.release()
         }
     }
 
     private func decideHolding(
-        _ requests: UnsafeMutablePointer<ThrottleRequest>, from start: Int, to end: Int, now: EngineTime
+        _ calls: UnsafeMutablePointer<LimitCall>, from start: Int, to end: Int, now: EngineTime
     ) {
         for position in start..<end {
-            let hash = requests[position].hash
+            let hash = calls[position].hash
             let number = engine.shardNumber(hash)
             precondition(held!.contains(number), "a key outside of the stripes held")
-            engine.shard(number).pointee.decide(&requests[position], hash: hash, now: now.nanoseconds)
+            engine.shard(number).pointee.decide(calls + position, hash: hash, now: now.nanoseconds)
         }
     }
 

@@ -120,3 +120,17 @@ def test_the_slow_log_shows_all_keys_of_a_call(start):
         wire.call(*"RL.TAKEALL one LIMIT 2 PER 1d AND two LIMIT 9 PER 1d".split())
         rows = [row[3] for row in wire.call("SLOWLOG", "GET", "10")]
         assert [b"rl.takeall", b"one", b"two"] in rows
+
+
+def test_a_key_longer_than_the_memory_for_keys(start):
+    """RL.CHECK makes its key of three names: in the midst of a pipeline, of any length, and twice in a row."""
+    with start().connect() as wire:
+        wire.ok(*"RL.POLICY SET two LIMIT 2 PER 1d".split())
+        wire.ok(*"RL.RULE SET * * * POLICY two".split())
+        long, longer = b"l" * 30_000, b"m" * 400_000
+        requests = [("RL.CHECK", "t", client, action) for client in ("c", long, longer, "d") for action in (long, "a")]
+        requests = [request for request in requests for _ in range(3)]
+        wire.send(b"".join(command(*request) for request in requests + [("CL.THROTTLE", "c", "4", "5", "86400")]))
+        replies = [wire.read() for _ in requests]
+        assert [(reply[0], reply[3]) for reply in replies] == [(1, 1), (1, 0), (0, 0)] * (len(requests) // 3)
+        assert wire.read()[:3] == [0, 5, 4]

@@ -1,4 +1,4 @@
-"""LATENCY and SLOWLOG see limiter calls that are decided in batches: a client waits for the whole batch."""
+"""LATENCY and SLOWLOG see calls of limits and counters that are decided in batches: a client waits for the whole batch."""
 
 from test_exclusive import PATIENCE, is_a_loop_asleep
 from wire import command, eventually
@@ -26,6 +26,7 @@ def test_a_batch_that_waited(start):
         for name, requests in (
             (b"cl.throttle", [["CL.THROTTLE", f"k{n}", "5", "10", "60"] for n in range(100)]),
             (b"rl.take", [["RL.TAKE", f"k{n}", "LIMIT", "5", "PER", "1m"] for n in range(100)]),
+            (b"incr", [["INCR", f"k{n}"] for n in range(100)]),
         ):
             caller.call("LATENCY", "RESET")
             caller.ok("SLOWLOG", "RESET")
@@ -33,5 +34,5 @@ def test_a_batch_that_waited(start):
             assert event[2] >= 50 and event[3] >= event[2]
             entries = [row for row in caller.call("SLOWLOG", "GET", "100") if row[3][0] == name]
             # One entry for the batch, with the time of the whole, and none for calls that were fast on average.
-            assert entries and all(row[3][2] == b"... (a batch of 100 limits)" for row in entries), entries
+            assert entries and all(row[3][2] == b"... (a batch of 100 calls)" for row in entries), entries
             assert entries[0][2] >= 50_000 and entries[0][3][1] == b"k0"

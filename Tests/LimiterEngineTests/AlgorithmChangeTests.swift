@@ -14,25 +14,25 @@ import Testing
                 let old = try Limit(from, units: 10, period: 20 * second)
                 let new = try Limit(to, units: 10, period: 20 * second)
                 let time = EngineTime(nanoseconds: now)
-                _ = session.decide("k", TakeRequest(old, try Demand(6)), token: nil, now: time)
+                _ = session.decide("k", LimitCall(old, try Demand(6)), token: nil, now: time)
                 session.setDeadline("k", to: EngineTime(nanoseconds: now + 1_000 * second), now: time)
                 // Only a named limit carries over; else the kinds are named.
-                let refused = session.decide("k", TakeRequest(new, .one), token: nil, now: time)
+                let refused = session.decide("k", LimitCall(new, .one), token: nil, now: time)
                 #expect(refused.outcome == .wrongKind && refused.foundKind == from.kind)
                 #expect(session.standing(new, at: now, carriesOver: true).remaining == 4)
                 #expect(session.state(of: "k", now: time)?.kind == from.kind, "a peek writes nothing")
-                var take = TakeRequest(new, try Demand(5))
+                var take = LimitCall(new, try Demand(5))
                 take.carriesOver = true
                 session.decide("k", &take, now: time)
                 #expect(take.decision.outcome == .denied && take.decision.remaining == 4, "\(from) to \(to)")
-                take = TakeRequest(new, try Demand(4))
+                take = LimitCall(new, try Demand(4))
                 take.carriesOver = true
                 session.decide("k", &take, now: time)
                 #expect(take.decision.outcome == .allowed && take.decision.remaining == 0)
                 #expect(session.state(of: "k", now: time)?.kind == to.kind)
                 #expect(session.state(of: "k", now: time)?.deadline == now + 1_000 * second)
                 let none = try Limit(to, units: 0, period: 20 * second)
-                take = TakeRequest(none, .one)
+                take = LimitCall(none, .one)
                 take.carriesOver = true
                 session.decide("k", &take, now: time)
                 #expect(take.decision.outcome == .denied && take.decision.retryAfter == -1)
@@ -50,11 +50,11 @@ import Testing
             for to in Limit.Algorithm.allCases where from.kind != to.kind {
                 let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
                 let old = try Limit(from, units: 100, period: 86_400 * second)
-                _ = session.decide("k", TakeRequest(old, try Demand(100)), token: nil, now: now)
+                _ = session.decide("k", LimitCall(old, try Demand(100)), token: nil, now: now)
                 for (units, demand) in [(0, .one), (1, .nothing), (1, try Demand(2))] as [(Int64, Demand)] {
                     let new = Policy.having(old, try Limit(to, units: units, period: second), since: now.nanoseconds)
                         .limit
-                    var take = TakeRequest(new, demand)
+                    var take = LimitCall(new, demand)
                     take.carriesOver = true
                     session.decide("k", &take, now: now)
                     #expect(take.decision.granted == 0 && take.decision.remaining == 0, "\(from) to \(to)")
@@ -64,7 +64,7 @@ import Testing
                 // Given back is what was taken, at the price it was taken at, and all else stays spent.
                 let two = Policy.having(old, try Limit(to, units: 2, period: 86_400 * second), since: now.nanoseconds)
                     .limit
-                var back = TakeRequest(two, try Demand(40))
+                var back = LimitCall(two, try Demand(40))
                 back.operation = .refund
                 back.carriesOver = true
                 session.decide("k", &back, now: now)
@@ -85,14 +85,14 @@ import Testing
                     let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
                     let old = try Limit(from, units: 1000, period: 86_400 * second)
                     let time = EngineTime(nanoseconds: begin)
-                    _ = session.decide("k", TakeRequest(old, try Demand(500)), token: nil, now: time)
+                    _ = session.decide("k", LimitCall(old, try Demand(500)), token: nil, now: time)
                     let new = Policy.having(old, try Limit(to, units: 100, period: 10 * second), since: begin).limit
-                    var take = TakeRequest(new, .one)
+                    var take = LimitCall(new, .one)
                     take.carriesOver = true
                     var now = begin
                     var refusals = 0
                     var rows = [
-                        TakeAllRow(key: "k", take: take), TakeAllRow(key: "other", take: TakeRequest(new, .one)),
+                        TakeAllRow(key: "k", take: take), TakeAllRow(key: "other", take: LimitCall(new, .one)),
                     ]
                     while refusals < 4 {
                         let wait: Int64

@@ -44,7 +44,7 @@ func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
             let session = KeyspaceSession(engine: engine)
             for round in 0..<(2_000 / batch) {
                 let names = (0..<batch).map { keys[(round + $0) % 3] }
-                let decisions = session.throttle(batch: names, thousandOnce.parameters, now: .seconds(1))
+                let decisions = session.throttle(batch: names, thousandOnce.limitCall, now: .seconds(1))
                 for (position, decision) in decisions.enumerated() where decision.outcome == .allowed {
                     counts.add((round + position) % 3)
                 }

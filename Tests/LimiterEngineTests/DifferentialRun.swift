@@ -13,7 +13,7 @@ struct DifferentialRun {
     private let keys: [String]
     private var now: Int64 = 0
     private var isMemoryLimited = false
-    private var outcomes: [ThrottleDecision.Outcome: Int] = [:]
+    private var outcomes: [LimitDecision.Outcome: Int] = [:]
     private var outcomesOfLimits: [LimitDecision.Outcome: Int] = [:]
     private(set) var hasFailed = false
     private(set) var evicted: UInt64 = 0
@@ -105,7 +105,7 @@ struct DifferentialRun {
 
     private mutating func throttle(_ key: String, _ call: Call) {
         guard case .success(let limit) = ExactLimit.checked(call) else { return }
-        let got = session.throttle(Array(key.utf8), call.parameters, now: time)
+        let got = session.throttle(Array(key.utf8), call.limitCall, now: time)
         check(got, key, call, limit)
     }
 
@@ -117,12 +117,12 @@ struct DifferentialRun {
         let bytes = batch.map { Array($0.utf8) }
         let got =
             random.below(2) == 0
-            ? session.throttle(batch: bytes, call.parameters, now: time)
-            : session.holdingAll { session.throttle(batch: bytes, call.parameters, now: time) }
+            ? session.throttle(batch: bytes, call.limitCall, now: time)
+            : session.holdingAll { session.throttle(batch: bytes, call.limitCall, now: time) }
         for (key, decision) in zip(batch, got) { check(decision, key, call, limit) }
     }
 
-    private mutating func check(_ got: ThrottleDecision, _ key: String, _ call: Call, _ limit: ExactLimit) {
+    private mutating func check(_ got: LimitDecision, _ key: String, _ call: Call, _ limit: ExactLimit) {
         outcomes[got.outcome, default: 0] += 1
         if isMemoryLimited { return checkLimited(got, key, call, limit) }
         compare("throttle \(call)", key, got, model.throttle(key, limit, now: Exact(now)))
@@ -130,7 +130,7 @@ struct DifferentialRun {
 
     /// With memory limited a key may have been evicted before this call or be refused by it; both only where allowed.
     private mutating func checkLimited(
-        _ got: ThrottleDecision, _ key: String, _ call: Call, _ limit: ExactLimit
+        _ got: LimitDecision, _ key: String, _ call: Call, _ limit: ExactLimit
     ) {
         var kept = model
         let expected = kept.throttle(key, limit, now: Exact(now))
@@ -158,14 +158,14 @@ struct DifferentialRun {
         let other = random.pick(Limit.Algorithm.allCases)
         let held = session.state(of: key, now: time)?.kind
         let algorithm = random.below(4) == 0 ? other : Limit.Algorithm.allCases.first { $0.kind == held } ?? other
-        var take = TakeRequest(limit(algorithm, of: key), random.demand(limit(algorithm, of: key)))
+        var take = LimitCall(limit(algorithm, of: key), random.demand(limit(algorithm, of: key)))
         take.operation = random.pick([.take, .take, .take, .peek, .refund])
         let token = random.below(4) == 0 && take.operation == .take ? "t\(random.below(5))" : nil
         // Of the clients with a token one in four did not get the answer and asks again.
         for _ in 0..<(token != nil && random.below(4) == 0 ? 2 : 1) { decide(key, take, token: token) }
     }
 
-    private mutating func decide(_ key: String, _ take: TakeRequest, token: String? = nil) {
+    private mutating func decide(_ key: String, _ take: LimitCall, token: String? = nil) {
         let got = session.decide(key, take, token: token, now: time)
         outcomesOfLimits[got.outcome, default: 0] += 1
         compare(
@@ -244,7 +244,7 @@ struct DifferentialRun {
     mutating func meetEveryCase() {
         let (key, counter) = (keys[0], keys[1])
         // Of the empty key: a unit each second, and one at once.
-        let take = TakeRequest(limit(.gcra, of: key), .one)
+        let take = LimitCall(limit(.gcra, of: key), .one)
         let second = Call(maxBurst: 0, count: 1, period: 1)
         startEpoch(at: 1_700_000_000_000_000_000)
         for _ in 0..<2 { throttle(key, second) }
@@ -254,7 +254,7 @@ struct DifferentialRun {
         for _ in 0..<22 { decide(key, take, token: "again") }
         compare("counter", counter, session.raise(counter, now: time), raise(counter))
         throttle(counter, second)
-        decide(counter, TakeRequest(limit(.slidingLog, of: counter), .one))
+        decide(counter, LimitCall(limit(.slidingLog, of: counter), .one))
         // Half a second before time ends.
         startEpoch(at: Int64.max - 500_000_000)
         throttle(key, second)
@@ -264,7 +264,7 @@ struct DifferentialRun {
 
     /// A run that never met the interesting cases proves nothing.
     func expectVariety() {
-        for outcome in [ThrottleDecision.Outcome.allowed, .denied, .wrongKind, .outOfRange] {
+        for outcome in [LimitDecision.Outcome.allowed, .denied, .wrongKind, .outOfRange] {
             #expect(outcomes[outcome, default: 0] > 0, "no call was \(outcome)")
         }
         for outcome in [LimitDecision.Outcome.allowed, .denied, .wrongKind, .outOfRange] {

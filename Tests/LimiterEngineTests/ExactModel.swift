@@ -62,15 +62,15 @@ struct ExactModel {
         tokens = tokens.filter { $0.value.end > now }
     }
 
-    mutating func throttle(_ key: String, _ limit: ExactLimit, now: Exact) -> ThrottleDecision {
+    mutating func throttle(_ key: String, _ limit: ExactLimit, now: Exact) -> LimitDecision {
         forgetEnded(key, now: now)
         let entry = entries[key]
-        if let entry, entry.kind != .gcra { return ThrottleDecision(outcome: .wrongKind, foundKind: entry.kind) }
+        if let entry, entry.kind != .gcra { return LimitDecision(.wrongKind, retryAfter: 0, foundKind: entry.kind) }
         let tolerance = limit.emission * limit.limit
         let full = max(now, entry?.word ?? now)
         let fullIfTaken = full + limit.cost
         let isAllowed = fullIfTaken - tolerance <= now
-        if isAllowed, fullIfTaken > Exact(Int64.max) { return ThrottleDecision(outcome: .outOfRange) }
+        if isAllowed, fullIfTaken > Exact(Int64.max) { return LimitDecision(.outOfRange, retryAfter: 0) }
         if isAllowed, limit.cost > 0 {
             entries[key] = Entry(kind: .gcra, word: fullIfTaken, deadline: entry?.deadline)
         }
@@ -78,8 +78,9 @@ struct ExactModel {
         let room = tolerance - inForce + now
         let remaining = room < 0 ? 0 : min(room / limit.emission, limit.limit)
         let retry = !isAllowed && limit.cost <= tolerance ? fullIfTaken - tolerance - now : -1
-        return ThrottleDecision(
-            outcome: isAllowed ? .allowed : .denied, remaining: Int64(remaining), retryAfter: Int64(retry),
+        return LimitDecision(
+            isAllowed ? .allowed : .denied, granted: isAllowed ? Int64(limit.cost / limit.emission) : 0,
+            limit: Int64(limit.limit), remaining: Int64(remaining), retryAfter: Int64(retry),
             resetAfter: Int64(inForce - now))
     }
 
@@ -127,7 +128,7 @@ struct ExactModel {
 
     // MARK: Limits and counters
 
-    mutating func decide(_ key: String, _ take: TakeRequest, token: String?, now: Exact) -> LimitDecision.Shape {
+    mutating func decide(_ key: String, _ take: LimitCall, token: String?, now: Exact) -> LimitDecision.Shape {
         forgetEnded(key, now: now)
         let end = now + Exact(take.tokenWindow)
         if token != nil, end > Exact(Int64.max) { return .init(outcome: .outOfRange) }
@@ -141,7 +142,7 @@ struct ExactModel {
         return shape
     }
 
-    private mutating func decide(_ key: String, _ take: TakeRequest, now: Exact) -> LimitDecision.Shape {
+    private mutating func decide(_ key: String, _ take: LimitCall, now: Exact) -> LimitDecision.Shape {
         let kind = take.limit.algorithm.kind
         let entry = entries[key]
         if let entry, entry.kind != kind { return .init(outcome: .wrongKind) }
@@ -158,6 +159,7 @@ struct ExactModel {
             let given = meter.refund(Exact(take.demand.units), now: now)
             let room = max(0, Exact(take.limit.capacity) - meter.used(now))
             shape = .init(outcome: .allowed, granted: given, remaining: room)
+        case .add, .read: preconditionFailure("a counter")
         }
         guard shape.granted > 0 else { return shape }
         let expiry = meter.expiry ?? now
@@ -180,7 +182,7 @@ struct ExactModel {
 }
 
 extension LimitDecision {
-    /// The part of a decision that the models say; its waits are judged elsewhere.
+    /// The part of a decision that the models predict; its waits are judged elsewhere.
     struct Shape: Equatable {
         var outcome: Outcome
         var granted: Exact = 0
@@ -194,7 +196,7 @@ extension LimitDecision {
 }
 
 extension KeyspaceSession {
-    func decide(_ key: String, _ take: TakeRequest, token: String?, now: EngineTime) -> LimitDecision {
+    func decide(_ key: String, _ take: LimitCall, token: String?, now: EngineTime) -> LimitDecision {
         var take = take
         return Array((token ?? "").utf8).withUnsafeBytes { bytes in
             if token != nil { take.token = bytes }

@@ -13,10 +13,10 @@ struct GCRATests {
         let second: Int64 = 1_000_000_000
         let reset = ceilingUnits(decision.resetAfter, unit: second)
         switch decision.outcome {
-        case .allowed: return [0, call.parameters.limit, decision.remaining, -1, reset]
+        case .allowed: return [0, call.limitCall.limit.capacity, decision.remaining, -1, reset]
         case .denied:
             let retry = decision.retryAfter < 0 ? -1 : ceilingUnits(decision.retryAfter, unit: second)
-            return [1, call.parameters.limit, decision.remaining, retry, reset]
+            return [1, call.limitCall.limit.capacity, decision.remaining, retry, reset]
         default: return []
         }
     }
@@ -95,18 +95,19 @@ struct GCRATests {
         ] as [(Int64, Int64, Int64, Int64, ThrottleParameterError?)])
     func parameterErrors(
         maxBurst: Int64, count: Int64, period: Int64, quantity: Int64, expected: ThrottleParameterError?
-    ) {
-        var parameters = ThrottleParameters()
-        parameters.emissionInterval = 77
-        let problem = parameters.set(maxBurst: maxBurst, count: count, period: period, quantity: quantity)
+    ) throws {
+        let old = try Limit(.gcra, units: 1, period: 77, burst: 7)
+        var call = LimitCall(old, try Demand(7777))
+        let problem = call.setThrottle(maxBurst: maxBurst, count: count, period: period, quantity: quantity)
         #expect(problem == expected)
-        #expect((parameters.emissionInterval == 77) == (expected != nil), "unchanged after an error")
+        let isUnchanged = call.limit == old && call.demand.units == 7777
+        #expect(isUnchanged == (expected != nil), "unchanged after an error")
     }
 
     @Test("a TAT behind the last instant is an error, and nothing is stored")
     func beyondTime() {
         let call = Call(maxBurst: 0, count: 1, period: 9_000_000_000)
-        let late = EngineTime(nanoseconds: Int64.max - call.parameters.tolerance + 1)
+        let late = EngineTime(nanoseconds: Int64.max - call.limitCall.limit.tolerance + 1)
         #expect(session.throttle("foo", call, now: late).outcome == .outOfRange)
         #expect(session.count() == 0)
         let justInTime = EngineTime(nanoseconds: late.nanoseconds - 1)

@@ -164,7 +164,7 @@ import Testing
         #expect(seen > 0 && seen < 128 + 64)
         let long = [UInt8](repeating: 1, count: 5_000)
         for number in 0..<200 as Range<UInt8> {
-            _ = session.throttle(long + [number], thousandOnce.parameters, now: now)
+            _ = session.throttle(long + [number], thousandOnce.limitCall, now: now)
         }
         var walk = KeyWalk()
         var bytes = 0

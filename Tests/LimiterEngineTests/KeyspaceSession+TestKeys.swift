@@ -9,11 +9,12 @@ struct Call: Equatable {
     var period: Int64
     var quantity: Int64 = 1
 
-    var parameters: ThrottleParameters {
-        var parameters = ThrottleParameters()
-        let problem = parameters.set(maxBurst: maxBurst, count: count, period: period, quantity: quantity)
+    /// What the engine is asked, without a key.
+    var limitCall: LimitCall {
+        var call = LimitCall.blank
+        let problem = call.setThrottle(maxBurst: maxBurst, count: count, period: period, quantity: quantity)
         precondition(problem == nil, "\(self): \(problem!)")
-        return parameters
+        return call
     }
 
     /// Of this limit, `quantity` units.
@@ -31,36 +32,38 @@ extension EngineTime {
 }
 
 extension KeyspaceSession {
-    func throttle(_ key: [UInt8], _ parameters: ThrottleParameters, now: EngineTime) -> ThrottleDecision {
+    func throttle(_ key: [UInt8], _ call: LimitCall, now: EngineTime) -> LimitDecision {
         // Exactly sized, so that a sanitizer sees the first byte read too far.
         let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: max(1, key.count))
         defer { memory.deallocate() }
         key.withUnsafeBufferPointer { source in
             memory.initialize(from: source.baseAddress ?? UnsafePointer(memory), count: key.count)
         }
-        var request = ThrottleRequest(key: memory, keyLength: key.count, parameters: parameters)
-        decide(&request, count: 1, now: now)
-        return request.decision
+        var call = call
+        call.setKey(memory, count: key.count)
+        decide(&call, count: 1, now: now)
+        return call.decision
     }
 
     @discardableResult
-    func throttle(_ key: String, _ call: Call, now: EngineTime) -> ThrottleDecision {
-        throttle(Array(key.utf8), call.parameters, now: now)
+    func throttle(_ key: String, _ call: Call, now: EngineTime) -> LimitDecision {
+        throttle(Array(key.utf8), call.limitCall, now: now)
     }
 
     /// Decides all of `keys` as one batch.
-    func throttle(batch keys: [[UInt8]], _ parameters: ThrottleParameters, now: EngineTime) -> [ThrottleDecision] {
+    func throttle(batch keys: [[UInt8]], _ call: LimitCall, now: EngineTime) -> [LimitDecision] {
         let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: max(1, keys.reduce(0) { $0 + $1.count }))
         defer { bytes.deallocate() }
-        var requests: [ThrottleRequest] = []
+        var calls: [LimitCall] = []
         var end = bytes
         for key in keys {
             for (offset, byte) in key.enumerated() { end[offset] = byte }
-            requests.append(ThrottleRequest(key: end, keyLength: key.count, parameters: parameters))
+            calls.append(call)
+            calls[calls.count - 1].setKey(end, count: key.count)
             end += key.count
         }
-        requests.withUnsafeMutableBufferPointer { decide($0.baseAddress!, count: $0.count, now: now) }
-        return requests.map(\.decision)
+        calls.withUnsafeMutableBufferPointer { decide($0.baseAddress!, count: $0.count, now: now) }
+        return calls.map(\.decision)
     }
 
     func state(of key: String, now: EngineTime) -> KeyState? { key.bytes { state(of: $0, now: now) } }
@@ -99,7 +102,7 @@ extension String {
 extension KeyspaceSession {
     /// How a limit stands on the key `k`.
     func standing(_ limit: Limit, at now: Int64, carriesOver: Bool = false) -> LimitDecision {
-        var take = TakeRequest(limit, .nothing)
+        var take = LimitCall(limit, .nothing)
         take.operation = .peek
         take.carriesOver = carriesOver
         decide("k", &take, now: EngineTime(nanoseconds: now))

@@ -23,11 +23,11 @@ import Testing
             var now = Int64(1_000_000_000 + random.below(1_000_000))
             for _ in 0..<random.below(40) {
                 _ = session.decide(
-                    "k", TakeRequest(old, random.demand(old)), token: nil, now: EngineTime(nanoseconds: now))
+                    "k", LimitCall(old, random.demand(old)), token: nil, now: EngineTime(nanoseconds: now))
                 now += Int64(random.below(Int(old.emissionInterval) * 2 + 1))
             }
             // Whatever was drawn, something is owed when the limit changes.
-            _ = session.decide("k", TakeRequest(old, .one), token: nil, now: EngineTime(nanoseconds: now))
+            _ = session.decide("k", LimitCall(old, .one), token: nil, now: EngineTime(nanoseconds: now))
             let new = Policy.having(old, lowered, since: now).limit
             for _ in 0..<20 {
                 let before = session.standing(old, at: now)
@@ -52,17 +52,17 @@ import Testing
         let old = try Limit(.gcra, units: 10, period: 10 * second, burst: 10)
         let dear = try Limit(.gcra, units: 1, period: 10 * second, burst: 10)
         let now = 100 * second
-        _ = session.decide("k", TakeRequest(old, try Demand(10)), token: nil, now: EngineTime(nanoseconds: now))
+        _ = session.decide("k", LimitCall(old, try Demand(10)), token: nil, now: EngineTime(nanoseconds: now))
         #expect(session.standing(dear, at: now).remaining == 9, "by time alone the debt of ten is one of one")
         let changed = Policy.having(old, dear, since: now)
         let new = changed.limit
         #expect(session.standing(new, at: now).remaining == 0)
         #expect(session.standing(new, at: now + 10 * second - 1).remaining == 0)
         #expect(session.standing(new, at: now + 10 * second).remaining == 10, "all debts of before are worked off")
-        var take = TakeRequest(new, try Demand(2))
+        var take = LimitCall(new, try Demand(2))
         session.decide("k", &take, now: EngineTime(nanoseconds: now + second))
         #expect(take.decision.outcome == .denied && take.decision.retryAfter == 9 * second)
-        take = TakeRequest(new, .one)
+        take = LimitCall(new, .one)
         session.decide("k", &take, now: EngineTime(nanoseconds: now + second))
         #expect(take.decision.outcome == .denied && take.decision.retryAfter == 9 * second)
         // A cheaper unit needs no cap, and the past ends with its last debt.
@@ -87,7 +87,7 @@ import Testing
         ]
         for detour in detours {
             let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
-            _ = session.decide("k", TakeRequest(cheap, try Demand(10)), token: nil, now: EngineTime(nanoseconds: now))
+            _ = session.decide("k", LimitCall(cheap, try Demand(10)), token: nil, now: EngineTime(nanoseconds: now))
             var changed = Policy(name: [1], limit: cheap)
             for limit in detour + [dear] {
                 changed = Policy(name: [1], limit: limit).succeeding(changed, now: now)
@@ -112,12 +112,12 @@ import Testing
         let none = try Limit(.gcra, units: 0, period: hour)
         let new = Policy.having(old, dear, since: now).limit
         #expect(session.standing(new, at: now).remaining == 5)
-        var take = TakeRequest(new, try Demand(6, isPartial: true))
+        var take = LimitCall(new, try Demand(6, isPartial: true))
         session.decide("k", &take, now: EngineTime(nanoseconds: now))
         #expect(take.decision.granted == 5 && take.decision.remaining == 0)
         // One unit is a debt, which might be of before: the rest is there when no debt can be.
         session.removeAll()
-        take = TakeRequest(new, .one)
+        take = LimitCall(new, .one)
         session.decide("k", &take, now: EngineTime(nanoseconds: now))
         #expect(take.decision.outcome == .allowed && take.decision.remaining == 0)
         session.decide("k", &take, now: EngineTime(nanoseconds: now + 1))
@@ -137,15 +137,15 @@ import Testing
             let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
             let cheap = try Limit(algorithm, units: 60, period: 60 * second)
             let dear = Policy.having(cheap, try Limit(algorithm, units: 60, period: 300 * second), since: now).limit
-            _ = session.decide("k", TakeRequest(cheap, try Demand(50)), token: nil, now: EngineTime(nanoseconds: now))
-            var back = TakeRequest(dear, try Demand(10))
+            _ = session.decide("k", LimitCall(cheap, try Demand(50)), token: nil, now: EngineTime(nanoseconds: now))
+            var back = LimitCall(dear, try Demand(10))
             back.operation = .refund
             session.decide("k", &back, now: EngineTime(nanoseconds: now))
             #expect(back.decision.granted == 10)
             #expect(session.standing(cheap, at: now).remaining == 20)
             // When all debts of before are worked off it is the new price again.
             let later = now + 60 * second
-            _ = session.decide("k", TakeRequest(dear, try Demand(50)), token: nil, now: EngineTime(nanoseconds: later))
+            _ = session.decide("k", LimitCall(dear, try Demand(50)), token: nil, now: EngineTime(nanoseconds: later))
             session.decide("k", &back, now: EngineTime(nanoseconds: later))
             #expect(back.decision.granted == 10 && session.standing(dear, at: later).remaining == 20)
         }
@@ -162,7 +162,7 @@ import Testing
             ).limit
             #expect(limit.cappedUntil == 0)
             var taken: Int64 = 0
-            while session.decide("k", TakeRequest(limit, .one), token: nil, now: EngineTime(nanoseconds: now)).granted
+            while session.decide("k", LimitCall(limit, .one), token: nil, now: EngineTime(nanoseconds: now)).granted
                 == 1
             {
                 taken += 1
@@ -181,14 +181,14 @@ import Testing
         let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
         let limit = try Limit(.slidingWindow, units: 100, period: 4 * second)
         let now = 1_000_000 * 4 * second
-        _ = session.decide("k", TakeRequest(limit, try Demand(100)), token: nil, now: EngineTime(nanoseconds: now))
+        _ = session.decide("k", LimitCall(limit, try Demand(100)), token: nil, now: EngineTime(nanoseconds: now))
         let later = now + 7 * second
         #expect(session.standing(limit, at: later).remaining == 75)
-        var back = TakeRequest(limit, try Demand(20))
+        var back = LimitCall(limit, try Demand(20))
         back.operation = .refund
         session.decide("k", &back, now: EngineTime(nanoseconds: later))
         #expect(back.decision.granted == 5 && back.decision.remaining == 80)
-        back = TakeRequest(limit, try Demand(1_000))
+        back = LimitCall(limit, try Demand(1_000))
         back.operation = .refund
         session.decide("k", &back, now: EngineTime(nanoseconds: later))
         #expect(back.decision.granted == 20 && back.decision.remaining == 100)
@@ -203,7 +203,7 @@ import Testing
             session.removeAll()
             let old = try Limit(algorithm, units: 100, period: hour)
             let new = try Limit(algorithm, units: 2, period: hour / 60)
-            _ = session.decide("k", TakeRequest(old, try Demand(100)), token: nil, now: EngineTime(nanoseconds: now))
+            _ = session.decide("k", LimitCall(old, try Demand(100)), token: nil, now: EngineTime(nanoseconds: now))
             #expect(session.standing(new, at: now).resetAfter == left)
             #expect(session.standing(new, at: now + left - 1).remaining == 0)
             #expect(session.standing(new, at: now + left).remaining == 2)
@@ -212,13 +212,13 @@ import Testing
         session.removeAll()
         let old = try Limit(.slidingWindow, units: 100, period: hour)
         let new = try Limit(.slidingWindow, units: 2, period: hour / 60)
-        _ = session.decide("k", TakeRequest(old, try Demand(100)), token: nil, now: EngineTime(nanoseconds: now))
+        _ = session.decide("k", LimitCall(old, try Demand(100)), token: nil, now: EngineTime(nanoseconds: now))
         let fading = now + hour / 2
         #expect(session.standing(new, at: fading + hour / 2).remaining == 0)
         let nearly = fading + hour - hour / 100
         #expect(session.standing(new, at: nearly - 1).remaining == 0)
         let granted = session.decide(
-            "k", TakeRequest(new, .one), token: nil, now: EngineTime(nanoseconds: nearly))
+            "k", LimitCall(new, .one), token: nil, now: EngineTime(nanoseconds: nearly))
         #expect(granted.outcome == .allowed && granted.remaining == 0)
         #expect(session.state(of: "k", now: EngineTime(nanoseconds: nearly))!.word <= nearly + 2 * (hour / 60))
         #expect(session.engine.violatedInvariants() == [])
@@ -252,9 +252,9 @@ import Testing
         for (offset, left) in [(0, 5 * hour / 2), (2 * hour, hour / 2), (-5 * hour, 15 * hour / 2)] {
             session.removeAll()
             let limit = try Limit(.fixedWindow, units: 1, period: 24 * hour, offset: offset)
-            let taken = session.decide("k", TakeRequest(limit, .one), token: nil, now: EngineTime(nanoseconds: now))
+            let taken = session.decide("k", LimitCall(limit, .one), token: nil, now: EngineTime(nanoseconds: now))
             #expect(taken.resetAfter == left)
-            let denied = session.decide("k", TakeRequest(limit, .one), token: nil, now: EngineTime(nanoseconds: now))
+            let denied = session.decide("k", LimitCall(limit, .one), token: nil, now: EngineTime(nanoseconds: now))
             #expect(denied.retryAfter == left)
         }
     }
@@ -265,17 +265,17 @@ import Testing
         var now: Int64 = 1_000_000_000_000
         for _ in 0..<SlidingLog.unitsMax {
             #expect(
-                session.decide("k", TakeRequest(limit, .one), token: nil, now: EngineTime(nanoseconds: now)).granted
+                session.decide("k", LimitCall(limit, .one), token: nil, now: EngineTime(nanoseconds: now)).granted
                     == 1)
             now += 1
         }
         let time = EngineTime(nanoseconds: now)
         #expect("k".bytes { session.memoryUsage(of: $0, now: time)! } < 41_100)
-        #expect(session.decide("k", TakeRequest(limit, .one), token: nil, now: time).outcome == .denied)
+        #expect(session.decide("k", LimitCall(limit, .one), token: nil, now: time).outcome == .denied)
         #expect(session.engine.violatedInvariants() == [])
         // Calls at one instant share a place.
         session.removeAll()
-        for _ in 0..<1_000 { _ = session.decide("k", TakeRequest(limit, .one), token: nil, now: time) }
+        for _ in 0..<1_000 { _ = session.decide("k", LimitCall(limit, .one), token: nil, now: time) }
         #expect("k".bytes { session.memoryUsage(of: $0, now: time)! } < 60)
     }
 }

@@ -89,7 +89,7 @@ struct LimitModelTests {
     ) -> String? {
         let time = EngineTime(nanoseconds: now)
         let demand = move.demand
-        var take = TakeRequest(meter.limit, demand)
+        var take = LimitCall(meter.limit, demand)
         switch move.kind {
         case .reset:
             seen["reset", default: 0] += 1
@@ -166,8 +166,8 @@ struct LimitModelTests {
                 now += Int64(random.below(Int(min(max(1, gcra.tolerance), 1 << 40))))
                 let time = EngineTime(nanoseconds: now)
                 let demand = try Demand(Int64(random.below(Int(min(8, gcra.capacity + 2)))))
-                var first = TakeRequest(gcra, demand)
-                var second = TakeRequest(bucket, demand)
+                var first = LimitCall(gcra, demand)
+                var second = LimitCall(bucket, demand)
                 session.decide("gcra", &first, now: time)
                 session.decide("bucket", &second, now: time)
                 guard first.decision.outcome != .outOfRange else { break }
@@ -201,18 +201,18 @@ struct LimitModelTests {
             let state = session.state(of: key, now: time)
             let throttled = session.throttle(key, call, now: time)
             if let state { session.apply(state, to: key, now: time) } else { session.remove(key, now: time) }
-            var take = TakeRequest(limit, try Demand(call.quantity))
+            var take = LimitCall(limit, try Demand(call.quantity))
             session.decide(key, &take, now: time)
             let decision = take.decision
             #expect((decision.outcome == .allowed) == (throttled.outcome == .allowed))
-            #expect(decision.remaining == throttled.remaining && decision.limit == call.parameters.limit)
+            #expect(decision.remaining == throttled.remaining && decision.limit == call.limitCall.limit.capacity)
             #expect(decision.retryAfter == throttled.retryAfter && decision.resetAfter == throttled.resetAfter)
         }
     }
 }
 
 extension KeyspaceSession {
-    func decide(_ key: String, _ take: inout TakeRequest, now: EngineTime) {
+    func decide(_ key: String, _ take: inout LimitCall, now: EngineTime) {
         let bytes = Array(key.utf8)
         bytes.withUnsafeBytes { decide(&take, key: $0, now: now) }
     }

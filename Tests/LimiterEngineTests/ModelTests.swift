@@ -17,8 +17,8 @@ struct ModelTests {
         var random = SeededGenerator(for: "parameters")
         for _ in 0..<ModelTests.steps {
             let call = random.call()
-            var parameters = ThrottleParameters()
-            let problem = parameters.set(
+            var made = LimitCall.blank
+            let problem = made.setThrottle(
                 maxBurst: call.maxBurst, count: call.count, period: call.period, quantity: call.quantity)
             switch ExactLimit.checked(call) {
             case .failure(let expected):
@@ -27,7 +27,11 @@ struct ModelTests {
                     return
                 }
             case .success(let exact):
-                let got = [parameters.emissionInterval, parameters.limit, parameters.tolerance, parameters.cost]
+                let limit = made.limit
+                let got = [
+                    limit.emissionInterval, limit.capacity, limit.tolerance,
+                    limit.emissionInterval * made.demand.units,
+                ]
                 let wanted = [exact.emission, exact.limit, exact.emission * exact.limit, exact.cost]
                 guard problem == nil, got.map({ Exact($0) }) == wanted else {
                     Issue.record("\(call): \(got), not \(wanted); \(problem as Any)")

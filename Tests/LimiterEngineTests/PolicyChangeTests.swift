@@ -18,7 +18,7 @@ import Testing
 
     private func expect(
         _ policy: Policy, _ algorithm: Limit.Algorithm, _ units: Int64, per period: Int64, burst: Int64? = nil,
-        offset: Int64 = 0, mode: TakeRequest.Mode = .enforce, sourceLocation: SourceLocation = #_sourceLocation
+        offset: Int64 = 0, mode: LimitCall.Mode = .enforce, sourceLocation: SourceLocation = #_sourceLocation
     ) {
         let limit = policy.limit
         #expect(

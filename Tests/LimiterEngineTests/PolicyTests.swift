@@ -10,7 +10,7 @@ import Testing
     private var registry: PolicyRegistry { session.engine.policies }
     private let now = EngineTime.seconds(1_000)
 
-    private func policy(_ name: String, units: Int64 = 10, mode: TakeRequest.Mode = .enforce) throws -> Policy {
+    private func policy(_ name: String, units: Int64 = 10, mode: LimitCall.Mode = .enforce) throws -> Policy {
         Policy(name: Array(name.utf8), limit: try Limit(.gcra, units: units, period: 60_000_000_000), mode: mode)
     }
 
@@ -264,7 +264,7 @@ import Testing
                 case 0: do throws(PolicyError) { try draft.removePolicy(name) } catch {}
                 case 1: do throws(PolicyError) { try draft.removeRule(subject) } catch {}
                 case 2...3: do throws(PolicyError) { try draft.set(Rule(subject, policy: name)) } catch {}
-                default: try draft.set(Policy(name: name, limit: limit, mode: random.pick(TakeRequest.Mode.allCases)))
+                default: try draft.set(Policy(name: name, limit: limit, mode: random.pick(LimitCall.Mode.allCases)))
                 }
             } journal: {
                 journaled += $0
@@ -342,7 +342,7 @@ import Testing
                 }
                 // What was taken must be writable again, and decide without a trap.
                 for policy in engine.policies.table.policies {
-                    var take = TakeRequest(policy.limit, .one)
+                    var take = LimitCall(policy.limit, .one)
                     KeyspaceSession(engine: engine).decide("k", &take, now: now)
                 }
             } catch {
@@ -370,7 +370,7 @@ import Testing
             return session.decide("k", table.terms(ofPolicy: number).take(try Demand(units)), token: nil, now: now)
         }
         let day: Int64 = 86_400_000_000_000
-        func set(_ limit: Limit, _ mode: TakeRequest.Mode = .enforce) throws {
+        func set(_ limit: Limit, _ mode: LimitCall.Mode = .enforce) throws {
             try edit { draft throws(PolicyError) in
                 try draft.set(Policy(name: Array("tier".utf8), limit: limit, mode: mode))
             }
@@ -392,8 +392,8 @@ import Testing
 
     @Test func whatMustNotBeLost() throws {
         let limit = try Limit(.fixedWindow, units: 2, period: 86_400_000_000_000)
-        func changes(_ units: Int64, _ operation: TakeRequest.Operation = .take, token: Bool = false) throws -> Bool {
-            var take = TakeRequest(limit, try Demand(units))
+        func changes(_ units: Int64, _ operation: LimitCall.Operation = .take, token: Bool = false) throws -> Bool {
+            var take = LimitCall(limit, try Demand(units))
             take.operation = operation
             return "t".bytes { bytes in
                 if token { take.token = bytes }

@@ -16,7 +16,7 @@ import Testing
         for number in 0..<keys / 10 { session.remove("k\(number)", now: now) }
         for number in keys / 10..<keys / 5 { session.setDeadline("k\(number)", to: .seconds(500), now: now) }
         for number in 0..<100 as Range<UInt8> {
-            _ = session.throttle([UInt8](repeating: number, count: 1_000), thousandOnce.parameters, now: now)
+            _ = session.throttle([UInt8](repeating: number, count: 1_000), thousandOnce.limitCall, now: now)
         }
         return session
     }

@@ -10,10 +10,10 @@ import Testing
     private let key = Array("k".utf8)
 
     private func ask(
-        _ session: KeyspaceSession, _ limit: Limit, _ operation: TakeRequest.Operation, _ units: Int64,
+        _ session: KeyspaceSession, _ limit: Limit, _ operation: LimitCall.Operation, _ units: Int64,
         _ now: EngineTime
     ) -> LimitDecision {
-        var take = TakeRequest(limit, try! Demand(units))
+        var take = LimitCall(limit, try! Demand(units))
         take.operation = operation
         key.withUnsafeBytes { session.decide(&take, key: $0, now: now) }
         return take.decision
@@ -62,7 +62,7 @@ import Testing
                     #expect(!key.withUnsafeBytes { moved.exists($0, now: earlier) })
                     break
                 }
-                let operation: TakeRequest.Operation = random.below(3) == 0 ? .take : .peek
+                let operation: LimitCall.Operation = random.below(3) == 0 ? .take : .peek
                 let units = Int64(random.below(4))
                 let (one, other) = (
                     ask(session, limit, operation, units, time), ask(moved, limit, operation, units, earlier)

@@ -25,7 +25,7 @@ import Testing
         var kinds: Set<StateKind> = []
         // One of every kind, which the first round finds alone: chance may leave one out.
         for (number, limit) in limits.enumerated() {
-            _ = source.decide("key \(number)", TakeRequest(limit, .one), token: "t", now: EngineTime(nanoseconds: now))
+            _ = source.decide("key \(number)", LimitCall(limit, .one), token: "t", now: EngineTime(nanoseconds: now))
         }
         _ = source.raise("key 23", now: EngineTime(nanoseconds: now))
         for round in 0..<150 {
@@ -38,7 +38,7 @@ import Testing
                 case 1: source.setDeadline(key, to: EngineTime(nanoseconds: now + day / 2), now: time)
                 case 2: _ = source.raise(key, now: time)
                 default:
-                    var take = TakeRequest(limits[number % 4], random.demand(limits[number % 4]))
+                    var take = LimitCall(limits[number % 4], random.demand(limits[number % 4]))
                     take.operation = random.below(5) == 0 ? .refund : .take
                     let token = random.below(3) == 0 ? "token \(random.below(4))" : nil
                     _ = source.decide(key, take, token: take.operation == .take ? token : nil, now: time)
@@ -69,8 +69,8 @@ import Testing
         for (number, limit) in try limits().enumerated() {
             for step in 0..<9 as Range<Int64> {
                 let time = EngineTime(nanoseconds: now + step * 1_000_000_000)
-                _ = session.decide("k\(number)", TakeRequest(limit, .one), token: "t", now: time)
-                _ = session.decide("k\(number)", TakeRequest(limit, .one), token: nil, now: time)
+                _ = session.decide("k\(number)", LimitCall(limit, .one), token: "t", now: time)
+                _ = session.decide("k\(number)", LimitCall(limit, .one), token: nil, now: time)
             }
         }
         _ = session.raise("counter", now: EngineTime(nanoseconds: now))
@@ -121,7 +121,7 @@ import Testing
         Journaled.restore([state], into: session.engine, horizon: 0)
         let instants = [0, 1_000_000_000_000, 1_004_000_000_000, Int64.max / 2, Int64.max - 1]
         for limit in try limits() {
-            var take = TakeRequest(limit, random.demand(limit))
+            var take = LimitCall(limit, random.demand(limit))
             take.operation = random.pick([.take, .peek, .refund])
             take.carriesOver = random.below(2) == 0
             let now = EngineTime(nanoseconds: random.pick(instants))

@@ -33,8 +33,8 @@ import Testing
         let session = KeyspaceSession(engine: Engine(shards: 2, seed: fixedSeed))
         let now = EngineTime.seconds(1)
         let keys = (0...600).map { [UInt8](repeating: 7, count: $0) } + [[UInt8](repeating: 7, count: 1 << 20)]
-        for key in keys { #expect(session.throttle(key, thousandOnce.parameters, now: now).remaining == 999) }
-        for key in keys { #expect(session.throttle(key, thousandOnce.parameters, now: now).remaining == 998) }
+        for key in keys { #expect(session.throttle(key, thousandOnce.limitCall, now: now).remaining == 999) }
+        for key in keys { #expect(session.throttle(key, thousandOnce.limitCall, now: now).remaining == 998) }
         #expect(session.engine.violatedInvariants() == [])
         for key in keys { #expect(key.withUnsafeBytes { session.remove($0, now: now) }) }
         #expect(session.count() == 0)
@@ -46,8 +46,8 @@ import Testing
         let session = KeyspaceSession(engine: Engine(shards: 1, seed: fixedSeed))
         let key = [UInt8](repeating: 1, count: 16 << 20)
         let now = EngineTime.seconds(1)
-        #expect(session.throttle(key, thousandOnce.parameters, now: now).remaining == 999)
-        #expect(session.throttle(key, thousandOnce.parameters, now: now).remaining == 998)
+        #expect(session.throttle(key, thousandOnce.limitCall, now: now).remaining == 999)
+        #expect(session.throttle(key, thousandOnce.limitCall, now: now).remaining == 998)
         #expect(session.engine.violatedInvariants() == [])
     }
 

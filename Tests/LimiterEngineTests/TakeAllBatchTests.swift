@@ -112,7 +112,7 @@ import Testing
             // Mostly a key to each limit; now and then the wrong kind of state, or a key named twice.
             let number = Int.random(in: 0..<limits.count, using: &random)
             let other = Int.random(in: 0..<20, using: &random) == 0
-            var take = TakeRequest(limits[other ? 0 : number], random.demand(limits[number]))
+            var take = LimitCall(limits[other ? 0 : number], random.demand(limits[number]))
             take.mode = [.enforce, .enforce, .enforce, .enforce, .enforce, .shadow, .off].randomElement(using: &random)!
             take.carriesOver = Int.random(in: 0..<8, using: &random) == 0
             return TakeAllRow(key: "k\(number)\(Int.random(in: 0..<3, using: &random))", take: take)
@@ -129,31 +129,25 @@ import Testing
             _ = memory.initialize(from: row.key.utf8)
             return memory
         }
-        let takes = UnsafeMutableBufferPointer<TakeRequest>.allocate(capacity: keys.count)
-        _ = takes.initialize(from: lines.flatMap(\.rows).map(\.take))
-        defer {
-            keys.forEach { $0.deallocate() }
-            takes.deallocate()
-        }
-        var requests = keys.enumerated().map { position, key in
-            ThrottleRequest(key: key.baseAddress!, keyLength: key.count, take: takes.baseAddress! + position)
-        }
+        defer { keys.forEach { $0.deallocate() } }
+        var calls = lines.flatMap(\.rows).map(\.take)
+        for (position, key) in keys.enumerated() { calls[position].setKey(key.baseAddress!, count: key.count) }
         var groups: [KeyspaceSession.Group] = []
         var first = 0
         for line in lines {
             if line.isGroup { groups.append(KeyspaceSession.Group(first: first, count: line.rows.count)) }
             first += line.rows.count
         }
-        requests.withUnsafeMutableBufferPointer { requests in
+        calls.withUnsafeMutableBufferPointer { calls in
             groups.withUnsafeMutableBufferPointer {
-                session.decide(requests.baseAddress!, count: requests.count, groups: $0, now: time)
+                session.decide(calls.baseAddress!, count: calls.count, groups: $0, now: time)
             }
         }
         var outcomes: [KeyspaceSession.TakeAllOutcome?] = []
         var position = 0
         for number in lines.indices {
             for row in lines[number].rows.indices {
-                lines[number].rows[row].take = takes[position]
+                lines[number].rows[row].take = calls[position]
                 position += 1
             }
             outcomes.append(lines[number].isGroup ? groups.removeFirst().outcome : nil)

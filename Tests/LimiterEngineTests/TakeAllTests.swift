@@ -10,11 +10,11 @@ import Testing
     private let day: Int64 = 86_400_000_000_000
 
     private func call(_ key: String, _ limit: Limit, _ units: Int64 = 1) throws -> TakeAllRow {
-        TakeAllRow(key: key, take: TakeRequest(limit, try Demand(units)))
+        TakeAllRow(key: key, take: LimitCall(limit, try Demand(units)))
     }
 
     private func remaining(_ key: String, _ limit: Limit) -> Int64 {
-        var take = TakeRequest(limit, .nothing)
+        var take = LimitCall(limit, .nothing)
         take.operation = .peek
         session.decide(key, &take, now: now)
         return take.decision.remaining
@@ -79,11 +79,11 @@ import Testing
 
     @Test func limitsThatOnlyWatchOrAreOff() throws {
         let limit = try Limit(.fixedWindow, units: 1, period: day)
-        for (mode, wanted) in [(TakeRequest.Mode.enforce, 1), (.shadow, 1), (.off, 0)] {
+        for (mode, wanted) in [(LimitCall.Mode.enforce, 1), (.shadow, 1), (.off, 0)] {
             session.removeAll()
             var decisions: [LimitDecision] = []
             for _ in 0..<2 {
-                var take = TakeRequest(limit, .one)
+                var take = LimitCall(limit, .one)
                 take.mode = mode
                 session.decide("k", &take, now: now)
                 decisions.append(take.decision)
@@ -116,14 +116,14 @@ import Testing
         onThreads(4) { number in
             let session = KeyspaceSession(engine: engine)
             for _ in 0..<400 {
-                var rows = (0..<4).map { TakeAllRow(key: "k\($0)", take: TakeRequest(limits[$0], .one)) }
+                var rows = (0..<4).map { TakeAllRow(key: "k\($0)", take: LimitCall(limits[$0], .one)) }
                 if number % 2 == 1 { rows.reverse() }
                 _ = session.takeAll(&rows, now: now)
             }
         }
         let session = KeyspaceSession(engine: engine)
         let left = limits.enumerated().map { number, limit in
-            var take = TakeRequest(limit, .nothing)
+            var take = LimitCall(limit, .nothing)
             session.decide("k\(number)", &take, now: now)
             return take.decision.limit - take.decision.remaining
         }
@@ -135,31 +135,46 @@ import Testing
         let limit = try Limit(.slidingLog, units: 3, period: day)
         let key = Array("k".utf8)
         let other = Array("throttled".utf8)
-        var takes = [TakeRequest(limit, .one), TakeRequest(limit, try Demand(5, isPartial: true))]
-        takes.withUnsafeMutableBufferPointer { takes in
-            key.withUnsafeBufferPointer { key in
-                other.withUnsafeBufferPointer { other in
-                    var batch = [
-                        ThrottleRequest(key: key.baseAddress!, keyLength: 1, take: takes.baseAddress!),
-                        ThrottleRequest(
-                            key: other.baseAddress!, keyLength: other.count, parameters: thousandOnce.parameters),
-                        ThrottleRequest(key: key.baseAddress!, keyLength: 1, take: takes.baseAddress! + 1),
-                        ThrottleRequest(key: key.baseAddress!, keyLength: 1, parameters: thousandOnce.parameters),
-                    ]
-                    batch.withUnsafeMutableBufferPointer { session.decide($0.baseAddress!, count: 4, now: now) }
-                    #expect(batch[1].decision.remaining == 999)
-                    #expect(batch[3].decision.outcome == .wrongKind)
-                }
-            }
+        let counter = Array("counter".utf8)
+        var increment = LimitCall.blank
+        increment.setAdd(-5)
+        var read = LimitCall.blank
+        read.begin(.read)
+        let calls = [
+            (key, LimitCall(limit, .one)), (other, thousandOnce.limitCall), (counter, read), (counter, increment),
+            (key, LimitCall(limit, try Demand(5, isPartial: true))), (counter, read), (key, thousandOnce.limitCall),
+            (key, increment), (key, read), (counter, LimitCall(limit, .one)),
+        ]
+        let batch = decided(calls)
+        #expect(batch[0].decision.granted == 1)
+        #expect(batch[1].decision.remaining == 999)
+        #expect(batch[2].decision.outcome == .absent && !batch[2].hasChangedState)
+        #expect(batch[3].counterValue == -5 && batch[3].hasChangedState)
+        #expect(batch[4].decision.granted == 2)
+        #expect(batch[5].counterValue == -5 && !batch[5].hasChangedState)
+        for call in batch[6...] { #expect(call.decision.outcome == .wrongKind && !call.hasChangedState) }
+        for call in batch[7...8] { #expect(call.counterProblem == .wrongKind(.slidingLog)) }
+        #expect(batch[9].decision.foundKind == .counter)
+    }
+
+    /// Decides calls with their keys as one batch.
+    private func decided(_ rows: [([UInt8], LimitCall)]) -> [LimitCall] {
+        let keys = rows.map { UnsafeMutableBufferPointer<UInt8>.allocate(capacity: $0.0.count) }
+        defer { keys.forEach { $0.deallocate() } }
+        var calls = rows.map(\.1)
+        for (position, key) in keys.enumerated() {
+            _ = key.initialize(from: rows[position].0)
+            calls[position].setKey(key.baseAddress!, count: key.count)
         }
-        #expect(takes.map(\.decision.granted) == [1, 2])
+        calls.withUnsafeMutableBufferPointer { session.decide($0.baseAddress!, count: $0.count, now: now) }
+        return calls
     }
 }
 
 /// A call of `takeAll` with its key as a string.
 struct TakeAllRow {
     var key: String
-    var take: TakeRequest
+    var take: LimitCall
 }
 
 extension KeyspaceSession {
@@ -169,17 +184,11 @@ extension KeyspaceSession {
             _ = memory.initialize(from: row.key.utf8)
             return memory
         }
-        let takes = UnsafeMutableBufferPointer<TakeRequest>.allocate(capacity: rows.count)
-        _ = takes.initialize(from: rows.map(\.take))
-        defer {
-            keys.forEach { $0.deallocate() }
-            takes.deallocate()
-        }
-        var requests = keys.enumerated().map { position, key in
-            ThrottleRequest(key: key.baseAddress!, keyLength: key.count, take: takes.baseAddress! + position)
-        }
-        let outcome = requests.withUnsafeMutableBufferPointer { takeAll($0.baseAddress!, count: $0.count, now: now) }
-        for position in rows.indices { rows[position].take = takes[position] }
+        defer { keys.forEach { $0.deallocate() } }
+        var calls = rows.map(\.take)
+        for (position, key) in keys.enumerated() { calls[position].setKey(key.baseAddress!, count: key.count) }
+        let outcome = calls.withUnsafeMutableBufferPointer { takeAll($0.baseAddress!, count: $0.count, now: now) }
+        for position in rows.indices { rows[position].take = calls[position] }
         return outcome
     }
 }

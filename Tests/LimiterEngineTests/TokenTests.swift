@@ -11,10 +11,10 @@ import Testing
 
     private func take(
         _ key: String, _ token: String?, _ units: Int64 = 1, at now: Int64, on session: KeyspaceSession? = nil,
-        _ operation: TakeRequest.Operation = .take
+        _ operation: LimitCall.Operation = .take
     ) throws -> LimitDecision {
         let limit = try Limit(.fixedWindow, units: 10, period: 86_400_000_000_000)
-        var take = TakeRequest(limit, try Demand(units))
+        var take = LimitCall(limit, try Demand(units))
         take.operation = operation
         let bytes = Array((token ?? "").utf8)
         return bytes.withUnsafeBytes {
@@ -95,7 +95,7 @@ import Testing
         // A key of the very same bytes is another key, watched apart.
         let watch = WatchToken()
         session.watch(bytes, token: watch, now: time)
-        #expect(session.throttle(bytes, thousandOnce.parameters, now: time).remaining == 999)
+        #expect(session.throttle(bytes, thousandOnce.limitCall, now: time).remaining == 999)
         #expect(watch.isTouched)
         session.unwatch(bytes, token: watch)
         let other = WatchToken()
@@ -105,7 +105,7 @@ import Testing
         #expect(!other.isTouched)
         session.unwatch(absent, token: other)
         #expect(try take("k", "t", at: now).isRepeated)
-        #expect(session.throttle(bytes, thousandOnce.parameters, now: time).remaining == 998)
+        #expect(session.throttle(bytes, thousandOnce.limitCall, now: time).remaining == 998)
         #expect(session.engine.violatedInvariants() == [])
     }
 
@@ -127,7 +127,7 @@ import Testing
         session.removeAll()
         #expect(session.statistics().tokens == 0)
         #expect(try take("a", "4", at: now).outcome == .allowed)
-        let long = String(repeating: "x", count: TakeRequest.tokenLengthMax)
+        let long = String(repeating: "x", count: LimitCall.tokenLengthMax)
         #expect(try take("a", long, at: now).outcome == .allowed)
         #expect(try take("a", long + "x", at: now).outcome == .outOfRange)
     }

@@ -43,7 +43,7 @@ import Testing
         }
     }
 
-    private func ask(_ session: KeyspaceSession, _ number: Int, quantity: Int64, now: EngineTime) -> ThrottleDecision {
+    private func ask(_ session: KeyspaceSession, _ number: Int, quantity: Int64, now: EngineTime) -> LimitDecision {
         session.throttle("key \(number)", burst: 9, count: 1, period: 60, quantity: quantity, now: now)
     }
 

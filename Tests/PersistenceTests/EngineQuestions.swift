@@ -12,7 +12,7 @@ import Testing
 
 /// What an engine says to one question.
 enum Answer: Equatable {
-    case decision(ThrottleDecision)
+    case decision(LimitDecision)
     case limit(LimitDecision)
     case all(KeyspaceSession.TakeAllOutcome, [LimitDecision])
     case done(Bool)
@@ -118,14 +118,14 @@ struct Question {
 
     private var demand: Demand { try! Demand(number % 4, isPartial: choice == 0) }
 
-    private func request(_ limit: Limit, _ operation: TakeRequest.Operation) -> TakeRequest {
-        var take = TakeRequest(limit, demand)
+    private func request(_ limit: Limit, _ operation: LimitCall.Operation) -> LimitCall {
+        var take = LimitCall(limit, demand)
         take.operation = operation
         return take
     }
 
     private func decide(
-        _ take: TakeRequest, _ key: String, _ session: KeyspaceSession, now: EngineTime
+        _ take: LimitCall, _ key: String, _ session: KeyspaceSession, now: EngineTime
     ) -> Answer {
         var take = take
         // A window of seconds, or of the whole conversation.
@@ -140,25 +140,21 @@ struct Question {
 
     private func takeAll(_ session: KeyspaceSession, now: EngineTime) -> Answer {
         let names = ([key] + others).map { Array($0.utf8) }
-        var takes = names.indices.map { index in
+        var calls = names.indices.map { index in
             request(limit(Limit.Algorithm.allCases[(choice + index) % 5]), .take)
         }
         let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: names.reduce(0) { $0 + $1.count })
         defer { bytes.deallocate() }
-        var requests: [ThrottleRequest] = []
-        return takes.withUnsafeMutableBufferPointer { takes in
-            var end = bytes
-            for (index, name) in names.enumerated() {
-                end.initialize(from: name, count: name.count)
-                requests.append(
-                    ThrottleRequest(key: end, keyLength: name.count, take: takes.baseAddress! + index))
-                end += name.count
-            }
-            let outcome = requests.withUnsafeMutableBufferPointer {
-                session.takeAll($0.baseAddress!, count: $0.count, now: now)
-            }
-            return .all(outcome, takes.map(\.decision))
+        var end = bytes
+        for (index, name) in names.enumerated() {
+            end.initialize(from: name, count: name.count)
+            calls[index].setKey(end, count: name.count)
+            end += name.count
         }
+        let outcome = calls.withUnsafeMutableBufferPointer {
+            session.takeAll($0.baseAddress!, count: $0.count, now: now)
+        }
+        return .all(outcome, calls.map(\.decision))
     }
 
     private func counter(_ session: KeyspaceSession, now: EngineTime) -> Answer {
@@ -222,7 +218,7 @@ struct Question {
         let policies = session.engine.policies
         func change(_ draft: inout PolicyDraft) throws(PolicyError) {
             let subject = RuleSubject(tenant: number % 3 == 0 ? nil : tenant, client: client, action: nil)
-            let mode = TakeRequest.Mode.allCases[choice % 3]
+            let mode = LimitCall.Mode.allCases[choice % 3]
             switch choice {
             case 0, 1: try draft.removePolicy(policyName)
             case 2, 3: try draft.removeRule(subject)

@@ -52,14 +52,14 @@ extension KeyspaceSession {
     @discardableResult
     func throttle(
         _ key: String, burst: Int64, count: Int64, period: Int64, quantity: Int64 = 1, now: EngineTime
-    ) -> ThrottleDecision {
-        var parameters = ThrottleParameters()
-        let problem = parameters.set(maxBurst: burst, count: count, period: period, quantity: quantity)
+    ) -> LimitDecision {
+        var call = LimitCall.blank
+        let problem = call.setThrottle(maxBurst: burst, count: count, period: period, quantity: quantity)
         precondition(problem == nil)
         return Array(key.utf8).withUnsafeBufferPointer { bytes in
-            var request = ThrottleRequest(key: bytes.baseAddress!, keyLength: bytes.count, parameters: parameters)
-            decide(&request, count: 1, now: now)
-            return request.decision
+            call.setKey(bytes.baseAddress!, count: bytes.count)
+            decide(&call, count: 1, now: now)
+            return call.decision
         }
     }
 

@@ -20,7 +20,7 @@ import Testing
 
     private static func name(_ text: String) -> [UInt8] { Array(text.utf8) }
 
-    private static func policy(_ text: String, units: Int64, mode: TakeRequest.Mode = .enforce) throws -> Policy {
+    private static func policy(_ text: String, units: Int64, mode: LimitCall.Mode = .enforce) throws -> Policy {
         Policy(name: name(text), limit: try Limit(.gcra, units: units, period: 60_000_000_000), mode: mode)
     }
 

@@ -41,7 +41,7 @@ import Testing
     }
 
     private func take(_ algorithm: Limit.Algorithm) throws {
-        var take = TakeRequest(try Limit(algorithm, units: 9, period: 3_600_000_000_000), .one)
+        var take = LimitCall(try Limit(algorithm, units: 9, period: 3_600_000_000_000), .one)
         take.carriesOver = true
         "k".withBytes { session.decide(&take, key: $0, now: now) }
         #expect(take.decision.outcome == .allowed)

@@ -67,7 +67,7 @@ extension Simulation {
 
     private func takeByNumbers(_ session: KeyspaceSession, _ time: EngineTime) {
         let number = random.below(Simulation.keys)
-        var take = TakeRequest(limit(forKey: number), try! Demand(random.between(1, 3), isPartial: random.once(in: 3)))
+        var take = LimitCall(limit(forKey: number), try! Demand(random.between(1, 3), isPartial: random.once(in: 3)))
         if random.once(in: 8) { take.operation = .refund }
         if random.once(in: 15) { take.mode = .shadow }
         Array("key-\(number)".utf8).withUnsafeBytes { key in
@@ -96,17 +96,13 @@ extension Simulation {
     private func takeFromSeveral(_ session: KeyspaceSession, _ time: EngineTime) {
         let first = random.below(Simulation.keys)
         let names = [first, (first + 5) % Simulation.keys].map { Array("key-\($0)".utf8) }
-        var takes = [first, (first + 5) % Simulation.keys].map { TakeRequest(limit(forKey: $0), .one) }
-        takes.withUnsafeMutableBufferPointer { takes in
-            names[0].withUnsafeBufferPointer { one in
-                names[1].withUnsafeBufferPointer { other in
-                    var requests = [
-                        ThrottleRequest(key: one.baseAddress!, keyLength: one.count, take: takes.baseAddress!),
-                        ThrottleRequest(key: other.baseAddress!, keyLength: other.count, take: takes.baseAddress! + 1),
-                    ]
-                    requests.withUnsafeMutableBufferPointer {
-                        _ = session.takeAll($0.baseAddress!, count: 2, now: time)
-                    }
+        var calls = [first, (first + 5) % Simulation.keys].map { LimitCall(limit(forKey: $0), .one) }
+        names[0].withUnsafeBufferPointer { one in
+            names[1].withUnsafeBufferPointer { other in
+                calls[0].setKey(one.baseAddress!, count: one.count)
+                calls[1].setKey(other.baseAddress!, count: other.count)
+                calls.withUnsafeMutableBufferPointer {
+                    _ = session.takeAll($0.baseAddress!, count: 2, now: time)
                 }
             }
         }

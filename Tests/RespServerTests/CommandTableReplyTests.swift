@@ -154,7 +154,7 @@ import Testing
         for spec in CommandTable.specs where !spec.subcommands.isEmpty {
             let lines = HelpText.lines(of: spec)
             #expect(lines[0] == "\(spec.name.uppercased()) <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
-            #expect(lines.count == 1 + 2 * (spec.subcommands.count + (spec.handler == nil ? 0 : 1)))
+            #expect(lines.count == 1 + 2 * (spec.subcommands.count + (spec.isRunnable ? 1 : 0)))
         }
     }
 

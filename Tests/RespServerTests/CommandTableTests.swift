@@ -59,7 +59,7 @@ import Testing
             #expect(!spec.summary.isEmpty && spec.summary.hasSuffix("."), "summary of \(name)")
             #expect(!spec.complexity.isEmpty, "complexity of \(name)")
             #expect(spec.arity != 0, "\(name)")
-            #expect(spec.handler != nil || !spec.subcommands.isEmpty, "nothing runs \(name)")
+            #expect(spec.isRunnable || !spec.subcommands.isEmpty, "nothing runs \(name)")
             for category in spec.categories {
                 #expect(CommandSpec.categoryNames.contains(category), "\(category) of \(name)")
             }
@@ -69,7 +69,7 @@ import Testing
             if spec.keys.first > 0 { #expect(spec.keys.step > 0, "\(name)") }
             Self.check(spec.arguments, of: name)
         }
-        for spec in CommandTable.specs where spec.handler == nil {
+        for spec in CommandTable.specs where !spec.isRunnable {
             #expect(spec.subcommands.last?.name == "help", "\(spec.name) has no help")
         }
     }

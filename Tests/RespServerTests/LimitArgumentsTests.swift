@@ -23,9 +23,9 @@ import Testing
         return list
     }
 
-    private static func take(_ line: String) throws(ArgumentProblem) -> TakeRequest {
+    private static func take(_ line: String) throws(ArgumentProblem) -> LimitCall {
         let list = list("RL.TAKE key " + line)
-        var take = TakeRequest.blank
+        var take = LimitCall.blank
         try LimitArguments.read(
             .take, list, to: &take, KeyspaceSession(engine: engine), LimitCache(), tokenWindow: 5)
         // What it borrowed is gone.

@@ -28,7 +28,7 @@ import Testing
     private func read(_ words: [String], _ cache: LimitCache) -> Reading {
         let list = ArgumentList()
         list.load((["RL.TAKE", "key"] + words).map { Array($0.utf8) })
-        var take = TakeRequest.blank
+        var take = LimitCall.blank
         do throws(ArgumentProblem) {
             try LimitArguments.read(.take, list, to: &take, session, cache, tokenWindow: 5)
             return Reading(

@@ -29,7 +29,7 @@ import Testing
         ]
         for name in Self.names {
             for limit in limits {
-                for mode in TakeRequest.Mode.allCases {
+                for mode in LimitCall.Mode.allCases {
                     let policy = Policy(name: name, limit: limit, mode: mode)
                     #expect(try Self.read(PolicyText.line(policy)) == .policy(policy))
                 }

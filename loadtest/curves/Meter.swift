@@ -43,9 +43,9 @@ public final class Meter {
     }
 
     private func ask(
-        _ limit: Limit, _ demand: Demand, _ operation: TakeRequest.Operation, _ now: Int64
+        _ limit: Limit, _ demand: Demand, _ operation: LimitCall.Operation, _ now: Int64
     ) -> LimitDecision {
-        var request = TakeRequest(limit, demand)
+        var request = LimitCall(limit, demand)
         request.operation = operation
         Meter.key.withUnsafeBytes { session.decide(&request, key: $0, now: EngineTime(nanoseconds: now)) }
         precondition(request.decision.outcome == .allowed || request.decision.outcome == .denied)

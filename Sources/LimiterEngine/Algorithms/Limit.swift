@@ -65,27 +65,29 @@ public struct Limit: Equatable, Sendable {
     /// The largest offset from UTC in nanoseconds, either way: a day.
     public static let offsetMax: Int64 = 86_400_000_000_000
 
+    // What GCRA asks with every call comes first: see `LimitCall`.
+
     /// How units are counted.
-    public let algorithm: Algorithm
-    /// The algorithm's kind of state as records have it: asked with every call.
-    let rawKind: UInt8
-    /// Units per period, 0 or more; 0 lets nothing pass.
-    public let units: Int64
-    /// The period in nanoseconds, 1 or more.
-    public let period: Int64
-    /// Units that may pass at once from full: for GCRA and the token bucket as given, for the others `units`.
-    public let capacity: Int64
-    /// For fixed windows: how far local time is ahead of UTC in nanoseconds, so that a day may begin at local midnight.
-    public let offset: Int64
+    public private(set) var algorithm: Algorithm
+    /// The algorithm's kind of state as records have it.
+    private(set) var rawKind: UInt8
     /// What one unit costs in nanoseconds, 1 or more: the period through the units, rounded down.
-    public let emissionInterval: Int64
+    public private(set) var emissionInterval: Int64
     /// The emission interval times the capacity, in nanoseconds; 0 except for GCRA and the token bucket.
-    public let tolerance: Int64
+    public private(set) var tolerance: Int64
+    /// Units that may pass at once from full: for GCRA and the token bucket as given, for the others `units`.
+    public private(set) var capacity: Int64
+    /// Engine time in nanoseconds from which on nothing is capped; 0 when nothing is.
+    public private(set) var cappedUntil: Int64 = 0
+    /// Units per period, 0 or more; 0 lets nothing pass.
+    public private(set) var units: Int64
+    /// The period in nanoseconds, 1 or more.
+    public private(set) var period: Int64
+    /// For fixed windows: how far local time is ahead of UTC in nanoseconds, so that a day may begin at local midnight.
+    public private(set) var offset: Int64
     /// What an earlier limit still means for this one: see `bound`. For GCRA and the token bucket: no more than this is
     /// tolerated of a key with a debt, in nanoseconds. `Int64.max` for no cap.
     private(set) var toleranceCap = Int64.max
-    /// Engine time in nanoseconds from which on nothing is capped; 0 when nothing is.
-    public private(set) var cappedUntil: Int64 = 0
     /// The least that a unit of a debt in time may have cost when it was taken under an earlier limit, in nanoseconds,
     /// and from when on no such debt is left.
     private var debtPrice = Int64.max
@@ -140,6 +142,18 @@ public struct Limit: Equatable, Sendable {
         self.offset = offset
         self.emissionInterval = max(1, emissionInterval)
         self.tolerance = tolerance
+    }
+
+    /// Makes this a GCRA limit, of what `GCRA` asks with every call. What it was before by the units of a period, and
+    /// what an earlier limit means for it, is left as it was: only refunds, and calls that carry over, look at that.
+    @inline(__always)
+    mutating func setRate(emissionInterval: Int64, capacity: Int64, tolerance: Int64) {
+        algorithm = .gcra
+        rawKind = StateKind.gcra.rawValue
+        self.emissionInterval = emissionInterval
+        self.tolerance = tolerance
+        self.capacity = capacity
+        cappedUntil = 0
     }
 
     /// The most units a limit of this algorithm may have; nil for no bound of its own.

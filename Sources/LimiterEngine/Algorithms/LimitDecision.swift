@@ -12,40 +12,44 @@ public struct LimitDecision: Equatable, Sendable {
         case wrongKind = 2
         /// A new key, or a longer log, would not fit the memory limit; nothing changed.
         case outOfMemory = 3
-        /// An instant of the new state would lie behind the last representable one; nothing changed. Where that is the
-        /// token's, or it is too long, `foundKind` is `token`.
+        /// An instant of the new state would be after the last representable one, or a counter would not fit 64 bits;
+        /// nothing changed. Where that is the token's instant, or the token is too long, `foundKind` is `token`.
         case outOfRange = 4
         /// As many idempotency tokens are remembered as may be; nothing changed.
         case tooManyTokens = 5
+        /// There is no such counter.
+        case absent = 6
     }
 
+    // What every reply needs comes first: see `LimitCall`.
+
     /// How the call ended. The numbers are 0 unless it is `allowed` or `denied`.
-    public var outcome: Outcome
-    /// Units granted, 0 … cost; of a refund, units given back.
-    public var granted: Int64
-    /// Units from full.
-    public var limit: Int64
-    /// Units left, 0 … limit.
-    public var remaining: Int64
-    /// Nanoseconds until the same call would be granted something if nobody else took any; -1 when it was, or never
-    /// will be.
-    public var retryAfter: Int64
-    /// Nanoseconds until the limit is full again, 0 or more.
-    public var resetAfter: Int64
+    public internal(set) var outcome: Outcome
     /// The limit would have denied the call but only watches: it took nothing, and the call is allowed.
-    public var isShadowed = false
+    public internal(set) var isShadowed = false
     /// The answer is the one that the call's token was given first; this call took nothing.
     public var isRepeated = false
     /// The key's kind where that was the wrong one. See `outOfRange`, too.
-    public var foundKind: StateKind?
+    public internal(set) var foundKind: StateKind?
+    /// Units left, 0 … limit. Of a counter its value.
+    public internal(set) var remaining: Int64
+    /// Nanoseconds until the same call would be granted something if no other took any; -1 when it was, or never
+    /// will be.
+    public internal(set) var retryAfter: Int64
+    /// Nanoseconds until the limit is full again, 0 or more.
+    public internal(set) var resetAfter: Int64
+    /// Units granted, 0 … cost; of a refund, units given back.
+    public internal(set) var granted: Int64
+    /// Units from full.
+    public internal(set) var limit: Int64
 
     /// Whether the call was decided, rather than failed.
-    @inlinable var isAnswer: Bool { outcome == .allowed || outcome == .denied }
+    @inlinable public var isAnswer: Bool { outcome == .allowed || outcome == .denied }
 
     /// A decision with these fields.
     public init(
         _ outcome: Outcome, granted: Int64 = 0, limit: Int64 = 0, remaining: Int64 = 0, retryAfter: Int64 = -1,
-        resetAfter: Int64 = 0
+        resetAfter: Int64 = 0, foundKind: StateKind? = nil
     ) {
         self.outcome = outcome
         self.granted = granted
@@ -53,6 +57,7 @@ public struct LimitDecision: Equatable, Sendable {
         self.remaining = remaining
         self.retryAfter = retryAfter
         self.resetAfter = resetAfter
+        self.foundKind = foundKind
     }
 
     /// Makes this a decision with these fields, in place.
@@ -71,11 +76,19 @@ public struct LimitDecision: Equatable, Sendable {
         foundKind = nil
     }
 
+    /// Makes this the answer of a counter with this value, in place. The other numbers mean nothing.
+    @inline(__always)
+    mutating func set(counter value: Int64) {
+        outcome = .allowed
+        isShadowed = false
+        isRepeated = false
+        foundKind = nil
+        remaining = value
+    }
+
     /// An answer without numbers.
     static func failure(_ outcome: Outcome, found: StateKind? = nil) -> LimitDecision {
-        var decision = LimitDecision(outcome, retryAfter: 0)
-        decision.foundKind = found
-        return decision
+        LimitDecision(outcome, retryAfter: 0, foundKind: found)
     }
 }
 
@@ -95,15 +108,16 @@ public struct Demand: Equatable, Sendable {
         self.isPartial = isPartial
     }
 
-    private init(trusted units: Int64) {
+    @inline(__always)
+    init(trusted units: Int64, isPartial: Bool = false) {
         self.units = units
-        isPartial = false
+        self.isPartial = isPartial
     }
 
     /// A single unit.
     public static var one: Demand { Demand(trusted: 1) }
 
-    /// No unit: asks how things stand.
+    /// No unit: asks without taking.
     public static var nothing: Demand { Demand(trusted: 0) }
 
     /// What is granted where `room` units are left; nil when that is too few. Below 0 when the limit is exceeded.

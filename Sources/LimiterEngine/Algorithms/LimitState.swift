@@ -1,9 +1,9 @@
-// One door to all algorithms: a limit asked over a state's bytes, whatever its kind. Reads the state, writes none; the
-// shard does that with what comes out of here.
+// The entry to all algorithms: a limit asked over a state's bytes, whatever its kind. Reads the state and writes none;
+// the shard does that with what is returned here.
 
-/// What a state becomes when a decision is carried out.
+/// What a state becomes when a decision is carried out. GCRA's is not among them: its calls are decided and stored in
+/// place.
 enum NextState {
-    case gcra(arrivalTime: Int64)
     case fixedWindow(FixedWindow)
     case slidingWindow(SlidingWindow)
     /// A grant is added that counts until then.
@@ -11,16 +11,16 @@ enum NextState {
 }
 
 extension Limit {
-    /// Decides a demand over the state at `state`, of this limit's kind; nil is a full limit.
+    /// Decides a demand over the state at `state`, of this limit's kind; nil is a full limit. What the state becomes is
+    /// nil for GCRA.
     @inline(__always)
     func evaluate(
         _ demand: Demand, state: UnsafeMutableRawPointer?, now: Int64
-    ) -> (decision: LimitDecision, next: NextState) {
+    ) -> (decision: LimitDecision, next: NextState?) {
         switch algorithm {
         case .gcra, .tokenBucket:
             let arrivalTime = state?.loadUnaligned(as: Int64.self) ?? now
-            let (decision, next) = GCRA.decide(self, demand, arrivalTime: arrivalTime, now: now)
-            return (decision, .gcra(arrivalTime: next))
+            return (GCRA.decide(self, demand, arrivalTime: arrivalTime, now: now).decision, nil)
         case .fixedWindow:
             let (decision, next) = FixedWindow.decide(self, demand, stored: state.map { FixedWindow($0) }, now: now)
             return (decision, .fixedWindow(next))

@@ -18,7 +18,7 @@ public struct Policy: Equatable, Sendable {
     /// The limit, bound by the earlier ones.
     public private(set) var limit: Limit
     /// How seriously it is meant.
-    public var mode: TakeRequest.Mode
+    public var mode: LimitCall.Mode
     /// Where it came from.
     public var origin: PolicyOrigin
     /// Limits it had before, the latest last.
@@ -28,7 +28,7 @@ public struct Policy: Equatable, Sendable {
 
     /// A policy with these fields, and without a past.
     public init(
-        name: [UInt8], limit: Limit, mode: TakeRequest.Mode = .enforce, origin: PolicyOrigin = .command
+        name: [UInt8], limit: Limit, mode: LimitCall.Mode = .enforce, origin: PolicyOrigin = .command
     ) {
         self.name = name
         self.limit = limit

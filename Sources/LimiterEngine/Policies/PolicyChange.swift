@@ -19,7 +19,7 @@ public struct PolicyChange: Equatable, Sendable {
     /// How far local time is ahead of UTC, in nanoseconds.
     public var offset: Int64?
     /// How seriously it is meant; for a new policy `enforce` where it is not named.
-    public var mode: TakeRequest.Mode?
+    public var mode: LimitCall.Mode?
 
     /// A change that names nothing.
     public init(name: [UInt8]) { self.name = name }

@@ -97,7 +97,7 @@ public struct PolicyRecord: Equatable, Sendable {
     var policy: Policy? {
         guard kind == .policy, PolicyRecord.isName(key), value.count >= PolicyRecord.policySize,
             value[0] == PolicyRecord.version, let algorithm = Limit.Algorithm(rawValue: value[1]),
-            let mode = TakeRequest.Mode(rawValue: value[2]), let origin = PolicyOrigin(rawValue: value[3])
+            let mode = LimitCall.Mode(rawValue: value[2]), let origin = PolicyOrigin(rawValue: value[3])
         else { return nil }
         let numbers = (0..<4).map { number(at: 4 + 8 * $0) }
         let isRate = algorithm.kind == .gcra

@@ -27,15 +27,15 @@ public final class PolicyTable: @unchecked Sendable {
         /// The limit.
         public var limit: Limit
         /// How seriously it is meant.
-        public var mode: TakeRequest.Mode
+        public var mode: LimitCall.Mode
 
         /// A call of the policy. Other than a limit said in numbers, it finds what another algorithm has counted: the
         /// policy may have had that one before.
-        public func take(_ demand: Demand) -> TakeRequest {
-            var take = TakeRequest(limit, demand)
-            take.mode = mode
-            take.carriesOver = true
-            return take
+        public func take(_ demand: Demand) -> LimitCall {
+            var call = LimitCall(limit, demand)
+            call.mode = mode
+            call.carriesOver = true
+            return call
         }
     }
 
@@ -162,13 +162,13 @@ public final class PolicyTable: @unchecked Sendable {
     /// What the policy at this position says. O(1), without touching its name.
     public func terms(ofPolicy number: Int) -> Terms { policySet.terms(number).pointee }
 
-    /// Makes `take` a call of the policy at this position, as `Terms.take` does, but for what is asked of it. In place,
-    /// since a call is long.
-    public func writeTerms(ofPolicy number: Int, to take: UnsafeMutablePointer<TakeRequest>) {
+    /// Makes a call that has been begun one of the policy at this position, as `Terms.take` does. In place, since a call
+    /// is long.
+    public func writeTerms(ofPolicy number: Int, to call: UnsafeMutablePointer<LimitCall>) {
         let terms = policySet.terms(number)
-        take.pointee.limit = terms.pointee.limit
-        take.pointee.mode = terms.pointee.mode
-        take.pointee.carriesOver = true
+        call.pointee.limit = terms.pointee.limit
+        call.pointee.mode = terms.pointee.mode
+        call.pointee.carriesOver = true
     }
 
     // MARK: Rules

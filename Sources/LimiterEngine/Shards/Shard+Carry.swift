@@ -10,27 +10,26 @@ extension Shard {
     /// when the call is answered already.
     @inline(never)
     mutating func settleOther(
-        _ take: UnsafeMutablePointer<TakeRequest>, _ units: Int64, _ place: inout Place?, _ key: UnsafeRawBufferPointer,
-        hash: UInt64, now: Int64
+        _ call: UnsafeMutablePointer<LimitCall>, _ units: Int64, _ place: inout Place?, hash: UInt64, now: Int64
     ) -> Bool {
-        let limit = take.pointee.limit
-        let request = take.pointee
+        let limit = call.pointee.limit
+        let request = call.pointee
         let kept = min(units, limit.carriedMax)
         switch request.operation {
         case .peek:
-            take.pointee.decision = limit.withCarried(kept, now: now) { request.peek(state: $0, now: now) }
+            call.pointee.decision = limit.withCarried(kept, now: now) { request.peek(state: $0, now: now) }
             return false
-        case .take:
-            guard rewriteToTake(take, kept, place!.record, key, hash: hash, now: now) else {
-                count(take)
+        case .take, .add, .read:
+            guard rewriteToTake(call, kept, place!.record, hash: hash, now: now) else {
+                count(call)
                 return false
             }
-            place = find(hash, key.baseAddress!, key.count)
+            place = find(hash, call.pointee.key, call.pointee.keyLength)
             return true
         case .refund:
             let given = giveBack(request.demand.units, limit, place!, hash: hash, now: now).units
             let left = min(units - given, limit.carriedMax)
-            take.pointee.decision = limit.withCarried(left, now: now) {
+            call.pointee.decision = limit.withCarried(left, now: now) {
                 .refunded(given, limit, state: $0, now: now)
             }
             return false
@@ -39,36 +38,33 @@ extension Shard {
 
     /// Rewrites another algorithm's state, if the key has one, for a call that was denied. Its answer stays.
     mutating func beginWait(
-        _ take: UnsafeMutablePointer<TakeRequest>, _ key: UnsafeRawPointer, _ keyLength: Int, hash: UInt64, now: Int64
+        _ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64
     ) {
-        guard take.pointee.carriesOver, let found = find(hash, key, keyLength)?.record,
-            found.rawKind != take.pointee.limit.rawKind,
-            let units = take.pointee.limit.carriedUnits(StateView(found), now: now)
+        guard call.pointee.carriesOver, let found = find(hash, call.pointee.key, call.pointee.keyLength)?.record,
+            found.rawKind != call.pointee.limit.rawKind,
+            let units = call.pointee.limit.carriedUnits(StateView(found), now: now)
         else { return }
-        let answer = take.pointee.decision
-        _ = rewriteToTake(
-            take, min(units, take.pointee.limit.carriedMax), found,
-            UnsafeRawBufferPointer(start: key, count: keyLength), hash: hash, now: now)
-        take.pointee.decision = answer
+        let answer = call.pointee.decision
+        _ = rewriteToTake(call, min(units, call.pointee.limit.carriedMax), found, hash: hash, now: now)
+        call.pointee.decision = answer
     }
 
     /// Rewrites another algorithm's state for a call that takes, if it gets something or a wait. Else the call is
     /// answered, and nothing changed.
     private mutating func rewriteToTake(
-        _ take: UnsafeMutablePointer<TakeRequest>, _ kept: Int64, _ found: Record, _ key: UnsafeRawBufferPointer,
-        hash: UInt64, now: Int64
+        _ call: UnsafeMutablePointer<LimitCall>, _ kept: Int64, _ found: Record, hash: UInt64, now: Int64
     ) -> Bool {
-        let (limit, demand) = (take.pointee.limit, take.pointee.demand)
+        let (limit, demand) = (call.pointee.limit, call.pointee.demand)
         let decision = limit.withCarried(kept, now: now) { limit.evaluate(demand, state: $0, now: now).decision }
-        take.pointee.decision = decision
+        call.pointee.decision = decision
         // A call for nothing only asks.
         let isWait = decision.outcome == .denied && decision.retryAfter >= 0 && demand.units > 0
         guard isWait || (decision.outcome == .allowed && decision.granted > 0) else { return false }
-        guard rewrite(found, as: limit, kept, hash: hash, key: key, now: now) else {
-            take.pointee.decision = .failure(.outOfRange)
+        guard rewrite(found, as: limit, kept, hash: hash, key: call.pointee.keyBytes, now: now) else {
+            call.pointee.decision = .failure(.outOfRange)
             return false
         }
-        take.pointee.hasRewritten = true
+        call.pointee.hasRewritten = true
         return true
     }
 

@@ -1,4 +1,4 @@
-// Integer counters: what limiters made of INCR and EXPIRE stand on. 64 bits, checked; nothing else is a counter.
+// Integer counters, which limiters made of INCR and EXPIRE use. 64 bits, checked; nothing else is a counter.
 
 /// Why a call of a counter changed nothing.
 public enum CounterError: Error, Equatable, Sendable {
@@ -72,6 +72,18 @@ public struct CounterStep: Equatable, Sendable {
     }
 }
 
+extension LimitCall {
+    /// Why this call of a counter, which has been decided, changed nothing or found no number; nil when it did not fail.
+    public var counterProblem: CounterError? {
+        switch decision.outcome {
+        case .wrongKind: decision.foundKind.map { .wrongKind($0) }
+        case .outOfMemory: .outOfMemory
+        case .outOfRange: .overflow
+        case .allowed, .denied, .tooManyTokens, .absent: nil
+        }
+    }
+}
+
 extension Shard {
     /// The counter of a key: its value and its place; nil when there is no such key.
     private mutating func counter(
@@ -82,25 +94,54 @@ extension Shard {
         return place
     }
 
-    mutating func counterValue(
-        _ hash: UInt64, _ key: UnsafeRawBufferPointer, now: Int64
-    ) throws(CounterError) -> Int64? {
-        try counter(hash, key, now: now)?.record.word
+    /// Answers a counter's value as a call.
+    mutating func read(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64) {
+        guard let place = findLive(hash, call.pointee.key, call.pointee.keyLength, now: now) else {
+            call.pointee.decision = .failure(.absent)
+            return
+        }
+        guard place.record.kind == .counter else {
+            call.pointee.decision = .failure(.wrongKind, found: place.record.kind)
+            return
+        }
+        call.pointee.decision.set(counter: place.record.word)
     }
 
-    /// Adds to a counter, 0 where there is none. The deadline stays.
-    mutating func add(
-        _ increment: Int64, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64
-    ) throws(CounterError) -> Int64 {
-        guard let place = try counter(hash, key, now: now) else {
-            try write(increment, nil, hash: hash, key: key, now: now)
-            return increment
+    /// Adds to a counter as a call. The deadline stays.
+    mutating func add(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64) {
+        var place = find(hash, call.pointee.key, call.pointee.keyLength)
+        if let found = place, !found.record.isUntimed(.counter) {
+            if found.record.expiry <= now {
+                expire(found, hash: hash)
+                place = nil
+            } else if found.record.kind != .counter {
+                call.pointee.decision = .failure(.wrongKind, found: found.record.kind)
+                return
+            }
         }
-        let (sum, overflows) = place.record.word.addingReportingOverflow(increment)
-        guard !overflows else { throw .overflow }
-        place.record.word = sum
-        changed(place.record, hash: hash)
-        return sum
+        guard let record = place?.record else { return addFirst(call, hash: hash, now: now) }
+        let (sum, overflows) = record.word.addingReportingOverflow(call.pointee.amount)
+        guard !overflows else {
+            call.pointee.decision = .failure(.outOfRange)
+            return
+        }
+        record.word = sum
+        changed(record, hash: hash)
+        call.pointee.decision.set(counter: sum)
+    }
+
+    @inline(never)
+    private mutating func addFirst(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64) {
+        let inserted = insert(
+            .counter, stateSize: 8, hash: hash, key: call.pointee.key, keyLength: call.pointee.keyLength,
+            deadline: nil, now: now)
+        guard let record = inserted else {
+            call.pointee.decision = .failure(.outOfMemory)
+            return
+        }
+        record.word = call.pointee.amount
+        changed(record, hash: hash)
+        call.pointee.decision.set(counter: call.pointee.amount)
     }
 
     mutating func step(

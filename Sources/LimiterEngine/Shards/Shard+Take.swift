@@ -1,47 +1,95 @@
-// Calls of limits, whatever the algorithm: find the state, have it evaluated, carry the decision out.
+// Deciding calls: find the state, have it evaluated, carry the decision out.
 //
-// A call that is denied, only asks, or fails leaves the shard as it was, but for two things: a state worth nothing is
-// removed by whoever meets it, and a named limit whose algorithm changed rewrites the old state: see +Carry.
+// A call that is denied, only asks, or fails leaves the shard as it was, with two exceptions: an expired state is removed
+// by the call that finds it, and a named limit whose algorithm has changed rewrites the old state: see +Carry.
+//
+// Almost every call takes by GCRA from a key that has a record of it, and nothing else: that is decided in place. What
+// GCRA decides is stored in one function, `storeRate`, whoever asked: a call alone, the first of a key, or a group.
 
 extension Shard {
     /// Decides one call and writes the answer into it. Calls are handed on by address: they are long.
-    mutating func take(
-        _ take: UnsafeMutablePointer<TakeRequest>, _ key: UnsafePointer<UInt8>, _ keyLength: Int, hash: UInt64,
-        now: Int64
+    mutating func decide(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64) {
+        guard call.pointee.isPlainTake else { return decideAny(call, hash: hash, now: now) }
+        let place = find(hash, call.pointee.key, call.pointee.keyLength)
+        guard let record = place?.record, record.isUntimed(.gcra) else {
+            return takeElsewhere(call, place, hash: hash, now: now)
+        }
+        let arrivalTime = decideRate(call, arrivalTime: record.word, now: now)
+        storeRate(call, record, arrivalTime, hash: hash)
+        call.pointee.hasChangedState = call.pointee.decision.granted > 0
+    }
+
+    /// Decides a plain take from a key that is absent, or has a deadline or another kind of state.
+    @inline(never)
+    private mutating func takeElsewhere(
+        _ call: UnsafeMutablePointer<LimitCall>, _ place: Place?, hash: UInt64, now: Int64
     ) {
-        let key = UnsafeRawPointer(key)
-        take.pointee.hasRewritten = false
-        if take.pointee.mode == .off {
-            take.pointee.decision = .unlimited(take.pointee)
-        } else if let token = take.pointee.token, take.pointee.operation != .refund {
-            takeOnce(take, token: token, key, keyLength, hash: hash, now: now)
+        decideLimit(call, place, hash: hash, now: now, isRoomMade: false)
+        call.pointee.noteChange()
+    }
+
+    /// Decides a call that is not a plain take.
+    @inline(never)
+    private mutating func decideAny(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64) {
+        defer { call.pointee.noteChange() }
+        switch call.pointee.operation {
+        case .add: return add(call, hash: hash, now: now)
+        case .read: return read(call, hash: hash, now: now)
+        case .take, .peek, .refund: break
+        }
+        call.pointee.hasRewritten = false
+        if call.pointee.mode == .off {
+            call.pointee.decision = .unlimited(call.pointee)
+        } else if let token = call.pointee.token, call.pointee.operation != .refund {
+            takeOnce(call, token: token, hash: hash, now: now)
         } else {
-            decide(take, key, keyLength, hash: hash, now: now, isRoomMade: false)
+            decideLimit(call, hash: hash, now: now, isRoomMade: false)
         }
     }
 
-    /// Decides one call without regard to a token, and writes the answer into it.
+    /// Decides one call of a limit without regard to a token, and writes the answer into it.
     ///
-    /// - Parameter isRoomMade: Memory for what the call may need has been made sure of.
-    mutating func decide(
-        _ take: UnsafeMutablePointer<TakeRequest>, _ key: UnsafeRawPointer, _ keyLength: Int, hash: UInt64, now: Int64,
-        isRoomMade: Bool
+    /// - Parameter isRoomMade: There is memory for whatever the call may need.
+    mutating func decideLimit(
+        _ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64, isRoomMade: Bool
     ) {
-        var place = find(hash, key, keyLength)
-        if let known = place, known.record.hasDeadline || known.record.rawKind != take.pointee.limit.rawKind {
-            guard settle(take, &place, key, keyLength, hash: hash, now: now) else { return }
+        let place = find(hash, call.pointee.key, call.pointee.keyLength)
+        decideLimit(call, place, hash: hash, now: now, isRoomMade: isRoomMade)
+    }
+
+    @inline(never)
+    private mutating func decideLimit(
+        _ call: UnsafeMutablePointer<LimitCall>, _ place: Place?, hash: UInt64, now: Int64, isRoomMade: Bool
+    ) {
+        var place = place
+        if let known = place, known.record.hasDeadline || known.record.rawKind != call.pointee.limit.rawKind {
+            guard settle(call, &place, hash: hash, now: now) else { return }
         }
-        guard take.pointee.operation == .take, take.pointee.limit.rawKind == StateKind.gcra.rawValue else {
-            return decideOther(take, place, key, keyLength, hash: hash, now: now, isRoomMade: isRoomMade)
+        guard call.pointee.operation == .take, call.pointee.limit.rawKind == StateKind.gcra.rawValue else {
+            return decideOther(call, place, hash: hash, now: now, isRoomMade: isRoomMade)
         }
         guard let record = place?.record else {
-            return takeFirst(take, key, keyLength, hash: hash, now: now, isRoomMade: isRoomMade)
+            return takeFirst(call, hash: hash, now: now, isRoomMade: isRoomMade)
         }
-        let arrivalTime = GCRA.decide(
-            &take.pointee.limit, take.pointee.demand, arrivalTime: record.word, now: now, to: &take.pointee.decision)
-        guard take.pointee.decision.outcome == .allowed else { return count(take) }
+        let arrivalTime = decideRate(call, arrivalTime: record.word, now: now)
+        storeRate(call, record, arrivalTime, hash: hash)
+    }
+
+    /// Decides by GCRA, writes the answer into the call and returns the TAT to store.
+    @inline(__always)
+    private func decideRate(_ call: UnsafeMutablePointer<LimitCall>, arrivalTime: Int64, now: Int64) -> Int64 {
+        GCRA.decide(
+            &call.pointee.limit, call.pointee.demand, arrivalTime: arrivalTime, now: now, to: &call.pointee.decision)
+    }
+
+    /// Counts a call decided by GCRA, and stores what it took.
+    @inline(__always)
+    private mutating func storeRate(
+        _ call: UnsafeMutablePointer<LimitCall>, _ record: Record, _ arrivalTime: Int64, hash: UInt64
+    ) {
+        guard call.pointee.decision.outcome == .allowed else { return count(call) }
         allowed &+= 1
-        guard take.pointee.decision.granted > 0 else { return }
+        guard call.pointee.decision.granted > 0 else { return }
         record.word = arrivalTime
         changed(record, hash: hash)
     }
@@ -49,127 +97,109 @@ extension Shard {
     /// Takes by GCRA where the key is absent.
     @inline(never)
     private mutating func takeFirst(
-        _ take: UnsafeMutablePointer<TakeRequest>, _ key: UnsafeRawPointer, _ keyLength: Int, hash: UInt64, now: Int64,
-        isRoomMade: Bool
+        _ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64, isRoomMade: Bool
     ) {
-        let arrivalTime = GCRA.decide(
-            &take.pointee.limit, take.pointee.demand, arrivalTime: now, now: now, to: &take.pointee.decision)
-        if take.pointee.decision.outcome == .allowed, take.pointee.decision.granted > 0 {
-            let inserted = insert(
-                .gcra, stateSize: 8, hash: hash, key: key, keyLength: keyLength, deadline: nil, now: now,
-                isRoomMade: isRoomMade)
-            guard let record = inserted else {
-                take.pointee.decision = .failure(.outOfMemory)
-                return
-            }
-            record.word = arrivalTime
-            changed(record, hash: hash)
+        let arrivalTime = decideRate(call, arrivalTime: now, now: now)
+        guard call.pointee.decision.outcome == .allowed, call.pointee.decision.granted > 0 else { return count(call) }
+        let inserted = insert(
+            .gcra, stateSize: 8, hash: hash, key: call.pointee.key, keyLength: call.pointee.keyLength, deadline: nil,
+            now: now, isRoomMade: isRoomMade)
+        guard let record = inserted else {
+            call.pointee.decision = .failure(.outOfMemory)
+            return
         }
-        count(take)
+        storeRate(call, record, arrivalTime, hash: hash)
     }
 
-    /// Brings a key's state with a deadline, or of another kind, to where a decision may begin: one of the limit's own
-    /// kind, or none. False when the call is answered already.
+    /// Brings a state with a deadline, or of another kind, to where a decision may begin: one of the limit's own kind, or
+    /// none. False when the call is answered already.
     @inline(never)
     private mutating func settle(
-        _ take: UnsafeMutablePointer<TakeRequest>, _ place: inout Place?, _ key: UnsafeRawPointer, _ keyLength: Int,
-        hash: UInt64, now: Int64
+        _ call: UnsafeMutablePointer<LimitCall>, _ place: inout Place?, hash: UInt64, now: Int64
     ) -> Bool {
-        // A state of the limit's own kind that has ended counts as none by itself; its deadline ends with it.
+        // An expired state of the limit's own kind would be decided as none; its deadline ends with it.
         let found = place!.record
         guard found.expiry > now else {
             expire(place!, hash: hash)
             place = nil
             return true
         }
-        guard found.rawKind != take.pointee.limit.rawKind else { return true }
-        guard take.pointee.carriesOver, let units = take.pointee.limit.carriedUnits(StateView(found), now: now) else {
-            take.pointee.decision = .failure(.wrongKind, found: found.kind)
+        guard found.rawKind != call.pointee.limit.rawKind else { return true }
+        guard call.pointee.carriesOver, let units = call.pointee.limit.carriedUnits(StateView(found), now: now) else {
+            call.pointee.decision = .failure(.wrongKind, found: found.kind)
             return false
         }
-        return settleOther(
-            take, units, &place, UnsafeRawBufferPointer(start: key, count: keyLength), hash: hash, now: now)
+        return settleOther(call, units, &place, hash: hash, now: now)
     }
 
     /// Decides a call that takes nothing, or takes by another algorithm than GCRA.
     @inline(never)
     private mutating func decideOther(
-        _ take: UnsafeMutablePointer<TakeRequest>, _ place: Place?, _ key: UnsafeRawPointer, _ keyLength: Int,
-        hash: UInt64, now: Int64, isRoomMade: Bool
+        _ call: UnsafeMutablePointer<LimitCall>, _ place: Place?, hash: UInt64, now: Int64, isRoomMade: Bool
     ) {
-        switch take.pointee.operation {
-        case .peek where take.pointee.limit.rawKind == StateKind.gcra.rawValue && take.pointee.mode == .enforce:
-            return peekRate(take, arrivalTime: place?.record.word ?? now, now: now)
+        switch call.pointee.operation {
+        case .peek where call.pointee.limit.rawKind == StateKind.gcra.rawValue && call.pointee.mode == .enforce:
+            return peekRate(call, arrivalTime: place?.record.word ?? now, now: now)
         case .peek:
-            take.pointee.decision = take.pointee.peek(state: place?.record.state, now: now)
+            call.pointee.decision = call.pointee.peek(state: place?.record.state, now: now)
             return
         case .refund:
-            take.pointee.decision = refund(take.pointee, place, hash: hash, now: now)
+            call.pointee.decision = refund(call.pointee, place, hash: hash, now: now)
             return
-        case .take: break
+        case .take, .add, .read: break
         }
-        let (decision, next) = take.pointee.limit.evaluate(take.pointee.demand, state: place?.record.state, now: now)
-        take.pointee.decision = decision
+        let (decision, next) = call.pointee.limit.evaluate(call.pointee.demand, state: place?.record.state, now: now)
+        call.pointee.decision = decision
         if decision.outcome == .allowed, decision.granted > 0 {
-            guard
-                commit(
-                    next, decision.granted, take, place, hash: hash, key: key, keyLength, now: now,
-                    isRoomMade: isRoomMade)
-            else {
-                take.pointee.decision = .failure(.outOfMemory)
+            guard commit(next!, decision.granted, call, place, hash: hash, now: now, isRoomMade: isRoomMade) else {
+                call.pointee.decision = .failure(.outOfMemory)
                 return
             }
         }
-        count(take)
+        count(call)
     }
 
-    /// As `TakeRequest.peek`, for GCRA and in place.
-    private func peekRate(_ take: UnsafeMutablePointer<TakeRequest>, arrivalTime: Int64, now: Int64) {
+    /// As `LimitCall.peek`, for GCRA and in place.
+    private func peekRate(_ call: UnsafeMutablePointer<LimitCall>, arrivalTime: Int64, now: Int64) {
         var standing = LimitDecision(.denied)
         _ = GCRA.decide(
-            &take.pointee.limit, take.pointee.demand, arrivalTime: arrivalTime, now: now, to: &take.pointee.decision)
-        guard take.pointee.decision.isAnswer else { return }
-        _ = GCRA.decide(&take.pointee.limit, .nothing, arrivalTime: arrivalTime, now: now, to: &standing)
-        take.pointee.decision.remaining = standing.remaining
-        take.pointee.decision.resetAfter = standing.resetAfter
+            &call.pointee.limit, call.pointee.demand, arrivalTime: arrivalTime, now: now, to: &call.pointee.decision)
+        guard call.pointee.decision.isAnswer else { return }
+        _ = GCRA.decide(&call.pointee.limit, .nothing, arrivalTime: arrivalTime, now: now, to: &standing)
+        call.pointee.decision.remaining = standing.remaining
+        call.pointee.decision.resetAfter = standing.resetAfter
     }
 
-    /// Whether a call decided by `take` would certainly be allowed as it stands, and how: what keeps it from being
-    /// certain, such as another kind of state, is left to the general way. Changes nothing but the call's answer.
-    mutating func plan(
-        _ take: UnsafeMutablePointer<TakeRequest>, _ key: UnsafeRawPointer, _ keyLength: Int, hash: UInt64, now: Int64,
-        to plan: UnsafeMutablePointer<TakePlan>
+    /// Whether a call of `take` would certainly be allowed, and how: what keeps it from being certain, such as another
+    /// kind of state, is left to the general way. Changes nothing but the call's answer.
+    mutating func planTake(
+        _ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64, to plan: UnsafeMutablePointer<TakePlan>
     ) -> Bool {
         plan.initialize(to: TakePlan())
-        guard take.pointee.mode == .enforce else { return take.pointee.mode == .off }
-        let record = find(hash, key, keyLength)?.record
-        if let record, record.hasDeadline || record.rawKind != take.pointee.limit.rawKind { return false }
-        guard take.pointee.limit.rawKind == StateKind.gcra.rawValue else {
-            return take.pointee.limit.outcome(take.pointee.demand, state: record?.state, now: now) == .allowed
+        guard call.pointee.mode == .enforce else { return call.pointee.mode == .off }
+        let record = find(hash, call.pointee.key, call.pointee.keyLength)?.record
+        if let record, record.hasDeadline || record.rawKind != call.pointee.limit.rawKind { return false }
+        guard call.pointee.limit.rawKind == StateKind.gcra.rawValue else {
+            return call.pointee.limit.outcome(call.pointee.demand, state: record?.state, now: now) == .allowed
         }
-        plan.pointee.arrivalTime = GCRA.decide(
-            &take.pointee.limit, take.pointee.demand, arrivalTime: record?.word ?? now, now: now,
-            to: &take.pointee.decision)
+        plan.pointee.arrivalTime = decideRate(call, arrivalTime: record?.word ?? now, now: now)
         plan.pointee.record = record
-        return take.pointee.decision.outcome == .allowed
+        return call.pointee.decision.outcome == .allowed
     }
 
     /// Takes by GCRA as planned: the call is allowed and answered already.
-    mutating func carryOut(
-        _ take: UnsafeMutablePointer<TakeRequest>, _ record: Record, arrivalTime: Int64, hash: UInt64
+    mutating func commitTake(
+        _ call: UnsafeMutablePointer<LimitCall>, _ record: Record, arrivalTime: Int64, hash: UInt64
     ) {
-        allowed &+= 1
-        guard take.pointee.decision.granted > 0 else { return }
-        record.word = arrivalTime
-        changed(record, hash: hash)
+        storeRate(call, record, arrivalTime, hash: hash)
     }
 
-    /// Counts a decided call, and makes a denial by a limit that only watches what that says.
-    mutating func count(_ take: UnsafeMutablePointer<TakeRequest>) {
-        switch take.pointee.decision.outcome {
+    /// Counts a decided call, and makes a denial by a limit that only watches an allowance that reports it.
+    mutating func count(_ call: UnsafeMutablePointer<LimitCall>) {
+        switch call.pointee.decision.outcome {
         case .allowed: allowed &+= 1
-        case .denied where take.pointee.mode == .shadow:
-            take.pointee.decision = take.pointee.decision.shadowed(by: take.pointee)
+        case .denied where call.pointee.mode == .shadow:
+            call.pointee.decision = call.pointee.decision.shadowed(by: call.pointee)
             shadowed &+= 1
         case .denied: denied &+= 1
         default: break
@@ -180,15 +210,16 @@ extension Shard {
 
     /// Writes the state that a decision leads to. False, and nothing changed, when the memory limit forbids it.
     private mutating func commit(
-        _ next: NextState, _ granted: Int64, _ take: UnsafeMutablePointer<TakeRequest>, _ place: Place?, hash: UInt64,
-        key: UnsafeRawPointer, _ keyLength: Int, now: Int64, isRoomMade: Bool
+        _ next: NextState, _ granted: Int64, _ call: UnsafeMutablePointer<LimitCall>, _ place: Place?, hash: UInt64,
+        now: Int64, isRoomMade: Bool
     ) -> Bool {
         var place = place
-        let kind = take.pointee.limit.algorithm.kind
+        let kind = call.pointee.limit.algorithm.kind
+        let (key, keyLength) = (UnsafeRawPointer(call.pointee.key), call.pointee.keyLength)
         if case .slidingLog(let end) = next, let known = place {
             let log = SlidingLog(known.record.state)
             let ended = log.load(at: now).ended
-            let capacity = log.capacityNeeded(ended: ended, end: end, limit: take.pointee.limit.units)
+            let capacity = log.capacityNeeded(ended: ended, end: end, limit: call.pointee.limit.units)
             if capacity == log.capacity {
                 log.dropFirst(ended)
                 log.append(granted, until: end)
@@ -201,8 +232,7 @@ extension Shard {
             place = find(hash, key, keyLength)
             if let place {
                 growLog(place, capacity: capacity)
-                return commit(
-                    next, granted, take, place, hash: hash, key: key, keyLength, now: now, isRoomMade: true)
+                return commit(next, granted, call, place, hash: hash, now: now, isRoomMade: true)
             }
         }
         let size = kind.fixedSize ?? SlidingLog.byteCount(capacity: 1)
@@ -213,7 +243,6 @@ extension Shard {
                 isRoomMade: isRoomMade)
         guard let record = inserted else { return false }
         switch next {
-        case .gcra(let arrivalTime): record.word = arrivalTime
         case .fixedWindow(let window): window.store(to: record.state)
         case .slidingWindow(let window): window.store(to: record.state)
         case .slidingLog(let end): SlidingLog(record.state).append(granted, until: end)
@@ -234,19 +263,17 @@ extension Shard {
 
     /// Makes sure of memory for what the call may need and `extra` bytes. False when the memory limit forbids it.
     mutating func makeRoomFor(
-        _ take: UnsafeMutablePointer<TakeRequest>, _ key: UnsafeRawPointer, _ keyLength: Int, hash: UInt64, extra: Int,
-        now: Int64
+        _ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, extra: Int, now: Int64
     ) -> Bool {
-        let bytes = extra + bytesNeeded(take, key, keyLength, hash: hash)
+        let bytes = extra + bytesNeeded(call, hash: hash)
         return bytes == 0 || !gauge.wouldExceed(bytes) || makeRoom(bytes, now: now)
     }
 
     /// Memory that the call may need at most beyond what its key has.
-    mutating func bytesNeeded(
-        _ take: UnsafeMutablePointer<TakeRequest>, _ key: UnsafeRawPointer, _ keyLength: Int, hash: UInt64
-    ) -> Int {
-        let size = take.pointee.limit.algorithm.kind.fixedSize ?? SlidingLog.byteCount(capacity: 1)
-        guard let record = find(hash, key, keyLength)?.record else {
+    mutating func bytesNeeded(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64) -> Int {
+        let keyLength = call.pointee.keyLength
+        let size = call.pointee.limit.algorithm.kind.fixedSize ?? SlidingLog.byteCount(capacity: 1)
+        guard let record = find(hash, call.pointee.key, keyLength)?.record else {
             return Slab.footprint(Record.size(stateSize: size, keyLength: keyLength, hasDeadline: false))
         }
         guard record.rawKind == StateKind.slidingLog.rawValue else { return 0 }
@@ -256,10 +283,10 @@ extension Shard {
 
     // MARK: Giving back
 
-    private mutating func refund(_ take: TakeRequest, _ place: Place?, hash: UInt64, now: Int64) -> LimitDecision {
-        let limit = take.limit
+    private mutating func refund(_ call: LimitCall, _ place: Place?, hash: UInt64, now: Int64) -> LimitDecision {
+        let limit = call.limit
         guard let place else { return .refunded(0, limit, state: nil, now: now) }
-        let given = giveBack(take.demand.units, limit, place, hash: hash, now: now)
+        let given = giveBack(call.demand.units, limit, place, hash: hash, now: now)
         return .refunded(given.units, limit, state: given.isFull ? nil : place.record.state, now: now)
     }
 
@@ -315,8 +342,8 @@ struct TakePlan {
     var arrivalTime: Int64 = 0
 }
 
-extension TakeRequest {
-    /// What `take` would answer, with what stands now as remaining and reset.
+extension LimitCall {
+    /// What `take` would answer, with what is in force now as remaining and reset.
     func peek(state: UnsafeMutableRawPointer?, now: Int64) -> LimitDecision {
         var decision = limit.evaluate(demand, state: state, now: now).decision
         guard decision.isAnswer else { return decision }
@@ -329,18 +356,18 @@ extension TakeRequest {
 
 extension LimitDecision {
     /// The answer of a limit that is switched off.
-    static func unlimited(_ take: TakeRequest) -> LimitDecision {
+    static func unlimited(_ call: LimitCall) -> LimitDecision {
         LimitDecision(
-            .allowed, granted: take.operation == .refund ? 0 : take.demand.units, limit: take.limit.capacity,
-            remaining: take.limit.capacity)
+            .allowed, granted: call.operation == .refund ? 0 : call.demand.units, limit: call.limit.capacity,
+            remaining: call.limit.capacity)
     }
 
-    /// A denial as a limit that only watches says it.
-    func shadowed(by take: TakeRequest) -> LimitDecision {
-        guard take.mode == .shadow, outcome == .denied else { return self }
+    /// A denial as a limit that only watches reports it.
+    func shadowed(by call: LimitCall) -> LimitDecision {
+        guard call.mode == .shadow, outcome == .denied else { return self }
         var decision = self
         decision.outcome = .allowed
-        decision.granted = take.demand.units
+        decision.granted = call.demand.units
         decision.retryAfter = -1
         decision.isShadowed = true
         return decision

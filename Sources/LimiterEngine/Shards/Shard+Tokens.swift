@@ -95,53 +95,53 @@ extension HashSeed {
 extension Shard {
     /// Decides a call that carries a token: once. A peek says what the call would get, and what stands now.
     mutating func takeOnce(
-        _ take: UnsafeMutablePointer<TakeRequest>, token: UnsafeRawBufferPointer, _ key: UnsafeRawPointer,
-        _ keyLength: Int, hash: UInt64, now: Int64
+        _ call: UnsafeMutablePointer<LimitCall>, token: UnsafeRawBufferPointer, hash: UInt64, now: Int64
     ) {
+        let (key, keyLength) = (UnsafeRawPointer(call.pointee.key), call.pointee.keyLength)
         let size = TokenKey.size(keyLength: keyLength, token: token)
-        let (expiry, overflows) = now.addingReportingOverflow(max(1, take.pointee.tokenWindow))
-        guard token.count <= TakeRequest.tokenLengthMax, size <= keyLengthMax, !overflows else {
-            take.pointee.decision = .failure(.outOfRange, found: .token)
+        let (expiry, overflows) = now.addingReportingOverflow(max(1, call.pointee.tokenWindow))
+        guard token.count <= LimitCall.tokenLengthMax, size <= keyLengthMax, !overflows else {
+            call.pointee.decision = .failure(.outOfRange, found: .token)
             return
         }
         withUnsafeTemporaryAllocation(byteCount: size, alignment: 8) { memory in
             TokenKey.write(key, keyLength, token: token, to: memory.baseAddress!)
             let derived = UnsafeRawBufferPointer(memory)
             let derivedHash = seed.hash(derived, isHidden: true)
-            guard take.pointee.operation == .take else {
-                decide(take, key, keyLength, hash: hash, now: now, isRoomMade: false)
+            guard call.pointee.operation == .take else {
+                decideLimit(call, hash: hash, now: now, isRoomMade: false)
                 if let place = findLive(derivedHash, derived.baseAddress!, size, now: now, isHidden: true) {
-                    take.pointee.decision.answer(as: TokenAnswer.load(place.record.state))
-                } else if isTokenLimitReached, take.pointee.decision.isAnswer {
-                    take.pointee.decision = .failure(.tooManyTokens)
+                    call.pointee.decision.answer(as: TokenAnswer.load(place.record.state))
+                } else if isTokenLimitReached, call.pointee.decision.isAnswer {
+                    call.pointee.decision = .failure(.tooManyTokens)
                 }
                 return
             }
             if let place = findLive(derivedHash, derived.baseAddress!, size, now: now, isHidden: true) {
-                take.pointee.decision = TokenAnswer.load(place.record.state)
-                take.pointee.decision.isRepeated = true
+                call.pointee.decision = TokenAnswer.load(place.record.state)
+                call.pointee.decision.isRepeated = true
                 repeated &+= 1
                 return
             }
             guard !isTokenLimitReached else {
-                take.pointee.decision = .failure(.tooManyTokens)
+                call.pointee.decision = .failure(.tooManyTokens)
                 tokensRefused &+= 1
                 return
             }
             // Room for both at once: an answer that could not be remembered must not have taken anything.
             let footprint = Slab.footprint(
                 Record.size(stateSize: TokenAnswer.size, keyLength: size, hasDeadline: false))
-            let isRoomMade = makeRoomFor(take, key, keyLength, hash: hash, extra: footprint, now: now)
+            let isRoomMade = makeRoomFor(call, hash: hash, extra: footprint, now: now)
             if isRoomMade {
-                decide(take, key, keyLength, hash: hash, now: now, isRoomMade: true)
+                decideLimit(call, hash: hash, now: now, isRoomMade: true)
             } else {
-                take.pointee.decision = .failure(.outOfMemory)
+                call.pointee.decision = .failure(.outOfMemory)
             }
-            guard take.pointee.decision.isAnswer else { return }
+            guard call.pointee.decision.isAnswer else { return }
             let inserted = insert(
                 .token, stateSize: TokenAnswer.size, hash: derivedHash, key: derived.baseAddress!, keyLength: size,
                 deadline: nil, now: now, isRoomMade: true)
-            TokenAnswer.store(take.pointee.decision, expiry: expiry, to: inserted!.state)
+            TokenAnswer.store(call.pointee.decision, expiry: expiry, to: inserted!.state)
             changed(inserted!, hash: derivedHash)
         }
     }

@@ -107,7 +107,9 @@ struct Shard {
     }
 
     @inline(never)
-    private func findRetiring(_ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int, isHidden: Bool) -> Place? {
+    private mutating func findRetiring(
+        _ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int, isHidden: Bool
+    ) -> Place? {
         var probes = 0
         let entry = retiring!.find(hash, probes: &probes) { Record($0).hasKey(key, count: length, isHidden: isHidden) }
         return entry.map { Place(entry: $0, isRetiring: true) }
@@ -121,70 +123,6 @@ struct Shard {
         guard place.record.expiry <= now else { return place }
         expire(place, hash: hash)
         return nil
-    }
-
-    // MARK: Deciding
-
-    /// Decides one limiter call and stores what it took.
-    mutating func decide(_ request: inout ThrottleRequest, hash: UInt64, now: Int64) {
-        if let take = request.take {
-            return self.take(take, request.key, request.keyLength, hash: hash, now: now)
-        }
-        let key = UnsafeRawPointer(request.key)
-        guard let place = find(hash, key, request.keyLength) else {
-            return decideAbsent(&request, hash: hash, now: now)
-        }
-        let record = place.record
-        guard record.rawKind == StateKind.gcra.rawValue else {
-            return decideOtherKind(&request, place, hash: hash, now: now)
-        }
-        // Whether or not the sweep has been here: a limiter that is full again is absent, and so is its deadline.
-        if record.hasDeadline, record.expiry <= now {
-            expire(place, hash: hash)
-            return decideAbsent(&request, hash: hash, now: now)
-        }
-        let (decision, arrivalTime) = GCRA.decide(request.parameters, arrivalTime: record.word, now: now)
-        request.decision = decision
-        guard decision.outcome == .allowed else { return count(decision.outcome) }
-        allowed &+= 1
-        guard request.parameters.cost > 0 else { return }
-        record.word = arrivalTime
-        changed(record, hash: hash)
-    }
-
-    private mutating func decideAbsent(_ request: inout ThrottleRequest, hash: UInt64, now: Int64) {
-        let (decision, arrivalTime) = GCRA.decide(request.parameters, arrivalTime: now, now: now)
-        request.decision = decision
-        guard decision.outcome == .allowed else { return count(decision.outcome) }
-        guard request.parameters.cost > 0 else {
-            allowed &+= 1
-            return
-        }
-        let inserted = insert(
-            .gcra, stateSize: 8, hash: hash, key: UnsafeRawPointer(request.key), keyLength: request.keyLength,
-            deadline: nil, now: now)
-        guard let record = inserted else {
-            request.decision = ThrottleDecision(outcome: .outOfMemory)
-            return
-        }
-        allowed &+= 1
-        record.word = arrivalTime
-        changed(record, hash: hash)
-    }
-
-    private mutating func decideOtherKind(
-        _ request: inout ThrottleRequest, _ place: Place, hash: UInt64, now: Int64
-    ) {
-        guard place.record.expiry <= now else {
-            request.decision = ThrottleDecision(outcome: .wrongKind, foundKind: place.record.kind)
-            return
-        }
-        expire(place, hash: hash)
-        decideAbsent(&request, hash: hash, now: now)
-    }
-
-    private mutating func count(_ outcome: ThrottleDecision.Outcome) {
-        if outcome == .denied { denied &+= 1 }
     }
 
     // MARK: Adding and removing

@@ -22,6 +22,7 @@ struct Record {
     let address: UnsafeMutableRawPointer
 
     static let headerSize = 4
+    private static let kindMask: UInt32 = 7 << 25
     private static let dirtyBit: UInt32 = 1 << 28
     private static let detachedBit: UInt32 = 1 << 29
     private static let deadlineBit: UInt32 = 1 << 30
@@ -46,6 +47,12 @@ struct Record {
     @inline(__always) var isHidden: Bool { header & Record.hiddenBit != 0 }
 
     var kind: StateKind { StateKind(rawValue: rawKind)! }
+
+    /// Whether the state is of this kind and the record has no deadline: what most have.
+    @inline(__always)
+    func isUntimed(_ kind: StateKind) -> Bool {
+        header & (Record.kindMask | Record.deadlineBit) == UInt32(kind.rawValue) << 25
+    }
 
     func setDirty(_ dirty: Bool) { header = dirty ? header | Record.dirtyBit : header & ~Record.dirtyBit }
     func setDetached() { header |= Record.detachedBit }
@@ -103,6 +110,10 @@ struct Record {
         assert(state.count == stateSize)
         self.state.copyMemory(from: state.baseAddress!, byteCount: state.count)
     }
+
+    /// Where the key of a record with one word of state and no deadline ends.
+    @inline(__always)
+    static func lastKeyByte(of keyLength: Int) -> Int { headerSize &+ 7 &+ keyLength }
 
     /// Bytes of memory the record asks for.
     @inline(__always)

@@ -35,7 +35,7 @@ enum CommandDocs {
 
     private static func section(_ spec: CommandSpec) -> String {
         var text = "### \(spec.name.uppercased())\n\n"
-        if spec.subcommands.isEmpty || spec.handler != nil { text += syntaxBlock(spec, in: nil) }
+        if spec.subcommands.isEmpty || spec.isRunnable { text += syntaxBlock(spec, in: nil) }
         text += "\(spec.summary)\n\n"
         if spec.name == "cl.throttle" {
             text += facts(spec) + throttle
@@ -45,7 +45,7 @@ enum CommandDocs {
         if spec.name == "rl.takeall" { text += takeAll }
         if spec.name == "rl.policy" { text += policies }
         if spec.name == "rl.rule" { text += rules }
-        if spec.subcommands.isEmpty || spec.handler != nil { text += facts(spec) }
+        if spec.subcommands.isEmpty || spec.isRunnable { text += facts(spec) }
         for subcommand in spec.subcommands {
             text += "#### \(spec.name.uppercased()) \(subcommand.name.uppercased())\n\n"
             text += syntaxBlock(subcommand, in: spec) + "\(subcommand.summary)\n\n" + facts(subcommand)

@@ -18,7 +18,9 @@ final class CommandReference: Sendable {
     let hasSubcommands: Bool
     let arity: Int
     private let ownHandler: CommandSpec.Handler?
-    var hasHandler: Bool { ownHandler != nil }
+    /// How the command is decided in batches; then it has no handler.
+    let batched: BatchedCommand?
+    var isRunnable: Bool { ownHandler != nil || batched != nil }
 
     init(spec: CommandSpec, index: Int, subcommand: Int?, fullName: String) {
         self.spec = spec
@@ -29,35 +31,34 @@ final class CommandReference: Sendable {
         hasSubcommands = !spec.subcommands.isEmpty
         arity = spec.arity
         ownHandler = spec.handler
+        batched = spec.batched
     }
 
     /// Runs the command.
     ///
-    /// - Precondition: `hasHandler`.
+    /// - Precondition: It has a handler.
     @inline(__always)
     func handler(_ context: CommandContext) { ownHandler!(context) }
 }
 
-/// Positions in the command table of the limits' commands that are decided in batches with CL.THROTTLE. They stand at
-/// its beginning, so that one comparison keeps all others off.
-struct LimitCommands: Sendable {
-    let take: Int
-    let peek: Int
-    let refund: Int
-    let check: Int
-    let takeAll: Int
+/// How a command of the table is decided in batches, if it is: what dispatch asks first of every request.
+struct BatchEntry {
+    private let batched: BatchedCommand?
+    /// Arguments that the command accepts, its name counted. None where it is not batched.
+    private let fewest: Int32
+    private let most: Int32
 
-    init(_ specs: [CommandSpec]) {
-        func position(_ name: String) -> Int { specs.firstIndex { $0.name == name }! }
-        take = position("rl.take")
-        peek = position("rl.peek")
-        refund = position("rl.refund")
-        check = position("rl.check")
-        takeAll = position("rl.takeall")
+    init(_ spec: CommandSpec) {
+        batched = spec.batched
+        fewest = spec.batched == nil ? 1 : Int32(abs(spec.arity))
+        most = spec.batched == nil ? 0 : spec.arity > 0 ? Int32(spec.arity) : Int32.max
     }
 
-    /// The last of them.
-    var last: Int { max(take, peek, refund, check, takeAll) }
+    /// What a request with so many arguments is in the batch; nil where it does not go there.
+    @inline(__always)
+    func command(_ count: Int) -> BatchedCommand? {
+        count >= Int(fewest) && count <= Int(most) ? batched : nil
+    }
 }
 
 /// A request that names no command or gives it the wrong number of arguments.
@@ -66,8 +67,10 @@ struct CommandProblem: Error {
     var isUnknownSubcommand = false
 }
 
-/// All commands. Immutable.
-final class CommandRegistry: Sendable {
+/// All commands.
+///
+/// `@unchecked Sendable`: immutable; `batched` is memory that only `init` writes.
+final class CommandRegistry: @unchecked Sendable {
     let specs: [CommandSpec]
     let lookup: CommandLookup
     /// Every command and subcommand; commands first, in the order of `specs`.
@@ -76,8 +79,8 @@ final class CommandRegistry: Sendable {
     let throttle: Int
     /// Position of EXEC.
     let exec: Int
-    /// Positions of the other commands that are decided in batches.
-    let limits: LimitCommands
+    /// How each of `specs` is batched.
+    let batched: UnsafePointer<BatchEntry>
     private let subcommands: [[CommandReference]]
 
     init(specs: [CommandSpec]) {
@@ -100,7 +103,14 @@ final class CommandRegistry: Sendable {
         self.subcommands = subcommands
         throttle = specs.firstIndex { $0.name == "cl.throttle" }!
         exec = specs.firstIndex { $0.name == "exec" }!
-        limits = LimitCommands(specs)
+        let entries = UnsafeMutablePointer<BatchEntry>.allocate(capacity: specs.count)
+        for (number, spec) in specs.enumerated() { (entries + number).initialize(to: BatchEntry(spec)) }
+        batched = UnsafePointer(entries)
+    }
+
+    deinit {
+        let entries = UnsafeMutablePointer(mutating: batched)
+        entries.deallocate()
     }
 
     /// The command a request means, subcommand and arity checked.
@@ -119,7 +129,7 @@ final class CommandRegistry: Sendable {
         }
         let arity = command.arity
         let isRight = arity >= 0 ? arguments.count == arity : arguments.count >= -arity
-        guard isRight, command.hasHandler else {
+        guard isRight, command.isRunnable else {
             return .failure(
                 CommandProblem(text: "ERR wrong number of arguments for '\(command.fullName)' command"))
         }

@@ -119,8 +119,13 @@ struct CommandSpec: Sendable {
     var keyFinder: KeyFinder?
     /// Finds arguments that are secret, where not all are (`redacted`): as a key finder does.
     var secretFinder: KeyFinder?
-    /// Nil for a container whose bare name is no command.
+    /// For calls of limits and counters, which are decided in batches: how the request becomes a call.
+    var batched: BatchedCommand?
+    /// Runs a command that is not batched. Nil for a container whose bare name is not a command.
     var handler: Handler?
+
+    /// Whether the bare name is a command.
+    var isRunnable: Bool { handler != nil || batched != nil }
 
     /// All ACL categories in the order Redis lists its own, ours behind them.
     static let categoryNames = [

@@ -9,7 +9,7 @@ extension CommandTable {
         CommandSpec(
             name: "get", arity: 2, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
             summary: "Answers a counter's value, or nothing.", arguments: [.key()], keyAccess: ["RO", "access"],
-            examples: CounterExamples.get, handler: Handlers.get),
+            examples: CounterExamples.get, batched: .get),
         CommandSpec(
             name: "set", arity: -3, flags: [.write, .denyOOM], keys: .one, categories: own, group: group,
             summary: "Makes a key a counter with this value, a 64-bit integer, whatever it held.",
@@ -26,13 +26,13 @@ extension CommandTable {
             name: "getdel", arity: 2, flags: [.write, .fast], keys: .one, categories: own, group: group,
             summary: "Removes a counter and answers its value, or nothing.", arguments: [.key()],
             keyAccess: ["RW", "access", "delete"], examples: CounterExamples.getdel, handler: Handlers.getdel),
-        step("incr", nil, "Adds one to a counter and answers the sum.", CounterExamples.incr, Handlers.incr),
+        step("incr", nil, "Adds one to a counter and answers the sum.", CounterExamples.incr, .increment),
         step(
-            "incrby", "increment", "Adds to a counter and answers the sum.", CounterExamples.incrby, Handlers.incrby),
-        step("decr", nil, "Takes one from a counter and answers the rest.", CounterExamples.decr, Handlers.decr),
+            "incrby", "increment", "Adds to a counter and answers the sum.", CounterExamples.incrby, .incrementBy),
+        step("decr", nil, "Takes one from a counter and answers the rest.", CounterExamples.decr, .decrement),
         step(
             "decrby", "decrement", "Takes from a counter and answers the rest.", CounterExamples.decrby,
-            Handlers.decrby),
+            .decrementBy),
         increx,
     ]
 
@@ -45,13 +45,13 @@ extension CommandTable {
 
     private static func step(
         _ name: String, _ amount: String?, _ summary: String, _ examples: [String],
-        _ handler: @escaping CommandSpec.Handler
+        _ batched: BatchedCommand
     ) -> CommandSpec {
         CommandSpec(
             name: name, arity: amount == nil ? 2 : 3, flags: [.write, .denyOOM, .fast], keys: .one, categories: own,
             group: group, summary: summary,
             arguments: [.key()] + (amount.map { [ArgumentSpec(name: $0, kind: .integer)] } ?? []), keyAccess: access,
-            examples: examples, handler: handler)
+            examples: examples, batched: batched)
     }
 
     private static let increx = CommandSpec(

@@ -21,6 +21,6 @@ extension CommandTable {
                     summary: "How many actions this call stands for; 1 if left out, 0 asks without counting.",
                     optional: true),
             ],
-            keyAccess: ["RW", "access", "update"], handler: Handlers.clThrottle)
+            keyAccess: ["RW", "access", "update"], batched: .throttle)
     ]
 }

@@ -65,18 +65,18 @@ extension CommandTable {
             complexity: logged,
             summary: "Takes units from a key's limit if they fit.",
             arguments: [key, limit, cost, atMost, token], keyAccess: access, examples: LimitExamples.take,
-            handler: Handlers.rlTake),
+            batched: .take),
         CommandSpec(
             name: "rl.peek", arity: -4, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
             complexity: logged,
             summary: "Answers what RL.TAKE would get, and what stands now; changes and creates nothing.",
             arguments: [key, limit, cost, atMost, token], keyAccess: ["RO", "access"], examples: LimitExamples.peek,
-            handler: Handlers.rlPeek),
+            batched: .peek),
         CommandSpec(
             name: "rl.refund", arity: -4, flags: [.write, .fast], keys: .one, categories: own, group: group,
             complexity: logged,
             summary: "Gives units back to a key's limit, never above full.", arguments: [key, limit, cost],
-            keyAccess: access, examples: LimitExamples.refund, handler: Handlers.rlRefund),
+            keyAccess: access, examples: LimitExamples.refund, batched: .refund),
         CommandSpec(
             name: "rl.reset", arity: 2, flags: [.write, .fast], keys: .one, categories: own, group: group,
             summary: "Makes a key's limit full again: answers 1, or 0 when nothing was spent.", arguments: [key],
@@ -98,7 +98,7 @@ extension CommandTable {
                 cost,
             ],
             keyAccess: access, examples: LimitExamples.takeAll, keyFinder: TakeAllArguments.keyPositions,
-            handler: Handlers.rlTakeAll)
+            batched: .takeAll)
     ]
 
     // MARK: By rule
@@ -114,6 +114,6 @@ extension CommandTable {
                 ArgumentSpec(name: "action", summary: "What is done, such as an endpoint's name."),
                 cost, atMost, token,
             ],
-            keyAccess: access, examples: LimitExamples.check, handler: Handlers.rlCheck)
+            keyAccess: access, examples: LimitExamples.check, batched: .check)
     ]
 }

@@ -1,5 +1,5 @@
-// INCR and its kin, GET, SET, GETDEL, INCREX: what limiters made of counters and expiry stand on. Values are 64-bit
-// integers and nothing else; replies and errors are Redis's wherever it has the case.
+// SET, GETDEL, INCREX: limiters made of counters and expiry use them. Values are 64-bit integers and nothing else; replies
+// and errors are Redis's wherever it has the case. INCR and GET are decided in batches: see Execution/Batch.
 
 import LimiterEngine
 import RESP
@@ -7,40 +7,11 @@ import RESP
 extension Handlers {
     private static let notInteger = "ERR value is not an integer or out of range"
 
-    static func get(_ context: CommandContext) {
-        answering(context) { () throws(CounterError) in
-            let value = try context.keyspace.counter(context.arguments[1].raw, now: context.now)
-            _ = context.noteLookup(value != nil)
-            context.replyCounter(value)
-        }
-    }
-
     static func getdel(_ context: CommandContext) {
         answering(context) { () throws(CounterError) in
             let value = try context.keyspace.takeCounter(context.arguments[1].raw, now: context.now)
             _ = context.noteLookup(value != nil)
             context.replyCounter(value)
-        }
-    }
-
-    static func incr(_ context: CommandContext) { add(context, 1) }
-    static func decr(_ context: CommandContext) { add(context, -1) }
-
-    static func incrby(_ context: CommandContext) {
-        guard let amount = context.integerOrReply(2) else { return }
-        add(context, amount)
-    }
-
-    static func decrby(_ context: CommandContext) {
-        guard let amount = context.integerOrReply(2) else { return }
-        guard amount != Int64.min else { return context.reply.error("ERR decrement would overflow") }
-        add(context, -amount)
-    }
-
-    private static func add(_ context: CommandContext, _ amount: Int64) {
-        answering(context) { () throws(CounterError) in
-            context.reply.integer(
-                try context.keyspace.add(amount, toCounter: context.arguments[1].raw, now: context.now))
         }
     }
 
@@ -84,11 +55,7 @@ extension Handlers {
         do throws(CounterError) {
             try body()
         } catch {
-            switch error {
-            case .wrongKind(let kind): context.reply.error(LimitReply.wrongKind(kind, wanted: "a counter"))
-            case .overflow: context.reply.error("ERR increment or decrement would overflow")
-            case .outOfMemory: context.reply.error(LimitReply.outOfMemory)
-            }
+            context.reply.error(LimitReply.text(error))
         }
     }
 }

@@ -25,7 +25,7 @@ enum HelpText {
     static func lines(of container: CommandSpec) -> [String] {
         let name = container.name.uppercased()
         var lines = ["\(name) <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
-        if container.handler != nil {
+        if container.isRunnable {
             lines.append("(no subcommand)")
             lines.append("    \(container.summary)")
         }

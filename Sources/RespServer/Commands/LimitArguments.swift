@@ -18,7 +18,7 @@ struct ArgumentProblem: Error, Equatable {
 /// A limit and a demand as they are written down. Borrows the arguments.
 struct LimitArguments {
     /// The longest idempotency token in bytes.
-    static let tokenLengthMax = TakeRequest.tokenLengthMax
+    static let tokenLengthMax = LimitCall.tokenLengthMax
 
     private var given: LimitWords = []
     private var units: Int64 = 0
@@ -33,7 +33,7 @@ struct LimitArguments {
     private var isPartial = false
     private var token: Argument?
     /// What MODE said.
-    private(set) var mode = TakeRequest.Mode.enforce
+    private(set) var mode = LimitCall.Mode.enforce
     /// The limit as it is known from an earlier call; the numbers above mean nothing then.
     private var known: UnsafePointer<LimitCache.Entry>?
     /// Where the words of a limit in numbers begin, and end while nothing else stands between them; else -1.
@@ -189,8 +189,8 @@ struct LimitArguments {
         throw ArgumentProblem("ERR ALGO must be one of \(names)")
     }
 
-    private static func mode(_ value: Argument) throws(ArgumentProblem) -> TakeRequest.Mode {
-        for mode in TakeRequest.Mode.allCases where value.matches(mode.name) { return mode }
+    private static func mode(_ value: Argument) throws(ArgumentProblem) -> LimitCall.Mode {
+        for mode in LimitCall.Mode.allCases where value.matches(mode.name) { return mode }
         throw ArgumentProblem("ERR MODE must be one of enforce, shadow, off")
     }
 
@@ -237,16 +237,16 @@ struct LimitArguments {
         }
     }
 
-    /// Makes `take` the call of `operation`, its policy looked up. Tokens are remembered for `tokenWindow` nanoseconds.
-    /// Written in place: the call is as long as four lines of the cache, and was copied several times otherwise.
+    /// Makes `call` one of `operation`, its policy looked up. Tokens are remembered for `tokenWindow` nanoseconds.
+    /// Written in place, since copying a call takes longer than reading it.
     @inline(__always)
     func write(
-        _ operation: TakeRequest.Operation, to take: UnsafeMutablePointer<TakeRequest>, _ keyspace: KeyspaceSession,
+        _ operation: LimitCall.Operation, to call: UnsafeMutablePointer<LimitCall>, _ keyspace: KeyspaceSession,
         tokenWindow: Int64, _ arguments: ArgumentList, _ cache: LimitCache
     ) throws(ArgumentProblem) {
-        take.pointee.demand = try demand()
+        try begin(operation, call, tokenWindow)
         if let known, policyName == nil {
-            known.pointee.write(to: take)
+            call.pointee.limit = known.pointee.limit
         } else if let policyName {
             guard given.isDisjoint(with: .numbers) else {
                 throw ArgumentProblem(
@@ -256,49 +256,48 @@ struct LimitArguments {
             guard let number = policies.policyNumber(named: policyName.raw) else {
                 throw ArgumentProblem("ERR POLICY: there is no policy '\(LimitArguments.shown(policyName))'")
             }
-            policies.writeTerms(ofPolicy: number, to: take)
+            policies.writeTerms(ofPolicy: number, to: call)
         } else {
             guard !given.isDisjoint(with: .numbers) else {
                 throw ArgumentProblem("ERR a limit is missing: LIMIT with PER, or POLICY")
             }
-            take.pointee.limit = try limit()
-            take.pointee.mode = .enforce
-            take.pointee.carriesOver = false
+            call.pointee.limit = try limit()
             if numbersEnd > numbersStart {
                 cache.keep(
-                    take.pointee.limit, given.intersection(.numbers), arguments, from: numbersStart, to: numbersEnd)
+                    call.pointee.limit, given.intersection(.numbers), arguments, from: numbersStart, to: numbersEnd)
             }
         }
-        finish(operation, take, tokenWindow)
     }
 
-    /// Writes what neither the limit nor the demand say.
+    /// Begins a call with what the words specify beside the limit: the demand and the token.
     @inline(__always)
-    func finish(
-        _ operation: TakeRequest.Operation, _ take: UnsafeMutablePointer<TakeRequest>, _ tokenWindow: Int64
-    ) {
-        take.pointee.operation = operation
-        take.pointee.token = token?.raw
-        take.pointee.tokenWindow = tokenWindow
+    func begin(
+        _ operation: LimitCall.Operation, _ call: UnsafeMutablePointer<LimitCall>, _ tokenWindow: Int64
+    ) throws(ArgumentProblem) {
+        let demand = try demand()
+        call.pointee.begin(operation)
+        call.pointee.demand = demand
+        guard let token else { return }
+        call.pointee.token = token.raw
+        call.pointee.tokenWindow = tokenWindow
     }
 
-    /// Reads the one limit that begins at argument 2, and makes `take` the call of it. The same for a batch and for a
-    /// call alone.
+    /// Reads the one limit that begins at argument 2, and makes `call` one of it.
     @inline(never)
     static func read(
-        _ operation: TakeRequest.Operation, _ arguments: ArgumentList, to take: UnsafeMutablePointer<TakeRequest>,
+        _ operation: LimitCall.Operation, _ arguments: ArgumentList, to call: UnsafeMutablePointer<LimitCall>,
         _ keyspace: KeyspaceSession, _ cache: LimitCache, tokenWindow: Int64
     ) throws(ArgumentProblem) {
         let known = cache.find(arguments, at: 2)
         if let known, 2 + known.pointee.arguments == arguments.count {
-            return known.pointee.writeForOne(operation, to: take, tokenWindow: tokenWindow)
+            return known.pointee.writeForOne(operation, to: call)
         }
         let words = try LimitArguments(arguments, from: 2, accepting: operation == .refund ? .refund : .take, known)
-        try words.write(operation, to: take, keyspace, tokenWindow: tokenWindow, arguments, cache)
+        try words.write(operation, to: call, keyspace, tokenWindow: tokenWindow, arguments, cache)
     }
 }
 
-extension TakeRequest.Mode {
+extension LimitCall.Mode {
     /// The name that commands use.
     var name: StaticString {
         switch self {

@@ -24,26 +24,14 @@ final class LimitCache {
         /// The words among them.
         fileprivate(set) var given: LimitWords = []
         /// What they make.
-        fileprivate(set) var limit = TakeRequest.blank.limit
+        fileprivate(set) var limit = LimitCall.blank.limit
 
-        /// Makes `take` a call of the limit, whatever it asks of it.
+        /// Makes `call` one of `operation` for one unit, which is what a limit alone means.
         @inline(__always)
-        func write(to take: UnsafeMutablePointer<TakeRequest>) {
-            take.pointee.limit = limit
-            take.pointee.mode = .enforce
-            take.pointee.carriesOver = false
-        }
-
-        /// Makes `take` the call of `operation` for one unit: what is meant where nothing else is said.
-        @inline(__always)
-        func writeForOne(
-            _ operation: TakeRequest.Operation, to take: UnsafeMutablePointer<TakeRequest>, tokenWindow: Int64
-        ) {
-            write(to: take)
-            take.pointee.demand = .one
-            take.pointee.operation = operation
-            take.pointee.token = nil
-            take.pointee.tokenWindow = tokenWindow
+        func writeForOne(_ operation: LimitCall.Operation, to call: UnsafeMutablePointer<LimitCall>) {
+            call.pointee.begin(operation)
+            call.pointee.demand = .one
+            call.pointee.limit = limit
         }
     }
 

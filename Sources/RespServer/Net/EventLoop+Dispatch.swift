@@ -12,15 +12,10 @@ extension EventLoop {
     @inline(__always)
     func dispatch(_ connection: Connection) -> Bool {
         let number = lookup.find(arguments[0])
-        if number == throttle, Admission.isOnFastPath(connection.flags, state), arguments.count >= 5 {
-            connection.lastCommand = Int16(truncatingIfNeeded: number!)
-            connection.lastSubcommand = -1
-            enqueueThrottle(connection)
-            return true
-        }
-        if let number, number <= lastBatched, Admission.isOnFastPath(connection.flags, state),
-            enqueueLimit(connection, number)
+        if let number, let command = batched[number].command(arguments.count),
+            Admission.isOnFastPath(connection.flags, state)
         {
+            enqueue(connection, number, command)
             return true
         }
         return dispatchSlowly(connection, number)
@@ -231,6 +226,11 @@ extension EventLoop {
         let isShown = !monitors.isEmpty && command.flags.isDisjoint(with: [.admin, .skipMonitor])
         let line = isShown ? Monitors.line(arguments, command.spec.hiddenArguments(arguments), from: connection) : nil
         context.client = connection
+        if let batched = command.batched {
+            decideAlone(command, batched, for: connection)
+            if let line { monitors.show(line) }
+            return
+        }
         let start = reply.count
         // In the middle of a pipeline the last command's end is this one's beginning, but for its parsing.
         let began = isMomentNew ? lastMoment : EngineClock.steady()
@@ -274,89 +274,12 @@ extension EventLoop {
             unixSeconds: unixSeconds)
     }
 
-    private func noteIfSlow(_ command: CommandReference, microseconds: Int64, client: Connection) {
+    func noteIfSlow(_ command: CommandReference, microseconds: Int64, client: Connection) {
         guard slowLog.isSlow(microseconds: microseconds) else { return }
         slowLog.add(
             arguments, hidden: command.spec.hiddenArguments(arguments), microseconds: microseconds,
             unixSeconds: unixSeconds, clientAddress: client.peerAddress,
             clientName: String(decoding: client.name, as: UTF8.self))
-    }
-
-    /// Counts a decided batch of CL.THROTTLE. Its calls took the same time each, as far as anybody can tell, and
-    /// reading and parsing them is part of it: from the end of the last command or batch, or the turn's beginning.
-    func noteBatch(_ count: Int) {
-        let took = timeOfBatch()
-        counters.add(.commands, UInt64(count))
-        commandStatistics.record(
-            commands.throttle, calls: count, nanoseconds: took, failed: false,
-            latency: settings.latencyTracking)
-        noteDelay(ofBatch: count, nanoseconds: took)
-    }
-
-    /// Tells the latency monitor and the slow log of a batch: no client has had its reply before the end of it, so what
-    /// counts is how long the whole took.
-    func noteDelay(ofBatch count: Int, nanoseconds: Int64) {
-        latencyEvents.add("fast-command", milliseconds: nanoseconds / 1_000_000, unixSeconds: unixSeconds)
-        let microseconds = nanoseconds / 1000
-        guard slowLog.isSlow(microseconds: microseconds) else { return }
-        let each = microseconds / Int64(count)
-        if count == 1 || slowLog.isSlow(microseconds: each) {
-            noteSlowCalls(count, microseconds: each)
-        } else {
-            noteSlowBatch(count, microseconds: microseconds)
-        }
-    }
-
-    /// Nanoseconds since the last command or batch ended, or the turn began; another one ends now.
-    func timeOfBatch() -> Int64 {
-        let end = EngineClock.steady()
-        let took = max(0, end - lastMoment)
-        lastMoment = end
-        isMomentNew = true
-        return took
-    }
-
-    /// One entry for a batch that took long although its calls on average did not. One of them may have; which one, the
-    /// clock would have to be read for each call to tell.
-    private func noteSlowBatch(_ count: Int, microseconds: Int64) {
-        let request = wave.requests[0]
-        let connection = wave.served[Int(wave.owners[0])]
-        let command = request.take == nil ? throttle : Int(wave.commands[0])
-        let list = ArgumentList()
-        list.load([
-            Array(commands.specs[command].name.utf8), Argument(base: request.key, count: request.keyLength).bytes,
-            Array("... (a batch of \(count) limits)".utf8),
-        ])
-        slowLog.add(
-            list, microseconds: microseconds, unixSeconds: unixSeconds, clientAddress: connection.peerAddress,
-            clientName: String(decoding: connection.name, as: UTF8.self))
-    }
-
-    /// An entry for each call of a batch. The requests' arguments are gone by now but for the keys: those are what is
-    /// shown, all of a group's in one line.
-    private func noteSlowCalls(_ count: Int, microseconds: Int64) {
-        var number = 0
-        var group = 0
-        while number < count {
-            let request = wave.requests[number]
-            let connection = wave.served[Int(wave.owners[number])]
-            let command = request.take == nil ? throttle : Int(wave.commands[number])
-            var keys = 1
-            if group < wave.groupCount, wave.groups[group].first == number {
-                keys = wave.groups[group].count
-                group += 1
-            }
-            let list = ArgumentList()
-            list.load(
-                [Array(commands.specs[command].name.utf8)]
-                    + (number..<number + keys).map {
-                        Argument(base: wave.requests[$0].key, count: wave.requests[$0].keyLength).bytes
-                    })
-            number += keys
-            slowLog.add(
-                list, microseconds: microseconds, unixSeconds: unixSeconds, clientAddress: connection.peerAddress,
-                clientName: String(decoding: connection.name, as: UTF8.self))
-        }
     }
 
     /// Counts an error reply by its first word, for INFO errorstats.

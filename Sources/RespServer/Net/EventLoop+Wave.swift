@@ -184,60 +184,10 @@ extension EventLoop {
             ["id": "\(connection.id)", "addr": "\(connection.peerAddress)", "error": "\(violation.text)"])
     }
 
-    // MARK: Limiter calls
-
-    /// Puts the limiter call in `arguments` into the batch, if it is well-formed; else answers what is wrong.
-    func enqueueThrottle(_ connection: Connection) {
-        if wave.requestCount == Wave.batchMax { decideBatch() }
-        let key = arguments[1]
-        let request = wave.requests + wave.requestCount
-        request.initialize(
-            to: ThrottleRequest(key: key.base, keyLength: key.count, parameters: ThrottleParameters()))
-        if let problem = ThrottleArguments.read(arguments, into: &request.pointee.parameters) {
-            decideBatch()
-            reply.version = connection.version
-            reply.error(problem)
-            noteFailedThrottle(problem)
-            counters.add(.commands, 1)
-            commandStatistics.record(throttle, calls: 1, nanoseconds: 0, failed: false, latency: false)
-            endReply()
-            return
-        }
-        wave.owners[wave.requestCount] = Int32(truncatingIfNeeded: wave.servedCount &- 1)
-        wave.requestCount &+= 1
-        wave.handled &+= 1
-    }
-
-    /// Decides the calls waiting, in order, and writes their replies.
-    func decideBatch() {
-        let count = wave.requestCount
-        guard count > 0 else { return }
-        if wave.hasTakes { return decideMixedBatch() }
-        keyspace.decide(wave.requests, count: count, now: now)
-        var hasChanges = false
-        for number in 0..<count {
-            ThrottleArguments.write(wave.requests[number], to: reply) { noteFailedThrottle($0) }
-            wave.replyEnds[Int(wave.owners[number])] = reply.count
-            if wave.requests[number].hasChangedState {
-                hasChanges = true
-                wave.changes[Int(wave.owners[number])] = true
-            }
-        }
-        if hasChanges { durability.noteChanges() }
-        wave.requestCount = 0
-        noteBatch(count)
-    }
-
-    /// Counts a limiter call that was answered with an error.
-    private func noteFailedThrottle(_ text: String) {
-        noteRejection(text)
-        commandStatistics.fail(throttle)
-    }
+    // MARK: Writing
 
     /// Everything in the reply buffer up to here belongs to connections up to the one being served.
     func endReply() { wave.replyEnds[wave.servedCount - 1] = reply.count }
-
-    // MARK: Writing
 
     /// Decides what waits, sends everyone their replies, and begins a new wave.
     func finishWave() {

@@ -36,10 +36,8 @@ final class EventLoop: @unchecked Sendable {
     let monitors: Monitors
     /// Position of CL.THROTTLE in the command table.
     let throttle: Int
-    /// Positions of the commands that are batched with it.
-    let limitCommands: LimitCommands
-    /// Commands behind this position in the command table are never batched.
-    let lastBatched: Int
+    /// How each command is batched, by its position in the command table.
+    let batched: UnsafePointer<BatchEntry>
     let turn: Lock
     /// The turn under way, counted from 1; 0 between turns. A turn that lends its lock is still under way.
     var currentTurn = 0
@@ -65,6 +63,7 @@ final class EventLoop: @unchecked Sendable {
     let arguments = ArgumentList()
     let reply = ReplyBuffer(capacity: Wave.outputRetained)
     let wave = Wave()
+    let batch = Batch()
     let context: CommandContext
     /// Limits that clients of this loop have said lately.
     let limitCache = LimitCache()
@@ -137,8 +136,7 @@ final class EventLoop: @unchecked Sendable {
         latencyEvents = server.latencyEvents
         monitors = server.monitors
         throttle = server.commands.throttle
-        limitCommands = server.commands.limits
-        lastBatched = server.commands.limits.last
+        batched = server.commands.batched
         mailbox = try Mailbox()
         poller = try Poller(capacity: EventLoop.eventsMax)
         keyspace = KeyspaceSession(engine: server.engine)

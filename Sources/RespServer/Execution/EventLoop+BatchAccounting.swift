@@ -1,0 +1,124 @@
+// What is counted of the calls of a batch, each once: commands and their time, errors, and what the slow log and the
+// latency monitor are told. A batch of one is counted like any other.
+
+import LimiterEngine
+import RESP
+
+extension EventLoop {
+    /// Counts a call that was answered with an error.
+    func noteFailure(_ command: Int, _ text: String) {
+        noteRejection(text)
+        commandStatistics.fail(command)
+    }
+
+    /// Counts the decided batch. Its calls took the same time each, as far as can be known, and reading and parsing them
+    /// is part of it: from the end of the last command or batch, or the turn's beginning.
+    func noteDecidedBatch() {
+        let took = timeOfBatch()
+        countCalls(nanoseconds: took)
+        latencyEvents.add("fast-command", milliseconds: took / 1_000_000, unixSeconds: unixSeconds)
+        let microseconds = took / 1000
+        // No client has had its reply before the end of the batch, so what matters is how long the whole took.
+        if slowLog.isSlow(microseconds: microseconds) { noteSlow(microseconds: microseconds) }
+    }
+
+    /// Counts a batch of one whose request is still in `arguments`.
+    func noteDecidedAlone(_ command: CommandReference, for connection: Connection) {
+        let took = timeOfBatch()
+        countCalls(nanoseconds: took)
+        latencyEvents.add(
+            command.flags.contains(.fast) ? "fast-command" : "command", milliseconds: took / 1_000_000,
+            unixSeconds: unixSeconds)
+        noteIfSlow(command, microseconds: took / 1000, client: connection)
+    }
+
+    /// Nanoseconds since the last command or batch ended, or the turn began; another one ends now.
+    private func timeOfBatch() -> Int64 {
+        let end = EngineClock.steady()
+        let took = max(0, end - lastMoment)
+        lastMoment = end
+        isMomentNew = true
+        return took
+    }
+
+    @inline(__always)
+    private func countCalls(nanoseconds: Int64) {
+        guard let command = batch.command else { return countMixed(nanoseconds: nanoseconds) }
+        let requests = batch.requestCount
+        counters.add(.commands, UInt64(requests))
+        commandStatistics.record(
+            command, calls: requests, nanoseconds: nanoseconds, failed: false, latency: settings.latencyTracking)
+    }
+
+    /// Counts each command of the batch for itself. Of a group every limit has its share of the time.
+    @inline(never)
+    private func countMixed(nanoseconds: Int64) {
+        let count = batch.count
+        let commandCount = commands.specs.count
+        withUnsafeTemporaryAllocation(of: Int32.self, capacity: 2 * commandCount) { numbers in
+            numbers.initialize(repeating: 0)
+            let decisions = numbers.baseAddress!
+            let requests = decisions + commandCount
+            for position in 0..<count {
+                decisions[Int(batch.notes[position].command)] &+= 1
+                requests[Int(batch.notes[position].command)] &+= 1
+            }
+            for group in batch.groups {
+                requests[Int(batch.notes[group.first].command)] -= Int32(truncatingIfNeeded: group.count - 1)
+            }
+            counters.add(.commands, UInt64(batch.requestCount))
+            for command in 0..<commandCount where requests[command] > 0 {
+                commandStatistics.record(
+                    command, calls: Int(requests[command]),
+                    nanoseconds: nanoseconds * Int64(decisions[command]) / Int64(count), failed: false,
+                    latency: settings.latencyTracking)
+            }
+        }
+    }
+
+    // MARK: Slow batches
+
+    @inline(never)
+    private func noteSlow(microseconds: Int64) {
+        let count = batch.count
+        let each = microseconds / Int64(count)
+        if count == 1 || slowLog.isSlow(microseconds: each) {
+            noteSlowCalls(microseconds: each)
+        } else {
+            noteSlowBatch(microseconds: microseconds)
+        }
+    }
+
+    /// One entry for a batch that took long although its calls on average did not. One of them may have; to tell which
+    /// one, the clock would have to be read for each call.
+    private func noteSlowBatch(microseconds: Int64) {
+        let text = "... (a batch of \(batch.count) calls)"
+        addToSlowLog(0, [batch.calls[0].keyBytes.map { $0 }, Array(text.utf8)], microseconds: microseconds)
+    }
+
+    /// An entry for each call of a batch. The requests' arguments are gone by now but for the keys: those are what is
+    /// shown, all of a group's in one line.
+    private func noteSlowCalls(microseconds: Int64) {
+        var position = 0
+        var group = 0
+        while position < batch.count {
+            var keys = 1
+            if group < batch.groups.count, batch.groups[group].first == position {
+                keys = batch.groups[group].count
+                group += 1
+            }
+            let names = (position..<position + keys).map { batch.calls[$0].keyBytes.map { $0 } }
+            addToSlowLog(position, names, microseconds: microseconds)
+            position += keys
+        }
+    }
+
+    private func addToSlowLog(_ position: Int, _ arguments: [[UInt8]], microseconds: Int64) {
+        let connection = wave.served[Int(batch.notes[position].owner)]
+        let list = ArgumentList()
+        list.load([Array(commands.specs[Int(batch.notes[position].command)].name.utf8)] + arguments)
+        slowLog.add(
+            list, microseconds: microseconds, unixSeconds: unixSeconds, clientAddress: connection.peerAddress,
+            clientName: String(decoding: connection.name, as: UTF8.self))
+    }
+}
