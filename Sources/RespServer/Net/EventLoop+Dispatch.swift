@@ -1,5 +1,5 @@
-// From a parsed request to its handler: the fast path of limiter calls, and for everything else the gates in the order in
-// which Redis asks: existence, arity, authentication, cluster, memory, subscribed mode, pause, transaction.
+// From a parsed request to its handler: the fast path of limiter calls, and for everything else the gates in the order
+// in which Redis asks: existence, arity, authentication, cluster, memory, subscribed mode, pause, transaction.
 
 import CLinux
 import Glibc
