@@ -1,13 +1,13 @@
 // Limits by single calls, and several at once: all or nothing.
 //
-// An all-or-nothing call is a group of neighbouring calls of a batch: hashed and fetched with all others, decided at its
-// own place. So it has the batch's prefetching and keeps the order, and nothing is allocated for it.
+// An all-or-nothing call is a group of neighbouring calls of a batch: hashed and fetched with all others, decided at
+// its own place. So it has the batch's prefetching and keeps the order, and nothing is allocated for it.
 //
-// It is decided in two rounds, and not undone where the last limit refuses, because no state may be journaled or watched
-// that was never in force. The first round plans: it finds out whether all will allow it. The second commits. The plan
-// keeps the records it found, which stay where they are as long as their stripes are held; an index entry would not do,
-// since adding one key may move those of others. Only where a group is not plainly allowed is each of its limits asked
-// what it would answer.
+// It is decided in two rounds, and not undone where the last limit refuses, because no state may be journaled or
+// watched that was never in force. The first round plans: it finds out whether all will allow it. The second commits.
+// The plan keeps the records it found, which stay where they are as long as their stripes are held; an index entry
+// would not do, since adding one key may move those of others. Only where a group is not plainly allowed is each of
+// its limits asked what it would answer.
 
 import System
 
@@ -131,7 +131,8 @@ extension KeyspaceSession {
             let isAnswer = calls.isAnswer(count)
             for position in 0..<count where calls[position].decision.outcome == .denied {
                 shard(of: calls[position].hash).pointee.denied &+= 1
-                // Another algorithm's state is rewritten by the call that is told a wait, as by a single call that takes.
+                // Another algorithm's state is rewritten by the call that is told a wait, as by a single call that
+                // takes.
                 guard isAnswer else { continue }
                 let hash = calls[position].hash
                 shard(of: hash).pointee.beginWait(calls + position, hash: hash, now: now)

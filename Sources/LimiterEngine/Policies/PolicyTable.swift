@@ -162,8 +162,8 @@ public final class PolicyTable: @unchecked Sendable {
     /// What the policy at this position says. O(1), without touching its name.
     public func terms(ofPolicy number: Int) -> Terms { policySet.terms(number).pointee }
 
-    /// Makes a call that has been begun one of the policy at this position, as `Terms.take` does. In place, since a call
-    /// is long.
+    /// Makes a call that has been begun one of the policy at this position, as `Terms.take` does. In place, since a
+    /// call is long.
     public func writeTerms(ofPolicy number: Int, to call: UnsafeMutablePointer<LimitCall>) {
         let terms = policySet.terms(number)
         call.pointee.limit = terms.pointee.limit

@@ -1,5 +1,5 @@
-// One call on its way through a batch: what is asked of which key, and room for the answer. The one type for all that is
-// decided in batches, from CL.THROTTLE to RL.TAKEALL and counters.
+// One call on its way through a batch: what is asked of which key, and room for the answer. The one type for all that
+// is decided in batches, from CL.THROTTLE to RL.TAKEALL and counters.
 //
 //   bytes   0 –  31   key, hash, amount, operation, mode, flags, the key's length
 //          32 –  79   the decision

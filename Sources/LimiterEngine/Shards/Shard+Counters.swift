@@ -73,7 +73,8 @@ public struct CounterStep: Equatable, Sendable {
 }
 
 extension LimitCall {
-    /// Why this call of a counter, which has been decided, changed nothing or found no number; nil when it did not fail.
+    /// Why this call of a counter, which has been decided, changed nothing or found no number; nil when it did not
+    /// fail.
     public var counterProblem: CounterError? {
         switch decision.outcome {
         case .wrongKind: decision.foundKind.map { .wrongKind($0) }

@@ -1,10 +1,10 @@
 // Deciding calls: find the state, have it evaluated, carry the decision out.
 //
-// A call that is denied, only asks, or fails leaves the shard as it was, with two exceptions: an expired state is removed
-// by the call that finds it, and a named limit whose algorithm has changed rewrites the old state: see +Carry.
+// A call that is denied, only asks, or fails leaves the shard as it was, with two exceptions: an expired state is
+// removed by the call that finds it, and a named limit whose algorithm has changed rewrites the old state: see +Carry.
 //
 // Almost every call takes by GCRA from a key that has a record of it, and nothing else: that is decided in place. What
-// GCRA decides is stored in one function, `storeRate`, whoever asked: a call alone, the first of a key, or a group.
+// GCRA decides is stored in one function, `storeRate`: for a call alone, the first of a key, and each of a group.
 
 extension Shard {
     /// Decides one call and writes the answer into it. Calls are handed on by address: they are long.
@@ -111,8 +111,8 @@ extension Shard {
         storeRate(call, record, arrivalTime, hash: hash)
     }
 
-    /// Brings a state with a deadline, or of another kind, to where a decision may begin: one of the limit's own kind, or
-    /// none. False when the call is answered already.
+    /// Brings a state with a deadline, or of another kind, to where a decision may begin: one of the limit's own kind,
+    /// or none. False when the call is answered already.
     @inline(never)
     private mutating func settle(
         _ call: UnsafeMutablePointer<LimitCall>, _ place: inout Place?, hash: UInt64, now: Int64

@@ -1,5 +1,5 @@
-// SET, GETDEL, INCREX: limiters made of counters and expiry use them. Values are 64-bit integers and nothing else; replies
-// and errors are Redis's wherever it has the case. INCR and GET are decided in batches: see Execution/Batch.
+// SET, GETDEL, INCREX: limiters made of counters and expiry use them. Values are 64-bit integers and nothing else;
+// replies and errors are Redis's wherever it has the case. INCR and GET are decided in batches: see Execution/Batch.
 
 import LimiterEngine
 import RESP

@@ -2,8 +2,8 @@
 // batched commands it is; here is the reader of each, and how its calls are answered.
 //
 // A reader writes its calls from `batch.next` on, where there is room for one, and returns how many they are. A request
-// that is malformed is an `ArgumentProblem`; then the batch is as it was. One that needs more room has the batch decided
-// first.
+// that is malformed is an `ArgumentProblem`; then the batch is as it was. One that needs more room has the batch
+// decided first.
 
 import LimiterEngine
 import RESP

@@ -11,8 +11,8 @@ extension EventLoop {
         commandStatistics.fail(command)
     }
 
-    /// Counts the decided batch. Its calls took the same time each, as far as can be known, and reading and parsing them
-    /// is part of it: from the end of the last command or batch, or the turn's beginning.
+    /// Counts the decided batch. Its calls took the same time each, as far as can be known, and reading and parsing
+    /// them is part of it: from the end of the last command or batch, or the turn's beginning.
     func noteDecidedBatch() {
         let took = timeOfBatch()
         countCalls(nanoseconds: took)

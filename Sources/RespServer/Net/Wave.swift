@@ -1,5 +1,5 @@
-// The buffers of one wave: what a number of ready connections sent, and which of them gets which part of the replies. The
-// limiter calls in it are in the loop's Batch.
+// The buffers of one wave: what a number of ready connections sent, and which of them gets which part of the replies.
+// The limiter calls in it are in the loop's Batch.
 //
 // A turn is cut into waves so that no client waits long for the first reply: a wave ends with 128 requests or when its
 // input buffer is full. Within one, every ready connection is read, all limiter calls are decided in batches, and then
