@@ -1,5 +1,6 @@
 // Full syncs in the middle of other events, and what replicas are sent.
 
+import LimiterEngine
 import Persistence
 import Testing
 

@@ -106,9 +106,9 @@ import Testing
         #expect(sum.policyRemovals > few / 10 && sum.ruleRemovals > few / 10)
         #expect(sum.faults > few && sum.failures > few && sum.repairs > few && sum.followedInMemory > few)
         #expect(sum.snapshots > few && sum.slowSyncs > few && sum.switches > few && sum.lateJournals > few / 2)
+        #expect(sum.grownLogs > few && sum.gatherings > few / 10 && sum.droppedBacklogs > few / 10)
         #expect(sum.longTurns > few && sum.lentTurns > few && sum.awaitedTurns > 0)
         #expect(sum.refusedTransactions > few / 10 && sum.unsavedRoles > few && sum.localWaits > 0)
-        #expect(sum.grownLogs > few && sum.gatherings > few / 10 && sum.droppedBacklogs > few / 10)
         #expect(sum.checkedAnswers > few / 10 && sum.namelessStarts > few / 10)
         #expect(sum.restores > few / 10 && sum.failedRestores > 0 && sum.stoppedRestores > 0)
     }
