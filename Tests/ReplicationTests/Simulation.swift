@@ -330,7 +330,7 @@ final class Simulation {
         after(random.between(0, 4_000_000)) { [self] in
             guard node.isUp, node.life == life, node.hasPart, node.role.isReplica, !isCalm else { return }
             coverage.promotions += 1
-            if random.once(in: 2) { breakDisk(of: node) }
+            if random.once(in: 3) { breakDisk(of: node) }
             node.promote()
             guard random.once(in: 4) else { return }
             after(random.between(0, 40_000_000)) { [self] in

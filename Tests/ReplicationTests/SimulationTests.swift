@@ -45,7 +45,7 @@ import Testing
     ]
 
     /// With turns that are waited for by their locks, and commands that are admitted once, a transaction that had lent
-    /// its turn writes on a node that has handed over.
+    /// its turn writes on a node that has handed over. Either rule alone prevents that.
     @Test func aWriteAfterAHandoverIsFound() {
         let rules = SimulatedLoops.Rules(waitsForNumbers: false, admitsAgain: false)
         withKnownIssue { SimulationTests.findFailure(among: 100) { Simulation(seed: $0, loopRules: rules) } }
