@@ -109,6 +109,7 @@ extension SimulatedStorage: JournalHost {
         case .snapshotAdopted:
             node.tell("adopted a snapshot as \(log.manifest.history.prefix(6))")
             node.simulation.coverage.snapshots += 1
+            if node.simulation.random.once(in: 4) { checkFiles() }
         case .readBack(let number, let horizon): wait = .readBack(number: number, horizon: horizon)
         case .restored(let number, let report): tellRestored(number, report)
         case .note(let note): take(note)
@@ -138,6 +139,32 @@ extension SimulatedStorage: JournalHost {
             end.id == node.role.identity.id, !node.role.isReplica
         else { return }
         node.answered = end
+        if node.simulation.random.once(in: 20) { checkFiles() }
+    }
+
+    /// If the power went now, a start would find a state that its history had, with all that clients were promised.
+    private func checkFiles() {
+        let (simulation, truth) = (node.simulation, node.simulation.truth)
+        let engine = Engine(shards: 1, seed: simulation.hashSeed)
+        let recovery = Recovery(
+            files: files.atWorst(), path: SimulatedStorage.path, engine: engine, horizon: EngineTime(nanoseconds: 0))
+        do throws(RecoveryError) {
+            let report = try recovery.run(history: node.runID, cutsTornTail: true)
+            guard let id = ReplicationID(report.manifest.history) else { return node.fail("has files of no history") }
+            let position = StreamPosition(id: id, offset: report.end)
+            simulation.coverage.checkedFiles += 1
+            if let answered = node.answered, !truth.contains(position, answered) {
+                node.fail("has answered for \(answered), and has \(position) on disk")
+            }
+            let expected = truth.states(at: position)
+            guard !expected.isEmpty else { return }
+            let time = max(node.engineTime.nanoseconds, truth.beginning(at: position) ?? 0)
+            let found = StreamReader(engine).state()
+            guard !expected.contains(where: { $0.digest(at: time) == found.digest(at: time) }) else { return }
+            node.fail("has on disk at \(position) \(truth.difference(found, expected[0], at: time))")
+        } catch {
+            node.fail("could not start now: \(error)")
+        }
     }
 
     // MARK: Syncs

@@ -233,6 +233,8 @@ final class SimulatedStorage {
         }
         for run in runs {
             run.step(time: node.engineTime)
+            // Nothing may have been collected since the last keys were written.
+            if node.simulation.random.once(in: 2) { run.step(time: node.engineTime) }
             guard let result = run.result else { continue }
             feed(.snapshotEnded(number: run.number, result))
             runs.removeAll { $0 === run }

@@ -25,6 +25,8 @@ extension Simulation {
         var namelessStarts = 0
         /// Starts that were checked for what `appendfsync always` had promised.
         var checkedAnswers = 0
+        /// Looks at what a loss of power would leave, after snapshots and answers.
+        var checkedFiles = 0
         var converged = 0
         /// Pieces that arrived before one sent earlier over another connection to the same node.
         var reordered = 0

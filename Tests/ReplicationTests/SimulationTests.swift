@@ -90,7 +90,7 @@ import Testing
     /// A simulation in which nothing happens finds nothing. Asked of lives that are the same each time, so that no draw
     /// decides about it.
     private static func check(_ sum: Simulation.Coverage, lives: Int) {
-        #expect(sum.fullSyncs > lives && sum.partialSyncs > lives)
+        #expect(sum.fullSyncs > lives && sum.partialSyncs > lives && sum.checkedFiles > lives)
         let few = lives / 4
         #expect(sum.promotions > few && sum.takeovers > few / 2 && sum.crashes > few && sum.kills > few)
         #expect(sum.waits > few && sum.syncedWaits > few && sum.cuts > few)
