@@ -20,6 +20,8 @@ final class SimulatedLoops {
         var waitsForNumbers = true
         /// A command that waited for locks is admitted again when it has them.
         var admitsAgain = true
+        /// Settings that an EXEC changes take effect when it has released its stripes.
+        var settingsFollowTheRelease = true
     }
 
     private struct Turn {
@@ -31,6 +33,8 @@ final class SimulatedLoops {
     private unowned let node: SimulatedNode
     private var turns: [Turn?] = [nil, nil]
     private var lastNumber = 0
+    /// The commands of an EXEC run.
+    private var holdsStripes = false
 
     init(_ node: SimulatedNode) { self.node = node }
 
@@ -98,8 +102,18 @@ final class SimulatedLoops {
                 simulation.coverage.refusedTransactions += 1
                 return
             }
+            let switchesLog = simulation.random.once(in: 10)
+            holdsStripes = true
             simulation.runWrites(on: node)
-            if simulation.random.once(in: 10) { simulation.switchLog(of: node) }
+            if switchesLog, !simulation.loopRules.settingsFollowTheRelease { simulation.switchLog(of: node) }
+            holdsStripes = false
+            if switchesLog, simulation.loopRules.settingsFollowTheRelease { simulation.switchLog(of: node) }
         }
+    }
+
+    /// Whatever needs every stripe asks: a loop that holds some and needs all waits for itself, and the node never
+    /// answers anybody again.
+    func checkStripesAreFree(for what: String) {
+        if holdsStripes { node.fail("hangs: \(what) waits for the stripes of a transaction") }
     }
 }

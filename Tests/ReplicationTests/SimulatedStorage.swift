@@ -134,6 +134,7 @@ final class SimulatedStorage {
         if isPrimary, !keeps { hasUncountedChanges = true }
         guard keeps != isJournaling else { return }
         isJournaling = keeps
+        node.loops.checkStripesAreFree(for: "switching the journal")
         engine.setJournaling(keeps)
         if keeps { node.journalingBegan() }
     }

@@ -51,6 +51,13 @@ import Testing
         withKnownIssue { SimulationTests.findFailure(among: 100) { Simulation(seed: $0, loopRules: rules) } }
     }
 
+    /// Were settings to take effect inside of the EXEC that changes them, one with CONFIG SET appendonly would wait for
+    /// its own stripes.
+    @Test func aTransactionThatHangsIsFound() {
+        let rules = SimulatedLoops.Rules(settingsFollowTheRelease: false)
+        withKnownIssue { SimulationTests.findFailure(among: 100) { Simulation(seed: $0, loopRules: rules) } }
+    }
+
     /// Runs lives until one fails.
     private static func findFailure(among lives: UInt64, _ make: (UInt64) -> Simulation) {
         for seed in 0..<lives {
