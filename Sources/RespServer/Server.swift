@@ -58,10 +58,10 @@ final class Server: @unchecked Sendable {
     let lastClientEviction = Atomic<Int64>(0)
     private let shutdownRequests: ShutdownRequests
     private let loading = Atomic<Bool>(true)
-    private let applying = Guarded((), rank: .settingsEffects)
+    private let applying = Locked((), rank: .settingsEffects)
     private let stops = Atomic<Bool>(false)
     /// Numbers of the loops whose threads run.
-    private let runningLoops = Guarded<Set<Int>>([])
+    private let runningLoops = Locked<Set<Int>>([])
     private let loopEnded = Doorbell()
 
     init(settings: CurrentSettings, log: Log, openFiles: OpenFiles? = nil) throws(SystemError) {

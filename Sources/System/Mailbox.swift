@@ -2,7 +2,7 @@
 
 /// Messages for one thread, which polls `wakeDescriptor`. Any thread posts.
 public final class Mailbox<Message: Sendable>: Sendable {
-    @usableFromInline let messages = Guarded<[Message]>([], rank: .mailbox)
+    @usableFromInline let messages = Locked<[Message]>([], rank: .mailbox)
     @usableFromInline let wakeEvent: WakeEvent
 
     /// Readable while there are messages.

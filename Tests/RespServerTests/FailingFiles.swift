@@ -22,7 +22,7 @@ final class FailingFiles: FileSystem {
     }
 
     private let base = RealFileSystem()
-    private let state = Guarded(State())
+    private let state = Locked(State())
 
     /// Has a call (`create`, `read`, `write`, `fsync`, `ftruncate`, `rename`) on files whose name begins with `prefix`
     /// fail.

@@ -14,9 +14,9 @@ final class JournalNode: Sendable {
     let server: Server
     let files = FailingFiles()
     let directory: String
-    private let outcome = Guarded<Bool?>(nil)
-    private let hasBegun = Guarded(false)
-    private let thread = Guarded<pthread_t?>(nil)
+    private let outcome = Locked<Bool?>(nil)
+    private let hasBegun = Locked(false)
+    private let thread = Locked<pthread_t?>(nil)
 
     var durability: Durability { server.durability }
     var status: StorageStatus { durability.status }

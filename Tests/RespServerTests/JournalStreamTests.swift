@@ -46,7 +46,7 @@ import Testing
     /// Whoever begins a backlog is not the only one who writes: bytes added between two steps must not get lost. A
     /// backlog traps when it is handed a part that does not follow what it has.
     @Test(arguments: [true, false]) func aBacklogMayBeginWhileOthersAdd(wantsDisk: Bool) {
-        let (journal, isOver) = (journal, Guarded(false))
+        let (journal, isOver) = (journal, Locked(false))
         // A thread of its own, as it never lets another go first.
         Thread.detach(name: "adding") {
             while !isOver.withLock({ $0 }) {

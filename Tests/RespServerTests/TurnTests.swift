@@ -19,7 +19,7 @@ struct TurnTests {
     @Test func aLentTurnIsWaitedFor() throws {
         let server = try Self.server(loops: 2)
         let (other, lender) = (server.loops[0], server.loops[1])
-        let order = Guarded<[String]>([])
+        let order = Locked<[String]>([])
         let isLent = Doorbell()
         // The first lock that the lender wants: so it stays without any, its own included.
         other.turn.acquire()

@@ -19,7 +19,7 @@ public final class WatchToken: Sendable {
     func touch() { touched.store(true, ordering: .releasing) }
 }
 
-/// Watched keys and their watchers. Guarded by the shard's stripe.
+/// Watched keys and their watchers. Locked by the shard's stripe.
 struct WatchTable {
     /// One watched key. Two keys with the same hash are a chain.
     private final class Entry {

@@ -25,7 +25,7 @@ final class ClientWarnings: Sendable {
         var unsaid = 0
     }
 
-    private let records = Guarded<[Event: Record]>([:])
+    private let records = Locked<[Event: Record]>([:])
 
     /// Notes an event. Returns what its line has to say of others since the last one; nil when there is to be no line.
     func note(_ event: Event, address: String, steady: Int64) -> Int? {

@@ -6,7 +6,7 @@ import System
 final class ErrorStatistics: Sendable {
     /// Different words kept; our own texts have fewer.
     private static let wordsMax = 64
-    private let counts = Guarded<[String: Int]>([:])
+    private let counts = Locked<[String: Int]>([:])
 
     /// Counts the error whose text, without the `-`, begins at `text`.
     func count(_ text: Argument) {

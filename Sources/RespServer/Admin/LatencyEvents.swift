@@ -34,7 +34,7 @@ final class LatencyEvents: Sendable {
     static let eventsMax = 64
 
     private let threshold: Atomic<Int64>
-    private let events = Guarded<[String: Event]>([:])
+    private let events = Locked<[String: Event]>([:])
 
     /// A monitor that keeps delays of `thresholdMilliseconds` and more; 0 keeps none.
     init(thresholdMilliseconds: Int64 = 0) { threshold = Atomic(max(thresholdMilliseconds, 0)) }

@@ -6,7 +6,7 @@ import Synchronization
 import System
 
 final class Monitors: Sendable {
-    private let connections = Guarded<[Connection]>([])
+    private let connections = Locked<[Connection]>([])
     private let count = Atomic<Int>(0)
 
     var isEmpty: Bool { count.load(ordering: .relaxed) == 0 }

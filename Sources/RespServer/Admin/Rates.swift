@@ -17,7 +17,7 @@ final class Rates: Sendable {
         var latest = PerSecond()
     }
 
-    private let state = Guarded(State())
+    private let state = Locked(State())
 
     var latest: PerSecond { state.withLock { $0.latest } }
 

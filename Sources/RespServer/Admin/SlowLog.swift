@@ -34,7 +34,7 @@ final class SlowLog: Sendable {
 
     private let threshold: Atomic<Int64>
     private let lengthLimit: Atomic<Int>
-    private let state = Guarded(State())
+    private let state = Locked(State())
 
     /// A log of commands that take `thresholdMicroseconds` or longer: 0 is every command, negative none.
     init(thresholdMicroseconds: Int64 = 10_000, lengthMax: Int = 128) {

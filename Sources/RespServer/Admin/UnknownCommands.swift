@@ -38,7 +38,7 @@ final class UnknownCommands: Sendable {
         var isSilent = false
     }
 
-    private let state = Guarded(State())
+    private let state = Locked(State())
 
     var counts: Counts { state.withLock { $0.counts } }
 

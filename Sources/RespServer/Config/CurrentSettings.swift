@@ -11,13 +11,13 @@ final class CurrentSettings: Sendable {
         var changed: Set<String>
     }
 
-    private let state: Guarded<State>
+    private let state: Locked<State>
     private let versionCounter = Atomic<Int>(1)
     /// The file that the server was started with; nil without one.
     let file: String?
 
     init(_ settings: Settings, changed: Set<String> = [], file: String? = nil) {
-        state = Guarded(State(settings: settings, changed: changed))
+        state = Locked(State(settings: settings, changed: changed))
         self.file = file
     }
 

@@ -26,10 +26,10 @@ final class Durability: Sendable {
     private let hasChanges = Atomic<Bool>(false)
     private let logging = Atomic<Bool>(false)
     private let journaling = Atomic<Bool>(false)
-    private let wishes = Guarded(Wishes(), rank: .journalingDemand)
+    private let wishes = Locked(Wishes(), rank: .journalingDemand)
     private let storageHealth = Atomic<Int>(StorageHealth.fine.rawValue)
-    private let guardedStatus = Guarded(StorageStatus())
-    private let requests = Guarded<[Request]>([], rank: .mailbox)
+    private let lockedStatus = Locked(StorageStatus())
+    private let requests = Locked<[Request]>([], rank: .mailbox)
     /// The restore that is wanted, by number; 0 for none.
     private let wantedRestore = Atomic<Int>(0)
 
@@ -177,7 +177,7 @@ final class Durability: Sendable {
             : "MISCONF Errors writing a snapshot: \(status.snapshotError). Writes are refused: fail-mode is closed."
     }
 
-    var status: StorageStatus { guardedStatus.withLock { $0 } }
+    var status: StorageStatus { lockedStatus.withLock { $0 } }
 
     // MARK: Requests
 
@@ -203,7 +203,7 @@ final class Durability: Sendable {
         }
     }
 
-    func update(_ change: (inout StorageStatus) -> Void) { guardedStatus.withLock { change(&$0) } }
+    func update(_ change: (inout StorageStatus) -> Void) { lockedStatus.withLock { change(&$0) } }
 
     /// Whether a ticket is out that is not durable.
     var hasOpenTicket: Bool { requested.load(ordering: .sequentiallyConsistent) > durableTicket }
@@ -231,7 +231,7 @@ final class Durability: Sendable {
 
 /// Lets another thread wait for something the journal thread does.
 final class DiskAnswer: Sendable {
-    private let isDone = Guarded(false)
+    private let isDone = Locked(false)
     private let doorbell = Doorbell()
 
     func done() {

@@ -15,7 +15,7 @@ final class SnapshotRun: @unchecked Sendable {
     private let writer: SnapshotWriter
     private let isCancelled = Atomic<Bool>(false)
     private let keysDone = Atomic<Int>(0)
-    private let outcome = Guarded<Result<FinishedSnapshot, StorageError>?>(nil)
+    private let outcome = Locked<Result<FinishedSnapshot, StorageError>?>(nil)
 
     init(number: Int, writer: SnapshotWriter) {
         self.number = number

@@ -13,7 +13,7 @@ final class SyncThread: Sendable {
         case ended
     }
 
-    private let state = Guarded(State.idle)
+    private let state = Locked(State.idle)
     private let doorbell = Doorbell()
 
     /// Starts the thread; `done` is rung after every sync.

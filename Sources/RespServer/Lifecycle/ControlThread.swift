@@ -21,7 +21,7 @@ final class ShutdownRequests: Sendable {
     }
 
     private let wakeEvent: WakeEvent
-    private let request = Guarded<Request?>(nil)
+    private let request = Locked<Request?>(nil)
 
     /// Readable once there is a request.
     var descriptor: Int32 { wakeEvent.descriptor }

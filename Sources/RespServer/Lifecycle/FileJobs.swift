@@ -43,7 +43,7 @@ final class FileJobs: Sendable {
         var isThreadRunning = false
     }
 
-    private let queue = Guarded(Queue(), rank: .mailbox)
+    private let queue = Locked(Queue(), rank: .mailbox)
 
     /// Asks for work; the connection is answered when it is done. Returns at once.
     func submit(_ request: Request) { add(.answer(request), for: request.connection.loop.server) }

@@ -41,9 +41,9 @@ final class LogWriter: Sendable {
     let failures = Atomic<Int>(0)
 
     private let queueBytesMax: Int
-    private let queue = Guarded(Queue())
+    private let queue = Locked(Queue())
     /// Held while writing: by callers before the thread runs, by the thread alone from then on.
-    private let output: Guarded<LogOutput>
+    private let output: Locked<LogOutput>
     private let isFile: Bool
     private let isRunning = Atomic<Bool>(false)
     private let work = Doorbell()
@@ -53,7 +53,7 @@ final class LogWriter: Sendable {
 
     init(_ output: sending LogOutput, queueBytesMax: Int = LogWriter.queueBytesMax) {
         isFile = !output.path.isEmpty
-        self.output = Guarded(output)
+        self.output = Locked(output)
         self.queueBytesMax = queueBytesMax
     }
 

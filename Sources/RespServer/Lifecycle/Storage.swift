@@ -16,9 +16,9 @@ final class Storage: Sendable {
     private let path: String
     /// Held as long as this object lives.
     private let lock: any DirectoryLock
-    private let progress = Guarded(Progress.recovering)
+    private let progress = Locked(Progress.recovering)
     private let changed = Doorbell()
-    private let replicationToStart = Guarded<ReplicationThread?>(nil)
+    private let replicationToStart = Locked<ReplicationThread?>(nil)
 
     private enum Progress {
         case recovering

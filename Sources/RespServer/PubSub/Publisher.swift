@@ -56,7 +56,7 @@ final class Publisher: Sendable {
         var list: [Pattern] = []
     }
 
-    private let state = Guarded(State())
+    private let state = Locked(State())
 
     // MARK: Subscribing
 

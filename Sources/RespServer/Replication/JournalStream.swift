@@ -19,7 +19,7 @@ final class JournalStream: Sendable {
     }
 
     let journal: Journal
-    private let state = Guarded(State(), rank: .journalStream)
+    private let state = Locked(State(), rank: .journalStream)
     private let backlogExists = Atomic<Bool>(false)
 
     init(journal: Journal) { self.journal = journal }

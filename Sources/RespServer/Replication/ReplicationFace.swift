@@ -121,7 +121,7 @@ final class ReplicationFace: Sendable {
     private let linkIsUp = Atomic<Bool>(false)
     private let hasNothing = Atomic<Bool>(false)
     private let lacksReplicas = Atomic<Bool>(false)
-    private let guardedStatus = Guarded(ReplicationStatus())
+    private let lockedStatus = Locked(ReplicationStatus())
 
     init() throws(SystemError) { requests = try Mailbox() }
 
@@ -149,9 +149,9 @@ final class ReplicationFace: Sendable {
 
     // MARK: Status
 
-    var status: ReplicationStatus { guardedStatus.withLock { $0 } }
+    var status: ReplicationStatus { lockedStatus.withLock { $0 } }
 
-    func update(_ change: (inout ReplicationStatus) -> Void) { guardedStatus.withLock { change(&$0) } }
+    func update(_ change: (inout ReplicationStatus) -> Void) { lockedStatus.withLock { change(&$0) } }
 
     // MARK: Requests
 

@@ -5,7 +5,7 @@
 /// A value that one thread at a time may look at and change. Not recursive.
 ///
 /// `@unchecked Sendable`: `value` is touched only inside `withLock`, with the lock held.
-public final class Guarded<Value>: @unchecked Sendable {
+public final class Locked<Value>: @unchecked Sendable {
     @usableFromInline let lock: Lock
     @usableFromInline let value: UnsafeMutablePointer<Value>
 
