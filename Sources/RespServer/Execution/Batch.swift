@@ -6,6 +6,7 @@
 
 import LimiterEngine
 import RESP
+import System
 
 final class Batch {
     /// Calls decided at once; more gain nothing. An all-or-nothing call is as many as it has limits.
@@ -54,8 +55,7 @@ final class Batch {
     let notes: UnsafeMutablePointer<Note>
     private let allGroups: UnsafeMutablePointer<KeyspaceSession.Group>
     private let keys: UnsafeMutablePointer<UInt8>
-    /// Behind a constant pointer: counted up with every request, without a check for exclusive access.
-    private let counts: UnsafeMutablePointer<Counts>
+    private let counts: Pinned<Counts>
 
     init() {
         // A call is three cache lines long, and the common ones touch only the first two.
@@ -67,8 +67,7 @@ final class Batch {
         notes = .allocate(capacity: Batch.callsMax)
         allGroups = .allocate(capacity: Batch.callsMax)
         keys = .allocate(capacity: Batch.keyCapacity)
-        counts = .allocate(capacity: 1)
-        counts.initialize(to: Counts())
+        counts = Pinned(Counts())
     }
 
     deinit {
