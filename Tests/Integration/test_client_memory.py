@@ -174,7 +174,7 @@ def test_those_that_use_most_are_closed(start):
         hoard(fresh := server.connect(), 300_000)
         eventually(lambda: evicted(control) == 2, "a limit in force is kept")
         assert not is_open(clients[400_000]) and is_open(fresh)
-        (line,) = [line for line in server.log().splitlines() if "maxmemory-clients" in line and "closing" in line]
+        (line,) = [line for line in server.settled_log().splitlines() if "maxmemory-clients" in line and "closing" in line]
         assert " warning " in line and "addr=127.0.0.1:" in line and "bytes=8" in line
         control.ok("CONFIG", "RESETSTAT")
         assert evicted(control) == 0
