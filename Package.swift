@@ -56,7 +56,8 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         .target(
-            name: "TestSupport", dependencies: ["LimiterEngine"], path: "Tests/Support", swiftSettings: swiftSettings),
+            name: "TestSupport", dependencies: ["LimiterEngine", "Persistence", "System"], path: "Tests/Support",
+            swiftSettings: swiftSettings),
         .testTarget(name: "SystemTests", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings),
         .testTarget(
             name: "LimiterEngineTests", dependencies: ["LimiterEngine", "TestSupport", "curves"],
@@ -87,7 +88,8 @@ let package = Package(
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
                 .executableTarget(
-                    name: "fuzz-persistence", dependencies: ["Replication", "Persistence", "LimiterEngine"],
+                    name: "fuzz-persistence",
+                    dependencies: ["Replication", "Persistence", "LimiterEngine", "TestSupport"],
                     path: "Tests/Fuzz/Persistence", exclude: ["corpus", "dictionary"],
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),

@@ -5,7 +5,6 @@ The size of the server's files is limited (RLIMIT_FSIZE): a full disk that works
 """
 
 import shutil
-import time
 
 import pytest
 
@@ -199,9 +198,9 @@ def test_fail_mode_changed_while_failing(launch):
 
 
 def test_stopping_while_the_disk_is_full(launch):
-    """SHUTDOWN is refused, whatever fail-mode says. SIGTERM: it ends in time and says by its exit status that not
-    everything is on disk."""
-    server = launch(*EVERYSEC, *OPEN, "--shutdown-timeout", "3")
+    """SHUTDOWN is refused, whatever fail-mode says. SIGTERM: it does not wait for room, however long it may, and says
+    by its exit status that not everything is on disk."""
+    server = launch(*EVERYSEC, *OPEN, "--shutdown-timeout", "86400")
     with server.connect() as wire:
         take(wire, "kept")
         wait_for_record(server, "kept")
@@ -211,9 +210,7 @@ def test_stopping_while_the_disk_is_full(launch):
         assert wire.call("SHUTDOWN", "SAVE") == b"ERR Errors trying to SHUTDOWN. Check logs."
         assert take(wire, "lost")[0] == 0
     server.process.terminate()
-    begin = time.monotonic()
     assert server.wait_exit() == 1
-    assert time.monotonic() - begin < 9, "seconds: fewer than without the setting"
     assert "everything_on_disk=no" in server.log()
     server = launch(*EVERYSEC)
     with server.connect() as wire:

@@ -7,7 +7,6 @@ import socket
 import stat
 import subprocess
 import threading
-import time
 
 import pytest
 
@@ -41,21 +40,19 @@ def test_signals_stop_with_status_0(start, number):
 
 def test_second_sigterm_exits_at_once(start):
     """A client that does not read holds the drain up; the second signal does not wait for it."""
-    server = start("--shutdown-timeout", "60", "--client-output-buffer-limit", "normal", "0", "0", "0")
+    server = start("--shutdown-timeout", "86400", "--client-output-buffer-limit", "normal", "0", "0", "0")
     with server.connect() as slow:
         slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         request = command("ECHO", "x" * 500_000)
         sender = threading.Thread(target=lambda: send_until_stuck(slow, request, 60))
         sender.start()
         sender.join(PATIENCE)
-        begin = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         try:
             server.process.wait(1)
         except subprocess.TimeoutExpired:
             server.process.send_signal(signal.SIGTERM)
-        status = server.wait_exit(55)
-        assert status in (0, 1) and time.monotonic() - begin < 55, "it did not wait for the timeout of a minute"
+        assert server.wait_exit() in (0, 1)
 
 
 def send_until_stuck(connection, request, times):

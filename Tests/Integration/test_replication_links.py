@@ -309,11 +309,15 @@ def test_primary_with_a_full_disk(nodes):
         assert len(wait_same_state(primary, replica)) == 7000
         # And at once, not with the next word about the time, which comes once a second.
         with replica.connect() as theirs:
-            began = time.monotonic()
+            lasted = []
             for number in range(40):
+                began = time.monotonic()
                 assert take(wire, f"soon-{number}")[0] == 0
                 eventually(lambda: theirs.call("EXISTS", f"soon-{number}") == 1, "it has come")
-            assert time.monotonic() - began < 20, "half of what it takes with one a second"
+                lasted.append(time.monotonic() - began)
+            # With one a second each would take nearly that long, since it begins when the one before has come. What
+            # a busy machine holds up is not every one of them.
+            assert sorted(lasted)[4] < 0.5, lasted
         assert breaker(wire) != "closed"
         limit_files(primary, None)
         wait_until_fine(wire)

@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import subprocess
-import time
 
 import pytest
 
@@ -151,7 +150,7 @@ def test_wrong_address_leaves_the_node_answering(nodes, host):
 def names(tmp_path):
     """A node of this kind has names of its own: `dual` is both loopback addresses, and the name server is silent."""
     (tmp_path / "hosts").write_text("127.0.0.1 localhost\n::1 dual\n127.0.0.1 dual\n")
-    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.77\noptions timeout:30 attempts:2\n")
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.77\noptions timeout:30 attempts:5\n")
     script = tmp_path / "named"
     script.write_text(
         "#!/bin/sh\nexec unshare -m sh -c 'mount --bind \"$0/hosts\" /etc/hosts && "
@@ -178,7 +177,7 @@ def test_looking_up_a_name_holds_nobody(nodes, names):
     other = nodes("c", of=node.port)
     wait_online(node, 1)
     with node.connect() as wire:
-        began = time.monotonic()
+        # Looked up for longer than anything is waited for here.
         wire.ok("REPLICAOF", "silent.example", primary.port)
         assert info(wire, "replication")["master_link_status"] == "down"
         wire.ok("REPLICAOF", "NO", "ONE")
@@ -186,7 +185,6 @@ def test_looking_up_a_name_holds_nobody(nodes, names):
         # One of its addresses refuses.
         wire.ok("REPLICAOF", "dual", primary.port)
         node.wait_link()
-        assert time.monotonic() - began < 30, "the name server is waited for a minute"
     assert other.info()["role"] == "slave"
 
 

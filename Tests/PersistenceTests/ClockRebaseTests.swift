@@ -1,5 +1,6 @@
 // A directory whose time is years ahead of the clock, brought back to it.
 
+import Glibc
 import LimiterEngine
 import TestSupport
 import Testing
@@ -11,18 +12,20 @@ import Testing
     private let history = String(repeating: "ef", count: 20)
     private let year: Int64 = 31_536_000_000_000_000
 
-    private func check(_ files: MemoryFiles) -> DirectoryCheck { DirectoryCheck(files: files, directory: directory) }
+    private func check(_ files: SimulatedFileSystem) -> DirectoryCheck {
+        DirectoryCheck(files: files, directory: directory)
+    }
 
-    private func kinds() throws -> MemoryFiles {
+    private func kinds() throws -> SimulatedFileSystem {
         try GoldenDirectory.inMemory(String(GoldenDirectory.path.dropLast("v1".count)) + "v1-kinds")
     }
 
     /// Brings the directory back to `now`.
-    private func rebase(_ files: MemoryFiles, to now: Int64) throws -> ClockRebase? {
+    private func rebase(_ files: SimulatedFileSystem, to now: Int64) throws -> ClockRebase? {
         try ClockRebase(files: files, check: check(files), now: EngineTime(nanoseconds: now), history: history)
     }
 
-    private func recover(_ files: MemoryFiles) throws -> (engine: Engine, report: RecoveryReport) {
+    private func recover(_ files: SimulatedFileSystem) throws -> (engine: Engine, report: RecoveryReport) {
         let engine = Engine(shards: 4, seed: HashSeed(1, 2, 3))
         let report = try Recovery(files: files, path: directory, engine: engine, horizon: EngineTime(nanoseconds: 0))
             .run(history: GoldenDirectory.history, cutsTornTail: true)
@@ -100,12 +103,12 @@ import Testing
         #expect(throws: ClockRebase.Failure.self) { try rebase(files, to: GoldenDirectory.time - year) }
         #expect(files.contents == old)
         // And where there is no state there is no time.
-        #expect(try rebase(MemoryFiles(["\(directory)/x": []]), to: 0) == nil)
+        #expect(try rebase(SimulatedFileSystem(["\(directory)/x": []]), to: 0) == nil)
     }
 
     /// Times at the end of time are moved like others, but a deadline there means any later one.
     @Test func theEndOfTimeIsATimeLikeOthers() throws {
-        let files = MemoryFiles()
+        let files = SimulatedFileSystem()
         let encoder = BatchEncoder(offset: 0)
         encoder.setTime(.latest)
         for (name, deadline) in [("a", Int64.max - 1), ("b", Int64.max - 2)] {
@@ -131,18 +134,18 @@ import Testing
         let old = KeyspaceSession(engine: try recover(whole).engine).allStates()
         let rebase = try #require(try rebase(whole, to: now))
         let new = movedBack(old, by: rebase.shift)
-        let calls = whole.changes.count
+        let calls = whole.calls
         #expect(calls > 20)
         var news = 0
-        for call in 0..<calls {
+        for call in 1...calls {
             let files = try kinds()
-            files.failingChange = call
+            files.failure = (call, EIO)
             #expect(throws: ClockRebase.Failure.self) { try self.rebase(files, to: now) }
             #expect(check(files).isClean, "call \(call): \(check(files).text)")
             let found = KeyspaceSession(engine: try recover(files).engine).allStates()
             #expect(found == old || found == new, "call \(call)")
             if found == new { news += 1 }
-            files.failingChange = nil
+            files.failure = nil
             _ = try self.rebase(files, to: now)
             #expect(check(files).isClean && check(files).lastTime == now)
             #expect(KeyspaceSession(engine: try recover(files).engine).allStates() == new)

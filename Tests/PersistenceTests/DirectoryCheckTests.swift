@@ -2,6 +2,7 @@
 // is a start: check and recovery have to agree, and what was repaired has to start.
 
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Persistence
@@ -9,14 +10,16 @@ import Testing
 @Suite struct DirectoryCheckTests {
     private let directory = GoldenDirectory.directory
 
-    private func check(_ files: MemoryFiles) -> DirectoryCheck { DirectoryCheck(files: files, directory: directory) }
+    private func check(_ files: SimulatedFileSystem) -> DirectoryCheck {
+        DirectoryCheck(files: files, directory: directory)
+    }
 
-    private func condition(_ name: String, _ files: MemoryFiles) -> DirectoryCheck.Condition? {
+    private func condition(_ name: String, _ files: SimulatedFileSystem) -> DirectoryCheck.Condition? {
         check(files).files.first { $0.name == name }?.condition
     }
 
     /// Repairs, and demands that the directory is clean and starts at the end that the repair speaks of.
-    private func repaired(_ files: MemoryFiles) throws -> DirectoryRepair {
+    private func repaired(_ files: SimulatedFileSystem) throws -> DirectoryRepair {
         let repair = try #require(try DirectoryRepair(files: files, check: check(files)))
         let now = check(files)
         #expect(now.isClean, "\(now.text)")
@@ -107,7 +110,7 @@ import Testing
         files.contents["/data/log-1"] = []
         #expect(try LogLocation(files: files, path: "/data") == location)
         func lock(_ path: String) throws -> String {
-            let files = MemoryFiles(["\(path == "/" ? "" : path)/manifest": []])
+            let files = SimulatedFileSystem(["\(path == "/" ? "" : path)/manifest": []])
             return try LogLocation(files: files, path: path).lockPath
         }
         #expect(try lock(".") == "./../escapement.lock")
@@ -207,7 +210,7 @@ import Testing
     }
 
     @Test func whatIsNoDamageOfALogIsLeftAlone() throws {
-        func refused(_ change: (MemoryFiles) -> Void, _ text: String) throws {
+        func refused(_ change: (SimulatedFileSystem) -> Void, _ text: String) throws {
             let files = try GoldenDirectory.inMemory()
             change(files)
             let before = files.contents
@@ -248,7 +251,7 @@ import Testing
 
     /// A repair that fails anywhere can be run again, and loses nothing that it would not have given up.
     @Test func anInterruptedRepairCanBeRunAgain() throws {
-        func damaged() throws -> MemoryFiles {
+        func damaged() throws -> SimulatedFileSystem {
             let files = try GoldenDirectory.inMemory()
             files["log-2"][120] ^= 0x10
             return files
@@ -256,14 +259,14 @@ import Testing
         let whole = try damaged()
         _ = try repaired(whole)
         let expected = try whole.recoveredState().lines
-        try #require(whole.changes.count > 10)
-        for failing in 0..<whole.changes.count {
+        try #require(whole.calls > 10)
+        for failing in 1...whole.calls {
             let files = try damaged()
-            files.failingChange = failing
+            files.failure = (failing, EIO)
             #expect(throws: DirectoryRepair.Failure.self) { try DirectoryRepair(files: files, check: check(files)) }
-            files.failingChange = nil
+            files.failure = nil
             if !check(files).isClean || files["synced.damaged-1"].isEmpty { _ = try repaired(files) }
-            #expect(try files.recoveredState().lines == expected, "interrupted at \(whole.changes[failing])")
+            #expect(try files.recoveredState().lines == expected, "interrupted at call \(failing)")
         }
     }
 
@@ -277,7 +280,7 @@ import Testing
         let path = "\(directory)/\(name)"
         let size = golden[path]!.count
         for position in 0..<size * 2 {
-            let files = MemoryFiles(golden)
+            let files = SimulatedFileSystem(golden)
             if position < size {
                 files.contents[path]![position] ^= UInt8(1 << (position % 8))
             } else {
@@ -285,7 +288,7 @@ import Testing
             }
             let found = check(files)
             let damage = found.problem ?? found.files.lazy.compactMap(\.condition.error).first
-            let start = MemoryFiles(files.contents)
+            let start = SimulatedFileSystem(files.contents)
             do throws(RecoveryError) {
                 _ = try start.recoveredState()
                 #expect(found.isClean, "\(name), \(position): \(found.text)")
@@ -304,7 +307,7 @@ extension DirectoryCheck.Condition {
     var isDamage: Bool { error != nil }
 }
 
-extension MemoryFiles {
+extension SimulatedFileSystem {
     /// Adds a batch of one record, given as bytes, to the last log of the golden directory.
     fileprivate func append(record: [UInt8]) {
         let buffer = ByteBuffer()

@@ -2,6 +2,7 @@
 
 import LimiterEngine
 import Persistence
+import TestSupport
 import Testing
 
 @Suite struct DumpTests {
@@ -15,7 +16,7 @@ import Testing
     }
 
     /// What was handed on before the dump ended, and why it ended.
-    private func interrupted(_ files: MemoryFiles) -> (lines: String, error: RecoveryError?) {
+    private func interrupted(_ files: SimulatedFileSystem) -> (lines: String, error: RecoveryError?) {
         var bytes: [UInt8] = []
         var failure: RecoveryError?
         do throws(RecoveryError) {
@@ -69,7 +70,7 @@ import Testing
         GoldenDirectory.batch(encoder, at: 0) {
             for number in 0..<200 { GoldenDirectory.state(encoder, key + "\(number)", .counter, 1) }
         }
-        let files = MemoryFiles()
+        let files = SimulatedFileSystem()
         files["manifest"] =
             Manifest(history: GoldenDirectory.history, logs: [Manifest.Entry(number: 1, offset: 0)]).encoded()
         files["log-1"] = GoldenDirectory.header(.log, 1, 0) + GoldenDirectory.taken(encoder)

@@ -165,7 +165,7 @@ import Testing
 
     /// There may be more of them than a process may have open.
     @Test func aStartHasOneFileOpenAtATime() throws {
-        let files = MemoryFiles()
+        let files = SimulatedFileSystem()
         let engine = Engine(shards: 1)
         engine.setJournaling(true)
         let journal = Journal(engine: engine, offset: 0)

@@ -170,7 +170,7 @@ private enum GoldenKinds {
     }
 }
 
-extension MemoryFiles {
+extension SimulatedFileSystem {
     /// What a start finds, one line a state, then one a record of a policy or a rule.
     fileprivate func foundState() throws(RecoveryError) -> String {
         let engine = Engine(shards: 4)
@@ -207,7 +207,7 @@ extension MemoryFiles {
         try #require(try !disk.exists("\(GoldenKinds.path)/appendonlydir/manifest"), "golden files are never changed")
         try disk.createDirectory(GoldenKinds.path)
         try disk.createDirectory("\(GoldenKinds.path)/appendonlydir")
-        let files = MemoryFiles()
+        let files = SimulatedFileSystem()
         for (name, bytes) in GoldenKinds.files() { files[name] = bytes }
         var stored = files.contents.map { (String($0.key.dropFirst("/data/".count)), $0.value) }
         stored.append(("expected.jsonl", Array(try files.foundState().utf8)))

@@ -124,11 +124,11 @@ enum GoldenDirectory {
     }
 
     /// The directory as it is stored, in memory, as `/data/appendonlydir`.
-    static func inMemory() throws -> MemoryFiles { try inMemory(path) }
+    static func inMemory() throws -> SimulatedFileSystem { try inMemory(path) }
 
     /// A directory of golden files, in memory.
-    static func inMemory(_ path: String) throws -> MemoryFiles {
-        let files = MemoryFiles()
+    static func inMemory(_ path: String) throws -> SimulatedFileSystem {
+        let files = SimulatedFileSystem()
         for name in try RealFileSystem().list("\(path)/appendonlydir") {
             files[name] = try RealFileSystem().contents(of: "\(path)/appendonlydir/\(name)", limit: 1 << 20)
         }
@@ -138,7 +138,7 @@ enum GoldenDirectory {
     static let directory = "/data/appendonlydir"
 }
 
-extension MemoryFiles {
+extension SimulatedFileSystem {
     /// Recovers `/data/appendonlydir` and says what is in the engine then, one line a key, by key.
     func recoveredState() throws(RecoveryError) -> (report: RecoveryReport, lines: String) {
         let engine = Engine(shards: 4)
@@ -210,7 +210,7 @@ extension MemoryFiles {
             try !disk.exists("\(GoldenDirectory.path)/appendonlydir/manifest"), "golden files are never changed")
         try disk.createDirectory(GoldenDirectory.path)
         try disk.createDirectory("\(GoldenDirectory.path)/appendonlydir")
-        let files = MemoryFiles()
+        let files = SimulatedFileSystem()
         for (name, bytes) in GoldenDirectory.files() { files[name] = bytes }
         var stored = files.contents.map { (String($0.key.dropFirst("/data/".count)), $0.value) }
         stored.append(("expected.jsonl", Array(try files.recoveredState().lines.utf8)))

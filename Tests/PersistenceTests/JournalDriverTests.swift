@@ -2,6 +2,7 @@
 // and a disk that fails.
 
 import LimiterEngine
+import TestSupport
 import Testing
 
 @testable import Persistence

@@ -59,7 +59,7 @@ import Testing
         if random.below(2) == 0 {
             files.stop = (1 + random.below(2), random.below(2))
         } else {
-            files.failing = [.read, .open, .truncate, .sync]
+            files.failing = [.read, .open, .create, .truncate, .sync]
             files.failureOdds = 1 + random.below(10)
         }
         _ = try? PromiseCheck.recover(files, wall: wall)

@@ -2,6 +2,7 @@
 
 import LimiterEngine
 import Persistence
+import TestSupport
 
 @testable import Replication
 
@@ -46,7 +47,7 @@ final class FakeEnvironment: NodeEnvironment {
     /// What a start of an empty directory finds.
     static func recovered() -> RecoveryReport {
         let recovery = Recovery(
-            files: SimulatedFiles(), path: "data", engine: Engine(shards: 1), horizon: EngineTime(nanoseconds: 0))
+            files: SimulatedFileSystem(), path: "data", engine: Engine(shards: 1), horizon: EngineTime(nanoseconds: 0))
         return try! recovery.run(history: TestStream.id("a").text, cutsTornTail: true)
     }
 

@@ -1,8 +1,10 @@
 // What a simulated node's driver asks for: gates, the journal, the disk, answers. What it does is noted, and checked
 // where there is something that must be true of it.
 
+import Glibc
 import LimiterEngine
 import Persistence
+import TestSupport
 
 @testable import Replication
 
@@ -146,9 +148,9 @@ extension SimulatedNode: NodeEnvironment {
 
     /// The directory of the role fails with the log's, and now and then alone.
     func save(_ role: SavedRole) throws(StorageError) {
-        guard files.fault == nil, !simulation.random.once(in: 10) else {
+        guard files.failing.isEmpty, !simulation.random.once(in: 10) else {
             simulation.coverage.unsavedRoles += 1
-            throw StorageError("write", "role", code: files.fault?.code ?? 5)
+            throw StorageError("write", "role", code: files.failing.isEmpty ? EIO : files.failureCodes[0])
         }
         savedRole = role
     }

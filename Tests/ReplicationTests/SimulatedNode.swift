@@ -33,7 +33,7 @@ final class SimulatedNode {
     let address: PeerAddress
 
     // What survives.
-    let files = SimulatedFiles()
+    let files = SimulatedFileSystem()
     let configuredRole: NodeRole.Role
     /// The file of the role.
     var savedRole: SavedRole?
@@ -125,7 +125,7 @@ final class SimulatedNode {
         precondition(!isUp)
         life += 1
         isUp = true
-        files.fault = nil
+        files.failing = []
         steadyOffset = simulation.random.between(0, 1_000_000_000_000)
         engine = Engine(shards: 1, seed: simulation.hashSeed)
         reader = StreamReader(engine)
@@ -222,7 +222,8 @@ final class SimulatedNode {
             // What the kernel has it keeps.
             simulation.coverage.kills += 1
         } else {
-            files.losePower(&simulation.random)
+            let metadata = DiskImage.Metadata.allCases[simulation.random.below(2)]
+            files.image = files.image.afterPowerLoss(metadata, &files.random)
         }
         for connection in simulation.connections where connection.client === self || connection.server === self {
             let end: SimulatedConnection.End = connection.client === self ? .client : .server
@@ -233,7 +234,7 @@ final class SimulatedNode {
     func tick() {
         if !gates.isReceiving { _ = sweeper.step(buckets: 16, now: engineTime) }
         event { driver.tick() }
-        if simulation.random.once(in: 30), files.fault == nil { files.writeBack() }
+        if simulation.random.once(in: 30), files.failing.isEmpty { files.image.writeBack() }
         // The journal's thread has turns of its own, now and then none between two of these.
         if !simulation.random.once(in: 5) { storage.turn() }
     }

@@ -4,6 +4,7 @@
 import Glibc
 import LimiterEngine
 import Persistence
+import TestSupport
 
 @testable import Replication
 
@@ -147,7 +148,8 @@ extension SimulatedStorage: JournalHost {
         let (simulation, truth) = (node.simulation, node.simulation.truth)
         let engine = Engine(shards: 1, seed: simulation.hashSeed)
         let recovery = Recovery(
-            files: files.atWorst(), path: SimulatedStorage.path, engine: engine, horizon: EngineTime(nanoseconds: 0))
+            files: SimulatedFileSystem(image: files.image.atWorst), path: SimulatedStorage.path, engine: engine,
+            horizon: EngineTime(nanoseconds: 0))
         do throws(RecoveryError) {
             let report = try recovery.run(history: node.runID, cutsTornTail: true)
             guard let id = ReplicationID(report.manifest.history) else { return node.fail("has files of no history") }

@@ -7,6 +7,7 @@
 
 import LimiterEngine
 import Persistence
+import TestSupport
 
 @testable import Replication
 
@@ -25,7 +26,7 @@ final class SimulatedStorage {
     static let path = "data"
 
     unowned let node: SimulatedNode
-    let files: SimulatedFiles
+    let files: SimulatedFileSystem
     let engine: Engine
     let journal: Journal
     private(set) var driver: JournalDriver!
@@ -74,7 +75,7 @@ final class SimulatedStorage {
     /// A log that has grown is replaced by a snapshot.
     let grows: Bool
 
-    init(_ node: SimulatedNode, files: SimulatedFiles, report: RecoveryReport, engine: Engine, journal: Journal) {
+    init(_ node: SimulatedNode, files: SimulatedFileSystem, report: RecoveryReport, engine: Engine, journal: Journal) {
         self.node = node
         self.files = files
         self.engine = engine

@@ -2,6 +2,7 @@
 
 import LimiterEngine
 import Persistence
+import TestSupport
 
 @testable import Replication
 
@@ -142,7 +143,7 @@ extension Simulation {
     private func checkDisk(of node: SimulatedNode, for wanted: StreamPosition) {
         let engine = Engine(shards: 1, seed: hashSeed)
         let recovery = Recovery(
-            files: node.files.atWorst(), path: SimulatedStorage.path, engine: engine,
+            files: SimulatedFileSystem(image: node.files.image.atWorst), path: SimulatedStorage.path, engine: engine,
             horizon: EngineTime(nanoseconds: 0))
         do throws(RecoveryError) {
             let report = try recovery.run(history: node.runID, cutsTornTail: true)

@@ -4,6 +4,7 @@
 import Glibc
 import LimiterEngine
 import Persistence
+import TestSupport
 import Testing
 
 @testable import Replication
@@ -86,6 +87,8 @@ final class Simulation {
             nodes[number].settings = StorageSettings(
                 logs: !random.once(in: 4), appendfsync: StorageSettings.Policy.allCases[random.below(3)],
                 isClosedOnFailure: !random.once(in: 4))
+            nodes[number].files.random = SeededGenerator(seed: random.next())
+            nodes[number].files.tearsWrites = true
         }
     }
 
@@ -259,12 +262,12 @@ final class Simulation {
         guard node.isUp, !isCalm else { return }
         coverage.faults += 1
         let kind = random.below(3)
-        node.files.fault = SimulatedFiles.Fault(
-            code: random.once(in: 2) ? ENOSPC : EIO, breaksWrites: kind != 0, breaksSyncs: kind != 1,
-            breaksReads: random.once(in: 2))
+        node.files.failureCodes = [random.once(in: 2) ? ENOSPC : EIO]
+        node.files.failing = (kind != 0 ? SystemCall.writing : []).union(kind != 1 ? SystemCall.syncing : [])
+        if random.once(in: 2) { node.files.failing.insert(.read) }
         let life = node.life
         let end = random.between(1_000_000, random.once(in: 4) ? 1_500_000_000 : 100_000_000)
-        after(end) { if node.life == life { node.files.fault = nil } }
+        after(end) { if node.life == life { node.files.failing = [] } }
         // What was promised afterwards has to survive like everything else.
         guard random.once(in: 4) else { return }
         after(end + random.between(0, 2_000_000_000)) { [self] in
@@ -330,7 +333,7 @@ final class Simulation {
         after(random.between(0, 4_000_000)) { [self] in
             guard node.isUp, node.life == life, node.hasPart, node.role.isReplica, !isCalm else { return }
             coverage.promotions += 1
-            if random.once(in: 3) { breakDisk(of: node) }
+            if random.once(in: 2) { breakDisk(of: node) }
             node.promote()
             guard random.once(in: 4) else { return }
             after(random.between(0, 40_000_000)) { [self] in
@@ -360,7 +363,7 @@ final class Simulation {
     private func calmDown() {
         isCalm = true
         partitions = []
-        for node in nodes { node.files.fault = nil }
+        for node in nodes { node.files.failing = [] }
         for node in nodes where !node.isUp { node.boot() }
         for node in nodes where node.failover.state != .none { node.abortFailover() }
         let leader = nodes.filter(\.isPrimary).last ?? nodes.filter { $0.priority > 0 }.first ?? nodes[0]

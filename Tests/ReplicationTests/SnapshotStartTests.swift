@@ -10,13 +10,20 @@ import Testing
 @testable import Replication
 
 @Suite struct SnapshotStartTests {
-    private let files = SimulatedFiles()
+    private let files = SimulatedFileSystem()
     private let time = EngineTime(nanoseconds: TestStream.start)
 
     /// A start with these files; throws where it refuses.
-    private func start(_ files: SimulatedFiles) throws -> RecoveryReport {
+    private func start(_ files: SimulatedFileSystem) throws -> RecoveryReport {
         try Recovery(files: files, path: "data", engine: Engine(shards: 1), horizon: EngineTime(nanoseconds: 0))
             .run(history: TestStream.id("a").text, cutsTornTail: true)
+    }
+
+    /// Neither the files nor what a loss of power would leave of them at the worst are a state.
+    private func expectNothing() throws {
+        for files in [files, SimulatedFileSystem(image: files.image.atWorst)] {
+            #expect(try !start(files).foundState)
+        }
     }
 
     private func beginSnapshot(_ log: LogDirectory) throws {
@@ -36,7 +43,7 @@ import Testing
         own.journal.collect(time: time)
         try log.append(own.journal.take(replacement: ByteBuffer()))
         try log.sync()
-        files.writeBack()
+        files.image.writeBack()
         #expect(log.synced > 100)
 
         try log.roll(at: 100, time: time, continues: false)
@@ -45,7 +52,7 @@ import Testing
             engine: own.engine, time: time)
         while try writer.step(time: time) {}
         try log.adopt(try writer.finish(time: time), history: TestStream.id("b").text)
-        for files in [files, files.atWorst()] {
+        for files in [files, SimulatedFileSystem(image: files.image.atWorst)] {
             let report = try start(files)
             #expect(report.manifest.history == TestStream.id("b").text && report.end == 100)
         }
@@ -55,12 +62,13 @@ import Testing
     @Test(arguments: [(true, false), (false, true), (true, true)])
     func aSnapshotThatWasBegunAndNotFinishedIsNoObstacle(writes: Bool, syncs: Bool) throws {
         let log = LogDirectory(files: files, path: "data", recovered: try start(files))
-        files.fault = SimulatedFiles.Fault(code: ENOSPC, breaksWrites: writes, breaksSyncs: syncs)
+        files.failureCodes = [ENOSPC]
+        files.failing = (writes ? SystemCall.writing : []).union(syncs ? SystemCall.syncing : [])
         #expect(throws: StorageError.self) { try beginSnapshot(log) }
         // There is room again, for a snapshot that the process does not live to finish.
-        files.fault = nil
-        #expect(try start(files).foundState == false && start(files.atWorst()).foundState == false)
+        files.failing = []
+        try expectNothing()
         try beginSnapshot(log)
-        #expect(try start(files).foundState == false && start(files.atWorst()).foundState == false)
+        try expectNothing()
     }
 }

@@ -5,6 +5,7 @@ import Glibc
 import LimiterEngine
 import Persistence
 import System
+import TestSupport
 import Testing
 
 @testable import RespServer

@@ -4,6 +4,7 @@
 import LimiterEngine
 import Persistence
 import System
+import TestSupport
 import Testing
 
 @testable import RespServer

@@ -3,6 +3,7 @@
 import Glibc
 import LimiterEngine
 import Persistence
+import TestSupport
 import Testing
 
 @testable import RespServer

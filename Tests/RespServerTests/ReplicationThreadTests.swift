@@ -1,6 +1,7 @@
 import LimiterEngine
 import Persistence
 import Replication
+import TestSupport
 import Testing
 
 @testable import RespServer

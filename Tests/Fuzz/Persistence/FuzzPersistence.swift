@@ -12,6 +12,7 @@
 
 import LimiterEngine
 import Persistence
+import TestSupport
 
 private typealias OneInput = @convention(c) (UnsafePointer<UInt8>, Int) -> CInt
 
@@ -97,7 +98,7 @@ private func checkManifest(_ bytes: [UInt8], _ flags: Flags) {
     guard let again = try? Manifest(manifest.encoded()), again == manifest else {
         fatalError("\(manifest) does not survive being written")
     }
-    let files = MemoryFiles(["/d/manifest": bytes])
+    let files = SimulatedFileSystem(["/d/manifest": bytes])
     checkStart(files, Manifest(history: manifest.history), .init())
 }
 
@@ -111,7 +112,8 @@ private func checkMark(_ bytes: [UInt8], _ flags: Flags) {
     // A mark of any offset beside a log that is shorter.
     let manifest = Manifest(history: history, logs: [Manifest.Entry(number: 1, offset: 0)])
     let log = FileHeader(content: .log, number: 1, journalOffset: 0, time: EngineTime(nanoseconds: 5)).encoded()
-    checkStart(MemoryFiles(["/d/manifest": manifest.encoded(), "/d/log-1": log, "/d/synced": bytes]), manifest, flags)
+    checkStart(
+        SimulatedFileSystem(["/d/manifest": manifest.encoded(), "/d/log-1": log, "/d/synced": bytes]), manifest, flags)
 }
 
 private func checkHeader(_ bytes: [UInt8], _ flags: Flags) {
@@ -124,7 +126,7 @@ private func checkHeader(_ bytes: [UInt8], _ flags: Flags) {
         if content == .log, entry.offset == 0 { manifest.logs = [entry] }
         if content == .snapshot { manifest.snapshot = entry }
         guard let name = manifest.fileNames.first else { continue }
-        checkStart(MemoryFiles(["/d/manifest": manifest.encoded(), "/d/\(name)": bytes]), manifest, flags)
+        checkStart(SimulatedFileSystem(["/d/manifest": manifest.encoded(), "/d/\(name)": bytes]), manifest, flags)
     }
 }
 
@@ -134,7 +136,7 @@ private let history = String(repeating: "f", count: 40)
 private let lastOffset: Int64 = (1 << 62) - 1
 
 private func checkDirectory(_ parts: [(content: FileHeader.Content, bytes: [UInt8])], _ flags: Flags) {
-    let files = MemoryFiles()
+    let files = SimulatedFileSystem()
     var manifest = Manifest(history: history)
     var offset: Int64 = flags.contains(.late) && parts[0].content == .snapshot ? lastOffset : 0
     let journalBytes = parts.filter { $0.content == .log }.reduce(0) { $0 + max(0, $1.bytes.count - FileHeader.size) }
@@ -158,10 +160,10 @@ private func checkDirectory(_ parts: [(content: FileHeader.Content, bytes: [UInt
     checkStart(files, manifest, flags)
 }
 
-private func checkStart(_ files: MemoryFiles, _ manifest: Manifest, _ flags: Flags) {
+private func checkStart(_ files: SimulatedFileSystem, _ manifest: Manifest, _ flags: Flags) {
     let found = DirectoryCheck(files: files, directory: "/d")
     precondition(!found.text.isEmpty && !found.json().isEmpty)
-    let original = MemoryFiles(files.contents)
+    let original = SimulatedFileSystem(files.contents)
     let dumped = dump(files)
     guard let first = recover(files, flags) else {
         precondition(!found.isClean, "refused, and checked as \(found.text)")
@@ -185,7 +187,7 @@ private func checkStart(_ files: MemoryFiles, _ manifest: Manifest, _ flags: Fla
     precondition(third.states == first.states && third.report.end == first.report.end && third.report.cut == nil)
 }
 
-private func checkRepair(_ files: MemoryFiles, _ found: DirectoryCheck, _ flags: Flags) {
+private func checkRepair(_ files: SimulatedFileSystem, _ found: DirectoryCheck, _ flags: Flags) {
     guard (try? DirectoryRepair(files: files, check: found)) != nil else { return }
     let now = DirectoryCheck(files: files, directory: "/d")
     precondition(now.isClean, "repaired, and checked as \(now.text)")
@@ -193,7 +195,7 @@ private func checkRepair(_ files: MemoryFiles, _ found: DirectoryCheck, _ flags:
 }
 
 /// Whether a dump went through to the end.
-private func dump(_ files: MemoryFiles) -> Bool {
+private func dump(_ files: SimulatedFileSystem) -> Bool {
     do {
         _ = try RecordDump(files: files, directory: "/d").run { bytes in
             precondition(bytes.last == UInt8(ascii: "\n"))
@@ -210,7 +212,7 @@ private struct Recovered {
     let states: [[UInt8]: KeyState]
 }
 
-private func recover(_ files: MemoryFiles, _ flags: Flags) -> Recovered? {
+private func recover(_ files: SimulatedFileSystem, _ flags: Flags) -> Recovered? {
     let engine = Engine(shards: 4, seed: HashSeed(1, 2, 3))
     let horizon = EngineTime(nanoseconds: 1)
     let recovery = Recovery(

@@ -4,15 +4,13 @@
 // changes between the two, which reach the disk one sector at a time and in any order. A directory likewise has names
 // as seen, names on the disk, and the changes between. A value: a copy is another disk.
 
-import TestSupport
-
 /// A disk at one instant.
-struct DiskImage {
+public struct DiskImage {
     /// Bytes that reach the disk together.
-    static let sectorSize = 512
+    public static let sectorSize = 512
 
     /// What a loss of power does to names that were not synced.
-    enum Metadata: CaseIterable {
+    public enum Metadata: CaseIterable {
         /// A journaling file system: the changes are on disk up to some point, in their order.
         case ordered
         /// The worst that POSIX allows: any of them.
@@ -48,14 +46,18 @@ struct DiskImage {
     private var durableNames: [String: Int] = [:]
     private var pendingNames: [NameChange] = []
 
+    /// An empty disk.
+    public init() {}
+
     // MARK: Names
 
     /// The paths of all files.
-    var paths: [String] { names.keys.sorted() }
+    public var paths: [String] { names.keys.sorted() }
 
     /// The number by which a file stays the same whatever it is called; nil when there is no such name.
-    func inode(_ path: String) -> Int? { names[path] }
+    public func inode(_ path: String) -> Int? { names[path] }
 
+    /// Makes an empty file.
     mutating func create(_ path: String) -> Int {
         inodes.append(Inode())
         names[path] = inodes.count - 1
@@ -63,17 +65,20 @@ struct DiskImage {
         return inodes.count - 1
     }
 
+    /// Takes a name away. Files that are open keep what they have.
     mutating func remove(_ path: String) {
         names[path] = nil
         pendingNames.append(.unlink(path))
     }
 
+    /// Gives a file another name.
     mutating func rename(_ path: String, to newPath: String) {
         let inode = names.removeValue(forKey: path)!
         names[newPath] = inode
         pendingNames.append(.rename(from: path, to: newPath, inode))
     }
 
+    /// The names are on disk as they are seen.
     mutating func syncNames() {
         durableNames = names
         pendingNames = []
@@ -81,20 +86,24 @@ struct DiskImage {
 
     // MARK: Bytes
 
-    func content(_ inode: Int) -> [UInt8] { inodes[inode].content }
-    func size(_ inode: Int) -> Int { inodes[inode].content.count }
+    /// A file's bytes as they are seen.
+    public func content(_ inode: Int) -> [UInt8] { inodes[inode].content }
+    /// Their number.
+    public func size(_ inode: Int) -> Int { inodes[inode].content.count }
 
-    mutating func write(_ bytes: [UInt8], at offset: Int, _ inode: Int) {
+    /// Writes as the kernel does: seen at once, on the disk later.
+    public mutating func write(_ bytes: [UInt8], at offset: Int, _ inode: Int) {
         DiskImage.put(bytes, at: offset, into: &inodes[inode].content)
         inodes[inode].pending.append(.write(at: offset, bytes))
     }
 
-    mutating func truncate(to size: Int, _ inode: Int) {
+    /// Cuts a file, or lengthens it by zeros.
+    public mutating func truncate(to size: Int, _ inode: Int) {
         DiskImage.resize(&inodes[inode].content, to: size)
         inodes[inode].pending.append(.truncate(to: size))
     }
 
-    /// Everything written is on disk.
+    /// Everything written to a file is on disk.
     mutating func sync(_ inode: Int) {
         for change in inodes[inode].pending {
             switch change {
@@ -105,21 +114,21 @@ struct DiskImage {
         inodes[inode].pending = []
     }
 
-    /// The kernel could not write: it says so once, forgets that there was anything to write, and goes on showing it.
+    /// The kernel could not write: it says so once, forgets that there was anything to write, and still shows it.
     mutating func loseUnsynced(_ inode: Int, _ random: inout SeededGenerator) {
         inodes[inode].durable = DiskImage.survivors(inodes[inode], &random)
         inodes[inode].pending = []
     }
 
     /// Turns one bit of a file round, on the disk and in memory.
-    mutating func flip(bit: Int, ofByte position: Int, _ inode: Int) {
+    public mutating func flip(bit: Int, ofByte position: Int, _ inode: Int) {
         sync(inode)
         inodes[inode].content[position] ^= 1 << UInt8(bit)
         inodes[inode].durable[position] ^= 1 << UInt8(bit)
     }
 
     /// Puts a file there as an operator would.
-    mutating func plant(_ bytes: [UInt8], at path: String) {
+    public mutating func plant(_ bytes: [UInt8], at path: String) {
         let inode = names[path] ?? create(path)
         truncate(to: 0, inode)
         write(bytes, at: 0, inode)
@@ -130,7 +139,7 @@ struct DiskImage {
     // MARK: Power
 
     /// What is there when power comes back.
-    func afterPowerLoss(_ metadata: Metadata, _ random: inout SeededGenerator) -> DiskImage {
+    public func afterPowerLoss(_ metadata: Metadata, _ random: inout SeededGenerator) -> DiskImage {
         var after = self
         for number in inodes.indices {
             after.inodes[number].durable = DiskImage.survivors(inodes[number], &random)
@@ -154,6 +163,23 @@ struct DiskImage {
         after.names = after.durableNames
         after.pendingNames = []
         return after
+    }
+
+    /// What is there after a loss of power that left nothing but what was synced.
+    public var atWorst: DiskImage {
+        var after = self
+        for number in inodes.indices {
+            after.inodes[number].content = inodes[number].durable
+            after.inodes[number].pending = []
+        }
+        after.names = durableNames
+        after.pendingNames = []
+        return after
+    }
+
+    /// The kernel has brought the bytes of all files to disk, but not their names: it may do so at any time.
+    public mutating func writeBack() {
+        for inode in inodes.indices where !inodes[inode].pending.isEmpty { sync(inode) }
     }
 
     /// The bytes on the disk with some of the changes: all, none, those up to some instant, or for every sector those

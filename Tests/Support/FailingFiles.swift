@@ -1,14 +1,12 @@
-// The kernel's files, but for calls that a test has fail or take their time: a disk that is full, or slow, and works
-// again when the test says so.
+// Files of another file system, the kernel's unless told otherwise, but for calls that a test has fail or take their
+// time: a disk that is full, or slow, and works again when the test says so.
 
-import Glibc
-import Persistence
+public import Glibc
+public import Persistence
 import System
 
-@testable import RespServer
-
 /// Files whose calls can be made to fail.
-final class FailingFiles: FileSystem {
+public final class FailingFiles: FileSystem {
     /// Which calls: an operation, and how the file's name begins.
     private struct Calls: Hashable {
         let operation: String
@@ -21,22 +19,25 @@ final class FailingFiles: FileSystem {
         var failed = 0
     }
 
-    private let base = RealFileSystem()
+    private let base: any FileSystem
     private let state = Locked(State())
+
+    /// The files of `base`; all of it works.
+    public init(_ base: any FileSystem = RealFileSystem()) { self.base = base }
 
     /// Has a call (`create`, `read`, `write`, `fsync`, `ftruncate`, `rename`) on files whose name begins with `prefix`
     /// fail.
-    func fail(_ operation: String, _ prefix: String, code: Int32 = ENOSPC) {
+    public func fail(_ operation: String, _ prefix: String, code: Int32 = ENOSPC) {
         state.withLock { $0.failures[Calls(operation: operation, prefix: prefix)] = code }
     }
 
     /// Has a call not return before `work`.
-    func wait(_ operation: String, _ prefix: String) {
+    public func wait(_ operation: String, _ prefix: String) {
         state.withLock { _ = $0.waits.insert(Calls(operation: operation, prefix: prefix)) }
     }
 
     /// Everything works again.
-    func work() {
+    public func work() {
         state.withLock {
             $0.failures = [:]
             $0.waits = []
@@ -44,7 +45,7 @@ final class FailingFiles: FileSystem {
     }
 
     /// Calls that have failed so far.
-    var failed: Int { state.withLock { $0.failed } }
+    public var failed: Int { state.withLock { $0.failed } }
 
     fileprivate func check(_ operation: String, _ path: String) throws(StorageError) {
         let name = path.split(separator: "/").last ?? ""
@@ -58,22 +59,30 @@ final class FailingFiles: FileSystem {
         if let code { throw StorageError(operation, path, code: code) }
     }
 
-    func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
+    /// Opens a file; `create` where that makes it.
+    public func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
         if mode == .create { try check("create", path) }
         return FailingFile(base: try base.open(path, mode), files: self)
     }
 
-    func rename(_ path: String, to newPath: String) throws(StorageError) {
+    /// Gives a file another name; known by the new one.
+    public func rename(_ path: String, to newPath: String) throws(StorageError) {
         try check("rename", newPath)
         try base.rename(path, to: newPath)
     }
 
-    func remove(_ path: String) throws(StorageError) { try base.remove(path) }
-    func list(_ directory: String) throws(StorageError) -> [String] { try base.list(directory) }
-    func createDirectory(_ path: String) throws(StorageError) { try base.createDirectory(path) }
-    func syncDirectory(_ path: String) throws(StorageError) { try base.syncDirectory(path) }
-    func exists(_ path: String) throws(StorageError) -> Bool { try base.exists(path) }
-    func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? { try base.lock(path) }
+    /// Removes a file; as all that follows, never made to fail.
+    public func remove(_ path: String) throws(StorageError) { try base.remove(path) }
+    /// Names in a directory.
+    public func list(_ directory: String) throws(StorageError) -> [String] { try base.list(directory) }
+    /// Creates a directory.
+    public func createDirectory(_ path: String) throws(StorageError) { try base.createDirectory(path) }
+    /// Brings names to disk.
+    public func syncDirectory(_ path: String) throws(StorageError) { try base.syncDirectory(path) }
+    /// Whether there is such a file.
+    public func exists(_ path: String) throws(StorageError) -> Bool { try base.exists(path) }
+    /// Takes a lock.
+    public func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? { try base.lock(path) }
 }
 
 private final class FailingFile: StorageFile {
