@@ -87,3 +87,17 @@ def test_a_watched_counter_is_touched_by_a_pipeline(wire, server):
         wire.ok("MULTI")
         wire.call("GET", "n")
         assert wire.call("EXEC") is None
+
+
+def test_a_malformed_call_is_seen_like_any_other(start):
+    """In the slow log and in the histogram, in a pipeline as in a transaction."""
+    with start("--slowlog-log-slower-than", "0").connect() as wire:
+        for lines in (["INCRBY n x", "RL.TAKE q LIMIT 5"], ["MULTI", "INCRBY n x", "RL.TAKE q LIMIT 5", "EXEC"]):
+            wire.ok("CONFIG", "RESETSTAT")
+            wire.ok("SLOWLOG", "RESET")
+            pipelined(wire, *lines)
+            shown = [entry[3] for entry in wire.call("SLOWLOG", "GET", -1)]
+            for words in (["INCRBY", "n", "x"], ["RL.TAKE", "q", "LIMIT", "5"]):
+                assert [word.encode() for word in words] in shown
+            histogram = wire.call("LATENCY", "HISTOGRAM", "incrby", "rl.take")
+            assert [row[1] for row in histogram[1::2]] == [1, 1]

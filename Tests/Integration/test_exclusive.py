@@ -407,3 +407,43 @@ def test_no_loop_waits_for_the_disk_of_a_rewrite(tmp_path, monkeypatch):
     finally:
         gate.open()
         server.stop()
+
+
+def test_a_transaction_goes_by_the_time_at_which_it_runs(start):
+    """And not by that at which it began to wait for another loop: else what it grants ends too early."""
+    server = start("--io-threads", "2", "--enable-debug-command", "yes", "--appendonly", "no")
+
+    def lag(wire, sleeper):
+        sleeper.send(command("DEBUG", "SLEEP", "2"))
+        wire.call("PING")
+        replies = wire.calls("MULTI", "CLIENT LIST", "SET k 1 PX 100000", "PEXPIRETIME k", "TIME", "EXEC")[-1]
+        assert sleeper.read() == b"OK"
+        seconds, micros = map(int, replies[3])
+        return seconds * 1000 + micros // 1000 - (replies[2] - 100_000)
+
+    with server.connect() as wire, contextlib.ExitStack() as stack:
+        # Some of them are on the other loop.
+        for sleeper in [stack.enter_context(server.connect()) for _ in range(3)]:
+            # Only a machine that stands still inside of the transaction makes this large, too.
+            assert any(lag(wire, sleeper) < 1000 for _ in range(3))
+
+
+def test_a_pause_lasts_from_when_it_is_in_force(start):
+    """CLIENT PAUSE waits for all loops before."""
+    server = start("--io-threads", "2", "--enable-debug-command", "yes", "--appendonly", "no")
+
+    def holds(wire, writer, sleeper):
+        sleeper.send(command("DEBUG", "SLEEP", "2"))
+        wire.call("PING")
+        wire.ok("CLIENT", "PAUSE", "1500", "WRITE")
+        writer.send(command("INCR", "n"))
+        # The write is either held, and shown so, or answered.
+        seen = eventually(
+            lambda: b" flags=b " in wire.call("CLIENT", "LIST") and "held" or has_answer(writer) and "answered", "seen")
+        wire.ok("CLIENT", "UNPAUSE")
+        assert isinstance(writer.read(), int) and sleeper.read() == b"OK"
+        return seen == "held"
+
+    with server.connect() as wire, server.connect() as writer, contextlib.ExitStack() as stack:
+        for sleeper in [stack.enter_context(server.connect()) for _ in range(3)]:
+            assert any(holds(wire, writer, sleeper) for _ in range(3))

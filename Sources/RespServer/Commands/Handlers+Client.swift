@@ -67,7 +67,13 @@ extension Handlers {
         } else if mode.matches("OFF") {
             client.flags.insert(.replyOff)
         } else if mode.matches("SKIP") {
-            if !client.flags.contains(.replyOff) { client.flags.insert([.replySkip, .replySkipNext]) }
+            guard !client.flags.contains(.replyOff) else { return }
+            // EXEC's reply has an element for each command, this one too; what is skipped comes after it.
+            guard !context.loop.isExecuting else {
+                client.flags.insert(.replySkipNext)
+                return context.reply.ok()
+            }
+            client.flags.insert([.replySkip, .replySkipNext])
         } else {
             context.syntaxError()
         }

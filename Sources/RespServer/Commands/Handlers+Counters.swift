@@ -71,12 +71,11 @@ extension CommandContext {
 private struct CounterOptions {
     private(set) var condition = CounterCondition.always
     private(set) var wantsPrevious = false
-    /// KEEPTTL was given.
-    private var keepsDeadline = false
     /// Nil: nothing was said.
     private(set) var deadline: CounterDeadline?
-    /// The word that gave the deadline. As in Redis it may be given again: the last one counts.
-    private var timeWord: StaticString?
+    /// EX, PX, EXAT or PXAT with its value. As in Redis the same word may come again: the last value counts, and is the
+    /// only one that has to be a time.
+    private var time: (unit: TimeUnit, value: Argument)?
     private(set) var step = CounterStep(1)
     private var hasIncrement = false
     private var setsOnlyWhereNone = false
@@ -88,7 +87,7 @@ private struct CounterOptions {
             let word = arguments[index]
             let value = index + 1 < arguments.count ? arguments[index + 1] : nil
             let hasValue =
-                if try readTime(word, value, context, command: command) {
+                if try readTime(word, value) {
                     true
                 } else if command == "set" {
                     try readSet(word)
@@ -97,6 +96,7 @@ private struct CounterOptions {
                 }
             index += hasValue ? 2 : 1
         }
+        if let time { deadline = .at(try instant(time.unit, time.value, context, command: command)) }
         guard command == "increx" else { return }
         if setsOnlyWhereNone {
             guard case .at(let instant) = deadline else {
@@ -111,29 +111,32 @@ private struct CounterOptions {
         step.deadline = deadline ?? .keep
     }
 
-    /// The words for a time to live or an instant, and the milliseconds of their unit.
-    private static let timeWords: [(word: StaticString, milliseconds: Int64, isRelative: Bool)] = [
+    /// A word for a time to live or an instant, and the milliseconds of its unit.
+    private typealias TimeUnit = (word: StaticString, milliseconds: Int64, isRelative: Bool)
+    private static let timeUnits: [TimeUnit] = [
         ("EX", 1000, true), ("PX", 1, true), ("EXAT", 1000, false), ("PXAT", 1, false),
     ]
 
-    /// EX, PX, EXAT, PXAT with their value. False for any other word.
-    private mutating func readTime(
-        _ word: Argument, _ value: Argument?, _ context: CommandContext, command: String
-    ) throws(ArgumentProblem) -> Bool {
-        let known = CounterOptions.timeWords.first { word.matches($0.word) }
-        guard let (name, milliseconds, isRelative) = known else { return false }
-        guard deadline == nil || timeWord.map({ word.matches($0) }) == true, let value else {
+    /// EX, PX, EXAT, PXAT with their value, which is looked at when all words have been. False for any other word.
+    private mutating func readTime(_ word: Argument, _ value: Argument?) throws(ArgumentProblem) -> Bool {
+        guard let unit = CounterOptions.timeUnits.first(where: { word.matches($0.word) }) else { return false }
+        guard deadline == nil, time.map({ word.matches($0.unit.word) }) ?? true, let value else {
             throw ArgumentProblem("ERR syntax error")
         }
+        time = (unit, value)
+        return true
+    }
+
+    private func instant(
+        _ unit: TimeUnit, _ value: Argument, _ context: CommandContext, command: String
+    ) throws(ArgumentProblem) -> EngineTime {
         guard let amount = value.integer else {
             throw ArgumentProblem("ERR value is not an integer or out of range")
         }
         guard amount > 0,
-            let instant = context.expiry(amount, milliseconds: milliseconds, isRelative: isRelative)
+            let instant = context.expiry(amount, milliseconds: unit.milliseconds, isRelative: unit.isRelative)
         else { throw ArgumentProblem(CommandContext.invalidExpiry(command: command)) }
-        deadline = .at(instant)
-        timeWord = name
-        return true
+        return instant
     }
 
     /// A word of SET, which has no value.
@@ -145,9 +148,8 @@ private struct CounterOptions {
             condition = .ifPresent
         } else if word.matches("GET") {
             wantsPrevious = true
-        } else if word.matches("KEEPTTL"), keepsDeadline || deadline == nil {
+        } else if word.matches("KEEPTTL"), time == nil {
             deadline = .keep
-            keepsDeadline = true
         } else {
             throw ArgumentProblem("ERR syntax error")
         }
@@ -164,7 +166,7 @@ private struct CounterOptions {
             setsOnlyWhereNone = true
             return false
         }
-        if word.matches("PERSIST"), deadline == nil {
+        if word.matches("PERSIST"), deadline == nil, time == nil {
             deadline = .remove
             return false
         }

@@ -20,7 +20,7 @@ extension EventLoop {
             add(added, connection, command, batched.form)
         } catch {
             decideBatch()
-            refuse(connection, command, error.text)
+            refuse(commands.flat[command], connection, error.text)
         }
     }
 
@@ -59,7 +59,7 @@ extension EventLoop {
             noteDecidedAlone(command, for: connection)
             batch.removeAll()
         } catch {
-            refuse(connection, command.index, error.text)
+            refuse(command, connection, error.text)
         }
     }
 
@@ -114,14 +114,13 @@ extension EventLoop {
         return problem
     }
 
-    /// Answers a request that is malformed. It counts as a call that took no time.
+    /// Answers the request in `arguments`, which is malformed.
     @inline(never)
-    private func refuse(_ connection: Connection, _ command: Int, _ text: String) {
+    private func refuse(_ command: CommandReference, _ connection: Connection, _ text: String) {
         reply.version = connection.version
         reply.error(text)
-        noteFailure(command, text)
-        counters.add(.commands, 1)
-        commandStatistics.record(command, calls: 1, nanoseconds: 0, failed: false, latency: false)
+        noteFailure(command.index, text)
+        noteRefused(command, for: connection)
         endReply()
     }
 }

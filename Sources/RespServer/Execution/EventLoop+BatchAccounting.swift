@@ -32,6 +32,15 @@ extension EventLoop {
         noteIfSlow(command, microseconds: took / 1000, client: connection)
     }
 
+    /// Counts a malformed request, which is still in `arguments`. Reading it took its time, too.
+    func noteRefused(_ command: CommandReference, for connection: Connection) {
+        let took = timeOfBatch()
+        counters.add(.commands, 1)
+        commandStatistics.record(
+            command.index, calls: 1, nanoseconds: took, failed: false, latency: settings.latencyTracking)
+        noteIfSlow(command, microseconds: took / 1000, client: connection)
+    }
+
     /// Nanoseconds since the last command or batch ended, or the turn began; another one ends now.
     private func timeOfBatch() -> Int64 {
         let end = EngineClock.steady()

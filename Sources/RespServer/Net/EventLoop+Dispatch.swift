@@ -97,6 +97,7 @@ extension EventLoop {
             // Taking all that may have lasted, with this turn lent: meanwhile this connection may have been killed,
             // writes paused or the node demoted, and others may have been told so.
             if connection.flags.contains(.closeSoon) { return .hangUp }
+            readClocks()
             let outcome = resolveAndAdmit(connection, number)
             if case .run(let command) = outcome { run(command, for: connection) }
             return outcome

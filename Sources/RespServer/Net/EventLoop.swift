@@ -187,10 +187,8 @@ final class EventLoop: @unchecked Sendable {
     var softLimitWatch = 0
 
     private func takeTurn(events count: Int) {
-        now = clock.now()
-        steady = EngineClock.steady()
+        readClocks()
         turnBeganAt.store(steady, ordering: .relaxed)
-        unixSeconds = EngineClock.unixSeconds()
         lastMoment = steady
         refreshSettings()
         refreshState()
@@ -213,6 +211,13 @@ final class EventLoop: @unchecked Sendable {
         housekeep()
         graveyard.removeAll()
         evictClients()
+    }
+
+    /// What time it is for the commands to come: at the beginning of a turn, and when one has waited for other threads.
+    func readClocks() {
+        now = clock.now()
+        steady = EngineClock.steady()
+        unixSeconds = EngineClock.unixSeconds()
     }
 
     /// Looks at what concerns every command.
