@@ -7,8 +7,8 @@ import pytest
 from clock import milliseconds
 from durable import BURST, info, launch, remaining, take
 from replication import (
-    background, fill, nodes, offset_of, proxy_to, state_of, wait_on_disk, wait_same_offset, wait_same_state,
-    writer)
+    background, fill, nodes, offset_of, proxy_to, state_of, wait_on_disk, wait_online, wait_same_offset,
+    wait_same_state, writer)
 from wire import ErrorReply, eventually
 
 assert launch, nodes  # fixtures
@@ -337,6 +337,7 @@ def test_old_primary_continues_partially(nodes):
     fill(first, 1000)
     second = nodes("b", of=first)
     wait_same_state(first, second)
+    wait_online(first, 1)
     # FAILOVER is the switch after which nobody lacks anything.
     with first.connect() as wire:
         wire.ok("FAILOVER")

@@ -162,6 +162,7 @@ def test_failover(nodes, named):
     fill(primary, 1000)
     others = [nodes("b", of=primary), nodes("c", of=primary)]
     wait_same_state(primary, *others)
+    wait_online(primary, 2)
     with primary.connect() as wire:
         wire.ok("FAILOVER", *(("TO", "127.0.0.1", others[1].port) if named else ()))
     eventually(lambda: primary.info()["role"] == "slave", "handed over")
@@ -175,6 +176,7 @@ def test_failover(nodes, named):
     assert leader.syncs()[0] == 0
     assert primary.info()["master_failover_state"] == "no-failover"
     # And back.
+    wait_online(leader, 2)
     with leader.connect() as wire:
         wire.ok("FAILOVER", "TO", "127.0.0.1", primary.port, "TIMEOUT", 60_000)
     eventually(lambda: primary.info()["role"] == "master", "back")
