@@ -34,15 +34,18 @@ struct ServerState: OptionSet, Sendable {
 }
 
 extension ServerState {
-    /// The states of `server` at `steady`, in nanoseconds of steady time. A dozen relaxed loads.
-    init(of server: Server, _ settings: Settings, at steady: Int64) {
+    /// The states of `server` at `steady`, in nanoseconds of steady time. A dozen relaxed loads: it is asked in every
+    /// turn, so not for all settings, which would be copied.
+    ///
+    /// - Parameter servesStaleData: `replica-serve-stale-data`.
+    init(of server: Server, servesStaleData: Bool, at steady: Int64) {
         let replication = server.replication
         self = []
         if server.isLoading { insert(.loading) }
         if replication.isReceiving { insert(.receiving) }
         if replication.isRestoring { insert(.restoring) }
         if replication.isReplica { insert(.replica) }
-        if !settings.replicaServeStaleData, replication.isStale { insert(.stale) }
+        if !servesStaleData, replication.isStale { insert(.stale) }
         if replication.lacksState { insert(.lacksState) }
         if replication.lacksGoodReplicas { insert(.lacksReplicas) }
         if server.durability.refusesWrites { insert(.diskFailed) }

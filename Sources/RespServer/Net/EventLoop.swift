@@ -221,7 +221,9 @@ final class EventLoop: @unchecked Sendable {
     }
 
     /// Looks at what concerns every command.
-    func refreshState() { state = ServerState(of: server, settings, at: steady) }
+    func refreshState() {
+        state = ServerState(of: server, servesStaleData: settings.replicaServeStaleData, at: steady)
+    }
 
     private func readMail() {
         for message in mailbox.drain() {
