@@ -2,7 +2,7 @@
 // files that were written by a clock which was wrong (ClockRebase).
 //
 // Nothing is forgotten and nothing comes back sooner. A GCRA debt, a sliding log and an ID's answer mean the same as
-// before. So does a sliding window, which goes on in its own windows as long as it is in use. A fixed window keeps its
+// before. So does a sliding window, which keeps its own windows as long as it is in use. A fixed window keeps its
 // units until the same instant from now; as after a change of its period, the window that follows ends at the next
 // border of the clock, so it may be a short one, once. What would begin before 1970 begins in 1970: that keeps units
 // for longer.

@@ -72,7 +72,7 @@ public struct PolicyDraft {
         try put(rule)
     }
 
-    /// As `set`, whoever says it.
+    /// As `set`, whatever the origin.
     mutating func put(_ rule: Rule) throws(PolicyError) {
         for name in [rule.subject.tenant, rule.subject.client, rule.subject.action] {
             if let name { try check(name) }

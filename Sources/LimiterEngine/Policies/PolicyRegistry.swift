@@ -90,7 +90,7 @@ public final class PolicyRegistry: @unchecked Sendable {
     /// Whether there are overrides to store. One load.
     public var hasUnsavedOverrides: Bool { unsavedOverrides.load(ordering: .relaxed) }
 
-    /// The overrides to store, once: whoever asks stores them. Nil for none. Takes the lock of an edit.
+    /// The overrides to store, once: the caller stores them. Nil for none. Takes the lock of an edit.
     public func takeUnsavedOverrides() -> UnsavedOverrides? {
         editing.acquire()
         defer { editing.release() }

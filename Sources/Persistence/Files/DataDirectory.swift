@@ -16,7 +16,7 @@ public enum DataDirectory {
     /// The file in it that is locked by the server that uses it.
     public static let lockName = "escapement.lock"
 
-    /// Mode of directories that the server creates: its data says who called what, so nobody but its user reads it. One
+    /// Mode of directories that the server creates: its data shows who called what, so only its user may read it. One
     /// that exists keeps its mode, and so do files.
     static let directoryMode: mode_t = 0o700
     /// Mode of files that the server creates in it.
