@@ -60,6 +60,24 @@ def test_a_pool_is_sent_away(pair, how):
         wire.close()
 
 
+def test_who_comes_after_it_stays(start):
+    """EXEC does not wait for the change: who connects after its answer already meets a replica, and is not closed."""
+    server = start("--io-threads", "2", "--appendonly", "no", "--save", "")
+    with server.connect(timeout=PATIENCE) as operator:
+        for _ in range(40):
+            operator.ok("MULTI")
+            assert operator.call("REPLICAOF", "127.0.0.1", 1) == b"QUEUED"
+            assert operator.call("EXEC") == [b"OK"]
+            with server.connect(timeout=PATIENCE) as first, server.connect(timeout=PATIENCE) as second:
+                for wire in (first, second):
+                    assert wire.call("PING").split()[0] in (b"PONG", b"MASTERDOWN")
+                # It waits for the change before, and stops all loops: what they were told is done.
+                operator.ok("REPLICAOF", "NO", "ONE")
+                operator.call("CLIENT", "LIST")
+                for wire in (first, second):
+                    assert wire.call("PING") == b"PONG"
+
+
 def test_another_primary_sends_no_one_away(pair, start):
     """A replica's clients stay when it follows another node."""
     primary, replica = pair

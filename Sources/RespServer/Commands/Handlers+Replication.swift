@@ -71,7 +71,9 @@ extension Handlers {
         }
         // From here on nobody is told that a write was accepted.
         face.set(isReplica: true)
-        let request = ReplicationFace.Request.follow(address, waiter: waiter(context), asker: context.client.id)
+        let request = ReplicationFace.Request.follow(
+            address, waiter: waiter(context), asker: context.client.id,
+            lastClient: context.server.lastClientID.load(ordering: .relaxed))
         change(context, request) { $0.primary = address }
     }
 

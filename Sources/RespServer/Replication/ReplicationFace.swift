@@ -95,8 +95,9 @@ struct ReplicationStatus: Sendable {
 final class ReplicationFace: Sendable {
     /// What the replication thread is asked to do.
     enum Request: Sendable {
-        /// Follow a node, or lead; `waiter` is answered when that holds. `asker` is the id of the connection.
-        case follow(PeerAddress, waiter: Connection?, asker: Int64)
+        /// Follow a node, or lead; `waiter` is answered when that holds. `asker` is the id of the connection, and
+        /// `lastClient` that of the last one accepted before the gate to writes was closed.
+        case follow(PeerAddress, waiter: Connection?, asker: Int64, lastClient: Int64)
         case lead(waiter: Connection?)
         case wait(Connection, WaitDemand)
         /// The connection of this id, which waited for something, has gone.

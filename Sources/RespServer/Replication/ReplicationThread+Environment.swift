@@ -65,8 +65,8 @@ extension ReplicationThread: NodeEnvironment {
     /// is the primary now. Each is closed after what it is owed.
     func closeClients(except asker: Int64) {
         server.log.notice("closing client connections: this node is no longer the primary")
-        // Those that connect from here on know what they connect to.
-        let last = server.lastClientID.load(ordering: .relaxed)
+        // Those that connected later know what they connected to.
+        let last = lastClientOfPrimary ?? server.lastClientID.load(ordering: .relaxed)
         for loop in server.loops { loop.mailbox.post(.closeClients(upTo: last, except: asker)) }
     }
 

@@ -51,6 +51,8 @@ final class ReplicationThread: @unchecked Sendable {
     var shownGates = NodeGates()
     var linkLog = LinkLog()
     var linkDownSince: Int64 = -1
+    /// While REPLICAOF is handled: the last connection that was accepted before its gate to writes was closed.
+    private(set) var lastClientOfPrimary: Int64?
     /// Requests for another role that were handled.
     private(set) var rolesTaken = 0
     /// The directory had a state, of which commands may have changed something.
@@ -150,9 +152,11 @@ final class ReplicationThread: @unchecked Sendable {
 
     private func handle(_ request: ReplicationFace.Request) {
         switch request {
-        case .follow(let address, let waiter, let asker):
+        case .follow(let address, let waiter, let asker, let lastClient):
             rolesTaken += 1
+            lastClientOfPrimary = lastClient
             driver.follow(address, asker: asker)
+            lastClientOfPrimary = nil
             answer(waiter, "+OK\r\n")
         case .lead(let waiter):
             rolesTaken += 1
