@@ -75,9 +75,8 @@ public struct ZoneDirectory: Sendable {
             for entry in try entries(of: directory) {
                 let name = directory + entry
                 // Nothing in the database is deeper than America/Argentina/Salta; a link to a parent ends here.
-                guard names.count < ZoneDirectory.namesMax, name.utf8.count(where: { $0 == UInt8(ascii: "/") }) < 3 else {
-                    continue
-                }
+                let depth = name.utf8.count { $0 == UInt8(ascii: "/") }
+                guard depth < 3, names.count < ZoneDirectory.namesMax else { continue }
                 var status = stat()
                 guard stat("\(path)/\(name)", &status) == 0 else { continue }
                 switch status.st_mode & S_IFMT {

@@ -162,7 +162,6 @@ private struct RuleReader {
                 seconds += rest
             }
         }
-        guard seconds <= hoursMax * 3600 else { throw error(expected) }
         return isNegative ? -seconds : seconds
     }
 

@@ -84,14 +84,14 @@ public struct ZoneRuleError: Error, Equatable, Sendable, CustomStringConvertible
     public enum Expected: String, Sendable {
         /// Three or more letters, or anything in angle brackets.
         case abbreviation = "an abbreviation"
-        /// Hours with up to 24, minutes and seconds.
-        case offset = "an offset of at most 24 hours"
+        /// Up to 24 hours, minutes and seconds.
+        case offset = "an offset (hours up to 24, minutes, seconds)"
         /// A comma: a zone with daylight saving time has rules.
         case comma = "a comma"
         /// `Jn`, `n` or `Mm.w.d`.
         case date = "a date (J1 to J365, 0 to 365, or M1.1.0 to M12.5.6)"
-        /// Hours with up to 167, minutes and seconds.
-        case time = "a time of at most 167 hours"
+        /// Up to 167 hours, minutes and seconds.
+        case time = "a time (hours up to 167, minutes, seconds)"
         /// Nothing more.
         case end = "the end"
     }

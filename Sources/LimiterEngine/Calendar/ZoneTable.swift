@@ -9,11 +9,15 @@
 //     table.window(containing: now, period, zone: zone)    // begin <= now < end; nil: see table.failure(of: zone)
 //
 // `ZoneRegistry.load` fills the table, with a function that reads a zone's file: on a thread that may wait for a disk,
-// at the start for all zones of the machine (`ZoneDirectory.names`), and again when they may have changed. So a command
-// finds every zone in memory or there is none.
+// at the start for all zones of the machine, and again when they may have changed. So a command finds every zone in
+// memory, or there is no such zone:
 //
-// A zone's number is 16 bits, fits into a limit, and stays the same while the process lives. It means nothing to another
-// process: durable data and replication hold `ZoneName.text`. A name that comes from there is put in by
+//     let directory = ZoneDirectory()                      // System; throws(ZoneDirectory.Failure)
+//     let names = try directory.names().compactMap { try? ZoneName($0) }
+//     let failures = registry.load(names) { name throws(ZoneDirectory.Failure) in try directory.read(name.text) }
+//
+// A zone's number has 16 bits, fits into a limit, and stays the same while the process lives. It means nothing to
+// another process: durable data and replication hold `ZoneName.text`. A name that comes from there is put in by
 // `ZoneRegistry.intern`, whether or not this machine has the zone, so that state always loads. If the zone cannot be
 // read, `window` has no answer, and the call is to be refused with `failure`, which names the zone. It is not
 // evaluated in UTC instead: a quota would silently begin at other instants, and again at others when the zone is back.
@@ -115,8 +119,8 @@ public final class ZoneTable: @unchecked Sendable {
     public var byteCount: Int {
         var seen: Set<ObjectIdentifier> = []
         return entries.reduce(0) { sum, entry in
-            guard case .success(let rules) = entry.rules, seen.insert(ObjectIdentifier(rules)).inserted else { return sum }
-            return sum + rules.byteCount
+            guard case .success(let rules) = entry.rules else { return sum }
+            return seen.insert(ObjectIdentifier(rules)).inserted ? sum + rules.byteCount : sum
         }
     }
 
