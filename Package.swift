@@ -89,6 +89,11 @@ let package = Package(
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
                 .executableTarget(
+                    name: "fuzz-zones", dependencies: ["LimiterEngine"], path: "Tests/Fuzz/Zones",
+                    exclude: ["corpus", "dictionary"],
+                    swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
+                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+                .executableTarget(
                     name: "fuzz-persistence",
                     dependencies: ["Replication", "Persistence", "LimiterEngine", "TestSupport"],
                     path: "Tests/Fuzz/Persistence", exclude: ["corpus", "dictionary"],
