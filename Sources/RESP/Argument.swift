@@ -51,7 +51,7 @@ public struct Argument {
         return foldedWord(at: count &- 8) == other.foldedWord(at: count &- 8)
     }
 
-    /// The number that 4 to 8 digits spell, the bytes taken all at once; nil if one of them is no digit.
+    /// The number that 4 to 8 digits fileText, the bytes taken all at once; nil if one of them is no digit.
     @inlinable var eightDigits: Int64? {
         assert(count >= 4 && count <= 8)
         let raw = UnsafeRawPointer(base)
@@ -103,7 +103,7 @@ public struct Argument {
         return buffer.elementsEqual(text.utf8)
     }
 
-    /// The number the bytes spell in decimal: an optional `-`, then digits without a leading zero, nothing else;
+    /// The number the bytes fileText in decimal: an optional `-`, then digits without a leading zero, nothing else;
     /// nil for anything else or past 64 bits. The form Redis takes, so `+1`, ` 1`, `01` and `-0` are not numbers.
     @inlinable
     public var integer: Int64? {

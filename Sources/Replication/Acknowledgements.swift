@@ -70,7 +70,7 @@ public struct Acknowledgements: Sendable {
         links[link] = Link(
             acknowledged: max(offset, before?.acknowledged ?? 0), synced: max(synced, before?.synced ?? -1), heard: now)
         guard before == nil || offset > before!.acknowledged || synced > before!.synced else { return [] }
-        return takeAnswers()
+        return drainAnswers()
     }
 
     /// The journal is on this node's disk up to `offset`; -1 without a log, and then nobody waits for it any more.
@@ -78,7 +78,7 @@ public struct Acknowledgements: Sendable {
     public mutating func synced(_ offset: Int64) -> [Answer] {
         guard offset != localSynced else { return [] }
         localSynced = offset
-        return takeAnswers { $0.demandsLocal && offset < 0 }
+        return drainAnswers { $0.demandsLocal && offset < 0 }
     }
 
     /// Whether somebody waits for a disk.
@@ -133,7 +133,7 @@ public struct Acknowledgements: Sendable {
 
     /// Time has passed. Returns the waits that are over.
     public mutating func tick(now: Int64) -> [Answer] {
-        takeAnswers { now >= $0.deadline ?? Int64.max }
+        drainAnswers { now >= $0.deadline ?? Int64.max }
     }
 
     /// The node is primary no more: the tickets that are to be unblocked with an error. Nobody is online.
@@ -146,7 +146,7 @@ public struct Acknowledgements: Sendable {
     }
 
     /// Ends the waits that have what they want, and those that are over whatever they have.
-    private mutating func takeAnswers(_ isOver: (Wait) -> Bool = { _ in false }) -> [Answer] {
+    private mutating func drainAnswers(_ isOver: (Wait) -> Bool = { _ in false }) -> [Answer] {
         guard !waits.isEmpty else { return [] }
         var answers: [Answer] = []
         var rest: [Wait] = []

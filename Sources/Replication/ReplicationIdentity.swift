@@ -31,7 +31,7 @@ public struct ReplicationID: Hashable, Sendable {
 
     /// What files are called that are no state of any primary: those of a replica that has never been whole. Nobody
     /// claims a position by them.
-    public static let nobodys = ReplicationID(String(repeating: "0", count: length))!
+    public static let unowned = ReplicationID(String(repeating: "0", count: length))!
 
     /// A name nobody else has: 160 random bits.
     public init(using generator: inout some RandomNumberGenerator) {

@@ -18,7 +18,7 @@
 // (3) A node's history, once somebody may rely on it, is on disk before bytes of it are: `saveIdentity` is an action.
 // (4) When the history changes, every link that is served closes, and whoever waits in WAIT is told.
 // (5) Whoever has never had a whole state as a replica shows `slave_priority:0`, now and after any start: its files are
-//     called nobody's (ReplicationID.nobodys) from before it first asks until a whole state takes their place.
+//     called nobody's (ReplicationID.unowned) from before it first asks until a whole state takes their place.
 // (6) Engine time follows the stream while the node is a replica, and goes on from there when it is not any more. It is
 //     frozen before the position of a former primary is claimed: what it has forgotten since is not in its offset.
 // (7) No node leads with a part of a state. The state on disk counts until the new one is whole: a node promoted inside
@@ -71,13 +71,13 @@ public struct NodeRole: Sendable {
         /// What is on disk is no beginning of this history: begin a segment that continues nothing, take a snapshot,
         /// adopt it under the new history.
         case saveState
-        /// Call what is on disk nobody's, whatever it is called: ReplicationID.nobodys. On disk before anything else.
-        case disownState
+        /// Call what is on disk nobody's, whatever it is called: ReplicationID.unowned. On disk before anything else.
+        case markUnowned
         /// Have the role on disk.
         case saveRole
-        /// Follow the stream of this node: ReplicaLink.start.
+        /// Follow the stream of this node: UpstreamLink.start.
         case startLink(PeerAddress, takesOver: Bool)
-        /// Follow nobody: ReplicaLink.stop.
+        /// Follow nobody: UpstreamLink.stop.
         case stopLink
         /// Engine time stands still and is the stream's from now on: StreamClock.follow.
         case followTime
@@ -113,7 +113,7 @@ public struct NodeRole: Sendable {
     public init(
         role: Role, recovered: ReplicationID?, end: Int64, fresh: ReplicationID, isUnproven: Bool = false
     ) {
-        let recovered = recovered == .nobodys ? nil : recovered
+        let recovered = recovered == .unowned ? nil : recovered
         self.role = role
         identity = ReplicationIdentity(id: recovered ?? fresh)
         dataset = .whole
@@ -130,7 +130,7 @@ public struct NodeRole: Sendable {
         switch role {
         case .primary: [.saveIdentity, .journal(true), .allowWrites]
         case .replica(let address):
-            [.refuseWrites, .journal(false)] + (neverSynced ? [.disownState] : [])
+            [.refuseWrites, .journal(false)] + (neverSynced ? [.markUnowned] : [])
                 + [.startLink(address, takesOver: takesOver)]
         }
     }
@@ -176,7 +176,7 @@ public struct NodeRole: Sendable {
             return [.stopLink, .closeReplicaLinks, .followTime, .saveRole, .startLink(address, takesOver: false)]
         }
         return [.refuseWrites, .collect, .journal(false), .followTime, .closeReplicaLinks, .failWaits]
-            + (neverSynced ? [.disownState] : []) + [.saveRole, .startLink(address, takesOver: takesOver)]
+            + (neverSynced ? [.markUnowned] : []) + [.saveRole, .startLink(address, takesOver: takesOver)]
     }
 
     /// REPLICAOF NO ONE, or a primary's wish that the node take over. `end` is the journal's, `fresh` a new name.
@@ -220,24 +220,24 @@ public struct NodeRole: Sendable {
 
     // MARK: What the link says
 
-    /// ReplicaLink's `follow`. `end` is the journal's.
+    /// UpstreamLink's `follow`. `end` is the journal's.
     public mutating func follows(_ id: ReplicationID, end: Int64) -> [Action] {
         identity.branch(to: id, at: end)
         return [.saveIdentity, .closeReplicaLinks, .followTime]
     }
 
-    /// ReplicaLink's `beginSnapshot`. Behind the actions engine time and journal become the snapshot's, at once: a node
-    /// that is promoted within it goes on from there, and says nothing of the time that it knew before.
+    /// UpstreamLink's `beginSnapshot`. Right after the actions, engine time and journal become the snapshot's: a node
+    /// that is promoted during it continues from there, and never reports the time it had before.
     public mutating func snapshotBegan(_ id: ReplicationID) -> [Action] {
         identity.replace(by: id)
         dataset = .none
         return [.closeReplicaLinks]
     }
 
-    /// ReplicaLink's `endSnapshot`.
+    /// UpstreamLink's `endSnapshot`.
     public mutating func snapshotEnded() { dataset = .partial }
 
-    /// ReplicaLink's `becameWhole`. The driver adopts the snapshot, and with it the history, on disk.
+    /// UpstreamLink's `becameWhole`. The driver adopts the snapshot, and with it the history, on disk.
     public mutating func becameWhole() {
         dataset = .whole
         neverSynced = false

@@ -15,7 +15,7 @@
 // (4) A process that starts as a replica begins at the last time of its journal, not at its wall clock: what it took
 //     for worthless by that could still be in force where its primary is. So it also recovers by this time.
 // (5) A primary forgets keys by its own clock, which may be ahead of what its journal says. When it becomes a replica,
-//     that instant is the horizon which the new primary's stream has to reach before the link is up (ReplicaLink).
+//     that instant is the horizon which the new primary's stream has to reach before the link is up (UpstreamLink).
 // (6) Until a full sync has made the state whole and that is on disk, the state on disk is an older one, and so is the
 //     clock that it was made by. A node promoted inside a full sync goes back to both: whatever the clock of a later
 //     primary says, the limiters on disk get nothing back by it.

@@ -33,7 +33,7 @@ final class Server: @unchecked Sendable {
     let memory: MemoryMonitor
     let rates = Rates()
     let durability: Durability
-    let replication: ReplicationFace
+    let replication: ReplicationHandle
     let fileJobs = FileJobs()
     let recoveryProgress = RecoveryProgress()
     /// Held by the sweep thread while it sweeps: whoever takes it knows that a sweep by an earlier clock is over.
@@ -68,7 +68,7 @@ final class Server: @unchecked Sendable {
         currentSettings = settings
         self.log = log
         self.openFiles = openFiles ?? OpenFiles(settings.value)
-        replication = try ReplicationFace()
+        replication = try ReplicationHandle()
         shutdownRequests = try ShutdownRequests()
         let values = settings.value
         engine = Engine(shards: values.shards)

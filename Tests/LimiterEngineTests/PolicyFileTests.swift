@@ -36,7 +36,7 @@ import Testing
         }
         var report = FileReport()
         try registry.edit(now: now) { draft throws(PolicyError) in
-            report = try draft.takeFile(policies: policies, rules: rules, force: force)
+            report = try draft.applyFile(policies: policies, rules: rules, force: force)
         }
         return report
     }
@@ -183,7 +183,7 @@ import Testing
         #expect(inForce == ["a 100"] && registry.table.policies[0].earlier.count > 1)
         var journaled: [PolicyRecord] = []
         try registry.edit(now: now) { draft throws(PolicyError) in
-            _ = try draft.takeFile(policies: [Self.policy("a", 100)], rules: [])
+            _ = try draft.applyFile(policies: [Self.policy("a", 100)], rules: [])
         } journal: {
             journaled = $0
         }
@@ -210,17 +210,17 @@ import Testing
 
     @Test func overridesAreToBeStoredOnce() throws {
         try load("a 1, b 2")
-        #expect(registry.takeUnsavedOverrides() == UnsavedOverrides(overrides: FileOverrides(), replacesAll: true))
-        #expect(!registry.hasUnsavedOverrides && registry.takeUnsavedOverrides() == nil)
+        #expect(registry.drainUnsavedOverrides() == UnsavedOverrides(overrides: FileOverrides(), replacesAll: true))
+        #expect(!registry.hasUnsavedOverrides && registry.drainUnsavedOverrides() == nil)
         try set("a", 9)
         #expect(registry.hasUnsavedOverrides)
         var said = FileOverrides()
         said.policies[Array("a".utf8)] = registry.overrides.policies[Array("a".utf8)]
-        #expect(registry.takeUnsavedOverrides() == UnsavedOverrides(overrides: said, replacesAll: false))
+        #expect(registry.drainUnsavedOverrides() == UnsavedOverrides(overrides: said, replacesAll: false))
         try set("a", 10)
         #expect(!registry.hasUnsavedOverrides, "what the file says of it is known")
         registry.storeAllOverrides()
-        #expect(registry.takeUnsavedOverrides() == UnsavedOverrides(overrides: said, replacesAll: true))
+        #expect(registry.drainUnsavedOverrides() == UnsavedOverrides(overrides: said, replacesAll: true))
     }
 
     /// As from a journal, and from what was stored.

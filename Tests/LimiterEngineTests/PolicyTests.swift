@@ -200,7 +200,7 @@ import Testing
         for prefix in ["a", "b"] {
             let policies = try (0..<count).map { try policy("\(prefix)\($0)") }
             try registry.edit(now: now) { draft throws(PolicyError) in
-                _ = try draft.takeFile(policies: policies, rules: [])
+                _ = try draft.applyFile(policies: policies, rules: [])
             } journal: {
                 #expect($0.count == (prefix == "a" ? count : 2 * count))
             }
@@ -209,7 +209,7 @@ import Testing
         let tooMany = try (0...PolicyTable.policiesMax).map { try policy("c\($0)") }
         #expect(throws: PolicyError.tooManyPolicies) {
             try registry.edit(now: now) { draft throws(PolicyError) in
-                _ = try draft.takeFile(policies: tooMany, rules: [])
+                _ = try draft.applyFile(policies: tooMany, rules: [])
             } journal: { _ in
             }
         }
@@ -225,7 +225,7 @@ import Testing
         func load(_ policies: [Policy], _ rules: [Rule], force: Bool = false) throws {
             journaled = []
             try registry.edit(now: now) { draft throws(PolicyError) in
-                _ = try draft.takeFile(policies: policies, rules: rules, force: force)
+                _ = try draft.applyFile(policies: policies, rules: rules, force: force)
             } journal: {
                 journaled = $0
             }

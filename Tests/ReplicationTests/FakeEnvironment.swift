@@ -38,7 +38,7 @@ final class FakeEnvironment: NodeEnvironment {
         let report = FakeEnvironment.recovered()
         driver = NodeDriver(
             NodeDriver.Start(role: role, saved: saved, report: report, time: wall), engine: engine,
-            journal: journal, settings: NodeDriver.Settings(upstream: ReplicaLink.Settings(listeningPort: 7000)),
+            journal: journal, settings: NodeDriver.Settings(upstream: UpstreamLink.Settings(listeningPort: 7000)),
             environment: self)
         driver.start()
         _ = take()

@@ -68,22 +68,22 @@ import Testing
 
     @Test func whatWasNeverWholeIsNobodysOnDisk() {
         // Before its first state, after a start from what it began then, and of what it had when it first followed.
-        for (recovered, isUnproven) in [(nil, false), (ReplicationID.nobodys, false), (a, true)] {
+        for (recovered, isUnproven) in [(nil, false), (ReplicationID.unowned, false), (a, true)] {
             let node = NodeRole(
                 role: .replica(of: there), recovered: recovered, end: 7, fresh: b, isUnproven: isUnproven)
             #expect(
                 node.started() == [
-                    .refuseWrites, .journal(false), .disownState, .startLink(there, takesOver: false),
+                    .refuseWrites, .journal(false), .markUnowned, .startLink(there, takesOver: false),
                 ])
             #expect(node.shownPriority(configured: 7) == 0 && node.position(end: 7) == nil)
         }
         // A primary may have begun with such files; they are no past.
-        let primary = NodeRole(role: .primary, recovered: .nobodys, end: 7, fresh: b, isUnproven: true)
+        let primary = NodeRole(role: .primary, recovered: .unowned, end: 7, fresh: b, isUnproven: true)
         #expect(primary.identity == ReplicationIdentity(id: b) && primary.shownPriority(configured: 7) == 7)
         // Told while it runs: before the role is on disk, lest a start between the two believe in the state.
         var empty = NodeRole(role: .primary, recovered: a, end: 7, fresh: b)
         let actions = empty.follow(there, isEmpty: true)
-        let places = [NodeRole.Action.disownState, .saveRole].map { actions.firstIndex(of: $0) }
+        let places = [NodeRole.Action.markUnowned, .saveRole].map { actions.firstIndex(of: $0) }
         #expect(places[0] != nil && places[0]! < places[1]!)
         // The name is not taken back for that of its past.
         #expect(empty.returnToPast(end: 7) == nil)
@@ -140,7 +140,7 @@ import Testing
     }
 
     @Test func filesOfNobodyAreNoPast() {
-        for recovered in [nil, ReplicationID.nobodys] {
+        for recovered in [nil, ReplicationID.unowned] {
             var node = restoring()
             _ = node.restored(recovered: recovered, end: 0, fresh: b)
             #expect(node.identity == ReplicationIdentity(id: b) && node.leads)

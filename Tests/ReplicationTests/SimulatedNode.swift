@@ -104,7 +104,7 @@ final class SimulatedNode {
     }
 
     var role: NodeRole { driver.role }
-    var link: ReplicaLink { driver.link }
+    var link: UpstreamLink { driver.link }
     var failover: Failover { driver.failover }
     var engineTime: EngineTime { driver.clock.now(steady) }
     /// Engine time minus the simulation's.
@@ -177,7 +177,7 @@ final class SimulatedNode {
         let horizon = wanted == .primary ? wall : EngineTime(nanoseconds: 0)
         let recovery = Recovery(files: files, path: SimulatedStorage.path, engine: engine, horizon: horizon)
         do throws(RecoveryError) {
-            let name = wanted == .primary ? runID : ReplicationID.nobodys.text
+            let name = wanted == .primary ? runID : ReplicationID.unowned.text
             return try recovery.run(history: name, cutsTornTail: true)
         } catch {
             fail("cannot start: \(error)")
@@ -186,7 +186,7 @@ final class SimulatedNode {
     }
 
     private func driverSettings() -> NodeDriver.Settings {
-        var upstream = ReplicaLink.Settings(listeningPort: address.port)
+        var upstream = UpstreamLink.Settings(listeningPort: address.port)
         upstream.timeout = 700_000_000
         upstream.acknowledgeInterval = 60_000_000
         upstream.patience = 300_000_000

@@ -89,7 +89,7 @@ extension SimulatedStorage: JournalHost {
     var bytesForDisk: Int { wantsDisk ? parts.reduce(0) { $0 + $1.bytes.count } + journal.pendingBytes : 0 }
 
     func historyWithoutLog(current: String, snapshot number: Int) -> String {
-        if current == ReplicationID.nobodys.text { return current }
+        if current == ReplicationID.unowned.text { return current }
         let id = node.simulation.freshID()
         let origin = runs.first { $0.number == number }?.origin ?? node.position
         node.simulation.truth.contains(id, all: origin)

@@ -228,7 +228,7 @@ final class SimulatedStorage {
             guard !node.simulation.random.once(in: 3) else { return }
             endWait()
         }
-        takeRequests()
+        drainRequests()
         while !syncResults.isEmpty {
             let (job, result, began) = syncResults.removeFirst()
             feed(.synced(job, result, isWaitedFor: false, took: now - began))
@@ -256,7 +256,7 @@ final class SimulatedStorage {
         }
     }
 
-    private func takeRequests() {
+    private func drainRequests() {
         let taken = requests
         requests = []
         for request in taken {
@@ -282,7 +282,7 @@ final class SimulatedStorage {
     /// waits for itself.
     func perform(_ request: () -> Void) {
         endWait()
-        takeRequests()
+        drainRequests()
         endWait()
         request()
     }

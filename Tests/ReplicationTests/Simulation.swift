@@ -46,7 +46,7 @@ final class Simulation {
     let loopRules: SimulatedLoops.Rules
     /// `min-replicas-to-write`.
     let minReplicas: Int
-    var linkSettings = PrimaryLink.Settings()
+    var linkSettings = DownstreamLink.Settings()
     /// Whoever was promoted last.
     var lastPrimary: SimulatedNode?
     private var events: [(time: Int64, number: Int, body: () -> Void)] = []

@@ -174,11 +174,11 @@ import Testing
     @Test func theFastPathAdmitsNothingThatWouldBeRefused() {
         let flags = (0..<20).map { ConnectionFlags(rawValue: 1 << $0) }
         for flag in flags {
-            #expect(Admission.isOnFastPath(flag, []) == ConnectionFlags.harmless.contains(flag))
+            #expect(Admission.isOnFastPath(flag, []) == ConnectionFlags.fastPathCompatible.contains(flag))
             #expect(!Admission.isOnFastPath(flag, .monitored))
         }
         for state in Self.states { #expect(!Admission.isOnFastPath([], state)) }
         #expect(Admission.isOnFastPath([], []))
-        #expect(Admission.isOnFastPath(.harmless, []))
+        #expect(Admission.isOnFastPath(.fastPathCompatible, []))
     }
 }

@@ -26,7 +26,7 @@ import Testing
     }
 
     @Test func reasonsAreWords() {
-        func words(_ failure: ReplicaLink.Failure) -> String {
+        func words(_ failure: UpstreamLink.Failure) -> String {
             failure.words(connection: "cannot connect: Connection refused", timeout: 60 * second)
         }
         #expect(words(.connection) == "cannot connect: Connection refused")

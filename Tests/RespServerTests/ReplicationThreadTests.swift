@@ -16,19 +16,19 @@ struct ReplicationThreadTests {
             files: FailingFiles(), path: node.directory, engine: node.server.engine, horizon: node.server.clock.now()
         ).run(history: node.server.runID, cutsTornTail: true)
         let thread = ReplicationThread(server: node.server, report: report, role: .primary, saved: nil)
-        let face = node.server.replication
+        let replication = node.server.replication
         var gates = NodeGates()
         gates.isReplica = false
         thread.show(gates)
-        #expect(!face.isReplica)
-        face.set(isReplica: true)
+        #expect(!replication.isReplica)
+        replication.set(isReplica: true)
         gates.lacksGoodReplicas = true
         thread.show(gates)
-        #expect(face.isReplica && face.lacksGoodReplicas)
+        #expect(replication.isReplica && replication.lacksGoodReplicas)
         gates.isReplica = true
         thread.show(gates)
         gates.isReplica = false
         thread.show(gates)
-        #expect(!face.isReplica)
+        #expect(!replication.isReplica)
     }
 }

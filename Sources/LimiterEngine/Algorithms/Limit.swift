@@ -190,7 +190,7 @@ public struct Limit: Equatable, Sendable {
     ///
     /// Another algorithm that meets a debt counts its units at the lowest price there was, and at that price units are
     /// given back.
-    func bound(by earlier: [EarlierLimit]) -> Limit {
+    func bound(by earlier: [SupersededLimit]) -> Limit {
         var limit = self
         (limit.toleranceCap, limit.cappedUntil, limit.debtPrice, limit.debtPriceUntil) = (.max, 0, .max, 0)
         for old in earlier {
@@ -207,7 +207,7 @@ public struct Limit: Equatable, Sendable {
 
     /// Whether more is tolerated than by an earlier limit, other than by what whole nanoseconds round away: a period
     /// divided by its units is cut once for each unit. Less than a unit gives none back.
-    private func isLonger(than old: EarlierLimit) -> Bool {
+    private func isLonger(than old: SupersededLimit) -> Bool {
         let more = tolerance.subtractingReportingOverflow(old.tolerance)
         let rounding = min(old.tolerance / old.emissionInterval, emissionInterval - 1)
         return !more.overflow && more.partialValue > rounding

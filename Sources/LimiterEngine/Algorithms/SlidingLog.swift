@@ -198,7 +198,7 @@ public struct SlidingLog {
     }
 
     /// Gives up to `given` units back, those granted last first. The log may be empty afterwards: a full limit.
-    func takeBack(_ given: Int64) {
+    func refund(_ given: Int64) {
         var left = given
         while left > 0, count > 0 {
             let newest = grant(count - 1)

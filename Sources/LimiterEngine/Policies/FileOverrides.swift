@@ -69,7 +69,7 @@ struct OverridesState {
         all.rules.merge(stored.rules) { later, _ in later }
     }
 
-    mutating func takeUnsaved() -> UnsavedOverrides? {
+    mutating func drainUnsaved() -> UnsavedOverrides? {
         guard hasUnsaved else { return nil }
         defer { (unsaved, replacesAll) = (FileOverrides(), false) }
         return UnsavedOverrides(overrides: replacesAll ? all : unsaved, replacesAll: replacesAll)

@@ -22,7 +22,7 @@ public struct Policy: Equatable, Sendable {
     /// Where it came from.
     public var origin: PolicyOrigin
     /// Limits it had before, the latest last.
-    var earlier: [EarlierLimit] = [] {
+    var earlier: [SupersededLimit] = [] {
         didSet { limit = limit.bound(by: earlier) }
     }
 

@@ -162,7 +162,7 @@ extension PolicyDraft {
     /// - Throws: `policyInUse` when the file has dropped a policy that a rule of its own needs, or that it is forced to
     ///   remove; `unknownPolicy` for a rule without its policy. Then nothing is changed.
     /// - Complexity: O(policies + rules), of the file and in force.
-    public mutating func takeFile(
+    public mutating func applyFile(
         policies filePolicies: [Policy], rules fileRules: [Rule], force: Bool = false
     ) throws(PolicyError) -> FileReport {
         var taking = FileTaking(report: FileReport(), overrides: FileOverrides(), force: force)

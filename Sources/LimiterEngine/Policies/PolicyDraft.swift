@@ -123,7 +123,7 @@ public struct PolicyDraft {
 
     // Outside of an edit, and with nothing to take back:
 
-    mutating func takeUnsavedOverrides() -> UnsavedOverrides? { overrides.takeUnsaved() }
+    mutating func drainUnsavedOverrides() -> UnsavedOverrides? { overrides.drainUnsaved() }
     mutating func restoreOverrides(_ stored: FileOverrides) { overrides.restore(stored) }
     mutating func storeAllOverrides() { overrides.replaceAll(with: overrides.all) }
 
@@ -186,7 +186,7 @@ public struct PolicyDraft {
     }
 
     /// Makes everything as it was when the edit began.
-    mutating func takeBack() {
+    mutating func rollBack() {
         for change in undo.reversed() {
             switch change {
             case .policy(let name, let was): policies[name] = was

@@ -110,14 +110,14 @@ public struct PolicyRecord: Equatable, Sendable {
     }
 
     /// The limits that the policy had before; nil when they are damaged.
-    private var earlier: [EarlierLimit]? {
+    private var earlier: [SupersededLimit]? {
         let (count, rest) = (value.count - PolicyRecord.policySize).quotientAndRemainder(
             dividingBy: PolicyRecord.earlierSize)
-        guard rest == 0, count <= EarlierLimit.countMax else { return nil }
-        var earlier: [EarlierLimit] = []
+        guard rest == 0, count <= SupersededLimit.countMax else { return nil }
+        var earlier: [SupersededLimit] = []
         for position in 0..<count {
             let start = PolicyRecord.policySize + position * PolicyRecord.earlierSize
-            let old = EarlierLimit(
+            let old = SupersededLimit(
                 emissionInterval: number(at: start), tolerance: number(at: start + 8), end: number(at: start + 16))
             guard old.emissionInterval > 0, old.tolerance > 0, old.end >= 0 else { return nil }
             earlier.append(old)

@@ -55,7 +55,7 @@ public final class PolicyRegistry: @unchecked Sendable {
         do throws(PolicyError) {
             try body(&draft)
         } catch {
-            draft.takeBack()
+            draft.rollBack()
             throw error
         }
         unsavedOverrides.store(draft.overrides.hasUnsaved, ordering: .relaxed)
@@ -91,11 +91,11 @@ public final class PolicyRegistry: @unchecked Sendable {
     public var hasUnsavedOverrides: Bool { unsavedOverrides.load(ordering: .relaxed) }
 
     /// The overrides to store, once: the caller stores them. Nil for none. Takes the lock of an edit.
-    public func takeUnsavedOverrides() -> UnsavedOverrides? {
+    public func drainUnsavedOverrides() -> UnsavedOverrides? {
         editing.acquire()
         defer { editing.release() }
         unsavedOverrides.store(false, ordering: .relaxed)
-        return draft.takeUnsavedOverrides()
+        return draft.drainUnsavedOverrides()
     }
 
     /// Has all overrides stored anew: what was stored may not be whole. Takes the lock of an edit.

@@ -42,9 +42,9 @@ public final class PolicyTable: @unchecked Sendable {
     private let seed: HashSeed
     private let policySet: PolicySet
     /// The rules by the hash: see `partNumber`. A power of two.
-    private let parts: [RulePart]
+    private let parts: [RuleChunk]
     /// What look-ups need of the parts, so that they touch no reference.
-    private let views: UnsafeMutablePointer<RulePart.View>
+    private let views: UnsafeMutablePointer<RuleChunk.View>
     private let partMask: Int
     /// How many rules have each pattern.
     private let patternCounts: [Int]
@@ -65,12 +65,12 @@ public final class PolicyTable: @unchecked Sendable {
     convenience init(_ set: PolicySet, _ rules: some Collection<Rule>, seed: HashSeed) {
         var count = 1
         while count * PolicyTable.partTarget < rules.count, count < PolicyTable.partsMax { count *= 2 }
-        var members = [[RulePart.Hashed]](repeating: [], count: count)
+        var members = [[RuleChunk.Hashed]](repeating: [], count: count)
         for rule in rules {
             let hash = PolicyTable.hash(rule.subject, seed)
             members[PolicyTable.partNumber(hash, count - 1)].append((rule, hash))
         }
-        let parts = members.map { RulePart($0, set) }
+        let parts = members.map { RuleChunk($0, set) }
         var patternCounts = [Int](repeating: 0, count: 8)
         for part in parts {
             for rule in part.rules { patternCounts[rule.subject.pattern] += 1 }
@@ -78,7 +78,7 @@ public final class PolicyTable: @unchecked Sendable {
         self.init(set, parts, patternCounts, seed: seed)
     }
 
-    private init(_ set: PolicySet, _ parts: [RulePart], _ patternCounts: [Int], seed: HashSeed) {
+    private init(_ set: PolicySet, _ parts: [RuleChunk], _ patternCounts: [Int], seed: HashSeed) {
         self.seed = seed
         policySet = set
         self.parts = parts
@@ -115,7 +115,7 @@ public final class PolicyTable: @unchecked Sendable {
                 kept.map { ($0, PolicyTable.hash($0.subject, seed)) }
                 + subjects.compactMap { subject, hash in draft.rules[subject].map { ($0, hash) } }
             for rule in parts[number].rules { patternCounts[rule.subject.pattern] -= 1 }
-            parts[number] = RulePart(members, set)
+            parts[number] = RuleChunk(members, set)
             for rule in parts[number].rules { patternCounts[rule.subject.pattern] += 1 }
         }
         return PolicyTable(set, parts, patternCounts, seed: seed)

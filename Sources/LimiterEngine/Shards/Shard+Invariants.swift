@@ -60,7 +60,7 @@ extension Shard {
         of index: Index, name: String, ownsHash: (UInt64) -> Bool, into found: inout [String]
     ) -> (bytes: Int, dirty: Int, hidden: Int) {
         var live = 0
-        var graves = 0
+        var tombstones = 0
         var sum = (bytes: 0, dirty: 0, hidden: 0)
         for number in 0..<index.bucketCount {
             let line = index.bucket(number)
@@ -73,7 +73,7 @@ extension Shard {
                 }
                 if isBehindUnused { found.append("\(name): bucket \(number) has an entry behind an unused one") }
                 guard let address = Index.address(entry) else {
-                    graves += 1
+                    tombstones += 1
                     continue
                 }
                 live += 1
@@ -97,8 +97,10 @@ extension Shard {
             }
         }
         if live != index.live { found.append("\(name): \(live) entries, counted \(index.live)") }
-        if graves != index.graves { found.append("\(name): \(graves) graves, counted \(index.graves)") }
-        if live + graves >= index.capacity { found.append("\(name): no unused entry") }
+        if tombstones != index.tombstones {
+            found.append("\(name): \(tombstones) tombstones, counted \(index.tombstones)")
+        }
+        if live + tombstones >= index.capacity { found.append("\(name): no unused entry") }
         return sum
     }
 }

@@ -1,4 +1,4 @@
-// Growing, shrinking and clearing graves out of a shard's index, a few buckets with every change, so that no call
+// Growing, shrinking and clearing tombstones out of a shard's index, a few buckets with every change, so that no call
 // waits for a whole table to move.
 
 extension Shard {
@@ -13,7 +13,7 @@ extension Shard {
     @inline(__always)
     mutating func prepareForInsert() {
         if retiring != nil { migrate(buckets: migrationStride) }
-        let filled = current.live &+ current.graves &+ 1
+        let filled = current.live &+ current.tombstones &+ 1
         if filled &* Shard.loadMax.in > current.capacity &* Shard.loadMax.of { requestIndex() }
     }
 
@@ -23,11 +23,11 @@ extension Shard {
 
     @inline(never)
     private mutating func requestIndex() {
-        let filled = current.live + current.graves + 1
+        let filled = current.live + current.tombstones + 1
         let isUrgent =
             filled * Shard.loadUrgent.in > current.capacity * Shard.loadUrgent.of || current.capacity <= 64
         if retiring == nil {
-            // Mostly graves: the same size again. Mostly keys: twice as many buckets.
+            // Mostly tombstones: the same size again. Mostly keys: twice as many buckets.
             let wanted = current.live * 5 >= current.capacity * 2 ? current.bucketCount * 2 : current.bucketCount
             if isUrgent {
                 install(Index(buckets: wanted))
@@ -81,7 +81,7 @@ extension Shard {
                 guard let address = Index.address(line[slot]) else { continue }
                 let record = Record(address)
                 current.insert(seed.hash(record), address)
-                old.bury(line + slot)
+                old.unlink(line + slot)
             }
             migratedBuckets += 1
             left -= 1

@@ -56,7 +56,7 @@ extension Shard {
 
     /// Makes room for so many keys at once, so that none of them waits for the table to grow. For an empty shard.
     mutating func reserve(keys: Int) {
-        guard recordCount == 0, retiring == nil, current.graves == 0 else { return }
+        guard recordCount == 0, retiring == nil, current.tombstones == 0 else { return }
         var buckets = 1
         while buckets * Index.bucketSlots * 3 < keys * 4, buckets < 1 << 32 { buckets *= 2 }
         guard buckets > current.bucketCount else { return }

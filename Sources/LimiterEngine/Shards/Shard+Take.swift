@@ -12,7 +12,7 @@ extension Shard {
         guard call.pointee.isPlainTake else { return decideAny(call, hash: hash, now: now) }
         let place = find(hash, call.pointee.key, call.pointee.keyLength)
         guard let record = place?.record, record.isUntimed(.gcra) else {
-            return takeElsewhere(call, place, hash: hash, now: now)
+            return takeOffFastPath(call, place, hash: hash, now: now)
         }
         let arrivalTime = decideRate(call, arrivalTime: record.word, now: now)
         storeRate(call, record, arrivalTime, hash: hash)
@@ -21,7 +21,7 @@ extension Shard {
 
     /// Decides a plain take from a key that is absent, or has a deadline or another kind of state.
     @inline(never)
-    private mutating func takeElsewhere(
+    private mutating func takeOffFastPath(
         _ call: UnsafeMutablePointer<LimitCall>, _ place: Place?, hash: UInt64, now: Int64
     ) {
         decideLimit(call, place, hash: hash, now: now, isRoomMade: false)
@@ -324,7 +324,7 @@ extension Shard {
             given = min(units, load.used)
             guard given > 0 else { break }
             log.dropFirst(load.ended)
-            log.takeBack(given)
+            log.refund(given)
             isFull = log.count == 0
         case .counter, .token: break
         }

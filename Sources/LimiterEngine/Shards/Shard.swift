@@ -169,7 +169,7 @@ struct Shard {
             record.setDirty(true)
             dirty.append(record.address)
         }
-        bury(record)
+        unlink(record)
     }
 
     /// Removes a key whose state is worth nothing: readers of the journal find that out by themselves.
@@ -177,7 +177,7 @@ struct Shard {
         let record = place.record
         if watchCount != 0, !record.isHidden { touchWatches(hash, record.keyBytes) }
         unlink(place)
-        bury(record)
+        unlink(record)
         expired &+= 1
     }
 
@@ -185,14 +185,14 @@ struct Shard {
         if place.record.isHidden { countToken(-1) }
         tallyRemoved(place.record)
         if place.isRetiring {
-            retiring!.bury(place.entry)
+            retiring!.unlink(place.entry)
         } else {
             current.remove(place.entry)
         }
     }
 
     /// A dirty record is still on the list, so it stays as a tombstone until it is collected.
-    private mutating func bury(_ record: Record) {
+    private mutating func unlink(_ record: Record) {
         guard !record.isDirty else { return record.setDetached() }
         release(record)
     }

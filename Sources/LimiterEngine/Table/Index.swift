@@ -1,11 +1,11 @@
 // An open-addressing index over records: which address holds which key. Knows hashes and tags, and asks a closure
 // whether a record is the one meant; never reads a record itself.
 //
-//   entry    63‥48 tag (hash bits 51‥36)   47‥0 record address        0: never used    1: grave
+//   entry    63‥48 tag (hash bits 51‥36)   47‥0 record address        0: never used    1: tombstone
 //   bucket   eight entries, one cache line. A key's home bucket is its hash's low bits; when that is full the key
 //            goes to the next bucket, and so on round the end.
 //
-// Invariants: (1) unused entries stand behind all others of their bucket. (2) graves stand only in buckets without
+// Invariants: (1) unused entries stand behind all others of their bucket. (2) tombstones stand only in buckets without
 // unused entries, so a search that meets an unused entry may stop: no key went past it. (3) at least one entry is
 // unused, so every search ends. (4) capacity is a power of two of buckets, at least one.
 
@@ -15,7 +15,7 @@ import Glibc
 /// Plain fields behind a shard's lock; copying it copies the pointer, not the entries.
 struct Index {
     static let bucketSlots = 8
-    private static let grave: UInt64 = 1
+    private static let tombstone: UInt64 = 1
     private static let addressMask: UInt64 = (1 << 48) - 1
     /// From this size on the entries are mapped rather than allocated: zeroed by the kernel, page by page, as used.
     private static let mappedBytesMin = 64 * 1024
@@ -23,7 +23,7 @@ struct Index {
     private(set) var entries: UnsafeMutablePointer<UInt64>
     private(set) var bucketMask: UInt64
     private(set) var live = 0
-    private(set) var graves = 0
+    private(set) var tombstones = 0
 
     var bucketCount: Int { Int(bucketMask) + 1 }
     var capacity: Int { bucketCount * Index.bucketSlots }
@@ -58,7 +58,7 @@ struct Index {
 
     @inline(__always)
     static func address(_ entry: UInt64) -> UnsafeMutableRawPointer? {
-        entry > grave ? UnsafeMutableRawPointer(bitPattern: UInt(entry & addressMask)) : nil
+        entry > tombstone ? UnsafeMutableRawPointer(bitPattern: UInt(entry & addressMask)) : nil
     }
 
     @inline(__always)
@@ -77,7 +77,7 @@ struct Index {
     func candidate(_ hash: UInt64) -> UnsafeMutableRawPointer? {
         let line = homeBucket(hash)
         let tag = Index.tag(hash)
-        for slot in 0..<Index.bucketSlots where line[slot] >> 48 == tag && line[slot] > Index.grave {
+        for slot in 0..<Index.bucketSlots where line[slot] >> 48 == tag && line[slot] > Index.tombstone {
             return Index.address(line[slot])
         }
         return nil
@@ -96,7 +96,7 @@ struct Index {
             while slot < Index.bucketSlots {
                 let entry = line[slot]
                 if entry == 0 { return nil }
-                if entry >> 48 == tag, entry > Index.grave,
+                if entry >> 48 == tag, entry > Index.tombstone,
                     matches(UnsafeMutableRawPointer(bitPattern: UInt(entry & Index.addressMask)).unsafelyUnwrapped)
                 {
                     return line + slot
@@ -110,14 +110,14 @@ struct Index {
 
     /// Adds a record that is not in the index. There must be an unused entry to spare.
     mutating func insert(_ hash: UInt64, _ record: UnsafeMutableRawPointer) {
-        assert(live + graves + 1 < capacity)
+        assert(live + tombstones + 1 < capacity)
         let address = UInt64(UInt(bitPattern: record))
-        assert(address > Index.grave && address & ~Index.addressMask == 0, "addresses have 48 bits")
+        assert(address > Index.tombstone && address & ~Index.addressMask == 0, "addresses have 48 bits")
         var number = hash & bucketMask
         while true {
             let line = entries + Int(truncatingIfNeeded: number &* 8)
-            for slot in 0..<Index.bucketSlots where line[slot] <= Index.grave {
-                if line[slot] == Index.grave { graves -= 1 }
+            for slot in 0..<Index.bucketSlots where line[slot] <= Index.tombstone {
+                if line[slot] == Index.tombstone { tombstones -= 1 }
                 line[slot] = Index.tag(hash) << 48 | address
                 live += 1
                 return
@@ -131,8 +131,8 @@ struct Index {
         let line = entries + (entries.distance(to: entry) & ~(Index.bucketSlots - 1))
         live -= 1
         guard line[Index.bucketSlots - 1] == 0 else {
-            entry.pointee = Index.grave
-            graves += 1
+            entry.pointee = Index.tombstone
+            tombstones += 1
             return
         }
         var last = Index.bucketSlots - 1
@@ -141,11 +141,11 @@ struct Index {
         line[last] = 0
     }
 
-    /// Removes the entry and leaves a grave whatever stands around it: for an index that is being emptied.
-    mutating func bury(_ entry: UnsafeMutablePointer<UInt64>) {
-        entry.pointee = Index.grave
+    /// Removes the entry and leaves a tombstone whatever stands around it: for an index that is being emptied.
+    mutating func unlink(_ entry: UnsafeMutablePointer<UInt64>) {
+        entry.pointee = Index.tombstone
         live -= 1
-        graves += 1
+        tombstones += 1
     }
 
     /// Makes the entry name another record of the same key.

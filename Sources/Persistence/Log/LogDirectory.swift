@@ -102,7 +102,7 @@ public final class LogDirectory {
             // Or the next start would take this segment, with the mark of the one before, for one that lost its end.
             if isMarkAhead { try withdrawMark() }
         }
-        let number = try takeNumber()
+        let number = try claimNumber()
         let file: any StorageFile
         do throws(StorageError) {
             file = try begin(number, at: offset, time: time)
@@ -293,10 +293,10 @@ public final class LogDirectory {
     /// there. So there is a manifest on disk before this returns, or no snapshot may be begun.
     public func reserveSnapshot() throws(StorageError) -> Int {
         if manifest.fileNames.isEmpty { try publish(manifest) }
-        return try takeNumber()
+        return try claimNumber()
     }
 
-    private func takeNumber() throws(StorageError) -> Int {
+    private func claimNumber() throws(StorageError) -> Int {
         guard nextNumber <= Manifest.numberMax else { throw StorageError("create", path, code: EOVERFLOW) }
         defer { nextNumber += 1 }
         return nextNumber

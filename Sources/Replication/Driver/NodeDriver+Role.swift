@@ -71,7 +71,7 @@ extension NodeDriver {
             let old = role.identity.past?.id.text ?? recoveredHistory
             environment.rename(from: old, to: role.identity.id.text)
         case .saveState: environment.attach(history: role.identity.id.text, isNewState: false)
-        case .disownState: environment.rename(from: nil, to: ReplicationID.nobodys.text)
+        case .markUnowned: environment.rename(from: nil, to: ReplicationID.unowned.text)
         case .saveRole: saveRole()
         case .startLink(let address, let takesOver): startLink(address, takesOver: takesOver)
         case .stopLink:

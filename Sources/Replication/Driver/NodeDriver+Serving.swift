@@ -57,7 +57,7 @@ extension NodeDriver {
                 sent = max(0, replica.output.withUnsafeBytes(transmit))
                 replica.output.removeFirst(sent)
             } else if replica.link.state == .sendingSnapshot {
-                takeSnapshotPiece(replica)
+                sendSnapshotChunk(replica)
                 continue
             } else {
                 sent = max(0, sendJournal(replica, transmit))
@@ -103,13 +103,13 @@ extension NodeDriver {
         environment.note(.fullSync(replica.address))
     }
 
-    private func answers(to request: SyncRequest, _ replica: ServedReplica) -> [PrimaryLink.Action] {
+    private func answers(to request: SyncRequest, _ replica: ServedReplica) -> [DownstreamLink.Action] {
         let node = role.serving(linkIsUp: link.isUp, isLoading: environment.isLoading)
         let now = environment.steady
         return environment.withBacklog { replica.link.request(request, of: node, backlog: $0, now: now) }
     }
 
-    func run(_ actions: [PrimaryLink.Action], _ replica: ServedReplica) {
+    func run(_ actions: [DownstreamLink.Action], _ replica: ServedReplica) {
         for action in actions {
             switch action {
             case .send(let line): replica.output += Array(line.utf8)
@@ -122,7 +122,7 @@ extension NodeDriver {
         }
     }
 
-    private func close(_ replica: ServedReplica, _ failure: PrimaryLink.Failure) {
+    private func close(_ replica: ServedReplica, _ failure: DownstreamLink.Failure) {
         guard served.removeValue(forKey: replica.id) != nil else { return }
         acknowledgements.removed(replica.id)
         // The refusal. Its socket has room for a line unless the replica does not read.
@@ -151,7 +151,7 @@ extension NodeDriver {
         run(replica.link.snapshotBegan(at: position, now: environment.steady), replica)
     }
 
-    private func takeSnapshotPiece(_ replica: ServedReplica) {
+    private func sendSnapshotChunk(_ replica: ServedReplica) {
         let snapshot = replica.snapshot!
         guard snapshot.hasSeenAllKeys else {
             replica.output += snapshot.next(time: engineTime).bytes

@@ -24,7 +24,7 @@ extension NodeDriver {
 
     // MARK: Actions
 
-    func perform(_ action: ReplicaLink.Action) {
+    func perform(_ action: UpstreamLink.Action) {
         switch action {
         case .connect: if let upstreamAddress { environment.connect(to: upstreamAddress) }
         case .send(let bytes): environment.sendUpstream(bytes)

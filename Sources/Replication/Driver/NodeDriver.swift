@@ -1,7 +1,7 @@
 // A node's part in replication: events in, calls to its environment out.
 //
 //   follow, lead, WAIT, FAILOVER ─┐
-//   bytes of the primary          ├─▶ NodeRole, ReplicaLink, PrimaryLink,  ─▶ NodeEnvironment: gates, journal, disk,
+//   bytes of the primary          ├─▶ NodeRole, UpstreamLink, DownstreamLink, ─▶ NodeEnvironment: gates, journal, disk,
 //   words of replicas             │   Failover, Acknowledgements, clocks      links, answers
 //   ticks, a state read back      ┘
 //
@@ -26,9 +26,9 @@ public final class NodeDriver {
     /// What the operator may set. Times are nanoseconds.
     public struct Settings {
         /// For the link to the primary.
-        public var upstream: ReplicaLink.Settings
+        public var upstream: UpstreamLink.Settings
         /// For the links of replicas.
-        public var downstream = PrimaryLink.Settings()
+        public var downstream = DownstreamLink.Settings()
         /// Without a batch for so long an empty one is due.
         public var keepAliveInterval: Int64 = 1_000_000_000
         /// `min-replicas-to-write`.
@@ -39,7 +39,7 @@ public final class NodeDriver {
         public var roleTryInterval: Int64 = 1_000_000_000
 
         /// Settings with these for the link to the primary.
-        public init(upstream: ReplicaLink.Settings) { self.upstream = upstream }
+        public init(upstream: UpstreamLink.Settings) { self.upstream = upstream }
     }
 
     /// What a start has found.
@@ -74,7 +74,7 @@ public final class NodeDriver {
     /// Engine time.
     public internal(set) var clock: StreamClock
     /// The link to the primary.
-    public let link: ReplicaLink
+    public let link: UpstreamLink
     /// WAIT, and who keeps up.
     public internal(set) var acknowledgements = Acknowledgements()
     /// The command FAILOVER.
@@ -135,7 +135,7 @@ public final class NodeDriver {
             wanted == .primary
             ? StreamClock(leadingFrom: start.time, steady: environment.steady)
             : StreamClock(followingFrom: report.lastTime)
-        link = ReplicaLink(settings: settings.upstream)
+        link = UpstreamLink(settings: settings.upstream)
         keepAlive = KeepAlive(interval: settings.keepAliveInterval)
         applier = BatchApplier(engine: engine)
         environment.show(clock)

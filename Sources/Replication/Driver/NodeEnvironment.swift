@@ -167,9 +167,9 @@ public enum NodeNote: Sendable {
     case fullSyncBegan(offset: Int64)
     case snapshotReceived(keys: Int)
     case linkUp(PeerAddress?, offset: Int64)
-    case linkDown(PeerAddress, ReplicaLink.Failure)
+    case linkDown(PeerAddress, UpstreamLink.Failure)
     case partialSync(PeerAddress)
     case fullSync(PeerAddress)
     case replicaOnline(PeerAddress)
-    case replicaGone(PeerAddress, PrimaryLink.Failure)
+    case replicaGone(PeerAddress, DownstreamLink.Failure)
 }

@@ -10,7 +10,7 @@ public final class ServedReplica {
     /// Where it connects from.
     public let peerHost: String
     /// The link.
-    public internal(set) var link: PrimaryLink
+    public internal(set) var link: DownstreamLink
     /// Lines, and pieces of the snapshot.
     var output: [UInt8]
     /// What it is sent first; nil where it continues from a position.
@@ -20,7 +20,7 @@ public final class ServedReplica {
         id = connection.id
         peerHost = connection.peerHost
         output = connection.output
-        link = PrimaryLink(now: now)
+        link = DownstreamLink(now: now)
     }
 
     /// Where it is reached: as it announced, or where it comes from.

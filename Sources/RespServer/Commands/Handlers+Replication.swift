@@ -57,7 +57,7 @@ extension Handlers {
 
     static func replicaof(_ context: CommandContext) {
         let (host, port) = (context.arguments[1], context.arguments[2])
-        let face = context.server.replication
+        let replication = context.server.replication
         if host.matches("NO"), port.matches("ONE") {
             return change(context, .lead(waiter: waiter(context))) { $0.primary = nil }
         }
@@ -65,13 +65,13 @@ extension Handlers {
             return context.reply.error(addressProblem(host.string))
         }
         // In a failover the node follows its target already, but on another condition.
-        let status = face.status
+        let status = replication.status
         guard status.primary != address || status.isHandingOver else {
             return context.reply.simple("OK Already connected to specified master")
         }
         // From here on nobody is told that a write was accepted.
-        face.set(isReplica: true)
-        let request = ReplicationFace.Request.follow(
+        replication.set(isReplica: true)
+        let request = ReplicationHandle.Request.follow(
             address, waiter: waiter(context), asker: context.client.id,
             lastClient: context.server.lastClientID.load(ordering: .relaxed))
         change(context, request) { $0.primary = address }
@@ -90,12 +90,12 @@ extension Handlers {
     }
 
     private static func change(
-        _ context: CommandContext, _ request: ReplicationFace.Request,
+        _ context: CommandContext, _ request: ReplicationHandle.Request,
         _ show: (inout ReplicationStatus) -> Void
     ) {
-        let face = context.server.replication
+        let replication = context.server.replication
         // INFO shows it at once, also where nobody waits.
-        face.update { status in
+        replication.update { status in
             show(&status)
             status.rolesAsked += 1
             status.isLinkUp = false
@@ -142,8 +142,8 @@ extension Handlers {
 
     static func wait(_ context: CommandContext) {
         guard let count = context.integerOrReply(1), let timeout = timeout(context, 2) else { return }
-        let face = context.server.replication
-        guard !face.isReplica else {
+        let replication = context.server.replication
+        guard !replication.isReplica else {
             return context.reply.error(
                 "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is "
                     + "configured to be writable (which is not the default) writes to replicas are just local and are "
@@ -153,7 +153,8 @@ extension Handlers {
         guard !context.loop.isExecuting else { return context.reply.integer(0) }
         context.loop.block(context.client, waitsLong: EventLoop.isLong(milliseconds: timeout))
         // Where none are asked for the answer is how many have it now.
-        face.ask(.wait(context.client, WaitDemand(replicas: max(0, Int(clamping: count)), milliseconds: timeout)))
+        replication.ask(
+            .wait(context.client, WaitDemand(replicas: max(0, Int(clamping: count)), milliseconds: timeout)))
     }
 
     static func waitaof(_ context: CommandContext) {
@@ -236,7 +237,7 @@ extension Handlers {
     }
 
     /// Asks, and has the client wait for the answer; inside EXEC, where nobody waits, it is OK.
-    private static func ask(_ context: CommandContext, _ request: ReplicationFace.Request) {
+    private static func ask(_ context: CommandContext, _ request: ReplicationHandle.Request) {
         context.server.replication.ask(request)
         guard !context.loop.isExecuting else { return context.reply.ok() }
         context.loop.block(context.client)

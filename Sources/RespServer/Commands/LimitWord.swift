@@ -10,7 +10,7 @@ enum LimitWord: UInt8 {
     @inline(__always)
     init?(_ argument: Argument) {
         guard argument.count <= 6 else { return nil }
-        // Compared as numbers, which are the words' letters from the last to the first; tests spell them out.
+        // Compared as numbers, which are the words' letters from the last to the first; tests fileText them out.
         switch (argument.shortWord, argument.count) {
         case (0x6469, 2): self = .id
         case (0x72_6570, 3): self = .per

@@ -31,7 +31,7 @@ enum ConfigText {
     private static func entry(_ setting: Setting) -> String {
         var lines = setting.summary
         if !setting.aliases.isEmpty { lines.append("Also known as \(setting.aliases.joined(separator: ", ")).") }
-        let spelled = setting.spell(Settings())
+        let spelled = setting.fileText(Settings())
         lines += wrapped("Allowed: \(setting.allowed).")
         lines.append(
             "Default: \(spelled.isEmpty ? "\"\"" : spelled). At run time: \(setting.isMutable ? "yes" : "no").")

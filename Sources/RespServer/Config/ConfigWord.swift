@@ -5,11 +5,11 @@ import RESP
 enum ConfigWord {
     /// `word` as it can stand in a file: as it is when it is plain, else between double quotes with escapes.
     static func quoted(_ word: String) -> String {
-        let isPlain = word.utf8.allSatisfy { byte in
+        let isFastPathEligible = word.utf8.allSatisfy { byte in
             byte > 0x20 && byte < 0x7F && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "'")
                 && byte != UInt8(ascii: "\\") && byte != UInt8(ascii: "#")
         }
-        if isPlain, !word.isEmpty { return word }
+        if isFastPathEligible, !word.isEmpty { return word }
         var text = "\""
         for scalar in word.unicodeScalars {
             switch scalar {

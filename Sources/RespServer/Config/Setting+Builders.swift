@@ -63,7 +63,7 @@ extension Setting {
         let bounds = "\(MemorySize.text(range.lowerBound)) to \(MemorySize.text(range.upperBound))"
         return make(name, section, summary, allowed: "a memory size from \(bounds) (bytes, or with kb, mb, gb)") {
             String($0[keyPath: field])
-        } spell: {
+        } fileText: {
             MemorySize.text($0[keyPath: field])
         } parse: { text throws(Refusal) in
             guard let value = MemorySize.parse(text) else { throw Refusal("argument must be a memory value") }
@@ -144,10 +144,10 @@ extension Setting {
     static func list<Element: Sendable>(
         _ name: String, _ field: Field<[Element]>, countMax: Int, allowed: String,
         _ section: SettingSection, _ summary: String...,
-        spell: @escaping @Sendable (Element) -> String, element: @escaping @Sendable (String) -> Element?
+        fileText: @escaping @Sendable (Element) -> String, element: @escaping @Sendable (String) -> Element?
     ) -> Setting {
         make(name, section, summary, allowed: allowed, isList: true) {
-            $0[keyPath: field].map(spell).joined(separator: " ")
+            $0[keyPath: field].map(fileText).joined(separator: " ")
         } parse: { text throws(Refusal) in
             let words = ConfigWord.split(text)
             let values = words.compactMap(element)
@@ -161,11 +161,11 @@ extension Setting {
     /// The one place that makes an entry: turns a refusal into the error that names setting, value and what is allowed.
     static func make(
         _ name: String, _ section: SettingSection, _ summary: [String], allowed: String, isList: Bool = false,
-        read: @escaping Read, spell: Read? = nil,
+        read: @escaping Read, fileText: Read? = nil,
         parse: @escaping @Sendable (String) throws(Refusal) -> Change
     ) -> Setting {
         Setting(
-            name: name, section: section, summary: summary, allowed: allowed, read: read, spell: spell ?? read,
+            name: name, section: section, summary: summary, allowed: allowed, read: read, fileText: fileText ?? read,
             parse: { (settings: inout Settings, text: String) throws(SettingError) in
                 let change: Change
                 do throws(Refusal) {

@@ -83,7 +83,7 @@ struct Setting: Sendable {
     /// The value as CONFIG GET shows it.
     let read: Read
     /// The value as the file spells it, without quotes; differs from `read` where the file has units.
-    let spell: Read
+    let fileText: Read
     /// Takes a value over or refuses it; `Settings` is unchanged when it throws.
     var parse: Parse
     /// Whether the value is a list of words, each written on its own.
@@ -112,7 +112,7 @@ struct Setting: Sendable {
 
     /// The value as it stands in a file behind the name.
     func fileValue(_ settings: Settings) -> String {
-        let value = spell(settings)
+        let value = fileText(settings)
         // The words of a list never need quotes: their characters are restricted when they are parsed.
         return isList && !value.isEmpty ? value : ConfigWord.quoted(value)
     }
@@ -160,7 +160,7 @@ extension Setting {
     /// a promise that is not kept.
     var defaultOnly: Setting {
         let everyValue = self
-        let onlyValue = ConfigWord.quoted(spell(Settings()))
+        let onlyValue = ConfigWord.quoted(fileText(Settings()))
         return with { entry in
             entry.allowed = onlyValue
             entry.parse = { (settings: inout Settings, text: String) throws(SettingError) in

@@ -10,7 +10,7 @@ extension SettingsTable {
             .network,
             "Addresses to listen on. A '-' in front of one means that it is no error if the machine does not have it.",
             "Empty (bind \"\"): no TCP listener.",
-            spell: { $0 }, element: { isBindWord($0) ? $0 : nil }
+            fileText: { $0 }, element: { isBindWord($0) ? $0 : nil }
         ).immutable.activeInFile,
         .integer(
             "port", \.port, 0...65535, .network,
@@ -97,7 +97,7 @@ extension SettingsTable {
         allowed: "a memory size up to \(MemorySize.text(clientMemoryMax)) (bytes, or with kb, mb, gb), or 0% to 100%"
     ) {
         clientMemoryText($0.maxmemoryClients) { String($0) }
-    } spell: {
+    } fileText: {
         clientMemoryText($0.maxmemoryClients, MemorySize.text)
     } parse: { text throws(Setting.Refusal) in
         let refusal = Setting.Refusal("argument must be a memory or percent value")
@@ -135,7 +135,7 @@ extension SettingsTable {
     ) {
         // `slave` is the word monitoring programs look for in CONFIG GET.
         outputBufferLimitText($0.clientOutputBufferLimit, replica: "slave") { String($0) }
-    } spell: {
+    } fileText: {
         outputBufferLimitText($0.clientOutputBufferLimit, replica: "replica", MemorySize.text)
     } parse: { text throws(Setting.Refusal) in
         let words = ConfigWord.split(text)

@@ -75,7 +75,7 @@ extension SettingsTable {
             "latency-tracking-info-percentiles", \.latencyTrackingInfoPercentiles, countMax: 32,
             allowed: "at most 32 numbers from 0 to 100", .observation,
             "The percentiles INFO latencystats shows.",
-            spell: percentileText, element: percentile),
+            fileText: percentileText, element: percentile),
     ]
 
     /// A finite number from 0 to 100 in decimal.

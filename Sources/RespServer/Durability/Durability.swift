@@ -11,7 +11,7 @@ import Persistence
 import Synchronization
 import System
 
-/// The server's face of its log and snapshots. Everything may be called by any thread.
+/// What the other threads see and ask of the log and its snapshots. Everything may be called by any thread.
 final class Durability: Sendable {
     let journal: Journal
     let stream: JournalStream
@@ -26,7 +26,7 @@ final class Durability: Sendable {
     private let hasChanges = Atomic<Bool>(false)
     private let logging = Atomic<Bool>(false)
     private let journaling = Atomic<Bool>(false)
-    private let wishes = Locked(Wishes(), rank: .journalingDemand)
+    private let demand = Locked(JournalingDemand(), rank: .journalingDemand)
     private let storageHealth = Atomic<Int>(StorageHealth.fine.rawValue)
     private let lockedStatus = Locked(StorageStatus())
     private let requests = Locked<[Request]>([], rank: .mailbox)
@@ -87,7 +87,7 @@ final class Durability: Sendable {
     // MARK: Switching
 
     /// What decides whether changes are kept.
-    private struct Wishes {
+    private struct JournalingDemand {
         var log = false
         var stream = false
         var isPrimary = true
@@ -99,10 +99,10 @@ final class Durability: Sendable {
     /// when this returns. Switched off, changes are kept until the log has ended: whoever switches it on again before
     /// that has never been without, and no log has a gap.
     func switchLogging(_ enabled: Bool, engine: Engine) {
-        wishes.withLock { wishes in
+        demand.withLock { demand in
             if enabled {
-                wishes.log = true
-                follow(&wishes, engine: engine)
+                demand.log = true
+                apply(&demand, engine: engine)
             }
             logging.store(enabled, ordering: .sequentiallyConsistent)
         }
@@ -110,43 +110,43 @@ final class Durability: Sendable {
     }
 
     /// Whether changes are kept for a log that nobody wants any more.
-    var hasLogToEnd: Bool { !isLogging && wishes.withLock { $0.log } }
+    var hasLogToEnd: Bool { !isLogging && demand.withLock { $0.log } }
 
     /// The log has ended: nothing more is kept for it, unless somebody wants one again.
     func logEnded(engine: Engine) {
-        wishes.withLock { wishes in
+        demand.withLock { demand in
             guard !isLogging else { return }
-            wishes.log = false
-            follow(&wishes, engine: engine)
+            demand.log = false
+            apply(&demand, engine: engine)
         }
     }
 
     /// Has the engine keep changes for replicas. Stays so.
     func switchStreamOn(engine: Engine) {
-        wishes.withLock { wishes in
-            wishes.stream = true
-            follow(&wishes, engine: engine)
+        demand.withLock { demand in
+            demand.stream = true
+            apply(&demand, engine: engine)
         }
     }
 
     /// On a replica changes come out of the stream, and are not kept once more.
     func set(isPrimary: Bool, engine: Engine) {
-        wishes.withLock { wishes in
-            wishes.isPrimary = isPrimary
-            follow(&wishes, engine: engine)
+        demand.withLock { demand in
+            demand.isPrimary = isPrimary
+            apply(&demand, engine: engine)
         }
     }
 
     /// Whether changes were made that no journal has: no offset stands for a state then, and the history must end
     /// before somebody else learns of it.
-    var hasUncountedChanges: Bool { wishes.withLock { $0.hasUncountedChanges } }
+    var hasUncountedChanges: Bool { demand.withLock { $0.hasUncountedChanges } }
 
     /// Another history begins, or another state.
-    func beginCounting() { wishes.withLock { $0.hasUncountedChanges = false } }
+    func beginCounting() { demand.withLock { $0.hasUncountedChanges = false } }
 
-    private func follow(_ wishes: inout Wishes, engine: Engine) {
-        let keeps = wishes.isPrimary && (wishes.log || wishes.stream)
-        if wishes.isPrimary, !keeps { wishes.hasUncountedChanges = true }
+    private func apply(_ demand: inout JournalingDemand, engine: Engine) {
+        let keeps = demand.isPrimary && (demand.log || demand.stream)
+        if demand.isPrimary, !keeps { demand.hasUncountedChanges = true }
         guard keeps != isJournaling else { return }
         if keeps { engine.setJournaling(true) }
         journaling.store(keeps, ordering: .sequentiallyConsistent)
@@ -195,7 +195,7 @@ final class Durability: Sendable {
 
     // MARK: For the journal thread
 
-    func takeRequests() -> [Request] {
+    func drainRequests() -> [Request] {
         requests.withLock { list in
             let taken = list
             list.removeAll()

@@ -45,7 +45,7 @@ extension JournalThread: JournalHost {
 
     /// A name that no other history has, so that a start asks for everything. Files of an unowned state stay so.
     func historyWithoutLog(current: String, snapshot number: Int) -> String {
-        if current == ReplicationID.nobodys.text { return current }
+        if current == ReplicationID.unowned.text { return current }
         var generator = SystemRandomNumberGenerator()
         return ReplicationID(using: &generator).text
     }

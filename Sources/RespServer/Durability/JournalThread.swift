@@ -53,11 +53,11 @@ final class JournalThread {
         defer { syncThread.end() }
         while true {
             let seen = durability.doorbell.count
-            for request in durability.takeRequests() {
+            for request in durability.drainRequests() {
                 deliver(request)
                 if let isSafe { return isSafe }
             }
-            if let (job, result) = syncThread.takeResult() {
+            if let (job, result) = syncThread.drainResult() {
                 feed(.synced(job, result, isWaitedFor: false, took: EngineClock.steady() - syncStartedAt))
             }
             while let index = runs.firstIndex(where: { $0.result != nil }) {

@@ -28,7 +28,7 @@ final class SyncThread: Sendable {
     }
 
     /// The finished sync, once.
-    func takeResult() -> (LogDirectory.SyncJob, Result<Void, StorageError>)? {
+    func drainResult() -> (LogDirectory.SyncJob, Result<Void, StorageError>)? {
         state.withLock { state in
             guard case .done(let job, let result) = state else { return nil }
             state = .idle

@@ -83,7 +83,7 @@ extension Admission {
     /// Whether a batched command may go right into the batch. For any other the whole question is asked.
     @inline(__always)
     static func isOnFastPath(_ session: ConnectionFlags, _ state: ServerState) -> Bool {
-        session.subtracting(.harmless).rawValue | state.rawValue == 0
+        session.subtracting(.fastPathCompatible).rawValue | state.rawValue == 0
     }
 
     /// What becomes of a request.

@@ -31,7 +31,7 @@ final class Batch {
 
     /// Whose a call is, and how it is answered.
     struct Note {
-        /// A position in `wave.served`.
+        /// A position in `buffers.served`.
         var owner: Int32
         /// A position in the command table.
         var command: Int16

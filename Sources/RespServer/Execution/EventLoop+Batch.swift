@@ -14,7 +14,7 @@ extension EventLoop {
         connection.lastCommand = Int16(truncatingIfNeeded: command)
         connection.lastSubcommand = -1
         if batch.room == 0 { decideBatch() }
-        wave.handled &+= 1
+        buffers.handled &+= 1
         do throws(ArgumentProblem) {
             let added = try batched.read(self)
             add(added, connection, command, batched.form)
@@ -29,7 +29,7 @@ extension EventLoop {
         batch.add(
             added,
             Batch.Note(
-                owner: Int32(truncatingIfNeeded: wave.servedCount &- 1), command: Int16(truncatingIfNeeded: command),
+                owner: Int32(truncatingIfNeeded: buffers.servedCount &- 1), command: Int16(truncatingIfNeeded: command),
                 form: form, version: connection.version))
     }
 
@@ -51,7 +51,7 @@ extension EventLoop {
     /// - Precondition: Nothing waits in the batch, and the command has been admitted.
     func decideAlone(_ command: CommandReference, _ batched: BatchedCommand, for connection: Connection) {
         precondition(batch.count == 0)
-        if !isMomentNew { lastMoment = EngineClock.steady() }
+        if !isTimestampFresh { lastTimestamp = EngineClock.steady() }
         do throws(ArgumentProblem) {
             add(try batched.read(self), connection, command.index, batched.form)
             // Dispatch, which looks for changes after each command, tells the journal.
@@ -95,11 +95,11 @@ extension EventLoop {
             case .value: problem = answerValue(call)
             }
             if let problem { noteFailure(Int(note.command), problem) }
-            wave.replyEnds[Int(owner)] = reply.count
+            buffers.replyEnds[Int(owner)] = reply.count
             while position < end {
                 if calls[position].hasChangedState {
                     hasChanges = true
-                    wave.changes[Int(owner)] = true
+                    buffers.changes[Int(owner)] = true
                 }
                 position &+= 1
             }

@@ -44,9 +44,9 @@ extension EventLoop {
     /// Nanoseconds since the last command or batch ended, or the turn began; another one ends now.
     private func timeOfBatch() -> Int64 {
         let end = EngineClock.steady()
-        let took = max(0, end - lastMoment)
-        lastMoment = end
-        isMomentNew = true
+        let took = max(0, end - lastTimestamp)
+        lastTimestamp = end
+        isTimestampFresh = true
         return took
     }
 
@@ -123,7 +123,7 @@ extension EventLoop {
     }
 
     private func addToSlowLog(_ position: Int, _ arguments: [[UInt8]], microseconds: Int64) {
-        let connection = wave.served[Int(batch.notes[position].owner)]
+        let connection = buffers.served[Int(batch.notes[position].owner)]
         let list = ArgumentList()
         list.load([Array(commands.specs[Int(batch.notes[position].command)].name.utf8)] + arguments)
         slowLog.add(

@@ -92,12 +92,12 @@ struct LogLine {
     }
 
     private static func appendTextValue(_ value: String, to line: inout [UInt8]) {
-        let isPlain = value.utf8.allSatisfy { byte in
+        let isFastPathEligible = value.utf8.allSatisfy { byte in
             byte > 0x20 && byte != 0x7F && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
                 && byte != UInt8(ascii: "=")
         }
-        // C1 control characters begin with this byte in UTF-8; quoting a few harmless letters more is fine.
-        if isPlain, !value.isEmpty, !value.utf8.contains(0xC2), value.utf8.count <= partBytesMax {
+        // C1 control characters begin with this byte in UTF-8; quoting a few fastPathCompatible letters more is fine.
+        if isFastPathEligible, !value.isEmpty, !value.utf8.contains(0xC2), value.utf8.count <= partBytesMax {
             line += value.utf8
             return
         }

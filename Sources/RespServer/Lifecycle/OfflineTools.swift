@@ -104,8 +104,8 @@ public enum OfflineTools {
     private static func rebase(_ found: DirectoryCheck, _ files: RealFileSystem, asJSON: Bool) -> Int32 {
         var generator = SystemRandomNumberGenerator()
         // What was no state of any primary is none under another name either.
-        let isNobodys = found.manifest?.history == ReplicationID.nobodys.text
-        let history = isNobodys ? ReplicationID.nobodys : ReplicationID(using: &generator)
+        let isNobodys = found.manifest?.history == ReplicationID.unowned.text
+        let history = isNobodys ? ReplicationID.unowned : ReplicationID(using: &generator)
         let wall = EngineClock.wall()
         do throws(ClockRebase.Failure) {
             let rebase = try ClockRebase(

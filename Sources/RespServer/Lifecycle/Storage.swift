@@ -90,7 +90,7 @@ final class Storage: Sendable {
             files: files, path: path, engine: server.engine, horizon: horizon, workers: workers,
             progress: server.recoveryProgress, concurrently: Storage.concurrently)
         // What a replica begins without a state of its primary's is nobody's.
-        let name = role == .primary ? server.runID : ReplicationID.nobodys.text
+        let name = role == .primary ? server.runID : ReplicationID.unowned.text
         let report = try recovery.run(history: name, cutsTornTail: settings.aofLoadTruncated)
         server.clock.advance(to: report.lastTime)
         note(report, nanoseconds: EngineClock.steady() - began)

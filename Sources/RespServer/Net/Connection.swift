@@ -11,7 +11,7 @@ import RESP
 import System
 import Transport
 
-/// What a connection is in. With none of these set but `harmless` ones, a limiter call goes into the batch at once.
+/// The state of a connection. While only `fastPathCompatible` ones are set, a limiter call goes into the batch.
 struct ConnectionFlags: OptionSet {
     let rawValue: UInt32
 
@@ -60,7 +60,7 @@ struct ConnectionFlags: OptionSet {
     static let ending = ConnectionFlags(rawValue: 1 << 18)
 
     /// Flags that do not concern how a command runs.
-    static let harmless: ConnectionFlags = [.unixSocket, .noEvict, .noTouch]
+    static let fastPathCompatible: ConnectionFlags = [.unixSocket, .noEvict, .noTouch]
 }
 
 /// What a client said of itself. Allocated when it first says something.
@@ -152,7 +152,7 @@ final class Connection: @unchecked Sendable {
 
     /// Whether nothing about it is unusual.
     @inline(__always)
-    var isPlain: Bool { flags.isSubset(of: .harmless) }
+    var isFastPathEligible: Bool { flags.isSubset(of: .fastPathCompatible) }
 
     /// What decides which commands it may run.
     var facts: SessionFacts {

@@ -79,7 +79,7 @@ extension EventLoop {
             connections[connection.slot] = last
             last.slot = connection.slot
         }
-        graveyard.append(connection)
+        closedThisTurn.append(connection)
     }
 
     /// Writes bytes the connection did not ask for just now: a message, a line of MONITOR.
@@ -164,7 +164,7 @@ extension EventLoop {
             connection.flags.remove([.suspended, .inputEnded])
             updateInterest(connection)
             if let pending = connection.channel.input { processPending(connection, pending) }
-            if wave.isFull { finishWave() }
+            if buffers.isFull { finishWave() }
         }
         finishWave()
     }

@@ -28,7 +28,7 @@ extension EventLoop {
             return false
         }
         decideBatch()
-        wave.handled &+= 1
+        buffers.handled &+= 1
         reply.version = connection.version
         let start = reply.count
         connection.flags.remove(.replySkip)
@@ -188,7 +188,7 @@ extension EventLoop {
     /// collected.
     private func noteChange() {
         durability.noteChanges()
-        wave.changes[wave.servedCount - 1] = true
+        buffers.changes[buffers.servedCount - 1] = true
     }
 
     private func noteHTTP(from connection: Connection) {
@@ -234,13 +234,13 @@ extension EventLoop {
         }
         let start = reply.count
         // In the middle of a pipeline the last command's end is this one's beginning, but for its parsing.
-        let began = isMomentNew ? lastMoment : EngineClock.steady()
-        isMomentNew = false
+        let began = isTimestampFresh ? lastTimestamp : EngineClock.steady()
+        isTimestampFresh = false
         command.handler(context)
         if let line { monitors.show(line) }
-        lastMoment = EngineClock.steady()
-        isMomentNew = true
-        let took = lastMoment - began
+        lastTimestamp = EngineClock.steady()
+        isTimestampFresh = true
+        let took = lastTimestamp - began
         if connection.flags.contains(.blocked), let job = begunSlices {
             // Counted when it is done.
             begunSlices = nil

@@ -1,11 +1,11 @@
 // One event loop: a thread, an epoll, and the connections dealt to it.
 //
-//   epoll_wait ─▶ begin turn ─▶ waves of ready connections (+Wave) ─▶ mailbox ─▶ housekeeping ─▶ end turn ─▶ epoll_wait
+//   epoll_wait ─▶ begin turn ─▶ waves of ready connections (+Requests) ─▶ mailbox ─▶ housekeeping ─▶ end turn
 //
 // Owns its connections and its buffers; nobody else touches them without its turn lock. Refuses to block: everything
 // that could wait (a slow peer, CLIENT PAUSE) is a state of a connection, never of the loop.
 //
-// Other files continue this type: +Turn (beginning, ending and lending turns), +Wave (read, batch, answer, write),
+// Other files continue this type: +Turn (beginning, ending and lending turns), +Requests (read, batch, answer, write),
 // +Dispatch (from request to handler), +Connections (coming and going), Execution/ (what a command needs to itself,
 // what follows it).
 
@@ -30,7 +30,7 @@ final class EventLoop: @unchecked Sendable {
     /// The server's own, asked with every command.
     let commands: CommandRegistry
     let durability: Durability
-    let replication: ReplicationFace
+    let replication: ReplicationHandle
     let slowLog: SlowLog
     let latencyEvents: LatencyEvents
     let monitors: Monitors
@@ -61,8 +61,8 @@ final class EventLoop: @unchecked Sendable {
     let poller: Poller
     let keyspace: KeyspaceSession
     let arguments = ArgumentList()
-    let reply = ReplyBuffer(capacity: Wave.outputRetained)
-    let wave = Wave()
+    let reply = ReplyBuffer(capacity: LoopBuffers.outputRetained)
+    let buffers = LoopBuffers()
     let batch = Batch()
     let context: CommandContext
     /// Limits that clients of this loop have said lately.
@@ -70,7 +70,7 @@ final class EventLoop: @unchecked Sendable {
 
     var connections: [Connection] = []
     /// Connections closed in this turn: epoll may still have events that name them.
-    var graveyard: [Connection] = []
+    var closedThisTurn: [Connection] = []
     var suspended: [Connection] = []
     /// Connections with replies that wait for the disk; some of them may have been closed since.
     var holding: [Connection] = []
@@ -96,10 +96,9 @@ final class EventLoop: @unchecked Sendable {
     /// Engine time of this turn.
     var now: EngineTime
     /// When the last command or batch of this turn ended; the turn's beginning before the first.
-    var lastMoment: Int64 = 0
-    /// Nothing but parsing has been done since `lastMoment`: the next command begins there, without another look at the
-    /// clock.
-    var isMomentNew = false
+    var lastTimestamp: Int64 = 0
+    /// Only parsing has been done since `lastTimestamp`: the next command begins there, without a read.
+    var isTimestampFresh = false
     /// Steady time of this turn, in nanoseconds.
     var steady: Int64 = 0
     /// The wall clock of this turn, for logs that people read.
@@ -166,7 +165,7 @@ final class EventLoop: @unchecked Sendable {
         while !isLeaving {
             let ready = poller.wait(milliseconds: timeout(isTurnWanted))
             beginTurn()
-            takeTurn(events: ready)
+            runTurn(events: ready)
             isTurnWanted = endTurn()
         }
     }
@@ -186,10 +185,10 @@ final class EventLoop: @unchecked Sendable {
     /// Connections whose output is over the soft limit.
     var softLimitWatch = 0
 
-    private func takeTurn(events count: Int) {
+    private func runTurn(events count: Int) {
         readClocks()
         turnBeganAt.store(steady, ordering: .relaxed)
-        lastMoment = steady
+        lastTimestamp = steady
         refreshSettings()
         refreshState()
         resumeDeferred()
@@ -209,7 +208,7 @@ final class EventLoop: @unchecked Sendable {
         deliverMessages()
         advanceSliced()
         housekeep()
-        graveyard.removeAll()
+        closedThisTurn.removeAll()
         evictClients()
     }
 
@@ -268,7 +267,7 @@ final class EventLoop: @unchecked Sendable {
     }
 
     private static func limits(_ settings: Settings) -> RequestLimits {
-        RequestLimits(bulkLengthMax: settings.protoMaxBulkLenBytes, argumentsMax: Wave.argumentsMax)
+        RequestLimits(bulkLengthMax: settings.protoMaxBulkLenBytes, argumentsMax: LoopBuffers.argumentsMax)
     }
 
     /// Answers what has been received, sends what has been answered, and leaves.

@@ -39,7 +39,7 @@ extension Server {
                     // edit either comes before the change as a whole, or sees it.
                     takesChanges = !checksRole || !replication.isReplica && !pause.holdsWrites.load(ordering: .relaxed)
                     guard takesChanges else { return }
-                    differences = try draft.takeFile(policies: file.policies, rules: file.rules, force: force)
+                    differences = try draft.applyFile(policies: file.policies, rules: file.rules, force: force)
                 }
             }
         }
@@ -73,7 +73,7 @@ extension Server {
 
     /// Stores what commands have overridden since the last time; on disk when it returns. One caller at a time.
     func saveOverrides() {
-        guard let unsaved = engine.policies.takeUnsavedOverrides() else { return }
+        guard let unsaved = engine.policies.drainUnsavedOverrides() else { return }
         do throws(StorageError) {
             try OverridesFile(directory: currentSettings.value.dir).store(unsaved)
         } catch {

@@ -54,7 +54,7 @@ extension EventLoop {
             if !receiver.flags.contains(.closed), message.cause.concerns(receiver) {
                 deliver(receiver.version == .resp3 ? message.resp3 : message.resp2, to: receiver)
             }
-            lastMoment = EngineClock.steady()
+            lastTimestamp = EngineClock.steady()
         }
     }
 }

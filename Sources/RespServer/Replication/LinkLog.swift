@@ -28,7 +28,7 @@ struct LinkLog {
     mutating func reset() { self = LinkLog() }
 }
 
-extension ReplicaLink.Failure {
+extension UpstreamLink.Failure {
     /// In words, for the log.
     ///
     /// - Parameters:
@@ -45,7 +45,7 @@ extension ReplicaLink.Failure {
     }
 }
 
-extension PrimaryLink.Failure {
+extension DownstreamLink.Failure {
     /// In words, for the log.
     var words: String {
         switch self {

@@ -25,16 +25,18 @@ extension ReplicationThread: NodeEnvironment {
     func show(_ gates: NodeGates) {
         let before = shownGates
         shownGates = gates
-        if gates.lacksState != before.lacksState { face.set(lacksState: gates.lacksState) }
-        if gates.lacksGoodReplicas != before.lacksGoodReplicas { face.set(lacksGoodReplicas: gates.lacksGoodReplicas) }
+        if gates.lacksState != before.lacksState { replication.set(lacksState: gates.lacksState) }
+        if gates.lacksGoodReplicas != before.lacksGoodReplicas {
+            replication.set(lacksGoodReplicas: gates.lacksGoodReplicas)
+        }
         if gates.isReplica != before.isReplica {
-            face.set(isReplica: gates.isReplica)
+            replication.set(isReplica: gates.isReplica)
             // A sweep looks at the limit of memory with a stripe held, and the collection that follows takes every
             // stripe: what was evicted is in it, and nothing is evicted afterwards.
             server.roleChanged()
         }
-        if gates.isReceiving != before.isReceiving { face.set(isReceiving: gates.isReceiving) }
-        if gates.isRestoring != before.isRestoring { face.set(isRestoring: gates.isRestoring) }
+        if gates.isReceiving != before.isReceiving { replication.set(isReceiving: gates.isReceiving) }
+        if gates.isRestoring != before.isRestoring { replication.set(isRestoring: gates.isRestoring) }
         guard gates.holdsWrites != before.holdsWrites else { return }
         server.pause.holdsWrites.store(gates.holdsWrites, ordering: .sequentiallyConsistent)
         guard !gates.holdsWrites else { return }

@@ -101,8 +101,8 @@ extension ReplicationThread {
             return connectFailed("too many names are being looked up already")
         }
         upstream.pendingLookups += 1
-        let (face, attempt) = (face, upstream.attempt)
-        PeerResolver.ask(address) { face.ask(.resolved(attempt: attempt, address, $0)) }
+        let (replication, attempt) = (replication, upstream.attempt)
+        PeerResolver.ask(address) { replication.ask(.resolved(attempt: attempt, address, $0)) }
     }
 
     /// A name's addresses are there: one of them for this attempt, the others for the next ones.
@@ -130,7 +130,7 @@ extension ReplicationThread {
         upstream.problem = problem
         upstream.close()
         upstream.hasFailed = true
-        face.wake()
+        replication.wake()
     }
 
     func upstreamReady(events: PollEvents) {

@@ -14,8 +14,8 @@ extension ReplicationThread {
             .filter { $0.1.link.isReplica }.sorted { $0.0.line.id < $1.0.line.id }
         let good = driver.acknowledgements.good(lag: driver.settings.maxLag, now: now)
         if role.isReplica, link.isUp { linkDownSince = -1 } else if linkDownSince < 0 { linkDownSince = now }
-        face.set(linkIsUp: link.isUp)
-        face.update { status in
+        replication.set(linkIsUp: link.isUp)
+        replication.update { status in
             // What has been asked for meanwhile is shown already.
             if status.rolesAsked == rolesTaken {
                 if case .replica(let address) = role.role { status.primary = address } else { status.primary = nil }
@@ -99,7 +99,7 @@ extension ReplicationThread {
         server.log.notice("link to the primary is up", fields)
     }
 
-    private func linkDown(_ address: PeerAddress, _ failure: ReplicaLink.Failure) {
+    private func linkDown(_ address: PeerAddress, _ failure: UpstreamLink.Failure) {
         let why = failure.words(connection: upstream.problem, timeout: driver.settings.upstream.timeout)
         guard let attempts = linkLog.failed(why, now: EngineClock.steady()) else { return }
         var fields = LogFields(address)

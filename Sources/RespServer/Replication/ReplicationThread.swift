@@ -31,7 +31,7 @@ final class ReplicationThread: @unchecked Sendable {
     private static let eventsMax = 64
 
     unowned(unsafe) let server: Server
-    let face: ReplicationFace
+    let replication: ReplicationHandle
     let stream: JournalStream
     let poller: Poller
     private(set) var settings: Settings
@@ -65,13 +65,13 @@ final class ReplicationThread: @unchecked Sendable {
     ///   - saved: What the role's file says.
     init(server: Server, report: RecoveryReport, role: NodeRole.Role, saved: SavedRole?) {
         self.server = server
-        face = server.replication
+        replication = server.replication
         hasRecoveredState = report.foundState
         stream = server.durability.stream
         settings = server.currentSettings.value
         do throws(SystemError) {
             poller = try Poller(capacity: ReplicationThread.eventsMax)
-            try poller.add(face.requests.wakeDescriptor, .readable, token: ReplicationThread.wakeToken)
+            try poller.add(replication.requests.wakeDescriptor, .readable, token: ReplicationThread.wakeToken)
         } catch {
             preconditionFailure("\(error)")
         }
@@ -89,7 +89,7 @@ final class ReplicationThread: @unchecked Sendable {
     // MARK: Running
 
     private func run() {
-        takeSettings()
+        applySettings()
         driver.start()
         publish()
         if hasRecoveredState { server.restoreOverrides() }
@@ -114,7 +114,7 @@ final class ReplicationThread: @unchecked Sendable {
             let now = EngineClock.steady()
             if now >= nextTick {
                 nextTick = now + ReplicationThread.tickInterval
-                if settings != server.currentSettings.value { takeSettings() }
+                if settings != server.currentSettings.value { applySettings() }
                 driver.tick()
             }
             for replica in Array(replicas.values) { send(replica) }
@@ -136,13 +136,13 @@ final class ReplicationThread: @unchecked Sendable {
 
     private func handle(token: UInt64, events: PollEvents) {
         switch token {
-        case ReplicationThread.wakeToken: for request in face.requests.drain() { handle(request) }
+        case ReplicationThread.wakeToken: for request in replication.requests.drain() { handle(request) }
         case ReplicationThread.upstreamToken: upstreamReady(events: events)
         default: if let replica = replicas[token] { ready(replica, events: events) }
         }
     }
 
-    private func takeSettings() {
+    private func applySettings() {
         settings = server.currentSettings.value
         driver.settings = settings.driverSettings
         stream.withBacklog { $0?.capacity = settings.replBacklogSizeBytes }
@@ -150,7 +150,7 @@ final class ReplicationThread: @unchecked Sendable {
 
     // MARK: Requests
 
-    private func handle(_ request: ReplicationFace.Request) {
+    private func handle(_ request: ReplicationHandle.Request) {
         switch request {
         case .follow(let address, let waiter, let asker, let lastClient):
             rolesTaken += 1
@@ -176,7 +176,7 @@ final class ReplicationThread: @unchecked Sendable {
         case .closeLinks(let ids): closeLinks(ids)
         case .resolved(let attempt, let address, let addresses): resolved(attempt, address, addresses)
         case .restored(let number, let report): driver.restored(number, report)
-        case .settingsChanged: takeSettings()
+        case .settingsChanged: applySettings()
         }
     }
 
@@ -198,7 +198,7 @@ final class ReplicationThread: @unchecked Sendable {
 extension Settings {
     /// What of this the driver is told.
     fileprivate var driverSettings: NodeDriver.Settings {
-        var upstream = ReplicaLink.Settings(listeningPort: replicaAnnouncePort == 0 ? port : replicaAnnouncePort)
+        var upstream = UpstreamLink.Settings(listeningPort: replicaAnnouncePort == 0 ? port : replicaAnnouncePort)
         upstream.address = replicaAnnounceIP.isEmpty ? nil : replicaAnnounceIP
         upstream.user = masteruser.isEmpty ? nil : masteruser
         upstream.password = masterauth.isEmpty ? nil : masterauth

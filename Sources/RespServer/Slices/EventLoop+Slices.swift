@@ -20,7 +20,7 @@ extension EventLoop {
 
     /// Whether this turn has lasted long enough, as far as the last command or batch knows.
     @inline(__always)
-    var isTurnSpent: Bool { lastMoment &- steady > turnLimit }
+    var isTurnSpent: Bool { lastTimestamp &- steady > turnLimit }
 
     // MARK: Deferred
 
@@ -44,7 +44,7 @@ extension EventLoop {
             guard !connection.flags.contains(.closed) else { continue }
             connection.flags.remove(.deferred)
             updateInterest(connection)
-            if wave.isFull { finishWave() }
+            if buffers.isFull { finishWave() }
             if let pending = connection.channel.input { processPending(connection, pending) }
         }
         finishWave()
@@ -86,7 +86,7 @@ extension EventLoop {
         guard !sliced.isEmpty else { return }
         let job = sliced.removeFirst()
         let began = EngineClock.steady()
-        defer { lastMoment = EngineClock.steady() }
+        defer { lastTimestamp = EngineClock.steady() }
         // It was admitted before it waited, and is asked about again now, unless it has begun to show.
         if !job.work.mustFinish, case .refuse(let problem) = admit(job.command, job.connection) {
             job.work.cancel(keyspace)

@@ -59,11 +59,11 @@ private func apply(_ event: StreamDecoder.Event, _ applier: BatchApplier) -> Str
 
 /// Bytes as everything that a primary answers. The first connection gets them whole, the next ones what is left.
 func checkLink(_ bytes: [UInt8], piece: Int, hasState: Bool) {
-    let link = ReplicaLink(settings: ReplicaLink.Settings(listeningPort: 1))
+    let link = UpstreamLink(settings: UpstreamLink.Settings(listeningPort: 1))
     let id = ReplicationID(String(repeating: "a", count: 40))!
     var (now, isConnected, handedOn): (Int64, Bool, Int64) = (1, false, 0)
     var connections = 0
-    func perform(_ action: ReplicaLink.Action) {
+    func perform(_ action: UpstreamLink.Action) {
         switch action {
         case .connect:
             precondition(!isConnected)

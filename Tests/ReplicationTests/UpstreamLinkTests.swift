@@ -6,20 +6,20 @@ import Testing
 
 @testable import Replication
 
-@Suite struct ReplicaLinkTests {
+@Suite struct UpstreamLinkTests {
     /// A link and what it asked for, in words.
     private final class Driver {
-        let link: ReplicaLink
+        let link: UpstreamLink
         var log: [String] = []
         var now: Int64 = 1_000_000_000
 
-        init(_ change: (inout ReplicaLink.Settings) -> Void = { _ in }) {
-            var settings = ReplicaLink.Settings(listeningPort: 7001)
+        init(_ change: (inout UpstreamLink.Settings) -> Void = { _ in }) {
+            var settings = UpstreamLink.Settings(listeningPort: 7001)
             change(&settings)
-            link = ReplicaLink(settings: settings)
+            link = UpstreamLink(settings: settings)
         }
 
-        func perform(_ action: ReplicaLink.Action) {
+        func perform(_ action: UpstreamLink.Action) {
             switch action {
             case .connect: log.append("connect")
             case .send(let bytes):
@@ -163,7 +163,7 @@ import Testing
         let driver = Driver()
         driver.start(somewhere)
         driver.link.connected(now: 0, driver.perform)
-        driver.receive([UInt8](repeating: 65, count: ReplicaLink.lineMax))
+        driver.receive([UInt8](repeating: 65, count: UpstreamLink.lineMax))
         #expect(driver.link.state == .pinging)
         driver.receive("A")
         #expect(driver.link.failure == .unexpected("a line without an end"))

@@ -7,7 +7,7 @@
 
 import System
 
-final class Wave {
+final class LoopBuffers {
     /// Requests after which replies go out.
     static let requestsMax = 128
     static let inputCapacity = 256 * 1024
@@ -16,7 +16,7 @@ final class Wave {
     /// Least room in front of a read.
     static let readMin = 16 * 1024
     static let argumentsMax = 65536
-    /// Reply memory kept from wave to wave.
+    /// Reply memory kept from wave to buffers.
     static let outputRetained = 1 << 20
 
     /// Connections served in one wave, idle ones included.
@@ -39,13 +39,13 @@ final class Wave {
     private let counts: Pinned<Counts>
 
     init() {
-        input = .allocate(capacity: Wave.inputCapacity)
-        input.initialize(repeating: 0, count: Wave.inputCapacity)
-        replyEnds = .allocate(capacity: Wave.servedMax)
-        changes = .allocate(capacity: Wave.servedMax)
-        changes.initialize(repeating: false, count: Wave.servedMax)
+        input = .allocate(capacity: LoopBuffers.inputCapacity)
+        input.initialize(repeating: 0, count: LoopBuffers.inputCapacity)
+        replyEnds = .allocate(capacity: LoopBuffers.servedMax)
+        changes = .allocate(capacity: LoopBuffers.servedMax)
+        changes.initialize(repeating: false, count: LoopBuffers.servedMax)
         counts = Pinned(Counts())
-        served.reserveCapacity(Wave.servedMax)
+        served.reserveCapacity(LoopBuffers.servedMax)
     }
 
     deinit {
@@ -68,8 +68,8 @@ final class Wave {
     }
 
     var isFull: Bool {
-        handled >= Wave.requestsMax || Wave.inputCapacity - inputUsed < Wave.readMin
-            || servedCount >= Wave.servedMax
+        handled >= LoopBuffers.requestsMax || LoopBuffers.inputCapacity - inputUsed < LoopBuffers.readMin
+            || servedCount >= LoopBuffers.servedMax
     }
 
     /// Connections in `served`; the last one is being served.
@@ -77,7 +77,7 @@ final class Wave {
 
     /// Adds a connection whose replies will begin at `replyStart`.
     func begin(_ connection: Connection, replyStart: Int) {
-        precondition(servedCount < Wave.servedMax)
+        precondition(servedCount < LoopBuffers.servedMax)
         replyEnds[servedCount] = replyStart
         changes[servedCount] = false
         served.append(connection)

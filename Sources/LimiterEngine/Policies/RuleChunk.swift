@@ -7,7 +7,7 @@
 /// Some rules, and how they are found. Flat memory, so that a look-up allocates nothing and counts no references.
 ///
 /// `@unchecked Sendable`: its memory is written in `init` alone, and given back in `deinit`.
-final class RulePart: @unchecked Sendable {
+final class RuleChunk: @unchecked Sendable {
     /// The rules, in no particular order. Each one's policy was there when the part was made.
     let rules: [Rule]
     /// What a look-up needs of it. Valid as long as the part is.
@@ -37,13 +37,13 @@ final class RulePart: @unchecked Sendable {
             return number.map { (hashed, $0) }
         }
         rules = known.map(\.hashed.rule)
-        let size = known.reduce(0) { $0 + RulePart.size($1.hashed.rule.subject) }
-        let flat = UnsafeMutableRawPointer.allocate(byteCount: max(1, size), alignment: RulePart.step)
+        let size = known.reduce(0) { $0 + RuleChunk.size($1.hashed.rule.subject) }
+        let flat = UnsafeMutableRawPointer.allocate(byteCount: max(1, size), alignment: RuleChunk.step)
         view = View(slots: NameSlots(for: known.count), flat: flat)
         var place = 0
         for (number, (hashed, policy)) in known.enumerated() {
             let subject = hashed.rule.subject
-            let base = flat + place * RulePart.step
+            let base = flat + place * RuleChunk.step
             base.initializeMemory(
                 as: Header.self,
                 to: Header(
@@ -57,7 +57,7 @@ final class RulePart: @unchecked Sendable {
                 name += bytes.count
             }
             view.slots.insert(place, hash: hashed.hash)
-            place += RulePart.size(subject) / RulePart.step
+            place += RuleChunk.size(subject) / RuleChunk.step
         }
     }
 
@@ -91,7 +91,7 @@ final class RulePart: @unchecked Sendable {
 
         @inline(__always)
         private func header(_ place: Int) -> UnsafePointer<Header> {
-            UnsafePointer((flat + place &* RulePart.step).assumingMemoryBound(to: Header.self))
+            UnsafePointer((flat + place &* RuleChunk.step).assumingMemoryBound(to: Header.self))
         }
 
         @inline(__always)

@@ -54,7 +54,7 @@ public struct ServingNode: Sendable {
 public func lifeSignInterval(timeout: Int64) -> Int64 { min(1_000_000_000, timeout / 3) }
 
 /// The primary's side of a link.
-public struct PrimaryLink: Sendable {
+public struct DownstreamLink: Sendable {
     /// What the operator may set. Times are nanoseconds.
     public struct Settings: Sendable {
         /// `repl-timeout`: a replica silent for so long is gone.
@@ -321,7 +321,7 @@ public struct PrimaryLink: Sendable {
         switch state {
         case .sendingSnapshot: return .snapshot
         case .streaming:
-            guard let bytes = backlog.bytes(from: nextOffset, limit: PrimaryLink.outputMax) else { return .nothing }
+            guard let bytes = backlog.bytes(from: nextOffset, limit: DownstreamLink.outputMax) else { return .nothing }
             return .journal(bytes)
         default: return .nothing
         }

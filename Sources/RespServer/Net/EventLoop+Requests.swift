@@ -25,14 +25,14 @@ extension EventLoop {
             if !events.isDisjoint(with: [.hangup, .error]) { close(connection) }
             return
         }
-        if wave.isFull { finishWave() }
+        if buffers.isFull { finishWave() }
         receive(connection)
     }
 
     /// Reads what a connection that waits sends meanwhile.
     private func keepReading(_ connection: Connection) {
         let pending = connection.channel.input ?? InputBuffer()
-        pending.reserve(Wave.readMin)
+        pending.reserve(LoopBuffers.readMin)
         // Also when nothing comes.
         defer { countMemory(of: connection) }
         guard let received = read(connection, into: pending.free) else { return }
@@ -45,18 +45,18 @@ extension EventLoop {
         if connection.flags.contains(.blocked) { return keepReading(connection) }
         if let pending = connection.channel.input {
             // As much again as there is, so that a large request is read in few steps and never before it is sent.
-            pending.reserve(min(Wave.readMax, max(Wave.readMin, pending.count)))
+            pending.reserve(min(LoopBuffers.readMax, max(LoopBuffers.readMin, pending.count)))
             countMemory(of: connection)
-            let free = UnsafeMutableRawBufferPointer(rebasing: pending.free.prefix(Wave.readMax))
+            let free = UnsafeMutableRawBufferPointer(rebasing: pending.free.prefix(LoopBuffers.readMax))
             guard let received = read(connection, into: free) else { return }
             pending.received(received)
             processPending(connection, pending)
         } else {
-            let room = min(Wave.readMax, Wave.inputCapacity - wave.inputUsed)
-            let start = wave.input + wave.inputUsed
+            let room = min(LoopBuffers.readMax, LoopBuffers.inputCapacity - buffers.inputUsed)
+            let start = buffers.input + buffers.inputUsed
             guard let received = read(connection, into: UnsafeMutableRawBufferPointer(start: start, count: room))
             else { return }
-            wave.inputUsed += received
+            buffers.inputUsed += received
             beginServing(connection)
             let used = process(connection, start, count: received)
             keepRest(of: connection, UnsafeBufferPointer(start: start + used, count: received - used))
@@ -117,8 +117,8 @@ extension EventLoop {
     }
 
     private func beginServing(_ connection: Connection) {
-        if wave.servedCount == Wave.servedMax { finishWave() }
-        wave.begin(connection, replyStart: reply.count)
+        if buffers.servedCount == LoopBuffers.servedMax { finishWave() }
+        buffers.begin(connection, replyStart: reply.count)
     }
 
     /// Parses and runs everything complete in `count` bytes from `base`. Returns how many bytes are done with; the
@@ -130,7 +130,7 @@ extension EventLoop {
         let arguments = arguments
         let limits = limits
         var offset = 0
-        isMomentNew = false
+        isTimestampFresh = false
         while offset < count {
             let outcome = parser.parse(
                 base + offset, count: count &- offset, into: arguments, limits: limits,
@@ -147,7 +147,7 @@ extension EventLoop {
                 if base[offset] != UInt8(ascii: "*") { decideBatch() }
                 offset &+= parser.consumed
                 parser.startNext()
-                if !connection.isPlain {
+                if !connection.isFastPathEligible {
                     if !connection.flags.isDisjoint(with: [.closeAfterReply, .closed]) { return count }
                     if !connection.flags.isDisjoint(with: [.blocked, .handedOver]) {
                         arguments.removeAll()
@@ -187,25 +187,25 @@ extension EventLoop {
     // MARK: Writing
 
     /// Everything in the reply buffer up to here belongs to connections up to the one being served.
-    func endReply() { wave.replyEnds[wave.servedCount - 1] = reply.count }
+    func endReply() { buffers.replyEnds[buffers.servedCount - 1] = reply.count }
 
-    /// Decides what waits, sends everyone their replies, and begins a new wave.
+    /// Decides what waits, sends everyone their replies, and begins a new buffers.
     func finishWave() {
-        guard wave.servedCount > 0 else { return }
+        guard buffers.servedCount > 0 else { return }
         decideBatch()
         sendReplies()
-        wave.begin()
+        buffers.begin()
     }
 
     /// Sends everyone served so far their replies, and forgets both.
     private func sendReplies() {
-        isMomentNew = false
+        isTimestampFresh = false
         var start = 0
         let holdsReplies = holdsReplies
-        for (position, connection) in wave.served.enumerated() {
-            let end = max(start, wave.replyEnds[position])
+        for (position, connection) in buffers.served.enumerated() {
+            let end = max(start, buffers.replyEnds[position])
             if end > start {
-                if holdsReplies, wave.changes[position] {
+                if holdsReplies, buffers.changes[position] {
                     hold(connection, reply.bytes[start..<end])
                 } else {
                     send(connection, reply.bytes[start..<end])
@@ -214,8 +214,8 @@ extension EventLoop {
             start = end
             endAfterReply(connection)
         }
-        wave.forgetServed()
-        reply.removeAll(retaining: Wave.outputRetained)
+        buffers.forgetServed()
+        reply.removeAll(retaining: LoopBuffers.outputRetained)
         if !holding.isEmpty { releaseHeld() }
     }
 
@@ -223,11 +223,11 @@ extension EventLoop {
     /// megabytes of reply: memory stays near the largest single reply, and the output limit sees the rest. The wave
     /// goes on with the connection being served; its input stays where it is.
     func flushReplies() {
-        guard let connection = wave.served.last, reply.count > Wave.outputRetained else { return }
+        guard let connection = buffers.served.last, reply.count > LoopBuffers.outputRetained else { return }
         decideBatch()
         sendReplies()
-        wave.begin(connection, replyStart: 0)
-        wave.replyEnds[0] = 0
+        buffers.begin(connection, replyStart: 0)
+        buffers.replyEnds[0] = 0
     }
 
     /// Closes a connection that has said its last, or stops reading it while the peer takes its time: input that is

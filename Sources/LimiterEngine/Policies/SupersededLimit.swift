@@ -2,7 +2,7 @@
 // number of changes gives anything back. See `Limit.bound`.
 
 /// GCRA's numbers of a limit that a policy had before.
-public struct EarlierLimit: Equatable, Sendable {
+public struct SupersededLimit: Equatable, Sendable {
     /// How many a policy remembers. Of more the oldest two are joined, on the stricter side.
     static let countMax = 4
 
@@ -29,14 +29,14 @@ public struct EarlierLimit: Equatable, Sendable {
     }
 
     /// At least as strict as either.
-    private func joined(_ other: EarlierLimit) -> EarlierLimit {
-        EarlierLimit(
+    private func joined(_ other: SupersededLimit) -> SupersededLimit {
+        SupersededLimit(
             emissionInterval: min(emissionInterval, other.emissionInterval), tolerance: min(tolerance, other.tolerance),
             end: max(end, other.end))
     }
 
     /// Those of `earlier` that still mean something at `now`, and `last` behind them.
-    static func remembered(_ earlier: [EarlierLimit], _ last: EarlierLimit?, now: Int64) -> [EarlierLimit] {
+    static func remembered(_ earlier: [SupersededLimit], _ last: SupersededLimit?, now: Int64) -> [SupersededLimit] {
         var kept = earlier.filter { old in
             // The same limit again lasts as long as its last debt.
             old.end > now && !(old.emissionInterval == last?.emissionInterval && old.tolerance == last?.tolerance)
@@ -53,7 +53,7 @@ extension Policy {
     /// - Parameter now: Engine time in nanoseconds.
     public func succeeding(_ old: Policy, now: Int64) -> Policy {
         var policy = self
-        policy.earlier = EarlierLimit.remembered(old.earlier, EarlierLimit(old.limit, until: now), now: now)
+        policy.earlier = SupersededLimit.remembered(old.earlier, SupersededLimit(old.limit, until: now), now: now)
         return policy
     }
 }

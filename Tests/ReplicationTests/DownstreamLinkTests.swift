@@ -5,10 +5,10 @@ import Testing
 
 @testable import Replication
 
-@Suite struct PrimaryLinkTests {
+@Suite struct DownstreamLinkTests {
     private let a = TestStream.id("a")
     private let b = TestStream.id("b")
-    private let settings = PrimaryLink.Settings()
+    private let settings = DownstreamLink.Settings()
     private var primary: ServingNode { node(.ready) }
 
     private func node(_ readiness: ServingNode.Readiness, isReplica: Bool = false) -> ServingNode {
@@ -25,8 +25,8 @@ import Testing
         return (backlog, boundary)
     }
 
-    private func streaming(_ backlog: Backlog) -> PrimaryLink {
-        var link = PrimaryLink(now: 0)
+    private func streaming(_ backlog: Backlog) -> DownstreamLink {
+        var link = DownstreamLink(now: 0)
         let request = SyncRequest(position: StreamPosition(id: a, offset: 100))
         _ = link.request(request, of: primary, backlog: backlog, now: 0)
         link.sent(backlog.count)
@@ -38,17 +38,17 @@ import Testing
         for (offset, isPartial) in [
             (100, true), (boundary, true), (backlog.end, true), (99, false), (101, false), (backlog.end + 1, false),
         ] {
-            var link = PrimaryLink(now: 0)
+            var link = DownstreamLink(now: 0)
             let request = SyncRequest(position: StreamPosition(id: a, offset: offset))
             let actions = link.request(request, of: primary, backlog: backlog, now: 0)
             #expect(actions == (isPartial ? [.send("+CONTINUE \(a)\r\n"), .wantTime] : [.beginSnapshot]))
             #expect(link.state == (isPartial ? .streaming : .waitingForSnapshot))
             #expect(link.needed == (isPartial ? offset : nil))
         }
-        var stranger = PrimaryLink(now: 0)
+        var stranger = DownstreamLink(now: 0)
         let request = SyncRequest(position: StreamPosition(id: b, offset: boundary))
         #expect(stranger.request(request, of: primary, backlog: backlog, now: 0) == [.beginSnapshot])
-        var nobody = PrimaryLink(now: 0)
+        var nobody = DownstreamLink(now: 0)
         #expect(nobody.request(SyncRequest(position: nil), of: primary, backlog: nil, now: 0) == [.beginSnapshot])
         #expect(nobody.request(SyncRequest(position: nil), of: primary, backlog: nil, now: 0) == [.close(.unexpected)])
     }
@@ -59,7 +59,7 @@ import Testing
             (ServingNode.Readiness.loading, "-LOADING"), (.withoutPrimary, "-NOMASTERLINK"),
             (.incomplete, "-NOMASTERLINK"),
         ] {
-            var link = PrimaryLink(now: 0)
+            var link = DownstreamLink(now: 0)
             let actions = link.request(SyncRequest(position: nil), of: node(readiness), backlog: backlog, now: 0)
             guard actions.count == 2, case .send(let line) = actions[0] else { return #expect(Bool(false)) }
             #expect(line.hasPrefix(word) && line.hasSuffix("\r\n"))
@@ -78,7 +78,7 @@ import Testing
 
     @Test func sendsTheJournalOnce() {
         let (backlog, _) = backlog()
-        var link = PrimaryLink(now: 0)
+        var link = DownstreamLink(now: 0)
         let request = SyncRequest(position: StreamPosition(id: a, offset: 100))
         _ = link.request(request, of: primary, backlog: backlog, now: 0)
         var sent: [UInt8] = []
@@ -93,7 +93,7 @@ import Testing
 
     @Test func aFullSyncIsSnapshotThenJournal() {
         let (backlog, boundary) = backlog()
-        var link = PrimaryLink(now: 0)
+        var link = DownstreamLink(now: 0)
         _ = link.request(SyncRequest(position: nil), of: primary, backlog: backlog, now: 0)
         if case .nothing = link.output(from: backlog) {} else { #expect(Bool(false)) }
         #expect(link.tick(end: 9_999_999_999, settings, now: 999_999_999) == [])
@@ -119,7 +119,7 @@ import Testing
 
     @Test func aSnapshotThatFailsEndsTheLink() {
         for begins in [false, true] {
-            var link = PrimaryLink(now: 0)
+            var link = DownstreamLink(now: 0)
             _ = link.request(SyncRequest(position: nil), of: primary, backlog: nil, now: 0)
             if begins { _ = link.snapshotBegan(at: StreamPosition(id: a, offset: 1), now: 0) }
             #expect(link.snapshotFailed() == [.close(.snapshot)])
@@ -139,14 +139,14 @@ import Testing
         #expect(!link.isOnline)
         #expect(link.announced(future, end: backlog.end + 5, now: 9) == [])
         // Out of turn: while a snapshot is sent. A connection that is no replica says nothing by it.
-        var early = PrimaryLink(now: 0)
+        var early = DownstreamLink(now: 0)
         #expect(early.announced(.acknowledged(offset: 5, synced: 0), end: 10, now: 0) == [])
         _ = early.request(SyncRequest(position: nil), of: primary, backlog: nil, now: 0)
         #expect(early.announced(.acknowledged(offset: 0, synced: 0), end: 10, now: 0) == [.close(.unexpected)])
     }
 
     @Test func remembersWhatWasAnnounced() {
-        var link = PrimaryLink(now: 0)
+        var link = DownstreamLink(now: 0)
         _ = link.announced(.listeningPort(7001), end: 0, now: 1)
         _ = link.announced(.address("10.0.0.1"), end: 0, now: 2)
         _ = link.announced(.capability, end: 0, now: 3)
@@ -163,7 +163,7 @@ import Testing
         link.heard(now: 10)
         #expect(link.tick(end: backlog.end, settings, now: settings.timeout + 10) == [.wantTime])
         #expect(link.tick(end: backlog.end, settings, now: settings.timeout + 11) == [.close(.silence)])
-        var idle = PrimaryLink(now: 0)
+        var idle = DownstreamLink(now: 0)
         #expect(idle.tick(end: 0, settings, now: Int64.max / 2) == [])
     }
 
@@ -197,7 +197,7 @@ import Testing
         var lost = streaming(backlog)
         #expect(lost.connectionLost() == [.close(.connection)])
         #expect(lost.needed == nil)
-        var idle = PrimaryLink(now: 0)
+        var idle = DownstreamLink(now: 0)
         #expect(idle.historyChanged() == [])
         #expect(idle.state == .announced)
     }
@@ -206,19 +206,19 @@ import Testing
         let (backlog, boundary) = backlog()
         let wish = SyncRequest(position: StreamPosition(id: a, offset: boundary), takesOver: true)
         // Its link is down, of course: the primary has closed it.
-        var link = PrimaryLink(now: 0)
+        var link = DownstreamLink(now: 0)
         let replica = node(.withoutPrimary, isReplica: true)
         #expect(link.request(wish, of: replica, backlog: backlog, now: 0) == [.takeOver])
         var promoted = primary
         promoted.identity.branch(to: b, at: boundary)
-        let yes: [PrimaryLink.Action] = [.send("+CONTINUE \(b)\r\n"), .wantTime]
+        let yes: [DownstreamLink.Action] = [.send("+CONTINUE \(b)\r\n"), .wantTime]
         #expect(link.request(wish, of: promoted, backlog: backlog, now: 0) == yes)
         // The answer was lost, so it is asked again.
-        var again = PrimaryLink(now: 0)
+        var again = DownstreamLink(now: 0)
         #expect(again.request(wish, of: promoted, backlog: backlog, now: 0) == yes)
 
         func refusal(_ request: SyncRequest, _ node: ServingNode) -> String? {
-            var link = PrimaryLink(now: 0)
+            var link = DownstreamLink(now: 0)
             guard case .send(let line)? = link.request(request, of: node, backlog: backlog, now: 0).first else {
                 return nil
             }

@@ -30,7 +30,7 @@ public import LimiterEngine
 import Persistence
 
 /// The replica's side of a link.
-public final class ReplicaLink {
+public final class UpstreamLink {
     /// Bytes of a line of the handshake at most.
     static let lineMax = 1024
 
@@ -279,7 +279,7 @@ public final class ReplicaLink {
                 if !text.isEmpty { answered(text, now, perform) }
                 return true
             }
-            guard line.count < ReplicaLink.lineMax else {
+            guard line.count < UpstreamLink.lineMax else {
                 fail(.unexpected("a line without an end"), now, perform)
                 return false
             }

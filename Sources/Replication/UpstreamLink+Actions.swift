@@ -2,7 +2,7 @@
 
 public import Persistence
 
-extension ReplicaLink {
+extension UpstreamLink {
     /// What the operator may set. Times are nanoseconds.
     public struct Settings: Sendable {
         /// The port on which this node serves clients: shown in the primary's INFO.

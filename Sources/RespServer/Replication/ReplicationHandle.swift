@@ -91,8 +91,8 @@ struct ReplicationStatus: Sendable {
     var refusedPartialSyncs = 0
 }
 
-/// The server's face of replication. Everything may be called by any thread.
-final class ReplicationFace: Sendable {
+/// What the other threads see and ask of replication. Everything may be called by any thread.
+final class ReplicationHandle: Sendable {
     /// What the replication thread is asked to do.
     enum Request: Sendable {
         /// Follow a node, or lead; `waiter` is answered when that holds. `asker` is the id of the connection, and

@@ -1,0 +1,64 @@
+// A wave: when it has to end before more is read, and what it keeps of the one before.
+
+import Glibc
+import Testing
+import Transport
+
+@testable import RespServer
+
+@Suite struct LoopBuffersTests {
+    private let server: Server
+    private let connection: Connection
+    private let buffers = LoopBuffers()
+
+    init() throws {
+        var settings = Settings()
+        settings.ioThreads = 1
+        server = try Server(settings: CurrentSettings(settings), log: Log(level: .warning))
+        connection = Connection(ByteStream(-1), id: 1, loop: server.loops[0], flags: [], at: 0)
+    }
+
+    @Test func isFullOfRequests() {
+        buffers.handled = LoopBuffers.requestsMax - 1
+        #expect(!buffers.isFull)
+        buffers.handled += 1
+        #expect(buffers.isFull)
+    }
+
+    /// There is always room for the least that is read, so a read of what is left never is one of nothing.
+    @Test func isFullOfInput() {
+        buffers.inputUsed = LoopBuffers.inputCapacity - LoopBuffers.readMin
+        #expect(!buffers.isFull)
+        buffers.inputUsed += 1
+        #expect(buffers.isFull)
+    }
+
+    @Test func isFullOfConnections() {
+        for _ in 0..<LoopBuffers.servedMax - 1 { buffers.begin(connection, replyStart: 0) }
+        #expect(!buffers.isFull)
+        buffers.begin(connection, replyStart: 0)
+        #expect(buffers.isFull && buffers.served.count == LoopBuffers.servedMax)
+    }
+
+    @Test func connectionsBeginWithoutChanges() {
+        buffers.begin(connection, replyStart: 0)
+        buffers.changes[0] = true
+        buffers.begin(connection, replyStart: 17)
+        #expect(buffers.servedCount == 2 && buffers.replyEnds[1] == 17 && buffers.changes[0] && !buffers.changes[1])
+        buffers.forgetServed()
+        buffers.begin(connection, replyStart: 5)
+        #expect(buffers.servedCount == 1 && buffers.served.count == 1)
+        #expect(buffers.replyEnds[0] == 5 && !buffers.changes[0], "it has what another had before")
+    }
+
+    /// Replies may be written in the middle of a wave; its input stays where it is until the next one.
+    @Test func inputAndRequestsCountUntilTheNextWave() {
+        buffers.handled = 3
+        buffers.inputUsed = 100
+        buffers.begin(connection, replyStart: 0)
+        buffers.forgetServed()
+        #expect(buffers.handled == 3 && buffers.inputUsed == 100 && buffers.servedCount == 0 && buffers.served.isEmpty)
+        buffers.begin()
+        #expect(buffers.handled == 0 && buffers.inputUsed == 0)
+    }
+}
