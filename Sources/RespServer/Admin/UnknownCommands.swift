@@ -116,15 +116,3 @@ extension EventLoop {
         }
     }
 }
-
-extension Info {
-    mutating func writeUnknownCommands() {
-        let counts = server.unknownCommands.counts
-        line("unknown_commands_calls", counts.calls)
-        line("unknown_commands_names", counts.names.count)
-        line("unknown_commands_other_calls", counts.others)
-        for (name, calls) in counts.names.sorted(by: { $0.key < $1.key }) {
-            line("unknowncmd_\(name)", "calls=\(calls)")
-        }
-    }
-}
