@@ -95,12 +95,12 @@ extension EventLoop {
     /// Counts a request for a command that does not exist, or with `isSubcommand` for such a subcommand of one that
     /// does, and logs a name's first one.
     func noteUnknownCommand(from connection: Connection, isSubcommand: Bool = false) {
-        guard !connection.flags.contains(.unauthenticated) else { return server.unknownCommands.countStranger() }
+        guard !connection.resp.flags.contains(.unauthenticated) else { return server.unknownCommands.countStranger() }
         switch server.unknownCommands.count(arguments[0], subcommand: isSubcommand ? arguments[1] : nil) {
         case .none: break
         case .name(let name):
-            let library = connection.description?.libraryName ?? []
-            let version = connection.description?.libraryVersion ?? []
+            let library = connection.resp.description?.libraryName ?? []
+            let version = connection.resp.description?.libraryVersion ?? []
             server.log.warning(
                 "unknown command: a client asks for what this server does not have",
                 [

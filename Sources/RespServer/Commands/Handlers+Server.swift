@@ -24,8 +24,8 @@ extension Handlers {
         guard !context.loop.isExecuting else {
             return context.reply.error("ERR MONITOR isn't allowed for DENY BLOCKING client")
         }
-        if !client.flags.contains(.monitor) {
-            client.flags.insert(.monitor)
+        if !client.resp.flags.contains(.monitor) {
+            client.resp.flags.insert(.monitor)
             context.server.monitors.add(client)
         }
         context.reply.ok()
