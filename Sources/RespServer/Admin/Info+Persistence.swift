@@ -3,13 +3,14 @@
 
 import LimiterEngine
 import Persistence
+import System
 
 extension Info {
     mutating func writePersistence() {
         let status = server.durability.status
         let isSaving = status.isSnapshotRunning && !status.snapshotIsRewrite
         let isRewriting = status.isSnapshotRunning && status.snapshotIsRewrite
-        let running = (steady - status.snapshotStartedAt) / 1_000_000_000
+        let running = (steady - status.snapshotStartedAt).secondsRoundedDown
         // A full sync is read into a state that answers LOADING, and of which nobody knows how much is to come.
         line("loading", server.isLoading || server.replication.isReceiving ? 1 : 0)
         line("async_loading", 0)
@@ -48,9 +49,9 @@ extension Info {
         writeStorage(status)
     }
 
-    private mutating func writeLoading(since began: Int64, unixSeconds: Int64) {
+    private mutating func writeLoading(since began: SteadyInstant, unixSeconds: Int64) {
         let (done, total) = server.recoveryProgress.bytes
-        let seconds = max(0, (steady - began) / 1_000_000_000)
+        let seconds = max(0, (steady - began).secondsRoundedDown)
         line("loading_start_time", unixSeconds)
         line("loading_total_bytes", total)
         line("loading_loaded_bytes", done)
@@ -74,8 +75,8 @@ extension Info {
         line("journal_unsynced_bytes", status.unsyncedBytes)
         line("journal_collections", status.collections)
         line("journal_syncs", status.syncs)
-        line("journal_last_sync_usec", status.syncMicroseconds)
-        line("recovery_usec", status.recoveredMicroseconds)
+        line("journal_last_sync_usec", status.lastSyncTook.microsecondsRoundedDown)
+        line("recovery_usec", status.recoveryTook.microsecondsRoundedDown)
         line("recovery_cut_bytes", status.cutBytes)
     }
 }

@@ -3,6 +3,7 @@
 
 import Persistence
 import Replication
+import System
 
 extension Info {
     mutating func writeReplication() {
@@ -14,12 +15,12 @@ extension Info {
             line("master_host", primary.host)
             line("master_port", primary.port)
             line("master_link_status", status.isLinkUp ? "up" : "down")
-            line("master_last_io_seconds_ago", status.isLinkUp ? (steady - status.lastHeard) / 1_000_000_000 : -1)
+            line("master_last_io_seconds_ago", status.isLinkUp ? (steady - status.lastHeard).secondsRoundedDown : -1)
             line("master_sync_in_progress", status.isSyncing ? 1 : 0)
             line("slave_read_repl_offset", offset)
             line("slave_repl_offset", offset)
             if !status.isLinkUp {
-                let since = status.downSince < 0 ? 0 : (steady - status.downSince) / 1_000_000_000
+                let since = status.downSince.map { (steady - $0).secondsRoundedDown } ?? 0
                 line("master_link_down_since_seconds", since)
             }
             line("slave_priority", status.isPromotable ? settings.replicaPriority : 0)
@@ -32,7 +33,7 @@ extension Info {
             line(
                 "slave\(number)",
                 "ip=\(replica.host),port=\(replica.port),state=\(replica.state),offset=\(replica.offset),"
-                    + "lag=\(replica.lag)")
+                    + "lag=\(replica.lag.secondsRoundedDown)")
         }
         line("master_failover_state", status.failover)
         line("master_replid", status.id)

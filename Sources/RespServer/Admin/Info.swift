@@ -9,11 +9,12 @@ import Glibc
 import LimiterEngine
 import RESP
 import Synchronization
+import System
 
 struct Info {
     let server: Server
     let now: EngineTime
-    let steady: Int64
+    let steady: SteadyInstant
     let statistics: Engine.Statistics
     private var text = ""
 
@@ -93,7 +94,7 @@ struct Info {
     // MARK: Sections
 
     private mutating func writeServer() {
-        let uptime = (steady - server.startedAt) / 1_000_000_000
+        let uptime = (steady - server.startedAt).secondsRoundedDown
         let settings = server.currentSettings.value
         line("redis_version", Escapement.redisVersion)
         line("redis_mode", "standalone")
@@ -107,8 +108,8 @@ struct Info {
         line("process_id", getpid())
         line("run_id", server.runID)
         line("tcp_port", settings.port)
-        let wall = EngineClock.wallClock()
-        line("server_time_usec", wall.seconds * 1_000_000 + wall.nanoseconds / 1000)
+        let wall = CalendarSecond.now()
+        line("server_time_usec", wall.unixSeconds * 1_000_000 + wall.nanosecond / 1000)
         line("uptime_in_seconds", uptime)
         line("uptime_in_days", uptime / 86400)
         line("hz", settings.hz)
@@ -116,7 +117,7 @@ struct Info {
         line("executable", Info.executable)
         line("config_file", server.currentSettings.file ?? "")
         line("io_threads_active", server.loops.count)
-        line("engine_time_skew_usec", server.clock.skew() / 1000)
+        line("engine_time_skew_usec", server.clock.skew().microsecondsRoundedDown)
     }
 
     private static let executable: String = {

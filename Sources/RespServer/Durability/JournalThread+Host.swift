@@ -3,6 +3,7 @@
 import LimiterEngine
 import Persistence
 import Replication
+import System
 
 extension JournalThread: JournalHost {
     var journalSettings: JournalDriver.Settings { server.currentSettings.value.journal }
@@ -109,12 +110,12 @@ extension Log {
             warning(
                 "cannot read the state on disk back; clients are told LOADING until that works",
                 ["error": "\(error)"])
-        case .stateIsBack(let report, let keys, let nanoseconds):
+        case .stateIsBack(let report, let keys, let took):
             notice(
                 "the state on disk is back in memory",
                 [
                     "records": .integer(report.records), "keys": .integer(keys),
-                    "milliseconds": .integer(Int(nanoseconds / 1_000_000)),
+                    "milliseconds": .integer(Int(took.millisecondsRoundedDown)),
                 ])
         }
     }

@@ -85,9 +85,8 @@ final class Connection: @unchecked Sendable {
     let id: Int64
     /// Outlives its connections.
     unowned(unsafe) let loop: EventLoop
-    /// Seconds of the monotonic clock.
-    let createdAt: Int64
-    var lastActiveAt: Int64
+    let createdAt: SteadyInstant
+    var lastActiveAt: SteadyInstant
 
     private struct Hot {
         var flags: ConnectionFlags
@@ -134,13 +133,13 @@ final class Connection: @unchecked Sendable {
     var transaction: Transaction?
     var subscriptions: Subscriptions?
 
-    init(_ stream: ByteStream, id: Int64, loop: EventLoop, flags: ConnectionFlags, at seconds: Int64) {
+    init(_ stream: ByteStream, id: Int64, loop: EventLoop, flags: ConnectionFlags, at steady: SteadyInstant) {
         channel = Channel(stream)
         self.id = id
         self.loop = loop
         hot = Pinned(Hot(flags: flags))
-        createdAt = seconds
-        lastActiveAt = seconds
+        createdAt = steady
+        lastActiveAt = steady
     }
 
     deinit { hot.deallocate() }

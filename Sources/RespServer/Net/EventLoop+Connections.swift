@@ -12,7 +12,7 @@ extension EventLoop {
     func adopt(_ stream: ByteStream, id: Int64, isUnixSocket: Bool) {
         var flags: ConnectionFlags = settings.requirepass.isEmpty ? [] : .unauthenticated
         if isUnixSocket { flags.insert(.unixSocket) }
-        let connection = Connection(stream, id: id, loop: self, flags: flags, at: seconds)
+        let connection = Connection(stream, id: id, loop: self, flags: flags, at: steady)
         connection.slot = connections.count
         do throws(SystemError) {
             try connection.channel.register(with: poller, .readable, token: token(connection))
@@ -113,9 +113,9 @@ extension EventLoop {
             return
         }
         if let since = pending.overSoftLimitSince {
-            if seconds - since >= Int64(limit.softSeconds) { closeForOutput(connection, pending.count) }
+            if steady - since >= .seconds(limit.softSeconds) { closeForOutput(connection, pending.count) }
         } else {
-            pending.overSoftLimitSince = seconds
+            pending.overSoftLimitSince = steady
             softLimitWatch += 1
         }
     }
@@ -141,7 +141,7 @@ extension EventLoop {
     func closeIdle() {
         guard settings.timeoutSeconds > 0 else { return }
         for connection in connections
-        where seconds - connection.lastActiveAt > Int64(settings.timeoutSeconds)
+        where steady - connection.lastActiveAt > .seconds(settings.timeoutSeconds)
             && connection.flags.isDisjoint(with: [.subscribed, .monitor, .suspended, .blocked])
         {
             server.log.verbose("closing client: idle", ["id": "\(connection.id)"])

@@ -7,6 +7,7 @@ import Glibc
 import Persistence
 import RESP
 import Synchronization
+import System
 import Transport
 
 /// Bytes in order, and the tickets that parts of them wait for.
@@ -89,7 +90,7 @@ extension EventLoop {
                 let rest = connection.held
                 connection.held = nil
                 ready.withUnsafeBufferPointer { send(connection, $0[...]) }
-                connection.lastActiveAt = seconds
+                connection.lastActiveAt = steady
                 connection.held = connection.flags.contains(.closed) ? nil : rest
             }
             countMemory(of: connection)
@@ -140,7 +141,7 @@ extension EventLoop {
     func unblock(_ connection: Connection, sending: () -> Void) {
         guard connection.flags.contains(.blocked), !connection.flags.contains(.closed) else { return }
         endBlocking(connection)
-        connection.lastActiveAt = seconds
+        connection.lastActiveAt = steady
         if connection.flags.isDisjoint(with: [.replyOff, .replySkip]) { sending() }
         endAfterReply(connection)
         guard connection.flags.isDisjoint(with: [.closed, .closeAfterReply]) else { return }
