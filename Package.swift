@@ -60,7 +60,8 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(name: "SystemTests", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings),
         .testTarget(
-            name: "LimiterEngineTests", dependencies: ["LimiterEngine", "TestSupport", "curves"],
+            name: "LimiterEngineTests", dependencies: ["LimiterEngine", "System", "TestSupport", "curves"],
+            exclude: ["Golden"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "PersistenceTests", dependencies: ["Persistence", "LimiterEngine", "System", "TestSupport"],
@@ -85,6 +86,11 @@ let package = Package(
             ? [
                 .executableTarget(
                     name: "fuzz-resp", dependencies: ["RESP"], path: "Tests/Fuzz/RESP",
+                    exclude: ["corpus", "dictionary"],
+                    swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
+                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+                .executableTarget(
+                    name: "fuzz-zones", dependencies: ["LimiterEngine"], path: "Tests/Fuzz/Zones",
                     exclude: ["corpus", "dictionary"],
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
