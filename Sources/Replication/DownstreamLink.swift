@@ -51,13 +51,13 @@ public struct ServingNode: Sendable {
     }
 }
 
-/// How often a link of either side has to say something, so that a peer that gives up after `timeout` nanoseconds of
-/// silence does not: each second, or three times in the time-out where that is short.
+/// How often a link of either side has to say something, so that a peer that gives up after a silence of
+/// `timeout` does not: each second, or three times in the time-out where that is short.
 public func lifeSignInterval(timeout: Nanoseconds) -> Nanoseconds { min(.seconds(1), timeout / 3) }
 
 /// The primary's side of a link.
 public struct DownstreamLink: Sendable {
-    /// What the operator may set. Times are nanoseconds.
+    /// What the operator may set.
     public struct Settings: Sendable {
         /// `repl-timeout`: a replica silent for so long is gone.
         public var timeout = Nanoseconds.seconds(60)

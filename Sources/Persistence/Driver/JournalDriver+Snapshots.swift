@@ -121,17 +121,17 @@ extension JournalDriver {
         baseBytes = log.bytes - Int(snapshot.journalOffset - first)
         changesAtLastSave = run.changes
         lastSave = now
-        let seconds = (now - run.startedAt).secondsRoundedDown
+        let took = now - run.startedAt
         outcomes.lastSaveSucceeded = true
         outcomes.lastRewriteSucceeded = true
         if run.kind == .save {
             outcomes.saves += 1
-            outcomes.lastSaveSeconds = seconds
+            outcomes.lastSaveTook = took
         } else {
             outcomes.rewrites += 1
-            outcomes.lastRewriteSeconds = seconds
+            outcomes.lastRewriteTook = took
         }
-        host.perform(.note(.snapshotFinished(snapshot, seconds: seconds)))
+        host.perform(.note(.snapshotFinished(snapshot, took: took)))
         host.perform(.snapshotAdopted)
     }
 

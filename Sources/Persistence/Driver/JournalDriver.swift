@@ -220,10 +220,10 @@ extension JournalDriver {
         public internal(set) var lastRewriteSucceeded = true
         /// Why the last one failed, in the kernel's words.
         public internal(set) var error = ""
-        /// Seconds that the last ones took; -1 before the first.
-        public internal(set) var lastSaveSeconds: Int64 = -1
-        /// As `lastSaveSeconds`.
-        public internal(set) var lastRewriteSeconds: Int64 = -1
+        /// How long the last ones took; nil before the first.
+        public internal(set) var lastSaveTook: Nanoseconds?
+        /// As `lastSaveTook`.
+        public internal(set) var lastRewriteTook: Nanoseconds?
         /// How many succeeded.
         public internal(set) var saves = 0
         /// As `saves`.

@@ -204,7 +204,7 @@ extension JournalDriver {
         /// A snapshot has begun.
         case snapshotStarted(number: Int, keys: Int)
         /// A snapshot has replaced the files before it.
-        case snapshotFinished(FinishedSnapshot, seconds: Int64)
+        case snapshotFinished(FinishedSnapshot, took: Nanoseconds)
         /// A snapshot came to nothing.
         case snapshotFailed(StorageError)
         /// The snapshot at the end of the process has replaced the files before it.
@@ -215,7 +215,7 @@ extension JournalDriver {
         case noLogAtEnd(StorageError)
         /// The state on disk could not be read, and will be tried again.
         case cannotReadBack(RecoveryError)
-        /// The state on disk is back in memory, `took` nanoseconds after the try began.
+        /// The state on disk is back in memory. `took`: since the try began.
         case stateIsBack(RecoveryReport, keys: Int, took: Nanoseconds)
     }
 }

@@ -93,12 +93,12 @@ extension Log {
                 ["bytes": .integer(bytes), "base": .integer(base)])
         case .snapshotStarted(let number, let keys):
             notice("snapshot started", ["number": .integer(number), "keys": .integer(keys)])
-        case .snapshotFinished(let snapshot, let seconds):
+        case .snapshotFinished(let snapshot, let took):
             notice(
                 "snapshot finished",
                 [
                     "number": .integer(snapshot.number), "keys": .integer(snapshot.keys),
-                    "bytes": .integer(snapshot.bytes), "seconds": .integer(Int(seconds)),
+                    "bytes": .integer(snapshot.bytes), "seconds": .integer(Int(took.secondsRoundedDown)),
                 ])
         case .lastSnapshotFinished(let snapshot):
             notice("snapshot finished", ["number": .integer(snapshot.number), "keys": .integer(snapshot.keys)])

@@ -117,8 +117,8 @@ extension StorageStatus {
         lastSnapshotSucceeded = outcomes.lastSaveSucceeded
         lastRewriteSucceeded = outcomes.lastRewriteSucceeded
         snapshotError = outcomes.error
-        lastSnapshotSeconds = outcomes.lastSaveSeconds
-        lastRewriteSeconds = outcomes.lastRewriteSeconds
+        lastSnapshotSeconds = outcomes.lastSaveTook?.secondsRoundedDown ?? -1
+        lastRewriteSeconds = outcomes.lastRewriteTook?.secondsRoundedDown ?? -1
         snapshots = outcomes.saves
         rewrites = outcomes.rewrites
     }
