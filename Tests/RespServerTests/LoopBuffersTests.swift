@@ -16,7 +16,7 @@ import Transport
         var settings = Settings()
         settings.ioThreads = 1
         server = try Server(settings: CurrentSettings(settings), log: Log(level: .warning))
-        connection = Connection(ByteStream(-1), id: 1, loop: server.loops[0], flags: [], at: .boot)
+        connection = Connection(ByteStream(-1), id: 1, loop: server.loops[0], kind: .resp, flags: [], at: .boot)
     }
 
     @Test func isFullOfRequests() {

@@ -5,7 +5,6 @@
 
 import Glibc
 import Persistence
-import RESP
 import Synchronization
 import System
 import Transport
@@ -142,7 +141,7 @@ extension EventLoop {
         guard connection.flags.contains(.blocked), !connection.flags.contains(.closed) else { return }
         endBlocking(connection)
         connection.lastActiveAt = steady
-        if connection.flags.isDisjoint(with: [.replyOff, .replySkip]) { sending() }
+        if connection.session.sendsReplies { sending() }
         endAfterReply(connection)
         guard connection.flags.isDisjoint(with: [.closed, .closeAfterReply]) else { return }
         updateInterest(connection)
