@@ -3,6 +3,7 @@
 
 import RESP
 import Synchronization
+import System
 import Testing
 import Transport
 
@@ -137,7 +138,7 @@ import Transport
     @Test func suspendedInputIsKeptAndRunLater() {
         let other = bench.connect()
         let peer = bench.connect()
-        bench.server.pause.begin(.all, until: Int64.max, now: EngineClock.steady())
+        bench.server.pause.begin(.all, until: .distantFuture, now: SteadyInstant.now())
         #expect(bench.answer(request("ECHO", "a") + request("ECHO", "b"), to: peer) == "")
         #expect(peer.connection.flags.contains(.suspended) && !peer.connection.isReading)
         #expect(bench.answer(request("CLIENT", "UNPAUSE"), to: other) == "+OK\r\n")
@@ -148,11 +149,11 @@ import Transport
     /// A turn that has lasted long puts commands off, each connection's in its order, and batched calls not.
     @Test func aSpentTurnPutsCommandsOff() {
         let peer = bench.connect()
-        bench.loop.turnLimit = -1
+        bench.loop.turnLimit = -.milliseconds(1)
         let requests = request("GET", "nothing") + request("ECHO", "a") + request("ECHO", "b")
         #expect(bench.answer(requests, to: peer) == "$-1\r\n")
         #expect(peer.connection.flags.contains(.deferred))
-        bench.loop.turnLimit = Int64.max
+        bench.loop.turnLimit = .forever
         bench.turn()
         #expect(peer.received() == "$1\r\na\r\n$1\r\nb\r\n" && bench.loop.deferred.isEmpty)
     }
