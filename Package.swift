@@ -58,7 +58,8 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["LimiterEngine", "Persistence", "System"], path: "Tests/Support",
             swiftSettings: swiftSettings),
-        .testTarget(name: "SystemTests", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "SystemTests", dependencies: ["CLinux", "System", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "LimiterEngineTests", dependencies: ["LimiterEngine", "System", "TestSupport", "curves"],
             exclude: ["Golden"],
