@@ -1,5 +1,5 @@
-"""GET, INCR and their kin are decided in one batch with limiter calls: in order, each counted once, with the answers and
-the waiting that they have one at a time."""
+"""GET, INCR and related commands are decided in one batch with limiter calls: in order, each counted once, with the
+same replies and the same waits as one at a time."""
 
 from wire import ErrorReply, command
 
@@ -43,7 +43,7 @@ def test_errors_of_a_pipeline_leave_what_is_around_them(wire):
 
 
 def test_each_call_is_counted_once_wherever_it_is_decided(start):
-    """In a pipeline, and inside of a transaction as a batch of one."""
+    """In a pipeline, and in a transaction, as a batch of one."""
     lines = ["INCR n", "GET n", "GET none", "INCRBY n x", "CL.THROTTLE t 4 1 86400", "CL.THROTTLE n 4 1 86400",
              "RL.TAKE r LIMIT 5 PER 1d", "RL.TAKEALL a LIMIT 5 PER 1d AND b LIMIT 5 PER 1d", "RL.TAKE n LIMIT 5 PER 1d",
              "RL.TAKE r LIMIT 5 PER never"]
@@ -90,7 +90,7 @@ def test_a_watched_counter_is_touched_by_a_pipeline(wire, server):
 
 
 def test_a_malformed_call_is_seen_like_any_other(start):
-    """In the slow log and in the histogram, in a pipeline as in a transaction."""
+    """In the slow log and in the histogram, in a pipeline and in a transaction."""
     with start("--slowlog-log-slower-than", "0").connect() as wire:
         for lines in (["INCRBY n x", "RL.TAKE q LIMIT 5"], ["MULTI", "INCRBY n x", "RL.TAKE q LIMIT 5", "EXEC"]):
             wire.ok("CONFIG", "RESETSTAT")
