@@ -1,4 +1,4 @@
-"""The registry as Prometheus reads it, with Prometheus's own checker and its strictest parser, and against INFO."""
+"""The registry as Prometheus reads it, checked with Prometheus's own checker, its strictest parser, and INFO."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ def served(start):
 
 @pytest.fixture
 def states(start, served):
-    """Metrics in both formats of a server with a log, of one without, and of a primary and its replica."""
+    """Metrics in both formats, of a server with a log, of one without, and of a primary and its replica."""
     primary = start("--appendonly", "no", "--enable-debug-command", "local")
     replica = start("--replicaof", "127.0.0.1", str(primary.port), "--enable-debug-command", "local")
     with primary.connect() as leader, replica.connect() as follower:
@@ -76,8 +76,8 @@ def test_decisions_are_counted_by_command(served):
         return [found[f'escapement_decisions_total{{command="{name}",result="{r}"}}']
                 for r in ("allowed", "denied", "error")]
 
-    assert decisions("cl.throttle") == [2, 3, 0], "a malformed call is no decision"
-    assert decisions("rl.take") == [2, 1, 1], "the key of a counter has no limit, and repeats are no decisions"
+    assert decisions("cl.throttle") == [2, 3, 0], "a malformed call is not a decision"
+    assert decisions("rl.take") == [2, 1, 1], "the key of a counter has no limit, and repeats are not decisions"
     assert found["escapement_idempotency_hits_total"] == 2
     assert decisions("rl.takeall") == [1, 0, 0], "one for the call, not for each limit"
     assert 'escapement_decisions_total{command="rl.peek",result="allowed"}' not in found

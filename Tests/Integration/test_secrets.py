@@ -1,4 +1,4 @@
-"""Passwords: nothing that another client, an operator or a log file sees has them, whatever way they came in."""
+"""Passwords: nothing that another client, an operator or a log file sees contains them, however they were entered."""
 
 import socket
 
@@ -15,7 +15,7 @@ SECRET_SETTINGS = ("requirepass", "masterauth", "masteruser")
 
 @pytest.fixture
 def watched(start):
-    """A server whose slow log has everything, and a connection to it."""
+    """A server that logs everything in the slow log, and a connection to it."""
     server = start("--slowlog-log-slower-than", "0", "--slowlog-max-len", "1000")
     with server.connect() as wire:
         wire.ok("SLOWLOG", "RESET")
@@ -65,7 +65,7 @@ def test_inside_exec(watched):
 
 
 def test_requests_about_requests(watched):
-    """COMMAND GETKEYS is given whole requests."""
+    """The arguments of COMMAND GETKEYS are complete requests."""
     server, wire = watched
     with server.connect() as monitor:
         monitor.ok("MONITOR")
@@ -82,7 +82,7 @@ def test_requests_about_requests(watched):
 
 
 def test_a_slip_of_the_pen_is_not_repeated(start):
-    """Client libraries put error texts into exceptions, and those end in logs."""
+    """Client libraries put error texts into exceptions, which end up in logs."""
     server = start(password=SECRET)
     with server.connect(authenticate=False) as stranger:
         for words in (["AUHT", SECRET], ["PASSWORD", SECRET], ["HELO", "3", "AUTH", "default", SECRET]):
@@ -98,7 +98,7 @@ def test_a_slip_of_the_pen_is_not_repeated(start):
 
 
 def test_a_primary_that_repeats_what_it_is_told(nodes):
-    """A node that does not know AUTH answers with its arguments; the replica's log does not have them."""
+    """A node that does not know AUTH repeats its arguments in the reply; the replica's log omits them."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(20)
         replica = nodes("b", "--masteruser", "someone", "--masterauth", SECRET, of=listener.getsockname()[1])

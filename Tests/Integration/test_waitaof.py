@@ -1,4 +1,4 @@
-"""WAITAOF: what it counts is on disk, and is there after kill -9 of everybody."""
+"""WAITAOF: what it counts is on disk, and survives kill -9 of all nodes."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ def test_on_the_own_disk(nodes):
         with node.connect() as wire:
             assert take(wire, f"k-{number}")[2] == BURST
             assert wire.call("WAITAOF", 1, 0, 60_000) == [1, 0]
-        # At once: everysec has had no time of its own.
+        # Immediately: everysec has not run on its own.
         node.crash()
         node = nodes("a")
     with node.connect() as wire:
@@ -70,7 +70,7 @@ def test_refuses(nodes, words):
 
 
 def test_a_slow_disk_is_waited_for(nodes):
-    """A replica that stands still has nothing on its disk; the answer comes when it goes on."""
+    """A suspended replica has nothing on its disk; the reply comes when it resumes."""
     primary = nodes("a")
     replica = nodes("b", of=primary)
     wait_online(primary, 1)
