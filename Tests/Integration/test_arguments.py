@@ -83,7 +83,7 @@ def test_the_benchmark_tool_with_a_preloaded_library(preloaded):
     (["--dir", ""], "--dir: '' is not valid"),
     (["--", "x"], "unknown option '--'"),
 ], ids=repr)
-def test_what_cannot_be_used_is_named(tmp_path, arguments, complaint):
+def test_unusable_arguments_are_named(tmp_path, arguments, complaint):
     # A separate port, in case the program starts serving after all.
     status, output = run_to_end(*arguments, "--port", free_port(), cwd=tmp_path, seconds=5)
     assert status == 1 and output.startswith("escapement: ") and len(output.splitlines()) == 1

@@ -238,7 +238,7 @@ def test_pipeline_of_large_replies_is_bounded(start):
         assert peak / 1024 - before < 100
 
 
-def test_unread_input_behind_quit_does_not_spin(start):
+def test_unread_input_after_quit_does_not_spin(start):
     server = start("--io-threads", "1")
     with server.connect() as stuck, server.connect() as other:
         stuck.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -294,7 +294,7 @@ def test_drain_has_one_deadline(start):
             connection.close()
 
 
-def test_idle_loops_hear_of_a_new_timeout(start):
+def test_idle_loops_notice_a_new_timeout(start):
     server = start("--io-threads", "2")
     idle = [server.connect() for _ in range(4)]
     for connection in idle:
@@ -312,7 +312,7 @@ def test_idle_loops_hear_of_a_new_timeout(start):
         connection.close()
 
 
-def test_a_file_at_the_socket_path_is_left_alone(tmp_path):
+def test_a_file_at_the_socket_path_is_kept(tmp_path):
     precious = tmp_path / "precious"
     precious.write_text("keep me")
     status, output = run_to_end(
@@ -348,7 +348,7 @@ def test_no_message_after_leaving_a_channel(start):
             publisher.join(PATIENCE)
 
 
-def test_limiter_call_behind_a_subcommand_is_listed(start):
+def test_limiter_call_after_a_subcommand_is_listed(start):
     """The last command shown by CLIENT LIST must not include a subcommand of an earlier one."""
     server = start("--io-threads", "1")
     with server.connect() as wire, server.connect() as other:

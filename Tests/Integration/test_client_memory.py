@@ -27,7 +27,7 @@ def ids(wire):
 # Names
 
 
-def test_names_have_a_bound(wire):
+def test_names_are_bounded(wire):
     long = "n" * (NAME_MAX + 1)
     for words in (["CLIENT", "SETNAME", long], ["HELLO", "2", "SETNAME", long]):
         assert wire.call(*words) == b"ERR Client names cannot be longer than 1024 bytes."
@@ -42,7 +42,7 @@ def test_names_have_a_bound(wire):
 
 
 @pytest.mark.parametrize("kind", ["SUBSCRIBE", "PSUBSCRIBE"])
-def test_channels_have_a_bound(server, kind):
+def test_channel_names_are_bounded(server, kind):
     with server.connect() as wire:
         reply = wire.call(kind, "first", "c" * (CHANNEL_MAX + 1))
         assert isinstance(reply, ErrorReply) and b"is longer than" in reply and len(reply) < 200
@@ -51,7 +51,7 @@ def test_channels_have_a_bound(server, kind):
 
 
 @pytest.mark.parametrize("kind", ["SUBSCRIBE", "PSUBSCRIBE"])
-def test_subscriptions_have_a_bound(start, kind):
+def test_subscriptions_are_bounded_together(start, kind):
     server = start("--client-query-buffer-limit", "1mb")
     with server.connect() as wire, server.connect() as other:
         names = [f"{n}-".ljust(1000, "c") for n in range(200)]
@@ -81,7 +81,7 @@ def test_subscriptions_have_a_bound(start, kind):
 # Counting
 
 
-def test_everything_that_is_kept_is_counted(server):
+def test_all_memory_of_a_client_is_counted(server):
     """The running total equals the sum over CLIENT LIST, which measures."""
     def expect_sum(*, least=0):
         found = client_lines(control.call("CLIENT", "LIST"))
@@ -159,7 +159,7 @@ def is_open(wire):
         return False
 
 
-def test_those_that_use_most_are_closed(start):
+def test_the_clients_that_use_most_are_closed(start):
     server = start("--io-threads", "2")
     with server.connect() as control:
         clients = {size: server.connect() for size in (50_000, 100_000, 200_000, 400_000, 800_000)}
@@ -208,7 +208,7 @@ def test_percent_of_maxmemory(start):
         assert not is_open(hoarder)
 
 
-def test_one_that_does_not_read(start):
+def test_a_client_that_does_not_read(start):
     server = start("--maxmemory-clients", "2mb")
     with server.connect() as control, server.connect() as lazy:
         with contextlib.suppress(OSError):
@@ -217,7 +217,7 @@ def test_one_that_does_not_read(start):
         assert is_open(control)
 
 
-def test_one_that_asks_for_too_much_at_once(start):
+def test_a_client_that_queues_too_much_at_once(start):
     """The calling client itself is closed, in the turn in which it has queued too much."""
     server = start("--io-threads", "1", "--maxmemory-clients", "200kb")
     with server.connect() as control, server.connect() as greedy:

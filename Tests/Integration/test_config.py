@@ -36,7 +36,7 @@ def test_get_by_globs(wire):
     assert isinstance(wire.call("CONFIG", "GET", "timeout"), MapReply)
 
 
-def test_what_tools_ask_for(wire):
+def test_settings_that_tools_read(wire):
     """Names that monitors, redis-benchmark and libraries read: each must exist and have the type that they parse."""
     for name in ("save", "appendonly", "maxclients", "maxmemory", "maxmemory-policy", "databases", "timeout",
                  "replica-read-only", "slave-read-only", "slowlog-max-len", "slowlog-log-slower-than",
@@ -82,7 +82,7 @@ def test_set_refuses(request, target, pairs, begin):
         assert connection.call("CONFIG", "GET", "timeout") == before, "a refused SET changes nothing"
 
 
-def test_rewrite_keeps_what_a_person_wrote(start, tmp_path):
+def test_rewrite_keeps_comments_and_order(start, tmp_path):
     file = tmp_path / "escapement.conf"
     text = "# first comment\n\ntimeout 5   \n# about logs\nLogLevel   notice\n\n# the end\n"
     file.write_text(text)
@@ -121,7 +121,7 @@ def test_resetstat(server, wire):
      ("protected-mode", "perhaps"), ("shards", "3"), ("appendfsync", "sometimes"),
      ("client-output-buffer-limit", "nobody 1 1 1")])
 @pytest.mark.parametrize("place", ["flag", "file"])
-def test_bad_values_stop_the_start(tmp_path, name, value, place):
+def test_bad_values_prevent_the_start(tmp_path, name, value, place):
     if place == "flag":
         arguments = [f"--{name}", *value.split()]
     else:
@@ -138,7 +138,7 @@ def test_bad_values_stop_the_start(tmp_path, name, value, place):
         assert "bad.conf" in lines[0] and "3" in lines[0], f"must say where: {output}"
 
 
-def test_unknown_names_stop_the_start(tmp_path):
+def test_unknown_names_prevent_the_start(tmp_path):
     status, output = run_to_end("--nosuch", "1", cwd=tmp_path)
     assert status == 1 and "nosuch" in output and len(output.strip().splitlines()) == 1, output
     (tmp_path / "bad.conf").write_text("timeout 1\nnosuch 1\n")
@@ -146,7 +146,7 @@ def test_unknown_names_stop_the_start(tmp_path):
     assert status == 1 and all(part in output for part in ("nosuch", "bad.conf", "2")), output
 
 
-def test_missing_file_stops_the_start(tmp_path):
+def test_missing_file_prevents_the_start(tmp_path):
     status, output = run_to_end("absent.conf", cwd=tmp_path)
     assert status == 1 and "absent.conf" in output and len(output.strip().splitlines()) == 1, output
 

@@ -36,7 +36,7 @@ OURS = {
 }
 
 
-def test_counters_are_redis_s(wire, reference):
+def test_counters_match_redis(wire, reference):
     with reference.connect() as other:
         other.ok("FLUSHALL")
         left = Countdown()

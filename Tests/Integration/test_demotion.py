@@ -30,7 +30,7 @@ def pair(start):
 
 
 @pytest.mark.parametrize("how", ["FAILOVER", "REPLICAOF", "EXEC"])
-def test_a_pool_is_sent_away(pair, how):
+def test_clients_are_disconnected_at_a_demotion(pair, how):
     primary, replica = pair
     pool = [primary.connect(timeout=PATIENCE) for _ in range(4)]
     subscriber = primary.connect(timeout=PATIENCE)
@@ -60,7 +60,7 @@ def test_a_pool_is_sent_away(pair, how):
         wire.close()
 
 
-def test_who_comes_after_it_stays(start):
+def test_clients_that_connect_after_it_stay(start):
     """EXEC does not wait for the change: a client that connects after its reply meets a replica, and is not closed."""
     server = start("--io-threads", "2", "--appendonly", "no", "--save", "")
     with server.connect(timeout=PATIENCE) as operator:
@@ -79,7 +79,7 @@ def test_who_comes_after_it_stays(start):
                     assert wire.call("PING") == b"PONG"
 
 
-def test_another_primary_sends_no_one_away(pair, start):
+def test_another_primary_disconnects_no_client(pair, start):
     """A replica's clients stay connected when it follows another node."""
     primary, replica = pair
     other = start()

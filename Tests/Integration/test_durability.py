@@ -90,7 +90,7 @@ def test_restart_keeps_everything(launch, policy, way):
         assert_same(before, after, clock.passed())
 
 
-def test_a_limiter_goes_on_as_if_nothing_had_been(launch):
+def test_a_limiter_continues_across_restarts(launch):
     """With a limiter that replenishes a unit every 250 ms: a restarted and an uninterrupted server answer alike."""
     call, unit = ("CL.THROTTLE", "quick", 39, 40, 10), 0.25
     server = launch(*ALWAYS)
@@ -179,7 +179,7 @@ def test_without_log_only_what_was_saved_is_kept(launch):
         assert wire.call("DBSIZE") == 0
 
 
-def test_without_log_and_snapshot_everything_is_forgotten(launch):
+def test_without_log_and_snapshot_everything_is_lost(launch):
     server = launch("--appendonly", "no")
     with server.connect() as wire:
         take(wire, "k")
@@ -190,7 +190,7 @@ def test_without_log_and_snapshot_everything_is_forgotten(launch):
         assert wire.call("DBSIZE") == 0
 
 
-def test_sigterm_saves_where_rules_ask_for_it(launch):
+def test_sigterm_saves_with_save_rules(launch):
     server = launch("--appendonly", "no", "--save", "3600 1")
     with server.connect() as wire:
         take(wire, "k", 3)
@@ -207,7 +207,7 @@ def test_sigterm_saves_where_rules_ask_for_it(launch):
         assert remaining(wire, "k") == BURST + 1 - 3
 
 
-def test_a_log_left_behind_is_read_without_appendonly(launch):
+def test_an_existing_log_is_read_without_appendonly(launch):
     """Setting it to no keeps the existing log; later changes are not kept."""
     server = launch(*ALWAYS)
     with server.connect() as wire:
@@ -261,7 +261,7 @@ def test_switched_on_at_run_time(launch):
         assert remaining(wire, "after") == BURST + 1 - 2
 
 
-def test_a_write_just_behind_switching_on_is_kept(launch):
+def test_a_write_right_after_switching_on_is_kept(launch):
     """A write answered after CONFIG SET appendonly yes is on disk under `always`, however soon it came."""
     flags = ("--appendonly", "no", *ALWAYS)
     for attempt in range(10):
@@ -277,7 +277,7 @@ def test_a_write_just_behind_switching_on_is_kept(launch):
 
 
 @pytest.mark.parametrize("way", ["SIGTERM", "SHUTDOWN", "SHUTDOWN SAVE"])
-def test_stopped_just_behind_switching_on(launch, way):
+def test_stopped_right_after_switching_on(launch, way):
     """A clean stop completes the switch: nothing is lost, and the exit status shows it."""
     flags = ("--appendonly", "no", "--appendfsync", "everysec")
     server = launch(*flags)

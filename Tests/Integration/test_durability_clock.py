@@ -149,7 +149,7 @@ def assert_instants_are_the_wall_clocks(wire):
 
 
 @pytest.mark.parametrize("offset, seconds", [("-3600", -3600), ("+3600", 3600), ("-3650d", -3650 * 86400)])
-def test_instants_after_a_step(launch, offset, seconds):
+def test_timestamps_after_a_step(launch, offset, seconds):
     server = launch(*ALWAYS, kind=ElsewhenServer, offset="+0")
     with server.connect() as wire:
         assert_instants_are_the_wall_clocks(wire)
@@ -168,7 +168,7 @@ def test_instants_after_a_step(launch, offset, seconds):
         assert_instants_are_the_wall_clocks(wire)
 
 
-def test_instants_on_a_replica(launch):
+def test_timestamps_on_a_replica(launch):
     """The primary's clock is an hour ahead. Each node shows timestamps of its own clock."""
     primary = launch(*ALWAYS, kind=ElsewhenServer, offset="+3600", directory="a")
     replica = launch("--replicaof", "127.0.0.1", primary.port, kind=Node, directory="b")
@@ -222,7 +222,7 @@ def skew(wire):
 
 
 @pytest.mark.parametrize("offset, years", [("+3650d", 10), ("+95000d", 200)], ids=["ten years", "beyond 2262"])
-def test_back_from_a_clock_that_was_ahead(launch, offset, years):
+def test_rebase_after_a_clock_that_was_ahead(launch, offset, years):
     """After one start with a clock far ahead, engine time stays there until --rebase-clock."""
     server = launch(*ALWAYS, kind=ElsewhenServer, offset=offset)
     with server.connect() as wire:
@@ -267,7 +267,7 @@ def test_back_from_a_clock_that_was_ahead(launch, offset, years):
     assert all((server.files / name).exists() for name in kept)
 
 
-def test_replicas_follow_back(launch):
+def test_replicas_follow_a_rebased_primary(launch):
     """A replica of the old primary gets a full sync, and with it the primary's time."""
     primary = launch(*ALWAYS, kind=ElsewhenServer, offset="+3650d", directory="a")
     replica = launch("--replicaof", "127.0.0.1", primary.port, kind=Node, directory="b")

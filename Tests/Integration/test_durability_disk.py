@@ -234,7 +234,7 @@ def test_stopping_when_the_disk_has_room_again(launch, save):
         assert wire.call("EXISTS", "kept", "failed", "behind") == 3 and remaining(wire, "behind") == BURST + 1 - 2
 
 
-def test_shutdown_nosave_lets_go_while_the_disk_is_full(launch):
+def test_shutdown_nosave_exits_while_the_disk_is_full(launch):
     server = launch(*EVERYSEC)
     with server.connect() as wire:
         take(wire, "kept")
@@ -275,7 +275,7 @@ def test_snapshots_on_a_full_disk(launch):
         assert wire.call("DBSIZE") == 20_002
 
 
-def test_failed_save_refuses_writes_where_it_is_all_there_is(launch):
+def test_failed_save_refuses_writes_without_a_log(launch):
     """appendonly no with rules of `save`: like Redis's stop-writes-on-bgsave-error, according to fail-mode."""
     server = launch("--appendonly", "no", "--save", "3600 1000000")
     with server.connect() as wire:
@@ -323,7 +323,7 @@ def test_started_on_a_full_disk(launch, tmp_path, monkeypatch, mode):
         assert remaining(wire, "after") == BURST
 
 
-def test_save_behind_a_save_that_failed_at_once(launch):
+def test_save_right_after_a_failed_save(launch):
     """A client that was told of a failure may ask again: the failed snapshot is over."""
     server = launch(*EVERYSEC)
     with server.connect() as wire:

@@ -95,7 +95,7 @@ def test_one_snapshot_at_a_time(launch):
         assert wire.call("DBSIZE") == MANY
 
 
-def test_serving_goes_on_during_a_snapshot(launch):
+def test_serving_continues_during_a_snapshot(launch):
     """Calls are answered while SAVE blocks its own connection, and their changes are kept."""
     server = launch("--appendfsync", "everysec")
     with server.connect() as wire, server.connect() as saver:
@@ -262,7 +262,7 @@ def test_info_fields(launch):
         eventually(lambda: int(info(wire)["aof_current_size"]) == size(), "the size is that of the files")
 
 
-def test_saves_one_behind_the_other(launch):
+def test_saves_one_after_the_other(launch):
     """When SAVE has answered, it is complete: the next one is accepted."""
     server = launch(*ALWAYS)
     with server.connect() as wire:
@@ -287,7 +287,7 @@ def test_save_in_the_middle_of_a_pipeline(launch):
         assert wire.until_closed() == FIRST_REPLY + b"+OK\r\n+OK\r\n"
 
 
-def test_whoever_waits_for_save_may_leave(launch):
+def test_a_client_may_leave_during_save(launch):
     """Closed, reset or killed while it waits: no other client gets its reply, and the snapshot is taken."""
     server = launch("--appendfsync", "everysec", "--io-threads", "2")
     with server.connect() as wire:

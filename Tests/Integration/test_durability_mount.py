@@ -130,7 +130,7 @@ def test_check_changes_nothing(launch, tmp_path):
             assert found.returncode == 0 and "clean" in found.stdout, found
 
 
-def test_directory_taken_away(launch):
+def test_directory_removed(launch):
     """If the directory of a running server is removed, a snapshot reports it; once it is back, everything is
     rewritten."""
     server = launch(*ALWAYS)

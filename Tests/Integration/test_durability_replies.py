@@ -39,7 +39,7 @@ def test_always_replies_come_after_their_record(launch):
         eventually(lambda: b"silent" in follower.update().states, "unanswered calls are logged too")
 
 
-def test_always_forces_every_answered_change_to_disk(launch):
+def test_always_syncs_every_acknowledged_change(launch):
     """According to the server's counters, which may lag a moment: unpipelined, every reply has cost a sync."""
     server = launch(*ALWAYS)
     with server.connect() as wire:
@@ -67,7 +67,7 @@ def test_denied_and_read_only_calls_do_not_wait(launch):
             assert after[name] == before[name], name
 
 
-def test_what_changes_nothing_does_not_wait_anywhere(launch):
+def test_requests_that_change_nothing_never_wait(launch):
     """Outside the fast path too: for a monitored server, in EXEC, and for every write that may find nothing to change.
     No reply waits, so nothing is collected."""
     server = launch(*ALWAYS)
@@ -182,7 +182,7 @@ def test_pipelines_are_answered_in_order(launch):
             wire.close()
 
 
-def test_quit_behind_a_write(launch):
+def test_quit_after_a_write(launch):
     server = launch(*ALWAYS)
     for number in range(20):
         with server.connect() as wire:
@@ -195,7 +195,7 @@ def test_quit_behind_a_write(launch):
         assert wire.until_closed().startswith(b"*5\r\n:0\r\n")
 
 
-def test_sigterm_answers_what_waits_for_the_disk(launch):
+def test_sigterm_sends_replies_that_wait_for_the_disk(launch):
     server = launch(*ALWAYS)
     with server.connect() as wire:
         wire.call("PING")
@@ -227,7 +227,7 @@ def test_messages_among_held_replies_keep_their_order(launch):
             assert [r[0] for r in replies[:5]] == [0] * 5 and replies[5] == b"end %d" % turn
 
 
-def test_everysec_forces_within_seconds(launch):
+def test_everysec_syncs_within_seconds(launch):
     server = launch(*EVERYSEC)
     with server.connect() as wire:
         take(wire, "k")

@@ -66,7 +66,7 @@ def is_loading(wire):
     return wire.call("PING") == b"LOADING Redis is loading the dataset in memory"
 
 
-def test_clients_are_told_that_it_is_loading(long_log, launch):
+def test_clients_get_loading(long_log, launch):
     words = ("CL.THROTTLE k 1 1 1", "DEL k", "DBSIZE", "FLUSHALL", "SAVE", "BGREWRITEAOF", "EVALSHA x")
 
     def look(server, wire):
@@ -94,7 +94,7 @@ def test_clients_are_told_that_it_is_loading(long_log, launch):
         assert remaining(wire, "key-0") == BURST and remaining(wire, f"key-{LOG_KEYS - 1}") == BURST
 
 
-def test_replica_is_one_while_it_is_loading(long_log, launch):
+def test_replica_reports_its_role_while_loading(long_log, launch):
     def look(server, wire):
         found = info(wire, "default")
         role, hello = wire.call("ROLE"), wire.call("HELLO", 2)
@@ -230,7 +230,7 @@ def test_damage_before_the_end_refuses(state, where):
     assert contents(state) == before
 
 
-def test_damage_that_no_mark_vouches_for_is_a_torn_tail(launch, state):
+def test_damage_after_the_mark_is_a_torn_tail(launch, state):
     """Without a mark, a batch that was never synced looks like this; the data after it is dropped too."""
     path = newest_log(state)
     flip(path, list(read_batches(path))[10][0] + 30)
@@ -306,14 +306,14 @@ def test_damaged_manifest_refuses(state, part):
     assert contents(state) == before
 
 
-def test_damaged_mark_is_no_damage(launch, state):
+def test_damaged_mark_counts_as_missing(launch, state):
     (state.files / "synced").write_bytes(b"nonsense")
     server = launch(*ALWAYS)
     with server.connect() as wire:
         assert wire.call("DBSIZE") == 70
 
 
-def test_refused_start_serves_nobody(state):
+def test_refused_start_serves_no_client(state):
     """While it reads, clients get LOADING, never an answer from a partial state."""
     flip(newest_log(state), HEADER_SIZE + 30)
     port = free_port()

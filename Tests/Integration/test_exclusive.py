@@ -204,7 +204,7 @@ def test_transactions_beside_settings_and_roles(start):
         wire.ok("REPLICAOF", "NO", "ONE")
 
 
-def test_a_transaction_is_admitted_again_once_all_loops_stand(start):
+def test_a_transaction_is_admitted_again_once_all_loops_have_stopped(start):
     """EXEC was admitted and waits for a loop that sleeps; meanwhile the node is demoted. EXEC must not write."""
     server = start("--io-threads", "3", "--enable-debug-command", "yes")
     for _ in range(20):
@@ -255,7 +255,7 @@ def end(server, timeout):
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_a_command_that_does_not_end(start, held):
+def test_a_command_that_never_finishes(start, held):
     """Neither the loop that runs it nor, in EXEC, the stripes that it locks delay accepting connections, signals or the
     deadline. Everything acknowledged before is on disk."""
     server = start("--io-threads", "2", "--shards", "16", "--appendonly", "yes", "--shutdown-timeout", "2",
@@ -410,7 +410,7 @@ def test_no_loop_waits_for_the_disk_of_a_rewrite(tmp_path, monkeypatch):
         server.stop()
 
 
-def test_a_transaction_goes_by_the_time_at_which_it_runs(start):
+def test_a_transaction_uses_the_time_at_which_it_runs(start):
     """Not the time at which it began to wait for another loop: otherwise its grants end too early."""
     server = start("--io-threads", "2", "--enable-debug-command", "yes", "--appendonly", "no")
 
@@ -429,7 +429,7 @@ def test_a_transaction_goes_by_the_time_at_which_it_runs(start):
             assert any(lag(wire, sleeper) < 1000 for _ in range(3))
 
 
-def test_a_pause_lasts_from_when_it_is_in_force(start):
+def test_a_pause_is_timed_from_when_it_takes_effect(start):
     """CLIENT PAUSE first waits for all loops."""
     server = start("--io-threads", "2", "--enable-debug-command", "yes", "--appendonly", "no")
 

@@ -30,7 +30,7 @@ def expect_some_keys(wire):
     assert 800_000 < average <= 1_000_000, "the mean of 1000, 500 and 1500 seconds, a moment later"
 
 
-def test_every_way_to_an_end_and_back(wire):
+def test_every_way_to_set_and_remove_a_deadline(wire):
     assert keyspace(wire) == (0, 0, 0)
     some_keys(wire)
     expect_some_keys(wire)
@@ -44,7 +44,7 @@ def test_every_way_to_an_end_and_back(wire):
     assert keyspace(wire) == (0, 0, 0) and persistent(wire) == 0
 
 
-def test_what_expires_is_not_counted_any_more(wire):
+def test_expired_keys_are_not_counted(wire):
     wire.calls(*[f"SET k{n} 1 PX 20" for n in range(100)], "SET stays 1 EX 1000")
     eventually(lambda: wire.call("EXISTS", *[f"k{n}" for n in range(100)]) == 0, "they have expired")
     keys, expires, average = keyspace(wire)

@@ -46,7 +46,7 @@ def work(server):
         wait_for_rewrite(wire, rewrites + 1)
 
 
-def test_what_a_server_creates(nodes, tmp_path):
+def test_modes_of_created_files(nodes, tmp_path):
     primary = nodes("a", "--dir", tmp_path / "private-a")
     work(primary)
     replica = nodes("b", "--dir", tmp_path / "private-b", of=primary)
@@ -60,7 +60,7 @@ def test_what_a_server_creates(nodes, tmp_path):
         expect_private(tmp_path / directory)
 
 
-def test_what_exists_is_left_alone(nodes, tmp_path):
+def test_modes_of_existing_files_are_kept(nodes, tmp_path):
     directory = tmp_path / "shared"
     node = nodes("a", "--dir", directory)
     fill(node, 100)
@@ -78,7 +78,7 @@ def test_what_exists_is_left_alone(nodes, tmp_path):
     expect_private(directory, existing)
 
 
-def test_a_file_of_settings_keeps_its_mode(start, tmp_path):
+def test_the_configuration_file_keeps_its_mode(start, tmp_path):
     for wanted in (0o600, 0o640, 0o644):
         file = tmp_path / f"{wanted:o}.conf"
         file.write_text("hz 20\n")

@@ -70,7 +70,7 @@ def test_every_cut_of_the_state_is_damage(reader, directory, name):
             reader(directory)
 
 
-def test_a_log_cut_behind_the_mark_is_read_up_to_the_cut(reader, directory):
+def test_a_log_cut_after_the_mark_is_read_up_to_the_cut(reader, directory):
     (directory / "synced").unlink()
     log = directory / "log-3"
     log.write_bytes(log.read_bytes()[:-1])

@@ -185,7 +185,7 @@ def test_scan_of_many_keys(loop):
     served_meanwhile(loop, "SCAN", "0", "COUNT", "1000000", "TYPE", "string", check=check)
 
 
-def test_a_hostile_pattern_gives_way(loop):
+def test_a_hostile_pattern_yields(loop):
     """Long keys and a long pattern for KEYS and SCAN: other clients are served, and it finishes inside EXEC."""
     with loop.connect(60) as wire, loop.connect(60) as observer:
         for number in range(16):
@@ -210,7 +210,7 @@ def test_a_hostile_pattern_gives_way(loop):
         assert len(transaction(wire, ["KEYS", "*aaaaaaaaaaaaaaaa*"])[0]) == 16
 
 
-def test_patterns_have_a_longest_length(loop):
+def test_patterns_have_a_maximum_length(loop):
     with loop.connect() as wire:
         longest, longer = "a" * 1_024, "a" * 1_025
         requests = [["KEYS"], ["SCAN", "0", "MATCH"], ["PSUBSCRIBE"], ["PSUBSCRIBE", "fine"], ["CONFIG", "GET"],
@@ -229,7 +229,7 @@ def test_patterns_have_a_longest_length(loop):
         assert wire.call("COMMAND", "DOCS", *["get"] * 1_025) == b"ERR at most 1024 command names in one call"
 
 
-def test_a_pipeline_of_slow_commands_gives_way(loop):
+def test_a_pipeline_of_slow_commands_yields(loop):
     """Many calls that one client sends at once: another client is served between them, and all replies are in order."""
     fill(loop, 20_000)
     count = 1_000
@@ -374,7 +374,7 @@ def test_randomkey_in_a_table_that_is_nearly_empty(loop):
         assert wire.call("RANDOMKEY") is None
 
 
-def test_shutdown_answers_what_is_under_way(start):
+def test_shutdown_answers_commands_in_progress(start):
     server = start("--io-threads", "1", "--appendonly", "no")
     names = fill(server, 50_000)
     with server.connect(60) as wire:

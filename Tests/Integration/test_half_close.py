@@ -143,7 +143,7 @@ def test_messages_end_with_the_input(start):
 
 
 @pytest.mark.parametrize("line", ["WAIT 1 0", "WAIT 1 60001", "WAITAOF 1 1 0"])
-def test_what_may_never_end_is_not_waited_for(start, line):
+def test_unbounded_waits_are_abandoned(start, line):
     """The earlier replies are sent, and the later commands are not executed."""
     server = start("--io-threads", "1")
     with server.connect() as wire, server.connect() as other:
@@ -184,7 +184,7 @@ def test_a_unix_socket_that_is_closed_is_noticed_at_once(start, tmp_path):
             assert exchange(local, "INCR k", "WAIT 1 300") == b":2\r\n:0\r\n"
 
 
-def test_one_that_makes_no_progress_is_closed(start):
+def test_a_connection_without_progress_is_closed(start):
     """After a minute, or after `timeout` if that is shorter."""
     server = start("--io-threads", "1")
     with server.connect() as wire, server.connect() as paused, server.connect() as stuck:

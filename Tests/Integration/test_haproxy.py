@@ -43,7 +43,7 @@ def configuration(port, servers, password=None):
 
 
 @pytest.mark.parametrize("password", [None, "secret"])
-def test_clients_reach_whoever_leads(nodes, tmp_path, password):
+def test_clients_reach_the_primary(nodes, tmp_path, password):
     if not shutil.which("haproxy"):
         conftest.missing("haproxy is not installed (scripts/setup test)")
     flags = ("--masterauth", password) if password else ()

@@ -65,7 +65,7 @@ def test_info_for_libraries(wire):
     assert parsed["executable"].startswith("/")
 
 
-def test_info_is_for_substring_searchers_too(wire):
+def test_info_supports_substring_searches(wire):
     """redis-cli --stat uses the first occurrence of a bare name; HAProxy searches for role:master anywhere."""
     text = wire.call("INFO").decode()
     for name in ("used_memory", "connected_clients", "blocked_clients", "total_commands_processed",

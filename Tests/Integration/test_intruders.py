@@ -97,19 +97,19 @@ def test_wrong_passwords(start):
         assert count(wire, "acl_access_denied_auth") == 0
 
 
-def test_a_guess_inside_exec(start):
+def test_a_wrong_password_inside_exec(start):
     with start(password=SECRET).connect() as wire:
         replies = wire.calls("MULTI", "AUTH guess", "EXEC")
         assert replies[2][0].startswith(b"WRONGPASS") and count(wire, "acl_access_denied_auth") == 1
 
 
-def test_no_password_no_failure(wire):
+def test_auth_without_a_password_is_not_counted(wire):
     before = count(wire, "acl_access_denied_auth")
     assert wire.call("AUTH", "x").startswith(b"ERR AUTH <password> called without")
     assert count(wire, "acl_access_denied_auth") == before
 
 
-def test_turned_away(start):
+def test_rejected_by_maxclients(start):
     server = start("--maxclients", "3")
     held = [server.connect()]
     # The connection that checked whether the server is ready counts until its loop has noticed its end.

@@ -86,7 +86,7 @@ def test_port_in_use(start, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["below a file", "is a file"])
-def test_directory_that_cannot_be(tmp_path, form):
+def test_unusable_directory(tmp_path, form):
     blocker = tmp_path / "blocker"
     blocker.write_text("a file")
     directory = blocker / "data" if form == "below a file" else blocker
@@ -183,7 +183,7 @@ def outside_address():
     return None if address.startswith("127.") else address
 
 
-def test_slow_reader_stalls_nobody(start):
+def test_slow_reader_blocks_no_client(start):
     """As many slow readers as would fill each loop; other clients are answered in the meantime, although nothing is
     read."""
     server = start("--io-threads", "2")
@@ -249,7 +249,7 @@ def test_one_byte_at_a_time_from_many(server):
             typer.close()
 
 
-def test_connections_are_dealt_out_to_all_loops(start):
+def test_connections_are_assigned_to_all_loops(start):
     """Each loop is a thread: with four loops and 40 busy connections, at least two threads have used processor time."""
     server = start("--io-threads", "4")
     connections = [server.connect() for _ in range(40)]
@@ -270,7 +270,7 @@ def test_connections_are_dealt_out_to_all_loops(start):
             connection.close()
 
 
-def test_abrupt_ends(server, wire):
+def test_connection_resets(server, wire):
     """Connections that are reset with replies in flight do not affect the others."""
     for _ in range(50):
         with server.connect() as rude:

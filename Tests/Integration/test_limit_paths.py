@@ -60,7 +60,7 @@ def same(left, right, passed):
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_in_a_batch_as_inside_of_multi(wire, version):
+def test_batches_and_multi_agree(wire, version):
     if version == 3:
         wire.hello3()
     for line in ["RL.POLICY SET three LIMIT 3 PER 1d", "RL.POLICY SET watch LIMIT 2 PER 1d MODE shadow",
@@ -124,7 +124,7 @@ def test_the_slow_log_shows_all_keys_of_a_call(start):
         assert [b"rl.takeall", b"one", b"two"] in rows
 
 
-def test_a_key_longer_than_the_memory_for_keys(start):
+def test_a_key_longer_than_the_key_buffer(start):
     """RL.CHECK builds its key from three names: in the middle of a pipeline, of any length, and twice in a row."""
     with start().connect() as wire:
         wire.ok(*"RL.POLICY SET two LIMIT 2 PER 1d".split())

@@ -60,7 +60,7 @@ def test_another_algorithm_on_a_key_names_both(wire):
     assert wire.call("RL.RESET", "n").startswith(b"WRONGTYPE ") and wire.call("GET", "n") == b"5"
 
 
-def test_what_is_out_of_range_is_named(wire):
+def test_an_argument_out_of_range_is_named(wire):
     """A time that cannot be represented: the error names the argument that causes it."""
     replies = wire.calls("RL.TAKE k LIMIT 1 PER 1d BURST 100000 COST 100000",
                          f"RL.TAKE k LIMIT 1 PER {2**63 // 10**9 - 1} ALGO sliding-log")
@@ -101,7 +101,7 @@ def test_a_retry_counts_once(wire):
     assert first == again and first[3] == 4 and other[3] == 3 and key[3] == 4
 
 
-def test_as_many_tokens_as_are_allowed(start):
+def test_the_number_of_tokens_is_bounded(start):
     server = start("--idempotency-tokens-max", "2")
     with server.connect() as wire:
         replies = wire.calls(*[f"RL.TAKE k LIMIT 9 PER 1h ID {n}" for n in "abca"])
@@ -153,7 +153,7 @@ def test_take_all_of_the_wrong_kind_takes_nothing(wire):
     assert wire.call("EXISTS", "a") == 0
 
 
-def test_take_all_is_never_taken_in_part(server):
+def test_take_all_is_atomic(server):
     """Clients on all loops compete for pairs of keys, each with room for one take, named in either order: exactly one
     client gets each pair, and the units missing from a key are those that they took."""
     clients, rounds, part = 6, 3000, 100
@@ -288,7 +288,7 @@ def test_everything_survives(start, tmp_path, how):
 
 
 @pytest.mark.parametrize("line", ["RL.TAKE k LIMIT 9 PER 1d ID x", "RL.TAKE k POLICY p", "RL.CHECK k k k"])
-def test_an_answer_means_that_it_is_on_disk(start, line):
+def test_a_reply_means_that_the_change_is_on_disk(start, line):
     """Only calls in batches, so that nothing else triggers a collection of the change."""
     server = start("--appendfsync", "always")
     with server.connect() as wire:

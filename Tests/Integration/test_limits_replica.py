@@ -73,7 +73,7 @@ def test_a_rules_file_read_while_the_role_changes(start, tmp_path, monkeypatch):
         assert wire.call("INFO", "replication").split(b"master_repl_offset:")[1].split()[0] == offset
 
 
-def test_a_replica_that_takes_over_goes_on(pair):
+def test_a_promoted_replica_continues(pair):
     primary, replica, _ = pair
     primary.calls("RL.POLICY SET p LIMIT 9 PER 1d", "RL.RULE SET * * * POLICY p", "RL.CHECK t c a COST 2 ID one",
                   "RL.TAKE k LIMIT 9 PER 1d ALGO fixed-window COST 5 ID two", "SET n 7")

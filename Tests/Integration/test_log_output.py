@@ -49,7 +49,7 @@ def flood(wire):
     return number
 
 
-def test_a_stalled_reader_of_the_log_stops_nobody(start):
+def test_a_stalled_reader_of_the_log_blocks_no_client(start):
     server = start("--io-threads", "2", kind=PipedServer)
     with server.connect() as wire:
         flood(wire)
@@ -67,7 +67,7 @@ def test_a_stalled_reader_of_the_log_stops_nobody(start):
     os.close(server.reader)
 
 
-def test_dropped_lines_are_counted_in_their_place(start):
+def test_dropped_lines_are_reported_where_they_are_missing(start):
     server = start("--io-threads", "1", kind=PipedServer)
     with server.connect() as wire:
         flood(wire)
@@ -174,7 +174,7 @@ def test_reopening_what_would_block(start, tmp_path):
     eventually(lambda: "value=7" in old.read_text(), "the old file is still written")
 
 
-def test_a_failed_start_ends_although_nobody_reads_why(start, tmp_path):
+def test_a_failed_start_exits_although_its_error_is_not_read(start, tmp_path):
     """The reason why it cannot start goes to a full pipe."""
     server = start()
     reader, writer = os.pipe()

@@ -55,7 +55,7 @@ def test_an_error_names_the_mistake(wire, line, text):
     assert wire.call("DBSIZE") == 0 and wire.call("RL.POLICY", "LIST") == []
 
 
-def test_what_looks_like_a_mistake_and_is_none(wire):
+def test_unusual_calls_that_are_correct(wire):
     """Keys may have any name, and LIMIT 0 may come with BURST 0."""
     replies = wire.calls("RL.TAKE LIMIT LIMIT 5 PER 1m", "RL.TAKE k LIMIT 0 PER 1m BURST 0", "RL.CHECK a b COST COST 2")
     assert replies[0][:4] == [1, 1, 5, 4] and replies[1][:2] == [0, 0] and replies[2].startswith(b"NORULE ")
@@ -115,7 +115,7 @@ def fill(wire, count, prefix):
     return refused
 
 
-def test_memory_that_is_full_is_a_warning(start):
+def test_full_memory_is_a_warning(start):
     began = time.monotonic()
     server = start("--maxmemory", "2mb", "--loglevel", "warning", "--appendonly", "no", "--save", "")
     with server.connect() as wire:
@@ -136,7 +136,7 @@ def test_memory_that_is_full_is_a_warning(start):
         assert len(lines(server, "refused with OOM")) == 1 or may_be_said_again(began)
 
 
-def test_tokens_that_have_run_out_are_a_warning(start):
+def test_exhausted_tokens_are_a_warning(start):
     server = start("--idempotency-tokens-max", "2")
     with server.connect() as wire:
         replies = wire.calls(*[f"RL.TAKE k LIMIT 100 PER 1h ID {n}" for n in range(5)])
@@ -148,7 +148,7 @@ def test_tokens_that_have_run_out_are_a_warning(start):
 # Replication
 
 
-def test_a_link_that_is_down_is_told_in_words(nodes):
+def test_a_link_that_is_down_is_logged_with_the_reason(nodes):
     port = free_port()
     replica = nodes("a", of=port)
     assert logged(replica, "link to the primary is down").split("warning ")[1] == (
@@ -156,7 +156,7 @@ def test_a_link_that_is_down_is_told_in_words(nodes):
         'because="cannot connect: Connection refused" attempts=1')
 
 
-def test_a_link_that_stays_down_is_told_once_a_minute(nodes):
+def test_a_link_that_stays_down_is_logged_once_a_minute(nodes):
     began = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         accepted = []
@@ -190,13 +190,13 @@ def test_a_link_that_stays_down_is_told_once_a_minute(nodes):
     logged(replica, f"port={primary.port} because=")
 
 
-def test_a_refusal_is_told_in_the_primarys_words(nodes):
+def test_a_refusal_is_logged_in_the_primarys_words(nodes):
     primary = nodes("a", password="secret")
     replica = nodes("b", "--masterauth", "wrong", of=primary)
     assert "WRONGPASS" in logged(replica, 'because="the primary refuses: ')
 
 
-def test_a_role_that_comes_from_a_file_is_told_at_the_start(nodes):
+def test_a_role_from_a_file_is_logged_at_startup(nodes):
     primary = nodes("a")
     replica = nodes("b")
     replica.follow(primary)

@@ -102,7 +102,7 @@ def test_decisions_are_counted_on_every_path(start, way):
     assert found['escapement_granted_units_total{command="cl.throttle"}'] == 2
 
 
-def test_both_printers_say_the_same(served):
+def test_both_printers_agree(served):
     found, fields = values(metrics(served)), info(served, "everything")
     for name, field in (("escapement_keys", "limiter_keys"), ("escapement_limiter_denied_total", "limiter_denied"),
                         ("escapement_connections", "connected_clients"), ("escapement_shards", "limiter_shards"),
@@ -115,7 +115,7 @@ def test_both_printers_say_the_same(served):
     assert found['escapement_command_duration_seconds_count{command="cl.throttle"}'] == calls
 
 
-def test_a_client_names_no_series(served):
+def test_a_client_cannot_create_a_series(served):
     text = metrics(served)
     assert "foo" not in text and "counter" not in re.sub(r"# .*", "", text)
 

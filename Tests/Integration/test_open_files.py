@@ -97,7 +97,7 @@ def test_config_set_maxclients_raises_the_limit(start):
     assert "maxclients, which is lowered" not in server.log()
 
 
-def test_config_rewrite_keeps_what_was_asked_for(start, tmp_path):
+def test_config_rewrite_keeps_the_configured_number(start, tmp_path):
     """A low limit of open files in one run must not be written to the file."""
     path = tmp_path / "escapement.conf"
     path.write_text("hz 20\n")
@@ -108,14 +108,14 @@ def test_config_rewrite_keeps_what_was_asked_for(start, tmp_path):
     assert path.read_text().startswith("hz 30\n") and "maxclients" not in path.read_text()
 
 
-def test_too_few_for_anyone(tmp_path):
+def test_too_few_descriptors_for_a_client(tmp_path):
     status, output = run_to_end(
         "--port", free_port(), "--dir", tmp_path / "data", cwd=tmp_path, before_exec=limited(50))
     assert status == 1, output
     assert len(output.splitlines()) == 1 and "the limit of open files is 50" in output and "ulimit -n" in output
 
 
-def test_the_last_one_that_fits_is_served(start):
+def test_the_last_client_that_fits_is_served(start):
     """As many clients as CONFIG GET reports, not one fewer."""
     server = start("--io-threads", "1", before_exec=limited(120))
     crowd = []

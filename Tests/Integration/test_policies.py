@@ -75,7 +75,7 @@ def test_policies_outlive_flushall(clean):
     assert wire.call("RL.POLICY", "GET", "p")[1] == b"p"
 
 
-def test_an_upgrade_to_another_algorithm_locks_nobody_out(clean):
+def test_changing_the_algorithm_locks_no_client_out(clean):
     """The wait given in the first refusal is sufficient, although the previous day's window continues."""
     wire = clean
     for line in ["RL.POLICY SET free ALGO fixed-window LIMIT 1000 PER 1d",
@@ -128,7 +128,7 @@ def test_the_rules_file(start, tmp_path):
         assert reply.startswith(b"ERR ") and b"in use" in reply and b"* * *" in reply
 
 
-def test_a_reload_keeps_nobody_waiting(start, tmp_path, monkeypatch):
+def test_a_reload_blocks_no_client(start, tmp_path, monkeypatch):
     """SIGHUP triggers the reading of a large file while connections are still accepted; a signal in the meantime also
     counts. The test controls when the file is opened."""
     path = tmp_path / "rules.conf"

@@ -22,7 +22,7 @@ def change(wire, line):
     wire.ok(*f"RL.POLICY SET {line}".split())
 
 
-def test_a_change_keeps_what_it_does_not_name(clean):
+def test_a_change_keeps_fields_that_it_does_not_name(clean):
     wire = clean
     change(wire, "zz LIMIT 100 PER 1m ALGO fixed-window OFFSET 2h MODE shadow")
     change(wire, "zz LIMIT 6 PER 1d")
@@ -44,7 +44,7 @@ def test_a_change_keeps_what_it_does_not_name(clean):
     assert policy(wire, "free")[:4] == ("gcra", 7, MINUTE, 7)
 
 
-def test_a_policy_in_shadow_does_not_begin_to_refuse(clean):
+def test_a_changed_policy_stays_in_shadow_mode(clean):
     wire = clean
     change(wire, "p LIMIT 100 PER 1h ALGO fixed-window MODE shadow")
     change(wire, "p LIMIT 1")
@@ -53,7 +53,7 @@ def test_a_policy_in_shadow_does_not_begin_to_refuse(clean):
     assert wire.call("TYPE", "k") == b"fixed-window"
 
 
-def test_another_algorithm_drops_what_it_has_no_use_for(clean):
+def test_another_algorithm_drops_fields_that_it_does_not_use(clean):
     wire = clean
     change(wire, "p LIMIT 100 PER 1m BURST 20 MODE shadow")
     change(wire, "p ALGO sliding-log")
@@ -82,7 +82,7 @@ def test_a_new_policy_needs_a_limit(clean):
     assert wire.call("RL.POLICY", "GET", "new") is None
 
 
-def test_nx_makes_and_never_changes(clean, server):
+def test_nx_creates_and_never_changes(clean, server):
     wire = clean
     assert wire.calls("RL.POLICY SET p LIMIT 5 PER 1m NX", "RL.POLICY SET p NX LIMIT 9 PER 1d MODE off",
                       "RL.POLICY SET q LIMIT 1 PER 1s") == [b"OK", None, b"OK"]
@@ -158,7 +158,7 @@ def test_the_rule_that_wins_is_the_documented_one(clean):
             assert wire.call("RL.RULE", "DEL", *order[number][0]) == 1
 
 
-def test_the_examples_of_who_wins(clean):
+def test_the_examples_of_winning_rules(clean):
     wire = clean
     text = (ROOT / "docs" / "commands.md").read_text()
     assert "`* robot *`\nwins over `acme * search`" in text

@@ -28,7 +28,7 @@ def identify(row):
 
 
 @pytest.mark.parametrize("row", transcripts.OPEN, ids=identify)
-def test_whole(server, row):
+def test_in_one_piece(server, row):
     with server.connect() as connection:
         play(connection, row, row.reply, row.sent + row.discarded, row.closes)
 
@@ -95,7 +95,7 @@ def test_redis_agrees_before_authentication(gated_reference, row):
     check_reference(gated_reference, row)
 
 
-def test_limits_for_strangers_end_with_authentication(gated):
+def test_unauthenticated_limits_end_with_authentication(gated):
     with gated.connect() as connection:
         assert connection.call("ECHO", "x" * 100_000) == b"x" * 100_000
         assert connection.call("EXISTS", *["k"] * 20) == 0
@@ -228,7 +228,7 @@ def test_half_a_request_then_close(server):
         eventually(lambda: watcher.call("CLIENT", "LIST").count(b"\n") <= before, "closed connections are released")
 
 
-def test_a_huge_announcement_costs_nothing(server, wire):
+def test_a_huge_announced_length_allocates_nothing(server, wire):
     """200 requests announce the largest argument and send none of it: memory grows with the bytes received."""
     def resident():
         pages = int(open(f"/proc/{server.pid}/statm").read().split()[1])

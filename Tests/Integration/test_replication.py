@@ -60,7 +60,7 @@ def test_with_and_without_log(nodes, logs):
     wait_same_state(primary, replica)
 
 
-def test_what_changes_keys_arrives(nodes):
+def test_all_kinds_of_changes_arrive(nodes):
     primary = nodes("a")
     fill(primary, 50)
     replica = nodes("b", of=primary)
@@ -261,7 +261,7 @@ def test_restarted_replica_keeps_its_role_and_continues(nodes, how):
     assert served_after(primary, before) == (0, 1)
 
 
-def test_replica_without_files_gets_everything(nodes):
+def test_replica_without_files_gets_a_full_sync(nodes):
     primary = nodes("a")
     fill(primary, 100)
     replica = nodes("b", "--appendonly", "no")
@@ -287,7 +287,7 @@ def test_restarted_primary_is_followed(nodes, how):
     assert len(wait_same_state(primary, replica)) == 1100
 
 
-def test_backlog_too_small_means_everything_again(nodes):
+def test_backlog_too_small_means_a_full_sync(nodes):
     primary = nodes("a", "--repl-backlog-size", "16kb")
     with proxy_to(primary) as proxy:
         replica = nodes("b", of=proxy.port)
@@ -306,7 +306,7 @@ def test_backlog_too_small_means_everything_again(nodes):
 # Changing roles
 
 
-def test_promotion_and_return_continue(nodes):
+def test_promotion_and_failback_resume(nodes):
     first = nodes("a")
     fill(first, 1000)
     second = nodes("b", of=first)
@@ -366,7 +366,7 @@ def test_killed_primary_that_lacks_nothing_continues(nodes, how):
     assert second.syncs() == (0, 1)
 
 
-def test_other_replicas_follow_a_promoted_one(nodes):
+def test_other_replicas_follow_a_promoted_replica(nodes):
     first = nodes("a")
     fill(first, 1000)
     second, third = nodes("b", of=first), nodes("c", of=first)
@@ -378,7 +378,7 @@ def test_other_replicas_follow_a_promoted_one(nodes):
     assert len(wait_same_state(second, third)) == 1100
 
 
-def test_a_primary_that_wrote_more_loses_it(nodes):
+def test_a_former_primary_loses_unreplicated_changes(nodes):
     first = nodes("a")
     fill(first, 100)
     second = nodes("b", of=first)

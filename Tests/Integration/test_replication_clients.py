@@ -32,7 +32,7 @@ def test_both_ends_of_a_link_are_clients(nodes):
         assert clients(above, "TYPE", "master") == []
 
 
-def test_who_waits_and_who_is_a_replica_is_counted(nodes):
+def test_counts_of_waiting_clients_and_replicas(nodes):
     primary, _ = pair(nodes)
     with primary.connect() as wire, primary.connect() as other:
         assert other.call("PING") == b"PONG"
@@ -57,7 +57,7 @@ def test_acknowledgement_is_never_answered(nodes):
         assert len(wire.calls("MULTI", "REPLCONF ACK 5", "ECHO x", "EXEC")[3]) == 2
 
 
-def test_client_kill_ends_a_link_and_it_comes_back(nodes):
+def test_client_kill_closes_a_link_and_it_reconnects(nodes):
     primary, replica = pair(nodes)
     with primary.connect() as above, replica.connect() as below:
         take(above, "k")
@@ -77,7 +77,7 @@ def test_client_kill_ends_a_link_and_it_comes_back(nodes):
 
 
 @pytest.mark.parametrize("fsync", ["always", "everysec"])
-def test_what_was_asked_before_psync_is_answered(nodes, fsync):
+def test_requests_before_psync_are_answered(nodes, fsync):
     """In one write, so that replies still wait for the disk when the connection becomes a replica's."""
     node = nodes("a", "--appendfsync", fsync)
     for turn in range(10):
@@ -93,7 +93,7 @@ def test_what_was_asked_before_psync_is_answered(nodes, fsync):
 
 @pytest.mark.parametrize(
     "words", [b"x\r\n", b"PING\r\n", b"*0\r\n", b"REPLCONF listening-port 1\r\n", b"PSYNC ? -1\r\n"])
-def test_a_link_that_reads_nothing_is_kept_no_answers(nodes, words):
+def test_no_replies_are_buffered_for_a_link_that_does_not_read(nodes, words):
     node = nodes("a", "--appendonly", "no")
     before = int(node.info("memory")["used_memory_rss"])
     with node.connect() as wire:
@@ -105,7 +105,7 @@ def test_a_link_that_reads_nothing_is_kept_no_answers(nodes, words):
 
 
 @pytest.mark.parametrize("words", [b"x\r\n", b"PING\r\n", b"REPLCONF what 1\r\n"])
-def test_a_link_that_speaks_out_of_turn_is_let_go(nodes, words):
+def test_a_link_that_sends_other_commands_is_closed(nodes, words):
     node = nodes("a")
     with node.connect() as wire:
         wire.send(b"PSYNC ? -1\r\n" + words)
@@ -124,7 +124,7 @@ def test_a_refused_link_is_closed(nodes):
         eventually(lambda: info(first, "clients")["connected_clients"] == "1", "no replica is left")
 
 
-def test_a_question_is_answered_while_writes_are_paused(nodes):
+def test_a_read_only_call_is_answered_while_writes_are_paused(nodes):
     node = nodes("a")
     with node.connect() as wire, node.connect() as other:
         assert take(wire, "k")[2] == BURST
@@ -139,7 +139,7 @@ def test_a_question_is_answered_while_writes_are_paused(nodes):
         assert other.read()[2] == BURST - 1
 
 
-def test_a_question_in_a_transaction_on_a_replica(nodes):
+def test_a_read_only_call_in_a_transaction_on_a_replica(nodes):
     primary, replica = pair(nodes)
     with primary.connect() as above, replica.connect() as below:
         take(above, "k")

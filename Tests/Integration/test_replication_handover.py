@@ -65,7 +65,7 @@ def test_wait_ends_with_the_role(nodes):
             assert wire.read().startswith(b"UNBLOCKED ")
 
 
-def test_waits_of_clients_that_have_gone_are_forgotten(nodes):
+def test_waits_of_closed_clients_are_forgotten(nodes):
     primary, replica = pair(nodes)
     wait_same_state(primary, replica)
 
@@ -184,7 +184,7 @@ def test_failover(nodes, named):
     assert len(wait_same_state(primary, leader)) == 1100
 
 
-def test_failover_waits_holds_writes_and_aborts(nodes):
+def test_failover_waits_pauses_writes_and_aborts(nodes):
     primary, replica = pair(nodes)
     with replica.standing_still():
         with primary.connect() as wire, primary.connect() as writes:
@@ -251,7 +251,7 @@ def test_replicaof_the_target_ends_a_failover(nodes):
 
 
 @pytest.mark.parametrize("took_over", [False, True])
-def test_a_primary_that_dies_while_it_hands_over(nodes, took_over):
+def test_a_primary_that_dies_during_a_handover(nodes, took_over):
     """After a restart it repeats the request to the target; otherwise both would follow each other forever."""
     primary, replica = pair(nodes)
     fill(primary, 100)
@@ -274,7 +274,7 @@ def test_a_primary_that_dies_while_it_hands_over(nodes, took_over):
     assert len(wait_same_state(replica, primary)) == 200
 
 
-def test_a_primary_without_a_log_that_dies_while_it_hands_over(nodes):
+def test_a_primary_without_a_log_that_dies_during_a_handover(nodes):
     """It has no position to request, and is refused. Tests the runbook's remedy."""
     primary, replica = pair(nodes, "--appendonly", "no")
     fill(primary, 100)
@@ -288,7 +288,7 @@ def test_a_primary_without_a_log_that_dies_while_it_hands_over(nodes):
     assert len(wait_same_state(replica, primary)) == 100
 
 
-def test_replicaof_ends_a_handover_that_a_start_goes_on_with(nodes):
+def test_replicaof_ends_a_handover_that_a_start_continues(nodes):
     primary, replica = pair(nodes)
     with handing_over(primary, replica):
         primary.crash()
@@ -302,7 +302,7 @@ def test_replicaof_ends_a_handover_that_a_start_goes_on_with(nodes):
     wait_same_state(primary, replica)
 
 
-def test_failover_where_stale_nodes_answer_nothing(nodes):
+def test_failover_with_replica_serve_stale_data_off(nodes):
     """The target has lost its primary by the time of the request."""
     primary, replica = pair(nodes, "--replica-serve-stale-data", "no")
     fill(primary, 100)
@@ -317,7 +317,7 @@ def test_failover_where_stale_nodes_answer_nothing(nodes):
     assert len(wait_same_state(primary, replica)) == 300
 
 
-def test_failover_to_a_full_disk_is_given_up(nodes):
+def test_failover_to_a_full_disk_is_cancelled(nodes):
     primary, replica = pair(nodes, "--fail-mode", "closed", "--auto-aof-rewrite-percentage", "0")
     fill(primary, 4000)
     wait_same_state(primary, replica)
@@ -358,7 +358,7 @@ def test_link_to_a_primary_with_a_full_disk(nodes):
     wait_same_state(primary, replica)
 
 
-def test_writers_follow_a_failover(nodes):
+def test_writers_continue_after_a_failover(nodes):
     primary, replica = pair(nodes)
     with primary.connect() as wire, primary.connect() as writes:
         taken = 0

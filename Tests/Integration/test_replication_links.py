@@ -79,7 +79,7 @@ def test_node_in_a_full_sync_is_loading(nodes):
 
 
 @pytest.mark.parametrize("how", ["crash", "promote", "another"])
-def test_full_sync_that_is_given_up(nodes, how):
+def test_full_sync_that_is_abandoned(nodes, how):
     primary = nodes("a")
     fill(primary, 20_000)
     with proxy_to(primary) as proxy:
@@ -115,7 +115,7 @@ def test_full_sync_that_is_given_up(nodes, how):
 
 
 @pytest.mark.parametrize("appendonly", ["yes", "no"])
-def test_part_of_a_state_is_neither_served_nor_kept(nodes, appendonly):
+def test_a_partial_state_is_neither_served_nor_kept(nodes, appendonly):
     primary, replica = pair(nodes, "--appendonly", appendonly)
     fill(primary, 500)
     wait_same_state(primary, replica)
@@ -149,7 +149,7 @@ def test_part_of_a_state_is_neither_served_nor_kept(nodes, appendonly):
     assert len(wait_same_state(primary, replica)) == 500
 
 
-def test_replica_that_stops_reading_is_let_go(nodes):
+def test_replica_that_stops_reading_is_disconnected(nodes):
     primary = nodes("a", "--repl-backlog-size", "64kb", "--appendonly", "no")
     with primary.connect() as wire:
         wire.ok("CONFIG", "SET", "client-output-buffer-limit", "replica 1mb 1mb 1")
@@ -173,7 +173,7 @@ def test_replica_that_stops_reading_is_let_go(nodes):
     wait_same_state(primary, replica)
 
 
-def test_limit_below_the_backlog_lets_nobody_go(nodes):
+def test_limit_below_the_backlog_disconnects_no_replica(nodes):
     """A replica may start that far behind, and would be disconnected again and again."""
     primary = nodes("a", "--repl-backlog-size", "64mb", "--appendonly", "no")
     with primary.connect() as wire:
@@ -193,7 +193,7 @@ def test_limit_below_the_backlog_lets_nobody_go(nodes):
     assert primary.syncs() == (1, 0)
 
 
-def test_one_slow_replica_does_not_hold_the_others(nodes):
+def test_one_slow_replica_does_not_delay_the_others(nodes):
     primary = nodes("a")
     slow, quick = nodes("b", of=primary), nodes("c", of=primary)
     wait_online(primary, 2)
@@ -244,7 +244,7 @@ def test_replica_with_a_full_disk(nodes, mode):
     assert primary.syncs() == (before[0], before[1] + 1)
 
 
-def test_replica_keeps_little_for_a_disk_that_stays_full(nodes):
+def test_replica_bounds_its_buffer_while_the_disk_stays_full(nodes):
     """While it is memory-only for long, it does not buffer the stream for the disk: a snapshot replaces it."""
     primary = nodes("a", "--save", "", "--appendonly", "no")
     replica = nodes("b", "--fail-mode", "open", "--auto-aof-rewrite-percentage", "0", of=primary)

@@ -8,7 +8,7 @@ from wire import eventually
 assert launch, nodes  # fixtures
 
 
-def test_a_snapshot_without_a_log_is_no_position(nodes):
+def test_a_snapshot_without_a_log_is_not_a_position(nodes):
     """A snapshot saved by a node without a log has no offset: after a restart the node requests a full sync."""
     first = nodes("a", "--appendonly", "no")
     second = nodes("b", of=first)
@@ -27,7 +27,7 @@ def test_a_snapshot_without_a_log_is_no_position(nodes):
     assert second.syncs()[0] == 1
 
 
-def test_a_log_switched_on_is_of_the_history_that_replicas_follow(nodes):
+def test_a_log_switched_on_has_the_history_that_replicas_follow(nodes):
     """A primary without a log starts a history for its first replica, and a log later; after a restart the replica
     resumes from its position."""
     first = nodes("a", "--appendonly", "no")
@@ -45,7 +45,7 @@ def test_a_log_switched_on_is_of_the_history_that_replicas_follow(nodes):
     assert first.syncs() == (0, 1)
 
 
-def test_changes_that_no_journal_has_end_a_history(nodes):
+def test_unjournaled_changes_end_a_history(nodes):
     """A primary with unjournaled changes does not answer +CONTINUE to a replica with an earlier position."""
     first = nodes("a")
     second = nodes("b", of=first)

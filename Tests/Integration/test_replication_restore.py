@@ -71,7 +71,7 @@ def check(node):
 
 
 @LOGS
-def test_promoted_inside_a_snapshot(nodes, appendonly):
+def test_promoted_during_a_snapshot(nodes, appendonly):
     """Units spent before the full sync are still spent afterwards and after a crash; and the files are valid."""
     flags = ("--appendonly", appendonly)
     primary, node = pair(nodes, *flags)
@@ -106,7 +106,7 @@ def test_promoted_inside_a_snapshot(nodes, appendonly):
 
 
 @LOGS
-def test_another_primary_in_between(nodes, appendonly):
+def test_two_abandoned_full_syncs(nodes, appendonly):
     """Two full syncs are abandoned, one after the other; Sentinel's transaction ends the second one."""
     flags = ("--appendonly", appendonly)
     node = nodes("b", *flags)
@@ -125,7 +125,7 @@ def test_another_primary_in_between(nodes, appendonly):
         assert state_of(node) == before and policies_of(node) == [b"mine"]
 
 
-def test_what_a_primary_took_at_the_end_is_on_disk(nodes):
+def test_the_last_changes_of_a_primary_are_on_disk(nodes):
     """The last changes before REPLICAOF are not yet on disk when they are made, but are written before the full
     sync."""
     node = nodes("b")
@@ -154,7 +154,7 @@ def test_without_a_state_on_disk_it_is_empty(nodes):
         node.wait_log("no state on disk")
 
 
-def test_nodes_that_follow_it(nodes):
+def test_replicas_of_the_promoted_node(nodes):
     """A replica of the promoted node has that node's state, and nothing of the abandoned sync."""
     primary, node = pair(nodes)
     spend(primary)
@@ -170,7 +170,7 @@ def test_nodes_that_follow_it(nodes):
 
 
 @LOGS
-def test_killed_while_it_goes_back(nodes, appendonly):
+def test_killed_while_it_restores_its_state(nodes, appendonly):
     """The role is saved before the state is read, so a restart becomes the primary with that state."""
     flags = ("--appendonly", appendonly)
     node = nodes("b", *flags)
@@ -216,7 +216,7 @@ def stuck(nodes):
             yield node, before, other
 
 
-def test_nothing_is_served_before_the_state_is_back(nodes):
+def test_nothing_is_served_before_the_state_is_restored(nodes):
     with stuck(nodes) as (node, before, _):
         with node.connect() as wire:
             requests = [
@@ -240,7 +240,7 @@ def test_nothing_is_served_before_the_state_is_back(nodes):
         assert take(wire, "spent-0")[0] == 1
 
 
-def test_replicaof_ends_the_way_back(nodes):
+def test_replicaof_ends_the_restoring(nodes):
     with stuck(nodes) as (node, _, other):
         with node.connect() as wire:
             wire.ok("REPLICAOF", "127.0.0.1", other.port)
@@ -260,7 +260,7 @@ def test_replicaof_and_again_no_one(nodes):
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SHUTDOWN"])
-def test_the_end_while_it_goes_back(nodes, how):
+def test_stopped_while_it_restores_its_state(nodes, how):
     with stuck(nodes) as (node, before, _):
         if how == "SIGTERM":
             node.process.send_signal(signal.SIGTERM)

@@ -51,7 +51,7 @@ def test_last_of_several_roles_is_saved(nodes):
     assert (replica.directory / "role").read_text() == f"replica 127.0.0.1 {primary.port}\n"
 
 
-def test_nothing_is_handed_over_that_cannot_be_saved(nodes):
+def test_no_handover_unless_the_role_is_saved(nodes):
     primary, replica = pair(nodes)
     fill(primary, 20)
     wait_same_state(primary, replica)

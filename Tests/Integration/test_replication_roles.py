@@ -86,7 +86,7 @@ def test_role(nodes):
         assert reply[0] == b"master" and reply[2] == []
 
 
-def test_client_list_knows_links(nodes):
+def test_client_list_shows_links(nodes):
     primary, replica = pair(nodes)
     with primary.connect() as wire:
         lines = wire.call("CLIENT", "LIST").decode().splitlines()
@@ -119,7 +119,7 @@ def test_priority_is_zero_before_the_first_sync(nodes):
 # REPLICAOF
 
 
-def test_replicaof_refuses_nonsense_and_repeats_itself(nodes):
+def test_replicaof_refuses_bad_arguments_and_is_idempotent(nodes):
     primary, replica = pair(nodes)
     with replica.connect() as wire:
         assert wire.call("REPLICAOF", "127.0.0.1", primary.port) == b"OK Already connected to specified master"
@@ -171,7 +171,7 @@ def names(tmp_path):
         yield Named
 
 
-def test_looking_up_a_name_holds_nobody(nodes, names):
+def test_resolving_a_name_blocks_no_client(nodes, names):
     primary = nodes("a", "--bind", "127.0.0.1")
     node = nodes.launch("--io-threads", "1", directory="b", kind=names)
     other = nodes("c", of=node.port)
@@ -188,7 +188,7 @@ def test_looking_up_a_name_holds_nobody(nodes, names):
     assert other.info()["role"] == "slave"
 
 
-def test_a_primary_that_is_no_escapement(nodes, reference):
+def test_a_primary_that_is_not_escapement(nodes, reference):
     node = nodes("a")
     fill(node, 10)
     node.follow(reference.port)
@@ -197,7 +197,7 @@ def test_a_primary_that_is_no_escapement(nodes, reference):
         assert len(wire.call("KEYS", "*")) == 10
 
 
-def test_following_itself_does_no_harm(nodes):
+def test_following_itself_is_harmless(nodes):
     node = nodes("a")
     fill(node, 10)
     node.follow(node)
@@ -229,7 +229,7 @@ def test_sentinels_transaction(nodes):
     replica.wait_link()
 
 
-def test_info_shows_at_once_what_was_asked_for(nodes):
+def test_info_shows_a_requested_role_at_once(nodes):
     """In a transaction the client does not wait for the change, which other changes delay in the meantime."""
     node = nodes("a", "--appendonly", "no")
 
@@ -273,7 +273,7 @@ def test_config_rewrite_keeps_the_role(nodes, tmp_path):
     assert nodes("b", config=config).info()["role"] == "master"
 
 
-def test_the_setting_counts_unless_replicaof_was_said(nodes):
+def test_the_setting_applies_unless_replicaof_was_sent(nodes):
     first = nodes("a")
     second = nodes("b", of=first)
     wait_online(first, 1)

@@ -29,7 +29,7 @@ def all_the_time(holds):
 
 
 @pytest.mark.parametrize("timeout", [1, 2])
-def test_short_timeout_holds_an_idle_link(nodes, timeout):
+def test_short_timeout_keeps_an_idle_link_up(nodes, timeout):
     flags = ("--repl-timeout", timeout)
     primary, replica = pair(nodes, *flags)
     below = nodes("c", *flags, of=replica)

@@ -42,7 +42,7 @@ def test_first_start_without_its_primary(nodes, appendonly):
 
 
 @pytest.mark.parametrize("appendonly", ["yes", "no"])
-def test_empty_primary_that_is_told_to_follow(nodes, appendonly):
+def test_empty_primary_that_becomes_a_replica(nodes, appendonly):
     flags = ("--appendonly", appendonly)
     node = nodes("b", *flags)
     with node.connect() as wire:
@@ -63,7 +63,7 @@ def test_empty_primary_that_is_told_to_follow(nodes, appendonly):
     wait_same_state(node, other)
 
 
-def test_serves_nobody_before_its_first_state(nodes):
+def test_serves_no_client_before_its_first_state(nodes):
     replica = nodes("b", of=free_port())
     with replica.connect() as wire:
         for words in ("PING", "DBSIZE", "CL.THROTTLE k 15 1 60 0", "WAIT 0 0"):
@@ -86,7 +86,7 @@ def test_plain_start_before_replicaof(nodes):
     assert priority(again(nodes, node, "b", of=dead)) == "0"
 
 
-def test_former_primary_with_keys_is_worth_something(nodes):
+def test_former_primary_with_keys_may_be_promoted(nodes):
     node = nodes("b")
     fill(node, 3)
     node.stop()
@@ -109,7 +109,7 @@ def test_killed_within_its_first_full_sync(nodes):
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_whole_and_empty_is_worth_something(nodes, told):
+def test_complete_and_empty_may_be_promoted(nodes, told):
     """Limiters expire: an idle group has no keys, and must still be able to fail over after a restart."""
     primary = nodes("a")
     if told:
@@ -133,7 +133,7 @@ def test_whole_and_empty_is_worth_something(nodes, told):
         assert priority(nodes("b", of=primary.port)) == "0"
 
 
-def test_goes_on_where_it_was(nodes):
+def test_a_once_complete_replica_resumes(nodes):
     """A replica that once had a complete state resumes, without a full sync."""
     primary, replica = pair(nodes)
     fill(primary, 10)

@@ -69,7 +69,7 @@ def logged(server, what, number=1):
     return eventually(lambda: lines(server, what)[number - 1 : number], f"line {number} with {what!r}")[0]
 
 
-def test_a_signal_takes_no_emergency_limit_away(start, rules):
+def test_a_signal_keeps_emergency_limits(start, rules):
     server = start("--rules-file", rules)
     with server.connect() as wire:
         assert in_force(wire) == FROM_FILE
@@ -87,7 +87,7 @@ def test_a_signal_takes_no_emergency_limit_away(start, rules):
         assert logged(server, "rules file loaded", 3).endswith("policies=3 rules=3 applied=0 kept=3")
 
 
-def test_what_the_file_changes_takes_effect(start, rules):
+def test_changes_of_the_file_take_effect(start, rules):
     server = start("--rules-file", rules)
     with server.connect() as wire:
         override(wire)
@@ -139,7 +139,7 @@ def test_the_reply_names_what_was_applied_and_what_was_kept(start, rules):
         assert in_force(wire) == FROM_FILE | {"pro": (700, "file"), "evil * *": ("old", "command")}
 
 
-def test_a_forced_reload_that_cannot_be_changes_nothing(start, rules):
+def test_a_forced_reload_that_fails_changes_nothing(start, rules):
     server = start("--rules-file", rules)
     with server.connect() as wire:
         override(wire)
@@ -177,7 +177,7 @@ def test_a_restart_keeps_what_commands_have_done(launch, rules, crashes):
         assert in_force(wire)["robot * *"] == ("old", "file") and in_force(wire)["free"] == (70, "file")
 
 
-def test_a_directory_of_before(launch, rules):
+def test_a_directory_of_the_previous_version(launch, rules):
     """Without `rules-overridden`, as the previous version leaves it: changes by commands are still kept."""
     server = launch("--rules-file", rules)
     with server.connect() as wire:
@@ -236,7 +236,7 @@ def test_the_files_own_changes_come_first_in_the_list(start, rules):
 # Names, transactions, and a disk that does not work
 
 
-def test_names_of_all_bytes_are_remembered(launch, tmp_path):
+def test_names_of_any_bytes_are_stored(launch, tmp_path):
     path = tmp_path / "rules.conf"
     names = [b"a b", b"\xff\xfe", b'"\\', b"#", b"x" * 512, b"'\n\r\t\0"]
     words = ['"' + "".join(f"\\x{byte:02x}" for byte in name) + '"' for name in names]
@@ -271,7 +271,7 @@ def test_in_a_transaction(launch, rules):
         assert in_force(wire).keys() & {"acme * *", "robot * *"} == {"acme * *"}
 
 
-def test_a_file_that_cannot_be_stored(launch, rules):
+def test_an_override_that_cannot_be_stored(launch, rules):
     """The command is executed; the log says why a restart may undo it; the entry is stored later."""
     server = launch("--rules-file", rules)
     (server.directory / "rules-overridden").unlink(missing_ok=True)
@@ -290,7 +290,7 @@ def test_a_file_that_cannot_be_stored(launch, rules):
         assert in_force(wire) == OVERRIDDEN | {"pro": (1, "command")}
 
 
-def test_lines_that_cannot_be_read_are_passed_over(launch, rules):
+def test_invalid_lines_are_skipped(launch, rules):
     server = launch("--rules-file", rules)
     with server.connect() as wire:
         override(wire)
@@ -303,7 +303,7 @@ def test_lines_that_cannot_be_read_are_passed_over(launch, rules):
     assert logged(server, "lines of rules-overridden cannot be read").endswith("lines=1")
 
 
-def test_a_promoted_replica_keeps_what_its_primary_was_told(nodes, rules):
+def test_a_promoted_replica_keeps_changes_by_command(nodes, rules):
     """Sources are replicated with policies and rules: a change by command is kept wherever the file is read next."""
     primary = nodes("a", "--rules-file", rules)
     replica = nodes("b", "--rules-file", rules, of=primary)
@@ -321,7 +321,7 @@ def test_a_promoted_replica_keeps_what_its_primary_was_told(nodes, rules):
 # The log alone
 
 
-def test_a_signal_for_the_log_alone(start, rules, tmp_path):
+def test_a_signal_that_only_reopens_the_log(start, rules, tmp_path):
     log = tmp_path / "own.log"
     server = start("--rules-file", rules, "--logfile", log)
     with server.connect() as wire:

@@ -64,7 +64,7 @@ def test_inside_exec(watched):
     expect_hidden(server, wire)
 
 
-def test_requests_about_requests(watched):
+def test_command_getkeys(watched):
     """The arguments of COMMAND GETKEYS are complete requests."""
     server, wire = watched
     with server.connect() as monitor:
@@ -81,7 +81,7 @@ def test_requests_about_requests(watched):
     expect_hidden(server, wire)
 
 
-def test_a_slip_of_the_pen_is_not_repeated(start):
+def test_a_mistyped_auth_is_not_repeated(start):
     """Client libraries put error texts into exceptions, which end up in logs."""
     server = start(password=SECRET)
     with server.connect(authenticate=False) as stranger:
@@ -97,7 +97,7 @@ def test_a_slip_of_the_pen_is_not_repeated(start):
     assert SECRET not in server.settled_log()
 
 
-def test_a_primary_that_repeats_what_it_is_told(nodes):
+def test_a_primary_that_repeats_passwords(nodes):
     """A node that does not know AUTH repeats its arguments in the reply; the replica's log omits them."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(20)
@@ -120,7 +120,7 @@ def test_a_primary_that_repeats_what_it_is_told(nodes):
 
 
 @pytest.mark.parametrize("setting", SECRET_SETTINGS)
-def test_refused_at_the_start(tmp_path, setting):
+def test_the_error_at_startup_hides_passwords(tmp_path, setting):
     for words in ([f"--{setting}", SECRET, "more"], [f"--{setting}={SECRET * 100}"]):
         status, output = run_to_end("--dir", tmp_path / "data", *words, cwd=tmp_path)
         assert status == 1 and setting in output and SECRET not in output, output

@@ -110,7 +110,7 @@ def listed(wire):
     return policies, wire.call("RL.RULE", "LIST")
 
 
-def test_killed_primary_and_every_kind(make_group):
+def test_killed_primary_with_every_kind_of_state(make_group):
     """Limiters of every algorithm, counters, answers to IDs, policies and rules: the promoted node has everything that
     replicas had acknowledged when the primary was killed, and in the end all three directories have the same
     contents."""
@@ -160,7 +160,7 @@ def test_killed_primary_and_every_kind(make_group):
         assert read_contents(node.files) == expected, f"{node.files} and {new.files} differ"
 
 
-def test_planned_switch(make_group):
+def test_planned_failover(make_group):
     """SENTINEL FAILOVER under load. The old primary continues for about ten seconds; with its writes paused until the
     failover, clients' calls time out, the clients look up the new primary, and there is no excess."""
     group = make_group()

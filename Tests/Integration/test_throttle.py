@@ -26,7 +26,7 @@ def test_until_denied(wire):
         [1, 5, 0, 1000, 5000], [1, 5, 0, 1000, 5000]]
 
 
-def test_a_known_conversation(wire):
+def test_a_known_example(wire):
     """The part of it that takes place at one instant."""
     assert throttles(wire, "foo 4 1 1 6", *["foo 4 1 1"] * 6) == [
         [1, 5, 5, -1, 0], [0, 5, 4, -1, 1], [0, 5, 3, -1, 2], [0, 5, 2, -1, 3], [0, 5, 1, -1, 4], [0, 5, 0, -1, 5],
@@ -120,7 +120,7 @@ def test_empty_number(wire):
     assert wire.call("CL.THROTTLE", "k", "", 1, 1) == RANGE
 
 
-def test_an_error_leaves_the_key_alone(wire):
+def test_an_error_does_not_change_the_key(wire):
     left = Countdown()
     throttles(wire, "k 4 1 1000")
     throttles(wire, "k 4 1 0", "k x 1 1", "k 4 1 1000 -1", f"k 4 1 1000 {MAX}")
@@ -163,7 +163,7 @@ def test_del_and_expire_forget(wire):
     assert [r[0] for r in throttles(wire, "a 0 1 1000", "b 0 1 1000", "c 0 1 1000")] == [0, 0, 0]
 
 
-def test_a_full_limiter_is_gone(wire):
+def test_a_replenished_limiter_is_deleted(wire):
     throttles(wire, *(f"k{i} 0 100 1" for i in range(200)))
     eventually(lambda: wire.call("DBSIZE") == 0, "200 keys with 10 ms to live are swept")
 
@@ -178,7 +178,7 @@ def test_ten_thousand_a_second(wire):
     assert all(r[3] == 1 for r in replies if r[0]), "a denied call never reports 0 seconds"
 
 
-def test_waiting_pays_back(wire):
+def test_waiting_replenishes(wire):
     assert throttles(wire, "k 0 5 1", "k 0 5 1") == [[0, 1, 0, -1, 1], [1, 1, 0, 1, 1]]
     eventually(lambda: throttles(wire, "k 0 5 1")[0][0] == 0, "allowed again 200 ms later")
 

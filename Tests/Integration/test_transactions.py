@@ -19,7 +19,7 @@ def transaction(connection, *requests):
     return connection.read()
 
 
-def test_nobody_sees_between_the_commands(server):
+def test_no_client_sees_between_the_commands(server):
     """Writers take from two keys alike; a client that reads both in one transaction sees the same number."""
     stop, problems, looks = threading.Event(), [], []
     keys, transactions = ["left", "right"], 600
@@ -68,7 +68,7 @@ def test_nobody_sees_between_the_commands(server):
         assert connection.call("CL.THROTTLE", "left", *CALL, "0")[2] == 5000 - 4 * transactions
 
 
-def test_plain_commands_do_not_slip_in(server):
+def test_plain_commands_do_not_interleave(server):
     """A plain call between the commands of an EXEC would leave a gap between its two replies."""
     stop = threading.Event()
 
@@ -111,7 +111,7 @@ def test_watch_sees_another_connection(server):
 @pytest.mark.parametrize(
     "change",
     ["DEL k", "UNLINK k", "FLUSHALL", "FLUSHDB", "EXPIRE k -1", "PEXPIRE k 5000000", "CL.THROTTLE k 9 1 1000"])
-def test_what_breaks_a_watch(server, wire, change):
+def test_changes_that_break_a_watch(server, wire, change):
     wire.call("CL.THROTTLE", "k", 9, 1, 1000)
     wire.ok("WATCH", "unused", "k")
     with server.connect() as other:
@@ -123,7 +123,7 @@ def test_what_breaks_a_watch(server, wire, change):
     "change",
     ["CL.THROTTLE k 0 1 1000", "CL.THROTTLE k 0 1 1000 0", "CL.THROTTLE k x 1 1", "CL.THROTTLE other 1 1 1000", "TTL k",
      "DEL other", "EXISTS k", "PING"])
-def test_what_does_not_break_a_watch(server, wire, change):
+def test_calls_that_do_not_break_a_watch(server, wire, change):
     """Denied calls, calls of quantity 0, errors, reads and other keys change nothing."""
     wire.call("CL.THROTTLE", "k", 0, 1, 1000)
     wire.ok("WATCH", "k")
@@ -166,7 +166,7 @@ def test_queued_commands_run_at_exec(server, wire):
         assert other.call("EXISTS", "k") == 1
 
 
-def test_a_connection_that_goes_away_runs_nothing(server, wire):
+def test_a_closed_connection_runs_nothing(server, wire):
     with server.connect() as other:
         other.calls("MULTI", "CL.THROTTLE k 9 1 1000")
         name = other.call("CLIENT", "ID")
@@ -244,7 +244,7 @@ def test_watched_keys_are_bounded(start):
         assert wire.call("EXEC").startswith(b"EXECABORT")
 
 
-def test_everybody_who_watched_a_key_hears_of_its_change(server):
+def test_every_watcher_of_a_key_notices_its_change(server):
     """Clients that watch the same keys, some of which leave, on both event loops."""
     clients = [server.connect() for _ in range(40)]
     keys = [f"shared:{number}" for number in range(100)]
@@ -265,7 +265,7 @@ def test_everybody_who_watched_a_key_hears_of_its_change(server):
         client.close()
 
 
-def test_a_skipped_reply_inside_of_a_transaction(wire):
+def test_a_skipped_reply_inside_a_transaction(wire):
     """EXEC replies to every command; the reply that is skipped is the next one. (Redis omits an element.)"""
     lines = ["MULTI", "INCR skipping", "CLIENT REPLY SKIP", "INCR skipping", "EXEC", "ECHO one", "ECHO two"]
     wire.send(b"".join(command(*line.split()) for line in lines))

@@ -17,7 +17,7 @@ def counts(wire):
         name: int(value) for name, value in found.items()}
 
 
-def test_counted_and_told_once(start):
+def test_counted_and_logged_once(start):
     server = start("--io-threads", "2")
     with server.connect() as wire, server.connect() as other:
         assert counts(wire) == ({}, {
@@ -76,7 +76,7 @@ def test_hostile_names(start):
     assert len(lines) == len(found) and max(map(len, lines)) < 500
 
 
-def test_only_so_many_names(start):
+def test_the_number_of_names_is_bounded(start):
     server = start()
     with server.connect() as wire:
         for number in range(CAP + 20):
@@ -95,7 +95,7 @@ def test_only_so_many_names(start):
     assert log.count("unknown command: ") == CAP and log.count("further names are only counted") == 1
 
 
-def test_strangers_name_nothing(start):
+def test_unauthenticated_calls_are_not_named(start):
     """Before AUTH only the total counts: otherwise anyone who reaches the port could use up the names."""
     server = start(password="secret")
     with server.connect(authenticate=False) as stranger, server.connect() as wire:

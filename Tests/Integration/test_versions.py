@@ -122,7 +122,7 @@ def test_each_follows_the_other(node, first, second):
 
 
 @BOTH
-def test_each_takes_over_from_the_other_and_gives_back(node, first, second):
+def test_each_takes_over_from_the_other_and_hands_back(node, first, second):
     primary = node(first, "a")
     say(primary)
     replica = node(second, "b", of=primary)
@@ -138,7 +138,7 @@ def test_each_takes_over_from_the_other_and_gives_back(node, first, second):
 
 @BOTH
 @pytest.mark.parametrize("saves", [False, True])
-def test_each_starts_on_the_other_s_files(node, first, second, saves):
+def test_each_starts_with_the_files_of_the_other(node, first, second, saves):
     """From the log, and from a snapshot followed by the log; and back."""
     server = node(first, "a")
     say(server)

@@ -13,7 +13,7 @@ from wire import ErrorReply
 assert launch, nodes  # fixtures
 
 
-def test_on_the_own_disk(nodes):
+def test_on_the_primarys_disk(nodes):
     node = nodes("a")
     for number in range(3):
         with node.connect() as wire:
@@ -42,7 +42,7 @@ def test_on_all_disks(nodes):
             assert take(wire, "k", 0)[2] == BURST, name
 
 
-def test_a_disk_that_is_not_there_is_not_counted(nodes):
+def test_a_replica_without_a_disk_is_not_counted(nodes):
     primary = nodes("a")
     replica = nodes("b", "--appendonly", "no", of=primary)
     wait_online(primary, 1)
@@ -69,7 +69,7 @@ def test_refuses(nodes, words):
         assert isinstance(wire.call("WAITAOF", *words.split()), ErrorReply)
 
 
-def test_a_slow_disk_is_waited_for(nodes):
+def test_waitaof_waits_for_a_suspended_replica(nodes):
     """A suspended replica has nothing on its disk; the reply comes when it resumes."""
     primary = nodes("a")
     replica = nodes("b", of=primary)
