@@ -82,7 +82,7 @@ def test_set_refuses(request, target, pairs, begin):
         assert connection.call("CONFIG", "GET", "timeout") == before, "a refused SET changes nothing"
 
 
-def test_rewrite_keeps_comments_and_order(start, tmp_path):
+def test_rewrite_keeps_comments(start, tmp_path):
     file = tmp_path / "escapement.conf"
     text = "# first comment\n\ntimeout 5   \n# about logs\nLogLevel   notice\n\n# the end\n"
     file.write_text(text)

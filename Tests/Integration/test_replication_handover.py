@@ -302,7 +302,7 @@ def test_replicaof_ends_a_handover_that_a_start_continues(nodes):
     wait_same_state(primary, replica)
 
 
-def test_failover_with_replica_serve_stale_data_off(nodes):
+def test_failover_with_replica_serve_stale_data_no(nodes):
     """The target has lost its primary by the time of the request."""
     primary, replica = pair(nodes, "--replica-serve-stale-data", "no")
     fill(primary, 100)

@@ -42,7 +42,7 @@ def test_on_all_disks(nodes):
             assert take(wire, "k", 0)[2] == BURST, name
 
 
-def test_a_replica_without_a_disk_is_not_counted(nodes):
+def test_nodes_without_a_log_are_not_counted(nodes):
     primary = nodes("a")
     replica = nodes("b", "--appendonly", "no", of=primary)
     wait_online(primary, 1)
