@@ -30,8 +30,6 @@ public struct FixedWindow: Equatable, Sendable {
         (state + 8).storeBytes(of: spent, as: Int64.self)
     }
 
-    var isValid: Bool { end >= 0 && spent >= 1 }
-
     /// The end of the limit's window around `now`; nil when that is no representable instant.
     public static func end(_ limit: Limit, now: Int64) -> Int64? {
         // Remainders first: the sum of instant and offset need not be representable, and may lie before the epoch.
@@ -77,8 +75,53 @@ public struct FixedWindow: Equatable, Sendable {
         )
     }
 
-    /// Gives units back. Returns nil when none are spent any more: the limit is full.
-    func refunding(_ units: Int64) -> FixedWindow? {
-        spent > units ? FixedWindow(end: end, spent: spent - units) : nil
+}
+
+// MARK: - Witness
+
+extension FixedWindow: LimiterWitness {
+    static var kind: StateKind { .fixedWindow }
+    static var name: StaticString { "fixed-window" }
+    static var summary: StaticString { "so many in each window of the clock" }
+    static var fixedSize: Int? { 16 }
+    static var hasOffset: Bool { true }
+
+    static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let window = FixedWindow(bytes.baseAddress!)
+        return window.end >= 0 && window.spent >= 1
+    }
+
+    static func decide(
+        _ limit: Limit, _ demand: Demand, state: UnsafeMutableRawPointer?, now: Int64
+    ) -> (decision: LimitDecision, next: FixedWindow) {
+        decide(limit, demand, stored: state.map { FixedWindow($0) }, now: now)
+    }
+
+    static func store(
+        _ next: FixedWindow, granted: Int64, to state: UnsafeMutableRawPointer, isNew: Bool, now: Int64
+    ) {
+        next.store(to: state)
+    }
+
+    static func unitsInForce(_ state: UnsafeMutableRawPointer, against limit: Limit, now: Int64) -> Int64? {
+        FixedWindow(state).spent
+    }
+
+    static func refund(
+        _ units: Int64, _ state: UnsafeMutableRawPointer, _ limit: Limit, now: Int64
+    ) -> (units: Int64, isFull: Bool) {
+        var window = FixedWindow(state)
+        let given = window.end > now ? min(units, window.spent) : 0
+        guard given > 0 else { return (0, false) }
+        window.spent -= given
+        guard window.spent > 0 else { return (given, true) }
+        window.store(to: state)
+        return (given, false)
+    }
+
+    static func carry(_ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer) -> Bool {
+        guard let end = end(limit, now: now) else { return false }
+        FixedWindow(end: end, spent: units).store(to: memory)
+        return true
     }
 }

@@ -1,4 +1,5 @@
-// What a limit is: an algorithm and its numbers, checked and multiplied out once. Nothing here knows a state or a key.
+// What a limit is: an algorithm and its numbers, checked and multiplied out once. Nothing here knows a state or a key;
+// the algorithms themselves are rows of the table in `StateKind.swift`.
 
 /// Why a set of numbers is no limit. Names the argument as commands call it.
 public enum LimitError: Error, Equatable, Sendable {
@@ -27,41 +28,6 @@ public enum LimitError: Error, Equatable, Sendable {
 
 /// A rate limit: how many units in which time, by which algorithm.
 public struct Limit: Equatable, Sendable {
-    /// How units are counted. The raw value stands in journaled policies: never reuse one.
-    public enum Algorithm: UInt8, Sendable, CaseIterable {
-        /// The generic cell rate algorithm; the state of CL.THROTTLE.
-        case gcra = 1
-        /// A bucket of tokens that refills steadily: GCRA in other words, with the same state.
-        case tokenBucket = 2
-        /// Windows aligned to the clock.
-        case fixedWindow = 3
-        /// Two windows aligned to the clock, the earlier one fading.
-        case slidingWindow = 4
-        /// Every grant counts for exactly one period.
-        case slidingLog = 5
-
-        /// The name that commands use.
-        public var name: StaticString {
-            switch self {
-            case .gcra: "gcra"
-            case .tokenBucket: "token-bucket"
-            case .fixedWindow: "fixed-window"
-            case .slidingWindow: "sliding-window"
-            case .slidingLog: "sliding-log"
-            }
-        }
-
-        /// The state that the algorithm keeps.
-        public var kind: StateKind {
-            switch self {
-            case .gcra, .tokenBucket: .gcra
-            case .fixedWindow: .fixedWindow
-            case .slidingWindow: .slidingWindow
-            case .slidingLog: .slidingLog
-            }
-        }
-    }
-
     /// The largest offset from UTC in nanoseconds, either way: a day.
     public static let offsetMax: Int64 = 86_400_000_000_000
 
@@ -119,23 +85,24 @@ public struct Limit: Equatable, Sendable {
         guard period >= 0 else { throw .negative(.period) }
         guard period > 0 else { throw .zero(.period) }
         if let burst, burst < 0 { throw .negative(.burst) }
-        let isRate = algorithm.kind == .gcra
+        let facts = algorithm.facts
+        let isRate = facts.hasBurst
         if burst != nil, !isRate { throw .unsupported(.burst, algorithm) }
         if offset != 0 {
-            guard algorithm == .fixedWindow else { throw .unsupported(.offset, algorithm) }
+            guard facts.hasOffset else { throw .unsupported(.offset, algorithm) }
             guard offset.magnitude <= Limit.offsetMax.magnitude else {
                 throw .tooLarge(.offset, maximum: Limit.offsetMax)
             }
         }
         if units == 0, let burst, burst > 0 { throw .zero(.limit) }
-        if let maximum = Limit.unitsMax(algorithm), units > maximum { throw .tooLarge(.limit, maximum: maximum) }
+        if let maximum = facts.limitMax, units > maximum { throw .tooLarge(.limit, maximum: maximum) }
         let emissionInterval = units == 0 ? period : period / units
         if isRate, emissionInterval == 0 { throw .rateTooHigh }
         let capacity = burst ?? units
         let (tolerance, overflows) = emissionInterval.multipliedReportingOverflow(by: isRate ? capacity : 0)
         guard !overflows else { throw .outOfRange(.burst) }
         self.algorithm = algorithm
-        rawKind = algorithm.kind.rawValue
+        rawKind = facts.kind.rawValue
         self.units = units
         self.period = period
         self.capacity = capacity
@@ -156,15 +123,6 @@ public struct Limit: Equatable, Sendable {
         cappedUntil = 0
     }
 
-    /// The most units a limit of this algorithm may have; nil for no bound of its own.
-    private static func unitsMax(_ algorithm: Algorithm) -> Int64? {
-        switch algorithm {
-        case .slidingLog: SlidingLog.unitsMax
-        case .slidingWindow: SlidingWindow.unitsMax
-        default: nil
-        }
-    }
-
     /// What GCRA tolerates of a key whose TAT lies `ahead` nanoseconds ahead of `now`. A key without a debt owes
     /// nothing to an earlier limit.
     @inline(__always)
@@ -176,7 +134,7 @@ public struct Limit: Equatable, Sendable {
     /// more: at a lower price a debt is of more units, and a unit given back takes less of it away.
     func debtPrice(at now: Int64) -> Int64 {
         guard now < debtPriceUntil else { return emissionInterval }
-        return algorithm.kind == .gcra ? min(debtPrice, emissionInterval) : debtPrice
+        return algorithm.hasBurst ? min(debtPrice, emissionInterval) : debtPrice
     }
 
     /// This limit as the successor of earlier ones, whose debts may still be about: lowering gives nothing back.
@@ -196,7 +154,7 @@ public struct Limit: Equatable, Sendable {
         for old in earlier {
             limit.debtPrice = min(limit.debtPrice, old.emissionInterval)
             limit.debtPriceUntil = max(limit.debtPriceUntil, old.end)
-            guard algorithm.kind == .gcra, old.emissionInterval < emissionInterval, isLonger(than: old) else {
+            guard algorithm.hasBurst, old.emissionInterval < emissionInterval, isLonger(than: old) else {
                 continue
             }
             limit.toleranceCap = min(limit.toleranceCap, old.tolerance)

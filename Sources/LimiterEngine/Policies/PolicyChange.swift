@@ -32,9 +32,9 @@ public struct PolicyChange: Equatable, Sendable {
         guard let units = units ?? old?.limit.units else { throw .incomplete(.limit) }
         guard let period = period ?? old?.limit.period else { throw .incomplete(.period) }
         let algorithm = algorithm ?? old?.limit.algorithm ?? .gcra
-        let offset = offset ?? (algorithm == .fixedWindow ? old?.limit.offset : nil) ?? 0
+        let offset = offset ?? (algorithm.facts.hasOffset ? old?.limit.offset : nil) ?? 0
         do throws(LimitError) {
-            if burst == 0, units > 0, algorithm.kind == .gcra { throw .zero(.burst) }
+            if burst == 0, units > 0, algorithm.hasBurst { throw .zero(.burst) }
             let limit = try Limit(
                 algorithm, units: units, period: period, burst: burst ?? keptBurst(of: old, algorithm, units: units),
                 offset: offset)
@@ -62,7 +62,7 @@ public struct PolicyChange: Equatable, Sendable {
 
     /// The burst that stays where none is named; nil for the limit's.
     private func keptBurst(of old: Policy?, _ algorithm: Limit.Algorithm, units: Int64) -> Int64? {
-        guard let limit = old?.limit, limit.algorithm.kind == .gcra, algorithm.kind == .gcra, units > 0,
+        guard let limit = old?.limit, limit.algorithm.hasBurst, algorithm.hasBurst, units > 0,
             limit.capacity != limit.units
         else { return nil }
         return limit.capacity

@@ -100,9 +100,9 @@ public struct PolicyRecord: Equatable, Sendable {
             let mode = LimitCall.Mode(rawValue: value[2]), let origin = PolicyOrigin(rawValue: value[3])
         else { return nil }
         let numbers = (0..<4).map { number(at: 4 + 8 * $0) }
-        let isRate = algorithm.kind == .gcra
         let limit = try? Limit(
-            algorithm, units: numbers[0], period: numbers[1], burst: isRate ? numbers[2] : nil, offset: numbers[3])
+            algorithm, units: numbers[0], period: numbers[1], burst: algorithm.hasBurst ? numbers[2] : nil,
+            offset: numbers[3])
         guard let limit, limit.capacity == numbers[2], let earlier else { return nil }
         var policy = Policy(name: key, limit: limit, mode: mode, origin: origin)
         policy.earlier = earlier

@@ -9,7 +9,7 @@ extension Shard {
     /// Brings another algorithm's state, with `units` in force, to where the call may be decided as any other. False
     /// when the call is answered already.
     @inline(never)
-    mutating func settleOther(
+    mutating func convertForeignState(
         _ call: UnsafeMutablePointer<LimitCall>, _ units: Int64, _ place: inout Place?, hash: UInt64, now: Int64
     ) -> Bool {
         let limit = call.pointee.limit
@@ -27,7 +27,7 @@ extension Shard {
             place = find(hash, call.pointee.key, call.pointee.keyLength)
             return true
         case .refund:
-            let given = giveBack(request.demand.units, limit, place!, hash: hash, now: now).units
+            let given = refund(request.demand.units, limit, place!, hash: hash, now: now).units
             let left = min(units - given, limit.carriedMax)
             call.pointee.decision = limit.withCarried(left, now: now) {
                 .refunded(given, limit, state: $0, now: now)
@@ -42,7 +42,7 @@ extension Shard {
     ) {
         guard call.pointee.carriesOver, let found = find(hash, call.pointee.key, call.pointee.keyLength)?.record,
             found.rawKind != call.pointee.limit.rawKind,
-            let units = call.pointee.limit.carriedUnits(StateView(found), now: now)
+            let units = call.pointee.limit.unitsInForce(StateView(found), now: now)
         else { return }
         let answer = call.pointee.decision
         _ = rewriteToTake(call, min(units, call.pointee.limit.carriedMax), found, hash: hash, now: now)
@@ -55,7 +55,7 @@ extension Shard {
         _ call: UnsafeMutablePointer<LimitCall>, _ kept: Int64, _ found: Record, hash: UInt64, now: Int64
     ) -> Bool {
         let (limit, demand) = (call.pointee.limit, call.pointee.demand)
-        let decision = limit.withCarried(kept, now: now) { limit.evaluate(demand, state: $0, now: now).decision }
+        let decision = limit.withCarried(kept, now: now) { limit.evaluate(demand, state: $0, now: now) }
         call.pointee.decision = decision
         // A call for nothing only asks.
         let isWait = decision.outcome == .denied && decision.retryAfter >= 0 && demand.units > 0

@@ -1,5 +1,6 @@
 // The command table's entries of the limits: RL.TAKE and its like. Only the data; the decisions are in the engine.
 
+import LimiterEngine
 import RESP
 
 extension CommandTable {
@@ -30,7 +31,7 @@ extension CommandTable {
         ArgumentSpec(
             name: "algo", kind: .oneof, token: "ALGO", summary: "How units are counted; gcra if left out.",
             optional: true,
-            arguments: ["gcra", "token-bucket", "fixed-window", "sliding-window", "sliding-log"].map { .word($0) }),
+            arguments: Limit.Algorithm.allCases.map { .word("\($0.name)", summary: "\($0.facts.summary)") }),
         ArgumentSpec(
             name: "offset", token: "OFFSET",
             summary: "How far local time is ahead of UTC, for fixed-window; written as a period, negative to the west.",

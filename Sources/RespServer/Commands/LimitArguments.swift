@@ -185,8 +185,7 @@ struct LimitArguments {
 
     private static func algorithm(_ value: Argument) throws(ArgumentProblem) -> Limit.Algorithm {
         for algorithm in Limit.Algorithm.allCases where value.matches(algorithm.name) { return algorithm }
-        let names = Limit.Algorithm.allCases.map { "\($0.name)" }.joined(separator: ", ")
-        throw ArgumentProblem("ERR ALGO must be one of \(names)")
+        throw ArgumentProblem("ERR ALGO must be one of \(Limit.Algorithm.names)")
     }
 
     private static func mode(_ value: Argument) throws(ArgumentProblem) -> LimitCall.Mode {
@@ -208,7 +207,7 @@ struct LimitArguments {
         guard has(.per) else { throw ArgumentProblem("ERR PER is missing") }
         do throws(LimitError) {
             // `Limit` allows it, since policies in existing journals may have it.
-            if burst == 0, units > 0, algorithm.kind == .gcra { throw .zero(.burst) }
+            if burst == 0, units > 0, algorithm.hasBurst { throw .zero(.burst) }
             return try Limit(algorithm, units: units, period: period, burst: burst, offset: offset)
         } catch {
             throw ArgumentProblem("ERR " + error.text)

@@ -8,7 +8,7 @@ enum PolicyText {
         let limit = policy.limit
         var text = "LIMIT \(limit.units) PER \(period(limit.period))"
         // A limit of 0 has none.
-        if limit.algorithm.kind == .gcra, limit.units > 0 { text += " BURST \(limit.capacity)" }
+        if limit.algorithm.hasBurst, limit.units > 0 { text += " BURST \(limit.capacity)" }
         text += " ALGO \(limit.algorithm.name)"
         if limit.offset != 0 { text += " OFFSET \(period(limit.offset))" }
         return text + " MODE \(policy.mode.name)"
