@@ -60,7 +60,8 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(name: "SystemTests", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings),
         .testTarget(
-            name: "LimiterEngineTests", dependencies: ["LimiterEngine", "TestSupport", "curves"],
+            name: "LimiterEngineTests", dependencies: ["LimiterEngine", "System", "TestSupport", "curves"],
+            exclude: ["Golden"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "PersistenceTests", dependencies: ["Persistence", "LimiterEngine", "TestSupport"],

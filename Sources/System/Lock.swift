@@ -35,7 +35,7 @@ public enum LockRank: UInt32, CaseIterable, Sendable {
     case mailbox
     /// Free pages.
     case pagePool
-    /// The reference to the policies and rules in force.
+    /// The reference to the policies and rules in force, or to the zones.
     case policyTable
 }
 
