@@ -49,6 +49,22 @@ public struct FixedWindow: Equatable, Sendable {
     public static func decide(
         _ limit: Limit, _ demand: Demand, stored: FixedWindow?, now: Int64
     ) -> (decision: LimitDecision, next: FixedWindow) {
+        decide(limit, demand, stored: stored, now: now) { End(end($0, now: $1)) }
+    }
+
+    /// When a window ends, or why it cannot open.
+    enum End {
+        case at(Int64)
+        case failed(LimitDecision.Outcome)
+
+        init(_ end: Int64?) { self = end.map { .at($0) } ?? .failed(.outOfRange) }
+    }
+
+    /// As above, for windows that end as `end` says: it is asked when one opens.
+    @inline(__always)
+    static func decide(
+        _ limit: Limit, _ demand: Demand, stored: FixedWindow?, now: Int64, end: (Limit, Int64) -> End
+    ) -> (decision: LimitDecision, next: FixedWindow) {
         let live = stored.flatMap { $0.end > now ? $0 : nil }
         let spent = live?.spent ?? 0
         let room = limit.units - spent
@@ -63,8 +79,10 @@ public struct FixedWindow: Equatable, Sendable {
             )
         }
         if live == nil, granted > 0 {
-            guard let end = end(limit, now: now) else { return (.failure(.outOfRange), window) }
-            window.end = end
+            switch end(limit, now) {
+            case .at(let end): window.end = end
+            case .failed(let outcome): return (.failure(outcome), window)
+            }
         }
         window.spent += granted
         return (
@@ -119,9 +137,21 @@ extension FixedWindow: LimiterWitness {
         return (given, false)
     }
 
-    static func carry(_ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer) -> Bool {
-        guard let end = end(limit, now: now) else { return false }
-        FixedWindow(end: end, spent: units).store(to: memory)
-        return true
+    static func carry(
+        _ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer
+    ) -> LimitDecision.Outcome {
+        carry(units, to: memory, until: End(end(limit, now: now)))
+    }
+
+    /// Writes a window that ends there, unless it cannot.
+    static func carry(
+        _ units: Int64, to memory: UnsafeMutableRawPointer, until end: End
+    ) -> LimitDecision.Outcome {
+        switch end {
+        case .at(let end):
+            FixedWindow(end: end, spent: units).store(to: memory)
+            return .allowed
+        case .failed(let outcome): return outcome
+        }
     }
 }

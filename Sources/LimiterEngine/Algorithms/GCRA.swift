@@ -205,9 +205,11 @@ extension GCRA: LimiterWitness {
 
     static func carriedMax(_ limit: Limit) -> Int64 { limit.capacity }
 
-    static func carry(_ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer) -> Bool {
+    static func carry(
+        _ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer
+    ) -> LimitDecision.Outcome {
         let (arrivalTime, overflows) = now.addingReportingOverflow(units * limit.emissionInterval)
         memory.storeBytes(of: arrivalTime, as: Int64.self)
-        return !overflows
+        return overflows ? .outOfRange : .allowed
     }
 }

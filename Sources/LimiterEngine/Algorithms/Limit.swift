@@ -11,6 +11,10 @@ public enum LimitError: Error, Equatable, Sendable {
     case tooLarge(Argument, maximum: Int64)
     /// The algorithm has no use for the argument.
     case unsupported(Argument, Limit.Algorithm)
+    /// The period is a duration, and the algorithm has windows of the calendar, or the other way round.
+    case wrongPeriod(Limit.Algorithm)
+    /// The unit of the calendar has no such start.
+    case badStart(CalendarUnit)
     /// A unit would cost less than a nanosecond.
     case rateTooHigh
     /// A product with the argument does not fit 64 bits.
@@ -23,6 +27,8 @@ public enum LimitError: Error, Equatable, Sendable {
         case burst
         case cost
         case offset
+        case zone
+        case start
     }
 }
 
@@ -37,6 +43,10 @@ public struct Limit: Equatable, Sendable {
     public private(set) var algorithm: Algorithm
     /// The algorithm's kind of state as records have it.
     private(set) var rawKind: UInt8
+    /// For windows of the calendar: the unit and where it starts; nil for every other algorithm.
+    public private(set) var calendar: CalendarPeriod?
+    /// For windows of the calendar: whose calendar.
+    public private(set) var zone = ZoneNumber.utc
     /// What one unit costs in nanoseconds, 1 or more: the period through the units, rounded down.
     public private(set) var emissionInterval: Int64
     /// The emission interval times the capacity, in nanoseconds; 0 except for GCRA and the token bucket.
@@ -47,7 +57,7 @@ public struct Limit: Equatable, Sendable {
     public private(set) var cappedUntil: Int64 = 0
     /// Units per period, 0 or more; 0 lets nothing pass.
     public private(set) var units: Int64
-    /// The period in nanoseconds, 1 or more.
+    /// The period in nanoseconds, 1 or more; for windows of the calendar, whose length differs, a short one.
     public private(set) var period: Int64
     /// For fixed windows: how far local time is ahead of UTC in nanoseconds, so that a day may begin at local midnight.
     public private(set) var offset: Int64
@@ -84,6 +94,7 @@ public struct Limit: Equatable, Sendable {
         guard units >= 0 else { throw .negative(.limit) }
         guard period >= 0 else { throw .negative(.period) }
         guard period > 0 else { throw .zero(.period) }
+        guard !algorithm.facts.usesCalendar else { throw .wrongPeriod(algorithm) }
         if let burst, burst < 0 { throw .negative(.burst) }
         let facts = algorithm.facts
         let isRate = facts.hasBurst
@@ -109,6 +120,21 @@ public struct Limit: Equatable, Sendable {
         self.offset = offset
         self.emissionInterval = max(1, emissionInterval)
         self.tolerance = tolerance
+    }
+
+    /// A limit of `units` in each window of the calendar; `period` is about as long as one of them.
+    init(calendar: CalendarPeriod, zone: ZoneNumber, units: Int64, period: Int64) throws(LimitError) {
+        guard units >= 0 else { throw .negative(.limit) }
+        algorithm = .calendar
+        rawKind = StateKind.calendar.rawValue
+        self.calendar = calendar
+        self.zone = zone
+        self.units = units
+        self.period = period
+        capacity = units
+        offset = 0
+        emissionInterval = max(1, units == 0 ? period : period / units)
+        tolerance = 0
     }
 
     /// Makes this a GCRA limit, of what `GCRA` asks with every call. What it was before by the units of a period, and

@@ -24,9 +24,9 @@ extension Limit {
     /// tolerates: a client that spent more by another algorithm is not kept out for longer than a full refill takes.
     var carriedMax: Int64 { algorithm.dispatch(CarriedMax(limit: self)) }
 
-    /// Writes a state of this limit's kind in which `units`, 1 … `carriedMax`, have just been spent. Returns its size;
-    /// nil when it would end after the last representable instant.
-    func carry(_ units: Int64, now: Int64, to memory: UnsafeMutableRawPointer) -> Int? {
+    /// Writes a state of this limit's kind, of `initialSize` bytes, in which `units`, 1 … `carriedMax`, have just been
+    /// spent. Any outcome but `allowed` is why there is no such state.
+    func carry(_ units: Int64, now: Int64, to memory: UnsafeMutableRawPointer) -> LimitDecision.Outcome {
         algorithm.dispatch(Carrying(limit: self, units: units, now: now, memory: memory))
     }
 }
@@ -65,9 +65,9 @@ private struct Carrying: LimiterVisitor {
     let now: Int64
     let memory: UnsafeMutableRawPointer
 
-    func visit<Witness: LimiterWitness>(_ witness: Witness.Type) -> Int? {
+    func visit<Witness: LimiterWitness>(_ witness: Witness.Type) -> LimitDecision.Outcome {
         assert(Witness.initialSize <= Limit.carriedSizeMax)
         Witness.initialize(memory, byteCount: Witness.initialSize)
-        return Witness.carry(units, limit, now: now, to: memory) ? Witness.initialSize : nil
+        return Witness.carry(units, limit, now: now, to: memory)
     }
 }

@@ -301,11 +301,13 @@ extension SlidingLog: LimiterWitness {
         return (given, log.count == 0)
     }
 
-    static func carry(_ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer) -> Bool {
+    static func carry(
+        _ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer
+    ) -> LimitDecision.Outcome {
         let (end, overflows) = now.addingReportingOverflow(limit.period)
-        guard !overflows else { return false }
+        guard !overflows else { return .outOfRange }
         SlidingLog(memory).append(units, until: end)
-        return true
+        return .allowed
     }
 
     /// O(bytes); reads nothing beyond them.

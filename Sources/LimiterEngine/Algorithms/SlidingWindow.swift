@@ -203,11 +203,13 @@ extension SlidingWindow: LimiterWitness {
         return (given, next == nil)
     }
 
-    static func carry(_ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer) -> Bool {
+    static func carry(
+        _ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer
+    ) -> LimitDecision.Outcome {
         var window = empty(period: limit.period, now: now)
         window.current = UInt32(units)
-        guard window.expiry != nil else { return false }
+        guard window.expiry != nil else { return .outOfRange }
         window.store(to: memory)
-        return true
+        return .allowed
     }
 }

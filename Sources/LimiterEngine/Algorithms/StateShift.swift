@@ -35,7 +35,7 @@ extension PolicyRecord {
     /// as long as they did. `value` is the record's; that of any other kind of record has no times.
     public static func moveBack(_ kind: Kind, _ value: UnsafeMutableRawBufferPointer, by duration: Int64) {
         guard kind == .policy else { return }
-        for end in earlierEnds(count: value.count) {
+        for end in earlierEnds(UnsafeRawBufferPointer(value)) {
             let instant = Int64(littleEndian: value.loadUnaligned(fromByteOffset: end, as: Int64.self))
             let moved = instant == Int64.max ? instant : StateView.movedBack(instant, by: duration)
             value.storeBytes(of: moved.littleEndian, toByteOffset: end, as: Int64.self)

@@ -8,6 +8,7 @@
 //   4 slidingWindow     24      expiry, period, units of the previous and the current window
 //   5 slidingLog  16 + 10·c     expiry, a ring of c grants (see `SlidingLog`)
 //   6 token             56      expiry and the answer a token was first given (see `TokenAnswer`)
+//   7 calendar          16      end of the window, units spent in it
 
 /// What kind of state a key holds. The raw value is the kind byte of journal and snapshot: never reuse one.
 /// A record has four bits for it: 1 … 15.
@@ -25,6 +26,8 @@ public enum StateKind: UInt8, Sendable, CaseIterable {
     /// The answer that an idempotency token was first given: 56 bytes. Keys of this kind are in a namespace of their
     /// own, which no command can reach by a key's name.
     case token = 6
+    /// Units spent in one window of the calendar: 16 bytes.
+    case calendar = 7
 
     /// The witness of each kind.
     @inline(__always)
@@ -36,6 +39,7 @@ public enum StateKind: UInt8, Sendable, CaseIterable {
         case .slidingWindow: visitor.visit(SlidingWindow.self)
         case .slidingLog: visitor.visit(SlidingLog.self)
         case .token: visitor.visit(TokenAnswer.self)
+        case .calendar: visitor.visit(Calendar.self)
         }
     }
 }
@@ -53,6 +57,8 @@ extension Limit {
         case slidingWindow = 4
         /// Every grant counts for exactly one period.
         case slidingLog = 5
+        /// Days, weeks, months or years of a time zone.
+        case calendar = 6
 
         /// The witness of each algorithm's state.
         @inline(__always)
@@ -62,6 +68,7 @@ extension Limit {
             case .fixedWindow: visitor.visit(FixedWindow.self)
             case .slidingWindow: visitor.visit(SlidingWindow.self)
             case .slidingLog: visitor.visit(SlidingLog.self)
+            case .calendar: visitor.visit(Calendar.self)
             }
         }
     }
@@ -146,6 +153,8 @@ extension Limit.Algorithm {
         public let hasBurst: Bool
         /// A limit may have an offset from UTC.
         public let hasOffset: Bool
+        /// A limit's period is one of the calendar, and it has a zone.
+        public let usesCalendar: Bool
         /// The most units a limit may have; nil for no bound of its own.
         public let limitMax: Int64?
     }
@@ -157,7 +166,7 @@ extension Limit.Algorithm {
         guard self == .tokenBucket else { return facts }
         return Facts(
             kind: facts.kind, name: TokenBucket.name, summary: TokenBucket.summary, hasBurst: facts.hasBurst,
-            hasOffset: facts.hasOffset, limitMax: facts.limitMax)
+            hasOffset: facts.hasOffset, usesCalendar: facts.usesCalendar, limitMax: facts.limitMax)
     }
 
     /// The name that commands use.
@@ -180,6 +189,6 @@ private struct LimiterFactsVisitor: LimiterVisitor {
     func visit<Witness: LimiterWitness>(_ witness: Witness.Type) -> Limit.Algorithm.Facts {
         Limit.Algorithm.Facts(
             kind: Witness.kind, name: Witness.name, summary: Witness.summary, hasBurst: Witness.hasBurst,
-            hasOffset: Witness.hasOffset, limitMax: Witness.limitMax)
+            hasOffset: Witness.hasOffset, usesCalendar: Witness.usesCalendar, limitMax: Witness.limitMax)
     }
 }

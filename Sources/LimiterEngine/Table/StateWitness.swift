@@ -75,6 +75,8 @@ protocol LimiterWitness: StateWitness {
     static var hasBurst: Bool { get }
     /// A limit may have an offset from UTC.
     static var hasOffset: Bool { get }
+    /// Windows are those of the calendar: a limit's period is a `CalendarPeriod`, and it has a zone.
+    static var usesCalendar: Bool { get }
     /// The most units a limit may have; nil for no bound of its own.
     static var limitMax: Int64? { get }
 
@@ -100,9 +102,12 @@ protocol LimiterWitness: StateWitness {
 
     /// The most spent units that a state can hold.
     static func carriedMax(_ limit: Limit) -> Int64
-    /// Writes a state of `initialSize` in which `units`, 1 … `carriedMax`, have just been spent. False when it would
-    /// end after the last representable instant.
-    static func carry(_ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer) -> Bool
+    /// Writes a state of `initialSize` in which `units`, 1 … `carriedMax`, have just been spent. Any outcome but
+    /// `allowed` is why there is no such state, such as `outOfRange` where it would end after the last representable
+    /// instant.
+    static func carry(
+        _ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer
+    ) -> LimitDecision.Outcome
 }
 
 // MARK: - What most kinds have in common
@@ -141,6 +146,7 @@ extension StateWitness {
 extension LimiterWitness {
     static var hasBurst: Bool { false }
     static var hasOffset: Bool { false }
+    static var usesCalendar: Bool { false }
     static var limitMax: Int64? { nil }
 
     @inline(__always)

@@ -145,6 +145,8 @@ enum LimitReply {
         case .wrongKind: wrongKind(call.decision.foundKind, wanted: call.limit.algorithm.name)
         case .outOfMemory: outOfMemory
         case .outOfRange: outOfRange(call)
+        case .unknownZone:
+            "ERR ZONE: this server has no time zone '\(call.limit.zoneName)', so no window can begin; nothing was taken"
         case .tooManyTokens:
             "ERR ID cannot be remembered: there are as many tokens as idempotency-tokens-max allows, nothing was taken"
         }
