@@ -71,7 +71,7 @@ import Testing
         let session = KeyspaceSession(engine: Engine(shards: 1))
         let now = EngineTime.seconds(1)
         for (number, algorithm) in Limit.Algorithm.allCases.enumerated() {
-            let limit = try Limit(algorithm, units: 3, period: 60_000_000_000)
+            let limit = try Limit.sample(algorithm, units: 3, period: 60_000_000_000)
             let name = "k\(number)"
             #expect(session.decide(name, LimitCall(limit, .one), token: "t", now: now).remaining == 2)
             let same = [UInt8(name.utf8.count), 0, 0, 0] + Array(name.utf8) + Array("t".utf8)

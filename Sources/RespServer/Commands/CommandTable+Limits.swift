@@ -23,8 +23,8 @@ extension CommandTable {
         ArgumentSpec(
             name: "period", token: "PER",
             summary:
-                "The period: seconds, or a whole number with ms, s, m, h or d after it, in lower case. With ALGO calendar "
-                + "day, week, month or year."),
+                "The period: seconds, or a whole number with ms, s, m, h or d after it, in lower case. With ALGO "
+                + "calendar day, week, month or year."),
         ArgumentSpec(
             name: "burst", kind: .integer, token: "BURST",
             summary:
@@ -40,12 +40,14 @@ extension CommandTable {
             optional: true),
         ArgumentSpec(
             name: "zone", token: "ZONE",
-            summary: "Whose calendar, for calendar: an offset such as +02:00, or a name such as Europe/Berlin; UTC if left "
+            summary:
+                "Whose calendar, for calendar: an offset such as +02:00, or a name such as Europe/Berlin; UTC if left "
                 + "out.",
             optional: true),
         ArgumentSpec(
             name: "start", kind: .integer, token: "START",
-            summary: "Where a window of calendar starts: hour 0 to 23 of a day, day 1 (Monday) to 7 of a week, day 1 to 31 "
+            summary:
+                "Where a window of calendar starts: hour 0 to 23 of a day, day 1 (Monday) to 7 of a week, day 1 to 31 "
                 + "of a month, of which 29 to 31 mean the last one in shorter months, month 1 to 12 of a year.",
             optional: true),
     ]

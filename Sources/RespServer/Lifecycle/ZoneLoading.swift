@@ -28,6 +28,7 @@ enum ZoneLoading {
             // Stored state names it. Calls that would open a window of it are refused until it is there.
             log.warning("a time zone in use is not known", ["error": "\(failure)"])
         }
-        log.log(.verbose, "time zones read", ["zones": .integer(table.names.count), "skipped": .integer(failures.count)])
+        log.log(
+            .verbose, "time zones read", ["zones": .integer(table.names.count), "skipped": .integer(failures.count)])
     }
 }
