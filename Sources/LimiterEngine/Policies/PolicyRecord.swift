@@ -99,9 +99,18 @@ public struct PolicyRecord: Equatable, Sendable {
     /// Whether the record says that it is of a version this program does not know, and so may be right all the same.
     public var isOfOtherVersion: Bool {
         switch kind {
-        case .policy: value.first.map { $0 > PolicyRecord.calendarVersion || $0 == 0 } ?? false
+        case .policy: isPolicyOfOtherVersion
         case .rule: value.first.map { $0 != PolicyRecord.version } ?? false
         case .policyRemoval, .ruleRemoval: false
+        }
+    }
+
+    private var isPolicyOfOtherVersion: Bool {
+        switch value.first {
+        case nil, PolicyRecord.version: false
+        // The next algorithm with windows of the calendar may come with this version, too.
+        case PolicyRecord.calendarVersion: value.count > 1 && Limit.Algorithm(rawValue: value[1]) == nil
+        default: true
         }
     }
 
