@@ -60,6 +60,7 @@ docs: build
 	swift build -c release -j $(JOBS) --product curves
 	.build/release/escapement --print-config > escapement.conf
 	.build/release/escapement --print-command-docs > docs/commands.md
+	.build/release/escapement --print-metrics-docs > docs/metrics.md
 	.build/release/curves
 
 clean:

@@ -58,7 +58,8 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["LimiterEngine", "Persistence", "System"], path: "Tests/Support",
             swiftSettings: swiftSettings),
-        .testTarget(name: "SystemTests", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "SystemTests", dependencies: ["CLinux", "System", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "LimiterEngineTests", dependencies: ["LimiterEngine", "System", "TestSupport", "curves"],
             exclude: ["Golden"],
@@ -85,6 +86,11 @@ let package = Package(
             ? [
                 .executableTarget(
                     name: "fuzz-resp", dependencies: ["RESP"], path: "Tests/Fuzz/RESP",
+                    exclude: ["corpus", "dictionary"],
+                    swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
+                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+                .executableTarget(
+                    name: "fuzz-zones", dependencies: ["LimiterEngine"], path: "Tests/Fuzz/Zones",
                     exclude: ["corpus", "dictionary"],
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),

@@ -158,13 +158,6 @@ final class Server: @unchecked Sendable {
 
     func connectionClosed() { clientsNow.subtract(1, ordering: .relaxed) }
 
-    /// Takes a connection out of everything that loops share. Its loop is closing it.
-    func forget(_ connection: Connection) {
-        connection.loop.assigned.subtract(1, ordering: .relaxed)
-        if connection.flags.contains(.monitor) { monitors.remove(connection) }
-        if connection.subscriptions != nil { publisher.unsubscribeAll(connection) }
-    }
-
     // MARK: Loops
 
     /// Starts a thread for each loop.

@@ -238,8 +238,9 @@ def test_everysec_forces_within_seconds(launch):
         before = info(wire, "persistence")["journal_syncs"]
         take(wire, "k2")
         wait_for_record(server, "k2")
-        time.sleep(1.3)  # longer than everysec would wait: nothing must be forced under `no`
-        assert info(wire, "persistence")["journal_syncs"] == before
+        # How long nothing is forced under `no` is for JournalDriverTests, whose clock need not be waited for.
+        found = info(wire, "persistence")
+        assert found["journal_syncs"] == before and int(found["journal_unsynced_bytes"]) > 0
 
 
 def test_hot_key_costs_few_bytes(launch):

@@ -100,6 +100,11 @@ import Testing
         #expect(try offset(at: 2000) == 10_800 && offset(at: 9_000_000_000) == 10_800)
         builder.footer = ""
         #expect(try offset(at: 2000) == 7200 && offset(at: 9_000_000_000) == 7200)
+        // A last transition that the footer contradicts was never in force.
+        builder.transitions = [(1000, 1), (2000, 2)]
+        builder.footer = "AAA-1"
+        #expect(try ZoneRules(file: builder.bytes).view.count == 2)
+        builder.footer = ""
         // What is before and after 64 bits of nanoseconds.
         builder.transitions = [(-1 << 59, 1), (1 << 59, 2)]
         #expect(try offset(at: -9_223_372_036) == 3600 && offset(at: 9_223_372_036) == 3600)

@@ -50,8 +50,7 @@ final class DriverSimulation: ServerSimulation, JournalHost {
     private var steady: Int64 = 0
     private var settings: JournalDriver.Settings
 
-    private var wantsDisk = false
-    private var parts: [Journal.Part] = []
+    private var parts = PartsForDisk()
     private(set) var isLogging = false
     private var wantsLog = false
     private(set) var hasUncollectedChanges = false
@@ -260,26 +259,21 @@ final class DriverSimulation: ServerSimulation, JournalHost {
     func encodeChanges() { encode() }
 
     private func drain() {
-        let part = journal.take(replacement: ByteBuffer(capacity: 64))
-        if wantsDisk, part.bytes.count > 0 { parts.append(part) }
+        parts.append(journal.take(replacement: ByteBuffer(capacity: 64)))
     }
 
-    func nextForDisk() -> Journal.Part? { parts.isEmpty ? nil : parts.removeFirst() }
+    func nextForDisk() -> Journal.Part? { parts.next() }
     func recycle(_ buffer: ByteBuffer) {}
 
     func beginDisk() -> Int64 {
         drain()
-        parts = []
-        wantsDisk = true
+        parts.begin()
         return journal.offset
     }
 
-    func endDisk() {
-        parts = []
-        wantsDisk = false
-    }
+    func endDisk() { parts.end() }
 
-    var bytesForDisk: Int { wantsDisk ? parts.reduce(0) { $0 + $1.bytes.count } + journal.pendingBytes : 0 }
+    var bytesForDisk: Int { parts.areWanted ? parts.bytes + journal.pendingBytes : 0 }
     func historyWithoutLog(current: String, snapshot number: Int) -> String { current }
 
     func perform(_ action: JournalDriver.Action) {

@@ -18,8 +18,7 @@ final class JournalBench: JournalHost {
     let journal: Journal
     private(set) var driver: JournalDriver!
     private(set) var actions: [String] = []
-    private var wantsDisk = false
-    private var parts: [Journal.Part] = []
+    private var parts = PartsForDisk()
     private var begun = 0
     private var requested = 0
     private var durable = 0
@@ -49,7 +48,7 @@ final class JournalBench: JournalHost {
         wantsLog = logs
         if logs {
             try log.roll(at: 0, time: engineTime, continues: true)
-            wantsDisk = true
+            parts.begin()
         }
         var pace = JournalDriver.Pace()
         pace.unwrittenMax = 1000
@@ -193,26 +192,21 @@ final class JournalBench: JournalHost {
     func encodeChanges() { journal.collect(time: engineTime) }
 
     private func drain() {
-        let part = journal.take(replacement: ByteBuffer(capacity: 64))
-        if wantsDisk, part.bytes.count > 0 { parts.append(part) }
+        parts.append(journal.take(replacement: ByteBuffer(capacity: 64)))
     }
 
-    func nextForDisk() -> Journal.Part? { parts.isEmpty ? nil : parts.removeFirst() }
+    func nextForDisk() -> Journal.Part? { parts.next() }
     func recycle(_ buffer: ByteBuffer) { actions.append("append") }
 
     func beginDisk() -> Int64 {
         drain()
-        parts = []
-        wantsDisk = true
+        parts.begin()
         return journal.offset
     }
 
-    func endDisk() {
-        parts = []
-        wantsDisk = false
-    }
+    func endDisk() { parts.end() }
 
-    var bytesForDisk: Int { parts.reduce(0) { $0 + $1.bytes.count } }
+    var bytesForDisk: Int { parts.bytes }
     func historyWithoutLog(current: String, snapshot number: Int) -> String { String(repeating: "f", count: 40) }
 
     func perform(_ action: JournalDriver.Action) {

@@ -62,6 +62,16 @@ import Testing
         ])
     }
 
+    /// However long it has been: under `no` the kernel says when.
+    @Test func withoutSyncsNothingIsForcedHoweverLong() throws {
+        try bench(.no).run([
+            (20, "change", ""),
+            (20, "turn", "collect 1, append, publish 1"),
+            (1_500, "turn", ""),
+            (100_000, "turn", ""),
+        ])
+    }
+
     @Test func whatIsNotWaitedForIsCollectedAtAPace() throws {
         let bench = try bench(.no)
         bench.run([

@@ -8,11 +8,11 @@ import Testing
 
 @Suite struct RoundTripTests {
     private static let history = String(repeating: "a", count: 40)
+    private let directory = TemporaryDirectory("round-trip")
     private let now = EngineTime(nanoseconds: 1_700_000_000_000_000_000)
 
     private func fresh() throws -> (path: String, engine: Engine, journal: Journal, log: LogDirectory) {
-        var template = Array("/tmp/escapement-test-XXXXXX".utf8CString)
-        let path = String(cString: mkdtemp(&template))
+        let path = directory.path
         let engine = Engine(shards: 16)
         let report = try Recovery(files: RealFileSystem(), path: path, engine: engine, horizon: now)
             .run(history: Self.history, cutsTornTail: true)

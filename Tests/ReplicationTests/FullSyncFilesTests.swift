@@ -9,6 +9,7 @@ import Testing
 @testable import Replication
 
 @Suite struct FullSyncFilesTests {
+    private let directory = TemporaryDirectory("sync")
     private let a = TestStream.id("a").text
     private let b = TestStream.id("b").text
 
@@ -51,8 +52,7 @@ import Testing
     }
 
     @Test func theOldStateStaysUntilTheNewIsWhole() throws {
-        var template = Array("/tmp/escapement-test-XXXXXX".utf8CString)
-        let path = String(cString: mkdtemp(&template))
+        let path = directory.path
         // A life of its own first.
         let own = TestStream()
         let log = LogDirectory(

@@ -75,8 +75,7 @@ extension SimulatedStorage: JournalHost {
     func encodeChanges() { if isJournaling { node.collectJournal() } }
 
     func nextForDisk() -> Journal.Part? {
-        guard !parts.isEmpty else { return nil }
-        let part = parts.removeFirst()
+        guard let part = parts.next() else { return nil }
         guard part.offset == log.appended else {
             node.fail("a part of the journal at \(part.offset) for a log that ends at \(log.appended)")
             return nil
@@ -86,7 +85,7 @@ extension SimulatedStorage: JournalHost {
 
     func recycle(_ buffer: ByteBuffer) {}
 
-    var bytesForDisk: Int { wantsDisk ? parts.reduce(0) { $0 + $1.bytes.count } + journal.pendingBytes : 0 }
+    var bytesForDisk: Int { parts.areWanted ? parts.bytes + journal.pendingBytes : 0 }
 
     func historyWithoutLog(current: String, snapshot number: Int) -> String {
         if current == ReplicationID.unowned.text { return current }

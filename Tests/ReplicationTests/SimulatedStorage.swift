@@ -43,8 +43,7 @@ final class SimulatedStorage {
 
     // The stream.
     private(set) var backlog: Backlog?
-    var parts: [Journal.Part] = []
-    private(set) var wantsDisk = false
+    var parts = PartsForDisk()
     var hasChanges = false
 
     // Tickets: the last collection begun, the last one that a reply waits for, and where collections ended.
@@ -157,7 +156,7 @@ final class SimulatedStorage {
     func drain() -> Bool {
         guard journal.pendingBytes > 0 else { return false }
         let part = take()
-        if wantsDisk { parts.append(part) }
+        parts.append(part)
         hasChanges = true
         node.streamed()
         return true
@@ -173,15 +172,11 @@ final class SimulatedStorage {
     }
 
     func beginDisk() -> Int64 {
-        parts = []
-        wantsDisk = true
+        parts.begin()
         return end()
     }
 
-    func endDisk() {
-        parts = []
-        wantsDisk = false
-    }
+    func endDisk() { parts.end() }
 
     /// Drains without a part for the disk.
     private func end() -> Int64 {
@@ -192,8 +187,8 @@ final class SimulatedStorage {
 
     func beginBacklog() {
         guard backlog == nil else { return }
-        if wantsDisk { drain() }
-        let offset = wantsDisk ? journal.offset : end()
+        if parts.areWanted { drain() }
+        let offset = parts.areWanted ? journal.offset : end()
         backlog = Backlog(capacity: node.simulation.backlogSize, offset: offset, blockSize: 256)
     }
 
@@ -203,7 +198,7 @@ final class SimulatedStorage {
     }
 
     func restart(at offset: Int64, time: EngineTime) {
-        if wantsDisk { node.fail("the journal goes on elsewhere while the log wants it") }
+        if parts.areWanted { node.fail("the journal goes on elsewhere while the log wants it") }
         drain()
         journal.restart(at: offset, time: time)
         backlog?.restart(at: offset)

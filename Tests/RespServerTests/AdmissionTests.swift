@@ -172,13 +172,32 @@ import Testing
 
     /// What may go into a batch unasked would also run if it were asked about.
     @Test func theFastPathAdmitsNothingThatWouldBeRefused() {
-        let flags = (0..<20).map { ConnectionFlags(rawValue: 1 << $0) }
-        for flag in flags {
-            #expect(Admission.isOnFastPath(flag, []) == ConnectionFlags.fastPathCompatible.contains(flag))
-            #expect(!Admission.isOnFastPath(flag, .monitored))
+        typealias Word = ConnectionFields.Word
+        for flag in (0..<16).map({ ConnectionFlags(rawValue: 1 << $0) }) {
+            let word = Word(flag, [])
+            #expect(Admission.isOnFastPath(word, []) == ConnectionFlags.fastPathCompatible.contains(flag))
+            #expect(!Admission.isOnFastPath(word, .monitored))
         }
-        for state in Self.states { #expect(!Admission.isOnFastPath([], state)) }
-        #expect(Admission.isOnFastPath([], []))
-        #expect(Admission.isOnFastPath(.fastPathCompatible, []))
+        for flag in (16..<32).map({ SessionFlags(rawValue: 1 << $0) }) {
+            let word = Word([], flag)
+            #expect(Admission.isOnFastPath(word, []) == SessionFlags.fastPathCompatible.contains(flag))
+            #expect(!Admission.isOnFastPath(word, .monitored))
+        }
+        for state in Self.states { #expect(!Admission.isOnFastPath(Word([], []), state)) }
+        #expect(Admission.isOnFastPath(Word([], []), []))
+        #expect(Admission.isOnFastPath(Word(.fastPathCompatible, .fastPathCompatible), []))
+    }
+
+    /// The connection and its session share a word, and neither changes what is the other's.
+    @Test func bothHalvesOfTheWordKeepTheirFlags() {
+        var fields = ConnectionFields([.unixSocket, .blocked])
+        fields.sessionFlags.insert([.monitor, .resp3])
+        #expect(fields.connectionFlags == [.unixSocket, .blocked] && fields.sessionFlags == [.monitor, .resp3])
+        fields.connectionFlags.remove(.blocked)
+        fields.connectionFlags.insert(.noEvict)
+        #expect(fields.connectionFlags == [.unixSocket, .noEvict] && fields.sessionFlags == [.monitor, .resp3])
+        #expect(fields.word.unusual == SessionFlags.monitor.rawValue)
+        fields.sessionFlags = []
+        #expect(fields.connectionFlags == [.unixSocket, .noEvict] && fields.word.unusual == 0)
     }
 }

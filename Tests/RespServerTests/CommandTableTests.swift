@@ -15,7 +15,8 @@ import Testing
     static let ownArguments: Set<String> = ["cluster", "command getkeys"]
     /// Redis 7.2 and our own.
     static let unknownToRedis: Set<String> = [
-        "cl.throttle", "client setinfo", "client no-touch", "debug sleep", "debug help", "increx", "rl.take", "rl.peek",
+        "cl.throttle", "client setinfo", "client no-touch", "debug sleep", "debug metrics", "debug help", "increx",
+        "rl.take", "rl.peek",
         "rl.refund", "rl.reset", "rl.takeall", "rl.check", "rl.policy", "rl.policy set", "rl.policy get",
         "rl.policy del", "rl.policy list", "rl.policy help", "rl.rule", "rl.rule set", "rl.rule get", "rl.rule del",
         "rl.rule list", "rl.rule resolve", "rl.rule reload", "rl.rule help", "waitaof",

@@ -262,22 +262,15 @@ import Testing
 
     // MARK: On disk
 
-    private func temporaryDirectory() throws -> String {
-        var template = Array("/tmp/escapement-config-XXXXXX".utf8CString)
-        let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) }
-        return String(cString: try #require(made))
-    }
-
     private func mode(_ path: String) -> mode_t {
         var status = stat()
         return stat(path, &status) == 0 ? status.st_mode & 0o777 : 0
     }
 
     @Test func replacesTheFileWhole() throws {
-        let directory = try temporaryDirectory()
-        defer { rmdir(directory) }
-        let path = directory + "/a.conf"
-        defer { unlink(path) }
+        let directory = TemporaryDirectory("config")
+        defer { withExtendedLifetime(directory) {} }
+        let path = directory.file("a.conf")
         try ConfigFile.replace(path, with: Array("port 1\n".utf8))
         #expect(mode(path) == 0o640)
         chmod(path, 0o604)
@@ -285,8 +278,7 @@ import Testing
         #expect(try ConfigFile.read(path) == Array("port 2\n".utf8))
         #expect(mode(path) == 0o604)
         // Through a link: the link stays, its target changes, and nothing else is left in the directory.
-        let link = directory + "/link.conf"
-        defer { unlink(link) }
+        let link = directory.file("link.conf")
         #expect(symlink(path, link) == 0)
         try ConfigFile.replace(link, with: Array("port 3\n".utf8))
         #expect(try ConfigFile.read(path) == Array("port 3\n".utf8))
@@ -302,10 +294,9 @@ import Testing
         #expect(error?.text.contains("cannot write configuration file '/nonexistent/a.conf") == true)
         #expect(error?.text.hasSuffix(": No such file or directory") == true)
         // The directory stands in the file's way: the temporary file has to go again.
-        let directory = try temporaryDirectory()
-        defer { rmdir(directory) }
-        #expect(throws: ConfigFileError.self) { try ConfigFile.replace(directory, with: [1]) }
-        #expect(access("\(directory).\(getpid()).tmp", F_OK) != 0)
+        let directory = TemporaryDirectory("config")
+        #expect(throws: ConfigFileError.self) { try ConfigFile.replace(directory.path, with: [1]) }
+        #expect(access("\(directory.path).\(getpid()).tmp", F_OK) != 0)
     }
 
     // MARK: Included files

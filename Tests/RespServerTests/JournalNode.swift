@@ -14,13 +14,14 @@ import Testing
 final class JournalNode: Sendable {
     let server: Server
     let files = FailingFiles()
-    let directory: String
+    private let temporary = TemporaryDirectory("journal")
     private let outcome = Locked<Bool?>(nil)
     private let hasBegun = Locked(false)
     private let thread = Locked<pthread_t?>(nil)
 
     var durability: Durability { server.durability }
     var status: StorageStatus { durability.status }
+    var directory: String { temporary.path }
 
     /// Nothing runs before `start`.
     init(_ change: (inout Settings) -> Void = { _ in }) throws {
@@ -30,14 +31,7 @@ final class JournalNode: Sendable {
         settings.autoAofRewritePercentage = 0
         settings.save = SaveRules("")!
         change(&settings)
-        var template = Array("/tmp/escapement-journal-XXXXXX".utf8CString)
-        directory = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
         server = try Server(settings: CurrentSettings(settings), log: try Log(path: "/dev/null"))
-    }
-
-    deinit {
-        for name in names { unlink("\(directory)/\(name)") }
-        rmdir(directory)
     }
 
     /// As a start of the server does: recovers, begins a log if there is to be one, and has the thread run.

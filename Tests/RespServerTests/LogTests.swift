@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import RespServer
@@ -95,14 +96,8 @@ import Testing
     // MARK: Files
 
     private func withLogFile(_ body: (String) throws -> Void) throws {
-        var template = Array("/tmp/escapement-log-XXXXXX".utf8CString)
-        let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) }
-        let directory = String(cString: try #require(made))
-        defer {
-            for name in ["log", "log.1"] { unlink(directory + "/" + name) }
-            rmdir(directory)
-        }
-        try body(directory + "/log")
+        let directory = TemporaryDirectory("log")
+        try body(directory.file("log"))
     }
 
     private func lines(_ path: String) throws -> [String] {
@@ -228,14 +223,9 @@ import Testing
     }
 
     @Test func linesOfManyThreadsStayWhole() async throws {
-        var template = Array("/tmp/escapement-log-XXXXXX".utf8CString)
-        let made = template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) }
-        let directory = String(cString: try #require(made))
-        let path = directory + "/log"
-        defer {
-            unlink(path)
-            rmdir(directory)
-        }
+        let directory = TemporaryDirectory("log")
+        defer { withExtendedLifetime(directory) {} }
+        let path = directory.file("log")
         let log = try Log(path: path, wallClock: { LogTests.now })
         await withTaskGroup(of: Void.self) { group in
             for task in 0..<4 {

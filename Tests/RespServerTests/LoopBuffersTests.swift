@@ -15,7 +15,7 @@ import Transport
         var settings = Settings()
         settings.ioThreads = 1
         server = try Server(settings: CurrentSettings(settings), log: Log(level: .warning))
-        connection = Connection(ByteStream(-1), id: 1, loop: server.loops[0], flags: [], at: 0)
+        connection = Connection(ByteStream(-1), id: 1, loop: server.loops[0], kind: .resp, flags: [], at: 0)
     }
 
     @Test func isFullOfRequests() {

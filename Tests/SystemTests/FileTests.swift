@@ -2,42 +2,17 @@
 
 import Glibc
 import System
+import TestSupport
 import Testing
 
-/// A directory that goes when the test ends.
-private final class Directory {
-    let path: String
-
-    init() {
-        var template = Array("/tmp/escapement-files-XXXXXX".utf8CString)
-        path = String(cString: mkdtemp(&template))
-    }
-
-    deinit {
-        for name in names { unlink("\(path)/\(name)") }
-        rmdir(path)
-    }
-
-    var names: [String] {
-        guard let stream = opendir(path) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != ".", name != ".." { names.append(name) }
-        }
-        return names.sorted()
-    }
-
-    func read(_ name: String, limit: Int = 1 << 20) throws -> [UInt8]? {
+extension TemporaryDirectory {
+    fileprivate func read(_ name: String, limit: Int = 1 << 20) throws -> [UInt8]? {
         let file = try FileDescriptor.open("\(path)/\(name)", O_RDONLY)
         defer { file.close() }
         return try file.readAll(limit: limit)
     }
 
-    func mode(_ name: String) -> UInt32 {
+    fileprivate func mode(_ name: String) -> UInt32 {
         var status = stat()
         return stat("\(path)/\(name)", &status) == 0 ? status.st_mode & 0o7777 : 0
     }
@@ -45,7 +20,7 @@ private final class Directory {
 
 @Suite struct FileTests {
     @Test func aFileIsReadToItsEndOrRefused() throws {
-        let directory = Directory()
+        let directory = TemporaryDirectory("files")
         let bytes = (0..<200_000).map { UInt8(truncatingIfNeeded: $0) }
         try AtomicFile.replace("\(directory.path)/file", with: bytes, mode: 0o600)
         #expect(try directory.read("file", limit: 200_000) == bytes)
@@ -55,7 +30,7 @@ private final class Directory {
     }
 
     @Test func aReplacedFileKeepsItsModeAndANewOneGetsIts() throws {
-        let directory = Directory()
+        let directory = TemporaryDirectory("files")
         let path = "\(directory.path)/file"
         try AtomicFile.replace(path, with: [1], mode: 0o640)
         #expect(directory.mode("file") == 0o640)
@@ -67,7 +42,7 @@ private final class Directory {
     }
 
     @Test func aSymbolicLinkStaysOne() throws {
-        let directory = Directory()
+        let directory = TemporaryDirectory("files")
         try AtomicFile.replace("\(directory.path)/file", with: [1], mode: 0o600)
         symlink("file", "\(directory.path)/link")
         try AtomicFile.replace("\(directory.path)/link", with: [2], mode: 0o600)
@@ -77,7 +52,7 @@ private final class Directory {
     }
 
     @Test func aTemporaryFileOfACrashIsInNoOnesWay() throws {
-        let directory = Directory()
+        let directory = TemporaryDirectory("files")
         let left = try FileDescriptor.open(
             "\(directory.path)/file.\(getpid()).tmp", O_WRONLY | O_CREAT | O_EXCL, mode: 0o400)
         left.close()
@@ -97,7 +72,7 @@ private final class Directory {
     }
 
     @Test func onlyAFileIsRegular() throws {
-        let directory = Directory()
+        let directory = TemporaryDirectory("files")
         try AtomicFile.replace("\(directory.path)/file", with: [1], mode: 0o600)
         mkfifo("\(directory.path)/pipe", 0o600)
         for (name, isRegular) in [("file", true), ("pipe", false)] {

@@ -68,8 +68,8 @@ public final class ZoneRules: @unchecked Sendable {
     /// How many bytes its spans take.
     public var byteCount: Int { view.count * MemoryLayout<Span>.stride }
 
-    /// The window of a period that contains an instant: `begin <= time < end`. An instant after `EngineTime.latest`
-    /// counts as that one. O(log spans), without allocation.
+    /// The window of a period that contains an instant: `begin <= time < end`. The one nanosecond after
+    /// `EngineTime.latest` is in that one's window. O(log spans), without allocation.
     public func window(containing time: EngineTime, _ period: CalendarPeriod) -> CalendarWindow {
         view.window(containing: time, period)
     }
@@ -83,7 +83,7 @@ public final class ZoneRules: @unchecked Sendable {
 extension ZoneRules.View {
     /// See `ZoneRules.window`.
     func window(containing time: EngineTime, _ period: CalendarPeriod) -> CalendarWindow {
-        let second = floorQuotient(Int(min(time, .latest).nanoseconds), 1_000_000_000)
+        let second = floorQuotient(Int(time.nanoseconds), 1_000_000_000)
         let number = span(at: second)
         var local = second + Int(spans[number].offset)
         if number > 0 { local = max(local, spans[number].earliestNewLocal - 1) }
@@ -125,7 +125,7 @@ extension ZoneRules.Span {
 extension CalendarPeriod {
     /// The window that contains an instant, in a zone with one offset for ever, in seconds.
     func window(containing time: EngineTime, offset: Int) -> CalendarWindow {
-        let second = floorQuotient(Int(min(time, .latest).nanoseconds), 1_000_000_000)
+        let second = floorQuotient(Int(time.nanoseconds), 1_000_000_000)
         let (begin, end) = boundaries(around: second + offset)
         return CalendarWindow(beginSecond: begin - offset, endSecond: end - offset)
     }

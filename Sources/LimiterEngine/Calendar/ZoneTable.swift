@@ -143,9 +143,9 @@ public final class ZoneTable: @unchecked Sendable {
         return nil
     }
 
-    /// The window of a period in a zone that contains an instant: `begin <= time < end`. An instant after
-    /// `EngineTime.latest` counts as that one. Nil when the zone's rules are not known: see `failure`. O(log of the
-    /// changes of its offset), without allocation or a lock.
+    /// The window of a period in a zone that contains an instant: `begin <= time < end`. The one nanosecond after
+    /// `EngineTime.latest` is in that one's window. Nil when the zone's rules are not known: see `failure`. O(log of
+    /// the changes of its offset), without allocation or a lock.
     public func window(
         containing time: EngineTime, _ period: CalendarPeriod, zone: ZoneNumber
     ) -> CalendarWindow? {

@@ -52,7 +52,7 @@ public struct LimitCall {
     /// The engine's own note between its passes.
     var hash: UInt64 = 0
     /// Units wanted or given back; for a counter what is added.
-    var amount: Int64
+    public internal(set) var amount: Int64
     /// What is to be done.
     public var operation: Operation
     /// How seriously the limit is meant.

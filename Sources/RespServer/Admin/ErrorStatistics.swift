@@ -5,7 +5,7 @@ import System
 
 final class ErrorStatistics: Sendable {
     /// Different words kept; our own texts have fewer.
-    private static let wordsMax = 64
+    static let wordsMax = 64
     private let counts = Locked<[String: Int]>([:])
 
     /// Counts the error whose text, without the `-`, begins at `text`.

@@ -18,9 +18,14 @@ final class LoopCounters: Sendable {
     func reset() { block.reset() }
 }
 
-/// Calls, time, rejections and failures of every command on one event loop, and how long calls took.
+/// Calls, time, rejections and failures of every command on one event loop, what its limits decided, and how long its
+/// calls took.
 final class CommandStatistics: Sendable {
-    private enum Field: Int, CaseIterable { case calls, nanoseconds, rejected, failed }
+    private enum Field: Int, CaseIterable {
+        case calls, nanoseconds, rejected, failed
+        // See `DecisionTally`.
+        case allowed, denied, undecided, grantedUnits, deniedUnits
+    }
 
     private let block: CounterBlock
     let latency: LatencyHistograms
@@ -47,6 +52,19 @@ final class CommandStatistics: Sendable {
     /// Counts one of the calls recorded as failed after all.
     func fail(_ command: Int) { add(command, .failed, 1) }
 
+    /// Counts what limits decided in calls of one command.
+    func record(_ command: Int, _ tally: DecisionTally) {
+        if tally.allowed > 0 {
+            add(command, .allowed, tally.allowed)
+            add(command, .grantedUnits, tally.grantedUnits)
+        }
+        if tally.denied > 0 {
+            add(command, .denied, tally.denied)
+            add(command, .deniedUnits, tally.deniedUnits)
+        }
+        if tally.undecided > 0 { add(command, .undecided, tally.undecided) }
+    }
+
     private func add(_ command: Int, _ field: Field, _ amount: UInt64) {
         block.add(command * Field.allCases.count + field.rawValue, amount)
     }
@@ -56,6 +74,12 @@ final class CommandStatistics: Sendable {
         var nanoseconds: UInt64 = 0
         var rejected: UInt64 = 0
         var failed: UInt64 = 0
+        /// Of calls that take from limits: see `DecisionTally`.
+        var allowed: UInt64 = 0
+        var denied: UInt64 = 0
+        var undecided: UInt64 = 0
+        var grantedUnits: UInt64 = 0
+        var deniedUnits: UInt64 = 0
     }
 
     func add(_ command: Int, to sum: inout Sum) {
@@ -64,6 +88,11 @@ final class CommandStatistics: Sendable {
         sum.nanoseconds += block.load(base + Field.nanoseconds.rawValue)
         sum.rejected += block.load(base + Field.rejected.rawValue)
         sum.failed += block.load(base + Field.failed.rawValue)
+        sum.allowed += block.load(base + Field.allowed.rawValue)
+        sum.denied += block.load(base + Field.denied.rawValue)
+        sum.undecided += block.load(base + Field.undecided.rawValue)
+        sum.grantedUnits &+= block.load(base + Field.grantedUnits.rawValue)
+        sum.deniedUnits &+= block.load(base + Field.deniedUnits.rawValue)
     }
 
     func reset() {

@@ -95,12 +95,12 @@ extension EventLoop {
     /// Counts a request for a command that does not exist, or with `isSubcommand` for such a subcommand of one that
     /// does, and logs a name's first one.
     func noteUnknownCommand(from connection: Connection, isSubcommand: Bool = false) {
-        guard !connection.flags.contains(.unauthenticated) else { return server.unknownCommands.countStranger() }
+        guard !connection.resp.flags.contains(.unauthenticated) else { return server.unknownCommands.countStranger() }
         switch server.unknownCommands.count(arguments[0], subcommand: isSubcommand ? arguments[1] : nil) {
         case .none: break
         case .name(let name):
-            let library = connection.description?.libraryName ?? []
-            let version = connection.description?.libraryVersion ?? []
+            let library = connection.resp.description?.libraryName ?? []
+            let version = connection.resp.description?.libraryVersion ?? []
             server.log.warning(
                 "unknown command: a client asks for what this server does not have",
                 [
@@ -113,18 +113,6 @@ extension EventLoop {
             server.log.warning(
                 "unknown commands of further names are only counted, see INFO unknowncommands",
                 ["names": .integer(UnknownCommands.namesMax)])
-        }
-    }
-}
-
-extension Info {
-    mutating func writeUnknownCommands() {
-        let counts = server.unknownCommands.counts
-        line("unknown_commands_calls", counts.calls)
-        line("unknown_commands_names", counts.names.count)
-        line("unknown_commands_other_calls", counts.others)
-        for (name, calls) in counts.names.sorted(by: { $0.key < $1.key }) {
-            line("unknowncmd_\(name)", "calls=\(calls)")
         }
     }
 }

@@ -41,7 +41,7 @@ extension CommandTable {
         ArgumentSpec(
             name: "zone", token: "ZONE",
             summary:
-                "The time zone, for calendar: an offset such as +02:00, or a name such as Europe/Berlin; UTC if left out.",
+                "The time zone, for calendar: an offset such as +02:00, or a name such as Europe/Berlin; else UTC.",
             optional: true),
         ArgumentSpec(
             name: "start", kind: .integer, token: "START",

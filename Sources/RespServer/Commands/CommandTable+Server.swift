@@ -128,6 +128,11 @@ extension CommandTable {
                     name: "sleep", arity: 3, flags: [.admin, .loading, .stale], group: group,
                     summary: "Stops the event loop of this connection for some seconds.",
                     arguments: [ArgumentSpec(name: "seconds", kind: .double)], handler: Handlers.debugSleep),
+                CommandSpec(
+                    name: "metrics", arity: -2, flags: [.admin, .loading, .stale], group: group,
+                    complexity: "O(N) with N metrics and shards.",
+                    summary: "Returns all metrics in Prometheus's text format, or in OpenMetrics.",
+                    arguments: [.word("OPENMETRICS", optional: true)], handler: Handlers.debugMetrics),
                 .help(group: group, flags: [.admin, .loading, .stale]),
             ]),
     ]

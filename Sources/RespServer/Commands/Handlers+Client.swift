@@ -44,36 +44,43 @@ extension Handlers {
             ClientLine.text(context.client, server: context.server, seconds: context.loop.seconds) + "\n")
     }
 
-    static func clientNoEvict(_ context: CommandContext) { setFlag(context, .noEvict) }
-    static func clientNoTouch(_ context: CommandContext) { setFlag(context, .noTouch) }
-
-    private static func setFlag(_ context: CommandContext, _ flag: ConnectionFlags) {
-        if context.arguments[2].matches("ON") {
-            context.client.flags.insert(flag)
-        } else if context.arguments[2].matches("OFF") {
-            context.client.flags.remove(flag)
-        } else {
-            return context.syntaxError()
-        }
+    static func clientNoEvict(_ context: CommandContext) {
+        guard let isOn = onOrReply(context) else { return }
+        if isOn { context.client.flags.insert(.noEvict) } else { context.client.flags.remove(.noEvict) }
         context.reply.ok()
+    }
+
+    static func clientNoTouch(_ context: CommandContext) {
+        guard let isOn = onOrReply(context) else { return }
+        let session = context.client.resp
+        if isOn { session.flags.insert(.noTouch) } else { session.flags.remove(.noTouch) }
+        context.reply.ok()
+    }
+
+    /// Whether the argument is ON; nil after answering that it is neither ON nor OFF.
+    private static func onOrReply(_ context: CommandContext) -> Bool? {
+        if context.arguments[2].matches("ON") { return true }
+        if context.arguments[2].matches("OFF") { return false }
+        context.syntaxError()
+        return nil
     }
 
     static func clientReply(_ context: CommandContext) {
         let client = context.client!
         let mode = context.arguments[2]
         if mode.matches("ON") {
-            client.flags.remove([.replyOff, .replySkip, .replySkipNext])
+            client.resp.flags.remove([.replyOff, .replySkip, .replySkipNext])
             context.reply.ok()
         } else if mode.matches("OFF") {
-            client.flags.insert(.replyOff)
+            client.resp.flags.insert(.replyOff)
         } else if mode.matches("SKIP") {
-            guard !client.flags.contains(.replyOff) else { return }
+            guard !client.resp.flags.contains(.replyOff) else { return }
             // EXEC's reply has an element for each command, this one too; what is skipped comes after it.
             guard !context.loop.isExecuting else {
-                client.flags.insert(.replySkipNext)
+                client.resp.flags.insert(.replySkipNext)
                 return context.reply.ok()
             }
-            client.flags.insert([.replySkip, .replySkipNext])
+            client.resp.flags.insert([.replySkip, .replySkipNext])
         } else {
             context.syntaxError()
         }
@@ -160,25 +167,26 @@ enum ClientLine {
     static func text(_ connection: Connection, server: Server, seconds now: Int64) -> String {
         let input = connection.channel.input
         let output = connection.channel.output
-        let transaction = connection.transaction
+        let session = connection.resp
+        let transaction = session.transaction
         let fields: [(String, String)] = [
             ("id", "\(connection.id)"), ("addr", connection.peerAddress), ("laddr", connection.localAddress),
             ("fd", "\(connection.channel.stream.descriptor)"),
             ("name", String(decoding: connection.name, as: UTF8.self)),
             ("age", "\(max(0, now - connection.createdAt))"), ("idle", "\(max(0, now - connection.lastActiveAt))"),
             ("flags", flags(connection)), ("db", "0"),
-            ("sub", "\(connection.subscriptions?.channels.count ?? 0)"),
-            ("psub", "\(connection.subscriptions?.patterns.count ?? 0)"), ("ssub", "0"),
-            ("multi", connection.flags.contains(.inTransaction) ? "\(transaction?.queue.count ?? 0)" : "-1"),
+            ("sub", "\(session.subscriptions?.channels.count ?? 0)"),
+            ("psub", "\(session.subscriptions?.patterns.count ?? 0)"), ("ssub", "0"),
+            ("multi", session.flags.contains(.inTransaction) ? "\(transaction?.queue.count ?? 0)" : "-1"),
             ("qbuf", "\(input?.count ?? 0)"), ("qbuf-free", "\(input?.free.count ?? 0)"),
             ("argv-mem", "0"), ("multi-mem", "\(transaction?.memory ?? 0)"), ("rbs", "0"), ("rbp", "0"),
             ("obl", "\(output?.count ?? 0)"), ("oll", "0"), ("omem", "\(output?.memory ?? 0)"),
             ("tot-mem", "\(connection.memory)"),
             ("events", events(connection)),
-            ("cmd", server.commands.name(command: connection.lastCommand, subcommand: connection.lastSubcommand)),
-            ("user", "default"), ("redir", "-1"), ("resp", "\(connection.version.rawValue)"),
-            ("lib-name", String(decoding: connection.description?.libraryName ?? [], as: UTF8.self)),
-            ("lib-ver", String(decoding: connection.description?.libraryVersion ?? [], as: UTF8.self)),
+            ("cmd", server.commands.name(command: session.lastCommand, subcommand: session.lastSubcommand)),
+            ("user", "default"), ("redir", "-1"), ("resp", "\(session.version.rawValue)"),
+            ("lib-name", String(decoding: session.description?.libraryName ?? [], as: UTF8.self)),
+            ("lib-ver", String(decoding: session.description?.libraryVersion ?? [], as: UTF8.self)),
         ]
         return fields.map { "\($0.0)=\($0.1)" }.joined(separator: " ")
     }
@@ -193,12 +201,15 @@ enum ClientLine {
     }
 
     private static func flags(_ connection: Connection) -> String {
-        let letters: [(ConnectionFlags, String)] = [
-            (.monitor, "O"), (.subscribed, "P"), (.inTransaction, "x"), ([.suspended, .blocked], "b"),
-            ([.closeAfterReply, .inputEnded], "c"), (.closeSoon, "A"), (.unixSocket, "U"), (.noEvict, "e"),
-            (.noTouch, "T"),
+        let ofSession: [(SessionFlags, String)] = [(.monitor, "O"), (.subscribed, "P"), (.inTransaction, "x")]
+        let ofConnection: [(ConnectionFlags, String)] = [
+            ([.suspended, .blocked], "b"), ([.closeAfterReply, .inputEnded], "c"), (.closeSoon, "A"),
+            (.unixSocket, "U"), (.noEvict, "e"),
         ]
-        let text = letters.filter { !connection.flags.isDisjoint(with: $0.0) }.map(\.1).joined()
+        let session = connection.resp.flags
+        var text = ofSession.filter { !session.isDisjoint(with: $0.0) }.map(\.1).joined()
+        text += ofConnection.filter { !connection.flags.isDisjoint(with: $0.0) }.map(\.1).joined()
+        if session.contains(.noTouch) { text += "T" }
         return text.isEmpty ? "N" : text
     }
 
@@ -317,7 +328,7 @@ private struct ClientFilter {
         if connection.flags.contains(.closed) || skipsCaller && connection === caller { return false }
         if let ids, !ids.contains(connection.id) { return false }
         if let type {
-            let own = connection.flags.contains(.subscribed) ? "pubsub" : "normal"
+            let own = connection.resp.flags.contains(.subscribed) ? "pubsub" : "normal"
             if type != own { return false }
         }
         if let address, connection.peerAddress != address { return false }

@@ -9,7 +9,7 @@ extension Handlers {
         guard arguments.count <= 2 else {
             return context.reply.error("ERR wrong number of arguments for 'ping' command")
         }
-        if context.client.isInSubscribedMode {
+        if context.client.resp.isInSubscribedMode {
             context.reply.array(2)
             context.reply.bulk("pong")
             arguments.count == 2 ? context.reply.bulk(arguments[1]) : context.reply.bulk("")
@@ -36,14 +36,15 @@ extension Handlers {
     static func reset(_ context: CommandContext) {
         let client = context.client!
         context.loop.endTransaction(of: client)
-        if client.flags.contains(.monitor) { context.server.monitors.remove(client) }
+        if client.resp.flags.contains(.monitor) { context.server.monitors.remove(client) }
         context.server.publisher.unsubscribeAll(client)
         // What CLIENT REPLY SKIP has asked for before still holds for this very command, as in Redis.
-        client.flags.remove([.subscribed, .monitor, .replyOff, .replySkipNext, .noEvict, .noTouch])
-        if !context.loop.settings.requirepass.isEmpty { client.flags.insert(.unauthenticated) }
-        client.version = .resp2
+        client.resp.flags.remove([.subscribed, .monitor, .replyOff, .replySkipNext, .noTouch])
+        client.flags.remove(.noEvict)
+        if !context.loop.settings.requirepass.isEmpty { client.resp.flags.insert(.unauthenticated) }
+        client.resp.version = .resp2
         context.reply.version = .resp2
-        client.description?.name = []
+        client.resp.description?.name = []
         context.loop.countMemory(of: client)
         context.reply.simple("RESET")
     }
@@ -78,7 +79,7 @@ extension Handlers {
             context.reply.error("WRONGPASS invalid username-password pair or user is disabled.")
             return false
         }
-        context.client.flags.remove(.unauthenticated)
+        context.client.resp.flags.remove(.unauthenticated)
         return true
     }
 
@@ -87,7 +88,7 @@ extension Handlers {
     static func hello(_ context: CommandContext) {
         let arguments = context.arguments
         let client = context.client!
-        var version = client.version
+        var version = client.resp.version
         if arguments.count > 1 {
             guard let number = arguments[1].integer else {
                 return context.reply.error("ERR Protocol version is not an integer or out of range")
@@ -101,14 +102,14 @@ extension Handlers {
         if let password = options.password {
             guard authenticate(context, user: options.user, password: password) else { return }
         }
-        guard !client.flags.contains(.unauthenticated) else {
+        guard !client.resp.flags.contains(.unauthenticated) else {
             return context.reply.error(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> "
                     + "<pass> option can be used to authenticate the client and select the RESP protocol version at "
                     + "the same time")
         }
         if let name = options.name { client.describe { $0.name = name.bytes } }
-        client.version = version
+        client.resp.version = version
         context.reply.version = version
         replyGreeting(context)
     }
@@ -121,7 +122,7 @@ extension Handlers {
         reply.bulk("version")
         reply.bulk(Escapement.redisVersion)
         reply.bulk("proto")
-        reply.integer(Int(context.client.version.rawValue))
+        reply.integer(Int(context.client.resp.version.rawValue))
         reply.bulk("id")
         reply.integer(context.client.id)
         reply.bulk("mode")

@@ -23,8 +23,8 @@ extension Handlers {
         register: ([UInt8]) -> Void
     ) {
         let all = (1..<context.arguments.count).map { context.arguments[$0].bytes }
-        let known = context.client.subscriptions?[keyPath: names] ?? []
-        let bytes = Set(all).reduce(context.client.subscriptions?.bytes ?? 0) { sum, name in
+        let known = context.client.resp.subscriptions?[keyPath: names] ?? []
+        let bytes = Set(all).reduce(context.client.resp.subscriptions?.bytes ?? 0) { sum, name in
             sum + (known.contains(name) ? 0 : name.count + Subscriptions.overhead)
         }
         guard bytes <= context.loop.settings.clientQueryBufferLimitBytes else {
@@ -42,8 +42,8 @@ extension Handlers {
     static func unsubscribe(_ context: CommandContext) {
         context.hasConfirmed = false
         let client = context.client!
-        for channel in named(context) ?? client.subscriptions.map({ Array($0.channels) }) ?? [] {
-            if client.subscriptions?.remove(channel, from: \.channels) == true {
+        for channel in named(context) ?? client.resp.subscriptions.map({ Array($0.channels) }) ?? [] {
+            if client.resp.subscriptions?.remove(channel, from: \.channels) == true {
                 context.server.publisher.unsubscribe(client, channel: channel)
             }
             confirm(context, "unsubscribe", channel)
@@ -54,8 +54,8 @@ extension Handlers {
     static func punsubscribe(_ context: CommandContext) {
         context.hasConfirmed = false
         let client = context.client!
-        for pattern in named(context) ?? client.subscriptions.map({ Array($0.patterns) }) ?? [] {
-            if client.subscriptions?.remove(pattern, from: \.patterns) == true {
+        for pattern in named(context) ?? client.resp.subscriptions.map({ Array($0.patterns) }) ?? [] {
+            if client.resp.subscriptions?.remove(pattern, from: \.patterns) == true {
                 context.server.publisher.unsubscribe(client, pattern: pattern)
             }
             confirm(context, "punsubscribe", pattern)
@@ -64,9 +64,9 @@ extension Handlers {
     }
 
     private static func begin(_ client: Connection) -> Subscriptions {
-        client.flags.insert(.subscribed)
-        if client.subscriptions == nil { client.subscriptions = Subscriptions() }
-        return client.subscriptions!
+        client.resp.flags.insert(.subscribed)
+        if client.resp.subscriptions == nil { client.resp.subscriptions = Subscriptions() }
+        return client.resp.subscriptions!
     }
 
     private static func named(_ context: CommandContext) -> [[UInt8]]? {
@@ -79,9 +79,9 @@ extension Handlers {
         let client = context.client!
         if context.arguments.count == 1, !context.hasConfirmed { confirm(context, kind, nil) }
         defer { context.loop.countMemory(of: client) }
-        guard client.subscriptions?.count ?? 0 == 0 else { return }
-        client.subscriptions = nil
-        client.flags.remove(.subscribed)
+        guard client.resp.subscriptions?.count ?? 0 == 0 else { return }
+        client.resp.subscriptions = nil
+        client.resp.flags.remove(.subscribed)
     }
 
     private static func confirm(_ context: CommandContext, _ kind: String, _ name: [UInt8]?) {
@@ -89,7 +89,7 @@ extension Handlers {
         context.reply.push(3)
         context.reply.bulk(kind)
         if let name { context.reply.bulk(name) } else { context.reply.null() }
-        context.reply.integer(context.client.subscriptions?.count ?? 0)
+        context.reply.integer(context.client.resp.subscriptions?.count ?? 0)
     }
 
     static func publish(_ context: CommandContext) {

@@ -16,7 +16,8 @@ final class ReplicaGreeting {
 extension EventLoop {
     /// Gives a connection away to the replication thread, with whatever is on its way in and out.
     func handOver(_ connection: Connection) {
-        guard !connection.flags.contains(.closed), let greeting = connection.replica, let request = greeting.request
+        guard !connection.flags.contains(.closed), let greeting = connection.resp.replica,
+            let request = greeting.request
         else { return }
         let input = connection.channel.input?.bytes ?? []
         let output = connection.channel.output?.bytes ?? []
@@ -111,11 +112,11 @@ extension Handlers {
             // Never answered, wherever it comes; but EXEC owes an answer for each of its commands.
             let isAcknowledgement = said.contains { if case .acknowledged = $0 { true } else { false } }
             if isAcknowledgement, !context.loop.isExecuting { return }
-            if client.replica == nil { client.replica = ReplicaGreeting() }
-            guard client.replica!.announcements.count + said.count <= 64 else {
+            if client.resp.replica == nil { client.resp.replica = ReplicaGreeting() }
+            guard client.resp.replica!.announcements.count + said.count <= 64 else {
                 return context.reply.error("ERR too many announcements")
             }
-            client.replica!.announcements += said
+            client.resp.replica!.announcements += said
             context.reply.ok()
         } catch {
             context.reply.error(error.text)
@@ -126,11 +127,13 @@ extension Handlers {
         let words = (1..<context.arguments.count).map { context.arguments[$0].string }
         guard let request = SyncRequest(arguments: words) else { return context.syntaxError() }
         let client = context.client!
-        guard !client.flags.contains(.unixSocket), client.subscriptions == nil, !client.flags.contains(.monitor) else {
+        guard !client.flags.contains(.unixSocket), client.resp.subscriptions == nil,
+            !client.resp.flags.contains(.monitor)
+        else {
             return context.reply.error("ERR this connection cannot become a replica's")
         }
-        if client.replica == nil { client.replica = ReplicaGreeting() }
-        client.replica!.request = request
+        if client.resp.replica == nil { client.resp.replica = ReplicaGreeting() }
+        client.resp.replica!.request = request
         client.flags.insert(.handedOver)
     }
 

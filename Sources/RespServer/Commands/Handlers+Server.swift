@@ -24,8 +24,8 @@ extension Handlers {
         guard !context.loop.isExecuting else {
             return context.reply.error("ERR MONITOR isn't allowed for DENY BLOCKING client")
         }
-        if !client.flags.contains(.monitor) {
-            client.flags.insert(.monitor)
+        if !client.resp.flags.contains(.monitor) {
+            client.resp.flags.insert(.monitor)
             context.server.monitors.add(client)
         }
         context.reply.ok()
@@ -55,14 +55,31 @@ extension Handlers {
         server.requestShutdown(savesSnapshot: given.contains(1) ? true : given.contains(0) ? false : nil)
     }
 
-    static func debugSleep(_ context: CommandContext) {
+    /// Whether this client may use DEBUG; answers an error where it may not.
+    private static func allowsDebug(_ context: CommandContext) -> Bool {
         let access = context.loop.settings.enableDebugCommand
-        guard access == .yes || access == .local && context.client.isLocal else {
-            return context.reply.error(
-                "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run "
-                    + "it from a local connection, otherwise you need to set this option in the configuration file, "
-                    + "and then restart the server.")
-        }
+        if access == .yes || access == .local && context.client.isLocal { return true }
+        context.reply.error(
+            "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run "
+                + "it from a local connection, otherwise you need to set this option in the configuration file, "
+                + "and then restart the server.")
+        return false
+    }
+
+    static func debugMetrics(_ context: CommandContext) {
+        guard allowsDebug(context) else { return }
+        let isOpenMetrics = context.arguments.count == 3 && context.arguments[2].matches("openmetrics")
+        guard context.arguments.count == 2 || isOpenMetrics else { return context.syntaxError() }
+        let reading = MetricsReading(
+            of: context.server, context.keyspace, now: context.now, steady: context.loop.steady,
+            sections: Set(MetricSection.allCases))
+        let buffer = ReplyBuffer(capacity: 64 * 1024)
+        PrometheusPrinter.print(reading, as: isOpenMetrics ? .openMetrics : .text, to: buffer)
+        context.reply.verbatim(String(decoding: buffer.bytes, as: UTF8.self))
+    }
+
+    static func debugSleep(_ context: CommandContext) {
+        guard allowsDebug(context) else { return }
         guard let seconds = Double(context.arguments[2].string), seconds >= 0, seconds <= 3600 else {
             return context.reply.error("ERR value is not a valid float or out of range: 0 to 3600 seconds")
         }

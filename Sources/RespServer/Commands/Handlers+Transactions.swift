@@ -39,7 +39,7 @@ final class Transaction {
 extension EventLoop {
     /// Keeps the request for EXEC.
     func queue(_ command: CommandReference, for connection: Connection) {
-        let transaction = connection.transaction!
+        let transaction = connection.resp.transaction!
         let copies = (0..<arguments.count).map { arguments[$0].bytes }
         transaction.queuedBytes += copies.reduce(0) { $0 + $1.count + Transaction.argumentOverhead }
         countMemory(of: connection)
@@ -56,9 +56,9 @@ extension EventLoop {
 
     /// Forgets the connection's transaction and its watches.
     func endTransaction(of connection: Connection) {
-        guard let transaction = connection.transaction else { return }
-        connection.transaction = nil
-        connection.flags.remove(.inTransaction)
+        guard let transaction = connection.resp.transaction else { return }
+        connection.resp.transaction = nil
+        connection.resp.flags.remove(.inTransaction)
         countMemory(of: connection)
         for key in transaction.watchedKeys { keyspace.unwatch(key, token: transaction.token) }
     }
@@ -79,7 +79,7 @@ extension EventLoop {
         transactionSteps = StepBudget.transactionSteps
         for queued in transaction.queue {
             arguments.load(queued.arguments)
-            reply.version = connection.version
+            reply.version = connection.resp.version
             run(queued.command, for: connection)
         }
         isExecuting = false
@@ -89,17 +89,17 @@ extension EventLoop {
 extension Handlers {
     static func multi(_ context: CommandContext) {
         let client = context.client!
-        guard !client.flags.contains(.inTransaction) else {
+        guard !client.resp.flags.contains(.inTransaction) else {
             return context.reply.error("ERR MULTI calls can not be nested")
         }
-        if client.transaction == nil { client.transaction = Transaction() }
-        client.flags.insert(.inTransaction)
+        if client.resp.transaction == nil { client.resp.transaction = Transaction() }
+        client.resp.flags.insert(.inTransaction)
         context.loop.countMemory(of: client)
         context.reply.ok()
     }
 
     static func discard(_ context: CommandContext) {
-        guard context.client.flags.contains(.inTransaction) else {
+        guard context.client.resp.flags.contains(.inTransaction) else {
             return context.reply.error("ERR DISCARD without MULTI")
         }
         context.loop.endTransaction(of: context.client)
@@ -108,7 +108,7 @@ extension Handlers {
 
     static func exec(_ context: CommandContext) {
         let client = context.client!
-        guard client.flags.contains(.inTransaction), let transaction = client.transaction else {
+        guard client.resp.flags.contains(.inTransaction), let transaction = client.resp.transaction else {
             return context.reply.error("ERR EXEC without MULTI")
         }
         guard !transaction.isAborted else {
@@ -123,10 +123,10 @@ extension Handlers {
 
     static func watch(_ context: CommandContext) {
         let client = context.client!
-        guard !client.flags.contains(.inTransaction) else {
+        guard !client.resp.flags.contains(.inTransaction) else {
             return context.reply.error("ERR WATCH inside MULTI is not allowed")
         }
-        let transaction = client.transaction ?? Transaction()
+        let transaction = client.resp.transaction ?? Transaction()
         // All or nothing: a client that learns of an error has to know which keys are watched.
         var keys: Set<[UInt8]> = []
         var bytes = transaction.memory
@@ -141,14 +141,14 @@ extension Handlers {
         for key in keys { context.keyspace.watch(key, token: transaction.token, now: context.now) }
         transaction.watchedKeys.formUnion(keys)
         transaction.watchedBytes = bytes - transaction.queuedBytes
-        client.transaction = transaction
+        client.resp.transaction = transaction
         context.loop.countMemory(of: client)
         context.reply.ok()
     }
 
     static func unwatch(_ context: CommandContext) {
         // Inside EXEC the watches are over already.
-        if !context.client.flags.contains(.inTransaction) { context.loop.endTransaction(of: context.client) }
+        if !context.client.resp.flags.contains(.inTransaction) { context.loop.endTransaction(of: context.client) }
         context.reply.ok()
     }
 }

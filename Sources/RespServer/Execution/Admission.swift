@@ -82,8 +82,8 @@ struct SessionFacts {
 extension Admission {
     /// Whether a batched command may go right into the batch. For any other the whole question is asked.
     @inline(__always)
-    static func isOnFastPath(_ session: ConnectionFlags, _ state: ServerState) -> Bool {
-        session.subtracting(.fastPathCompatible).rawValue | state.rawValue == 0
+    static func isOnFastPath(_ connection: ConnectionFields.Word, _ state: ServerState) -> Bool {
+        connection.unusual | state.rawValue == 0
     }
 
     /// What becomes of a request.

@@ -15,7 +15,7 @@ final class Batch {
     static let keyCapacity = 64 * 1024
     private static let cacheLine = 64
 
-    /// How a call is answered.
+    /// How a call is answered, and by which kind of session: see `Session.answer`. All of these are RESP's.
     enum ReplyForm: UInt8 {
         /// CL.THROTTLE's five integers.
         case throttle

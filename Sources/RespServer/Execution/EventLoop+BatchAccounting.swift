@@ -57,6 +57,32 @@ extension EventLoop {
         counters.add(.commands, UInt64(requests))
         commandStatistics.record(
             command, calls: requests, nanoseconds: nanoseconds, failed: false, latency: settings.latencyTracking)
+        if batch.groups.isEmpty {
+            var tally = DecisionTally()
+            for position in 0..<batch.count { tally.count(batch.calls + position) }
+            commandStatistics.record(command, tally)
+        } else {
+            countDecisionsOneByOne()
+        }
+    }
+
+    /// Counts decisions where the batch has several commands, or groups.
+    private func countDecisionsOneByOne() {
+        var position = 0
+        var group = 0
+        while position < batch.count {
+            var tally = DecisionTally()
+            let command = Int(batch.notes[position].command)
+            if group < batch.groups.count, batch.groups[group].first == position {
+                tally.count(batch.groups[group], batch.calls + position)
+                position += batch.groups[group].count
+                group += 1
+            } else {
+                tally.count(batch.calls + position)
+                position += 1
+            }
+            commandStatistics.record(command, tally)
+        }
     }
 
     /// Counts each command of the batch for itself. Of a group every limit has its share of the time.
@@ -83,6 +109,7 @@ extension EventLoop {
                     latency: settings.latencyTracking)
             }
         }
+        countDecisionsOneByOne()
     }
 
     // MARK: Slow batches

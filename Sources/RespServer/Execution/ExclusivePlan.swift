@@ -38,7 +38,7 @@ extension EventLoop {
 
     /// Nil where EXEC will run nothing.
     private func planOfTransaction(_ connection: Connection) -> ExclusivePlan? {
-        guard connection.flags.contains(.inTransaction), let transaction = connection.transaction,
+        guard connection.resp.flags.contains(.inTransaction), let transaction = connection.resp.transaction,
             !transaction.isAborted
         else { return nil }
         let flags = transaction.queue.reduce(into: CommandFlags()) { $0.formUnion($1.command.flags) }

@@ -50,7 +50,7 @@ extension EventLoop {
         block(connection)
         server.fileJobs.submit(
             FileJobs.Request(
-                jobs: work.jobs.map(\.job), pieces: pieces, version: connection.version, hasChanged: hasChanged,
+                jobs: work.jobs.map(\.job), pieces: pieces, version: connection.resp.version, hasChanged: hasChanged,
                 connection: connection))
     }
 }

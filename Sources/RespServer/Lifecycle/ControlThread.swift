@@ -187,7 +187,7 @@ struct ControlThread {
         let id = server.lastClientID.add(1, ordering: .relaxed).newValue
         let loop = server.loopForNext()
         loop.assigned.add(1, ordering: .relaxed)
-        loop.mailbox.post(.adopt(stream, id: id, isUnixSocket: listener.isUnixSocket))
+        loop.mailbox.post(.adopt(stream, id: id, kind: listener.kind, isUnixSocket: listener.isUnixSocket))
     }
 
     private static let protectedModeText =

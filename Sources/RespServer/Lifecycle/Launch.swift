@@ -21,6 +21,10 @@ public enum Escapement {
             print(CommandDocs.markdown(), terminator: "")
             return 0
         }
+        if arguments == ["--print-metrics-docs"] {
+            print(MetricsDocs.markdown(), terminator: "")
+            return 0
+        }
         switch arguments.first {
         case "check": return OfflineTools.check(arguments: Array(arguments.dropFirst()))
         case "dump": return OfflineTools.dump(arguments: Array(arguments.dropFirst()))

@@ -70,14 +70,14 @@ final class OpenFiles: Sendable {
     }
 
     /// The soft limit; without one, more than there will ever be.
-    private static func limit() -> Int {
+    static func limit() -> Int {
         var limit = rlimit()
         guard clinux_open_files_limit(&limit) == 0 else { return 1024 }
         return Int(clamping: limit.rlim_cur)
     }
 
     /// How many descriptors are open, inherited ones among them.
-    private static func open() -> Int {
+    static func open() -> Int {
         guard let directory = opendir("/proc/self/fd") else { return 8 }
         defer { closedir(directory) }
         var count = 0

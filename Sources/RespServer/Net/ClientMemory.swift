@@ -8,13 +8,12 @@
 // check it in CLIENT LIST), and a loop's `clientMemory` is the sum of those of its connections.
 
 import Glibc
-import RESP
 import Synchronization
 import System
 import Transport
 
 extension Connection {
-    /// The object, its place in the loop's list, and what the C library keeps about them.
+    /// The object and its session, its place in the loop's list, and what the C library keeps about them.
     private static let ownMemory = 320
     /// One object that is kept for a while, and the head of an array in it.
     static let objectMemory = 96
@@ -22,17 +21,14 @@ extension Connection {
     /// Bytes that this connection makes the server keep. O(1).
     var memory: Int {
         var sum = Connection.ownMemory
-        sum += channel.memory + pendingArguments.capacity * MemoryLayout<ArgumentRange>.stride
+        sum += channel.memory + session.memory
         if let held { sum += held.memory + Connection.objectMemory }
-        if let description { sum += description.memory + Connection.objectMemory }
-        if let transaction { sum += transaction.memory + Connection.objectMemory }
-        if let subscriptions { sum += subscriptions.bytes + Connection.objectMemory }
         return sum
     }
 
     /// Whether the connection may be closed to save memory. A replica's, until it is handed over, may not.
     fileprivate var isEvictable: Bool {
-        flags.isDisjoint(with: [.noEvict, .handedOver, .closed, .closeSoon]) && replica == nil
+        flags.isDisjoint(with: [.noEvict, .handedOver, .closed, .closeSoon]) && session.isEvictable
     }
 }
 

@@ -2,17 +2,15 @@
 
 import CLinux
 import Glibc
-import RESP
 import Synchronization
 import System
 import Transport
 
 extension EventLoop {
     /// Takes over an accepted connection.
-    func adopt(_ stream: ByteStream, id: Int64, isUnixSocket: Bool) {
-        var flags: ConnectionFlags = settings.requirepass.isEmpty ? [] : .unauthenticated
-        if isUnixSocket { flags.insert(.unixSocket) }
-        let connection = Connection(stream, id: id, loop: self, flags: flags, at: seconds)
+    func adopt(_ stream: ByteStream, id: Int64, kind: Listener.Kind, isUnixSocket: Bool) {
+        let connection = Connection(
+            stream, id: id, loop: self, kind: kind, flags: isUnixSocket ? .unixSocket : [], at: seconds)
         connection.slot = connections.count
         do throws(SystemError) {
             try connection.channel.register(with: poller, .readable, token: token(connection))
@@ -60,17 +58,16 @@ extension EventLoop {
     /// Lets go of a connection without closing its descriptor.
     func forget(_ connection: Connection) {
         if connection.channel.output?.overSoftLimitSince != nil { softLimitWatch -= 1 }
-        endTransaction(of: connection)
         // What it waits for may never come.
         if connection.flags.contains(.blocked) {
             endBlocking(connection)
             if !endSliced(of: connection) { replication.ask(.waiterGone(connection.id)) }
         }
-        server.forget(connection)
+        assigned.subtract(1, ordering: .relaxed)
+        connection.session.end(connection)
         connection.flags.insert(.closed)
         poller.remove(connection.channel.stream.descriptor)
         connection.channel.discard()
-        connection.pendingArguments = []
         connection.held = nil
         countMemory(of: connection)
         if connection.flags.contains(.suspended) { suspended.removeAll { $0 === connection } }
@@ -93,7 +90,7 @@ extension EventLoop {
 
     func outputLimit(for connection: Connection) -> OutputBufferLimit {
         let limits = settings.clientOutputBufferLimit
-        return connection.flags.isDisjoint(with: [.subscribed, .monitor]) ? limits.normal : limits.pubsub
+        return connection.session.isListening ? limits.pubsub : limits.normal
     }
 
     /// Closes a connection whose peer lets too much pile up.
@@ -137,12 +134,12 @@ extension EventLoop {
 
     // MARK: Time
 
-    /// Closes connections that have said nothing for `timeout` seconds. Subscribers and monitors may be silent.
+    /// Closes connections that have said nothing for `timeout` seconds, unless they are there to listen.
     func closeIdle() {
         guard settings.timeoutSeconds > 0 else { return }
         for connection in connections
         where seconds - connection.lastActiveAt > Int64(settings.timeoutSeconds)
-            && connection.flags.isDisjoint(with: [.subscribed, .monitor, .suspended, .blocked])
+            && connection.flags.isDisjoint(with: [.suspended, .blocked]) && !connection.session.isListening
         {
             server.log.verbose("closing client: idle", ["id": "\(connection.id)"])
             close(connection)

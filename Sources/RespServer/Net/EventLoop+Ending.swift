@@ -28,7 +28,7 @@ extension EventLoop {
         }
         // What is left of the input is the beginning of a request, or what would come after one that never ends.
         connection.channel.input = nil
-        connection.pendingArguments = []
+        connection.session.forgetPlace()
         countMemory(of: connection)
         connection.flags.insert(.closeAfterReply)
         endAfterReply(connection)

@@ -1,4 +1,5 @@
-// A wave: read every ready connection, decide all its limiter calls in batches, write all replies.
+// A wave: read every ready connection, have its session consume the input, decide all limiter calls in batches, write
+// all replies.
 //
 // Replies are written into one buffer in the order in which requests were parsed, connection by connection, so a
 // connection's replies are one contiguous run of it. A command that is no limiter call first has the calls in front of
@@ -6,8 +7,6 @@
 
 import CLinux
 import Glibc
-import LimiterEngine
-import RESP
 import System
 import Transport
 
@@ -58,7 +57,7 @@ extension EventLoop {
             else { return }
             buffers.inputUsed += received
             beginServing(connection)
-            let used = process(connection, start, count: received)
+            let used = connection.session.consume(start, count: received, of: connection, on: self)
             keepRest(of: connection, UnsafeBufferPointer(start: start + used, count: received - used))
         }
     }
@@ -79,20 +78,20 @@ extension EventLoop {
         return nil
     }
 
-    /// Goes through kept input from where the parser stopped.
+    /// Goes through kept input from where the session stopped.
     func processPending(_ connection: Connection, _ pending: InputBuffer) {
         beginServing(connection)
-        arguments.restore(connection.pendingArguments, base: pending.base)
-        let used = process(connection, pending.base, count: pending.count)
+        connection.session.resume(at: pending.base, on: self)
+        let used = connection.session.consume(pending.base, count: pending.count, of: connection, on: self)
         // The batch may name keys in these bytes.
         decideBatch()
         guard !connection.flags.contains(.closed) else { return }
         if used == pending.count || connection.flags.contains(.closeAfterReply) {
             connection.channel.input = nil
-            connection.pendingArguments = []
+            connection.session.forgetPlace()
         } else {
             pending.consume(used)
-            connection.pendingArguments = arguments.save()
+            connection.session.keepPlace(on: self)
             checkInputLimit(connection)
         }
         countMemory(of: connection)
@@ -102,7 +101,7 @@ extension EventLoop {
         guard rest.count > 0, !connection.flags.contains(.closed), !connection.flags.contains(.closeAfterReply)
         else { return }
         connection.channel.input = InputBuffer(rest)
-        connection.pendingArguments = arguments.save()
+        connection.session.keepPlace(on: self)
         countMemory(of: connection)
     }
 
@@ -118,76 +117,13 @@ extension EventLoop {
 
     private func beginServing(_ connection: Connection) {
         if buffers.servedCount == LoopBuffers.servedMax { finishWave() }
-        buffers.begin(connection, replyStart: reply.count)
-    }
-
-    /// Parses and runs everything complete in `count` bytes from `base`. Returns how many bytes are done with; the
-    /// rest is the beginning of a request, or input that has to wait.
-    private func process(_ connection: Connection, _ base: UnsafePointer<UInt8>, count: Int) -> Int {
-        // A copy while it works: the connection's own would be checked for exclusive access with every request.
-        var parser = connection.parser
-        defer { connection.parser = parser }
-        let arguments = arguments
-        let limits = limits
-        var offset = 0
-        isTimestampFresh = false
-        while offset < count {
-            let outcome = parser.parse(
-                base + offset, count: count &- offset, into: arguments, limits: limits,
-                authenticated: !connection.flags.contains(.unauthenticated))
-            switch outcome {
-            case .request:
-                guard dispatch(connection) else {
-                    // Suspended: this request is run again later, from its first byte.
-                    parser.startNext()
-                    arguments.removeAll()
-                    return offset
-                }
-                // An inline line's words are copies that the next line's replace, so none may wait in the batch.
-                if base[offset] != UInt8(ascii: "*") { decideBatch() }
-                offset &+= parser.consumed
-                parser.startNext()
-                if !connection.isFastPathEligible {
-                    if !connection.flags.isDisjoint(with: [.closeAfterReply, .closed]) { return count }
-                    if !connection.flags.isDisjoint(with: [.blocked, .handedOver]) {
-                        arguments.removeAll()
-                        return offset
-                    }
-                }
-            case .nothing:
-                offset &+= parser.consumed
-                parser.startNext()
-            case .incomplete:
-                return offset
-            case .failure(let violation):
-                refuse(connection, violation)
-                return count
-            }
-        }
-        arguments.removeAll()
-        return offset
-    }
-
-    private func refuse(_ connection: Connection, _ violation: ProtocolError) {
-        decideBatch()
-        counters.add(.protocolErrors, 1)
-        if connection.flags.isDisjoint(with: [.replyOff, .replySkipNext]) { reply.error(violation.text) }
-        endReply()
-        connection.flags.insert(.closeAfterReply)
-        if violation == .tls {
-            server.warn(
-                .tls, "closing client: it speaks TLS, which this server does not", address: connection.peerAddress,
-                id: connection.id)
-        }
-        server.log.verbose(
-            "closing client: protocol error",
-            ["id": "\(connection.id)", "addr": "\(connection.peerAddress)", "error": "\(violation.text)"])
+        buffers.begin(connection, replyStart: replyCount)
     }
 
     // MARK: Writing
 
     /// Everything in the reply buffer up to here belongs to connections up to the one being served.
-    func endReply() { buffers.replyEnds[buffers.servedCount - 1] = reply.count }
+    func endReply() { buffers.replyEnds[buffers.servedCount - 1] = replyCount }
 
     /// Decides what waits, sends everyone their replies, and begins a new buffers.
     func finishWave() {
@@ -206,16 +142,16 @@ extension EventLoop {
             let end = max(start, buffers.replyEnds[position])
             if end > start {
                 if holdsReplies, buffers.changes[position] {
-                    hold(connection, reply.bytes[start..<end])
+                    hold(connection, replyBytes[start..<end])
                 } else {
-                    send(connection, reply.bytes[start..<end])
+                    send(connection, replyBytes[start..<end])
                 }
             }
             start = end
             endAfterReply(connection)
         }
         buffers.forgetServed()
-        reply.removeAll(retaining: LoopBuffers.outputRetained)
+        removeReplies()
         if !holding.isEmpty { releaseHeld() }
     }
 
@@ -223,7 +159,7 @@ extension EventLoop {
     /// megabytes of reply: memory stays near the largest single reply, and the output limit sees the rest. The wave
     /// goes on with the connection being served; its input stays where it is.
     func flushReplies() {
-        guard let connection = buffers.served.last, reply.count > LoopBuffers.outputRetained else { return }
+        guard let connection = buffers.served.last, replyCount > LoopBuffers.outputRetained else { return }
         decideBatch()
         sendReplies()
         buffers.begin(connection, replyStart: 0)

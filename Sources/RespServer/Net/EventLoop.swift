@@ -5,9 +5,10 @@
 // Owns its connections and its buffers; nobody else touches them without its turn lock. Refuses to block: everything
 // that could wait (a slow peer, CLIENT PAUSE) is a state of a connection, never of the loop.
 //
-// Other files continue this type: +Turn (beginning, ending and lending turns), +Requests (read, batch, answer, write),
-// +Dispatch (from request to handler), +Connections (coming and going), Execution/ (what a command needs to itself,
-// what follows it).
+// Two halves meet here. Other files of this folder are the one that moves bytes: +Turn (beginning, ending and lending
+// turns), +Requests (waves: read, consume, decide, write), +Connections (coming and going), +Ending. None of them knows
+// what is spoken: they ask a connection's session (Sessions/Session). Sessions/ is the half that does, with +Dispatch
+// (from a request to its handler) and +LimiterCalls; Execution/ has what a command needs to itself and what follows it.
 
 import CLinux
 import Glibc
@@ -185,7 +186,7 @@ final class EventLoop: @unchecked Sendable {
     /// Connections whose output is over the soft limit.
     var softLimitWatch = 0
 
-    private func runTurn(events count: Int) {
+    func runTurn(events count: Int) {
         readClocks()
         turnBeganAt.store(steady, ordering: .relaxed)
         lastTimestamp = steady
@@ -227,7 +228,8 @@ final class EventLoop: @unchecked Sendable {
     private func readMail() {
         for message in mailbox.drain() {
             switch message {
-            case .adopt(let stream, let id, let isUnixSocket): adopt(stream, id: id, isUnixSocket: isUnixSocket)
+            case .adopt(let stream, let id, let kind, let isUnixSocket):
+                adopt(stream, id: id, kind: kind, isUnixSocket: isUnixSocket)
             case .deliver(let bytes, let receivers): deliveries.append(bytes, to: receivers)
             case .closeMarked:
                 for connection in connections where connection.flags.contains(.closeSoon) { close(connection) }

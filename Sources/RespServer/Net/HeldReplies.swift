@@ -5,7 +5,6 @@
 
 import Glibc
 import Persistence
-import RESP
 import Synchronization
 import Transport
 
@@ -141,7 +140,7 @@ extension EventLoop {
         guard connection.flags.contains(.blocked), !connection.flags.contains(.closed) else { return }
         endBlocking(connection)
         connection.lastActiveAt = seconds
-        if connection.flags.isDisjoint(with: [.replyOff, .replySkip]) { sending() }
+        if connection.session.sendsReplies { sending() }
         endAfterReply(connection)
         guard connection.flags.isDisjoint(with: [.closed, .closeAfterReply]) else { return }
         updateInterest(connection)

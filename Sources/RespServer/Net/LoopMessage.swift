@@ -4,8 +4,8 @@ import Transport
 
 /// What an event loop can be told.
 enum LoopMessage: Sendable {
-    /// A connection was accepted for this loop.
-    case adopt(ByteStream, id: Int64, isUnixSocket: Bool)
+    /// A connection was accepted for this loop, by a listener of this kind.
+    case adopt(ByteStream, id: Int64, kind: Listener.Kind, isUnixSocket: Bool)
     /// Bytes for connections of this loop that did not ask for them just now: RESP2 and RESP3 spelling.
     case deliver(MessageBytes, to: [Connection])
     /// Connections were marked to be closed.

@@ -52,7 +52,7 @@ extension EventLoop {
             guard let (message, receiver) = deliveries.removeFirst() else { return }
             // A client that has left the channel in the meantime has been told so, and would take this for a reply.
             if !receiver.flags.contains(.closed), message.cause.concerns(receiver) {
-                deliver(receiver.version == .resp3 ? message.resp3 : message.resp2, to: receiver)
+                deliver(receiver.resp.version == .resp3 ? message.resp3 : message.resp2, to: receiver)
             }
             lastTimestamp = EngineClock.steady()
         }

@@ -12,9 +12,9 @@ enum MessageCause: Sendable {
     /// Whether the connection still wants it. Its loop asks, with its turn.
     func concerns(_ connection: Connection) -> Bool {
         switch self {
-        case .channel(let name): connection.subscriptions?.channels.contains(name) ?? false
-        case .pattern(let name): connection.subscriptions?.patterns.contains(name) ?? false
-        case .monitor: connection.flags.contains(.monitor)
+        case .channel(let name): connection.resp.subscriptions?.channels.contains(name) ?? false
+        case .pattern(let name): connection.resp.subscriptions?.patterns.contains(name) ?? false
+        case .monitor: connection.resp.flags.contains(.monitor)
         }
     }
 }

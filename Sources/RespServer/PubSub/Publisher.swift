@@ -85,12 +85,12 @@ final class Publisher: Sendable {
     }
 
     func unsubscribeAll(_ connection: Connection) {
-        guard let subscriptions = connection.subscriptions else { return }
+        guard let subscriptions = connection.resp.subscriptions else { return }
         state.withLock { state in
             for channel in subscriptions.channels { state.remove(connection, channel: channel) }
             for pattern in subscriptions.patterns { state.remove(connection, pattern: pattern) }
         }
-        connection.subscriptions = nil
+        connection.resp.subscriptions = nil
     }
 
     // MARK: Asking

@@ -117,11 +117,11 @@ extension EventLoop {
         guard !connection.flags.contains(.closed) else { return }
         defer {
             for message in job.work.ownMessages {
-                deliver(connection.version == .resp3 ? message.resp3 : message.resp2, to: connection)
+                deliver(connection.resp.version == .resp3 ? message.resp3 : message.resp2, to: connection)
             }
         }
         let head = ReplyBuffer(capacity: 64)
-        head.version = connection.version
+        head.version = connection.resp.version
         write(head)
         unblock(connection) {
             send(connection, head.bytes[...])

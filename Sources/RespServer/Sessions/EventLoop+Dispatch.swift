@@ -1,5 +1,5 @@
-// From a parsed request to its handler: the fast path of limiter calls, which go into the batch, and for everything
-// else whether it exists, whether it may run (Execution/Admission), and what it needs to itself
+// From a parsed RESP request to its handler: the fast path of limiter calls, which go into the batch, and for
+// everything else whether it exists, whether it may run (Execution/Admission), and what it needs to itself
 // (Execution/ExclusivePlan).
 
 import CLinux
@@ -10,32 +10,32 @@ import RESP
 extension EventLoop {
     /// Runs, queues or batches the request in `arguments`. False when the connection was suspended instead.
     @inline(__always)
-    func dispatch(_ connection: Connection) -> Bool {
+    func dispatch(_ connection: Connection, _ session: RESPSession) -> Bool {
         let number = lookup.find(arguments[0])
         if let number, let command = batched[number].command(arguments.count),
-            Admission.isOnFastPath(connection.flags, state)
+            Admission.isOnFastPath(connection.word, state)
         {
-            enqueue(connection, number, command)
+            enqueue(connection, session, number, command)
             return true
         }
-        return dispatchSlowly(connection, number)
+        return dispatchSlowly(connection, session, number)
     }
 
     @inline(never)
-    private func dispatchSlowly(_ connection: Connection, _ number: Int?) -> Bool {
+    private func dispatchSlowly(_ connection: Connection, _ session: RESPSession, _ number: Int?) -> Bool {
         guard !isTurnSpent else {
             deferCommands(of: connection)
             return false
         }
         decideBatch()
         buffers.handled &+= 1
-        reply.version = connection.version
+        reply.version = session.version
         let start = reply.count
-        connection.flags.remove(.replySkip)
-        let isSkipped = connection.flags.contains(.replySkipNext)
+        session.flags.remove(.replySkip)
+        let isSkipped = session.flags.contains(.replySkipNext)
         if isSkipped {
-            connection.flags.remove(.replySkipNext)
-            connection.flags.insert(.replySkip)
+            session.flags.remove(.replySkipNext)
+            session.flags.insert(.replySkip)
         }
         let changes = keyspace.changesMade
         // Confirmations of subscriptions are messages, which CLIENT REPLY does not keep back.
@@ -53,7 +53,7 @@ extension EventLoop {
             if let number { commandStatistics.reject(number) }
         case .suspend:
             // Runs later, and what CLIENT REPLY SKIP asked for then still holds.
-            if isSkipped { connection.flags.insert(.replySkipNext) }
+            if isSkipped { session.flags.insert(.replySkipNext) }
             suspend(connection)
             return false
         case .hangUp:
@@ -63,7 +63,7 @@ extension EventLoop {
         let hasChanged = keyspace.changesMade != changes
         if hasChanged { noteChange() }
         if !followUp.isEmpty { finishFollowUp(for: connection, replyStart: start, hasChanged: hasChanged) }
-        if !isMessage, !connection.flags.isDisjoint(with: [.replyOff, .replySkip]) { reply.truncate(to: start) }
+        if !isMessage, !session.flags.isDisjoint(with: [.replyOff, .replySkip]) { reply.truncate(to: start) }
         if !ownMessages.isEmpty { appendOwnMessages(to: connection) }
         endReply()
         flushReplies()
@@ -71,7 +71,7 @@ extension EventLoop {
     }
 
     private func appendOwnMessages(to connection: Connection) {
-        for message in ownMessages { reply.append(connection.version == .resp3 ? message.resp3 : message.resp2) }
+        for message in ownMessages { reply.append(connection.resp.version == .resp3 ? message.resp3 : message.resp2) }
         ownMessages.removeAll()
     }
 
@@ -121,8 +121,8 @@ extension EventLoop {
             if problem.isUnknownSubcommand { noteUnknownCommand(from: connection, isSubcommand: true) }
             return .refuse(problem.text)
         }
-        connection.lastCommand = Int16(truncatingIfNeeded: number)
-        connection.lastSubcommand = Int16(truncatingIfNeeded: command.subcommand ?? -1)
+        connection.resp.lastCommand = Int16(truncatingIfNeeded: number)
+        connection.resp.lastSubcommand = Int16(truncatingIfNeeded: command.subcommand ?? -1)
         return admit(command, connection)
     }
 
@@ -130,7 +130,7 @@ extension EventLoop {
     func admit(_ command: CommandReference, _ connection: Connection) -> Outcome {
         assert(connection.flags.isDisjoint(with: [.suspended, .handedOver]), "input that has to wait")
         refreshState()
-        switch Admission.decide(facts(of: command, connection), connection.facts, state) {
+        switch Admission.decide(facts(of: command, connection), connection.resp.facts, state) {
         case .run: return .run(command)
         case .queue: return .queue(command)
         case .suspend: return .suspend
@@ -140,7 +140,7 @@ extension EventLoop {
 
     private func facts(of command: CommandReference, _ connection: Connection) -> RequestFacts {
         var facts = RequestFacts(command.flags, isWrite: isWrite(command, connection))
-        if command.index == commands.exec, let transaction = connection.transaction {
+        if command.index == commands.exec, let transaction = connection.resp.transaction {
             facts.tolerates.formIntersection(transaction.tolerates)
         }
         return facts
@@ -166,7 +166,7 @@ extension EventLoop {
     /// what to say.
     private func noteRefusal(_ text: String, _ connection: Connection) -> String {
         guard arguments[0].matches("EXEC") else {
-            if connection.flags.contains(.inTransaction) { connection.transaction?.isAborted = true }
+            if connection.resp.flags.contains(.inTransaction) { connection.resp.transaction?.isAborted = true }
             return text
         }
         endTransaction(of: connection)
@@ -181,7 +181,7 @@ extension EventLoop {
             return !(command.index == throttle && arguments.count == 6 && arguments[5].equals("0"))
         }
         guard command.flags.contains(.transactionControl), command.index == commands.exec else { return false }
-        return connection.transaction?.hasWrite ?? false
+        return connection.resp.transaction?.hasWrite ?? false
     }
 
     /// Notes that the request just run has changed something: its reply may have to wait, its change is to be
@@ -202,7 +202,7 @@ extension EventLoop {
         var shown = ""
         // Client libraries put the text into exceptions and logs. What comes before authentication, or with a name like
         // AUTH, may be a password.
-        if connection.flags.contains(.unauthenticated) || isNearlyAuthentication(arguments[0]) {
+        if connection.resp.flags.contains(.unauthenticated) || isNearlyAuthentication(arguments[0]) {
             return "ERR unknown command '\(arguments[0].shown)', with args beginning with: "
         }
         var index = 1

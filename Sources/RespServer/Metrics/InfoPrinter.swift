@@ -1,0 +1,161 @@
+// INFO: the registry in Redis's words, sections of `name:value` lines. An interface: exporters, Sentinel and dashboards
+// parse it, so names, their order and what a section is called are those of Redis wherever Redis has them.
+//
+// Rules: a value with both `,` and `=` is made of `k=v` pairs throughout; `db0:` appears only with keys in it; no line
+// contains `role:master` or `cluster_enabled:1` but the real one; a number stays the same kind of number.
+
+import LimiterEngine
+import RESP
+
+/// Prints sections of INFO.
+struct InfoPrinter {
+    /// The sections asked for, by name or as `default`, `all`, `everything`, in their order; no name is `default`.
+    /// Unknown names are left out.
+    static func sections(_ names: [String]) -> [MetricSection] {
+        let wanted = Set(names.map { $0.lowercased() })
+        let all = wanted.contains("all") || wanted.contains("everything")
+        let usual = names.isEmpty || wanted.contains("default")
+        return MetricSection.allCases.filter { section in
+            guard section.isInInfo else { return false }
+            return all || usual && section.isDefault || wanted.contains(section.rawValue.lowercased())
+        }
+    }
+
+    /// The sections as INFO answers them. `reading` has been made for them.
+    static func text(_ sections: [MetricSection], _ reading: MetricsReading) -> String {
+        var printer = InfoPrinter(reading: reading)
+        printer.text.reserveCapacity(8 * 1024)
+        for section in sections {
+            if !printer.text.isEmpty { printer.text += "\r\n" }
+            printer.text += "# "
+            printer.text += section.rawValue
+            printer.text += "\r\n"
+            for row in MetricsTable.rows(section) { printer.print(row) }
+            printer.endJoinedLines()
+        }
+        return printer.text
+    }
+
+    private let reading: MetricsReading
+    private var text = ""
+    /// The name of the lines whose parts are being joined, and for each series its line so far.
+    private var joinedName = ""
+    private var joined: [(name: String, value: String)] = []
+
+    private init(reading: MetricsReading) { self.reading = reading }
+
+    private mutating func print(_ row: Metric) {
+        guard let first = row.fields.first, row.isShown?(reading) ?? true else { return }
+        if first.name != joinedName { endJoinedLines() }
+        if let part = first.part { return join(part, of: first, row.read(reading)) }
+        switch row.source {
+        case .value(let read):
+            let value = read(reading)
+            for field in row.fields { line(field.name, spell(value, field)) }
+        case .family(let read):
+            for (number, sample) in read(reading).enumerated() {
+                for field in row.fields {
+                    line(InfoPrinter.name(field, sample, number), spell(sample.value, field))
+                }
+            }
+        }
+    }
+
+    /// Adds a line; without a value none.
+    private mutating func line(_ name: String, _ value: String?) {
+        guard let value else { return }
+        text += name
+        text += ":"
+        text += value
+        text += "\r\n"
+    }
+
+    /// Adds `part=value` to the line of each series; the rows of one name have the same series.
+    private mutating func join(_ part: String, of field: InfoField, _ samples: [MetricSample]) {
+        if joinedName.isEmpty {
+            joinedName = field.name
+            joined = samples.enumerated().map { (InfoPrinter.name(field, $1, $0), "") }
+        }
+        precondition(joined.count == samples.count, "parts of one line come from the same series")
+        for (number, sample) in samples.enumerated() {
+            guard let value = spell(sample.value, field) else { continue }
+            if !joined[number].value.isEmpty { joined[number].value += "," }
+            joined[number].value += part
+            joined[number].value += "="
+            joined[number].value += value
+        }
+    }
+
+    private mutating func endJoinedLines() {
+        for (name, value) in joined { line(name, value) }
+        joined = []
+        joinedName = ""
+    }
+
+    private static func name(_ field: InfoField, _ sample: MetricSample, _ number: Int) -> String {
+        switch field.name.last {
+        case "*": field.name.dropLast() + (sample.labels.first ?? "")
+        case "#": field.name.dropLast() + String(number)
+        default: field.name
+        }
+    }
+
+    // MARK: Values
+
+    /// A value as the field spells it; nil where the line is left out.
+    private func spell(_ value: MetricValue, _ field: InfoField) -> String? {
+        switch (value, field.format) {
+        case (.unknown, _): field.unknown
+        case (.text(let text), _): text
+        case (.flag(let flag), .words(let yes, let no)): flag ? yes : no
+        case (.flag(let flag), _): flag ? "1" : "0"
+        case (.integer(let number), .human): InfoPrinter.human(Int(number))
+        case (.integer(let number), _): String(number)
+        case (.nanoseconds(let duration), .whole(let unit)): String(duration / unit.rawValue)
+        case (.nanoseconds(let duration), _): String(duration / 1_000_000_000)
+        case (.real(let number), .fixed(let decimals)): InfoPrinter.fixed(number, decimals)
+        case (.real(let number), .percent): InfoPrinter.fixed(number, 2) + "%"
+        case (.real(let number), _): number.description
+        case (.histogram(let latency), _): percentiles(latency)
+        }
+    }
+
+    private func percentiles(_ latency: LatencySnapshot) -> String {
+        reading.settings.latencyTrackingInfoPercentiles.map { percent in
+            "p\(SettingsTable.percentileText(percent))=\(InfoPrinter.fixed(latency.percentile(percent), 3))"
+        }.joined(separator: ",")
+    }
+
+    /// A decimal number with so many places, as `%.2f` has it.
+    static func fixed(_ value: Double, _ decimals: Int) -> String {
+        guard value.isFinite, value.magnitude < 1e15 else { return "0" }
+        var scale: Int64 = 1
+        for _ in 0..<decimals { scale *= 10 }
+        let scaled = Int64(value.magnitude * Double(scale) + 0.5)
+        let fraction = String(scaled % scale)
+        let sign = value < 0 && scaled > 0 ? "-" : ""
+        return "\(sign)\(scaled / scale)."
+            + String(repeating: "0", count: decimals - fraction.count) + fraction
+    }
+
+    /// Bytes for people: `1.50M`.
+    static func human(_ bytes: Int) -> String {
+        var value = Double(bytes)
+        for unit in ["B", "K", "M", "G"] {
+            if value < 1024 { return unit == "B" ? "\(bytes)B" : fixed(value, 2) + unit }
+            value /= 1024
+        }
+        return fixed(value, 2) + "T"
+    }
+}
+
+extension Handlers {
+    static func info(_ context: CommandContext) {
+        let names = (1..<max(1, context.arguments.count)).map { context.arguments[$0].string }
+        let sections = InfoPrinter.sections(names)
+        let reading = MetricsReading(
+            of: context.server, context.keyspace, now: context.now, steady: context.loop.steady,
+            sections: Set(sections))
+        context.reply.verbatim(InfoPrinter.text(sections, reading))
+    }
+}

@@ -1,0 +1,236 @@
+// What the server is at one moment, copied once and printed from: the counters of all loops added up, the statuses of
+// storage and replication as a whole. Rows of `MetricsTable` read from here and from nowhere else, so that the lines of
+// one answer agree with each other, and a test can make up any state of a server.
+//
+// Only what the sections asked for need is read: the histograms of all commands are a kibibyte each and loop.
+
+import CLinux
+import Glibc
+import LimiterEngine
+import Persistence
+import Synchronization
+
+/// A snapshot of the server's numbers. A value: free to be changed, as tests do.
+struct MetricsReading: Sendable {
+    /// Calls, time and decisions of one command, on all loops together.
+    struct Command: Sendable {
+        var name: String
+        var sum = CommandStatistics.Sum()
+        /// Empty unless the section of latencies was asked for.
+        var latency = LatencySnapshot()
+    }
+
+    var sections: Set<MetricSection>
+
+    // MARK: Server
+
+    var settings: Settings
+    /// Steady time of the reading, in nanoseconds.
+    var steady: Int64
+    /// Engine time of the reading.
+    var now: EngineTime
+    /// The wall clock, since 1970.
+    var wall: (seconds: Int64, nanoseconds: Int64)
+    /// Steady time of the start, in nanoseconds.
+    var startedAt: Int64
+    /// Seconds since 1970.
+    var startedAtUnix: Int64
+    var operatingSystem: String?
+    var runID: String
+    var configFile: String
+    var loopCount: Int
+    var shardCount: Int
+    /// Engine time minus the wall clock, in nanoseconds.
+    var clockSkew: Int64
+
+    // MARK: Clients
+
+    var clients: Int
+    var replicaConnections: Int
+    var clientsMax: Int
+    var clientsBlocked: Int
+    var clientsEver: Int64
+    var clientsRejected: Int64
+    var channels: Int
+    var patterns: Int
+
+    // MARK: Memory
+
+    var memoryUsed = 0
+    var memoryOverhead = 0
+    var memoryPeak = 0
+    var memoryStartup = 0
+    var memoryClients = 0
+    var memoryResident = 0
+    var memoryOfSystem = 0
+
+    // MARK: State
+
+    var engine: Engine.Statistics
+    var policies: Int
+    var rules: Int
+    var storage: StorageStatus
+    var replication: ReplicationStatus
+    var journalOffset: Int64
+    var journalPendingBytes: Int
+    var refusesWrites: Bool
+    /// The state is being put back at the start.
+    var isRecovering: Bool
+    /// The state is being replaced by a full sync, or by what is on disk.
+    var isReceiving: Bool
+    var recovery: (done: Int, total: Int)
+
+    // MARK: Counted
+
+    /// By `LoopCounters.Counter`, all loops together.
+    var counters: [UInt64]
+    var rates: Rates.PerSecond
+    /// In the order of statistics; empty unless a section of commands was asked for.
+    var commands: [Command] = []
+    var errors: [(word: String, count: Int)] = []
+    var unknownCommands: UnknownCommands.Counts
+    var logLinesQueued: Int
+    var logLinesDropped: Int
+    var logWriteFailures: Int
+
+    // MARK: Process
+
+    var cpu: (system: Double, user: Double)
+    var cpuOfChildren: (system: Double, user: Double)
+    var openFiles = 0
+    var openFilesMax: Int?
+
+    /// Reads what `sections` need. For any thread; takes one stripe at a time, or none where `keyspace` holds all.
+    ///
+    /// - Parameter steady: Steady time, in nanoseconds.
+    init(
+        of server: Server, _ keyspace: KeyspaceSession, now: EngineTime, steady: Int64, sections: Set<MetricSection>
+    ) {
+        self.sections = sections
+        self.now = now
+        self.steady = steady
+        settings = server.currentSettings.value
+        wall = EngineClock.wallClock()
+        startedAt = server.startedAt
+        startedAtUnix = server.startedAtUnix
+        operatingSystem = sections.contains(.server) ? MetricsReading.readOperatingSystem() : nil
+        runID = server.runID
+        configFile = server.currentSettings.file ?? ""
+        loopCount = server.loops.count
+        shardCount = server.engine.shardCount
+        clockSkew = server.clock.skew()
+
+        clients = server.clientsNow.load(ordering: .relaxed)
+        replicaConnections = server.replicasNow.load(ordering: .relaxed)
+        clientsMax = server.maxclients
+        clientsBlocked = server.clientsBlocked.load(ordering: .relaxed)
+        clientsEver = server.clientsEver.load(ordering: .relaxed)
+        clientsRejected = server.clientsRejected.load(ordering: .relaxed)
+        channels = server.publisher.channelCount
+        patterns = server.publisher.patternCount
+
+        engine = keyspace.statistics()
+        let table = server.engine.policies.table
+        policies = table.policies.count
+        rules = table.ruleCount
+        storage = server.durability.status
+        replication = server.replication.status
+        journalOffset = server.durability.journal.offset
+        journalPendingBytes = server.durability.journal.pendingBytes
+        refusesWrites = server.durability.refusesWrites
+        isRecovering = server.isLoading
+        isReceiving = server.replication.isReceiving
+        recovery = server.recoveryProgress.bytes
+
+        counters = LoopCounters.Counter.allCases.map { server.total($0) }
+        rates = server.rates.latest
+        unknownCommands = server.unknownCommands.counts
+        logLinesQueued = server.log.queuedLines
+        logLinesDropped = server.log.droppedLines
+        logWriteFailures = server.log.failedWrites
+        cpu = ProcessMemory.cpu()
+        cpuOfChildren = ProcessMemory.cpu(children: true)
+        if sections.contains(.memory) { readMemory(server) }
+        if !sections.isDisjoint(with: [.commandStatistics, .latencyStatistics]) { readCommands(server) }
+        if sections.contains(.errorStatistics) { errors = server.errorStatistics.all }
+        if sections.contains(.process) {
+            openFiles = OpenFiles.open()
+            openFilesMax = OpenFiles.limit()
+        }
+    }
+
+    private mutating func readMemory(_ server: Server) {
+        memoryClients = server.clientMemory
+        memoryOverhead = server.memory.overhead(clients: memoryClients)
+        memoryUsed = engine.memory + memoryOverhead
+        memoryStartup = server.memory.startup
+        memoryResident = ProcessMemory.resident()
+        memoryPeak = server.memory.peak(with: memoryUsed)
+        memoryOfSystem = Int(sysconf(Int32(_SC_PHYS_PAGES))) * Int(sysconf(Int32(_SC_PAGESIZE)))
+    }
+
+    private mutating func readCommands(_ server: Server) {
+        let wantsLatency = sections.contains(.latencyStatistics)
+        commands = server.commands.flat.map { command in
+            Command(
+                name: command.fullName, sum: server.statistics(of: command.index),
+                latency: wantsLatency ? server.latency(of: command.index) : LatencySnapshot())
+        }
+    }
+
+    private static func readOperatingSystem() -> String? {
+        func text<Tuple>(_ field: Tuple) -> String {
+            withUnsafeBytes(of: field) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        }
+        var system = utsname()
+        guard uname(&system) == 0 else { return nil }
+        return "\(text(system.sysname)) \(text(system.release)) \(text(system.machine))"
+    }
+
+    /// The path of the program.
+    static let executable: String = {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
+        guard length > 0 else { return "escapement" }
+        return String(decoding: buffer[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }()
+}
+
+// MARK: What follows from it
+
+extension MetricsReading {
+    /// A counter of the loops, all of them together.
+    func total(_ counter: LoopCounters.Counter) -> MetricValue { .count(counters[counter.rawValue]) }
+
+    var isReplica: Bool { replication.primary != nil }
+    /// A full sync is read into a state that answers LOADING.
+    var isLoading: Bool { isRecovering || isReceiving }
+
+    /// When the state on disk began to be read back; nil while it is not. While a full sync is received that is not
+    /// known, nor how much is to come.
+    var loadingBegan: (unixSeconds: Int64, steady: Int64)? {
+        isRecovering ? (startedAtUnix, startedAt) : storage.restoreBegan
+    }
+
+    var isSaving: Bool { storage.isSnapshotRunning && !storage.snapshotIsRewrite }
+    var isRewriting: Bool { storage.isSnapshotRunning && storage.snapshotIsRewrite }
+    /// The disk fails, and decisions go on in memory.
+    var hasOnlyMemory: Bool { storage.isLogging && !storage.lastWriteSucceeded && !refusesWrites }
+    /// Commands that have been called, or refused.
+    var commandsSeen: [Command] { commands.filter { $0.sum.calls + $0.sum.rejected + $0.sum.failed > 0 } }
+    /// Commands with counted decisions.
+    var commandsDeciding: [Command] {
+        commands.filter { $0.sum.allowed + $0.sum.denied + $0.sum.undecided > 0 }
+    }
+
+    /// Nanoseconds since an instant of steady time.
+    func since(_ instant: Int64) -> Int64 { steady - instant }
+
+    /// Seconds that loading will still take, by its pace so far.
+    var loadingSecondsLeft: Int64? {
+        guard let began = loadingBegan else { return nil }
+        let seconds = max(0, since(began.steady) / 1_000_000_000)
+        let left = Double(recovery.total - recovery.done) * Double(max(1, seconds)) / Double(max(1, recovery.done))
+        return Int64(min(left, 1e9))
+    }
+}

@@ -1,0 +1,93 @@
+// Metrics of limits and keys: INFO limiter and keyspace. Decisions by command are in +Commands.
+
+import LimiterEngine
+
+extension MetricsTable {
+    static let limiter: [Metric] = [
+        .counter(
+            "escapement_limiter_allowed_total", "Answers of limits that allowed, those that asked for nothing included",
+            info: InfoField("limiter_allowed"), in: .limiter
+        ) { .count($0.engine.allowed) },
+        .counter(
+            "escapement_limiter_denied_total", "Answers of limits that denied", info: InfoField("limiter_denied"),
+            in: .limiter
+        ) { .count($0.engine.denied) },
+        .gauge(
+            "escapement_keys", "Keys held, expired ones not yet found included", info: InfoField("limiter_keys"),
+            in: .limiter
+        ) { .count($0.engine.keys) },
+        .gauge(
+            "escapement_keys_persistent", "Keys that stay until they are removed: counters without a deadline",
+            info: InfoField("limiter_persistent_keys"), in: .limiter
+        ) { .count($0.engine.persistent) },
+        .infoOnly(
+            .derived(["escapement_keys_expired_total"]), type: .counter, "Keys dropped because they expired",
+            info: InfoField("limiter_expired"), in: .limiter
+        ) { .count($0.engine.expired) },
+        .infoOnly(
+            .derived(["escapement_keys_evicted_total"]), type: .counter, "Keys dropped because memory was full",
+            info: InfoField("limiter_evicted"), in: .limiter
+        ) { .count($0.engine.evicted) },
+        .counter(
+            "escapement_limiter_shadowed_total", "Answers of limits in shadow mode that would have denied",
+            info: InfoField("limiter_shadowed"), in: .limiter
+        ) { .count($0.engine.shadowed) },
+        .gauge(
+            "escapement_idempotency_tokens", "Idempotency tokens remembered, expired ones not yet found included",
+            info: InfoField("limiter_tokens"), in: .limiter
+        ) { .count($0.engine.tokens) },
+        .counter(
+            "escapement_idempotency_refused_total", "Calls refused because of idempotency-tokens-max",
+            info: InfoField("limiter_tokens_refused"), in: .limiter
+        ) { .count($0.engine.tokensRefused) },
+        .counter(
+            "escapement_idempotency_hits_total", "Calls answered with the first answer to their token",
+            info: InfoField("limiter_repeated_answers"), in: .limiter
+        ) { .count($0.engine.repeated) },
+        .gauge(
+            "escapement_policies", "Policies in force", info: InfoField("limiter_policies"), in: .limiter
+        ) { .count($0.policies) },
+        .gauge("escapement_rules", "Rules in force", info: InfoField("limiter_rules"), in: .limiter) {
+            .count($0.rules)
+        },
+        .gauge(
+            "escapement_shards", "Independently locked shards of the keys", info: InfoField("limiter_shards"),
+            in: .limiter
+        ) { .count($0.shardCount) },
+        .gauge(
+            "escapement_index_probes_max", "Most buckets beyond its home that a key was looked for in",
+            info: InfoField("limiter_probes_max"), in: .limiter
+        ) { .count($0.engine.probesMax) },
+        .gauge(
+            "escapement_server_log_lines_queued", "Lines of the server's log that wait to be written",
+            info: InfoField("log_lines_queued"), in: .limiter
+        ) { .count($0.logLinesQueued) },
+        .counter(
+            "escapement_server_log_lines_dropped_total", "Lines of the server's log that were dropped",
+            info: InfoField("log_lines_dropped"), in: .limiter
+        ) { .count($0.logLinesDropped) },
+        .counter(
+            "escapement_server_log_write_failures_total", "Failed writes of the server's log",
+            info: InfoField("log_write_failures"), in: .limiter
+        ) { .count($0.logWriteFailures) },
+    ]
+
+    static let keyspace: [Metric] = [
+        .infoOnly(
+            .derived(["escapement_keys"]), "Keys held", info: InfoField("db0", part: "keys"), in: .keyspace,
+            if: hasKeys
+        ) { .count($0.engine.keys) },
+        .gauge(
+            "escapement_keys_with_deadline", "Keys whose end a client has set", info: InfoField("db0", part: "expires"),
+            in: .keyspace, if: hasKeys
+        ) { .count($0.engine.expiring) },
+        .gauge(
+            "escapement_keys_mean_ttl_seconds", unit: .seconds,
+            "Mean time to live of the keys whose end a client has set",
+            info: InfoField("db0", part: "avg_ttl", .whole(.milliseconds)), in: .keyspace, if: hasKeys
+        ) { .nanoseconds($0.engine.meanTimeToLive(now: $0.now)) },
+    ]
+
+    /// An empty database is left out of INFO.
+    private static let hasKeys: Metric.Condition = { $0.engine.keys > 0 }
+}

@@ -1,0 +1,103 @@
+// Metrics of traffic: INFO stats. Those of single commands are in +Commands.
+
+import LimiterEngine
+
+extension MetricsTable {
+    static let stats: [Metric] = [
+        .counter(
+            "escapement_connections_accepted_total", "Connections from clients since the start",
+            info: InfoField("total_connections_received"), in: .stats
+        ) { .integer($0.clientsEver) },
+        .counter(
+            "escapement_commands_total", "Commands run", info: InfoField("total_commands_processed"), in: .stats
+        ) { $0.total(.commands) },
+        .infoOnly(
+            .derived(["escapement_commands_total"]), type: .gauge, unit: .perSecond, "Commands a second, lately",
+            info: InfoField("instantaneous_ops_per_sec"), in: .stats
+        ) { .count(Int64($0.rates.commands)) },
+        .counter(
+            "escapement_received_bytes_total", unit: .bytes, "Bytes received from clients",
+            info: InfoField("total_net_input_bytes"), in: .stats
+        ) { $0.total(.inputBytes) },
+        .counter(
+            "escapement_sent_bytes_total", unit: .bytes, "Bytes sent to clients",
+            info: InfoField("total_net_output_bytes"),
+            in: .stats
+        ) { $0.total(.outputBytes) },
+        .infoOnly(
+            .derived(["escapement_received_bytes_total"]), type: .gauge, unit: .kibibytesPerSecond, "Input, lately",
+            info: InfoField("instantaneous_input_kbps", .fixed(2)), in: .stats
+        ) { .real($0.rates.inputBytes / 1024) },
+        .infoOnly(
+            .derived(["escapement_sent_bytes_total"]), type: .gauge, unit: .kibibytesPerSecond, "Output, lately",
+            info: InfoField("instantaneous_output_kbps", .fixed(2)), in: .stats
+        ) { .real($0.rates.outputBytes / 1024) },
+        .counter(
+            "escapement_connections_rejected_total", "Connections turned away because of maxclients",
+            info: InfoField("rejected_connections"), in: .stats
+        ) { .integer($0.clientsRejected) },
+        .counter(
+            "escapement_replication_full_syncs_total", "Full syncs that replicas were given",
+            info: InfoField("sync_full"), in: .stats
+        ) { .count($0.replication.fullSyncs) },
+        .counter(
+            "escapement_replication_partial_syncs_total", "Partial syncs that replicas were given",
+            info: InfoField("sync_partial_ok"), in: .stats
+        ) { .count($0.replication.partialSyncs) },
+        .counter(
+            "escapement_replication_partial_syncs_refused_total", "Partial syncs that became full ones",
+            info: InfoField("sync_partial_err"), in: .stats
+        ) { .count($0.replication.refusedPartialSyncs) },
+        .counter(
+            "escapement_keys_expired_total",
+            "Keys dropped because their limiter was full again or their deadline passed",
+            info: InfoField("expired_keys"), in: .stats
+        ) { .count($0.engine.expired) },
+        .counter(
+            "escapement_keys_evicted_total", "Keys dropped because memory was full", info: InfoField("evicted_keys"),
+            in: .stats
+        ) { .count($0.engine.evicted) },
+        .counter(
+            "escapement_clients_evicted_total", "Clients closed because of maxmemory-clients",
+            info: InfoField("evicted_clients"), in: .stats
+        ) { $0.total(.evictedClients) },
+        .counter(
+            "escapement_keyspace_hits_total", "Reads of keys that exist", info: InfoField("keyspace_hits"), in: .stats
+        ) { $0.total(.keyHits) },
+        .counter(
+            "escapement_keyspace_misses_total", "Reads of keys that do not exist", info: InfoField("keyspace_misses"),
+            in: .stats
+        ) { $0.total(.keyMisses) },
+        .gauge(
+            "escapement_pubsub_channels", "Channels with subscribers", info: InfoField("pubsub_channels"), in: .stats
+        ) { .count($0.channels) },
+        .gauge(
+            "escapement_pubsub_patterns", "Patterns with subscribers", info: InfoField("pubsub_patterns"), in: .stats
+        ) { .count($0.patterns) },
+        .constant("latest_fork_usec", .integer(0), "How long the last fork took", in: .stats),
+        .counter(
+            "escapement_error_replies_total", "Errors among the replies", info: InfoField("total_error_replies"),
+            in: .stats
+        ) { $0.total(.errorReplies) },
+        .counter(
+            "escapement_protocol_errors_total", "Connections closed because what they sent is not RESP",
+            info: InfoField("total_protocol_errors"), in: .stats
+        ) { $0.total(.protocolErrors) },
+        .counter(
+            "escapement_output_limit_disconnections_total", "Clients closed because of client-output-buffer-limit",
+            info: InfoField("client_output_buffer_limit_disconnections"), in: .stats
+        ) { $0.total(.outputLimitDisconnections) },
+        .infoOnly(
+            .derived(["escapement_commands_total"]), type: .counter, "Reads and writes, one for each command",
+            info: InfoField("total_reads_processed"), InfoField("total_writes_processed"), in: .stats
+        ) { $0.total(.commands) },
+        .counter(
+            "escapement_auth_failures_total", "Attempts to authenticate with a wrong password",
+            info: InfoField("acl_access_denied_auth"), in: .stats
+        ) { $0.total(.failedAuthentications) },
+        .counter(
+            "escapement_http_requests_refused_total", "Connections closed because they sent HTTP to the RESP port",
+            info: InfoField("http_requests_refused"), in: .stats
+        ) { $0.total(.httpRequests) },
+    ]
+}

@@ -1,0 +1,58 @@
+// From a RESP request to calls of the batch: with those of other connections, or as a batch of one.
+
+import LimiterEngine
+import RESP
+
+extension EventLoop {
+    /// Adds the request in `arguments` to the batch, or answers what is wrong with it.
+    @inline(__always)
+    func enqueue(_ connection: Connection, _ session: RESPSession, _ command: Int, _ batched: BatchedCommand) {
+        session.lastCommand = Int16(truncatingIfNeeded: command)
+        session.lastSubcommand = -1
+        if batch.room == 0 { decideBatch() }
+        buffers.handled &+= 1
+        do throws(ArgumentProblem) {
+            let added = try batched.read(self)
+            add(added, session, command, batched.form)
+        } catch {
+            decideBatch()
+            refuse(commands.flat[command], connection, error.text)
+        }
+    }
+
+    @inline(__always)
+    private func add(_ added: Int, _ session: RESPSession, _ command: Int, _ form: Batch.ReplyForm) {
+        batch.add(
+            added,
+            Batch.Note(
+                owner: Int32(truncatingIfNeeded: buffers.servedCount &- 1), command: Int16(truncatingIfNeeded: command),
+                form: form, version: session.version))
+    }
+
+    /// Decides and answers the request in `arguments` by itself, as a batch of one.
+    ///
+    /// - Precondition: Nothing waits in the batch, and the command has been admitted.
+    func decideAlone(_ command: CommandReference, _ batched: BatchedCommand, for connection: Connection) {
+        precondition(batch.count == 0)
+        if !isTimestampFresh { lastTimestamp = EngineClock.steady() }
+        do throws(ArgumentProblem) {
+            add(try batched.read(self), connection.resp, command.index, batched.form)
+            // Dispatch, which looks for changes after each command, tells the journal.
+            if decideAndAnswer() { keyspace.noteChange() }
+            noteDecidedAlone(command, for: connection)
+            batch.removeAll()
+        } catch {
+            refuse(command, connection, error.text)
+        }
+    }
+
+    /// Answers the request in `arguments`, which is malformed.
+    @inline(never)
+    private func refuse(_ command: CommandReference, _ connection: Connection, _ text: String) {
+        reply.version = connection.resp.version
+        reply.error(text)
+        noteFailure(command.index, text)
+        noteRefused(command, for: connection)
+        endReply()
+    }
+}

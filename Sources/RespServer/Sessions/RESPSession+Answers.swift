@@ -1,0 +1,34 @@
+// From decisions to bytes: how each kind of session prints what the batch has decided.
+//
+// The note of a call says how it is answered, and with that by whom: every `Batch.ReplyForm` belongs to one kind of
+// session. So the batch asks no connection, and a decision is printed after one look at a byte.
+
+import LimiterEngine
+import RESP
+
+extension Session {
+    /// Writes the reply to a decided request of the batch: to `call`, or to `group` of calls that begins there. Returns
+    /// the text of the error that it is, if it is one.
+    @inline(__always)
+    static func answer(
+        _ note: Batch.Note, _ call: UnsafeMutablePointer<LimitCall>, _ group: @autoclosure () -> KeyspaceSession.Group,
+        on loop: EventLoop
+    ) -> String? {
+        switch note.form {
+        case .throttle: return ThrottleArguments.write(call, to: loop.reply)
+        case .limit: return LimitReply.write(call, to: loop.reply)
+        case .group: return LimitReply.write(group(), call, to: loop.reply)
+        case .sum: return LimitReply.sum(call, to: loop.reply)
+        case .value: return RESPSession.answerValue(call, on: loop)
+        }
+    }
+}
+
+extension RESPSession {
+    @inline(never)
+    fileprivate static func answerValue(_ call: UnsafeMutablePointer<LimitCall>, on loop: EventLoop) -> String? {
+        let problem = LimitReply.value(call, to: loop.reply)
+        if problem == nil { _ = loop.context.noteLookup(call.pointee.decision.outcome == .allowed) }
+        return problem
+    }
+}

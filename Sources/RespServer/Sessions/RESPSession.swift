@@ -1,0 +1,165 @@
+// A client's conversation in RESP: how far its parser has come, what it has agreed with the server, and what it has
+// begun and not ended.
+//
+// Owns everything of a connection that a client by another protocol would not have. Ten thousand idle connections must
+// cost next to nothing, so whatever few clients need is a nil pointer until then.
+//
+// Threads: as its connection, whose fields it shares: whoever holds the turn lock of its loop.
+//
+// Other files continue this type: +Input (from bytes to requests), +Answers (from decisions to bytes); of the loop,
+// EventLoop+Dispatch (from a request to its handler) and +LimiterCalls (from a request to calls of the batch).
+
+import RESP
+import System
+
+/// What is unusual about a session. In one word with the connection's own flags, of which these are the upper half: see
+/// `ConnectionFields`.
+struct SessionFlags: OptionSet {
+    let rawValue: UInt32
+
+    /// Has not given the password yet.
+    static let unauthenticated = SessionFlags(rawValue: 1 << 16)
+    /// Between MULTI and EXEC.
+    static let inTransaction = SessionFlags(rawValue: 1 << 17)
+    /// Subscribed to something.
+    static let subscribed = SessionFlags(rawValue: 1 << 18)
+    /// Receives a copy of every command.
+    static let monitor = SessionFlags(rawValue: 1 << 19)
+    /// CLIENT REPLY OFF.
+    static let replyOff = SessionFlags(rawValue: 1 << 20)
+    /// CLIENT REPLY SKIP: the next command's reply is dropped.
+    static let replySkipNext = SessionFlags(rawValue: 1 << 21)
+    /// The command being run is the one whose reply is dropped.
+    static let replySkip = SessionFlags(rawValue: 1 << 22)
+    /// CLIENT NO-TOUCH, remembered for CLIENT LIST.
+    static let noTouch = SessionFlags(rawValue: 1 << 23)
+    /// Speaks RESP3.
+    static let resp3 = SessionFlags(rawValue: 1 << 24)
+
+    /// Flags that do not concern how a command runs.
+    static let fastPathCompatible: SessionFlags = [.noTouch, .resp3]
+}
+
+/// What a client said of itself. Allocated when it first says something.
+final class ClientDescription {
+    var name: [UInt8] = []
+    var libraryName: [UInt8] = []
+    var libraryVersion: [UInt8] = []
+
+    var memory: Int { name.capacity + libraryName.capacity + libraryVersion.capacity }
+}
+
+/// A session in RESP. Belongs to one connection.
+final class RESPSession {
+    /// The connection's, which gives them back.
+    private let fields: Pinned<ConnectionFields>
+    var parser = RequestParser()
+    /// Arguments of the first request in the kept input that have been found so far.
+    var pendingArguments: [ArgumentRange] = []
+    var transaction: Transaction?
+    private var rarities: Rarities?
+
+    /// What few clients ever have.
+    private final class Rarities {
+        var description: ClientDescription?
+        var subscriptions: Subscriptions?
+        var replica: ReplicaGreeting?
+    }
+
+    init(sharing fields: Pinned<ConnectionFields>, needsPassword: Bool) {
+        self.fields = fields
+        if needsPassword { flags.insert(.unauthenticated) }
+    }
+
+    @inline(__always)
+    var flags: SessionFlags {
+        get { fields.pointee.sessionFlags }
+        set { fields.pointee.sessionFlags = newValue }
+    }
+
+    @inline(__always)
+    var version: ProtocolVersion {
+        get { flags.contains(.resp3) ? .resp3 : .resp2 }
+        set { if newValue == .resp3 { flags.insert(.resp3) } else { flags.remove(.resp3) } }
+    }
+
+    /// Index of the last command in the command table; -1 before the first.
+    @inline(__always)
+    var lastCommand: Int16 {
+        get { fields.pointee.lastCommand }
+        set { fields.pointee.lastCommand = newValue }
+    }
+
+    @inline(__always)
+    var lastSubcommand: Int16 {
+        get { fields.pointee.lastSubcommand }
+        set { fields.pointee.lastSubcommand = newValue }
+    }
+
+    /// What decides which commands it may run.
+    var facts: SessionFacts {
+        SessionFacts(
+            isUnauthenticated: flags.contains(.unauthenticated), isInTransaction: flags.contains(.inTransaction),
+            isInSubscribedMode: isInSubscribedMode)
+    }
+
+    /// Subscribed in RESP2: only a few commands are allowed then, since a reply could not be told from a message.
+    var isInSubscribedMode: Bool { flags.contains(.subscribed) && version == .resp2 }
+
+    // MARK: What few have
+
+    var description: ClientDescription? {
+        get { rarities?.description }
+        set { change(newValue == nil) { $0.description = newValue } }
+    }
+
+    var subscriptions: Subscriptions? {
+        get { rarities?.subscriptions }
+        set { change(newValue == nil) { $0.subscriptions = newValue } }
+    }
+
+    /// What it said by REPLCONF, and by PSYNC: then it is about to be handed over.
+    var replica: ReplicaGreeting? {
+        get { rarities?.replica }
+        set { change(newValue == nil) { $0.replica = newValue } }
+    }
+
+    private func change(_ isRemoval: Bool, _ body: (Rarities) -> Void) {
+        if rarities == nil {
+            guard !isRemoval else { return }
+            rarities = Rarities()
+        }
+        body(rarities!)
+    }
+
+    /// Bytes that it keeps beside its own object. O(1).
+    var memory: Int {
+        var sum = pendingArguments.capacity * MemoryLayout<ArgumentRange>.stride
+        if let transaction { sum += transaction.memory + Connection.objectMemory }
+        guard let rarities else { return sum }
+        sum += Connection.objectMemory
+        if let description = rarities.description { sum += description.memory + Connection.objectMemory }
+        if let subscriptions = rarities.subscriptions { sum += subscriptions.bytes + Connection.objectMemory }
+        return sum
+    }
+
+    // MARK: Ending
+
+    /// The connection leaves its loop: no key is watched, no channel and no command listened to any more.
+    func end(_ connection: Connection) {
+        let loop = connection.loop
+        loop.endTransaction(of: connection)
+        pendingArguments = []
+        if flags.contains(.monitor) { loop.server.monitors.remove(connection) }
+        if subscriptions != nil { loop.server.publisher.unsubscribeAll(connection) }
+    }
+}
+
+extension Connection {
+    /// Changes what its client says of itself.
+    func describe(_ change: (ClientDescription) -> Void) {
+        if resp.description == nil { resp.description = ClientDescription() }
+        change(resp.description!)
+        loop.countMemory(of: self)
+    }
+}

@@ -1,0 +1,244 @@
+// Connections that are about to end, that wait for the answer to a command, and whose replies wait for the disk.
+
+import Persistence
+import Synchronization
+import System
+import Testing
+import Transport
+
+@testable import RespServer
+
+@Suite struct ConnectionEndTests {
+    private let bench: LoopBench
+
+    init() throws { bench = try LoopBench() }
+
+    // MARK: The end of the input
+
+    @Test func aPeerThatHasEndedItsInputGetsEveryReply() {
+        let peer = bench.connect()
+        peer.send(request("PING") + request("GET", "nothing") + request("ECHO", "a"))
+        peer.endOutput()
+        bench.turn()
+        bench.turn()
+        #expect(peer.received() == "+PONG\r\n$-1\r\n$1\r\na\r\n" && peer.isClosed)
+        #expect(bench.loop.connections.isEmpty && bench.server.clientsNow.load(ordering: .relaxed) == 0)
+        #expect(bench.loop.assigned.load(ordering: .relaxed) == 0)
+    }
+
+    @Test func theBeginningOfARequestIsNotAnswered() {
+        let peer = bench.connect()
+        peer.send("*1\r\n$4\r\nPI")
+        bench.turn()
+        peer.endOutput()
+        bench.turn()
+        #expect(peer.received() == "" && peer.isClosed && bench.loop.connections.isEmpty)
+    }
+
+    /// More replies than the socket has room for: the connection stays until the peer has taken them.
+    @Test func whatIsUnsentIsSentFirst() {
+        let peer = bench.connect()
+        let word = String(repeating: "w", count: 500_000)
+        var count = 0
+        // How much a socket has room for is the kernel's to say.
+        while !peer.connection.channel.hasOutput, count < 100 {
+            var rest = Array(request("ECHO", word).utf8)[...]
+            while !rest.isEmpty {
+                rest = rest.dropFirst(peer.send(rest))
+                bench.turn()
+            }
+            count += 1
+        }
+        peer.endOutput()
+        // A turn reads so much and no more.
+        for _ in 0..<100 where !peer.connection.flags.contains(.closeAfterReply) { bench.turn() }
+        #expect(peer.connection.flags.isSuperset(of: [.closeAfterReply, .ending]) && !peer.connection.isReading)
+        var received = 0
+        for _ in 0..<1000 where !peer.isClosed {
+            received += peer.receivedBytes().count
+            bench.turn()
+        }
+        #expect(peer.isClosed && received == count * (word.utf8.count + 11))
+    }
+
+    @Test func oneThatMakesNoProgressIsClosedAfterAWhile() {
+        let peer = bench.connect()
+        bench.server.pause.begin(.all, until: Int64.max, now: EngineClock.steady())
+        peer.send(request("PING"))
+        peer.endOutput()
+        bench.turn()
+        bench.turn()
+        #expect(peer.connection.flags.isSuperset(of: [.suspended, .inputEnded, .ending]))
+        bench.within { loop in
+            peer.connection.lastActiveAt = loop.seconds - 59
+            loop.closeStalledEnds()
+        }
+        #expect(!peer.connection.flags.contains(.closed))
+        bench.within { loop in
+            peer.connection.lastActiveAt = loop.seconds - 60
+            loop.closeStalledEnds()
+        }
+        #expect(peer.connection.flags.contains(.closed))
+        bench.within { $0.closeStalledEnds() }
+        #expect(bench.loop.ending.isEmpty && bench.loop.suspended.isEmpty)
+    }
+
+    /// What is suspended and has ended its input is answered all the same when the pause is over.
+    @Test func aSuspendedPeerThatHasEndedItsInput() {
+        let peer = bench.connect()
+        bench.server.pause.begin(.all, until: Int64.max, now: EngineClock.steady())
+        peer.send(request("ECHO", "a"))
+        peer.endOutput()
+        bench.turn()
+        bench.turn()
+        #expect(peer.connection.flags.contains(.inputEnded))
+        bench.server.pause.end()
+        bench.within { $0.resumeSuspended() }
+        bench.turn()
+        #expect(peer.received() == "$1\r\na\r\n" && peer.isClosed)
+    }
+
+    @Test func whichTimeOutsAreLong() {
+        #expect(EventLoop.isLong(milliseconds: 0) && EventLoop.isLong(milliseconds: 60_001))
+        #expect(!EventLoop.isLong(milliseconds: 1) && !EventLoop.isLong(milliseconds: 60_000))
+    }
+
+    // MARK: Commands that take their time
+
+    @Test func aBlockedConnectionIsReadAndAnsweredLater() {
+        let peer = bench.connect()
+        bench.within { $0.block(peer.connection) }
+        bench.within { $0.block(peer.connection) }
+        #expect(bench.server.clientsBlocked.load(ordering: .relaxed) == 1, "it waits once")
+        peer.send(request("ECHO", "after"))
+        bench.turn()
+        #expect(peer.received() == "" && peer.connection.channel.input?.count == 25)
+        bench.within { $0.unblock(peer.connection, Array(":7\r\n".utf8)) }
+        #expect(peer.received() == ":7\r\n$5\r\nafter\r\n" && bench.server.clientsBlocked.load(ordering: .relaxed) == 0)
+        // An answer to one that does not wait is dropped.
+        bench.within { $0.unblock(peer.connection, Array(":8\r\n".utf8)) }
+        #expect(peer.received() == "")
+    }
+
+    @Test func repliesThatAreOffStayOffForWhatWasWaitedFor() {
+        let peer = bench.connect()
+        bench.within { loop in
+            peer.connection.resp.flags.insert(.replyOff)
+            loop.block(peer.connection)
+            loop.unblock(peer.connection, Array(":7\r\n".utf8))
+        }
+        #expect(peer.received() == "" && !peer.connection.flags.contains(.blocked))
+    }
+
+    /// The peer has ended its input: an answer that comes soon is waited for, one that may never come is not.
+    @Test func theEndOfABlockedPeersInput() {
+        let (soon, never) = (bench.connect(), bench.connect())
+        bench.within { loop in
+            loop.block(soon.connection)
+            loop.block(never.connection, waitsLong: true)
+        }
+        for peer in [soon, never] { peer.endOutput() }
+        bench.turn()
+        #expect(never.received() == "" && never.isClosed)
+        #expect(soon.connection.flags.isSuperset(of: [.blocked, .inputEnded]) && !soon.connection.isReading)
+        #expect(bench.server.clientsBlocked.load(ordering: .relaxed) == 1)
+        bench.within { $0.unblock(soon.connection, Array(":7\r\n".utf8)) }
+        bench.turn()
+        #expect(soon.received() == ":7\r\n" && soon.isClosed && bench.loop.connections.isEmpty)
+    }
+
+    @Test func aBlockedConnectionThatIsClosedWaitsNoMore() {
+        let peer = bench.connect()
+        bench.within { loop in
+            loop.block(peer.connection)
+            loop.close(peer.connection)
+            loop.unblock(peer.connection, Array(":7\r\n".utf8))
+        }
+        #expect(peer.received() == "" && peer.isClosed && bench.server.clientsBlocked.load(ordering: .relaxed) == 0)
+    }
+
+    /// The last reply of a connection that is to be closed is the one it waits for.
+    @Test func theAnswerComesBeforeTheEnd() {
+        let peer = bench.connect()
+        bench.within { loop in
+            loop.block(peer.connection)
+            peer.connection.flags.insert(.closeAfterReply)
+            loop.endAfterReply(peer.connection)
+        }
+        #expect(!peer.connection.flags.contains(.closed))
+        bench.within { $0.unblock(peer.connection, Array(":7\r\n".utf8)) }
+        #expect(peer.received() == ":7\r\n" && peer.isClosed)
+    }
+
+    // MARK: Replies that wait for the disk
+
+    /// A server whose replies to changes wait, with no thread that would release them.
+    private static func holding() throws -> LoopBench {
+        try LoopBench {
+            $0.appendonly = true
+            $0.appendfsync = .always
+        }
+    }
+
+    @Test func repliesToChangesWaitAndWhatFollowsWithThem() throws {
+        let bench = try Self.holding()
+        let durability = bench.server.durability
+        let peer = bench.connect()
+        #expect(bench.answer(request("GET", "k"), to: peer) == "$-1\r\n")
+        #expect(bench.answer(request("INCR", "k"), to: peer) == "")
+        // Nothing of it has changed anything, and it waits nevertheless.
+        #expect(bench.answer(request("PING"), to: peer) == "")
+        let ticket = durability.beginCollection()
+        #expect(bench.answer(request("INCR", "k"), to: peer) == "")
+        #expect(peer.connection.held?.count == 15 && bench.loop.holding.count == 1)
+        durability.publish(durable: ticket)
+        bench.within { $0.releaseHeld() }
+        #expect(peer.received() == ":1\r\n+PONG\r\n" && peer.connection.held?.count == 4)
+        durability.publish(durable: durability.beginCollection())
+        bench.within { $0.releaseHeld() }
+        #expect(peer.received() == ":2\r\n" && peer.connection.held == nil && bench.loop.holding.isEmpty)
+    }
+
+    /// What was denied has changed nothing and waits for nothing; others' replies do not wait either.
+    @Test func onlyChangesWait() throws {
+        let bench = try Self.holding()
+        let (writer, reader) = (bench.connect(), bench.connect())
+        writer.send(request("INCR", "k"))
+        reader.send(request("GET", "nothing"))
+        bench.turn()
+        #expect(writer.received() == "" && reader.received() == "$-1\r\n")
+    }
+
+    @Test func aDiskThatHasFailedEndsThoseThatWait() throws {
+        let bench = try Self.holding()
+        let (waiting, other) = (bench.connect(), bench.connect())
+        #expect(bench.answer(request("INCR", "k"), to: waiting) == "")
+        bench.server.durability.set(health: .refusing)
+        bench.within { $0.releaseHeld() }
+        #expect(waiting.received() == "" && waiting.isClosed && !other.connection.flags.contains(.closed))
+        #expect(bench.loop.holding.isEmpty)
+    }
+
+    /// Without a log there is nothing to wait for.
+    @Test func repliesAreReleasedWhenTheLogIsSwitchedOff() throws {
+        let bench = try Self.holding()
+        let peer = bench.connect()
+        #expect(bench.answer(request("INCR", "k"), to: peer) == "")
+        bench.server.durability.switchLogging(false, engine: bench.server.engine)
+        bench.within { $0.releaseHeld() }
+        #expect(peer.received() == ":1\r\n")
+    }
+
+    @Test func aPeerThatHasEndedItsInputGetsTheHeldReply() throws {
+        let bench = try Self.holding()
+        let peer = bench.connect()
+        peer.send(request("INCR", "k"))
+        peer.endOutput()
+        bench.turn()
+        bench.turn()
+        #expect(!peer.connection.flags.contains(.closed))
+        bench.server.durability.publish(durable: bench.server.durability.beginCollection())
+        bench.within { $0.releaseHeld() }
+        #expect(peer.received() == ":1\r\n" && peer.isClosed)
+    }
+}
