@@ -1,23 +1,23 @@
-// The words a program was started with, for every executable of this package.
+// Command-line arguments, for every executable of this package.
 //
-// Not `CommandLine.arguments`: the runtime loses all of them when a preloaded library has moved `environ`, and turns
-// bytes that are not UTF-8 into other text. A server that takes no arguments for its own serves with defaults: on the
-// standard port, with other data and without its password.
+// Not `CommandLine.arguments`: the runtime loses all of them when a preloaded library has moved `environ`, and replaces
+// bytes that are not UTF-8. A server that loses its arguments runs with defaults: on the standard port, on other data
+// and without its password.
 
 import CLinux
 
-/// Why a program cannot use its arguments: one line for the person who started it.
+/// Why a program cannot use its arguments, in one line for the operator.
 public struct ProgramArgumentsError: Error, Equatable, Sendable {
     /// The line, without the program's name.
     public let text: String
 }
 
-/// The words the program was started with.
+/// The program's command-line arguments.
 public enum ProgramArguments {
     /// The arguments without the program's name, each as it was given; an empty one is an empty string.
     ///
-    /// Throws when the process was started without an argument vector, so that nothing is known of what was meant, and
-    /// when an argument is not UTF-8: as a string it would be another path or another password.
+    /// Throws when the process was started without an argument vector, since the intent is then unknown, and when an
+    /// argument is not UTF-8, since decoding it would yield a different path or password.
     public static func read() throws(ProgramArgumentsError) -> [String] {
         let count = Int(clinux_argument_count())
         guard count > 0 else {
@@ -37,7 +37,7 @@ public enum ProgramArguments {
         return words
     }
 
-    /// Where an argument is, without its bytes: they may be a password.
+    /// Names the argument by position, without its bytes: they may be a password.
     private static func place(after words: [String]) -> String {
         let number = "argument \(words.count + 1)"
         guard let last = words.last, last.hasPrefix("--") else { return number }

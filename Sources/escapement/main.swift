@@ -1,4 +1,4 @@
-// The executable: arguments in, exit code out. Everything else is RespServer's.
+// The executable: arguments in, exit code out. Everything else is in RespServer.
 
 import Glibc
 import ProgramArguments

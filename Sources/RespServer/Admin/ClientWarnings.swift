@@ -1,46 +1,47 @@
-// What clients do that an operator has to know, said in the log without letting them fill it.
+// Rate-limited log lines about client behavior that an operator should know of, so that clients cannot fill the log.
 //
-// Each kind of event is logged at once for a host that has not been named for a minute, and for a few hosts a minute.
-// The others are counted: INFO has all events, and the next line about a kind has how many came since the last one.
+// An event is logged immediately if its host was not logged for the same kind in the last minute, up to a few hosts a
+// minute. Other events are only counted: INFO counts all of them, and the next line of a kind reports how many were
+// suppressed since the previous line.
 //
-// Owns no text of a client's: what a line shows is the caller's to choose, and no caller shows a password.
+// Holds no text from clients: the caller chooses what a line shows, and no caller shows a password.
 
 import System
 
-/// Lines about clients, few a minute. Thread-safe; a short lock, taken only where something is wrong.
+/// Rate limiter for log lines about clients. Thread-safe; a short lock, taken only when something is wrong.
 final class ClientWarnings: Sendable {
     enum Event: Hashable {
         case http, tls, authentication, protectedMode, maxclients, eviction
     }
 
-    /// How long a host is not named again.
+    /// Minimum time between two lines about the same host.
     static let interval = Nanoseconds.seconds(60)
-    /// Hosts named in that time, for each kind of event.
+    /// Hosts logged per interval, for each kind of event.
     static let hostsMax = 8
 
     private struct Record {
-        /// When a host was named last.
-        var saidAt: [String: SteadyInstant] = [:]
-        /// Events not said since the last line.
-        var unsaid = 0
+        /// When each host was last logged.
+        var loggedAt: [String: SteadyInstant] = [:]
+        /// Events suppressed since the last line.
+        var suppressed = 0
     }
 
     private let records = Locked<[Event: Record]>([:])
 
-    /// Notes an event. Returns what its line has to say of others since the last one; nil when there is to be no line.
+    /// Records an event. Returns the number of events suppressed since the last line, or nil to suppress this one too.
     func note(_ event: Event, address: String, steady: SteadyInstant) -> Int? {
         let host = ClientWarnings.host(of: address)
         return records.withLock { records in
             var record = records[event] ?? Record()
             defer { records[event] = record }
-            record.saidAt = record.saidAt.filter { steady - $0.value < ClientWarnings.interval }
-            guard record.saidAt[host] == nil, record.saidAt.count < ClientWarnings.hostsMax else {
-                record.unsaid += 1
+            record.loggedAt = record.loggedAt.filter { steady - $0.value < ClientWarnings.interval }
+            guard record.loggedAt[host] == nil, record.loggedAt.count < ClientWarnings.hostsMax else {
+                record.suppressed += 1
                 return nil
             }
-            record.saidAt[host] = steady
-            defer { record.unsaid = 0 }
-            return record.unsaid
+            record.loggedAt[host] = steady
+            defer { record.suppressed = 0 }
+            return record.suppressed
         }
     }
 
@@ -51,16 +52,16 @@ final class ClientWarnings: Sendable {
 }
 
 extension Server {
-    /// Tells the log of something that a client does, unless enough has been said of it lately.
+    /// Logs a warning about a client, rate-limited by `ClientWarnings`.
     func warn(
         _ event: ClientWarnings.Event, _ message: @autoclosure () -> String, address: String, id: Int64? = nil,
         bytes: Int? = nil
     ) {
-        guard let unsaid = clientWarnings.note(event, address: address, steady: SteadyInstant.now()) else { return }
+        guard let suppressed = clientWarnings.note(event, address: address, steady: SteadyInstant.now()) else { return }
         var fields: LogFields = ["addr": .string(address)]
         if let id { fields.append("id", .integer(Int(id))) }
         if let bytes { fields.append("bytes", .integer(bytes)) }
-        if unsaid > 0 { fields.append("not_logged_before", .integer(unsaid)) }
+        if suppressed > 0 { fields.append("not_logged_before", .integer(suppressed)) }
         log.warning(message(), fields)
     }
 }

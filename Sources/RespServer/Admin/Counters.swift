@@ -1,14 +1,14 @@
-// Counters that one thread writes and any thread reads, without a lock and without a locked instruction.
+// Single-writer counters that any thread may read, without locks or locked instructions.
 
 import CLinux
 
-/// A fixed number of 64-bit counters, all zero at first.
+/// A fixed number of 64-bit counters, initially zero.
 ///
-/// One thread, the owner, adds; any thread reads at any time and sees each counter whole, though not all of one moment.
-/// Overflow wraps.
+/// One thread, the owner, adds; any thread may read at any time. Each counter is read without tearing, but several
+/// counters are not a consistent snapshot. Overflow wraps.
 ///
 /// `@unchecked Sendable`: the memory is reached only through relaxed atomic loads and stores, and `add` and `reset`,
-/// which read before they write, are the owner's alone.
+/// which read before they write, are called only by the owner.
 final class CounterBlock: @unchecked Sendable {
     /// How many counters there are.
     let count: Int
@@ -24,7 +24,7 @@ final class CounterBlock: @unchecked Sendable {
 
     deinit { base.deallocate() }
 
-    /// Adds to a counter. Only for the owner thread. A load, an addition and a store.
+    /// Adds to a counter: a load, an addition and a store. Only for the owner thread.
     @inline(__always)
     func add(_ index: Int, _ amount: UInt64) {
         assert(index >= 0 && index < count)
@@ -42,13 +42,13 @@ final class CounterBlock: @unchecked Sendable {
         return clinux_counter_load(base + index)
     }
 
-    /// Sets a counter. Only for the owner thread, or while it stands still.
+    /// Sets a counter. Only for the owner thread, or while the owner is stopped.
     func store(_ index: Int, _ value: UInt64) {
         precondition(index >= 0 && index < count)
         clinux_counter_store(base + index, value)
     }
 
-    /// Sets all counters to 0. Only for the owner thread, or while it stands still.
+    /// Sets all counters to 0. Only for the owner thread, or while the owner is stopped.
     func reset() {
         for index in 0..<count { clinux_counter_store(base + index, 0) }
     }

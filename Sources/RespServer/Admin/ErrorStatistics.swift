@@ -4,7 +4,7 @@ import RESP
 import System
 
 final class ErrorStatistics: Sendable {
-    /// Different words kept; our own texts have fewer.
+    /// Maximum number of distinct words; our own error texts have fewer.
     static let wordsMax = 64
     private let counts = Locked<[String: Int]>([:])
 

@@ -1,5 +1,5 @@
-// Delays of the server's own making, by event: what LATENCY LATEST, HISTORY, RESET and DOCTOR know. Owns the samples;
-// who measures decides what an event is called. Bounded in events and in samples an event. Reads no clock.
+// Delays caused by the server itself, by event: the data of LATENCY LATEST, HISTORY, RESET and DOCTOR. Owns the
+// samples; the caller that measures names the event. Bounds the events and the samples per event. Reads no clock.
 
 import Synchronization
 import System
@@ -23,20 +23,20 @@ final class LatencyEvents: Sendable {
     fileprivate struct Event {
         var samples: [Sample] = []
         var longest = Nanoseconds.zero
-        /// All delays ever, for the report; the samples keep one a second.
+        /// All delays since the last reset, for the report; the samples keep one per second.
         var delays: Int64 = 0
         var total = Nanoseconds.zero
     }
 
-    /// As many samples an event as Redis keeps; older ones are dropped.
+    /// The same number of samples per event as in Redis; older ones are dropped.
     static let samplesPerEvent = 160
-    /// More events than these are not kept, whatever their names.
+    /// Maximum number of distinct events; further ones are ignored.
     static let eventsMax = 64
 
     private let thresholdLength: Atomic<Nanoseconds>
     private let events = Locked<[String: Event]>([:])
 
-    /// A monitor that keeps delays of `threshold` and more; zero keeps none.
+    /// A monitor that keeps delays of at least `threshold`; zero keeps none.
     init(threshold: Nanoseconds = .zero) { thresholdLength = Atomic(max(threshold, .zero)) }
 
     /// `latency-monitor-threshold`; zero is off. Cheap to read.
@@ -45,7 +45,7 @@ final class LatencyEvents: Sendable {
         set { thresholdLength.store(max(newValue, .zero), ordering: .relaxed) }
     }
 
-    /// Keeps a delay if it reaches the threshold. Two in one second become the longer one.
+    /// Keeps a delay if it reaches the threshold. Of several in one second only the longest is kept.
     func add(_ event: String, took delay: Nanoseconds, unixSeconds: Int64) {
         let threshold = threshold
         guard threshold > .zero, delay >= threshold else { return }
@@ -69,7 +69,7 @@ final class LatencyEvents: Sendable {
     /// An event's samples, oldest first; empty for an event never seen.
     func history(_ event: String) -> [Sample] { events.withLock { $0[event]?.samples ?? [] } }
 
-    /// Forgets these events, or all if the list is empty, and answers how many there were.
+    /// Drops these events, or all if the list is empty, and returns how many there were.
     func reset(_ names: [String] = []) -> Int {
         events.withLock { events in
             let doomed = names.isEmpty ? Array(events.keys) : names
@@ -77,7 +77,7 @@ final class LatencyEvents: Sendable {
         }
     }
 
-    /// What LATENCY DOCTOR answers: the delays in words, ending in a line feed.
+    /// The reply to LATENCY DOCTOR: the delays in words, ending in a line feed.
     func report() -> String {
         let threshold = threshold.millisecondsRoundedDown
         guard threshold > 0 else {

@@ -1,23 +1,23 @@
-// How long commands take: a histogram per command, written by one event loop and read by whoever answers INFO or
-// LATENCY HISTOGRAM. Owns the buckets and what is computed from them. Reads no clock and knows no command by name.
+// Command latency: a histogram per command, written by one event loop and read by the thread that serves INFO or
+// LATENCY HISTOGRAM. Owns the buckets and the values computed from them. Reads no clock and knows no command by name.
 //
-// Buckets are quarters of powers of two, in microseconds, each with its upper bound included:
+// Buckets are quarters of powers of two, in microseconds, with inclusive upper bounds:
 //
 //     0       1       2       3     | 4          5          6          7     | 8 …
 //     ≤ 0.25  ≤ 0.5   ≤ 0.75  ≤ 1   | ≤ 1.25     ≤ 1.5      ≤ 1.75     ≤ 2   | ≤ 2.5 …
 //
-// So a percentile is at most a quarter too high (or a quarter of a microsecond), and four buckets together are one of
-// the power-of-two buckets that Redis shows. The last bucket takes everything beyond 2^31 µs, which is 35 minutes.
+// So a percentile is too high by at most a quarter (or a quarter of a microsecond), and four buckets together form one
+// of the power-of-two buckets that Redis shows. The last bucket takes everything beyond 2^31 µs, which is 35 minutes.
 
 /// Histograms of a fixed number of commands. One thread, the owner, records; any thread takes snapshots.
 ///
-/// Memory is 1 KiB a command.
+/// Uses 1 KiB per command.
 final class LatencyHistograms: Sendable {
     static let bucketCount = 32 * 4
-    /// Behind the buckets: what all calls of the command took together.
+    /// After the buckets: total time of all calls of the command.
     private static let nanosecondsIndex = bucketCount
     private static let stride = bucketCount + 1
-    /// Nanoseconds of a quarter of a microsecond, the finest step.
+    /// A quarter of a microsecond in nanoseconds, the finest step.
     private static let quarter: UInt64 = 250
 
     /// How many commands there are.
@@ -30,7 +30,8 @@ final class LatencyHistograms: Sendable {
         counters = CounterBlock(count: commandCount * Self.stride)
     }
 
-    /// Counts `calls` calls of a command that took `nanoseconds` each. Only for the owner thread. A few nanoseconds.
+    /// Records `calls` calls of a command that took `nanoseconds` each. Costs a few nanoseconds. Only for the owner
+    /// thread.
     func record(command: Int, nanoseconds: UInt64, calls: UInt64 = 1) {
         precondition(command >= 0 && command < commandCount)
         let base = command &* Self.stride
@@ -38,14 +39,14 @@ final class LatencyHistograms: Sendable {
         counters.add(base &+ Self.nanosecondsIndex, nanoseconds &* calls)
     }
 
-    /// The counts of a command at about this moment. For any thread.
+    /// The approximate current counts of a command. For any thread.
     func snapshot(command: Int) -> LatencySnapshot {
         var snapshot = LatencySnapshot()
         add(command: command, to: &snapshot)
         return snapshot
     }
 
-    /// Adds the counts of a command to `snapshot`, to join those of several event loops. For any thread.
+    /// Adds the counts of a command to `snapshot`, to sum over several event loops. For any thread.
     func add(command: Int, to snapshot: inout LatencySnapshot) {
         precondition(command >= 0 && command < commandCount)
         let base = command * Self.stride
@@ -53,12 +54,12 @@ final class LatencyHistograms: Sendable {
         snapshot.totalNanoseconds &+= counters.load(base + Self.nanosecondsIndex)
     }
 
-    /// Forgets everything. Only for the owner thread, or while it stands still.
+    /// Sets all counts to 0. Only for the owner thread, or while the owner is stopped.
     func reset() { counters.reset() }
 
     /// The bucket of a duration.
     static func bucket(nanoseconds: UInt64) -> Int {
-        // Quarters begun and not ended, less one: the bounds belong to the bucket below.
+        // Minus one, since an upper bound belongs to the bucket below it.
         let quarters = nanoseconds == 0 ? 0 : (nanoseconds - 1) / quarter
         guard quarters >= 4 else { return Int(quarters) }
         let exponent = 63 - quarters.leadingZeroBitCount
@@ -75,23 +76,23 @@ final class LatencyHistograms: Sendable {
     }
 }
 
-/// Counts of calls by duration, taken at one moment and free to be added up and computed with.
+/// Counts of calls by duration: a copy to merge and compute with.
 struct LatencySnapshot: Equatable, Sendable {
     var buckets = [UInt64](repeating: 0, count: LatencyHistograms.bucketCount)
-    /// What all calls took together.
+    /// Total time of all calls.
     var totalNanoseconds: UInt64 = 0
 
     /// How many calls were counted.
     var calls: UInt64 { buckets.reduce(0, &+) }
 
-    /// Adds another snapshot, as of another event loop.
+    /// Adds another snapshot, such as that of another event loop.
     mutating func merge(_ other: LatencySnapshot) {
         for index in buckets.indices { buckets[index] &+= other.buckets[index] }
         totalNanoseconds &+= other.totalNanoseconds
     }
 
-    /// For each power of two with calls in it: the bound in microseconds and the calls up to it, itself and all
-    /// smaller ones together. What LATENCY HISTOGRAM answers.
+    /// For each power of two with calls in it: the upper bound in microseconds and the cumulative number of calls up to
+    /// it. The reply to LATENCY HISTOGRAM.
     func cumulativeMicroseconds() -> [(microseconds: UInt64, calls: UInt64)] {
         var rows: [(microseconds: UInt64, calls: UInt64)] = []
         var total: UInt64 = 0

@@ -1,6 +1,6 @@
-// What an event loop counts: written by its own thread with plain stores, read by any thread that answers INFO.
+// Counters of an event loop: written by its own thread with plain stores, read by any thread that serves INFO.
 
-/// Counters of one event loop. Only the loop's thread adds; see `CounterBlock` for what readers may expect.
+/// Counters of one event loop. Only the loop's thread adds; see `CounterBlock` for what readers can rely on.
 final class LoopCounters: Sendable {
     enum Counter: Int, CaseIterable {
         case commands, inputBytes, outputBytes, protocolErrors, outputLimitDisconnections, errorReplies
@@ -14,12 +14,11 @@ final class LoopCounters: Sendable {
 
     func value(_ counter: Counter) -> UInt64 { block.load(counter.rawValue) }
 
-    /// CONFIG RESETSTAT. May lose what is counted at the same instant.
+    /// CONFIG RESETSTAT. May lose increments made concurrently.
     func reset() { block.reset() }
 }
 
-/// Calls, time, rejections and failures of every command on one event loop, what its limits decided, and how long its
-/// calls took.
+/// Calls, time, rejections, failures, limit decisions and latency of every command on one event loop.
 final class CommandStatistics: Sendable {
     private enum Field: Int, CaseIterable {
         case calls, nanoseconds, rejected, failed
@@ -35,7 +34,7 @@ final class CommandStatistics: Sendable {
         latency = LatencyHistograms(commandCount: commands)
     }
 
-    /// Counts `calls` calls of one command that took `nanoseconds` together.
+    /// Records `calls` calls of one command that took `nanoseconds` in total.
     func record(_ command: Int, calls: Int, nanoseconds: Int64, failed: Bool, latency tracksLatency: Bool) {
         add(command, .calls, UInt64(calls))
         add(command, .nanoseconds, UInt64(max(0, nanoseconds)))
@@ -46,13 +45,13 @@ final class CommandStatistics: Sendable {
         }
     }
 
-    /// Counts a call that no handler saw.
+    /// Counts a call that was rejected before it reached a handler.
     func reject(_ command: Int) { add(command, .rejected, 1) }
 
-    /// Counts one of the calls recorded as failed after all.
+    /// Counts an already recorded call as failed.
     func fail(_ command: Int) { add(command, .failed, 1) }
 
-    /// Counts what limits decided in calls of one command.
+    /// Adds the decisions that limits made in calls of one command.
     func record(_ command: Int, _ tally: DecisionTally) {
         if tally.allowed > 0 {
             add(command, .allowed, tally.allowed)
@@ -74,7 +73,7 @@ final class CommandStatistics: Sendable {
         var nanoseconds: UInt64 = 0
         var rejected: UInt64 = 0
         var failed: UInt64 = 0
-        /// Of calls that take from limits: see `DecisionTally`.
+        /// Decisions of calls that take from limits: see `DecisionTally`.
         var allowed: UInt64 = 0
         var denied: UInt64 = 0
         var undecided: UInt64 = 0

@@ -1,33 +1,33 @@
-// What the process has allocated, and the most it ever had.
+// Current and peak memory use of the process.
 //
 //   used = dataset + overhead
-//   dataset    records and index: what `maxmemory` is compared with; counted by the engine with every change
-//   overhead   all else that the C library has given out: buffers, connections, tables
+//   dataset    records and index, compared with `maxmemory`; the engine updates the count with every change
+//   overhead   everything else allocated from the C library: buffers, connections, tables
 //
-// The C library counts by looking at each free piece, under the lock of the arena it is in. So only the sweep thread
-// asks, about once a second where there are few pieces, and hardly ever where there are many: a million keys of more
-// than 200 bytes that were removed leave so many that asking would keep a loop waiting. Between two samples the
-// overhead follows what is counted of clients.
+// The C library computes its statistics by visiting every free chunk while holding the arena's lock. So only the sweep
+// thread samples them: about once a second while there are few free chunks, and very rarely while there are many.
+// Deleting a million keys of more than 200 bytes leaves so many that a sample would stall an event loop. Between
+// samples the overhead is adjusted by the memory counted for clients.
 
 import CLinux
 import LimiterEngine
 import Synchronization
 import System
 
-/// The process's use of memory. Any thread reads; the sweep thread samples.
+/// Memory use of the process. Any thread reads; the sweep thread samples.
 final class MemoryMonitor: Sendable {
     private let engine: Engine
     private let overheadBytes: Atomic<Int>
-    /// What clients had of it.
+    /// The clients' part of `overheadBytes` at the last sample.
     private let clientBytes = Atomic<Int>(0)
     private let peakBytes: Atomic<Int>
-    /// Bytes in use when the server was made, before any state or client.
+    /// Bytes in use when the server was created, before any state or client.
     let startup: Int
 
-    // The sweep thread's alone: a sample is a look at the heap.
+    // Used only by the sweep thread, which samples the heap.
     private let checkedAt = Atomic<SteadyInstant>(.boot)
     private let sampledAt = Atomic<SteadyInstant>(.boot)
-    /// Free pieces at the last sample, and the most records that were pieces of the heap at any check since.
+    /// Free chunks at the last sample, and the most heap-allocated records seen at any check since.
     private let freePieces = Atomic<Int>(0)
     private let recordsMax = Atomic<Int>(0)
 
@@ -41,12 +41,12 @@ final class MemoryMonitor: Sendable {
         overheadBytes.store(overhead, ordering: .relaxed)
     }
 
-    /// Bytes of everything but keys and their index, where clients have so much now.
+    /// Bytes of everything but keys and their index, with clients using `clients` bytes now.
     func overhead(clients: Int) -> Int {
         max(0, overheadBytes.load(ordering: .relaxed) + clients - clientBytes.load(ordering: .relaxed))
     }
 
-    /// The most bytes that were ever found in use, `used` now among them.
+    /// The highest number of bytes ever seen in use, including `used`.
     func peak(with used: Int) -> Int { peakBytes.max(used, ordering: .relaxed).newValue }
 
     /// Called by the sweep thread at every tick.
@@ -61,7 +61,7 @@ final class MemoryMonitor: Sendable {
     private func considerHeap(steady: SteadyInstant, clients: Int) {
         let use = engine.heapUse
         let recordsMax = max(use.records, recordsMax.load(ordering: .relaxed))
-        // Each record that is gone since may have left a piece.
+        // Each record deleted since then may have left a free chunk.
         let pieces = freePieces.load(ordering: .relaxed) + recordsMax - use.records
         let isDue = steady - sampledAt.load(ordering: .relaxed) >= MemoryMonitor.pause(freePieces: pieces)
         self.recordsMax.store(isDue ? use.records : recordsMax, ordering: .relaxed)
@@ -73,8 +73,8 @@ final class MemoryMonitor: Sendable {
         sampledAt.store(steady, ordering: .relaxed)
     }
 
-    /// From one look at the heap to the next: a second for up to a thousand free pieces, each of which
-    /// takes 0.1 to 0.6 µs; beyond that it grows with their square: the longer a loop might wait, the rarer it is.
+    /// Time between two samples of the heap: one second for up to a thousand free chunks, each of which costs 0.1 to
+    /// 0.6 µs to visit. Beyond that it grows quadratically: the longer a loop might stall, the rarer the samples.
     static func pause(freePieces: Int) -> Nanoseconds {
         let thousands = Double(max(1000, freePieces)) / 1000
         return Nanoseconds(Int64(thousands * thousands * 1e9))

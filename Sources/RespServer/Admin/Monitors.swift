@@ -1,4 +1,4 @@
-// MONITOR: connections that see every command. Costs nothing while there are none.
+// MONITOR: connections that receive every command. Costs nothing while there are none.
 
 import Glibc
 import RESP
@@ -22,7 +22,7 @@ final class Monitors: Sendable {
         }
     }
 
-    /// Shows a line to every monitor.
+    /// Sends a line to every monitor.
     func show(_ line: [UInt8]) {
         let receivers = connections.withLock { $0 }
         if !receivers.isEmpty { MessageBytes(monitorLine: line).post(to: receivers) }
@@ -46,7 +46,7 @@ final class Monitors: Sendable {
     }
 }
 
-/// Bytes between double quotes, the way C would write them.
+/// Bytes in double quotes with C escapes.
 enum QuotedBytes {
     static func append(_ bytes: UnsafeBufferPointer<UInt8>, to line: inout [UInt8]) {
         line.append(UInt8(ascii: "\""))

@@ -1,4 +1,4 @@
-// CLIENT PAUSE: until when which commands wait.
+// CLIENT PAUSE: which commands are held back, and until when.
 
 import Synchronization
 import System
@@ -6,17 +6,18 @@ import System
 final class PauseState: Sendable {
     enum Mode: UInt8 { case writes = 1, all = 2 }
 
-    /// Until when the pause lasts; the distant past for none.
+    /// When the pause ends; the distant past if there is none.
     private let until = Atomic<SteadyInstant>(.distantPast)
     private let mode = Atomic<UInt8>(Mode.all.rawValue)
-    /// FAILOVER keeps writes back, however long it takes.
+    /// FAILOVER holds writes back until it is done, without a deadline.
     let holdsWrites = Atomic<Bool>(false)
 
     func isActive(_ now: SteadyInstant) -> Bool {
         until.load(ordering: .relaxed) > now || holdsWrites.load(ordering: .relaxed)
     }
 
-    /// Begins a pause. One already longer stays as long, and one of everything stays one of everything, as in Redis.
+    /// Starts a pause. As in Redis, an active pause is never shortened, and a pause of all commands is not narrowed to
+    /// writes.
     func begin(_ mode: Mode, until deadline: SteadyInstant, now: SteadyInstant) {
         if until.load(ordering: .relaxed) > now {
             if mode == .all { self.mode.store(mode.rawValue, ordering: .relaxed) }
@@ -29,7 +30,7 @@ final class PauseState: Sendable {
 
     func end() { until.store(.distantPast, ordering: .relaxed) }
 
-    /// Which commands wait at `now`.
+    /// Which commands are held back at `now`.
     func state(at now: SteadyInstant) -> ServerState {
         var state: ServerState = holdsWrites.load(ordering: .relaxed) ? .handingOver : []
         if until.load(ordering: .relaxed) > now {

@@ -1,10 +1,10 @@
-// What the kernel says this process uses.
+// Memory and CPU use of this process as reported by the kernel.
 
 import CLinux
 import Glibc
 
 enum ProcessMemory {
-    /// Bytes resident in memory; 0 when /proc is not there.
+    /// Resident set size in bytes; 0 if /proc is not available.
     static func resident() -> Int {
         guard let file = fopen("/proc/self/statm", "r") else { return 0 }
         defer { fclose(file) }
@@ -15,7 +15,7 @@ enum ProcessMemory {
         return fields.count > 1 ? (Int(fields[1]) ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE))) : 0
     }
 
-    /// Seconds of CPU used so far in the kernel and outside of it.
+    /// Seconds of system and user CPU time used so far.
     static func cpu(children: Bool = false) -> (system: Double, user: Double) {
         var usage = rusage()
         guard clinux_usage(&usage, children ? 1 : 0) == 0 else { return (0, 0) }

@@ -1,4 +1,4 @@
-// Commands and bytes per second over the last seconds, for INFO.
+// Commands and bytes per second since the previous sample, for INFO.
 
 import System
 
@@ -30,7 +30,7 @@ final class Rates: Sendable {
             let input = server.total(.inputBytes)
             let output = server.total(.outputBytes)
             let seconds = elapsed.fractionalSeconds
-            // After CONFIG RESETSTAT the counters are behind the last sample.
+            // After CONFIG RESETSTAT the counters are lower than the last sample.
             func rate(_ new: UInt64, _ old: UInt64) -> Double { new < old ? 0 : Double(new - old) / seconds }
             if state.at != nil {
                 state.latest = PerSecond(

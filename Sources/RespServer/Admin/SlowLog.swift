@@ -1,5 +1,5 @@
-// The slow log: the commands that took longer than a threshold, the newest kept. Owns copies of their arguments, cut to
-// a bound, so that one huge request cannot be held here. Reads no clock and writes no reply.
+// The slow log: the newest commands that took at least a threshold. Owns truncated copies of their arguments, so that a
+// huge request cannot pin its memory here. Reads no clock and writes no reply.
 
 import RESP
 import Synchronization
@@ -9,12 +9,12 @@ import System
 final class SlowLog: Sendable {
     /// One slow command.
     struct Entry: Equatable, Sendable {
-        /// Counts up from 0 for the life of the server, also over a reset.
+        /// Counts up from 0 for the life of the server; SLOWLOG RESET does not restart it.
         var id: Int64
         /// When it ended.
         var unixSeconds: Int64
         var took: Nanoseconds
-        /// At most 32 arguments of about 128 bytes; what was left out is said in their place.
+        /// At most 32 arguments of about 128 bytes; a note replaces what was cut.
         var arguments: [[UInt8]]
         var clientAddress: String
         var clientName: String
@@ -22,11 +22,11 @@ final class SlowLog: Sendable {
 
     static let argumentsMax = 32
     static let argumentBytesMax = 128
-    /// The most entries that can be asked to be kept.
+    /// Upper bound of `slowlog-max-len`.
     static let lengthMaxMax = 1 << 20
 
     fileprivate struct State {
-        /// A ring once it is full: `oldest` is where the next entry goes.
+        /// A ring buffer once it is full: the next entry overwrites the one at `oldest`.
         var ring: [Entry] = []
         var oldest = 0
         var nextID: Int64 = 0
@@ -36,19 +36,19 @@ final class SlowLog: Sendable {
     private let lengthLimit: Atomic<Int>
     private let state = Locked(State())
 
-    /// A log of commands that take `threshold` or longer: zero is every command, `.forever` none.
+    /// A log of commands that take at least `threshold`: zero logs every command, `.forever` none.
     init(threshold: Nanoseconds = .milliseconds(10), lengthMax: Int = 128) {
         thresholdLength = Atomic(threshold)
         lengthLimit = Atomic(min(max(lengthMax, 0), Self.lengthMaxMax))
     }
 
-    /// `slowlog-log-slower-than`: zero is every command, `.forever` none. Cheap to read.
+    /// `slowlog-log-slower-than`: zero logs every command, `.forever` none. Cheap to read.
     var threshold: Nanoseconds {
         get { thresholdLength.load(ordering: .relaxed) }
         set { thresholdLength.store(newValue, ordering: .relaxed) }
     }
 
-    /// `slowlog-max-len`: how many entries are kept. Fewer than there are drops the oldest.
+    /// `slowlog-max-len`: how many entries are kept. Lowering it drops the oldest.
     var lengthMax: Int {
         get { lengthLimit.load(ordering: .relaxed) }
         set {
@@ -65,7 +65,7 @@ final class SlowLog: Sendable {
     @inline(__always)
     func isSlow(_ took: Nanoseconds) -> Bool { took >= threshold }
 
-    /// Logs a command, without the arguments that are hidden.
+    /// Logs a command, without its hidden arguments.
     func add(
         _ arguments: ArgumentList, hidden: HiddenArguments = .none, took: Nanoseconds, unixSeconds: Int64,
         clientAddress: String, clientName: String
@@ -79,7 +79,7 @@ final class SlowLog: Sendable {
             state.nextID += 1
             guard limit > 0 else { return }
             if state.ring.count < limit {
-                // Not full means not yet turned: `oldest` is 0 and the end is the newest.
+                // The ring has not wrapped yet: `oldest` is 0 and the newest entry is at the end.
                 state.ring.append(entry)
             } else {
                 state.ring[state.oldest] = entry
@@ -88,7 +88,7 @@ final class SlowLog: Sendable {
         }
     }
 
-    /// The newest `count` entries, newest first; negative is all of them.
+    /// The newest `count` entries, newest first; all of them if negative.
     func entries(_ count: Int) -> [Entry] {
         state.withLock { state in
             let wanted = count < 0 ? state.ring.count : min(count, state.ring.count)
@@ -99,7 +99,7 @@ final class SlowLog: Sendable {
     /// How many entries there are.
     var count: Int { state.withLock { $0.ring.count } }
 
-    /// Drops all entries. The next one's id goes on from the last.
+    /// Drops all entries. Ids continue from the last one.
     func reset() {
         state.withLock { state in
             state.ring = []
@@ -107,7 +107,7 @@ final class SlowLog: Sendable {
         }
     }
 
-    /// Copies of the arguments within the bounds, with Redis's own words for what is missing.
+    /// Copies of the arguments, truncated to the bounds; the notes about what was cut are worded as in Redis.
     static func cut(_ arguments: ArgumentList, hidden: HiddenArguments) -> [[UInt8]] {
         let shown = min(arguments.count, argumentsMax)
         return (0..<shown).map { index in

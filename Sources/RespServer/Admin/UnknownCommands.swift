@@ -1,39 +1,39 @@
-// Commands that clients ask for and this server does not have, by name.
+// Calls of commands that this server does not have, by name.
 //
-// An unknown command is answered with an error, and some callers take an error from a limiter for permission: they let
-// everything pass, and nothing shows it. So these calls are counted by name in INFO, and the log warns once a name.
-// Names come from clients: they are cut, escaped, and only so many are told apart, and only of clients that have
-// authenticated.
+// The reply to an unknown command is an error, and some callers fail open: they treat an error from a limiter as
+// permission, so that everything passes unnoticed. So INFO counts these calls by name, and each name is logged once.
+// Names come from clients: they are truncated and escaped, their number is bounded, and only those of authenticated
+// clients are kept.
 
 import RESP
 import System
 
 /// Counts unknown commands. Thread-safe.
 final class UnknownCommands: Sendable {
-    /// Names that are counted, and that are warned about: each at most so many.
+    /// Upper bound on the names counted, and on the names logged.
     static let namesMax = 128
-    /// Longest part of a name, in bytes before escaping.
+    /// Longer names are truncated to this many bytes before escaping.
     static let nameBytesMax = 48
 
     /// What to log about a call.
     enum Warning: Equatable {
         case none
         case name(String)
-        /// One name too many: further ones are only counted.
+        /// The bound is reached: further names are only counted.
         case noMoreNames
     }
 
     /// The counts since the last reset.
     struct Counts: Sendable, Equatable {
         var calls = 0
-        /// Calls that no name of `names` was counted for.
+        /// Calls not counted under any of `names`.
         var others = 0
         var names: [String: Int] = [:]
     }
 
     private struct State {
         var counts = Counts()
-        /// Names that have been warned about; kept when the counts are reset.
+        /// Names already logged; kept when the counts are reset.
         var warned: Set<String> = []
         var isSilent = false
     }
@@ -45,7 +45,7 @@ final class UnknownCommands: Sendable {
     /// Sets the counts to 0.
     func reset() { state.withLock { $0.counts = Counts() } }
 
-    /// Counts a call of a client that has not authenticated: without its name.
+    /// Counts a call by an unauthenticated client, without the command's name.
     func countStranger() {
         state.withLock {
             $0.counts.calls += 1
@@ -75,7 +75,7 @@ final class UnknownCommands: Sendable {
     }
 
     /// The name in lower case. Bytes other than letters, digits, `.`, `_` and `-` become `%XX`, so that a name can
-    /// neither end a line of INFO nor be taken for a value; a name that was cut ends in `~`.
+    /// neither end a line of INFO nor be mistaken for a value; a truncated name ends in `~`.
     static func name(_ argument: Argument) -> String {
         var name = ""
         for byte in argument.buffer.prefix(nameBytesMax) {
@@ -92,8 +92,8 @@ final class UnknownCommands: Sendable {
 }
 
 extension EventLoop {
-    /// Counts a request for a command that does not exist, or with `isSubcommand` for such a subcommand of one that
-    /// does, and logs a name's first one.
+    /// Counts a request for an unknown command, or, with `isSubcommand`, for an unknown subcommand of a known command.
+    /// Logs the first request for each name.
     func noteUnknownCommand(from connection: Connection, isSubcommand: Bool = false) {
         guard !connection.resp.flags.contains(.unauthenticated) else { return server.unknownCommands.countStranger() }
         switch server.unknownCommands.count(arguments[0], subcommand: isSubcommand ? arguments[1] : nil) {
@@ -102,7 +102,7 @@ extension EventLoop {
             let library = connection.resp.description?.libraryName ?? []
             let version = connection.resp.description?.libraryVersion ?? []
             server.log.warning(
-                "unknown command: a client asks for what this server does not have",
+                "unknown command: this server does not have it",
                 [
                     "command": "\(name)", "addr": "\(connection.peerAddress)",
                     "name": "\(String(decoding: connection.name, as: UTF8.self))",
@@ -111,7 +111,7 @@ extension EventLoop {
                 ])
         case .noMoreNames:
             server.log.warning(
-                "unknown commands of further names are only counted, see INFO unknowncommands",
+                "too many different unknown commands: further names are only counted, see INFO unknowncommands",
                 ["names": .integer(UnknownCommands.namesMax)])
         }
     }
