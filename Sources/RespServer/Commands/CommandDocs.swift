@@ -1,19 +1,19 @@
-// docs/commands.md, made from the command table. Owns the wording around the entries and the sections that a table
-// cannot hold: what each number of a CL.THROTTLE and of a RL.TAKE answer means; those of policies and rules are in
+// Generates docs/commands.md from the command table. Owns the wording around the entries and the sections that a table
+// cannot hold: the meaning of each number in the replies of CL.THROTTLE and RL.TAKE; those on policies and rules are in
 // CommandDocs+Policies. A test compares the file with this text.
 
 /// The documentation of all commands in Markdown.
 enum CommandDocs {
-    /// The whole of docs/commands.md. O(commands), allocates; for start-up flags and tests.
+    /// The whole of docs/commands.md. O(commands), allocates; for the command-line flag and tests.
     static func markdown() -> String {
         var text = """
             # Commands
 
             <!-- Generated from the command table: escapement --print-command-docs > docs/commands.md -->
 
-            Names and options may be written in capitals or not. A command's *flags* are those of `COMMAND INFO`; its
-            *categories* are ACL categories. In a syntax line `<x>` stands for a value, `[x]` may be left out, and
-            `x [x ...]` may be repeated.
+            Command names and options are case-insensitive. A command's *flags* are those of `COMMAND INFO`; its
+            *categories* are ACL categories. In a syntax line `<x>` is a value, `[x]` is optional, and `x [x ...]` may
+            be repeated.
 
 
             """
@@ -77,7 +77,7 @@ enum CommandDocs {
 
     private static func argument(_ argument: ArgumentSpec, indent: String) -> [String] {
         var traits = [argument.kind == .pureToken ? "word" : argument.kind.rawValue]
-        if argument.kind != .pureToken, let token = argument.token { traits.append("behind `\(token)`") }
+        if argument.kind != .pureToken, let token = argument.token { traits.append("after `\(token)`") }
         if argument.optional { traits.append("optional") }
         if argument.multiple { traits.append("repeatable") }
         let name = argument.kind == .pureToken ? argument.token ?? argument.name : argument.name
@@ -89,97 +89,97 @@ enum CommandDocs {
     private static func code(_ words: [String]) -> String { words.map { "`\($0)`" }.joined(separator: " ") }
 
     private static let take = """
-        The limit comes in numbers, or by the name of a policy. `gcra` shares its keys with CL.THROTTLE: `LIMIT n PER p
-        BURST b` is a limiter of `b` units from full that gains `n` every `p`. Which algorithm does what, and what
-        becomes of spent units when a limit changes: [choosing.md](choosing.md).
+        The limit is given in numbers, or as the name of a policy. `gcra` shares its keys with CL.THROTTLE: `LIMIT n PER
+        p BURST b` is a limiter with a burst of `b` units that regains `n` every `p`. For the algorithms, and what
+        happens to spent units when a limit changes, see [choosing.md](choosing.md).
 
-        The answer is an array of these numbers in RESP2 and a map with these names in RESP3, in this order:
+        The reply is an array of these numbers in RESP2 and a map with these names in RESP3, in this order:
 
         | # | name | meaning |
         |---|---|---|
-        | 1 | allowed | 1: granted, wholly or, with ATMOST, in part. 0: refused; nothing was counted. |
-        | 2 | granted | How many units were granted, or given back by RL.REFUND. |
-        | 3 | limit | How many units may pass at once from full. |
-        | 4 | remaining | How many units are left. |
+        | 1 | allowed | 1: granted in full or, with ATMOST, in part. 0: refused; nothing was counted. |
+        | 2 | granted | Number of units granted, or returned by RL.REFUND. |
+        | 3 | limit | Number of units that may pass at once when none are spent. |
+        | 4 | remaining | Number of units left. |
         | 5 | retry_after_ms | Milliseconds until the same call would be granted; -1 if it was, or never can be. |
-        | 6 | reset_after_ms | Milliseconds until the limit is full again if nothing more is counted. |
-        | 7 | note | Only where there is one: `shadow`, a policy in shadow mode would have refused. |
+        | 6 | reset_after_ms | Milliseconds until the limit is fully replenished if nothing more is counted. |
+        | 7 | note | Only if present: `shadow`, a policy in shadow mode would have refused. |
 
-        Milliseconds are rounded up from nanoseconds, so a client that waits as long as it was told is not refused
-        because of rounding. Options may stand in any order, each once. Errors name the argument, and store nothing:
+        Milliseconds are rounded up from nanoseconds, so a client that waits that long is never refused because of
+        rounding. Options may be given in any order, each at most once. Errors name the argument, and nothing is stored:
 
         | error | when |
         |---|---|
-        | `ERR ...`, naming the argument | a number that is none, is out of range, or does not go with the others |
+        | `ERR ...`, naming the argument | not a number, out of range, or in conflict with another argument |
         | `ERR POLICY: there is no policy '...'` | |
-        | `NORULE ...` | RL.CHECK: no rule is about this tenant, client and action |
+        | `NORULE ...` | RL.CHECK: no rule matches this tenant, client and action |
         | `WRONGTYPE ...`, naming both kinds | the key holds another kind of state |
-        | `OOM command not allowed when used memory > 'maxmemory'.` | the call would need memory over the limit |
-        | `ERR ID cannot be remembered: ...` | there are as many tokens as `idempotency-tokens-max` allows |
+        | `OOM command not allowed when used memory > 'maxmemory'.` | the call would exceed the memory limit |
+        | `ERR ID refused: ...` | `idempotency-tokens-max` is reached |
 
 
         """
 
     private static let takeAll = """
-        The answer, an array in RESP2 and a map with these names in RESP3:
+        The reply is an array in RESP2 and a map with these names in RESP3:
 
         | # | name | meaning |
         |---|---|---|
         | 1 | allowed | 1: taken from every limit. 0: from none. |
         | 2 | granted | The cost, or 0. |
-        | 3 | refused | The key of the first limit that refused; nil when none did. |
-        | 4 | retry_after_ms | The longest wait of those that refused; -1 if there was none, or one never ends. |
-        | 5 | limits | A row for each limit, as RL.TAKE answers. When something refused, each says what it would have |
-        | | | granted, and what stands: nothing was taken by those that allowed it either. |
+        | 3 | refused | The key of the first limit that refused; nil if none did. |
+        | 4 | retry_after_ms | The longest wait of those that refused; -1 if none did, or if one can never allow it. |
+        | 5 | limits | A row per limit, as in RL.TAKE's reply. If any limit refused, each row shows what its limit |
+        | | | would have granted, and its unchanged state: nothing was taken from those that allowed it either. |
 
 
         """
 
     private static let throttle = """
         The key's limiter lets `max_burst` + 1 actions through at once and refills at `count` actions per `period`
-        seconds, evenly: with 30 per 60 seconds one action becomes free every 2 seconds. No limiter has to be created
-        first; each call brings its parameters, and a call with other parameters sees the same debt, measured in time.
+        seconds, evenly: with 30 per 60 seconds one action becomes free every 2 seconds. Limiters need not be created
+        first: each call brings its parameters, and a call with other parameters sees the same debt, measured in time.
 
-        The answer is always five integers, also when the action is denied:
+        The reply is always five integers, also when the action is denied:
 
         | # | name | meaning |
         |---|---|---|
         | 1 | limited | 0: the action may happen and has been counted. 1: it may not; nothing was counted. |
-        | 2 | limit | How many actions can come at once at most: `max_burst` + 1. |
-        | 3 | remaining | How many more actions of quantity 1 would be allowed right now; 0 to limit. |
-        | 4 | retry-after | Seconds until this same call would be allowed; -1 if it was, or if it never can be. |
-        | 5 | reset-after | Seconds until the limiter is full again if nothing more is counted. |
+        | 2 | limit | Maximum number of actions at once: `max_burst` + 1. |
+        | 3 | remaining | Number of further actions of quantity 1 that would be allowed right now; 0 to limit. |
+        | 4 | retry-after | Seconds until the same call would be allowed; -1 if it was, or if it never can be. |
+        | 5 | reset-after | Seconds until the limiter is fully replenished if nothing more is counted. |
 
-        Decisions are made in nanoseconds. The answer rounds seconds up: exactly 10 s is 10, one nanosecond is 1. So a
-        client that waits `retry-after` seconds is not denied because of rounding, and a denied call never says 0.
-        `remaining` is rounded down.
+        Decisions are made in nanoseconds. The reply rounds seconds up: exactly 10 s is 10, one nanosecond is 1. So a
+        client that waits `retry-after` seconds is not denied because of rounding, and `retry-after` of a denied call is
+        never 0. `remaining` is rounded down.
 
-        - A quantity above 1 is counted whole or not at all. If it is more than the limit it can never pass:
-          `retry-after` is -1 with limited 1.
-        - Quantity 0 reads: it counts nothing and creates no key.
-        - A key lives until its limiter is full again, and then needs no memory.
-        - A denied call changes nothing, so a client that keeps trying is not held back longer.
+        - A quantity above 1 is counted in full or not at all. If it exceeds the limit, it can never pass: `retry-after`
+          is -1 and `limited` is 1.
+        - Quantity 0 only reads: it counts nothing and creates no key.
+        - A key exists until its limiter is fully replenished, and then uses no memory.
+        - A denied call changes nothing, so retrying does not extend the wait.
 
         Errors, none of which stores anything:
 
         | error | when |
         |---|---|
         | `ERR wrong number of arguments for 'cl.throttle' command...` | fewer than four arguments, or more than five |
-        | `ERR value is not an integer or out of range` | a number is not an integer, or a product leaves 64 bits |
+        | `ERR value is not an integer or out of range` | a number is not an integer, or a product exceeds 64 bits |
         | `ERR zero rates are not supported` | count or period is 0, or more than one action per nanosecond |
         | `ERR ...`, naming the argument | a negative max_burst, count, period or quantity |
-        | `WRONGTYPE ...`, naming both kinds | the key is another kind of limiter |
-        | `OOM command not allowed when used memory > 'maxmemory'.` | a new key would need memory over the limit |
+        | `WRONGTYPE ...`, naming both kinds | the key holds another kind of limiter |
+        | `OOM command not allowed when used memory > 'maxmemory'.` | a new key would exceed the memory limit |
 
-        A conversation: a burst of 4 beyond the first, one action per second.
+        An example session: a burst of 4 beyond the first, one action per second.
 
         ```
         > CL.THROTTLE user123 4 1 1
         1) (integer) 0      allowed
-        2) (integer) 5      five at once at most
+        2) (integer) 5      at most five at once
         3) (integer) 4      four more right now
         4) (integer) -1     no need to wait
-        5) (integer) 1      full again in a second
+        5) (integer) 1      replenished in a second
         > CL.THROTTLE user123 4 1 1 4
         1) (integer) 0      allowed, counted four times
         2) (integer) 5
@@ -201,7 +201,7 @@ enum CommandDocs {
         > CL.THROTTLE user123 4 1 1 0
         1) (integer) 0      quantity 0 counts nothing
         2) (integer) 5
-        3) (integer) 0      a look at what is left
+        3) (integer) 0      only shows what is left
         4) (integer) -1
         5) (integer) 5
         ```

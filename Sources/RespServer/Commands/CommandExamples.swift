@@ -1,7 +1,7 @@
-// Examples of the commands: shown in docs/commands.md, and each run against the real server by a test.
+// Examples of the commands, shown in docs/commands.md. A test runs each against the real server.
 //
-// An entry is a request behind `> `, then the answer as redis-cli prints it. A list runs from its first entry to its
-// last on an empty server. Times may have run on a little by the time they are answered.
+// A list alternates between requests, each prefixed with `> `, and replies as redis-cli prints them. It runs from first
+// to last on an empty server. Remaining times in a real reply may be slightly lower.
 
 enum LimitExamples {
     static let take = [

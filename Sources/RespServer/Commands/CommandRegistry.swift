@@ -1,24 +1,23 @@
-// The command table made ready for dispatch: the lookup, and the resolution of subcommands and arity.
+// The command table prepared for dispatch: the lookup, and the resolution of subcommands and arity.
 
 import RESP
 
-/// One command as dispatch sees it: a top-level command or a subcommand of one. A class, since an entry of the table is
-/// long and full of strings: to copy one took most of the time of a short command.
+/// One command as dispatch sees it: a top-level command or a subcommand. A class, since a table entry is large and full
+/// of strings: copying one took most of the time of a short command.
 final class CommandReference: Sendable {
     let spec: CommandSpec
-    /// Position in `CommandRegistry.flat`: what statistics are kept under.
+    /// Index in `CommandRegistry.flat`, and in the statistics.
     let index: Int
-    /// Position among the container's subcommands.
+    /// Index among the container's subcommands.
     let subcommand: Int?
     /// `config|get`, `ping`.
     let fullName: String
-    /// The entry's flags and handler, and whether it has subcommands: at hand, where a look into the entry would copy
-    /// more of it.
+    /// Copies of fields of the entry: reading them through the entry would copy more of it.
     let flags: CommandFlags
     let hasSubcommands: Bool
     let arity: Int
     private let ownHandler: CommandSpec.Handler?
-    /// How the command is decided in batches; then it has no handler.
+    /// How the command is batched. A batched command has no handler.
     let batched: BatchedCommand?
     var isRunnable: Bool { ownHandler != nil || batched != nil }
 
@@ -36,15 +35,15 @@ final class CommandReference: Sendable {
 
     /// Runs the command.
     ///
-    /// - Precondition: It has a handler.
+    /// - Precondition: The command has a handler.
     @inline(__always)
     func handler(_ context: CommandContext) { ownHandler!(context) }
 }
 
-/// How a command of the table is decided in batches, if it is: what dispatch asks first of every request.
+/// Whether and how a command is batched: what dispatch checks first for every request.
 struct BatchEntry {
     private let batched: BatchedCommand?
-    /// Arguments that the command accepts, its name counted. None where it is not batched.
+    /// Range of the number of arguments, including the name. Empty if the command is not batched.
     private let fewest: Int32
     private let most: Int32
 
@@ -54,14 +53,14 @@ struct BatchEntry {
         most = spec.batched == nil ? 0 : spec.arity > 0 ? Int32(spec.arity) : Int32.max
     }
 
-    /// What a request with so many arguments is in the batch; nil where it does not go there.
+    /// The batched command for a request with `count` arguments; nil if the request is not batched.
     @inline(__always)
     func command(_ count: Int) -> BatchedCommand? {
         count >= Int(fewest) && count <= Int(most) ? batched : nil
     }
 }
 
-/// A request that names no command or gives it the wrong number of arguments.
+/// A request with an unknown command or the wrong number of arguments.
 struct CommandProblem: Error {
     let text: String
     var isUnknownSubcommand = false
@@ -75,9 +74,9 @@ final class CommandRegistry: @unchecked Sendable {
     let lookup: CommandLookup
     /// Every command and subcommand; commands first, in the order of `specs`.
     let flat: [CommandReference]
-    /// Position of CL.THROTTLE.
+    /// Index of CL.THROTTLE.
     let throttle: Int
-    /// Position of EXEC.
+    /// Index of EXEC.
     let exec: Int
     /// How each of `specs` is batched.
     let batched: UnsafePointer<BatchEntry>
@@ -113,7 +112,7 @@ final class CommandRegistry: @unchecked Sendable {
         entries.deallocate()
     }
 
-    /// The command a request means, subcommand and arity checked.
+    /// Resolves the subcommand and checks the arity.
     func resolve(_ number: Int, _ arguments: ArgumentList) -> Result<CommandReference, CommandProblem> {
         var command = flat[number]
         if command.hasSubcommands, arguments.count > 1 {
@@ -144,5 +143,5 @@ final class CommandRegistry: @unchecked Sendable {
     }
 }
 
-/// The handlers of all commands, by group in files of their own.
+/// Namespace of the command handlers; each group has its own file.
 enum Handlers {}

@@ -1,5 +1,5 @@
-// What a command is, said once: the entry type of the command table. Dispatch, arity errors, key extraction,
-// COMMAND, COMMAND DOCS, HELP and the generated docs/commands.md all read it; nothing is written down twice.
+// The entry type of the command table, the single definition of a command: dispatch, arity errors, key extraction,
+// COMMAND, COMMAND DOCS, HELP and the generated docs/commands.md all read it.
 
 import RESP
 
@@ -11,46 +11,46 @@ struct CommandFlags: OptionSet, Sendable {
     static let write = CommandFlags(rawValue: 1 << 0)
     /// Reads keys.
     static let readonly = CommandFlags(rawValue: 1 << 1)
-    /// May need memory: refused over `maxmemory`.
+    /// May allocate memory: refused when `maxmemory` is exceeded.
     static let denyOOM = CommandFlags(rawValue: 1 << 2)
     /// For operators; not shown to MONITOR.
     static let admin = CommandFlags(rawValue: 1 << 3)
     /// Constant or logarithmic time.
     static let fast = CommandFlags(rawValue: 1 << 4)
-    /// Answers before authentication.
+    /// Allowed before authentication.
     static let noAuth = CommandFlags(rawValue: 1 << 5)
-    /// Answers while state is being loaded.
+    /// Allowed while state is being loaded.
     static let loading = CommandFlags(rawValue: 1 << 6)
-    /// Answers on a replica that has lost its primary.
+    /// Allowed on a replica that has lost its primary.
     static let stale = CommandFlags(rawValue: 1 << 7)
     /// Publish/subscribe.
     static let pubsub = CommandFlags(rawValue: 1 << 8)
     /// Not allowed between MULTI and EXEC.
     static let noMulti = CommandFlags(rawValue: 1 << 9)
-    /// Arguments are secret: never shown in MONITOR and the slow log.
+    /// The arguments are secret: never shown in MONITOR and the slow log.
     static let redacted = CommandFlags(rawValue: 1 << 10)
     /// Not reported to MONITOR.
     static let skipMonitor = CommandFlags(rawValue: 1 << 11)
-    /// Touches any key: inside EXEC every stripe is held.
+    /// May access any key: EXEC locks every stripe for it.
     static let allKeys = CommandFlags(rawValue: 1 << 12)
-    /// Looks at connections of other loops, or at what only they may touch: runs with every loop stopped between turns.
+    /// Accesses other loops' connections or private state: runs while every loop is stopped between turns.
     static let stopsAllLoops = CommandFlags(rawValue: 1 << 13)
-    /// Runs in a connection in subscribed mode of RESP2.
+    /// Allowed in RESP2's subscribed mode.
     static let whileSubscribed = CommandFlags(rawValue: 1 << 14)
-    /// Controls the transaction itself (EXEC, DISCARD, MULTI, WATCH, QUIT, RESET): runs at once inside MULTI.
+    /// Controls the transaction itself (EXEC, DISCARD, MULTI, WATCH, QUIT, RESET): not queued inside MULTI.
     static let transactionControl = CommandFlags(rawValue: 1 << 15)
-    /// Not slowed by CLIENT PAUSE.
+    /// Not held back by CLIENT PAUSE.
     static let ignoresPause = CommandFlags(rawValue: 1 << 16)
-    /// Never in the slow log: what it runs is there by itself.
+    /// Never in the slow log: the commands that it runs are logged on their own.
     static let skipSlowLog = CommandFlags(rawValue: 1 << 17)
-    /// Adds a control record to the journal: runs while collections are kept out.
+    /// Adds a control record to the journal: runs while collection is locked out.
     static let records = CommandFlags(rawValue: 1 << 18)
-    /// Runs on a replica without a whole state or a link, as with `stale`, which Redis does not say of it: it refuses
-    /// by itself what cannot be.
+    /// Allowed on a replica with incomplete state or no link, as with `stale`, but not reported as stale because Redis
+    /// does not report it so. The handler itself refuses what it cannot do.
     static let ownRefusal = CommandFlags(rawValue: 1 << 19)
     /// Held back by CLIENT PAUSE WRITE although it changes no key.
     static let mayReplicate = CommandFlags(rawValue: 1 << 20)
-    /// Refused like a write while the disk does not work, so that what watches the server sees that.
+    /// Refused like a write while the disk is failing, so that health checks notice.
     static let reportsDisk = CommandFlags(rawValue: 1 << 21)
 }
 
@@ -62,15 +62,15 @@ struct KeyPositions: Sendable {
     var step: Int
 
     static let none = KeyPositions(first: 0, last: 0, step: 0)
-    /// The one key right behind the name.
+    /// A single key after the name.
     static let one = KeyPositions(first: 1, last: 1, step: 1)
     /// Every argument is a key.
     static let all = KeyPositions(first: 1, last: -1, step: 1)
-    /// The one key behind the subcommand.
+    /// A single key after the subcommand.
     static let afterSubcommand = KeyPositions(first: 2, last: 2, step: 1)
 }
 
-/// One argument in the form COMMAND DOCS describes it.
+/// One argument in the format of COMMAND DOCS.
 struct ArgumentSpec: Sendable {
     /// The types redis-cli understands.
     enum Kind: String, Sendable {
@@ -92,34 +92,34 @@ struct CommandSpec: Sendable {
     typealias Handler = @Sendable (CommandContext) -> Void
     typealias KeyFinder = @Sendable (_ arguments: ArgumentList, _ start: Int) -> [Int]
 
-    /// Lower case; for a subcommand only its own word (`list` of `client|list`).
+    /// In lower case; for a subcommand only its own part (`list` of `client|list`).
     var name: String
-    /// Arguments with the name (and the container's name) counted; negative: at least that many.
+    /// Number of arguments including the name (and the container's name); negative: at least that many.
     var arity: Int
     var flags: CommandFlags = []
     var keys: KeyPositions = .none
-    /// ACL categories without the `@`, beside those that follow from the flags.
+    /// ACL categories without the `@`, in addition to those implied by the flags.
     var categories: [String] = []
     /// COMMAND DOCS group: generic, string, connection, server, pubsub, transactions, limiter, cluster.
     var group: String
-    /// The version of this program that had it first.
+    /// The version of this program that introduced the command.
     var since = "0.1.0"
     var complexity = "O(1)"
     var summary: String
     var arguments: [ArgumentSpec] = []
-    /// What a key of this command is for, in COMMAND's words. Nil: what the flags say.
+    /// Access flags of the key as reported by COMMAND. Nil: derived from the flags.
     var keyAccess: [String]?
-    /// Hints for clients in front of several servers: how to spread the request and join the replies.
+    /// Hints for clients of several servers: how to distribute the request and merge the replies.
     var tips: [String] = []
     var subcommands: [CommandSpec] = []
-    /// Requests and answers for the documentation: see CommandExamples.
+    /// Requests and replies for the documentation: see CommandExamples.
     var examples: [String] = []
-    /// Finds the keys where positions cannot say where they are: given all arguments and the name's position, it
-    /// returns the keys' positions.
+    /// Finds the keys if `KeyPositions` cannot describe them: given all arguments and the position of the name, returns
+    /// the positions of the keys.
     var keyFinder: KeyFinder?
-    /// Finds arguments that are secret, where not all are (`redacted`): as a key finder does.
+    /// Finds the secret arguments if not all are (`redacted`), in the same way.
     var secretFinder: KeyFinder?
-    /// For calls of limits and counters, which are decided in batches: how the request becomes a call.
+    /// For calls of limits and counters, which run in batches: how the request becomes a call.
     var batched: BatchedCommand?
     /// Runs a command that is not batched. Nil for a container whose bare name is not a command.
     var handler: Handler?
@@ -127,13 +127,13 @@ struct CommandSpec: Sendable {
     /// Whether the bare name is a command.
     var isRunnable: Bool { handler != nil || batched != nil }
 
-    /// All ACL categories in the order Redis lists its own, ours behind them.
+    /// All ACL categories, in the order in which Redis lists its own.
     static let categoryNames = [
         "keyspace", "read", "write", "string", "limiter", "pubsub", "admin", "fast", "slow", "dangerous", "connection",
         "transaction",
     ]
 
-    /// Categories as COMMAND INFO shows them: those that follow from the flags and the command's own.
+    /// Categories as COMMAND INFO shows them: those implied by the flags and the command's own.
     var allCategories: [String] {
         var all = Set(categories)
         if flags.contains(.write) { all.insert("write") }
@@ -149,13 +149,13 @@ struct CommandSpec: Sendable {
         (keyAccess ?? (flags.contains(.write) ? ["RW", "update"] : ["RO"])) + (keyFinder == nil ? [] : ["incomplete"])
     }
 
-    /// Where the keys of a whole request are among its arguments, whose name is at `start`.
+    /// Positions of the keys in a request whose name is at `start`.
     func keyPositions(_ arguments: ArgumentList, from start: Int = 0) -> [Int] {
         keyFinder?(arguments, start)
             ?? keys.positions(argumentCount: arguments.count - start).map { $0 + start }
     }
 
-    /// The flags under the names clients know.
+    /// The flags by their names in COMMAND INFO.
     var flagNames: [String] {
         let named: [(CommandFlags, String)] = [
             (.write, "write"), (.readonly, "readonly"), (.denyOOM, "denyoom"), (.admin, "admin"), (.pubsub, "pubsub"),

@@ -1,4 +1,4 @@
-// The command table's entries of CLIENT: what a connection says about itself, and what operators do to others.
+// The command table's entries of CLIENT: a connection's own properties, and the commands for operators.
 
 extension CommandTable {
     private static let group = "connection"
@@ -8,24 +8,24 @@ extension CommandTable {
 
     static let client: [CommandSpec] = [
         .container(
-            "client", group: group, summary: "Looks at and controls connections.",
+            "client", group: group, summary: "Shows and controls connections.",
             subcommands: aboutSelf + aboutOthers + [.help(group: group, categories: own)])
     ]
 
     private static let aboutSelf: [CommandSpec] = [
         CommandSpec(
             name: "id", arity: 2, flags: always, categories: own, group: group,
-            summary: "Answers the connection's number, which is never used again.", handler: Handlers.clientId),
+            summary: "Returns the connection's id, which is never reused.", handler: Handlers.clientId),
         CommandSpec(
             name: "setname", arity: 3, flags: always, categories: own, group: group,
             summary: "Names the connection, for CLIENT LIST and the slow log.",
             arguments: [ArgumentSpec(name: "connection-name")], handler: Handlers.clientSetname),
         CommandSpec(
             name: "getname", arity: 2, flags: always, categories: own, group: group,
-            summary: "Answers the connection's name.", handler: Handlers.clientGetname),
+            summary: "Returns the connection's name.", handler: Handlers.clientGetname),
         CommandSpec(
             name: "setinfo", arity: 4, flags: always, categories: own, group: group,
-            summary: "Tells which library speaks, for CLIENT LIST.",
+            summary: "Sets the client library's name or version, for CLIENT LIST.",
             arguments: [
                 ArgumentSpec(
                     name: "attr", kind: .oneof,
@@ -37,11 +37,11 @@ extension CommandTable {
             handler: Handlers.clientSetinfo),
         CommandSpec(
             name: "info", arity: 2, flags: always, categories: own, group: group,
-            summary: "Answers this connection's line of CLIENT LIST.", tips: [CommandTips.varies],
+            summary: "Returns this connection's line of CLIENT LIST.", tips: [CommandTips.varies],
             handler: Handlers.clientInfo),
         CommandSpec(
             name: "reply", arity: 3, flags: always, categories: own, group: group,
-            summary: "Turns replies to this connection off and on, or leaves the next one out.",
+            summary: "Turns replies to this connection on or off, or skips the next one.",
             arguments: [.words("on_off_skip", ["ON", "OFF", "SKIP"])], handler: Handlers.clientReply),
         CommandSpec(
             name: "no-evict", arity: 3, flags: administration, categories: own, group: group,
@@ -49,14 +49,14 @@ extension CommandTable {
             arguments: [.words("enabled", ["ON", "OFF"])], handler: Handlers.clientNoEvict),
         CommandSpec(
             name: "no-touch", arity: 3, flags: always, categories: own, group: group,
-            summary: "Keeps the connection's commands from counting as use of a key.",
+            summary: "Prevents the connection's commands from updating the last access of keys.",
             arguments: [.words("enabled", ["ON", "OFF"])], handler: Handlers.clientNoTouch),
     ]
 
     private static let aboutOthers: [CommandSpec] = [
         CommandSpec(
             name: "list", arity: -2, flags: administration.union(.stopsAllLoops), categories: own, group: group,
-            complexity: "O(N) with N connections.", summary: "Describes the connections, a line each.",
+            complexity: "O(N) with N connections.", summary: "Lists the connections, one per line.",
             arguments: [
                 .words(
                     "normal_master_replica_pubsub", ["NORMAL", "MASTER", "REPLICA", "PUBSUB"], token: "TYPE",
@@ -80,7 +80,7 @@ extension CommandTable {
             handler: Handlers.clientKill),
         CommandSpec(
             name: "pause", arity: -3, flags: administration.union([.stopsAllLoops, .ignoresPause]), categories: own,
-            group: group, summary: "Holds commands back for some milliseconds: all of them, or only writes.",
+            group: group, summary: "Holds back all commands, or only writes, for a number of milliseconds.",
             arguments: [
                 ArgumentSpec(name: "timeout", kind: .integer),
                 .words("mode", ["WRITE", "ALL"], optional: true),

@@ -11,7 +11,7 @@ extension CommandTable {
                 CommandSpec(
                     name: "get", arity: -3, flags: administration, group: group,
                     complexity: "O(N*M) with N patterns given and M settings.",
-                    summary: "Answers the settings whose names match, with their values.",
+                    summary: "Returns the settings whose names match, with their values.",
                     arguments: [
                         ArgumentSpec(
                             name: "parameter", kind: .block, multiple: true,
@@ -21,7 +21,7 @@ extension CommandTable {
                 CommandSpec(
                     name: "set", arity: -4, flags: administration, group: group,
                     complexity: "O(N) with N settings given.",
-                    summary: "Changes settings in the running server, all of those given or none.",
+                    summary: "Changes settings of the running server atomically: all of those given or none.",
                     arguments: [
                         ArgumentSpec(
                             name: "parameter_value", kind: .block, multiple: true,
@@ -32,13 +32,13 @@ extension CommandTable {
                 CommandSpec(
                     name: "rewrite", arity: 2, flags: administration, group: group,
                     complexity: "O(N) with N lines in the file.",
-                    summary: "Writes the settings in force into the configuration file and keeps its comments.",
+                    summary: "Writes the current settings to the configuration file and keeps its comments.",
                     handler: Handlers.configRewrite),
-                // The loops' counters are theirs to write, and the shards have counters, too.
+                // Only stopped loops' counters may be written by another thread; shards have counters, too.
                 CommandSpec(
                     name: "resetstat", arity: 2, flags: administration.union([.allKeys, .stopsAllLoops]),
                     group: group,
-                    summary: "Sets the statistics of INFO and LATENCY HISTOGRAM back to zero.",
+                    summary: "Resets the statistics of INFO and LATENCY HISTOGRAM.",
                     handler: Handlers.configResetstat),
                 .help(group: group),
             ])

@@ -7,30 +7,30 @@ extension CommandTable {
     static let connection: [CommandSpec] = [
         CommandSpec(
             name: "ping", arity: -1, flags: [.fast, .whileSubscribed, .reportsDisk], categories: own, group: group,
-            summary: "Answers PONG, or the message if there is one.",
+            summary: "Returns PONG, or the message if one is given.",
             arguments: [ArgumentSpec(name: "message", optional: true)],
             tips: [CommandTips.allShards, CommandTips.allSucceeded], handler: Handlers.ping),
         CommandSpec(
             name: "echo", arity: 2, flags: [.loading, .stale, .fast], categories: own, group: group,
-            summary: "Answers the message.", arguments: [ArgumentSpec(name: "message")], handler: Handlers.echo),
+            summary: "Returns the message.", arguments: [ArgumentSpec(name: "message")], handler: Handlers.echo),
         CommandSpec(
             name: "quit", arity: -1, flags: [.loading, .stale, .fast, .noAuth, .whileSubscribed, .transactionControl],
-            categories: own, group: group, summary: "Answers OK and closes the connection.", handler: Handlers.quit),
+            categories: own, group: group, summary: "Replies OK and closes the connection.", handler: Handlers.quit),
         CommandSpec(
             name: "select", arity: 2, flags: [.loading, .stale, .fast], categories: own, group: group,
-            summary: "Chooses the database; 0 is the only one.",
+            summary: "Selects the database; 0 is the only one.",
             arguments: [ArgumentSpec(name: "index", kind: .integer)], handler: Handlers.select),
         CommandSpec(
             name: "reset", arity: 1, flags: [.loading, .stale, .fast, .noAuth, .whileSubscribed, .transactionControl],
             categories: own, group: group,
-            summary: "Brings the connection back to the state it was accepted in: protocol, name, transaction, "
+            summary: "Resets the connection to its initial state: protocol, name, transaction, "
                 + "subscriptions and authentication.",
             handler: Handlers.reset),
         CommandSpec(
             name: "hello", arity: -1, flags: [.loading, .stale, .fast, .noAuth, .redacted], categories: own,
             group: group,
-            summary: "Chooses the version of the protocol, optionally authenticates and names the connection, and "
-                + "tells about the server.",
+            summary: "Selects the protocol version, optionally authenticates and names the connection, and returns "
+                + "information about the server.",
             arguments: [
                 ArgumentSpec(
                     name: "arguments", kind: .block, optional: true,
@@ -51,15 +51,15 @@ extension CommandTable {
             handler: Handlers.auth),
         CommandSpec(
             name: "readonly", arity: 1, flags: [.loading, .stale, .fast], categories: own, group: "cluster",
-            summary: "Allows reads from a replica of a cluster; this server has no cluster mode and says so.",
+            summary: "Allows reads from a cluster replica. Always an error: this server has no cluster mode.",
             handler: Handlers.readonly),
         CommandSpec(
             name: "readwrite", arity: 1, flags: [.loading, .stale, .fast], categories: own, group: "cluster",
-            summary: "Takes READONLY back; this server has no cluster mode and says so.",
+            summary: "Reverts READONLY. Always an error: this server has no cluster mode.",
             handler: Handlers.readwrite),
         CommandSpec(
             name: "asking", arity: 1, flags: [.fast], categories: own, group: "cluster",
-            summary: "Follows an ASK redirection; this server has no cluster mode and says so.",
+            summary: "Follows an ASK redirection. Always an error: this server has no cluster mode.",
             handler: Handlers.asking),
     ]
 }

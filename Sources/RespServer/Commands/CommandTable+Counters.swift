@@ -1,4 +1,4 @@
-// The command table's entries of counters, with Redis's facts; values are 64-bit integers here.
+// The command table's entries of counters, with the flags and tips that Redis has. Values are 64-bit integers here.
 
 extension CommandTable {
     private static let group = "string"
@@ -8,11 +8,11 @@ extension CommandTable {
     static let counters: [CommandSpec] = [
         CommandSpec(
             name: "get", arity: 2, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
-            summary: "Answers a counter's value, or nothing.", arguments: [.key()], keyAccess: ["RO", "access"],
+            summary: "Returns a counter's value, or nil.", arguments: [.key()], keyAccess: ["RO", "access"],
             examples: CounterExamples.get, batched: .get),
         CommandSpec(
             name: "set", arity: -3, flags: [.write, .denyOOM], keys: .one, categories: own, group: group,
-            summary: "Makes a key a counter with this value, a 64-bit integer, whatever it held.",
+            summary: "Makes a key a counter with this value, a 64-bit integer, whatever it held before.",
             arguments: [
                 .key(), ArgumentSpec(name: "value"), .words("condition", ["NX", "XX"], optional: true),
                 .word("GET", optional: true),
@@ -24,14 +24,15 @@ extension CommandTable {
             handler: Handlers.set),
         CommandSpec(
             name: "getdel", arity: 2, flags: [.write, .fast], keys: .one, categories: own, group: group,
-            summary: "Removes a counter and answers its value, or nothing.", arguments: [.key()],
+            summary: "Deletes a counter and returns its value, or nil.", arguments: [.key()],
             keyAccess: ["RW", "access", "delete"], examples: CounterExamples.getdel, handler: Handlers.getdel),
-        step("incr", nil, "Adds one to a counter and answers the sum.", CounterExamples.incr, .increment),
+        step("incr", nil, "Adds one to a counter and returns the new value.", CounterExamples.incr, .increment),
         step(
-            "incrby", "increment", "Adds to a counter and answers the sum.", CounterExamples.incrby, .incrementBy),
-        step("decr", nil, "Takes one from a counter and answers the rest.", CounterExamples.decr, .decrement),
+            "incrby", "increment", "Adds to a counter and returns the new value.", CounterExamples.incrby,
+            .incrementBy),
+        step("decr", nil, "Subtracts one from a counter and returns the new value.", CounterExamples.decr, .decrement),
         step(
-            "decrby", "decrement", "Takes from a counter and answers the rest.", CounterExamples.decrby,
+            "decrby", "decrement", "Subtracts from a counter and returns the new value.", CounterExamples.decrby,
             .decrementBy),
         increx,
     ]
@@ -56,25 +57,27 @@ extension CommandTable {
 
     private static let increx = CommandSpec(
         name: "increx", arity: -2, flags: [.write, .denyOOM, .fast], keys: .one, categories: own, group: group,
-        summary: "Adds to a counter within bounds and sets its expiry: answers the value and what was added.",
+        summary: "Adds to a counter within bounds and sets its expiry: returns the new value and the amount added.",
         arguments: [
             .key(),
             ArgumentSpec(
-                name: "integer", kind: .integer, token: "BYINT", summary: "What is added; 1 if left out.",
+                name: "integer", kind: .integer, token: "BYINT", summary: "The amount to add; 1 if left out.",
                 optional: true),
             ArgumentSpec(
                 name: "lowerbound", kind: .integer, token: "LBOUND",
-                summary: "A step to a value below this is not made: the answer is the value and 0.", optional: true),
+                summary: "If the result would be below this, nothing is added and the reply is the value and 0.",
+                optional: true),
             ArgumentSpec(
                 name: "upperbound", kind: .integer, token: "UBOUND",
-                summary: "A step to a value above this is not made: the answer is the value and 0.", optional: true),
+                summary: "If the result would be above this, nothing is added and the reply is the value and 0.",
+                optional: true),
             ArgumentSpec(
                 name: "saturate", kind: .pureToken, token: "SATURATE",
-                summary: "Goes as far as the bound instead of not at all.", optional: true),
+                summary: "Stops at the bound instead of adding nothing.", optional: true),
             ArgumentSpec(
                 name: "expiration", kind: .oneof, optional: true, arguments: times + [.word("PERSIST")]),
             ArgumentSpec(
-                name: "enx", kind: .pureToken, token: "ENX", summary: "Sets the expiry only where there is none.",
+                name: "enx", kind: .pureToken, token: "ENX", summary: "Sets the expiry only if there is none.",
                 optional: true),
         ],
         keyAccess: access, examples: CounterExamples.increx, handler: Handlers.increx)

@@ -1,4 +1,4 @@
-// The command table's entries that look at commands themselves: what there is, and how long they take.
+// The command table's entries about commands themselves: their descriptions and latencies.
 
 extension CommandTable {
     private static let group = "server"
@@ -9,12 +9,12 @@ extension CommandTable {
     static let introspection: [CommandSpec] = [
         CommandSpec(
             name: "command", arity: -1, flags: always, categories: own, group: group,
-            complexity: "O(N) with N commands.", summary: "Describes all commands for programs.",
+            complexity: "O(N) with N commands.", summary: "Describes all commands, for programs.",
             tips: [CommandTips.unordered], subcommands: commandSubcommands, handler: Handlers.command),
         .container(
-            "slowlog", group: group, summary: "Looks at the commands that took long.", subcommands: slowLogSubcommands),
+            "slowlog", group: group, summary: "Shows the slowest commands.", subcommands: slowLogSubcommands),
         .container(
-            "latency", group: group, summary: "Looks at how long commands and the server's own work take.",
+            "latency", group: group, summary: "Shows how long commands and the server's own work take.",
             subcommands: latencySubcommands),
     ]
 
@@ -27,12 +27,12 @@ extension CommandTable {
         CommandSpec(
             name: "info", arity: -2, flags: always, categories: own, group: group,
             complexity: "O(N) with N names given, or with N commands.",
-            summary: "Describes the commands named, or all, for programs.", arguments: [commandNames],
+            summary: "Describes the given commands, or all, for programs.", arguments: [commandNames],
             tips: [CommandTips.unordered], handler: Handlers.commandInfo),
         CommandSpec(
             name: "docs", arity: -2, flags: always, categories: own, group: group,
             complexity: "O(N) with N names given, or with N commands.",
-            summary: "Documents the commands named, or all, for people.", arguments: [commandNames],
+            summary: "Documents the given commands, or all, for people.", arguments: [commandNames],
             tips: [CommandTips.unordered], handler: Handlers.commandDocs),
         CommandSpec(
             name: "list", arity: -2, flags: always, categories: own, group: group,
@@ -49,7 +49,7 @@ extension CommandTable {
             tips: [CommandTips.unordered], handler: Handlers.commandList),
         CommandSpec(
             name: "getkeys", arity: -4, flags: always, categories: own, group: group,
-            complexity: "O(N) with N arguments given.", summary: "Answers which arguments of a command are keys.",
+            complexity: "O(N) with N arguments given.", summary: "Returns the arguments of a command that are keys.",
             arguments: [
                 ArgumentSpec(name: "command"), ArgumentSpec(name: "arg", optional: true, multiple: true),
             ],
@@ -59,8 +59,8 @@ extension CommandTable {
 
     private static let slowLogSubcommands: [CommandSpec] = [
         CommandSpec(
-            name: "get", arity: -2, flags: administration, group: group, complexity: "O(N) with N entries answered.",
-            summary: "Answers the newest entries of the slow log: 10, or as many as asked for, -1 for all.",
+            name: "get", arity: -2, flags: administration, group: group, complexity: "O(N) with N entries returned.",
+            summary: "Returns the newest entries of the slow log: 10, or the number given, -1 for all.",
             arguments: [ArgumentSpec(name: "count", kind: .integer, optional: true)],
             tips: [CommandTips.allNodes, CommandTips.varies], handler: Handlers.slowlogGet),
         CommandSpec(
@@ -78,26 +78,26 @@ extension CommandTable {
     private static let latencySubcommands: [CommandSpec] = [
         CommandSpec(
             name: "latest", arity: 2, flags: administration, group: group,
-            summary: "Answers the newest and the highest delay of each event.", tips: report,
+            summary: "Returns the newest and the longest delay of each event.", tips: report,
             handler: Handlers.latencyLatest),
         CommandSpec(
             name: "history", arity: 3, flags: administration, group: group,
-            summary: "Answers the delays of an event with their times.", arguments: [ArgumentSpec(name: "event")],
+            summary: "Returns the delays of an event with their times.", arguments: [ArgumentSpec(name: "event")],
             tips: report, handler: Handlers.latencyHistory),
         CommandSpec(
             name: "histogram", arity: -2, flags: administration, group: group,
-            complexity: "O(N) with N commands answered.",
-            summary: "Answers how many calls of the commands named, or of all, took how long.",
+            complexity: "O(N) with N commands returned.",
+            summary: "Returns the latency distribution of the given commands, or of all.",
             arguments: [ArgumentSpec(name: "command", optional: true, multiple: true)], tips: report,
             handler: Handlers.latencyHistogram),
         CommandSpec(
             name: "reset", arity: -2, flags: administration, group: group,
-            summary: "Forgets the delays of the events named, or of all.",
+            summary: "Drops the delays of the given events, or of all.",
             arguments: [ArgumentSpec(name: "event", optional: true, multiple: true)],
             tips: [CommandTips.allNodes, CommandTips.allSucceeded], handler: Handlers.latencyReset),
         CommandSpec(
             name: "doctor", arity: 2, flags: administration, group: group,
-            summary: "Sums the delays up in words.", tips: report, handler: Handlers.latencyDoctor),
+            summary: "Summarizes the delays in words.", tips: report, handler: Handlers.latencyDoctor),
         .help(group: group),
     ]
 }

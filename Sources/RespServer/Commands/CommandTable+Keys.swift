@@ -1,4 +1,4 @@
-// The command table's entries about keys of any kind: finding, looking at, expiring and removing them.
+// The command table's entries about keys of any kind: finding, inspecting, expiring and deleting them.
 
 extension CommandTable {
     private static let group = "generic"
@@ -14,8 +14,8 @@ extension CommandTable {
             summary: "Counts the keys.", tips: [CommandTips.allShards, CommandTips.sum], handler: Handlers.dbsize),
         CommandSpec(
             name: "scan", arity: -2, flags: [.readonly, .allKeys], categories: own, group: group,
-            complexity: "O(COUNT) a call, in slices; O(N) for a whole walk over N keys.",
-            summary: "Walks over the keys in steps: each call answers the next cursor and some keys, 0 is the end.",
+            complexity: "O(COUNT) per call, in slices; O(N) for a complete iteration over N keys.",
+            summary: "Iterates over the keys: each call returns the next cursor and some keys; cursor 0 is the end.",
             arguments: [
                 ArgumentSpec(name: "cursor", kind: .integer),
                 ArgumentSpec(name: "pattern", kind: .pattern, token: "MATCH", optional: true),
@@ -25,13 +25,13 @@ extension CommandTable {
             tips: [CommandTips.varies, "request_policy:special"], handler: Handlers.scan),
         CommandSpec(
             name: "keys", arity: 2, flags: [.readonly, .allKeys], categories: own + ["dangerous"], group: group,
-            complexity: "O(N) with N keys in the database, in slices; inside EXEC in one go.",
+            complexity: "O(N) with N keys in the database, in slices; inside EXEC without interruption.",
             summary: "Lists all keys that match a pattern.",
             arguments: [ArgumentSpec(name: "pattern", kind: .pattern)],
             tips: [CommandTips.allShards, CommandTips.unordered], handler: Handlers.keys),
         CommandSpec(
             name: "randomkey", arity: 1, flags: [.readonly, .allKeys], categories: own, group: group,
-            summary: "Answers some key.", tips: [CommandTips.allShards, CommandTips.varies],
+            summary: "Returns an arbitrary key.", tips: [CommandTips.allShards, CommandTips.varies],
             handler: Handlers.randomkey),
     ]
 
@@ -43,27 +43,28 @@ extension CommandTable {
             handler: Handlers.exists),
         CommandSpec(
             name: "type", arity: 2, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
-            summary: "Names the kind of limiter a key holds.", arguments: [.key()], handler: Handlers.type),
+            summary: "Returns the kind of limiter a key holds.", arguments: [.key()], handler: Handlers.type),
         CommandSpec(
             name: "touch", arity: -2, flags: [.readonly, .fast], keys: .all, categories: own, group: group,
-            complexity: "O(N) with N keys given.", summary: "Counts how many of the keys exist, as if they were used.",
+            complexity: "O(N) with N keys given.",
+            summary: "Updates the last access of the keys and counts how many exist.",
             arguments: [.key(multiple: true)], tips: [CommandTips.multiShard, CommandTips.sum],
             handler: Handlers.touch),
         .container(
-            "object", group: group, summary: "Looks at how a key is kept.",
+            "object", group: group, summary: "Shows how a key is stored.",
             subcommands: [
-                object("encoding", "Names the form in which a key's state is kept.", Handlers.objectEncoding),
-                object("refcount", "Answers how many references the key's state has.", Handlers.objectRefcount),
-                object("idletime", "Answers that idle time is not tracked.", Handlers.objectIdletime),
-                object("freq", "Answers that frequency is not tracked.", Handlers.objectFreq),
+                object("encoding", "Returns the representation of a key's state.", Handlers.objectEncoding),
+                object("refcount", "Returns the number of references to the key's state.", Handlers.objectRefcount),
+                object("idletime", "Always an error: idle time is not tracked.", Handlers.objectIdletime),
+                object("freq", "Always an error: access frequency is not tracked.", Handlers.objectFreq),
                 .help(group: group, categories: own),
             ]),
         .container(
-            "memory", group: "server", summary: "Looks at the use of memory.",
+            "memory", group: "server", summary: "Shows memory use.",
             subcommands: [
                 CommandSpec(
                     name: "usage", arity: -3, flags: .readonly, keys: .afterSubcommand, group: "server",
-                    summary: "Answers the bytes a key and its state take.",
+                    summary: "Returns the bytes used by a key and its state.",
                     arguments: [
                         .key(), ArgumentSpec(name: "count", kind: .integer, token: "SAMPLES", optional: true),
                     ],
@@ -82,19 +83,20 @@ extension CommandTable {
 
     private static let expiring: [CommandSpec] = [
         remaining(
-            "ttl", "Answers the seconds until a key expires; -1 never, -2 no such key.", Handlers.ttl, varies: true),
+            "ttl", "Returns the seconds until a key expires; -1 never, -2 no such key.", Handlers.ttl, varies: true),
         remaining(
-            "pttl", "Answers the milliseconds until a key expires; -1 never, -2 no such key.", Handlers.pttl,
+            "pttl", "Returns the milliseconds until a key expires; -1 never, -2 no such key.", Handlers.pttl,
             varies: true),
         remaining(
-            "expiretime", "Answers the Unix time in seconds at which a key expires; -1 never, -2 no such key.",
+            "expiretime", "Returns the Unix time in seconds when a key expires; -1 never, -2 no such key.",
             Handlers.expiretime, varies: false),
         remaining(
-            "pexpiretime", "Answers the Unix time in milliseconds at which a key expires; -1 never, -2 no such key.",
+            "pexpiretime", "Returns the Unix time in milliseconds when a key expires; -1 never, -2 no such key.",
             Handlers.pexpiretime, varies: false),
-        expiry("expire", "Makes a key expire after some seconds.", "seconds", .integer, Handlers.expire),
+        expiry("expire", "Makes a key expire after a number of seconds.", "seconds", .integer, Handlers.expire),
         expiry(
-            "pexpire", "Makes a key expire after some milliseconds.", "milliseconds", .integer, Handlers.pexpire),
+            "pexpire", "Makes a key expire after a number of milliseconds.", "milliseconds", .integer,
+            Handlers.pexpire),
         expiry(
             "expireat", "Makes a key expire at a Unix time in seconds.", "unix-time-seconds", .unixTime,
             Handlers.expireat),
@@ -103,7 +105,7 @@ extension CommandTable {
             Handlers.pexpireat),
         CommandSpec(
             name: "persist", arity: 2, flags: [.write, .fast], keys: .one, categories: own, group: group,
-            summary: "Takes a key's expiry away.", arguments: [.key()], handler: Handlers.persist),
+            summary: "Removes a key's expiry.", arguments: [.key()], handler: Handlers.persist),
     ]
 
     private static func remaining(
@@ -132,16 +134,16 @@ extension CommandTable {
     private static let removal: [CommandSpec] = [
         CommandSpec(
             name: "del", arity: -2, flags: .write, keys: .all, categories: own, group: group,
-            complexity: "O(N) with N keys given.", summary: "Removes keys, which makes their limiters full again.",
+            complexity: "O(N) with N keys given.", summary: "Deletes keys, which resets their limiters.",
             arguments: [.key(multiple: true)], keyAccess: removing, tips: [CommandTips.multiShard, CommandTips.sum],
             handler: Handlers.del),
         CommandSpec(
             name: "unlink", arity: -2, flags: [.write, .fast], keys: .all, categories: own, group: group,
-            complexity: "O(N) with N keys given.", summary: "Removes keys: the same as DEL, which never waits either.",
+            complexity: "O(N) with N keys given.", summary: "Deletes keys: the same as DEL, which never blocks either.",
             arguments: [.key(multiple: true)], keyAccess: removing, tips: [CommandTips.multiShard, CommandTips.sum],
             handler: Handlers.unlink),
-        flush("flushdb", "Removes all keys of the database, which is the only one.", Handlers.flushdb),
-        flush("flushall", "Removes all keys.", Handlers.flushall),
+        flush("flushdb", "Deletes all keys of the database, which is the only one.", Handlers.flushdb),
+        flush("flushall", "Deletes all keys.", Handlers.flushall),
     ]
 
     private static func flush(
@@ -150,7 +152,7 @@ extension CommandTable {
         CommandSpec(
             name: name, arity: -1, flags: [.write, .allKeys, .records], categories: own + ["dangerous"],
             group: "server",
-            complexity: "O(1); memory is given back in the background.", summary: summary,
+            complexity: "O(1); memory is freed in the background.", summary: summary,
             arguments: [.words("async", ["ASYNC", "SYNC"], optional: true)],
             tips: [CommandTips.allShards, CommandTips.allSucceeded], handler: handler)
     }

@@ -1,4 +1,4 @@
-// The command table's entries about what is on disk.
+// The command table's entries about persistence.
 
 extension CommandTable {
     private static let group = "server"
@@ -6,7 +6,7 @@ extension CommandTable {
     static let persistence: [CommandSpec] = [
         CommandSpec(
             name: "save", arity: 1, flags: [.admin, .noMulti], group: group, complexity: "O(N) with N keys.",
-            summary: "Takes a snapshot, and answers when it is on disk; only this connection waits.",
+            summary: "Takes a snapshot, and replies when it is on disk; only this connection waits.",
             handler: Handlers.save),
         CommandSpec(
             name: "bgsave", arity: -1, flags: .admin, group: group, complexity: "O(1); the snapshot is O(N).",
@@ -17,7 +17,7 @@ extension CommandTable {
             summary: "Starts a snapshot that replaces the log so far.", handler: Handlers.bgrewriteaof),
         CommandSpec(
             name: "lastsave", arity: 1, flags: [.loading, .stale, .fast], categories: ["admin", "dangerous"],
-            group: group, summary: "Answers the Unix time of the last snapshot.", tips: [CommandTips.varies],
+            group: group, summary: "Returns the Unix time of the last snapshot.", tips: [CommandTips.varies],
             handler: Handlers.lastsave),
     ]
 }

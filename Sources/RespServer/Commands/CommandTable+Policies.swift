@@ -1,4 +1,4 @@
-// The command table's entries of policies and rules: named limits, and who gets which.
+// The command table's entries of policies (named limits) and rules (which client gets which policy).
 
 extension CommandTable {
     private static let group = "limiter"
@@ -13,25 +13,25 @@ extension CommandTable {
                 CommandSpec(
                     name: "set", arity: -4, flags: edit, categories: changing, group: group,
                     complexity: "O(P) with P policies; a new name also O(N) with N rules.",
-                    summary: "Makes a policy, or changes what is named of one; what keys have spent stays spent.",
+                    summary: "Creates a policy, or changes the given fields of one; units already spent stay spent.",
                     arguments: [name] + changes
                         + [
                             .words("mode", ["enforce", "shadow", "off"], token: "MODE", optional: true),
-                            onlyNew("Only makes a new policy: answers nil if there is one."),
+                            onlyNew("Only creates a policy: replies nil if it exists."),
                         ],
                     examples: LimitExamples.policySet, handler: Handlers.rlPolicySet),
                 CommandSpec(
                     name: "get", arity: 3, flags: .readonly, categories: reading, group: group,
-                    summary: "Answers what a policy says, or nothing.", arguments: [name],
+                    summary: "Returns the fields of a policy, or nil.", arguments: [name],
                     examples: LimitExamples.policyGet, handler: Handlers.rlPolicyGet),
                 CommandSpec(
                     name: "del", arity: 3, flags: edit, categories: changing, group: group,
                     complexity: "O(N) with N policies and rules.",
-                    summary: "Removes a policy that no rule uses: answers 1, or 0 when there is none.",
+                    summary: "Removes a policy that no rule uses: returns 1, or 0 if there is none.",
                     arguments: [name], examples: LimitExamples.policyDel, handler: Handlers.rlPolicyDel),
                 CommandSpec(
                     name: "list", arity: 2, flags: .readonly, categories: reading, group: group,
-                    complexity: "O(N) with N policies, in slices.", summary: "Answers all policies, by name.",
+                    complexity: "O(N) with N policies, in slices.", summary: "Returns all policies, sorted by name.",
                     examples: LimitExamples.policyList, handler: Handlers.rlPolicyList),
                 .help(group: group),
             ]),
@@ -40,18 +40,18 @@ extension CommandTable {
             subcommands: ruleCommands + [.help(group: group)]),
     ]
 
-    /// A limit in numbers of which a part may be named.
+    /// The arguments of a limit given in numbers, each optional.
     private static let changes = numbers.map { number in
         var number = number
         number.optional = true
         switch number.name {
-        case "limit": number.summary = "Units a period; 0 lets nothing pass. A new policy needs it."
+        case "limit": number.summary = "Units per period; 0 lets nothing pass. A new policy needs it."
         case "period": number.summary! += " A new policy needs it."
         case "burst":
             number.summary =
-                "Units that may pass at once from full, for gcra and token-bucket: 1 or more. A new policy has the "
-                + "limit."
-        case "algo": number.summary = "How units are counted. A new policy has gcra."
+                "Units that may pass at once when none are spent, for gcra and token-bucket: 1 or more. The default of "
+                + "a new policy is the limit."
+        case "algo": number.summary = "How units are counted. The default of a new policy is gcra."
         default: break
         }
         return number
@@ -63,50 +63,50 @@ extension CommandTable {
 
     private static let name = ArgumentSpec(name: "name", summary: "The policy's name: 1 to 512 bytes.")
 
-    private static func subject(_ who: String) -> [ArgumentSpec] {
-        ["tenant", "client", "action"].map { ArgumentSpec(name: $0, summary: who) }
+    private static func subject(_ summary: String) -> [ArgumentSpec] {
+        ["tenant", "client", "action"].map { ArgumentSpec(name: $0, summary: summary) }
     }
 
     private static let oneRule =
-        "A hundred rules or so are laid out anew, and of N rules N / 64 references are copied: 0.4 ms of 100,000."
+        "About a hundred rules are rebuilt, and N / 64 references are copied with N rules: 0.4 ms with 100,000."
 
     private static let ruleCommands: [CommandSpec] = [
         CommandSpec(
             name: "set", arity: -7, flags: edit, categories: changing, group: group,
-            complexity: oneRule, summary: "Makes a rule or changes it.",
-            arguments: subject("A name of 1 to 512 bytes, or `*` for everybody.")
+            complexity: oneRule, summary: "Creates or changes a rule.",
+            arguments: subject("A name of 1 to 512 bytes, or `*` for any.")
                 + [
                     ArgumentSpec(name: "policy", token: "POLICY"),
-                    onlyNew("Only makes a new rule: answers nil if there is one."),
+                    onlyNew("Only creates a rule: replies nil if it exists."),
                 ],
             examples: LimitExamples.ruleSet, handler: Handlers.rlRuleSet),
         CommandSpec(
             name: "get", arity: 5, flags: .readonly, categories: reading, group: group,
-            summary: "Answers the rule for exactly these names and stars, or nothing.",
-            arguments: subject("As the rule has it."), examples: LimitExamples.ruleGet, handler: Handlers.rlRuleGet),
+            summary: "Returns the rule with exactly these names and stars, or nil.",
+            arguments: subject("As in the rule."), examples: LimitExamples.ruleGet, handler: Handlers.rlRuleGet),
         CommandSpec(
             name: "del", arity: 5, flags: edit, categories: changing, group: group,
             complexity: oneRule,
-            summary: "Removes a rule: answers 1, or 0 when there is none.", arguments: subject("As the rule has it."),
+            summary: "Removes a rule: returns 1, or 0 if there is none.", arguments: subject("As in the rule."),
             examples: LimitExamples.ruleDel, handler: Handlers.rlRuleDel),
         CommandSpec(
             name: "list", arity: 2, flags: .readonly, categories: reading, group: group,
-            complexity: "O(N log N) with N rules, in slices.", summary: "Answers all rules, by their names.",
+            complexity: "O(N log N) with N rules, in slices.", summary: "Returns all rules, sorted by their names.",
             examples: LimitExamples.ruleList, handler: Handlers.rlRuleList),
         CommandSpec(
             name: "resolve", arity: 5, flags: .readonly, categories: reading, group: group,
-            summary: "Answers which rule wins for a client's action and why, or nothing.",
-            arguments: subject("As RL.CHECK has it."), examples: LimitExamples.ruleResolve,
+            summary: "Returns the rule that wins for a client's action and why, or nil.",
+            arguments: subject("As for RL.CHECK."), examples: LimitExamples.ruleResolve,
             handler: Handlers.rlRuleResolve),
         CommandSpec(
             name: "reload", arity: -2, flags: [.write, .noMulti], categories: changing, group: group,
             complexity: "O(N) with N policies and rules.",
             summary:
-                "Reads the rules file again; answers what it has applied, and what it has kept because of commands.",
+                "Reloads the rules file; returns the changes applied, and the entries kept because of commands.",
             arguments: [
                 ArgumentSpec(
                     name: "force", kind: .pureToken, token: "FORCE",
-                    summary: "The file takes precedence over what commands have changed.", optional: true)
+                    summary: "The file takes precedence over changes made by commands.", optional: true)
             ],
             handler: Handlers.rlRuleReload),
     ]

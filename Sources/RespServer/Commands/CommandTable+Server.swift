@@ -1,4 +1,4 @@
-// The command table's entries about the server as a whole: its state, its replication, its end.
+// The command table's entries about the server as a whole: its state, replication and shutdown.
 
 extension CommandTable {
     private static let group = "server"
@@ -8,23 +8,23 @@ extension CommandTable {
     private static let state: [CommandSpec] = [
         CommandSpec(
             name: "info", arity: -1, flags: [.loading, .stale, .allKeys], categories: ["dangerous"], group: group,
-            summary: "Reports on the server, section by section.",
+            summary: "Returns information about the server, by section.",
             arguments: [ArgumentSpec(name: "section", optional: true, multiple: true)],
             tips: [CommandTips.varies, CommandTips.allShards, "response_policy:special"], handler: Handlers.info),
         CommandSpec(
             name: "time", arity: 1, flags: [.loading, .stale, .fast], group: group,
-            summary: "Answers the server's Unix time in seconds, and the microseconds in that second.",
+            summary: "Returns the server's Unix time in seconds, and the microseconds in that second.",
             tips: [CommandTips.varies], handler: Handlers.time),
         CommandSpec(
             name: "lolwut", arity: -1, flags: [.readonly, .fast], group: group,
-            summary: "Draws something, and names the version.",
+            summary: "Draws a picture, and shows the version.",
             arguments: [ArgumentSpec(name: "version", kind: .integer, token: "VERSION", optional: true)],
             handler: Handlers.lolwut),
         CommandSpec(
             name: "monitor", arity: 1, flags: [.admin, .loading, .stale], group: group,
-            summary: "Shows every command the server receives, as it comes.", handler: Handlers.monitor),
+            summary: "Streams every command the server receives.", handler: Handlers.monitor),
         .container(
-            "module", group: group, summary: "Looks at modules, of which this server has none.",
+            "module", group: group, summary: "Shows modules; this server has none.",
             subcommands: [
                 CommandSpec(
                     name: "list", arity: 2, flags: .admin, group: group,
@@ -34,7 +34,7 @@ extension CommandTable {
             ]),
         CommandSpec(
             name: "cluster", arity: -2, flags: [.ownRefusal], group: "cluster",
-            summary: "Says that this server has no cluster mode, whatever the subcommand.",
+            summary: "Always an error, whatever the subcommand: this server has no cluster mode.",
             arguments: [
                 ArgumentSpec(name: "subcommand"), ArgumentSpec(name: "argument", optional: true, multiple: true),
             ],
@@ -46,21 +46,22 @@ extension CommandTable {
         replicaOf("slaveof", "The older name of REPLICAOF.", Handlers.slaveof),
         CommandSpec(
             name: "role", arity: 1, flags: [.loading, .stale, .fast], categories: ["admin", "dangerous"],
-            group: group, summary: "Tells whether this server is a primary or a replica, and of or to whom.",
+            group: group, summary: "Returns whether this server is a primary or a replica, and its peers.",
             handler: Handlers.role),
         CommandSpec(
             name: "replconf", arity: -1, flags: [.admin, .loading, .stale, .ignoresPause], group: group,
-            summary: "Carries settings between a replica and its primary.", handler: Handlers.replconf),
+            summary: "Exchanges settings between a replica and its primary.", handler: Handlers.replconf),
         CommandSpec(
             name: "wait", arity: 3, categories: ["connection"], group: "generic",
-            summary: "Waits until the connection's writes have reached some replicas, or for a time.",
+            summary: "Waits until the connection's writes have reached a number of replicas, or for a timeout.",
             arguments: [
                 ArgumentSpec(name: "numreplicas", kind: .integer), ArgumentSpec(name: "timeout", kind: .integer),
             ],
             tips: [CommandTips.allShards, "response_policy:agg_min"], handler: Handlers.wait),
         CommandSpec(
             name: "waitaof", arity: 4, categories: ["connection"], group: "generic",
-            summary: "Waits until the connection's writes are on disk, here and on some replicas, or for a time.",
+            summary:
+                "Waits until the connection's writes are on disk, here and on a number of replicas, or for a timeout.",
             arguments: [
                 ArgumentSpec(name: "numlocal", kind: .integer), ArgumentSpec(name: "numreplicas", kind: .integer),
                 ArgumentSpec(name: "timeout", kind: .integer),
@@ -68,7 +69,7 @@ extension CommandTable {
             tips: [CommandTips.allShards, "response_policy:agg_min"], handler: Handlers.waitaof),
         CommandSpec(
             name: "failover", arity: -1, flags: [.admin, .stale, .ignoresPause], group: group,
-            summary: "Hands the primary's role to a replica that has everything.",
+            summary: "Hands the primary's role over to a replica that is fully in sync.",
             arguments: [
                 ArgumentSpec(
                     name: "target", kind: .block, token: "TO", optional: true,
@@ -81,14 +82,15 @@ extension CommandTable {
             handler: Handlers.failover),
         CommandSpec(
             name: "psync", arity: -3, flags: [.admin, .noMulti, .ignoresPause, .ownRefusal], group: group,
-            complexity: "O(N) with N bytes to send.", summary: "Asks a primary for its stream from an offset on.",
+            complexity: "O(N) with N bytes to send.",
+            summary: "Requests a primary's replication stream from an offset.",
             arguments: [
                 ArgumentSpec(name: "replicationid"), ArgumentSpec(name: "offset", kind: .integer),
             ],
             handler: Handlers.psync),
         CommandSpec(
             name: "sync", arity: 1, flags: [.admin, .noMulti, .ignoresPause], group: group,
-            complexity: "O(N) with N bytes to send.", summary: "Asks a primary for everything.",
+            complexity: "O(N) with N bytes to send.", summary: "Requests a full resynchronization from a primary.",
             handler: Handlers.sync),
     ]
 
@@ -114,7 +116,7 @@ extension CommandTable {
         CommandSpec(
             name: "shutdown", arity: -1, flags: [.admin, .loading, .stale, .noMulti], group: group,
             complexity: "O(N) with N changes not yet stored.",
-            summary: "Ends the server; answers only if it cannot.",
+            summary: "Shuts the server down; replies only if it cannot.",
             arguments: [
                 .words("nosave_save", ["NOSAVE", "SAVE"], optional: true), .word("NOW", optional: true),
                 .word("FORCE", optional: true), .word("ABORT", optional: true),
@@ -122,11 +124,11 @@ extension CommandTable {
             handler: Handlers.shutdown),
         .container(
             "debug", flags: [.admin, .loading, .stale], group: group,
-            summary: "Provokes faults for tests; off unless enable-debug-command allows it.",
+            summary: "Provokes faults for tests; disabled unless enable-debug-command allows it.",
             subcommands: [
                 CommandSpec(
                     name: "sleep", arity: 3, flags: [.admin, .loading, .stale], group: group,
-                    summary: "Stops the event loop of this connection for some seconds.",
+                    summary: "Blocks the event loop of this connection for a number of seconds.",
                     arguments: [ArgumentSpec(name: "seconds", kind: .double)], handler: Handlers.debugSleep),
                 CommandSpec(
                     name: "metrics", arity: -2, flags: [.admin, .loading, .stale], group: group,

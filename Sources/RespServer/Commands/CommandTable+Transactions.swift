@@ -7,11 +7,11 @@ extension CommandTable {
     static let transactions: [CommandSpec] = [
         CommandSpec(
             name: "multi", arity: 1, flags: [.loading, .stale, .fast, .transactionControl], categories: own,
-            group: group, summary: "Begins a transaction: commands are queued from here on.", handler: Handlers.multi),
+            group: group, summary: "Starts a transaction: further commands are queued.", handler: Handlers.multi),
         CommandSpec(
             name: "exec", arity: 1, flags: [.loading, .stale, .skipSlowLog, .transactionControl], categories: own,
-            group: group, complexity: "What the queued commands take.",
-            summary: "Runs the queued commands with nothing else in between, unless a watched key has changed.",
+            group: group, complexity: "Depends on the queued commands.",
+            summary: "Runs the queued commands atomically, unless a watched key has changed.",
             handler: Handlers.exec),
         CommandSpec(
             name: "discard", arity: 1, flags: [.loading, .stale, .fast, .transactionControl], categories: own,

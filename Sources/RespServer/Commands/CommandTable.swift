@@ -1,15 +1,16 @@
-// The command table: every command this server knows, said once. The entries stand in one file per subject; this one
-// joins them and owns the short forms they are written in. Nothing here runs a command or knows a connection.
+// The command table: the single definition of every command. The entries are in one file per subject; this file joins
+// them and owns the helpers to write them. Nothing here runs a command or knows about connections.
 
 /// All commands.
 enum CommandTable {
-    /// Every command, in the order of the documentation. The index of an entry is the command's number everywhere:
-    /// in dispatch, in statistics and in what `lookup` returns.
+    /// Every command, in the order of the documentation. The index of an entry is the command's number in dispatch, in
+    /// statistics and in the results of `lookup`.
     static let specs: [CommandSpec] =
         limiter + limits + policies + counters + connection + keys + transactions + pubsub + server + persistence
         + config + client + introspection
 
-    /// Finds commands by name. Whoever looks up per request keeps a reference: a static is checked on each access.
+    /// Finds commands by name. Per-request code keeps its own reference: each access to a static checks that it is
+    /// initialized.
     static let lookup = CommandLookup(specs)
 
     /// Full names of commands and subcommands, `get` and `client|list`, by their number in statistics: the commands
@@ -37,7 +38,7 @@ extension CommandSpec {
             summary: summary, subcommands: subcommands)
     }
 
-    /// The `HELP` every container ends with.
+    /// The `HELP` subcommand of every container.
     static func help(group: String, flags: CommandFlags = [.loading, .stale], categories: [String] = []) -> CommandSpec
     {
         CommandSpec(
@@ -48,7 +49,7 @@ extension CommandSpec {
     /// `container|name` for a subcommand, `name` for a command.
     func fullName(in container: CommandSpec? = nil) -> String { container.map { "\($0.name)|\(name)" } ?? name }
 
-    /// Whether this many arguments, the command's name counted, are acceptable.
+    /// Whether this many arguments, including the command's name, are acceptable.
     func accepts(argumentCount: Int) -> Bool { arity >= 0 ? argumentCount == arity : argumentCount >= -arity }
 }
 
@@ -58,12 +59,12 @@ extension ArgumentSpec {
         ArgumentSpec(name: "key", kind: .key, multiple: multiple)
     }
 
-    /// A word that stands for itself, `NX`.
+    /// A literal token such as `NX`.
     static func word(_ token: String, summary: String? = nil, optional: Bool = false) -> ArgumentSpec {
         ArgumentSpec(name: token.lowercased(), kind: .pureToken, token: token, summary: summary, optional: optional)
     }
 
-    /// One of several words.
+    /// One of several tokens.
     static func words(_ name: String, _ tokens: [String], token: String? = nil, optional: Bool = false) -> ArgumentSpec
     {
         ArgumentSpec(
@@ -71,7 +72,7 @@ extension ArgumentSpec {
     }
 }
 
-/// Tips that several commands share, in COMMAND's words.
+/// Command tips, as in Redis, that several commands share.
 enum CommandTips {
     static let allShards = "request_policy:all_shards"
     static let allNodes = "request_policy:all_nodes"

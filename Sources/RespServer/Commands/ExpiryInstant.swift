@@ -1,12 +1,12 @@
-// When a key is to expire: what clients say of it, and what they are shown.
+// Converts expiry times between clients and the engine.
 //
-// A duration counts from engine time. An instant is one of the wall clock, and becomes engine time by the skew between
-// the two, which is read here and nowhere else: EXPIREAT a minute ahead is a minute ahead, whatever clock the engine
-// goes by. What is stored is engine time: it stays what it is when the wall clock is stepped, on replicas and after a
-// start.
+// A duration is relative to engine time. An absolute time refers to the wall clock and is converted to engine time by
+// the skew between the two, which is read only here: EXPIREAT a minute ahead is a minute ahead, whatever clock the
+// engine uses. The stored value is engine time, so it is not affected by steps of the wall clock, on replicas or after
+// a restart.
 //
-// Redis counts milliseconds in 64 bits, and refuses what does not fit there. So does this, in the same words; what fits
-// there and lies after the year 2262 expires in 2262.
+// Redis counts milliseconds in 64 bits, and refuses values that do not fit. This server does the same, with the same
+// error text; values that fit but are after the year 2262 expire in 2262.
 
 import LimiterEngine
 import System
@@ -14,12 +14,12 @@ import System
 extension CommandContext {
     private static let millisecond: Int64 = 1_000_000
 
-    /// The instant of engine time that a client means.
+    /// Converts a client's expiry to engine time.
     ///
     /// - Parameters:
-    ///   - amount: Of units of `milliseconds`; below zero for what has passed.
-    ///   - isRelative: It counts from now, and not from 1970.
-    /// - Returns: Nil where Redis calls it invalid.
+    ///   - amount: In units of `milliseconds`; negative for the past.
+    ///   - isRelative: Relative to now, otherwise to 1970.
+    /// - Returns: Nil if Redis would reject it as invalid.
     func expiry(_ amount: Int64, milliseconds: Int64, isRelative: Bool) -> EngineTime? {
         let (length, overflows) = amount.multipliedReportingOverflow(by: milliseconds)
         guard !overflows else { return nil }
@@ -31,20 +31,20 @@ extension CommandContext {
         return now.advanced(by: CommandContext.instant(milliseconds: length).nanoseconds)
     }
 
-    /// What a client is shown of an instant of engine time: so many units of `milliseconds` since 1970, rounded up.
+    /// Converts engine time to what a client sees: units of `milliseconds` since 1970, rounded up.
     func shown(_ expiry: EngineTime, milliseconds: Int64) -> Int64 {
         let skew = server.clock.skewForClients()
         let instant = expiry + -skew
         return ceilingUnits(max(0, instant.nanoseconds), unit: milliseconds * CommandContext.millisecond)
     }
 
-    /// Nanoseconds as an instant, saturated.
+    /// Milliseconds as an instant, saturating.
     private static func instant(milliseconds: Int64) -> EngineTime {
         let (nanoseconds, overflows) = milliseconds.multipliedReportingOverflow(by: millisecond)
         guard !overflows else { return milliseconds < 0 ? EngineTime(nanoseconds: Int64.min) : .latest }
         return min(EngineTime(nanoseconds: nanoseconds), .latest)
     }
 
-    /// The words for an expiry that Redis calls invalid.
+    /// Redis's error for an invalid expiry.
     static func invalidExpiry(command: String) -> String { "ERR invalid expire time in '\(command)' command" }
 }

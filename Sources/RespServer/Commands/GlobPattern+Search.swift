@@ -1,20 +1,20 @@
-// Finding a segment of a glob pattern in a text, in time that does not multiply the two.
+// Searches a text for a segment of a glob pattern without taking O(text × pattern) time.
 //
-//   literal                  Knuth, Morris and Pratt: no byte of the text is looked at more than twice
-//   short, or a short text   every place is tried: at most `tryMax` parts a byte
-//   long, with ? or classes  all places at once, a bit for each part (Baeza-Yates and Gonnet): a step a byte for every
-//                            64 parts, after a table of 256 rows has been made
+//   literal                  Knuth-Morris-Pratt: no byte of the text is compared more than twice
+//   short, or a short text   brute force: at most `tryMax` parts per byte
+//   long, with ? or classes  bit-parallel Shift-And (Baeza-Yates and Gonnet): one step per byte and 64 parts, after
+//                            building a table of 256 rows
 //
 // A pattern has at most `GlobPattern.lengthMax` parts, so a byte of text never costs more than `tryMax` steps.
 
 extension GlobPattern {
-    /// Parts that are tried at every place without a table.
+    /// Longest segment, in parts, that is searched by brute force.
     static let tryMax = 16
-    /// Most steps that matching a text of so many bytes may take: each byte, the ends of the text, and the tables of
-    /// all segments, in which a class sets up to 256 bits.
+    /// Upper bound on the steps to match a text of this length: each byte, the ends of the text, and the tables of all
+    /// segments, in which a class sets up to 256 bits.
     static func stepsMax(textLength: Int) -> Int { tryMax * textLength + 2 * lengthMax + 256 * lengthMax }
 
-    /// Whether the segment takes the bytes from `position` on, which are there.
+    /// Whether the segment matches the bytes at `position`. The text must be long enough.
     @inline(__always)
     func fits(_ segment: Segment, _ text: UnsafeBufferPointer<UInt8>, at position: Int, steps: inout Int) -> Bool {
         for offset in 0..<segment.count {
@@ -33,7 +33,7 @@ extension GlobPattern {
         return part == GlobPattern.any || classes[Int(part - GlobPattern.any - 1)].contains(byte)
     }
 
-    /// The first place within a range at which the segment fits.
+    /// The first position in a range at which the segment matches.
     func find(
         _ segment: Segment, _ text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, steps: inout Int
     ) -> Int? {
@@ -56,7 +56,7 @@ extension GlobPattern {
                 let (start, count) = (segment.start, segment.count)
                 var length = 0
                 var position = range.lowerBound
-                // Each byte lengthens what fits by one at most, and each look at a border shortens it.
+                // Each byte lengthens the match by at most one, and each step to a border shortens it.
                 defer { steps &+= 2 * (position - range.lowerBound) }
                 while position < range.upperBound {
                     let byte = UInt16(fold(text[position]))
@@ -70,7 +70,7 @@ extension GlobPattern {
         }
     }
 
-    // MARK: All places at once
+    // MARK: Shift-And
 
     private func tableCost(_ segment: Segment) -> Int {
         let classes = parts[segment.start..<segment.start + segment.count].count { $0 > GlobPattern.any }
@@ -85,7 +85,7 @@ extension GlobPattern {
         let words = words(segment)
         steps &+= tableCost(segment)
         return withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 257 * words) { memory in
-            // Bit n of a byte's row: part n takes this byte. Bit n of `state`: the last n + 1 bytes fit parts 0 to n.
+            // Bit n of a byte's row: part n matches the byte. Bit n of `state`: the last n + 1 bytes match parts 0...n.
             let state = UnsafeMutableBufferPointer(rebasing: memory[..<words])
             let rows = UnsafeMutableBufferPointer(rebasing: memory[words...])
             fill(rows, segment, words: words)
@@ -110,7 +110,7 @@ extension GlobPattern {
     }
 
     private func fill(_ rows: UnsafeMutableBufferPointer<UInt64>, _ segment: Segment, words: Int) {
-        // What takes any byte is the same in every row.
+        // Parts that match any byte are the same in every row.
         rows.initialize(repeating: 0)
         for offset in 0..<segment.count where parts[segment.start + offset] == GlobPattern.any {
             rows[offset / 64] |= 1 << UInt64(offset % 64)

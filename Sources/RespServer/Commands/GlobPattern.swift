@@ -1,23 +1,24 @@
-// Glob patterns over bytes, with the meaning Redis gives them: `*`, `?`, `[a-z]`, `[^a]` and `\x`. CONFIG GET, KEYS,
-// SCAN MATCH and PSUBSCRIBE read them. Knows nothing of Unicode: `?` is one byte.
+// Glob patterns over bytes, with Redis's semantics: `*`, `?`, `[a-z]`, `[^a]` and `\x`. Used by CONFIG GET, KEYS,
+// SCAN MATCH and PSUBSCRIBE. Not aware of Unicode: `?` matches one byte.
 //
-// Patterns and texts come from clients, so a match must not take as long as the two multiplied: a pattern is at most
-// `lengthMax` bytes, and matching it counts steps, so that what matches many texts can stop and continue later.
+// Patterns and texts come from clients, so a match must not take O(text × pattern) time. A pattern is at most
+// `lengthMax` bytes, and matching counts steps, so that a caller that matches many texts can pause and resume.
 //
-// A pattern is read once, into parts that take exactly one byte each, and segments: the runs of parts between stars.
-// The first and the last segment are tied to the ends of the text unless a star is there; for those between, the
-// leftmost place after the one before is always good enough, so none is searched twice (GlobPattern+Search).
+// A pattern is compiled once, into parts that match exactly one byte each, and segments: the runs of parts between
+// stars. The first and the last segment are anchored to the ends of the text unless a star is there. Each segment in
+// between takes the leftmost match after the previous one, which never loses a match, so there is no backtracking
+// (GlobPattern+Search).
 
 import RESP
 
-/// A glob pattern, made ready for matching. `matches` allocates nothing but, for rare patterns, a few KiB of stack.
+/// A compiled glob pattern. `matches` does not allocate, except a few KiB of stack for rare patterns.
 struct GlobPattern: Sendable {
     /// Longest pattern that clients may send, in bytes.
     static let lengthMax = 1024
-    /// What a client is told whose pattern is longer.
+    /// The error for a longer pattern.
     static let refusal = "ERR pattern is longer than \(lengthMax) bytes"
 
-    /// Where a segment's parts are. Its length is that of every text it takes.
+    /// A range of parts. It matches only texts of the same length.
     struct Segment: Sendable {
         var start: Int
         var count: Int
@@ -25,22 +26,22 @@ struct GlobPattern: Sendable {
         var isLiteral: Bool
     }
 
-    /// What takes any byte, in `parts`; a class is the first number after it and up.
+    /// The part that matches any byte; greater values are indices of classes, plus `any` + 1.
     static let any: UInt16 = 256
 
-    /// A byte to be equal to, in lower case where case is ignored, `any`, or a class.
+    /// Each is a literal byte (in lower case if case is ignored), `any`, or a class.
     private(set) var parts: [UInt16] = []
     private(set) var classes: [ByteSet] = []
     private(set) var segments: [Segment] = []
-    /// For each part of a literal segment, how many parts up to and with it are also the segment's beginning.
+    /// The KMP failure function: for each part of a literal segment, the length of the longest border ending there.
     private(set) var borders: [UInt16] = []
     private var startsWithStar = false
     private var endsWithStar = false
     private var hasStar = false
-    /// Whether A–Z and a–z are taken as equal.
+    /// Whether A–Z and a–z compare equal.
     let ignoringCase: Bool
 
-    /// - Precondition: `bytes` are `lengthMax` at most.
+    /// - Precondition: `bytes` has at most `lengthMax` bytes.
     init(_ bytes: [UInt8], ignoringCase: Bool = false) {
         precondition(bytes.count <= GlobPattern.lengthMax)
         self.ignoringCase = ignoringCase
@@ -53,7 +54,7 @@ struct GlobPattern: Sendable {
         self.init(Array(text.utf8), ignoringCase: ignoringCase)
     }
 
-    // MARK: Reading
+    // MARK: Compiling
 
     private mutating func read(_ pattern: [UInt8]) {
         var index = 0
@@ -91,9 +92,9 @@ struct GlobPattern: Sendable {
         segments.append(Segment(start: start, count: parts.count - start, isLiteral: isLiteral))
     }
 
-    /// Reads a class that begins after its `[`, and returns where it ends. As in Redis, the end of the pattern closes
-    /// an open class, `]` right after `[` closes an empty one, a range may be written backwards, and the end of a range
-    /// may be any byte, even `]`.
+    /// Reads a class that begins after its `[`, and returns the index after it. As in Redis, the end of the pattern
+    /// closes an open class, `]` right after `[` closes an empty one, a range may be written backwards, and its end may
+    /// be any byte, even `]`.
     private mutating func readClass(_ pattern: [UInt8], at start: Int) -> Int {
         var index = start
         let isNegated = index < pattern.count && pattern[index] == UInt8(ascii: "^")
@@ -101,7 +102,7 @@ struct GlobPattern: Sendable {
         var members = ByteSet()
         while index < pattern.count, pattern[index] != UInt8(ascii: "]") {
             if pattern[index] == UInt8(ascii: "\\"), index + 1 < pattern.count {
-                // An escaped byte keeps its case, ignoring case or not: that is what Redis does.
+                // As in Redis, an escaped byte in a class is always case-sensitive.
                 members.insert(pattern[index + 1])
                 index += 2
             } else if index + 2 < pattern.count, pattern[index + 1] == UInt8(ascii: "-") {
@@ -145,8 +146,8 @@ struct GlobPattern: Sendable {
 
     // MARK: Matching
 
-    /// Whether the whole of `text` fits the pattern. Adds to `steps` what it took, at least 1 and at most `stepsMax`: a
-    /// step is about a nanosecond.
+    /// Whether the pattern matches all of `text`. Adds the steps taken to `steps`: at least 1, at most `stepsMax`. A
+    /// step takes about a nanosecond.
     func matches(_ text: UnsafeBufferPointer<UInt8>, steps: inout Int) -> Bool {
         steps &+= 1
         guard hasStar ? text.count >= parts.count : text.count == parts.count else { return false }
@@ -156,7 +157,7 @@ struct GlobPattern: Sendable {
             guard fits(first, text, at: 0, steps: &steps) else { return false }
             low = first.count
         }
-        // The end before what is between: it is quickly refused.
+        // Check the end before the middle: a mismatch there is found quickly.
         if !endsWithStar, let last = middle.popLast() {
             high -= last.count
             guard fits(last, text, at: high, steps: &steps) else { return false }
@@ -168,13 +169,13 @@ struct GlobPattern: Sendable {
         return true
     }
 
-    /// Whether the whole of `text` fits the pattern.
+    /// Whether the pattern matches all of `text`.
     func matches(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
         var steps = 0
         return matches(text, steps: &steps)
     }
 
-    /// Whether the whole of `text` in UTF-8 fits the pattern. Allocates unless the string is native.
+    /// Whether the pattern matches all of `text` in UTF-8. Allocates unless the string is native.
     func matches(_ text: String) -> Bool {
         var text = text
         return text.withUTF8 { matches($0) }

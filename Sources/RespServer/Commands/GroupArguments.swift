@@ -1,21 +1,21 @@
-// The arguments of RL.CHECK and RL.TAKEALL, which name more than a key and a limit.
+// The arguments of RL.CHECK and RL.TAKEALL, which have more than one key and limit.
 
 import LimiterEngine
 import RESP
 
-/// RL.CHECK's arguments: tenant, client and action, and the call of the limit that their rule gives them.
+/// RL.CHECK's arguments: tenant, client and action, and the call for the limit that their rule assigns.
 enum CheckArguments {
-    /// Bytes of the key that holds their state.
+    /// Length in bytes of the key that holds their state.
     @inline(__always)
     static func keyLength(_ arguments: ArgumentList) throws(ArgumentProblem) -> Int {
         let length = CheckKey.count(tenant: arguments[1].raw, client: arguments[2].raw, action: arguments[3].raw)
         guard length <= keyLengthMax else {
-            throw ArgumentProblem("ERR tenant, client and action together are longer than a key may be")
+            throw ArgumentProblem("ERR tenant, client and action together exceed the maximum length of a key")
         }
         return length
     }
 
-    /// Makes `call` one of the winning limit.
+    /// Fills `call` with the limit of the winning rule.
     @inline(__always)
     static func read(
         _ arguments: ArgumentList, to call: UnsafeMutablePointer<LimitCall>, _ keyspace: KeyspaceSession,
@@ -27,7 +27,7 @@ enum CheckArguments {
         let found = policies.resolve(
             tenant: arguments[1].raw, client: arguments[2].raw, action: arguments[3].raw)
         guard let found else {
-            throw ArgumentProblem("NORULE no rule is about this tenant, client and action")
+            throw ArgumentProblem("NORULE no rule matches this tenant, client and action")
         }
         policies.writeTerms(ofPolicy: found.policy, to: call)
     }
@@ -43,14 +43,14 @@ enum CheckArguments {
 enum TakeAllArguments {
     static let tooMany = "ERR at most \(KeyspaceSession.takeAllMax) limits at a time"
 
-    /// Room for how many limits is enough to read the arguments: 1 to `KeyspaceSession.takeAllMax`. The shortest limit
-    /// is `key POLICY name` behind the command's name or an AND: four arguments. One more may be begun.
+    /// Capacity that is enough to read the arguments: 1 to `KeyspaceSession.takeAllMax` limits. The shortest limit is
+    /// `key POLICY name` after the command's name or an AND: four arguments. One more limit may be incomplete.
     static func limitsMax(_ arguments: ArgumentList) -> Int {
         min(arguments.count / 4 + 1, KeyspaceSession.takeAllMax)
     }
 
-    /// Where the keys are among all arguments, the name of the command being at `start`; of a malformed call, up to the
-    /// mistake. Uses the parser of `read`, so that EXEC holds the stripe of every key that `read` will find. Allocates.
+    /// Positions of the keys among all arguments, with the command's name at `start`; of a malformed call, up to the
+    /// error. Uses the parser of `read`, so that EXEC locks the stripe of every key that `read` will find. Allocates.
     static func keyPositions(_ arguments: ArgumentList, from start: Int) -> [Int] {
         var positions: [Int] = []
         var index = start + 1
@@ -67,7 +67,7 @@ enum TakeAllArguments {
         return positions
     }
 
-    /// Writes the calls to `calls`, which have room for `limitsMax`, and returns how many there are.
+    /// Writes the calls to `calls`, which has room for `limitsMax`, and returns their number.
     @inline(never)
     static func read(
         _ arguments: ArgumentList, to calls: UnsafeMutablePointer<LimitCall>, limitsMax: Int,
@@ -81,12 +81,12 @@ enum TakeAllArguments {
             guard count < KeyspaceSession.takeAllMax else { throw ArgumentProblem(tooMany) }
             let key = arguments[index]
             index += 1
-            // Every limit before was whole and took four arguments or more.
+            // Every previous limit was complete and had at least four arguments.
             precondition(count < limitsMax)
             let call = calls + count
             if let demand = try readOne(arguments, from: &index, to: call, keyspace, cache) {
                 guard cost == nil else {
-                    throw ArgumentProblem("ERR COST is given twice: one counts for all limits")
+                    throw ArgumentProblem("ERR COST is given twice: one COST applies to all limits")
                 }
                 cost = demand
             }
@@ -100,8 +100,7 @@ enum TakeAllArguments {
         return count
     }
 
-    /// Reads one of the limits, up to the end or an AND, and moves `index` there. Returns the demand, where COST
-    /// specifies one.
+    /// Reads one limit, up to the end or an AND, and moves `index` there. Returns the demand if COST is given.
     @inline(__always)
     private static func readOne(
         _ arguments: ArgumentList, from index: inout Int, to call: UnsafeMutablePointer<LimitCall>,

@@ -148,7 +148,7 @@ enum LimitReply {
         case .unknownZone:
             "ERR ZONE: this server has no time zone '\(call.limit.zoneName)', so no window can begin; nothing was taken"
         case .tooManyTokens:
-            "ERR ID cannot be remembered: there are as many tokens as idempotency-tokens-max allows, nothing was taken"
+            "ERR ID refused: idempotency-tokens-max reached, nothing was taken"
         }
     }
 
