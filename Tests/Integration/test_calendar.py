@@ -78,7 +78,7 @@ def test_every_answer(wire):
 
 ERRORS = [
     ("PER 1d ALGO calendar", b"ERR PER must be day, week, month or year with ALGO calendar"),
-    ("PER month", b"ERR PER must be a time with ALGO gcra, such as 1d; units of the calendar are for ALGO calendar"),
+    ("PER month", b"ERR PER must be a duration with ALGO gcra, such as 1d; calendar units need ALGO calendar"),
     ("PER fortnight ALGO calendar", b"ERR PER must be a whole number"),
     ("PER 1d ZONE UTC", b"ERR ZONE has no meaning with ALGO gcra"),
     ("PER 1d START 1 ALGO sliding-log", b"ERR START has no meaning with ALGO sliding-log"),

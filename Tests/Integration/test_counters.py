@@ -32,7 +32,7 @@ COUNTERS = [
 OURS = {
     # The key expires in 2262, as do all keys with a later deadline.
     "EXPIREAT far 99999999999 GT": 0,
-    "SET neg -0": b"ERR value is not an integer or out of range: a key holds a 64-bit integer here, no other string",
+    "SET neg -0": b"ERR value is not an integer or out of range: this server stores only 64-bit integers",
 }
 
 

@@ -20,7 +20,7 @@ assert launch, nodes  # fixtures
 
 
 NO_BURST = (b"ERR BURST must be 1 or more: 1 lets units pass one at a time, as max_burst 0 of CL.THROTTLE does; "
-            b"LIMIT 0 is what lets nothing pass")
+            b"use LIMIT 0 to let nothing pass")
 MISTAKES = [
     ("RL.TAKE k LIMIT 5 PER 1M", b"ERR PER must be a whole number of seconds, or one with the unit ms, s, m, h or d in "
                                  b"lower case, not '1M'"),
@@ -31,15 +31,15 @@ MISTAKES = [
     ("RL.TAKEALL a LIMIT 1 PER 1m AND k LIMIT 5 PER 1m BURST 0", NO_BURST),
     ("RL.POLICY SET p LIMIT 5 PER 1m BURST 0", NO_BURST),
     ("RL.TAKE k LIMIT 5 PER 1m BURST 0 ALGO fixed-window", b"ERR BURST has no meaning with ALGO fixed-window"),
-    ("RL.TAKE LIMIT 5 PER 1m", b"ERR syntax error near '5': the key seems to be missing in front of LIMIT"),
-    ("RL.TAKE PER 1m LIMIT 5", b"ERR syntax error near '1m': the key seems to be missing in front of PER"),
-    ("RL.PEEK POLICY free COST 2", b"ERR syntax error near 'free': the key seems to be missing in front of POLICY"),
-    ("RL.REFUND LIMIT 5 PER 1m", b"ERR syntax error near '5': the key seems to be missing in front of LIMIT"),
+    ("RL.TAKE LIMIT 5 PER 1m", b"ERR syntax error near '5': the key seems to be missing before LIMIT"),
+    ("RL.TAKE PER 1m LIMIT 5", b"ERR syntax error near '1m': the key seems to be missing before PER"),
+    ("RL.PEEK POLICY free COST 2", b"ERR syntax error near 'free': the key seems to be missing before POLICY"),
+    ("RL.REFUND LIMIT 5 PER 1m", b"ERR syntax error near '5': the key seems to be missing before LIMIT"),
     ("RL.TAKEALL LIMIT 5 PER 1m AND b LIMIT 5 PER 1m", b"ERR syntax error near '5': the key seems to be missing"),
     ("RL.TAKEALL a LIMIT 5 PER 1m AND LIMIT 5 PER 1m", b"ERR syntax error near '5': the key seems to be missing"),
     ("RL.CHECK acme login COST 2", b"ERR syntax error near '2': one of tenant, client and action seems to be missing "
-                                   b"in front of COST"),
-    ("RL.POLICY SET LIMIT 5 PER 1m", b"ERR syntax error near '5': the policy's name seems to be missing in front of "
+                                   b"before COST"),
+    ("RL.POLICY SET LIMIT 5 PER 1m", b"ERR syntax error near '5': the policy's name seems to be missing before "
                                      b"LIMIT"),
     ("CL.THROTTLE k 1 1 1 1 1", b"ERR wrong number of arguments for 'cl.throttle' command: key max_burst count period "
                                 b"[quantity] are expected"),

@@ -87,7 +87,7 @@ import Testing
     }
 
     private static let withPolicy =
-        "ERR POLICY says the whole limit: LIMIT, PER, BURST, ALGO, OFFSET, ZONE, START do not go with it"
+        "ERR POLICY cannot be combined with LIMIT, PER, BURST, ALGO, OFFSET, ZONE or START"
 
     @Test func aPolicyIsLookedUp() throws {
         let take = try Self.take("POLICY seven COST 2")
@@ -115,7 +115,7 @@ import Testing
         ("LIMIT 1 PER 1 BURST 0 ALGO token-bucket", noBurst),
         ("LIMIT 1 PER 1 BURST 0 ALGO fixed-window", "ERR BURST has no meaning with ALGO fixed-window"),
         ("LIMIT 1 PER 1 ALGO fixed-window OFFSET 2H", period("OFFSET", "2H")),
-        ("LIMIT 0 PER 1 BURST 1", "ERR LIMIT must be above zero where BURST is"),
+        ("LIMIT 0 PER 1 BURST 1", "ERR LIMIT must be above zero if BURST is"),
         ("LIMIT 1 PER 1d BURST 9223372036854775807", "ERR BURST is out of range"),
         ("LIMIT 1 PER 1 BURST 1 ALGO fixed-window", "ERR BURST has no meaning with ALGO fixed-window"),
         ("LIMIT 1 PER 1 OFFSET 1h", "ERR OFFSET has no meaning with ALGO gcra"),
@@ -138,7 +138,7 @@ import Testing
         ("LIMIT 1 PER 1d ALGO calendar", "ERR PER must be day, week, month or year with ALGO calendar"),
         (
             "LIMIT 1 PER day",
-            "ERR PER must be a time with ALGO gcra, such as 1d; units of the calendar are for ALGO calendar"
+            "ERR PER must be a duration with ALGO gcra, such as 1d; calendar units need ALGO calendar"
         ),
         ("LIMIT 1 PER days ALGO calendar", period("PER", "days")),
         ("LIMIT 1 PER 1 ZONE UTC", "ERR ZONE has no meaning with ALGO gcra"),
@@ -165,8 +165,8 @@ import Testing
     }
 
     private static let noBurst =
-        "ERR BURST must be 1 or more: 1 lets units pass one at a time, as max_burst 0 of CL.THROTTLE does; LIMIT 0 is "
-        + "what lets nothing pass"
+        "ERR BURST must be 1 or more: 1 lets units pass one at a time, as max_burst 0 of CL.THROTTLE does; use LIMIT "
+        + "0 to let nothing pass"
 
     private static func period(_ word: String, _ value: String) -> String {
         "ERR \(word) must be a whole number of seconds, or one with the unit ms, s, m, h or d in lower case, not "
@@ -179,19 +179,19 @@ import Testing
     }
 
     @Test(arguments: [
-        ("RL.TAKE LIMIT 5 PER 1m", 2, LimitWords.take, "near '5': the key seems to be missing in front of LIMIT"),
-        ("RL.TAKE POLICY free COST 2", 2, .take, "near 'free': the key seems to be missing in front of POLICY"),
+        ("RL.TAKE LIMIT 5 PER 1m", 2, LimitWords.take, "near '5': the key seems to be missing before LIMIT"),
+        ("RL.TAKE POLICY free COST 2", 2, .take, "near 'free': the key seems to be missing before POLICY"),
         ("RL.TAKE limit LIMIT 5 PER 1m x", 2, .take, "near 'x'"),
         ("RL.TAKE k 5 PER 1m", 2, .take, "near '5'"),
-        ("RL.REFUND LIMIT 5 PER 1m", 2, .refund, "near '5': the key seems to be missing in front of LIMIT"),
+        ("RL.REFUND LIMIT 5 PER 1m", 2, .refund, "near '5': the key seems to be missing before LIMIT"),
         (
             "RL.CHECK acme login COST 2", 4, .check,
-            "near '2': one of tenant, client and action seems to be missing in front of COST"
+            "near '2': one of tenant, client and action seems to be missing before COST"
         ),
-        ("policy LIMIT 5 PER 1m", 2, .policy, "near '5': the policy's name seems to be missing in front of LIMIT"),
+        ("policy LIMIT 5 PER 1m", 2, .policy, "near '5': the policy's name seems to be missing before LIMIT"),
         (
             "RL.POLICY SET MODE off", 3, .policyChange,
-            "near 'off': the policy's name seems to be missing in front of MODE"
+            "near 'off': the policy's name seems to be missing before MODE"
         ),
     ])
     func whatWasForgottenIsSaid(line: String, start: Int, accepted: LimitWords, text: String) {

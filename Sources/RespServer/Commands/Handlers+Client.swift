@@ -1,7 +1,7 @@
-// The CLIENT container: what connections say of themselves, and what operators do with them.
+// The CLIENT container: a connection's own properties, and the commands for operators.
 //
-// LIST, KILL and PAUSE look at connections of other loops: they run with all loops stopped, which
-// `CommandFlags.stopsAllLoops` asks for.
+// LIST, KILL and PAUSE access connections of other loops, so they run with all loops stopped
+// (`CommandFlags.stopsAllLoops`).
 
 import Glibc
 import LimiterEngine
@@ -57,7 +57,7 @@ extension Handlers {
         context.reply.ok()
     }
 
-    /// Whether the argument is ON; nil after answering that it is neither ON nor OFF.
+    /// Whether the argument is ON rather than OFF; otherwise replies with an error and returns nil.
     private static func onOrReply(_ context: CommandContext) -> Bool? {
         if context.arguments[2].matches("ON") { return true }
         if context.arguments[2].matches("OFF") { return false }
@@ -75,7 +75,7 @@ extension Handlers {
             client.resp.flags.insert(.replyOff)
         } else if mode.matches("SKIP") {
             guard !client.resp.flags.contains(.replyOff) else { return }
-            // EXEC's reply has an element for each command, this one too; what is skipped comes after it.
+            // EXEC's reply has an element for each command, including this one; the reply after EXEC's is skipped.
             guard !context.loop.isExecuting else {
                 client.resp.flags.insert(.replySkipNext)
                 return context.reply.ok()
@@ -86,7 +86,7 @@ extension Handlers {
         }
     }
 
-    // MARK: Others' connections
+    // MARK: Other connections
 
     static func clientList(_ context: CommandContext) {
         guard let filter = ClientFilter(list: context) else { return }
@@ -107,10 +107,10 @@ extension Handlers {
         for connection in context.allConnections where filter.matches(connection, caller: context.client) {
             killed += 1
             if connection === context.client {
-                // The reply still goes out.
+                // The reply is still sent.
                 connection.flags.insert(.closeAfterReply)
             } else {
-                // The peer learns it before the caller gets the reply; the loop tidies up when it can.
+                // Shut down now, so that the peer notices before the caller gets the reply; the loop cleans up later.
                 connection.channel.stream.shutdown()
                 connection.flags.insert(.closeSoon)
                 concerned.insert(connection.loop.index)
@@ -151,16 +151,16 @@ extension Handlers {
 }
 
 extension CommandContext {
-    /// Every loop's connections.
+    /// The connections of all loops.
     ///
     /// - Precondition: The command runs with all loops stopped.
     fileprivate var allConnections: [Connection] {
-        precondition(loop.hasStoppedAllLoops, "other loops' connections are touched while they run")
+        precondition(loop.hasStoppedAllLoops, "other loops' connections accessed while the loops run")
         return server.loops.flatMap(\.connections)
     }
 }
 
-/// A connection as CLIENT LIST shows it: one line of `field=value`, no value with a space.
+/// A connection's line in CLIENT LIST: `field=value` pairs, without spaces in values.
 enum ClientLine {
     static func text(_ connection: Connection, server: Server, at now: SteadyInstant) -> String {
         let input = connection.channel.input
@@ -218,7 +218,7 @@ enum ClientLine {
     }
 }
 
-/// Which connections CLIENT LIST and CLIENT KILL mean.
+/// Selects the connections of CLIENT LIST and CLIENT KILL.
 private struct ClientFilter {
     private var ids: Set<Int64>?
     private var type: String?
@@ -229,7 +229,7 @@ private struct ClientFilter {
 
     private static let types = ["normal", "master", "replica", "slave", "pubsub"]
 
-    /// `[TYPE t] [ID id …]`; nil after answering what is wrong.
+    /// `[TYPE t] [ID id …]`; if invalid, replies with an error and returns nil.
     init?(list context: CommandContext) {
         let arguments = context.arguments
         var index = 2
@@ -254,7 +254,7 @@ private struct ClientFilter {
         }
     }
 
-    /// `address`, or pairs of filters; nil after answering what is wrong.
+    /// `address`, or pairs of filters; if invalid, replies with an error and returns nil.
     init?(kill context: CommandContext) {
         let arguments = context.arguments
         if arguments.count == 3 {
@@ -319,7 +319,7 @@ private struct ClientFilter {
         if let ids, !ids.contains(link.id) { return false }
         if let type, !(link.isToPrimary ? ["master"] : ["replica", "slave"]).contains(type) { return false }
         if let address, link.peerAddress != address { return false }
-        // What the primary sends is not limited to any user's rights.
+        // The link to the primary does not run as any user.
         if user != nil, link.isToPrimary { return false }
         return localAddress.map { $0 == link.localAddress } ?? true
     }

@@ -1,5 +1,5 @@
-// COMMAND and its subcommands: the command table told to programs. Owns how an entry looks on the wire, in the shapes
-// and types of Redis 7.0; redis-cli asserts them and ends on a wrong one. Knows nothing but the table.
+// COMMAND and its subcommands: the command table for programs. Owns the wire format of an entry, with the structure and
+// types of Redis 7.0; redis-cli asserts them and aborts on a mismatch. Depends only on the table.
 
 import RESP
 
@@ -25,26 +25,26 @@ extension Handlers {
     }
 }
 
-// MARK: Answers to the subcommands
+// MARK: Replies to the subcommands
 
 extension CommandReply {
-    /// Every entry, without its container's name before it.
+    /// All top-level entries.
     static func all(to reply: ReplyBuffer) {
         reply.array(CommandTable.specs.count)
         for spec in CommandTable.specs { info(spec, in: nil, to: reply) }
     }
 
-    /// Names that COMMAND INFO and COMMAND DOCS answer in one call: an entry may be thousands of bytes.
+    /// Maximum number of names in a call of COMMAND INFO or COMMAND DOCS: an entry may have thousands of bytes.
     static let namesMax = 1024
 
-    /// False after refusing too many names.
+    /// If there are too many names, replies with an error and returns false.
     private static func accepts(_ arguments: ArgumentList, to reply: ReplyBuffer) -> Bool {
         guard arguments.count - 2 > namesMax else { return true }
         reply.error("ERR at most \(namesMax) command names in one call")
         return false
     }
 
-    /// The entries of the names given; null for a name that is no command. All without a name.
+    /// The entries of the given names, null for unknown names. All entries if no name is given.
     static func info(_ arguments: ArgumentList, to reply: ReplyBuffer) {
         guard arguments.count > 2 else { return all(to: reply) }
         guard accepts(arguments, to: reply) else { return }
@@ -58,7 +58,7 @@ extension CommandReply {
         }
     }
 
-    /// The documentation of the names given; names that are no commands are left out. All without a name.
+    /// The documentation of the given names, without unknown names. All entries if no name is given.
     static func docs(_ arguments: ArgumentList, to reply: ReplyBuffer) {
         guard accepts(arguments, to: reply) else { return }
         let found: [Found]
@@ -71,7 +71,7 @@ extension CommandReply {
         for entry in found { docs(entry.spec, in: entry.container, to: reply) }
     }
 
-    /// Names of commands and subcommands, all or those a filter accepts.
+    /// The names of all commands and subcommands, or of those that match a filter.
     static func list(_ arguments: ArgumentList, to reply: ReplyBuffer) {
         if arguments.count == 5, arguments[4].count > GlobPattern.lengthMax { return reply.error(GlobPattern.refusal) }
         guard let accepts = listFilter(arguments) else { return reply.error("ERR syntax error") }
@@ -86,7 +86,7 @@ extension CommandReply {
         for name in names { reply.bulk(name) }
     }
 
-    /// Nil is a syntax error.
+    /// Nil on a syntax error.
     private static func listFilter(_ arguments: ArgumentList) -> ((CommandSpec, String) -> Bool)? {
         if arguments.count == 2 { return { _, _ in true } }
         guard arguments.count == 5, arguments[2].matches("filterby") else { return nil }
@@ -101,7 +101,7 @@ extension CommandReply {
         return { _, name in pattern.matches(name) }
     }
 
-    /// The keys among the arguments of a whole command.
+    /// The keys among the arguments of a complete command.
     static func getKeys(_ arguments: ArgumentList, to reply: ReplyBuffer) {
         guard let spec = find(arguments, from: 2) else { return reply.error("ERR Invalid command specified") }
         guard spec.keys.first > 0 else { return reply.error("ERR The command has no key arguments") }
@@ -116,7 +116,7 @@ extension CommandReply {
 }
 
 extension KeyPositions {
-    /// Where the keys of a command with this many arguments are, its name counted; empty if it has none.
+    /// Positions of the keys of a command with this many arguments, including its name; empty if it has none.
     func positions(argumentCount: Int) -> [Int] {
         guard first > 0, step > 0 else { return [] }
         let end = last < 0 ? argumentCount + last : last
@@ -125,7 +125,7 @@ extension KeyPositions {
     }
 }
 
-/// One entry of the table as COMMAND INFO and COMMAND DOCS answer it.
+/// One entry of the table in the format of COMMAND INFO and COMMAND DOCS.
 enum CommandReply {
     /// An entry, and the command it is a subcommand of.
     struct Found {
@@ -148,7 +148,7 @@ enum CommandReply {
         }
     }
 
-    /// The entry a request of these arguments, from `start` on, would run. For a container it is the subcommand.
+    /// The entry that a request with these arguments from `start` on would run; for a container, its subcommand.
     static func find(_ arguments: ArgumentList, from start: Int) -> CommandSpec? {
         guard arguments.count > start, let index = CommandTable.lookup.find(arguments[start]) else { return nil }
         let spec = CommandTable.specs[index]
@@ -169,7 +169,7 @@ enum CommandReply {
         reply.set(spec.tips.count)
         for tip in spec.tips { reply.bulk(tip) }
         keySpecification(spec, to: reply)
-        // Redis calls the empty list a set and the filled one an array.
+        // As in Redis: an empty list is a set, a non-empty one an array.
         guard !spec.subcommands.isEmpty else { return reply.set(0) }
         reply.array(spec.subcommands.count)
         for subcommand in spec.subcommands { info(subcommand, in: spec, to: reply) }
@@ -201,7 +201,7 @@ enum CommandReply {
         reply.bulk("spec")
         reply.map(3)
         reply.bulk("lastkey")
-        // Here a position that is not counted from the end is counted from the first key.
+        // In this field, a position that is not relative to the end is relative to the first key.
         reply.integer(spec.keys.last < 0 ? spec.keys.last : spec.keys.last - spec.keys.first)
         reply.bulk("keystep")
         reply.integer(spec.keys.step)
@@ -262,7 +262,7 @@ enum CommandReply {
 }
 
 extension ArgumentSpec {
-    /// The flags under the names clients know.
+    /// The flags by their names in COMMAND DOCS.
     var flagNames: [String] {
         var names: [String] = []
         if optional { names.append("optional") }

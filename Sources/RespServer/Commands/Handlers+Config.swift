@@ -16,7 +16,7 @@ extension Handlers {
             patterns.append(pattern)
         }
         var settings = context.server.currentSettings.value
-        // Shown as it is in effect; CONFIG REWRITE writes what was asked for.
+        // Shows the effective value; CONFIG REWRITE writes the configured one.
         settings.maxclients = context.server.maxclients
         let found = settings.configGet(patterns)
         context.reply.map(found.count)
@@ -44,7 +44,7 @@ extension Handlers {
         } catch {
             return context.reply.error(error.text)
         }
-        // What other threads do with them, once nothing is held: inside EXEC stripes are.
+        // Other threads apply them after this command has released its locks: EXEC holds stripes.
         context.loop.followUp.appliesSettings = true
         context.loop.refreshSettings()
         let settings = server.currentSettings.value
@@ -64,7 +64,7 @@ extension Handlers {
 
     static func configResetstat(_ context: CommandContext) {
         let server = context.server
-        precondition(context.loop.hasStoppedAllLoops, "a loop's counters are its own to write")
+        precondition(context.loop.hasStoppedAllLoops, "only the loop itself may write its counters")
         for loop in server.loops {
             loop.counters.reset()
             loop.commandStatistics.reset()

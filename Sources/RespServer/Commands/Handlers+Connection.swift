@@ -1,4 +1,4 @@
-// Commands on the connection itself: greeting, authentication, echo, and saying goodbye.
+// Commands on the connection itself: HELLO, AUTH, PING, ECHO, SELECT, RESET, QUIT.
 
 import Glibc
 import RESP
@@ -38,7 +38,7 @@ extension Handlers {
         context.loop.endTransaction(of: client)
         if client.resp.flags.contains(.monitor) { context.server.monitors.remove(client) }
         context.server.publisher.unsubscribeAll(client)
-        // What CLIENT REPLY SKIP has asked for before still holds for this very command, as in Redis.
+        // As in Redis, a preceding CLIENT REPLY SKIP still applies to this command.
         client.resp.flags.remove([.subscribed, .monitor, .replyOff, .replySkipNext, .noTouch])
         client.flags.remove(.noEvict)
         if !context.loop.settings.requirepass.isEmpty { client.resp.flags.insert(.unauthenticated) }
@@ -64,16 +64,16 @@ extension Handlers {
         context.reply.ok()
     }
 
-    /// Lets the client in, or answers that it may not come in.
+    /// Authenticates the client; on failure replies with an error and returns false.
     private static func authenticate(_ context: CommandContext, user: Argument?, password: Argument) -> Bool {
         let expected = context.loop.settings.requirepass
         let isKnownUser = user.map { $0.equals("default") } ?? true
-        // Compared even for an unknown user, so that the time says nothing about names. Without a password set, any
-        // will do, as for Redis's nopass.
+        // Compared even for an unknown user, so that the time does not reveal user names. If no password is set, any
+        // password is accepted, as with Redis's nopass.
         let isRight = ConstantTime.equal(Array(expected.utf8), password.bytes) || expected.isEmpty
         guard isKnownUser, isRight else {
             context.loop.counters.add(.failedAuthentications, 1)
-            // Not the user: people put passwords there.
+            // Don't log the user: people enter passwords there.
             context.server.warn(
                 .authentication, "authentication failed", address: context.client.peerAddress, id: context.client.id)
             context.reply.error("WRONGPASS invalid username-password pair or user is disabled.")
@@ -134,13 +134,13 @@ extension Handlers {
     }
 }
 
-/// `AUTH user password` and `SETNAME name` behind HELLO's version.
+/// `AUTH user password` and `SETNAME name` after HELLO's version.
 private struct HelloOptions {
     var user: Argument?
     var password: Argument?
     var name: Argument?
 
-    /// Nil after answering what is wrong.
+    /// If invalid, replies with an error and returns nil.
     init?(_ context: CommandContext) {
         let arguments = context.arguments
         var index = 2
@@ -165,11 +165,11 @@ private struct HelloOptions {
     }
 }
 
-/// What a client may call itself, its library and that one's version: every line of CLIENT LIST shows all of them.
+/// Validates the names of a client and its library, and the library's version: CLIENT LIST shows all of them.
 enum ClientNames {
     static let lengthMax = 1024
 
-    /// Why a name is refused; nil where it is not. Only what CLIENT LIST can show: printable ASCII without spaces.
+    /// The error for an invalid name; nil if it is valid. CLIENT LIST can only show printable ASCII without spaces.
     static func refusal(of name: Argument, as what: String = "Client names") -> String? {
         guard name.count <= lengthMax else { return "ERR \(what) cannot be longer than \(lengthMax) bytes." }
         let isPrintable = name.buffer.allSatisfy { $0 > 0x20 && $0 < 0x7F }
@@ -178,7 +178,7 @@ enum ClientNames {
 }
 
 enum ConstantTime {
-    /// Whether two secrets are equal, in a time that depends only on the length of the second.
+    /// Whether two secrets are equal, in time that depends only on the length of the second.
     static func equal(_ secret: [UInt8], _ guess: [UInt8]) -> Bool {
         var difference: UInt8 = secret.count == guess.count ? 0 : 1
         for (index, byte) in guess.enumerated() {

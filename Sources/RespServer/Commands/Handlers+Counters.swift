@@ -1,5 +1,5 @@
-// SET, GETDEL, INCREX: limiters made of counters and expiry use them. Values are 64-bit integers and nothing else;
-// replies and errors are Redis's wherever it has the case. INCR and GET are decided in batches: see Execution/Batch.
+// SET, GETDEL, INCREX, for limiters built from counters and expiry. Values are always 64-bit integers; replies and
+// errors are Redis's wherever it has the same case. INCR and GET are batched: see Execution/Batch.
 
 import LimiterEngine
 import RESP
@@ -20,7 +20,7 @@ extension Handlers {
         do throws(ArgumentProblem) {
             let options = try CounterOptions(context, from: 3, command: "set")
             guard let value = context.arguments[2].integer else {
-                throw ArgumentProblem("\(notInteger): a key holds a 64-bit integer here, no other string")
+                throw ArgumentProblem("\(notInteger): this server stores only 64-bit integers")
             }
             answering(context) { () throws(CounterError) in
                 let setting = try context.keyspace.setCounter(
@@ -50,7 +50,7 @@ extension Handlers {
         }
     }
 
-    /// Runs `body`, which answers, or answers why it could not.
+    /// Runs `body`, which replies, or replies with its error.
     private static func answering(_ context: CommandContext, _ body: () throws(CounterError) -> Void) {
         do throws(CounterError) {
             try body()
@@ -71,10 +71,10 @@ extension CommandContext {
 private struct CounterOptions {
     private(set) var condition = CounterCondition.always
     private(set) var wantsPrevious = false
-    /// Nil: nothing was said.
+    /// Nil: not specified.
     private(set) var deadline: CounterDeadline?
-    /// EX, PX, EXAT or PXAT with its value. As in Redis the same word may come again: the last value counts, and is the
-    /// only one that has to be a time.
+    /// EX, PX, EXAT or PXAT with its value. As in Redis, the same word may be repeated: the last value is used, and
+    /// only that one must be valid.
     private var time: (unit: TimeUnit, value: Argument)?
     private(set) var step = CounterStep(1)
     private var hasIncrement = false
@@ -111,13 +111,13 @@ private struct CounterOptions {
         step.deadline = deadline ?? .keep
     }
 
-    /// A word for a time to live or an instant, and the milliseconds of its unit.
+    /// A word for a time to live or an absolute time, and its unit in milliseconds.
     private typealias TimeUnit = (word: StaticString, milliseconds: Int64, isRelative: Bool)
     private static let timeUnits: [TimeUnit] = [
         ("EX", 1000, true), ("PX", 1, true), ("EXAT", 1000, false), ("PXAT", 1, false),
     ]
 
-    /// EX, PX, EXAT, PXAT with their value, which is looked at when all words have been. False for any other word.
+    /// EX, PX, EXAT, PXAT with their value, which is parsed after all words have been read. False for any other word.
     private mutating func readTime(_ word: Argument, _ value: Argument?) throws(ArgumentProblem) -> Bool {
         guard let unit = CounterOptions.timeUnits.first(where: { word.matches($0.word) }) else { return false }
         guard deadline == nil, time.map({ word.matches($0.unit.word) }) ?? true, let value else {
@@ -141,7 +141,7 @@ private struct CounterOptions {
 
     /// A word of SET, which has no value.
     private mutating func readSet(_ word: Argument) throws(ArgumentProblem) -> Bool {
-        // As in Redis, a word that says what was said already is no mistake.
+        // As in Redis, repeating a word is not an error.
         if word.matches("NX"), condition != .ifPresent {
             condition = .ifAbsent
         } else if word.matches("XX"), condition != .ifAbsent {
@@ -156,7 +156,7 @@ private struct CounterOptions {
         return false
     }
 
-    /// A word of INCREX. Whether it took its value.
+    /// A word of INCREX. Returns whether it has a value.
     private mutating func readStep(_ word: Argument, _ value: Argument?) throws(ArgumentProblem) -> Bool {
         if word.matches("SATURATE") {
             step.saturates = true
@@ -171,7 +171,7 @@ private struct CounterOptions {
             return false
         }
         if word.matches("BYFLOAT") {
-            throw ArgumentProblem("ERR BYFLOAT is not supported: a key holds a 64-bit integer here")
+            throw ArgumentProblem("ERR BYFLOAT is not supported: this server stores only 64-bit integers")
         }
         let isIncrement = word.matches("BYINT")
         let isLower = word.matches("LBOUND")

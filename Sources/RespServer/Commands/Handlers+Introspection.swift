@@ -97,14 +97,14 @@ extension Handlers {
 }
 
 extension Server {
-    /// How long calls of a command took, on all loops together.
+    /// The latency of a command, summed over all loops.
     func latency(of command: Int) -> LatencySnapshot {
         var snapshot = LatencySnapshot()
         for loop in loops { loop.commandStatistics.latency.add(command: command, to: &snapshot) }
         return snapshot
     }
 
-    /// Calls, time and failures of a command, on all loops together.
+    /// Calls, time and failures of a command, summed over all loops.
     func statistics(of command: Int) -> CommandStatistics.Sum {
         var sum = CommandStatistics.Sum()
         for loop in loops { loop.commandStatistics.add(command, to: &sum) }

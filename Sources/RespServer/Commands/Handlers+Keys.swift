@@ -1,4 +1,4 @@
-// Commands on keys, whatever kind of state they hold.
+// Commands on keys of any kind.
 
 import LimiterEngine
 import Persistence
@@ -8,7 +8,7 @@ extension Handlers {
     private static let millisecond: Int64 = 1_000_000
     private static let second: Int64 = 1_000_000_000
 
-    /// Counts for how many of the keys `body` is true, all at one instant.
+    /// Replies with the number of keys for which `body` is true. Atomic: holds the stripes of all keys.
     private static func countKeys(_ context: CommandContext, _ body: (UnsafeRawBufferPointer) -> Bool) {
         let keys = 1..<context.arguments.count
         func count() -> Int { keys.reduce(0) { $0 + (body(context.arguments[$1].raw) ? 1 : 0) } }
@@ -86,7 +86,7 @@ extension Handlers {
         context.reply.integer(removed ? 1 : 0)
     }
 
-    // MARK: Walking
+    // MARK: Iteration
 
     static func dbsize(_ context: CommandContext) { context.reply.integer(context.keyspace.count()) }
 
@@ -139,8 +139,8 @@ extension Handlers {
         let (durability, keyspace) = (context.server.durability, context.keyspace)
         precondition(context.loop.excludesCollections, "a control record needs the journal's lock")
         keyspace.removeAll()
-        // With the journal's lock held: if changes begin to be kept meanwhile, what the first snapshot then sees of the
-        // keys is either put right by this record, or comes after all of it.
+        // The journal's lock is held here. If journaling starts concurrently, whatever the first snapshot still sees of
+        // the keys is corrected by this record, or the snapshot is taken after all of this.
         if durability.isJournaling { durability.journal.recordExcluding(.flushAll, time: context.now) }
         keyspace.noteChange()
         context.reply.ok()
@@ -203,14 +203,14 @@ extension CommandContext {
     }
 }
 
-/// NX, XX, GT, LT of EXPIRE and its kin.
+/// NX, XX, GT, LT of EXPIRE and its variants.
 private struct ExpiryCondition {
     private var onlyNew = false
     private var onlyExisting = false
     private var onlyGreater = false
     private var onlyLess = false
 
-    /// Nil after answering what is wrong.
+    /// If invalid, replies with an error and returns nil.
     init?(_ arguments: ArgumentList, reply: ReplyBuffer) {
         for index in 3..<max(3, arguments.count) {
             let word = arguments[index]
@@ -237,7 +237,7 @@ private struct ExpiryCondition {
         }
     }
 
-    /// `current`: nil without such a key, nil inside without a deadline, which counts as endless.
+    /// `current`: outer nil if the key does not exist, inner nil if it has no deadline, which is treated as infinite.
     func allows(_ deadline: EngineTime, current: EngineTime??) -> Bool {
         guard let current else { return false }
         if onlyNew { return current == nil }

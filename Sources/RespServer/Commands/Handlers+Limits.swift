@@ -1,4 +1,4 @@
-// RL.RESET. The other commands of limits are decided in batches: see Execution/Batch.
+// RL.RESET. The other commands on limits are batched: see Execution/Batch.
 
 import LimiterEngine
 import RESP

@@ -1,5 +1,5 @@
-// SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE: all but the last ask the journal thread for a snapshot. There is one kind of
-// it: it replaces the log so far where there is a log, and is all that is kept where there is none.
+// SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE. All but the last request a snapshot from the journal thread. There is only one
+// kind of snapshot: with a log it replaces the log so far, without one it is the only persistent state.
 
 import Persistence
 import RESP

@@ -1,4 +1,4 @@
-// RL.POLICY and RL.RULE: named limits, and who gets which.
+// RL.POLICY (named limits) and RL.RULE (which client gets which policy).
 
 import LimiterEngine
 import RESP
@@ -85,7 +85,7 @@ extension Handlers {
         let force = context.arguments.count == 3 && context.arguments[2].matches("FORCE")
         guard force || context.arguments.count == 2 else {
             return context.reply.error(
-                "ERR syntax error near '\(LimitArguments.shown(context.arguments[2]))': FORCE or nothing is expected")
+                "ERR syntax error near '\(LimitArguments.shown(context.arguments[2]))': expected FORCE or nothing")
         }
         guard !context.server.currentSettings.value.rulesFile.isEmpty else {
             return context.reply.error("ERR rules-file is not set")
@@ -98,7 +98,7 @@ extension Handlers {
 extension CommandContext {
     fileprivate typealias Edit = (inout PolicyDraft) throws(PolicyError) -> Void
 
-    /// Answers OK, nothing where there is one already that was to be made, or what is wrong.
+    /// Replies OK; nil if `isOnlyNew` and the entry exists; or an error.
     fileprivate func editPolicies(of find: (PolicyDraft) -> PolicyEntry?, isOnlyNew: Bool, _ body: Edit) {
         do throws(PolicyError) {
             try edit(find, isOnlyNew: isOnlyNew, body) ? reply.ok() : reply.null()
@@ -108,7 +108,7 @@ extension CommandContext {
         }
     }
 
-    /// Answers 1, 0 when there was nothing to remove, or what is wrong.
+    /// Replies 1; 0 if there was nothing to remove; or an error.
     fileprivate func removePolicies(of find: (PolicyDraft) -> PolicyEntry?, _ body: Edit) {
         do throws(PolicyError) {
             _ = try edit(find, isOnlyNew: false, body)
@@ -121,7 +121,7 @@ extension CommandContext {
         }
     }
 
-    /// Returns false, with nothing done, where there is one already and there is not to be.
+    /// Returns false without changing anything if `isOnlyNew` and the entry exists.
     private func edit(
         _ find: (PolicyDraft) -> PolicyEntry?, isOnlyNew: Bool, _ body: Edit
     ) throws(PolicyError) -> Bool {
@@ -141,16 +141,16 @@ extension CommandContext {
         return true
     }
 
-    /// The answer waits until what has been overridden of the rules file is stored, where that is so: without it a
-    /// restart would undo a removal that was acknowledged.
+    /// If the edit overrides the rules file, the reply waits until the overrides are stored: otherwise a restart would
+    /// undo an acknowledged removal.
     private func saveOverrides() {
         if server.engine.policies.hasUnsavedOverrides { loop.followUp.add(.saveOverrides, replyOffset: reply.count) }
     }
 }
 
-/// Policies and rules as named values: a map in RESP3, names and values in turn in RESP2.
+/// Policies and rules as named values: a map in RESP3, alternating names and values in RESP2.
 enum PolicyReply {
-    /// What RL.RULE RELOAD answers. Clients look for names; further ones may follow in later versions.
+    /// The reply to RL.RULE RELOAD. Clients look values up by name; later versions may add names.
     static func report(_ report: RulesReport, to reply: ReplyBuffer) {
         let differences = report.differences
         reply.map(6)
@@ -187,7 +187,7 @@ enum PolicyReply {
     static func policy(_ policy: Policy, now: EngineTime, to reply: ReplyBuffer) {
         let limit = policy.limit
         let capped = max(0, limit.cappedUntil - now.nanoseconds)
-        // The length of the calendar's units differs, so they have none in milliseconds.
+        // Calendar units vary in length, so `per_ms` is 0 for them.
         reply.map(limit.calendar == nil ? 9 : 12)
         text("name", policy.name, to: reply)
         text("algo", "\(limit.algorithm.name)", to: reply)
@@ -197,7 +197,7 @@ enum PolicyReply {
         integer("offset_ms", limit.offset / 1_000_000, to: reply)
         text("mode", "\(policy.mode.name)", to: reply)
         text("source", policy.origin.name, to: reply)
-        // How long the limit that was there before still holds some of this one back.
+        // How long the superseded limit still withholds units of this one.
         integer("capped_ms", ceilingUnits(capped, unit: 1_000_000), to: reply)
         guard let calendar = limit.calendar else { return }
         text("per", calendar.unit.name, to: reply)
@@ -206,11 +206,11 @@ enum PolicyReply {
     }
 
     static func rule(_ rule: Rule, because level: RuleLevel? = nil, to reply: ReplyBuffer) {
-        let everybody = [UInt8(ascii: "*")]
+        let any = [UInt8(ascii: "*")]
         reply.map(level == nil ? 5 : 6)
-        text("tenant", rule.subject.tenant ?? everybody, to: reply)
-        text("client", rule.subject.client ?? everybody, to: reply)
-        text("action", rule.subject.action ?? everybody, to: reply)
+        text("tenant", rule.subject.tenant ?? any, to: reply)
+        text("client", rule.subject.client ?? any, to: reply)
+        text("action", rule.subject.action ?? any, to: reply)
         text("policy", rule.policy, to: reply)
         text("source", rule.origin.name, to: reply)
         if let level { text("level", level.name, to: reply) }

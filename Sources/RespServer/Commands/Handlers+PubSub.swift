@@ -1,4 +1,4 @@
-// SUBSCRIBE and its kin. Each channel named gets a confirmation of its own.
+// SUBSCRIBE and related commands. Each given channel gets its own confirmation.
 
 import RESP
 
@@ -16,8 +16,8 @@ extension Handlers {
         subscribe(context, "psubscribe", \.patterns) { context.server.publisher.subscribe(context.client, pattern: $0) }
     }
 
-    /// Adds every name to one of the connection's sets, and registers those that are new; none of them when they would
-    /// take too much memory.
+    /// Adds all names to one of the connection's sets, and registers the new ones. Adds none if they would exceed the
+    /// memory limit.
     private static func subscribe(
         _ context: CommandContext, _ kind: String, _ names: ReferenceWritableKeyPath<Subscriptions, Set<[UInt8]>>,
         register: ([UInt8]) -> Void
@@ -74,7 +74,7 @@ extension Handlers {
         return (1..<context.arguments.count).map { context.arguments[$0].bytes }
     }
 
-    /// Leaves subscribed mode with the last subscription; one confirmation is due even when there was none.
+    /// Leaves subscribed mode if no subscription is left. Sends at least one confirmation, even without subscriptions.
     private static func end(_ context: CommandContext, _ kind: String) {
         let client = context.client!
         if context.arguments.count == 1, !context.hasConfirmed { confirm(context, kind, nil) }

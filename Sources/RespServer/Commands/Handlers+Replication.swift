@@ -1,4 +1,4 @@
-// REPLICAOF, ROLE, WAIT, FAILOVER, and what replicas say: the commands; the work is the replication thread's.
+// REPLICAOF, ROLE, WAIT, FAILOVER, and the commands that replicas send. The replication thread does the work.
 
 import Glibc
 import Persistence
@@ -8,14 +8,14 @@ import Synchronization
 import System
 import Transport
 
-/// What a connection that may be a replica has said so far.
+/// The handshake of a connection that may become a replica, so far.
 final class ReplicaGreeting {
     var announcements: [ReplicaAnnouncement] = []
     var request: SyncRequest?
 }
 
 extension EventLoop {
-    /// Gives a connection away to the replication thread, with whatever is on its way in and out.
+    /// Hands a connection over to the replication thread, with its buffered input and output.
     func handOver(_ connection: Connection) {
         guard !connection.flags.contains(.closed), let greeting = connection.resp.replica,
             let request = greeting.request
@@ -66,12 +66,12 @@ extension Handlers {
         guard let address = PeerAddress(words: [host.string, port.string]) else {
             return context.reply.error(addressProblem(host.string))
         }
-        // In a failover the node follows its target already, but on another condition.
+        // During a failover the node already follows its target, but conditionally.
         let status = replication.status
         guard status.primary != address || status.isHandingOver else {
             return context.reply.simple("OK Already connected to specified master")
         }
-        // From here on nobody is told that a write was accepted.
+        // From here on no write is acknowledged.
         replication.set(isReplica: true)
         let request = ReplicationHandle.Request.follow(
             address, waiter: waiter(context), asker: context.client.id,
@@ -79,14 +79,14 @@ extension Handlers {
         change(context, request) { $0.primary = address }
     }
 
-    /// What is wrong with a host and a port that are no address.
+    /// The error for an invalid host or port.
     private static func addressProblem(_ host: String) -> String {
         PeerAddress.isHost(host) ? "ERR Invalid master port" : "ERR Invalid master host"
     }
 
     static func slaveof(_ context: CommandContext) { replicaof(context) }
 
-    /// Who waits for the change: the client, unless it is inside EXEC, which waits for nothing.
+    /// The connection that waits for the change: the client, or none inside EXEC, which cannot block.
     private static func waiter(_ context: CommandContext) -> Connection? {
         context.loop.isExecuting ? nil : context.client
     }
@@ -96,7 +96,7 @@ extension Handlers {
         _ show: (inout ReplicationStatus) -> Void
     ) {
         let replication = context.server.replication
-        // INFO shows it at once, also where nobody waits.
+        // Update the status right away for INFO, even if no client waits.
         replication.update { status in
             show(&status)
             status.rolesAsked += 1
@@ -108,16 +108,16 @@ extension Handlers {
     static func replconf(_ context: CommandContext) {
         let words = (1..<max(1, context.arguments.count)).map { context.arguments[$0].string }
         do throws(ReplicaAnnouncementError) {
-            let said = try ReplicaAnnouncement.parse(words)
+            let announcements = try ReplicaAnnouncement.parse(words)
             let client = context.client!
-            // Never answered, wherever it comes; but EXEC owes an answer for each of its commands.
-            let isAcknowledgement = said.contains { if case .acknowledged = $0 { true } else { false } }
+            // ACK has no reply, except inside EXEC, whose reply needs an element for each command.
+            let isAcknowledgement = announcements.contains { if case .acknowledged = $0 { true } else { false } }
             if isAcknowledgement, !context.loop.isExecuting { return }
             if client.resp.replica == nil { client.resp.replica = ReplicaGreeting() }
-            guard client.resp.replica!.announcements.count + said.count <= 64 else {
+            guard client.resp.replica!.announcements.count + announcements.count <= 64 else {
                 return context.reply.error("ERR too many announcements")
             }
-            client.resp.replica!.announcements += said
+            client.resp.replica!.announcements += announcements
             context.reply.ok()
         } catch {
             context.reply.error(error.text)
@@ -131,7 +131,7 @@ extension Handlers {
         guard !client.flags.contains(.unixSocket), client.resp.subscriptions == nil,
             !client.resp.flags.contains(.monitor)
         else {
-            return context.reply.error("ERR this connection cannot become a replica's")
+            return context.reply.error("ERR this connection cannot be used for replication")
         }
         if client.resp.replica == nil { client.resp.replica = ReplicaGreeting() }
         client.resp.replica!.request = request
@@ -139,7 +139,7 @@ extension Handlers {
     }
 
     static func sync(_ context: CommandContext) {
-        context.reply.error("ERR SYNC is not supported: this server's replicas ask with PSYNC")
+        context.reply.error("ERR SYNC is not supported; use PSYNC")
     }
 
     // MARK: WAIT
@@ -153,10 +153,10 @@ extension Handlers {
                     + "configured to be writable (which is not the default) writes to replicas are just local and are "
                     + "not propagated.")
         }
-        // Inside EXEC nobody waits, and what it changed is in no batch yet: so nobody is known to have it.
+        // EXEC cannot block, and its changes are not in a batch yet, so no replica has acknowledged them.
         guard !context.loop.isExecuting else { return context.reply.integer(0) }
         context.loop.block(context.client, waitsLong: EventLoop.isLong(timeout: timeout))
-        // Where none are asked for the answer is how many have it now.
+        // With numreplicas 0 the reply is the number of replicas that have it now.
         replication.ask(
             .wait(context.client, WaitDemand(replicas: max(0, Int(clamping: count)), timeout: timeout)))
     }
@@ -166,7 +166,7 @@ extension Handlers {
             let timeout = timeout(context, 3)
         else { return }
         guard (0...1).contains(local), count >= 0 else {
-            return context.reply.error("ERR value is out of range: numlocal is 0 or 1, numreplicas 0 or more")
+            return context.reply.error("ERR value is out of range: numlocal must be 0 or 1, numreplicas 0 or more")
         }
         guard !context.server.replication.isReplica else {
             return context.reply.error(
@@ -177,7 +177,7 @@ extension Handlers {
             return context.reply.error(
                 "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.")
         }
-        // Inside EXEC nobody waits, and what it changed is in no batch yet.
+        // EXEC cannot block, and its changes are not in a batch yet.
         guard !context.loop.isExecuting else {
             context.reply.array(2)
             context.reply.integer(0)
@@ -191,13 +191,13 @@ extension Handlers {
                     replicas: Int(clamping: count), timeout: timeout, onDisk: true, onOwnDisk: local == 1)))
     }
 
-    /// How long to wait at most: 0 milliseconds are for ever. Nil after answering what is wrong.
+    /// The maximum time to wait; 0 milliseconds mean forever. If invalid, replies with an error and returns nil.
     private static func timeout(_ context: CommandContext, _ index: Int) -> Nanoseconds? {
         guard let timeout = context.arguments[index].integer else {
             context.reply.error("ERR timeout is not an integer or out of range")
             return nil
         }
-        // In nanoseconds from now it has to be an instant.
+        // Now plus the timeout must be representable in nanoseconds.
         guard (0...Int64.max / 2_000_000).contains(timeout) else {
             context.reply.error(timeout < 0 ? "ERR timeout is negative" : "ERR timeout is out of range")
             return nil
@@ -240,7 +240,7 @@ extension Handlers {
         ask(context, .failover(request, waiter: waiter(context), asker: context.client.id))
     }
 
-    /// Asks, and has the client wait for the answer; inside EXEC, where nobody waits, it is OK.
+    /// Sends a request and blocks the client until the reply. Inside EXEC, which cannot block, replies OK.
     private static func ask(_ context: CommandContext, _ request: ReplicationHandle.Request) {
         context.server.replication.ask(request)
         guard !context.loop.isExecuting else { return context.reply.ok() }

@@ -1,5 +1,5 @@
-// Commands on the server as a whole, and those of features that a limiter does not have, which must fail in the words
-// that clients know.
+// Commands on the server as a whole, and commands of Redis features that a limiter does not have, which must fail with
+// the errors that clients expect.
 
 import CLinux
 import Glibc
@@ -47,7 +47,7 @@ extension Handlers {
             return context.reply.error("ERR No shutdown in progress.")
         }
         let server = context.server
-        // Whoever insists, or wants nothing saved, is let go; else what is not on disk would be lost unasked.
+        // Refuse if data not yet on disk would be lost, unless FORCE or NOSAVE is given.
         if server.durability.health != .fine, given.isDisjoint(with: [0, 3]) {
             return context.reply.error("ERR Errors trying to SHUTDOWN. Check logs.")
         }
@@ -56,7 +56,7 @@ extension Handlers {
         server.requestShutdown(savesSnapshot: given.contains(1) ? true : given.contains(0) ? false : nil)
     }
 
-    /// Whether this client may use DEBUG; answers an error where it may not.
+    /// Whether this client may use DEBUG; if not, replies with an error.
     private static func allowsDebug(_ context: CommandContext) -> Bool {
         let access = context.loop.settings.enableDebugCommand
         if access == .yes || access == .local && context.client.isLocal { return true }
@@ -84,7 +84,7 @@ extension Handlers {
         guard let seconds = Double(context.arguments[2].string), seconds >= 0, seconds <= 3600 else {
             return context.reply.error("ERR value is not a valid float or out of range: 0 to 3600 seconds")
         }
-        // Blocks the loop, on purpose: this is how tests find out what a stalled server does.
+        // Blocks the loop on purpose: tests use it to check how a stalled server behaves.
         Thread.sleep(Nanoseconds(Int64(seconds * 1e9)))
         context.reply.ok()
     }

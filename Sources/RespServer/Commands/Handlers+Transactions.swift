@@ -1,13 +1,13 @@
 // MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 //
-// EXEC is isolated although several loops run: every stripe of its commands' keys is held (all of them, where a command
-// may touch any key) before the first one runs. ExclusivePlan takes them, and what else its commands need.
+// EXEC is isolated although several loops run: it locks the stripes of all its commands' keys (or all stripes, if a
+// command may access any key) before the first command runs. ExclusivePlan acquires these and other locks.
 
 import LimiterEngine
 import Persistence
 import RESP
 
-/// What a connection has between MULTI and EXEC, or between WATCH and MULTI.
+/// A connection's state between MULTI and EXEC, or between WATCH and MULTI.
 final class Transaction {
     struct Queued {
         let command: CommandReference
@@ -17,27 +17,27 @@ final class Transaction {
     var queue: [Queued] = []
     /// Bytes of the queued arguments: bounded by the input limit.
     var queuedBytes = 0
-    /// Something queued may change keys.
+    /// A queued command may change keys.
     var hasWrite = false
-    /// In which states of the server all that is queued would run.
+    /// The server states in which all queued commands may run.
     var tolerates = ToleratedStates.all
     /// A command could not be queued, so EXEC will refuse.
     var isAborted = false
     var watchedKeys: Set<[UInt8]> = []
-    /// Bytes of the watched keys and of what the engine keeps about them: bounded by the input limit, with the queue.
+    /// Bytes of the watched keys and of the engine's data about them: bounded by the input limit, with the queue.
     var watchedBytes = 0
     let token = WatchToken()
 
-    /// Bytes that the client makes the server keep.
+    /// Bytes that the transaction uses on the server.
     var memory: Int { queuedBytes + watchedBytes }
-    /// Bytes that a queued argument takes beside its own.
+    /// Overhead of a queued argument in bytes.
     static let argumentOverhead = 64
-    /// Bytes that a watched key takes beside its own: entries in two tables, and the key's own set of tokens.
+    /// Overhead of a watched key in bytes: entries in two tables, and the key's own set of tokens.
     static let watchOverhead = 256
 }
 
 extension EventLoop {
-    /// Keeps the request for EXEC.
+    /// Queues the request for EXEC.
     func queue(_ command: CommandReference, for connection: Connection) {
         let transaction = connection.resp.transaction!
         let copies = (0..<arguments.count).map { arguments[$0].bytes }
@@ -54,7 +54,7 @@ extension EventLoop {
         reply.simple("QUEUED")
     }
 
-    /// Forgets the connection's transaction and its watches.
+    /// Drops the connection's transaction and its watches.
     func endTransaction(of connection: Connection) {
         guard let transaction = connection.resp.transaction else { return }
         connection.resp.transaction = nil
@@ -63,14 +63,14 @@ extension EventLoop {
         for key in transaction.watchedKeys { keyspace.unwatch(key, token: transaction.token) }
     }
 
-    /// Runs what was queued.
+    /// Runs the queued commands.
     ///
-    /// - Precondition: The transaction's plan is held.
+    /// - Precondition: The locks of the transaction's plan are held.
     fileprivate func execute(_ transaction: Transaction, for connection: Connection) {
         for key in transaction.watchedKeys {
             key.withUnsafeBytes { keyspace.noticeExpiry(of: $0, now: now) }
         }
-        // Our own changes must not count, so the watches end here.
+        // The transaction's own changes must not abort it, so the watches end here.
         let isTouched = transaction.token.isTouched
         endTransaction(of: connection)
         guard !isTouched else { return reply.nullArray() }
@@ -117,7 +117,7 @@ extension Handlers {
         }
         context.loop.execute(transaction, for: client)
         context.client = client
-        // The list holds the last command's arguments now, and the slow log is about to show it as EXEC's.
+        // `arguments` now holds those of the last command, but the slow log will show them as EXEC's.
         context.arguments.load([Array("exec".utf8)])
     }
 
@@ -127,7 +127,7 @@ extension Handlers {
             return context.reply.error("ERR WATCH inside MULTI is not allowed")
         }
         let transaction = client.resp.transaction ?? Transaction()
-        // All or nothing: a client that learns of an error has to know which keys are watched.
+        // All or nothing, so that after an error the client knows which keys are watched.
         var keys: Set<[UInt8]> = []
         var bytes = transaction.memory
         for index in 1..<context.arguments.count {
@@ -147,7 +147,7 @@ extension Handlers {
     }
 
     static func unwatch(_ context: CommandContext) {
-        // Inside EXEC the watches are over already.
+        // Inside EXEC the watches have already ended.
         if !context.client.resp.flags.contains(.inTransaction) { context.loop.endTransaction(of: context.client) }
         context.reply.ok()
     }

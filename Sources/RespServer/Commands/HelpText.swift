@@ -1,5 +1,5 @@
-// What `CLIENT HELP` and its like answer, made from the command table in the form Redis gives it. Also owns how the
-// arguments of a command are written down in one line, which the documentation uses too.
+// The replies to `CLIENT HELP` and similar, generated from the command table in Redis's format. Also owns the one-line
+// syntax of a command's arguments, which the documentation uses, too.
 
 import RESP
 
@@ -10,9 +10,9 @@ extension Handlers {
 
 /// The text of HELP, and of syntax lines.
 enum HelpText {
-    /// Answers `<container> HELP`.
+    /// Replies to `<container> HELP`.
     static func reply(_ arguments: ArgumentList, to reply: ReplyBuffer) {
-        // Dispatch came here through the container's entry, so the name is in the table.
+        // Always found: dispatch found the container's entry by this name.
         guard let index = CommandTable.lookup.find(arguments[0]) else {
             return reply.error("ERR no help for this command")
         }

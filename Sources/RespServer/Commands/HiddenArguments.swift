@@ -1,11 +1,11 @@
-// Which arguments of a request are secrets: MONITOR and the slow log show `(redacted)` in their place.
+// Finds the secret arguments of a request: MONITOR and the slow log show `(redacted)` in their place.
 //
-// Asked only for a request that is about to be shown. Where a request is not understood (an unknown setting, values
-// without a name) it hides too much rather than too little: a password with a slip of the pen beside it is a password.
+// Runs only for requests about to be shown. In a malformed request (an unknown setting, values without a name) it hides
+// too much rather than too little: a password next to a typo is still a password.
 
 import RESP
 
-/// The arguments of a request that nobody but its sender may see. The command's own name is never one of them.
+/// The arguments of a request that only its sender may see. Never includes the command's name.
 enum HiddenArguments: Equatable {
     case none
     case all
@@ -23,7 +23,7 @@ enum HiddenArguments: Equatable {
 }
 
 extension CommandSpec {
-    /// What is secret in a request for this command.
+    /// The secret arguments of a request for this command.
     func hiddenArguments(_ arguments: ArgumentList) -> HiddenArguments {
         if flags.contains(.redacted) { return .all }
         guard let secretFinder else { return .none }
@@ -35,23 +35,23 @@ extension CommandSpec {
 /// Finders of secrets for the command table: given all arguments and the position of the command's name, they return
 /// the positions of the secrets.
 enum SecretFinders {
-    /// The values of CONFIG SET that belong to a secret setting, or to none that is known.
+    /// The values in CONFIG SET of secret or unknown settings.
     static let settings: CommandSpec.KeyFinder = { arguments, start in
         let first = start + 2
         guard first < arguments.count else { return [] }
-        // Not pairs: a password with a space in it, perhaps.
+        // Not in pairs: perhaps an unquoted password with a space. Hide everything.
         guard (arguments.count - first) % 2 == 0 else { return Array(first..<arguments.count) }
         return stride(from: first, to: arguments.count, by: 2)
             .filter { SettingsTable.setting(named: arguments[$0].string)?.isSecret ?? true }
             .map { $0 + 1 }
     }
 
-    /// COMMAND GETKEYS: what is secret in the request that it is asked about.
+    /// COMMAND GETKEYS: the secret arguments of the request given to it.
     static let ofInnerCommand: CommandSpec.KeyFinder = { arguments, start in
         let name = start + 2
         guard name < arguments.count else { return [] }
         let spec = CommandReply.find(arguments, from: name)
-        // One that is asked about itself has no keys, whatever it goes on with.
+        // GETKEYS of GETKEYS has no keys, whatever follows, so hide all of it.
         guard let spec, !spec.flags.contains(.redacted), spec.name != "getkeys" else {
             return Array(name + 1..<arguments.count)
         }

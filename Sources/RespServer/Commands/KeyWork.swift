@@ -1,11 +1,11 @@
-// KEYS, SCAN and RANDOMKEY as sliced work. Keys are copied with their stripe held, a few hundred at a time, and matched
-// with nothing held: a long pattern or a long key holds up nobody's keys.
+// KEYS, SCAN and RANDOMKEY as sliced work. Keys are copied with their stripe locked, a few hundred at a time, and
+// matched without locks: a long pattern or a long key blocks no other command.
 
 import LimiterEngine
 import RESP
 
-/// KEYS: the names of all keys that match. Those there from the beginning to the end are among them, each name once.
-/// Inside EXEC, where every stripe is held, it is all keys at one instant.
+/// KEYS: the names of all matching keys, each once. Includes every key that exists from beginning to end. Inside EXEC,
+/// where every stripe is locked, the result is a consistent snapshot.
 final class KeysWork: SlicedWork {
     private let pattern: GlobPattern
     private var walk = KeyWalk()
@@ -47,13 +47,13 @@ final class KeysWork: SlicedWork {
     func cancel(_ keyspace: KeyspaceSession) { keyspace.end(&walk) }
 }
 
-/// SCAN: the names among the next keys that match, and where to continue.
+/// SCAN: the matching names among the next keys, and the cursor to continue from.
 final class ScanWork: SlicedWork {
-    /// Steps after which a call ends, with a cursor to continue from, however few keys it has looked at.
+    /// Steps after which a call ends, with a cursor to continue from, however few keys it has visited.
     private static let stepsMax = 16_000_000
 
     private var cursor: UInt64
-    /// Keys still to be looked at.
+    /// Keys still to be visited.
     private var left: Int
     private let pattern: GlobPattern?
     private let type: [UInt8]?
@@ -64,7 +64,7 @@ final class ScanWork: SlicedWork {
     private var count = 0
 
     /// - Parameters:
-    ///   - effort: About how many keys to look at, 1 or more.
+    ///   - effort: Approximate number of keys to visit, 1 or more.
     ///   - type: The name of a kind, in lower case; nil for all.
     init(cursor: UInt64, effort: Int, pattern: GlobPattern?, type: [UInt8]?) {
         self.cursor = cursor
@@ -75,7 +75,7 @@ final class ScanWork: SlicedWork {
 
     func advance(_ keyspace: KeyspaceSession, now: EngineTime, _ budget: inout StepBudget) -> Bool {
         while true {
-            // What has been fetched has to be looked at: the cursor is past it.
+            // Fetched keys must be matched before returning: the cursor is already past them.
             while !batch.isEmpty, budget.isFinal || !budget.isSpent { matchNext(&budget) }
             guard batch.isEmpty else { return false }
             let isEnough = left <= 0 || cursor == 0 || steps >= ScanWork.stepsMax || budget.isFinal && budget.isSpent
@@ -117,7 +117,7 @@ final class ScanWork: SlicedWork {
     var elements: ReplyPieces? { found }
 }
 
-/// RANDOMKEY where a look at a stretch of each shard has found no key: the first that a walk finds.
+/// RANDOMKEY after sampling a stretch of each shard has found no key: the first key that an iteration finds.
 final class FirstKeyWork: SlicedWork {
     private var walk = KeyWalk()
     private var found: [UInt8]?
@@ -142,7 +142,7 @@ final class FirstKeyWork: SlicedWork {
 }
 
 extension GlobPattern {
-    /// As `matches`, counting its steps against a budget.
+    /// Like `matches`, charging its steps to a budget.
     @inline(__always)
     func matches(_ text: UnsafeBufferPointer<UInt8>, budget: inout StepBudget) -> Bool {
         var steps = 0
@@ -152,7 +152,7 @@ extension GlobPattern {
 }
 
 extension CommandContext {
-    /// A pattern from the client; nil after answering that it is too long.
+    /// A pattern from the client; if it is too long, replies with an error and returns nil.
     func patternOrReply(_ index: Int, ignoringCase: Bool = false) -> GlobPattern? {
         guard arguments[index].count <= GlobPattern.lengthMax else {
             reply.error(GlobPattern.refusal)
@@ -162,10 +162,10 @@ extension CommandContext {
     }
 }
 
-/// The cursor of SCAN, as a client writes it.
+/// Parses SCAN's cursor.
 enum ScanCursor {
-    /// Reads digits after an optional sign the way Redis does: nothing is 0, and a minus counts down from 2^64, so that
-    /// "-1" is the last place of the keyspace. Nil for anything else, and for more than 64 bits.
+    /// Reads digits after an optional sign, like Redis: an empty string is 0, and negative numbers wrap around 2^64, so
+    /// that "-1" is the last position of the keyspace. Nil for anything else, and for more than 64 bits.
     static func read(_ argument: Argument) -> UInt64? {
         guard !argument.buffer.isEmpty else { return 0 }
         let sign = argument.buffer.first

@@ -1,22 +1,23 @@
-// The arguments of RL.* between the wire and the engine: a limit said in numbers or by a policy's name, and what is
-// asked of it. One grammar for commands and for the rules file.
+// Parses the arguments of RL.*: a limit given in numbers or as a policy's name, and the demand. The commands and the
+// rules file share one grammar.
 //
 //   LIMIT n PER period [BURST b] [ALGO a] [OFFSET period]  |  POLICY name       then  [COST c] [ATMOST] [ID token]
 //   LIMIT n PER day|week|month|year ALGO calendar [ZONE offset|name] [START n]
 //
-// Options may stand in any order, each once. Refuses everything else, and names the argument. Knows no key.
+// Options may be given in any order, each at most once. Anything else is an error that names the argument. Does not
+// handle keys.
 
 import LimiterEngine
 import RESP
 
-/// Arguments that are no request: the text of the error reply. Nothing has been done.
+/// Invalid arguments: the text of the error reply. Nothing has been executed.
 struct ArgumentProblem: Error, Equatable {
     let text: String
 
     init(_ text: String) { self.text = text }
 }
 
-/// A limit and a demand as they are written down. Borrows the arguments.
+/// A parsed limit and demand. Borrows the arguments.
 struct LimitArguments {
     /// The longest idempotency token in bytes.
     static let tokenLengthMax = LimitCall.tokenLengthMax
@@ -26,35 +27,33 @@ struct LimitArguments {
     private var period: Int64 = 0
     private var burst: Int64?
     private var offset: Int64 = 0
-    /// What PER named, where that was no time but a unit of the calendar; then `period` means nothing.
+    /// The calendar unit, if PER is one instead of a duration; `period` is then meaningless.
     private var unit: CalendarUnit?
     private var zone = ZoneNumber.utc
     private var start: Int64 = 0
-    /// ZONE may name one that this machine does not have: for what was accepted once.
+    /// Whether ZONE may be a zone that this machine does not have, for limits that were accepted earlier.
     private var acceptsUnknownZones = false
     private var algorithm = Limit.Algorithm.gcra
-    /// The policy's name.
     private(set) var policyName: Argument?
-    /// Units asked for.
+    /// Units requested.
     private(set) var cost: Int64 = 1
     private var isPartial = false
     private var token: Argument?
-    /// What MODE said.
     private(set) var mode = LimitCall.Mode.enforce
-    /// The limit as it is known from an earlier call; the numbers above mean nothing then.
+    /// The cached limit of an earlier call; the numbers above are then meaningless.
     private var known: UnsafePointer<LimitCache.Entry>?
-    /// Where the words of a limit in numbers begin, and end while nothing else stands between them; else -1.
+    /// Range of the words of a limit in numbers. The end is -1 if they are not contiguous.
     private var numbersStart = 0
     private var numbersEnd = 0
 
-    /// Whether the word was there.
+    /// Whether the word was given.
     @inline(__always)
     func has(_ word: LimitWord) -> Bool { given.contains(LimitWords(word)) }
 
     private init() {}
 
-    /// Reads words from `index` on, up to the end or a word outside of `accepted` that is AND, and moves `index` there.
-    /// They begin with the limit `known`, where that is given; then `accepted` has to contain numbers.
+    /// Reads words from `index` on, up to the end or an AND that is not in `accepted`, and moves `index` there. If
+    /// `known` is given, the words begin with that limit, and `accepted` must contain numbers.
     @inline(__always)
     init(
         _ arguments: ArgumentList, from index: inout Int, accepting accepted: LimitWords,
@@ -78,7 +77,7 @@ struct LimitArguments {
             }
             if LimitWords.numbers.contains(LimitWords(word)) {
                 if self.known != nil, !has(word) {
-                    // It is another limit, which begins like the known one.
+                    // A different limit with the known one as its prefix: start over.
                     self = LimitArguments()
                     (numbersStart, numbersEnd, index) = (start, start, start)
                     continue
@@ -99,7 +98,7 @@ struct LimitArguments {
         }
     }
 
-    /// As above, for arguments that have to end here.
+    /// As above, but an AND is an error.
     @inline(__always)
     init(
         _ arguments: ArgumentList, from start: Int, accepting accepted: LimitWords,
@@ -135,8 +134,8 @@ struct LimitArguments {
         }
     }
 
-    /// The problem of a word that has no place here. If the first word is not a word of limits and the argument before
-    /// it is one, the key or the name was forgotten.
+    /// The error for an unexpected word. If the first word is not a keyword and the argument before it is one, the key
+    /// or the name was probably forgotten.
     private static func unexpected(
         _ arguments: ArgumentList, at index: Int, start: Int, accepting accepted: LimitWords
     ) -> ArgumentProblem {
@@ -152,7 +151,7 @@ struct LimitArguments {
             } else {
                 "the key seems"
             }
-        return ArgumentProblem("\(text): \(missing) to be missing in front of \(word.text)")
+        return ArgumentProblem("\(text): \(missing) to be missing before \(word.text)")
     }
 
     // MARK: Values
@@ -175,7 +174,7 @@ struct LimitArguments {
         }
     }
 
-    /// A zone that this machine has, or had when it was accepted.
+    /// A zone that this machine has, or, with `acceptsUnknown`, any valid name.
     @inline(never)
     private static func zone(_ value: Argument, acceptsUnknown: Bool) throws(ArgumentProblem) -> ZoneNumber {
         let name: ZoneName
@@ -192,7 +191,7 @@ struct LimitArguments {
         return zone
     }
 
-    /// A time in nanoseconds: a whole number, of seconds or with one of the units ms, s, m, h, d.
+    /// A duration in nanoseconds: an integer, in seconds or with one of the units ms, s, m, h, d.
     private static func period(_ value: Argument, _ word: LimitWord) throws(ArgumentProblem) -> Int64 {
         var digits = value.count
         while digits > 0, value.base[digits - 1] > UInt8(ascii: "9") { digits -= 1 }
@@ -207,7 +206,7 @@ struct LimitArguments {
         return product
     }
 
-    /// What a unit stands for: no unit is seconds; nil for no unit's name. `M` is none, since elsewhere it is months.
+    /// The length of a unit: an empty one is a second; nil if unknown. `M` is invalid, since elsewhere it means months.
     @inline(__always)
     private static func nanoseconds(of unit: Argument) -> Int64? {
         guard unit.count <= 2, unit.buffer.allSatisfy({ $0 >= UInt8(ascii: "a") }) else { return nil }
@@ -231,7 +230,7 @@ struct LimitArguments {
         throw ArgumentProblem("ERR MODE must be one of enforce, shadow, off")
     }
 
-    /// A word of the client's as an error shows it: short.
+    /// A client's argument, shortened for an error.
     static func shown(_ argument: Argument) -> String {
         SettingError.printable(Argument(base: argument.base, count: min(argument.count, 64)).string)
     }
@@ -244,7 +243,7 @@ struct LimitArguments {
         guard has(.limit) else { throw ArgumentProblem("ERR LIMIT is missing") }
         guard has(.per) else { throw ArgumentProblem("ERR PER is missing") }
         do throws(LimitError) {
-            // `Limit` allows it, since policies in existing journals may have it.
+            // Checked here because `Limit` has to allow it: policies in existing journals may have it.
             if burst == 0, units > 0, algorithm.hasBurst { throw .zero(.burst) }
             if algorithm.facts.usesCalendar || unit != nil { return try calendarLimit() }
             if has(.zone) { throw .unsupported(.zone, algorithm) }
@@ -263,10 +262,10 @@ struct LimitArguments {
         return try Limit(units: units, per: calendar, zone: zone)
     }
 
-    /// What START specifies; what no unit has where that is too long for one.
+    /// START, or nil if not given; -1, which no unit accepts, if it does not fit in an Int.
     private var givenStart: Int? { has(.start) ? Int(exactly: start) ?? -1 : nil }
 
-    /// What a command says about the policy of this name.
+    /// The change of the policy of this name.
     func change(of name: [UInt8]) -> PolicyChange {
         var change = PolicyChange(name: name)
         if has(.limit) { change.units = units }
@@ -281,7 +280,7 @@ struct LimitArguments {
         return change
     }
 
-    /// What is wanted of the limit.
+    /// The cost and ATMOST.
     @inline(__always)
     func demand() throws(ArgumentProblem) -> Demand {
         do throws(LimitError) {
@@ -291,8 +290,8 @@ struct LimitArguments {
         }
     }
 
-    /// Makes `call` one of `operation`, its policy looked up. Tokens are remembered for `tokenWindow` nanoseconds.
-    /// Written in place, since copying a call takes longer than reading it.
+    /// Fills `call` for `operation` and looks up its policy. Tokens are remembered for `tokenWindow` nanoseconds.
+    /// Writes in place, since copying a call takes longer than parsing it.
     @inline(__always)
     func write(
         _ operation: LimitCall.Operation, to call: UnsafeMutablePointer<LimitCall>, _ keyspace: KeyspaceSession,
@@ -304,7 +303,7 @@ struct LimitArguments {
         } else if let policyName {
             guard given.isDisjoint(with: .numbers) else {
                 throw ArgumentProblem(
-                    "ERR POLICY says the whole limit: LIMIT, PER, BURST, ALGO, OFFSET, ZONE, START do not go with it")
+                    "ERR POLICY cannot be combined with LIMIT, PER, BURST, ALGO, OFFSET, ZONE or START")
             }
             let policies = keyspace.policies
             guard let number = policies.policyNumber(named: policyName.raw) else {
@@ -323,7 +322,7 @@ struct LimitArguments {
         }
     }
 
-    /// Begins a call with what the words specify beside the limit: the demand and the token.
+    /// Initializes a call with everything but the limit: the demand and the token.
     @inline(__always)
     func begin(
         _ operation: LimitCall.Operation, _ call: UnsafeMutablePointer<LimitCall>, _ tokenWindow: Int64
@@ -336,7 +335,7 @@ struct LimitArguments {
         call.pointee.tokenWindow = tokenWindow
     }
 
-    /// Reads the one limit that begins at argument 2, and makes `call` one of it.
+    /// Reads the single limit that begins at argument 2, and fills `call`.
     @inline(never)
     static func read(
         _ operation: LimitCall.Operation, _ arguments: ArgumentList, to call: UnsafeMutablePointer<LimitCall>,
@@ -352,7 +351,7 @@ struct LimitArguments {
 }
 
 extension LimitCall.Mode {
-    /// The name that commands use.
+    /// The name used in commands.
     var name: StaticString {
         switch self {
         case .enforce: "enforce"
@@ -363,14 +362,14 @@ extension LimitCall.Mode {
 }
 
 extension LimitError {
-    /// A sentence without `ERR`, naming the argument as commands call it.
+    /// An error text without `ERR`. Names the argument by its keyword.
     var text: String {
         switch self {
         case .negative(let argument): "\(argument.word) must not be negative"
-        case .zero(.limit): "LIMIT must be above zero where BURST is"
+        case .zero(.limit): "LIMIT must be above zero if BURST is"
         case .zero(.burst):
             "BURST must be 1 or more: 1 lets units pass one at a time, as max_burst 0 of CL.THROTTLE does; "
-                + "LIMIT 0 is what lets nothing pass"
+                + "use LIMIT 0 to let nothing pass"
         case .zero(let argument): "\(argument.word) must be above zero"
         case .tooLarge(.offset, _): "OFFSET must be at most a day either way"
         case .tooLarge(let argument, let maximum): "\(argument.word) must be at most \(maximum) with this ALGO"
@@ -378,7 +377,7 @@ extension LimitError {
         case .wrongPeriod(let algorithm) where algorithm.facts.usesCalendar:
             "PER must be day, week, month or year with ALGO \(algorithm.name)"
         case .wrongPeriod(let algorithm):
-            "PER must be a time with ALGO \(algorithm.name), such as 1d; units of the calendar are for ALGO calendar"
+            "PER must be a duration with ALGO \(algorithm.name), such as 1d; calendar units need ALGO calendar"
         case .badStart(let unit):
             "START must be \(unit.starts.lowerBound) to \(unit.starts.upperBound) with PER \(unit.name)"
         case .rateTooHigh: "LIMIT is more than one per nanosecond of PER"
@@ -388,7 +387,7 @@ extension LimitError {
 }
 
 extension LimitError.Argument {
-    /// The word that introduces it.
+    /// The keyword that introduces it.
     var word: String {
         switch self {
         case .limit: "LIMIT"
@@ -403,7 +402,7 @@ extension LimitError.Argument {
 }
 
 extension CalendarUnit {
-    /// Its name, to be compared with an argument.
+    /// Its name, for comparison with an argument.
     fileprivate var word: StaticString {
         switch self {
         case .day: "day"

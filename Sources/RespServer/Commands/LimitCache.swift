@@ -1,32 +1,31 @@
-// Limits in numbers that were read lately, known again by their bytes. Clients say the same few limits over and over,
-// and to read one takes longer than to decide it.
+// A cache of recently parsed limits in numbers, keyed by their bytes. Clients send the same few limits over and over,
+// and parsing a limit takes longer than deciding it.
 //
-//   entry    words as they came, `LIMIT 10 PER 1s`: where each argument lies, and all bytes from the first to the last
-//            the limit they make
+//   entry    the raw words, `LIMIT 10 PER 1s`: the position of each argument, and all bytes from the first to the last
+//            the parsed limit
 //
-// An argument's place and length count as well as its bytes, so what is known again is exactly what was read, whatever
-// the form of the request. An entry has one place, given by the first two values; another limit that belongs there
-// takes it.
+// Arguments match only if their positions, lengths and bytes are equal, so a hit is exactly what was parsed, whatever
+// the form of the request. The cache is direct-mapped: a hash of the first two values selects an entry's only slot, and
+// a new limit replaces the one there.
 //
-// Keeps numbers alone. A policy may be changed; costs and tokens differ from call to call, so they are read each time.
+// Caches only numbers. Policies may change; costs and tokens differ between calls, so they are parsed each time.
 
 import LimiterEngine
 import RESP
 
-/// Some limits by the words that said them. Not thread-safe: every event loop has its own.
+/// Parsed limits by their raw words. Not thread-safe: every event loop has its own.
 final class LimitCache {
-    /// A known limit.
+    /// A cached limit.
     struct Entry {
-        /// Arguments that say it, 0 where the place is free.
+        /// Number of arguments; 0 if the slot is free.
         fileprivate(set) var arguments = 0
-        /// Bytes from the first of them to the end of the last.
+        /// Bytes from the first argument to the end of the last.
         fileprivate var count = 0
-        /// The words among them.
+        /// The keywords among the arguments.
         fileprivate(set) var given: LimitWords = []
-        /// What they make.
         fileprivate(set) var limit = LimitCall.blank.limit
 
-        /// Makes `call` one of `operation` for one unit, which is what a limit alone means.
+        /// Fills `call` for `operation` with a demand of one unit, the default without further arguments.
         @inline(__always)
         func writeForOne(_ operation: LimitCall.Operation, to call: UnsafeMutablePointer<LimitCall>) {
             call.pointee.begin(operation)
@@ -35,25 +34,26 @@ final class LimitCache {
         }
     }
 
-    private static let places = 64
-    /// Longest words kept, in bytes and arguments: as much as five words with their values take, the longest zone among
-    /// them.
+    private static let slotCount = 64
+    /// Maximum size of an entry in bytes and arguments: enough for five keywords with values, including the longest
+    /// zone.
     private static let bytesMax = 192
     private static let argumentsMax = 10
 
-    // Entry e has `argumentsMax` places and `bytesMax` bytes from the e-fold of that on; those in use are initialized.
+    // Entry e has `argumentsMax` layouts from e * `argumentsMax`, and `bytesMax` bytes from e * `bytesMax`. Those in
+    // use are initialized.
     private let entries: UnsafeMutablePointer<Entry>
     private let layouts: UnsafeMutablePointer<ArgumentRange>
     private let bytes: UnsafeMutablePointer<UInt8>
 
     init() {
-        entries = .allocate(capacity: LimitCache.places)
-        entries.initialize(repeating: Entry(), count: LimitCache.places)
-        layouts = .allocate(capacity: LimitCache.places * LimitCache.argumentsMax)
+        entries = .allocate(capacity: LimitCache.slotCount)
+        entries.initialize(repeating: Entry(), count: LimitCache.slotCount)
+        layouts = .allocate(capacity: LimitCache.slotCount * LimitCache.argumentsMax)
         layouts.initialize(
-            repeating: ArgumentRange(offset: 0, count: 0), count: LimitCache.places * LimitCache.argumentsMax)
-        bytes = .allocate(capacity: LimitCache.places * LimitCache.bytesMax)
-        bytes.initialize(repeating: 0, count: LimitCache.places * LimitCache.bytesMax)
+            repeating: ArgumentRange(offset: 0, count: 0), count: LimitCache.slotCount * LimitCache.argumentsMax)
+        bytes = .allocate(capacity: LimitCache.slotCount * LimitCache.bytesMax)
+        bytes.initialize(repeating: 0, count: LimitCache.slotCount * LimitCache.bytesMax)
     }
 
     deinit {
@@ -62,7 +62,7 @@ final class LimitCache {
         bytes.deallocate()
     }
 
-    /// The limit that the arguments from `start` on begin with, if it is known. Valid until the next `keep`.
+    /// The cached limit at the beginning of the arguments from `start` on, if any. Valid until the next `keep`.
     @inline(__always)
     func find(_ arguments: ArgumentList, at start: Int) -> UnsafePointer<Entry>? {
         guard start + 3 < arguments.count else { return nil }
@@ -71,22 +71,22 @@ final class LimitCache {
         let known = entry.pointee.arguments
         let layout = layouts + number &* LimitCache.argumentsMax
         guard known > 0, arguments.hasLayout(layout, count: known, from: start) else { return nil }
-        // The first and the last of as many bytes are the request's, so those between are, too.
+        // In bounds: the layout matches, so all `count` bytes from the first argument on belong to the request.
         let bytes = bytes + number &* LimitCache.bytesMax
         return LimitCache.areEqual(arguments[start].base, bytes, entry.pointee.count) ? UnsafePointer(entry) : nil
     }
 
-    /// Keeps a limit and the arguments that said it, unless they are too long.
+    /// Caches a limit under its arguments, unless they are too long.
     func keep(_ limit: Limit, _ given: LimitWords, _ arguments: ArgumentList, from start: Int, to end: Int) {
         assert(start < end && end <= arguments.count)
         let base = arguments[start].base
         let last = arguments[end - 1]
         let count = last.base - base + last.count
-        // Shorter than a word is no limit, and arguments may lie in any order.
+        // `areEqual` needs 8 bytes, and arguments may be in any order in memory.
         guard end - start >= 4, end - start <= LimitCache.argumentsMax, count >= 8, count <= LimitCache.bytesMax
         else { return }
         let number = LimitCache.place(arguments, start)
-        // Free until all of it is written.
+        // Mark the slot as free until the entry is complete.
         entries[number].arguments = 0
         let layout = layouts + number * LimitCache.argumentsMax
         guard arguments.writeLayout(from: start, count: end - start, to: layout) else { return }
@@ -100,7 +100,7 @@ final class LimitCache {
         entries[number].limit = limit
     }
 
-    /// Where the limit said from `start` on belongs: by its first two values, which four arguments have.
+    /// The slot of the limit at `start`: a hash of its first two values, within four arguments.
     @inline(__always)
     private static func place(_ arguments: ArgumentList, _ start: Int) -> Int {
         let mixed = digest(arguments[start + 1]) | digest(arguments[start + 3]) &<< 32
@@ -116,7 +116,7 @@ final class LimitCache {
             | UInt64(argument.base[count &>> 1]) &<< 16 | UInt64(argument.base[count &- 1]) &<< 24
     }
 
-    /// Whether `count` bytes, 8 or more, are the same: eight at a time, the last eight perhaps a second time.
+    /// Whether `count` bytes, at least 8, are equal. Compares eight at a time; the last eight may overlap the previous.
     @inline(__always)
     private static func areEqual(_ left: UnsafePointer<UInt8>, _ right: UnsafePointer<UInt8>, _ count: Int) -> Bool {
         assert(count >= 8)

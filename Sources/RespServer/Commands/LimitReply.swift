@@ -1,4 +1,4 @@
-// What RL.* answer: a decision as six numbers in one order, in RESP3 with their names, and failures as errors.
+// The replies of RL.*: a decision as six numbers in a fixed order, with names in RESP3, and failures as errors.
 
 import LimiterEngine
 import RESP
@@ -6,7 +6,7 @@ import RESP
 enum LimitReply {
     private static let millisecond: Int64 = 1_000_000
 
-    /// Writes the answer of a decided call. Returns the text when it is an error.
+    /// Writes the reply to a decided call. Returns the text if it is an error.
     static func write(_ call: UnsafeMutablePointer<LimitCall>, to reply: ReplyBuffer) -> String? {
         switch call.pointee.decision.outcome {
         case .allowed, .denied:
@@ -19,8 +19,8 @@ enum LimitReply {
         }
     }
 
-    /// allowed, granted, limit, remaining, retry_after_ms, reset_after_ms; `shadow` behind them, where a limit that
-    /// only watches would have refused. Milliseconds are rounded up.
+    /// allowed, granted, limit, remaining, retry_after_ms, reset_after_ms; followed by `shadow` if a limit in shadow
+    /// mode would have refused. Milliseconds are rounded up.
     static func row(_ call: UnsafeMutablePointer<LimitCall>, to reply: ReplyBuffer) {
         let isAllowed: Int64 = call.pointee.decision.outcome == .allowed ? 1 : 0
         let wait = call.pointee.decision.retryAfter
@@ -44,8 +44,8 @@ enum LimitReply {
         reply.bulk("shadow")
     }
 
-    /// Writes the answer of an all-or-nothing call, whose first limit is at `calls`: allowed, granted, the key that
-    /// refused first, the longest wait, and a row for each limit. Returns the text when it is an error.
+    /// Writes the reply to an all-or-nothing call, whose first limit is at `calls`: allowed, granted, the first key
+    /// that refused, the longest wait, and a row per limit. Returns the text if it is an error.
     static func write(
         _ group: KeyspaceSession.Group, _ calls: UnsafeMutablePointer<LimitCall>, to reply: ReplyBuffer
     ) -> String? {
@@ -66,7 +66,7 @@ enum LimitReply {
         }
         begin(5, to: reply)
         number("allowed", refused == nil ? 1 : 0, to: reply)
-        // One cost counts for all limits.
+        // One cost applies to all limits.
         number("granted", refused == nil ? calls[0].demand.units : 0, to: reply)
         name("refused", to: reply)
         if let refused {
@@ -86,12 +86,12 @@ enum LimitReply {
         return text
     }
 
-    /// Begins a list of named values: a map in RESP3; in RESP2 the values alone, in their order.
+    /// Begins a list of named values: a map in RESP3; only the values, in the same order, in RESP2.
     static func begin(_ count: Int, to reply: ReplyBuffer) {
         reply.version == .resp3 ? reply.map(count) : reply.array(count)
     }
 
-    /// The name in front of a value, where the version has names.
+    /// The name of the next value, in RESP3 only.
     static func name(_ name: StaticString, to reply: ReplyBuffer) {
         guard reply.version == .resp3 else { return }
         reply.bulk(UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
@@ -104,14 +104,14 @@ enum LimitReply {
 
     // MARK: Counters
 
-    /// Writes the sum that a call has made of a counter. Returns the text when it is an error.
+    /// Writes the new value of a counter. Returns the text if it is an error.
     static func sum(_ call: UnsafeMutablePointer<LimitCall>, to reply: ReplyBuffer) -> String? {
         guard call.pointee.decision.outcome == .allowed else { return counterFailure(call, reply) }
         reply.integer(call.pointee.counterValue)
         return nil
     }
 
-    /// Writes a counter's value, null where there is none. Returns the text when it is an error.
+    /// Writes a counter's value, or null if it does not exist. Returns the text if it is an error.
     static func value(_ call: UnsafeMutablePointer<LimitCall>, to reply: ReplyBuffer) -> String? {
         switch call.pointee.decision.outcome {
         case .allowed: reply.bulk(call.pointee.counterValue)
@@ -125,7 +125,7 @@ enum LimitReply {
         failed(text(call.pointee.counterProblem!), reply)
     }
 
-    /// Why a call of a counter changed nothing.
+    /// The error of a failed call on a counter.
     static func text(_ problem: CounterError) -> String {
         switch problem {
         case .wrongKind(let kind): wrongKind(kind, wanted: "a counter")
@@ -138,7 +138,7 @@ enum LimitReply {
 
     static let outOfMemory = "OOM command not allowed when used memory > 'maxmemory'."
 
-    /// Why the call was not decided; nil when it was.
+    /// The error if the call was not decided; nil if it was.
     static func errorText(_ call: LimitCall) -> String? {
         switch call.decision.outcome {
         case .allowed, .denied, .absent: nil
@@ -155,12 +155,12 @@ enum LimitReply {
     private static func outOfRange(_ call: LimitCall) -> String {
         if call.decision.foundKind == .token {
             return
-                "ERR ID is out of range: with the key's name it is longer than a key may be, or it would be remembered "
-                + "beyond the last representable instant"
+                "ERR ID is out of range: ID and key together exceed the maximum length of a key, or the ID would "
+                + "expire after the last representable instant"
         }
-        // A window is as long as PER says; a debt in time grows with what is taken.
+        // A window's end depends on PER; with a burst, the debt in time grows with the cost.
         let argument = call.limit.algorithm.hasBurst ? "COST" : "PER"
-        return "ERR \(argument) is out of range: the limit would be full again behind the last representable instant"
+        return "ERR \(argument) is out of range: the limit would be replenished after the last representable instant"
     }
 
     static func wrongKind(_ found: StateKind?, wanted: StaticString) -> String {

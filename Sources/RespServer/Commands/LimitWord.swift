@@ -1,16 +1,16 @@
-// The words of limits, and which of them a command accepts. Meaning and order are LimitArguments' to know.
+// The keywords of limits, and which of them a command accepts. LimitArguments owns their meaning and order.
 
 import RESP
 
-/// The words that introduce a value or stand for themselves.
+/// A keyword, with or without a value.
 enum LimitWord: UInt8 {
     case limit, per, burst, algo, offset, policy, cost, atMost, id, and, mode, nx, zone, start
 
-    /// Nil for any other word. Whatever its case.
+    /// Nil for any other word. Case-insensitive.
     @inline(__always)
     init?(_ argument: Argument) {
         guard argument.count <= 6 else { return nil }
-        // Compared as numbers, which are the words' letters from the last to the first; tests fileText them out.
+        // Compared as integers: the lower-case letters in little-endian order. Tests spell them out.
         switch (argument.shortWord, argument.count) {
         case (0x6469, 2): self = .id
         case (0x72_6570, 3): self = .per
@@ -30,7 +30,7 @@ enum LimitWord: UInt8 {
         }
     }
 
-    /// The word as the documentation has it.
+    /// The word in capitals.
     var text: String {
         switch self {
         case .limit: "LIMIT"
@@ -65,15 +65,15 @@ struct LimitWords: OptionSet {
     static let numbers: LimitWords = [
         .init(.limit), .init(.per), .init(.burst), .init(.algo), .init(.offset), .init(.zone), .init(.start),
     ]
-    /// A limit, whichever way it is said.
+    /// A limit, in numbers or as a policy.
     static let limit: LimitWords = numbers.union(.init(.policy))
     /// What RL.TAKE and RL.PEEK accept.
     static let take: LimitWords = limit.union([.init(.cost), .init(.atMost), .init(.id)])
     /// What RL.REFUND accepts.
     static let refund: LimitWords = limit.union(.init(.cost))
-    /// What RL.CHECK accepts behind the names.
+    /// What RL.CHECK accepts after the names.
     static let check: LimitWords = [.init(.cost), .init(.atMost), .init(.id)]
-    /// What the rules file accepts of a policy.
+    /// What the rules file accepts for a policy.
     static let policy: LimitWords = numbers.union(.init(.mode))
     /// What RL.POLICY SET accepts.
     static let policyChange: LimitWords = policy.union(.init(.nx))

@@ -1,15 +1,15 @@
-// Words of a configuration line: quotes put on and taken off. What `quoted` writes, `split(line:)` reads back.
+// Quotes and unquotes the words of a configuration line. `split(line:)` is the inverse of `quoted`.
 
 import RESP
 
 enum ConfigWord {
-    /// `word` as it can stand in a file: as it is when it is plain, else between double quotes with escapes.
+    /// `word` as written in a file: verbatim if possible, otherwise in double quotes with escapes.
     static func quoted(_ word: String) -> String {
-        let isFastPathEligible = word.utf8.allSatisfy { byte in
+        let isVerbatim = word.utf8.allSatisfy { byte in
             byte > 0x20 && byte < 0x7F && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "'")
                 && byte != UInt8(ascii: "\\") && byte != UInt8(ascii: "#")
         }
-        if isFastPathEligible, !word.isEmpty { return word }
+        if isVerbatim, !word.isEmpty { return word }
         var text = "\""
         for scalar in word.unicodeScalars {
             switch scalar {
@@ -24,19 +24,19 @@ enum ConfigWord {
         return text + "\""
     }
 
-    /// The words of a list's value: split at white space, no quotes.
+    /// The words of a list's value: split at whitespace, without quotes.
     static func split(_ text: String) -> [String] {
         text.split(whereSeparator: { $0.isWhitespace }).map(String.init)
     }
 
-    /// The words of one line, quotes and escapes taken off; nil when the quotes do not balance. Bytes that are no
-    /// UTF-8 become U+FFFD, which every setting refuses.
+    /// The words of one line, without quotes and escapes; nil if the quotes are unbalanced. Invalid UTF-8 becomes
+    /// U+FFFD, which every setting refuses.
     static func split(line: some Collection<UInt8>) -> [String]? {
         let list = ArgumentList()
         let bytes = Array(line)
         return bytes.withUnsafeBufferPointer { buffer -> [String]? in
             guard let base = buffer.baseAddress else { return [] }
-            // A word takes two bytes at least, so the line's length is more than enough.
+            // A word and its separator take at least two bytes, so the line's length is more than enough.
             guard list.splitLine(Argument(base: base, count: buffer.count), argumentsMax: buffer.count + 1) else {
                 return nil
             }
