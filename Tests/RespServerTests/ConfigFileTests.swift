@@ -77,9 +77,9 @@ import Testing
             }
         }
         #expect(problem("\ninclude missing", [:]) == "test.conf:2: cannot read 'missing'")
-        #expect(problem("include", [:]) == "test.conf:1: include needs the name of a file")
+        #expect(problem("include", [:]) == "test.conf:1: include needs a file name")
         #expect(problem("include a", ["a": "hz 10\nnosuch 1"])?.hasPrefix("a:2: unknown setting 'nosuch'") == true)
-        #expect(problem("include a", ["a": "include a"]) == "a:1: files include files more than 16 deep")
+        #expect(problem("include a", ["a": "include a"]) == "a:1: includes are nested more than 16 deep")
     }
 
     @Test func emptyFileChangesNothing() throws {

@@ -1,4 +1,4 @@
-// CL.THROTTLE between the wire and the engine: five arguments in, five integers out.
+// Translates CL.THROTTLE between the wire and the engine: five arguments in, five integers out.
 
 import LimiterEngine
 import RESP
@@ -6,7 +6,7 @@ import RESP
 enum ThrottleArguments {
     private static let second: Int64 = 1_000_000_000
 
-    /// Reads `max_burst count period [quantity]` after the key, and makes `call` one of that limit.
+    /// Reads `max_burst count period [quantity]` after the key, and fills `call`.
     @inline(__always)
     static func read(
         _ arguments: ArgumentList, to call: UnsafeMutablePointer<LimitCall>
@@ -19,7 +19,7 @@ enum ThrottleArguments {
         if let problem { throw ArgumentProblem(text(problem)) }
     }
 
-    /// Writes the reply of a decided call. Returns the text when it is an error.
+    /// Writes the reply to a decided call. Returns the text if it is an error.
     @inline(__always)
     static func write(_ call: UnsafeMutablePointer<LimitCall>, to reply: ReplyBuffer) -> String? {
         let outcome = call.pointee.decision.outcome
@@ -45,7 +45,7 @@ enum ThrottleArguments {
     }
 
     private static let tooMany =
-        "ERR wrong number of arguments for 'cl.throttle' command: key max_burst count period [quantity] are expected"
+        "ERR wrong number of arguments for 'cl.throttle' command: expected key max_burst count period [quantity]"
     private static let outOfRange = "ERR value is not an integer or out of range"
 
     private static func text(_ problem: ThrottleParameterError) -> String {

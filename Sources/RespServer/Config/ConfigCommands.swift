@@ -1,7 +1,7 @@
-// CONFIG GET and CONFIG SET as pure functions over Settings. They reply to nobody and apply nothing: the caller writes
-// the reply, and brings a changed Settings into force.
+// CONFIG GET and CONFIG SET as pure functions over Settings: the caller writes the reply and applies the changed
+// settings.
 
-/// Why CONFIG SET changed nothing. `text` is the whole error reply without its `-`, in Redis's words.
+/// Why CONFIG SET changed nothing. `text` is the whole error reply without its `-`, as in Redis.
 struct ConfigSetError: Error, Equatable, Sendable {
     var text: String
 
@@ -15,24 +15,23 @@ struct ConfigSetError: Error, Equatable, Sendable {
     }
 }
 
-/// What CONFIG SET leads to.
+/// The result of CONFIG SET.
 struct ConfigChange: Sendable, Equatable {
-    /// All settings, with the change.
+    /// All settings, including the changes.
     var settings: Settings
-    /// The settings named in the command, under their own names: CONFIG REWRITE writes them.
+    /// The primary names of the settings in the command: CONFIG REWRITE writes them.
     var names: [String]
 }
 
-/// What CONFIG's commands take.
+/// Bounds of CONFIG's commands.
 enum ConfigCommands {
-    /// Patterns of one CONFIG GET: each is matched with every name.
+    /// Maximum number of patterns in a CONFIG GET: each is matched against every name.
     static let patternsMax = 1024
 }
 
 extension Settings {
-    /// What CONFIG GET shows for patterns that ignore letter case: each matching name once, in the table's order, an
-    /// alias right after the setting it stands for. Values are in bytes and seconds, without
-    /// units. O(names × patterns).
+    /// The settings that CONFIG GET shows for case-insensitive patterns: each matching name once, in the table's order,
+    /// an alias right after its setting. Values are in bytes and seconds, without units. O(names × patterns).
     func configGet(_ globs: [GlobPattern]) -> [(name: String, value: String)] {
         var found: [(name: String, value: String)] = []
         for setting in SettingsTable.all {
@@ -43,11 +42,11 @@ extension Settings {
         return found
     }
 
-    /// What CONFIG SET makes of `self`: every pair or none of them. Names may be aliases, in any letter case. Naming
-    /// one setting twice is refused, also under two names, since only one value could win.
+    /// Applies CONFIG SET to a copy of `self`: all pairs or none. Names may be aliases, in any case. Setting the same
+    /// setting twice is refused, also under different names, since only one value could win.
     func configSet(_ pairs: [(name: String, value: String)]) throws(ConfigSetError) -> ConfigChange {
         var entries: [(name: String, setting: Setting, value: String)] = []
-        // As in Redis, an unknown name anywhere is reported before a bad value anywhere.
+        // As in Redis, unknown names are reported before bad values.
         for (name, value) in pairs {
             guard let setting = SettingsTable.setting(named: name) else { throw .unknown(name) }
             entries.append((name.lowercased(), setting, value))

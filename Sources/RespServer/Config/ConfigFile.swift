@@ -1,27 +1,27 @@
-// The configuration file as it is read: `name value …` lines, `#` comments, quotes as in redis.conf. The last of
-// several lines for one setting wins. `include FILE …` stands for the lines of other files; names may be patterns.
+// Reads the configuration file: `name value …` lines, `#` comments, quotes as in redis.conf. The last of several lines
+// for a setting wins. `include FILE …` inserts the lines of other files; names may be patterns.
 //
-// Reads the settings table and files; writing the file back is ConfigRewrite.
+// Depends on the settings table and on files; ConfigRewrite writes the file back.
 
 import Glibc
 import Persistence
 import System
 
-/// Why a configuration file was not taken. `text` is one line that names the file, and the line where there is one.
+/// Why a configuration file was rejected. `text` is one line with the file name and, if known, the line number.
 struct ConfigFileError: Error, Equatable, Sendable {
     var text: String
 }
 
-/// How configuration files are found: the machine's own, or a test's.
+/// Access to configuration files, real or in a test.
 struct ConfigFiles {
-    /// The bytes of a file.
+    /// Reads a file.
     var read: (String) throws(ConfigFileError) -> [UInt8]
-    /// The files whose names match a pattern, in order.
+    /// Lists the files whose names match a pattern, in order.
     var matching: (String) -> [String]
 
     /// The files of this machine.
     ///
-    /// - Parameter areRegular: Anything but a regular file is an error.
+    /// - Parameter areRegular: Reject anything but regular files.
     static func real(areRegular: Bool = false) -> ConfigFiles {
         ConfigFiles(
             read: { path throws(ConfigFileError) in try ConfigFile.read(path, isRegular: areRegular) },
@@ -30,13 +30,13 @@ struct ConfigFiles {
 }
 
 enum ConfigFile {
-    /// Larger files are refused.
+    /// Larger files are rejected.
     static let bytesMax = 1 << 20
-    /// How deep files may include files.
+    /// Maximum nesting of includes.
     static let depthMax = 16
 
-    /// Applies the lines of `bytes`, and of the files they include, to `settings`. Errors begin with the file's name,
-    /// `path`. Included names are relative to the working directory, as in Redis.
+    /// Applies the lines of `bytes`, and of included files, to `settings`. Errors begin with the file's name, `path`.
+    /// As in Redis, names of included files are relative to the working directory.
     static func apply(
         _ bytes: [UInt8], path: String, to settings: inout Settings, files: ConfigFiles = .real()
     ) throws(ConfigFileError) {
@@ -53,8 +53,8 @@ enum ConfigFile {
         }
     }
 
-    /// What the lines of `bytes`, and of the files they include, make of the defaults, and which settings they are
-    /// about. Lines that are no longer valid, and files that cannot be read, count for nothing.
+    /// The defaults with the lines of `bytes` and of included files applied, and the names of the settings set there.
+    /// Ignores lines that are no longer valid, and files that cannot be read.
     static func content(
         of bytes: [UInt8], files: ConfigFiles
     ) -> (settings: Settings, names: Set<String>) {
@@ -63,7 +63,7 @@ enum ConfigFile {
         var lenient = files
         lenient.read = { path throws(ConfigFileError) in (try? files.read(path)) ?? [] }
         for line in bytes.split(separator: 0x0A) {
-            // A line that cannot be understood keeps none of the others from being read.
+            // One by one, so that an invalid line does not prevent the others from being read.
             try? walk(Array(line), path: "", lenient) { _, name, values throws(ConfigFileError) in
                 guard let setting = SettingsTable.setting(named: name) else { return }
                 names.insert(setting.name)
@@ -73,7 +73,7 @@ enum ConfigFile {
         return (settings, names)
     }
 
-    /// Calls `body` with each setting's line: where it stands, its name and its values.
+    /// Calls `body` with the place, name and values of each line that sets something.
     private static func walk(
         _ bytes: [UInt8], path: String, _ files: ConfigFiles, depth: Int = 0,
         _ body: (_ place: String, _ name: String, _ values: [String]) throws(ConfigFileError) -> Void
@@ -84,9 +84,9 @@ enum ConfigFile {
             case .nothing: continue
             case .unbalancedQuotes: throw ConfigFileError(text: place + "unbalanced quotes")
             case .words(let name, let values) where name.lowercased() == "include":
-                guard !values.isEmpty else { throw ConfigFileError(text: place + "include needs the name of a file") }
+                guard !values.isEmpty else { throw ConfigFileError(text: place + "include needs a file name") }
                 guard depth < depthMax else {
-                    throw ConfigFileError(text: place + "files include files more than \(depthMax) deep")
+                    throw ConfigFileError(text: place + "includes are nested more than \(depthMax) deep")
                 }
                 for value in values {
                     let isPattern = value.utf8.contains { "*?[".utf8.contains($0) }
@@ -105,7 +105,7 @@ enum ConfigFile {
         }
     }
 
-    /// The files whose names match a pattern, in the order of their names; none where none does.
+    /// The files whose names match a pattern, sorted by name.
     static func matching(_ pattern: String) -> [String] {
         var found = glob_t()
         defer { globfree(&found) }
@@ -113,9 +113,9 @@ enum ConfigFile {
         return (0..<Int(found.gl_pathc)).map { String(cString: found.gl_pathv[$0]!) }
     }
 
-    /// The bytes of the file at `path`. Waits for as long as a pipe is silent, unless the file has to be regular.
+    /// The bytes of the file at `path`. Blocks on a pipe without a writer, unless `isRegular`.
     ///
-    /// - Parameter isRegular: A pipe or a device, which could not be written anew, is an error.
+    /// - Parameter isRegular: Reject pipes and devices, which cannot be rewritten.
     static func read(_ path: String, isRegular: Bool = false) throws(ConfigFileError) -> [UInt8] {
         let bytes: [UInt8]?
         var isRefused = false
@@ -141,9 +141,9 @@ enum ConfigFile {
     }
 }
 
-/// What one line of the file says.
+/// A parsed line of the file.
 enum ConfigLine: Equatable {
-    /// White space or a comment.
+    /// Whitespace or a comment.
     case nothing
     case unbalancedQuotes
     case words(name: String, values: [String])

@@ -1,19 +1,19 @@
-// The settings in force, swapped whole: loops look at the version once a turn and copy when it has changed.
+// The current settings, replaced as a whole: loops check the version once per turn and copy the settings if it changed.
 
 import Synchronization
 import System
 
-/// The settings in force. Any thread reads; CONFIG SET replaces.
+/// The current settings. Any thread may read; CONFIG SET replaces them.
 final class CurrentSettings: Sendable {
     private struct State {
         var settings: Settings
-        /// Settings given by flags or CONFIG SET: CONFIG REWRITE writes them out.
+        /// Settings set by flags or CONFIG SET: CONFIG REWRITE writes them.
         var changed: Set<String>
     }
 
     private let state: Locked<State>
     private let versionCounter = Atomic<Int>(1)
-    /// The file that the server was started with; nil without one.
+    /// The configuration file, if the server was started with one.
     let file: String?
 
     init(_ settings: Settings, changed: Set<String> = [], file: String? = nil) {
@@ -27,10 +27,10 @@ final class CurrentSettings: Sendable {
     /// Names of the settings that differ from the file because of flags or CONFIG SET.
     var changed: Set<String> { state.withLock { $0.changed } }
 
-    /// Grows with every change.
+    /// Incremented with every change.
     var version: Int { versionCounter.load(ordering: .acquiring) }
 
-    /// Has a setting follow what the server has become, as if CONFIG SET had said so.
+    /// Changes a setting to match the server's state, as if by CONFIG SET.
     func change(_ name: String, _ change: (inout Settings) -> Void) {
         state.withLock { state in
             change(&state.settings)
@@ -39,7 +39,7 @@ final class CurrentSettings: Sendable {
         versionCounter.add(1, ordering: .releasing)
     }
 
-    /// Replaces the settings by what `change` makes of them; nothing happens when it throws.
+    /// Replaces the settings by the result of `change`; changes nothing if it throws.
     func update(_ change: (Settings) throws(ConfigSetError) -> ConfigChange) throws(ConfigSetError) {
         try state.withLock { (state: inout State) throws(ConfigSetError) in
             let result = try change(state.settings)

@@ -1,7 +1,7 @@
-// What the command line asks for. A pure function of the words and of a way to read a file: it starts nothing,
-// prints nothing and exits nowhere.
+// Parses the command line. A pure function of the arguments and of a way to read a file: it does not start anything,
+// print or exit.
 
-/// What a command line asks for.
+/// The action that a command line requests.
 enum LaunchRequest: Sendable, Equatable {
     /// Start the server.
     case run(Launch)
@@ -17,14 +17,14 @@ enum LaunchRequest: Sendable, Equatable {
     /// How to start.
     struct Launch: Sendable, Equatable {
         var settings: Settings
-        /// The configuration file as it was named; nil when there is none, and then CONFIG REWRITE has no target.
+        /// The path of the configuration file as given; nil if none, and then CONFIG REWRITE has no target.
         var configPath: String?
-        /// The settings given as flags, under their own names: CONFIG REWRITE writes them too.
+        /// The primary names of the settings given as flags: CONFIG REWRITE writes them, too.
         var flagNames: Set<String>
     }
 
-    /// Reads `words`, the command line without the program's name: `[FILE] [--NAME VALUE …]`. A flag takes all words up
-    /// to the next one that begins with `--`; a value that begins so is written `--NAME=VALUE`.
+    /// Parses `words`, the command line without the program's name: `[FILE] [--NAME VALUE …]`. A flag takes all words
+    /// up to the next one that begins with `--`; a value that begins with `--` needs the form `--NAME=VALUE`.
     init(
         _ words: [String],
         readFile: @escaping (String) throws(ConfigFileError) -> [UInt8] = { path throws(ConfigFileError) in
@@ -49,7 +49,7 @@ enum LaunchRequest: Sendable, Equatable {
             words.removeFirst()
         }
         let flags = try split(words)
-        // Asked for help, nothing else on the line matters, not even its mistakes.
+        // With --help and the like, ignore everything else, even errors.
         for flag in flags {
             if let request = informational(flag) { return request }
         }

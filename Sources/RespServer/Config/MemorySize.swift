@@ -1,5 +1,5 @@
-// Memory sizes as people write them: `1kb`, `64mb`, `100`. The units are Redis's: `k`, `m`, `g` count in thousands,
-// `kb`, `mb`, `gb` in 1024s, letter case does not matter. Fractions and signs are refused.
+// Memory sizes such as `1kb`, `64mb`, `100`. The units are Redis's: `k`, `m`, `g` are powers of 1000, `kb`, `mb`, `gb`
+// powers of 1024; case-insensitive. Fractions and signs are refused.
 
 enum MemorySize {
     private static let units: [(suffix: String, bytes: Int)] = [
@@ -7,7 +7,7 @@ enum MemorySize {
         ("k", 1000), ("m", 1_000_000), ("g", 1_000_000_000), ("b", 1),
     ]
 
-    /// The size in bytes; nil when `text` is no memory size or beyond 63 bits.
+    /// The size in bytes; nil if `text` is not a memory size or exceeds 63 bits.
     static func parse(_ text: String) -> Int? {
         var digits = text.lowercased()[...]
         var unitBytes = 1
@@ -22,7 +22,7 @@ enum MemorySize {
         return overflow ? nil : bytes
     }
 
-    /// The shortest exact spelling: `16mb`, `1000`. `parse` gives the same number back.
+    /// The shortest exact text: `16mb`, `1000`. `parse` returns the same number.
     static func text(_ bytes: Int) -> String {
         for (suffix, unitBytes) in [("gb", 1 << 30), ("mb", 1 << 20), ("kb", 1 << 10)]
         where bytes != 0 && bytes % unitBytes == 0 {

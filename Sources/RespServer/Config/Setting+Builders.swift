@@ -1,12 +1,12 @@
-// The kinds of values settings have. Each builder makes a whole entry from a field of Settings: how the value reads,
-// which texts are taken, and what the refusal says in our words and in Redis's.
+// The types of settings. Each builder creates an entry for a field of Settings: formatting, parsing, and the error
+// texts, both ours and Redis's.
 
 extension Setting {
-    /// A field of Settings, as the table's closures may carry it between threads.
+    /// A field of Settings. Sendable, since the table's closures capture it.
     typealias Field<Value> = any WritableKeyPath<Settings, Value> & Sendable
 
-    /// A whole number in `range`, counted in `unit` if it has one. Only the plain decimal form: no `+`, no leading
-    /// zero, no space.
+    /// An integer in `range`, with an optional unit for the documentation. Accepts only the canonical decimal form: no
+    /// `+`, no leading zero, no space.
     static func integer(
         _ name: String, _ field: Field<Int>, _ range: ClosedRange<Int>,
         unit: String? = nil, _ section: SettingSection, _ summary: String...
@@ -88,7 +88,7 @@ extension Setting {
         }
     }
 
-    /// One of an enumeration's raw values, in any letter case.
+    /// One of an enumeration's raw values, case-insensitive.
     static func choice<Value>(
         _ name: String, _ field: Field<Value>, _ section: SettingSection,
         _ summary: String...
@@ -104,8 +104,8 @@ extension Setting {
         }
     }
 
-    /// Any text of at most `bytesMax` bytes in UTF-8 without NUL. Bytes that are no UTF-8 arrive here as U+FFFD and
-    /// are refused: a password or a path must never be taken over as something else than what was sent.
+    /// Any UTF-8 text of at most `bytesMax` bytes without NUL. Invalid UTF-8 arrives here as U+FFFD and is refused: a
+    /// password or path must never be altered silently.
     static func text(
         _ name: String, _ field: Field<String>, bytesMax: Int,
         isRequired: Bool = false, _ section: SettingSection, _ summary: String...
@@ -140,7 +140,7 @@ extension Setting {
         }
     }
 
-    /// At most `countMax` words, each of which `element` turns into a value or refuses with nil.
+    /// At most `countMax` words, each of which `element` converts to a value, or to nil to refuse it.
     static func list<Element: Sendable>(
         _ name: String, _ field: Field<[Element]>, countMax: Int, allowed: String,
         _ section: SettingSection, _ summary: String...,
@@ -158,7 +158,7 @@ extension Setting {
         }
     }
 
-    /// The one place that makes an entry: turns a refusal into the error that names setting, value and what is allowed.
+    /// Creates an entry; converts a refusal to an error with the setting, the value and the allowed values.
     static func make(
         _ name: String, _ section: SettingSection, _ summary: [String], allowed: String, isList: Bool = false,
         read: @escaping Read, fileText: Read? = nil,
@@ -179,10 +179,10 @@ extension Setting {
             }, isList: isList)
     }
 
-    /// What an accepted value does. Made only after the value was checked whole, so a refusal changes nothing.
+    /// Stores an accepted value. Created only after the whole value has been checked, so a refusal changes nothing.
     typealias Change = @Sendable (inout Settings) -> Void
 
-    /// Why a value is refused, in Redis's words.
+    /// Why a value is refused, worded as in Redis.
     struct Refusal: Error {
         var clientReason: String
 
@@ -193,7 +193,7 @@ extension Setting {
         }
     }
 
-    /// The number `text` spells in its only plain form; nil for `+1`, `01`, `-0` and everything else.
+    /// The integer in canonical decimal form; nil for `+1`, `01`, `-0` and everything else.
     static func decimal(_ text: some StringProtocol) -> Int? {
         guard let value = Int(text), String(value) == text else { return nil }
         return value

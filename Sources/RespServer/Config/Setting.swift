@@ -1,10 +1,10 @@
-// What a setting is, said once: the entry type of the settings table, and the error of a value that it refuses.
-// The file, the flags, CONFIG GET / SET / REWRITE, --help and the shipped escapement.conf all read these entries.
+// The entry type of the settings table, the single definition of a setting, and the error for a refused value. The
+// file, the flags, CONFIG GET / SET / REWRITE, --help and the shipped escapement.conf all use these entries.
 
-/// A value that a setting refuses.
+/// A value that a setting refused.
 struct SettingError: Error, Equatable, Sendable {
     enum Kind: Sendable, Equatable {
-        /// No such value, in any version.
+        /// Not valid in any version.
         case invalid
         /// A value that needs a feature this version does not have.
         case unsupported
@@ -14,15 +14,15 @@ struct SettingError: Error, Equatable, Sendable {
 
     /// The setting's name.
     var setting: String
-    /// The offending value; already shortened and printable, nil when it must not be shown.
+    /// The offending value, shortened and printable; nil if it must not be shown.
     var value: String?
-    /// What is allowed, as a phrase: `an integer from 1 to 1000000`.
+    /// The allowed values, as a phrase: `an integer from 1 to 1000000`.
     var allowed: String
     var kind = Kind.invalid
-    /// The reason as Redis's CONFIG SET words it; nil where Redis has none.
+    /// The reason as worded by Redis's CONFIG SET; nil if Redis has none.
     var clientReason: String?
 
-    /// One line that names the setting, the value and what is allowed.
+    /// One line with the setting, the value and the allowed values.
     var text: String { "\(setting): \(complaint)" }
 
     /// The reason in the reply of CONFIG SET.
@@ -37,7 +37,7 @@ struct SettingError: Error, Equatable, Sendable {
         }
     }
 
-    /// `text` fit for one line of a message: control bytes escaped, at most 64 characters.
+    /// `text` for a one-line message: control characters escaped, at most 64 characters.
     static func printable(_ text: String) -> String {
         var shown = ""
         var count = 0
@@ -73,32 +73,32 @@ struct Setting: Sendable {
     typealias Read = @Sendable (Settings) -> String
     typealias Parse = @Sendable (inout Settings, String) throws(SettingError) -> Void
 
-    /// Lower case, as in the file.
+    /// In lower case, as in the file.
     let name: String
     let section: SettingSection
-    /// What it does, without the allowed values: whole lines, at most 110 characters each.
+    /// Description without the allowed values: lines of at most 110 characters each.
     let summary: [String]
-    /// What is allowed, as a phrase.
+    /// The allowed values, as a phrase.
     var allowed: String
     /// The value as CONFIG GET shows it.
     let read: Read
-    /// The value as the file spells it, without quotes; differs from `read` where the file has units.
+    /// The value as written in the file, without quotes; differs from `read` if the file uses units.
     let fileText: Read
-    /// Takes a value over or refuses it; `Settings` is unchanged when it throws.
+    /// Sets a value or refuses it; does not change `Settings` if it throws.
     var parse: Parse
-    /// Whether the value is a list of words, each written on its own.
+    /// Whether the value is a list of separate words.
     let isList: Bool
 
     /// Other names for the same setting; CONFIG GET shows each.
     var aliases: [String] = []
     /// Whether CONFIG SET may change it.
     var isMutable = true
-    /// Whether its value is kept out of logs and error texts.
+    /// Whether its value is hidden from logs and error texts.
     var isSecret = false
-    /// Whether the shipped file sets it; the others stand there as comments.
+    /// Whether the shipped file sets it; the others are commented out.
     var isActiveInFile = false
 
-    /// Every name, the own one first.
+    /// Every name, the primary one first.
     var names: [String] { [name] + aliases }
 
     /// The default as CONFIG GET would show it.
@@ -107,17 +107,17 @@ struct Setting: Sendable {
     /// The value for a log line.
     func readForLog(_ settings: Settings) -> String { isSecret ? "(hidden)" : read(settings) }
 
-    /// The setting's line in a file: name, then the value with quotes where it needs them.
+    /// The setting's line in a file: name and value, quoted if necessary.
     func line(_ settings: Settings) -> String { "\(name) \(fileValue(settings))" }
 
-    /// The value as it stands in a file behind the name.
+    /// The value as written in a file after the name.
     func fileValue(_ settings: Settings) -> String {
         let value = fileText(settings)
-        // The words of a list never need quotes: their characters are restricted when they are parsed.
+        // Words of lists never need quotes: parsing restricts their characters.
         return isList && !value.isEmpty ? value : ConfigWord.quoted(value)
     }
 
-    /// Takes over the words that follow the name in a file or on the command line.
+    /// Sets the value from the words after the name in a file or on the command line.
     func parse(words: [String], into settings: inout Settings) throws(SettingError) {
         guard !words.isEmpty else {
             throw SettingError(setting: name, value: nil, allowed: allowed, kind: .missing)
@@ -131,13 +131,13 @@ struct Setting: Sendable {
     }
 }
 
-// The properties most entries leave alone, in the form the table chains them.
+// Modifiers for the table's less common properties.
 extension Setting {
-    /// Known under these names too.
+    /// Adds further names.
     func alias(_ names: String...) -> Setting { with { $0.aliases = names } }
-    /// Fixed once the server runs.
+    /// Cannot be changed at run time.
     var immutable: Setting { with { $0.isMutable = false } }
-    /// Kept out of logs and error texts.
+    /// Hidden from logs and error texts.
     var secret: Setting {
         let shown = parse
         return with { entry in
@@ -153,11 +153,11 @@ extension Setting {
             }
         }
     }
-    /// Set, not only mentioned, in the shipped file.
+    /// Set, rather than commented out, in the shipped file.
     var activeInFile: Setting { with { $0.isActiveInFile = true } }
 
-    /// For a feature this version does not have: every value but the default is refused, so that nobody relies on
-    /// a promise that is not kept.
+    /// For a feature that this version does not have: only the default is accepted, so that no user relies on a setting
+    /// without effect.
     var defaultOnly: Setting {
         let everyValue = self
         let onlyValue = ConfigWord.quoted(fileText(Settings()))

@@ -1,24 +1,24 @@
-// Every setting of the server as a plain value. A field is named like its setting, with the unit added where there
-// is one. Settings() is what the server does when it is told nothing.
+// Every setting of the server as a plain value. A field has the name of its setting, plus the unit, if any. Settings()
+// holds the defaults.
 //
-// Owns no text: how a setting is spelled, checked and documented is in the settings table. Changes nothing by
-// itself: whoever gets a new value of this type applies it.
+// Contains no text: formatting, validation and documentation of settings are in the settings table. Has no effect on
+// its own: the code that receives a new value applies it.
 
 import Persistence
 import System
 
-/// What the server was told to do. A plain value: compare an old with a new one to see what has to be applied.
+/// The configuration. A plain value: compare an old with a new one to find the changes to apply.
 struct Settings: Sendable, Equatable {
     // MARK: Network
 
-    /// Addresses to listen on. A leading `-` means that failing to bind it is no error; `*` is every IPv4 address
-    /// and `::*` every IPv6 address. Empty: no TCP listener.
+    /// Addresses to listen on. With a leading `-`, failure to bind it is not an error; `*` is every IPv4 address and
+    /// `::*` every IPv6 address. Empty: no TCP listener.
     var bind = ["127.0.0.1", "-::1"]
     /// 0…65535; 0 means no TCP listener.
     var port = 6379
     /// Path of the Unix domain socket; empty means none.
     var unixsocket = ""
-    /// Mode bits of the socket's file, 0…0o777; 0 leaves what the umask gives.
+    /// Mode bits of the socket's file, 0…0o777; 0: determined by the umask.
     var unixsocketperm = 0
     var tcpBacklog = 511
     /// 0: no probes.
@@ -49,7 +49,7 @@ struct Settings: Sendable, Equatable {
     var shards = 256
     /// Always 1.
     var databases = 1
-    /// Passes of background work a second.
+    /// Passes of background work per second.
     var hz = 10
 
     // MARK: Limits
@@ -70,13 +70,13 @@ struct Settings: Sendable, Equatable {
     var logFormat = Log.Format.text
     /// Empty: standard error.
     var logfile = ""
-    /// -1: nothing is recorded, 0: everything.
+    /// -1: log nothing, 0: log everything.
     var slowlogLogSlowerThanMicroseconds = 10_000
     var slowlogMaxLen = 128
     /// 0: off.
     var latencyMonitorThresholdMilliseconds = 0
     var latencyTracking = true
-    /// 0…100 each.
+    /// Each 0…100.
     var latencyTrackingInfoPercentiles: [Double] = [50, 99, 99.9]
 
     // MARK: Lifecycle and durability
@@ -84,7 +84,7 @@ struct Settings: Sendable, Equatable {
     var dir = "./data"
     var shutdownTimeoutSeconds = 10
     var appendonly = true
-    /// A name below `dir`.
+    /// A name within `dir`.
     var appenddirname = "appendonlydir"
     var appendfsync = AppendFsync.everysec
     var failMode = FailMode.closed
@@ -119,11 +119,11 @@ extension Settings {
     struct BindAddress: Sendable, Equatable {
         /// An address, a host name, `*` or `::*`.
         var host: String
-        /// Written with a leading `-`: failing to bind it is no error.
+        /// Given with a leading `-`: failure to bind it is not an error.
         var mayFail: Bool
     }
 
-    /// `bind` with the leading `-` taken off.
+    /// `bind` with the leading `-` parsed.
     var bindAddresses: [BindAddress] {
         bind.map { word in
             word.hasPrefix("-")
@@ -132,11 +132,11 @@ extension Settings {
     }
 }
 
-/// How much output may wait for a client before it is disconnected.
+/// How much output may be buffered for a client before it is disconnected.
 struct OutputBufferLimit: Sendable, Equatable {
-    /// Disconnect at once above this; 0 means no limit.
+    /// Disconnect immediately above this; 0 means no limit.
     var hardBytes: Int
-    /// Disconnect when above this for `softSeconds`; 0 means no limit.
+    /// Disconnect if above this for `softSeconds`; 0 means no limit.
     var softBytes: Int
     var softSeconds: Int
 }
@@ -173,24 +173,24 @@ struct OutputBufferLimits: Sendable, Equatable {
 enum MaxmemoryPolicy: String, Sendable, CaseIterable {
     /// It is refused with `OOM`.
     case noeviction
-    /// The key nearest to being full again is forgotten: it loses the least.
+    /// The key that would expire soonest is evicted: it loses the least state.
     case evictSoonest = "evict-soonest"
 }
 
-/// From where DEBUG is accepted.
+/// Which clients may use DEBUG.
 enum DebugCommandAccess: String, Sendable, CaseIterable {
     case no, local, yes
 }
 
-/// What happens to writes while the disk does not work.
+/// What happens to writes while the disk is failing.
 enum FailMode: String, Sendable, CaseIterable {
-    /// Decisions go on in memory.
+    /// Decisions continue in memory.
     case open
-    /// They are refused.
+    /// Writes are refused.
     case closed
 }
 
-/// When the append-only log is forced to disk.
+/// When the append-only log is synced to disk.
 enum AppendFsync: String, Sendable, CaseIterable {
     case always, everysec, no
 }

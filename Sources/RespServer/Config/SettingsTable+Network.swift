@@ -1,14 +1,14 @@
-// The settings of sections Network and Clients, and how their two odd values are read: a list of addresses, and the
-// output limits of the client classes.
+// The settings of the sections Network and Clients, and the parsers of their special values: addresses, the memory of
+// clients, and the output limits of the client classes.
 
 extension SettingsTable {
     static let network: [Setting] = [
         .list(
             "bind", \.bind, countMax: 16,
             allowed: "at most 16 addresses or host names, '*' (every IPv4 address) or '::*' (every IPv6 address), each "
-                + "with '-' in front if it may fail",
+                + "prefixed with '-' if it may fail",
             .network,
-            "Addresses to listen on. A '-' in front of one means that it is no error if the machine does not have it.",
+            "Addresses to listen on. With the prefix '-' it is not an error if the machine does not have the address.",
             "Empty (bind \"\"): no TCP listener.",
             fileText: { $0 }, element: { isBindWord($0) ? $0 : nil }
         ).immutable.activeInFile,
@@ -18,58 +18,58 @@ extension SettingsTable {
         ).immutable.activeInFile,
         .text(
             "unixsocket", \.unixsocket, bytesMax: 107, .network,
-            "Path of a Unix domain socket to listen on as well. Empty: none."
+            "Path of an additional Unix domain socket to listen on. Empty: none."
         ).immutable,
         .octal(
             "unixsocketperm", \.unixsocketperm, max: 0o777, .network,
-            "File mode of the Unix domain socket, in octal, such as 700. 0: as the umask gives it."
+            "File mode of the Unix domain socket, in octal, such as 700. 0: determined by the umask."
         ).immutable,
         .integer(
             "tcp-backlog", \.tcpBacklog, 1...65535, unit: "connections", .network,
-            "How many connections may wait to be accepted. The kernel caps it at net.core.somaxconn."
+            "Maximum number of connections waiting to be accepted. The kernel caps it at net.core.somaxconn."
         ).immutable,
         .integer(
             "tcp-keepalive", \.tcpKeepaliveSeconds, 0...32767, unit: "seconds", .network,
-            "After how much silence the kernel probes whether a peer is still there. 0: never.",
+            "Idle time after which the kernel probes whether a peer is still alive. 0: never.",
             "Applies to connections accepted after the change."),
         .integer(
             "timeout", \.timeoutSeconds, 0...2_147_483_647, unit: "seconds", .network,
-            "Close a client that was idle this long. 0: never. One that has ended its input and takes no replies is",
-            "closed after this long or a minute, whichever is less."),
+            "Close a client after it was idle for this long. 0: never. A client that has ended its input and does not",
+            "read its replies is closed after this long or a minute, whichever is less."),
         .integer(
             "io-threads", \.ioThreads, 0...128, unit: "threads", .network,
-            "How many event loops serve clients. 0: one per core this process may use."
+            "Number of event loops that serve clients. 0: one per core available to this process."
         ).immutable,
     ]
 
     static let clients: [Setting] = [
         .flag(
             "protected-mode", \.protectedMode, .clients,
-            "While no password is set, refuse clients that do not come from this machine."
+            "While no password is set, refuse clients from other machines."
         ).activeInFile,
         .text(
             "requirepass", \.requirepass, bytesMax: 512, .clients,
-            "The password clients have to give with AUTH or HELLO. Empty: none is asked for.",
+            "The password that clients must send with AUTH or HELLO. Empty: none is required.",
             "CONFIG GET shows it; logs and error messages do not."
         ).secret,
         .integer(
             "maxclients", \.maxclients, 1...1_000_000, unit: "connections", .clients,
-            "How many clients may be connected at once; more are told so and closed. Each needs a file descriptor.",
-            "Where the limit of open files (ulimit -n) is too low, fewer are let in, and the log says so."),
+            "Maximum number of connected clients; further ones get an error and are closed. Each needs a file",
+            "descriptor. If the limit of open files (ulimit -n) is too low, fewer are accepted, and the log says so."),
         outputBufferLimit,
         .memory(
             "client-query-buffer-limit", \.clientQueryBufferLimitBytes, 1 << 20...1 << 30, .clients,
-            "How many bytes of unfinished requests one client may make the server hold; beyond it it is closed. Its",
-            "queued commands and watched keys may take as many bytes again, and so may the names of the channels and",
-            "patterns that it is subscribed to; beyond that they are refused."
+            "Maximum number of bytes buffered for a client's incomplete requests; a client that exceeds it is closed.",
+            "The same limit applies separately to its queued commands with its watched keys, and to the names of the",
+            "channels and patterns that it is subscribed to; what would exceed these is refused."
         ),
         maxmemoryClients,
         .memory(
             "proto-max-bulk-len", \.protoMaxBulkLenBytes, 1 << 10...16 << 20, .clients,
-            "The longest single argument a client may send. Keys cannot be longer than 16mb."),
+            "Maximum length of a single argument. Keys cannot be longer than 16mb."),
         .choice(
             "enable-debug-command", \.enableDebugCommand, .clients,
-            "From where the DEBUG command is accepted: nowhere, only from this machine, or from everywhere."
+            "From where the DEBUG command is accepted: nowhere, only from this machine, or anywhere."
         ).immutable,
     ]
 
@@ -79,7 +79,7 @@ extension SettingsTable {
             (byte | 0x20 >= 0x61 && byte | 0x20 <= 0x7A) || (byte >= 0x30 && byte <= 0x3A)
                 || [UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "%")].contains(byte)
         }
-        // 253 bytes are the longest name DNS knows.
+        // DNS names have at most 253 bytes.
         return host == "*" || host == "::*" || (isSpelledRight && !host.isEmpty && host.utf8.count <= 253)
     }
 
@@ -90,9 +90,9 @@ extension SettingsTable {
     private static let maxmemoryClients = Setting.make(
         "maxmemory-clients", .clients,
         [
-            "How much memory all clients together may make the server use: unfinished requests, replies they do not",
-            "read, queued commands, subscriptions. Beyond it those that use most are closed, but none that said CLIENT",
-            "NO-EVICT ON, and no replica. In bytes, or in percent of maxmemory such as 5%. 0: no limit.",
+            "Maximum memory of all clients together: incomplete requests, unread replies, queued commands,",
+            "subscriptions. Above it, the clients that use most are closed, except replicas and clients that have sent",
+            "CLIENT NO-EVICT ON. In bytes, or in percent of maxmemory such as 5%. 0: no limit.",
         ],
         allowed: "a memory size up to \(MemorySize.text(clientMemoryMax)) (bytes, or with kb, mb, gb), or 0% to 100%"
     ) {
@@ -125,15 +125,15 @@ extension SettingsTable {
     private static let outputBufferLimit = Setting.make(
         "client-output-buffer-limit", .clients,
         [
-            "How much output may wait for a client of each class: CLASS HARD SOFT SECONDS, for one or more classes.",
-            "A client is closed when more than HARD bytes wait for it, or more than SOFT bytes for SECONDS seconds.",
-            "0 means no limit. A class that is not named keeps its limits.",
+            "Maximum output buffered for a client of each class: CLASS HARD SOFT SECONDS, for one or more classes.",
+            "A client is closed when more than HARD bytes are buffered, or more than SOFT bytes for SECONDS seconds.",
+            "0 means no limit. Classes not given keep their limits.",
         ],
         allowed: "CLASS HARD SOFT SECONDS, repeated; CLASS is normal, replica or pubsub; HARD and SOFT are memory "
             + "sizes; SECONDS is an integer from 0 to 2147483647",
         isList: true
     ) {
-        // `slave` is the word monitoring programs look for in CONFIG GET.
+        // Monitoring programs look for `slave` in CONFIG GET.
         outputBufferLimitText($0.clientOutputBufferLimit, replica: "slave") { String($0) }
     } fileText: {
         outputBufferLimitText($0.clientOutputBufferLimit, replica: "replica", MemorySize.text)

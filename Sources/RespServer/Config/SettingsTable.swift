@@ -1,5 +1,5 @@
-// The settings table: every setting once, in the order of the shipped file. The entries stand in the sections'
-// files; here is what is asked of the table as a whole: look up a name, suggest one for a misspelt name.
+// The settings table: every setting, in the order of the shipped file. The entries are in one file per subject; this
+// file looks names up, and suggests a name for a misspelled one.
 
 enum SettingsTable {
     /// Every setting, section by section.
@@ -8,13 +8,13 @@ enum SettingsTable {
     private static let byName: [String: Setting] = Dictionary(
         uniqueKeysWithValues: all.flatMap { setting in setting.names.map { ($0, setting) } })
 
-    /// The setting known as `name` or by an alias; letter case does not matter.
+    /// The setting with this name or alias, case-insensitive.
     static func setting(named name: String) -> Setting? { byName[name.lowercased()] }
 
-    /// The known name nearest to a misspelt one, if one is near enough to be meant.
+    /// The known name closest to a misspelled one, if close enough to be intended.
     static func suggestion(for name: String) -> String? {
         let wanted = Array(name.lowercased().utf8)
-        // Longer than any name by more than the distance that would be accepted.
+        // Longer ones differ from every name by more than the accepted distance.
         guard wanted.count <= 64 else { return nil }
         let nearest = all.flatMap(\.names)
             .map { (name: $0, distance: editDistance(wanted, Array($0.utf8))) }
@@ -23,12 +23,12 @@ enum SettingsTable {
         return nearest.name
     }
 
-    /// ` (did you mean 'maxclients'?)`, or nothing.
+    /// `; did you mean 'maxclients'?`, or nothing.
     static func hint(for name: String) -> String {
         suggestion(for: name).map { "; did you mean '\($0)'?" } ?? ""
     }
 
-    /// How many insertions, deletions, replacements and swaps of neighbours make `a` into `b`.
+    /// Number of insertions, deletions, substitutions and swaps of adjacent bytes that turn `a` into `b`.
     static func editDistance(_ a: [UInt8], _ b: [UInt8]) -> Int {
         guard !a.isEmpty, !b.isEmpty else { return max(a.count, b.count) }
         var beforePrevious: [Int] = []
