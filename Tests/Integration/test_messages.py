@@ -41,8 +41,8 @@ MISTAKES = [
                                    b"before COST"),
     ("RL.POLICY SET LIMIT 5 PER 1m", b"ERR syntax error near '5': the policy's name seems to be missing before "
                                      b"LIMIT"),
-    ("CL.THROTTLE k 1 1 1 1 1", b"ERR wrong number of arguments for 'cl.throttle' command: expected key max_burst count "
-                                b"period [quantity]"),
+    ("CL.THROTTLE k 1 1 1 1 1", b"ERR wrong number of arguments for 'cl.throttle' command: expected key max_burst "
+                                b"count period [quantity]"),
 ]
 
 

@@ -70,7 +70,7 @@ def test_another_algorithm_drops_fields_that_it_does_not_use(clean):
     # The error concerns a value that was not named, so it says where that value comes from.
     change(wire, "big LIMIT 10000 PER 1m ALGO fixed-window")
     assert wire.call(*"RL.POLICY SET big ALGO sliding-log".split()) == (
-        b"ERR LIMIT must be at most 4096 with this ALGO (what is not named stays as it is: LIMIT 10000 PER 1m "
+        b"ERR LIMIT must be at most 4096 with this ALGO (the current policy is: LIMIT 10000 PER 1m "
         b"ALGO fixed-window MODE enforce)")
 
 

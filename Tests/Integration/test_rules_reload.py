@@ -145,7 +145,7 @@ def test_a_forced_reload_that_fails_changes_nothing(start, rules):
         override(wire)
         rules.write_text("policy free LIMIT 60 PER 1m\n")
         reply = wire.call("RL.RULE", "RELOAD", "FORCE")
-        assert reply.startswith(f"ERR {rules}: a policy that the file no longer has is in use: ".encode())
+        assert reply.startswith(f"ERR {rules}: a policy dropped from the file is in use: ".encode())
         assert in_force(wire) == OVERRIDDEN
 
 
@@ -278,7 +278,7 @@ def test_an_override_that_cannot_be_stored(launch, rules):
     (server.directory / "rules-overridden" / "x").mkdir(parents=True)
     with server.connect() as wire:
         override(wire)
-        logged(server, "cannot store what commands have changed of the rules file")
+        logged(server, "cannot store overrides of the rules file made by commands")
         assert reload(wire)["kept"] == 3
         (server.directory / "rules-overridden" / "x").rmdir()
         (server.directory / "rules-overridden").rmdir()

@@ -40,16 +40,19 @@ import Testing
         ("policy a LIMIT 1 PER 1 COST 2", "rules.conf:1: syntax error near 'COST'"),
         ("policy a LIMIT 1 PER 1 MODE loud", "rules.conf:1: MODE must be one of enforce, shadow, off"),
         ("policy '' LIMIT 1 PER 1", "rules.conf:1: name must have 1 to 512 bytes"),
-        ("policy a LIMIT 1 PER 1\npolicy a LIMIT 2 PER 1", "rules.conf:2: policy 'a' stands in line 1 already"),
+        ("policy a LIMIT 1 PER 1\npolicy a LIMIT 2 PER 1", "rules.conf:2: policy 'a' is already defined in line 1"),
         (
             "rule a b POLICY c",
-            "rules.conf:1: syntax error: tenant, client, action and POLICY with a name are expected"
+            "rules.conf:1: syntax error: expected tenant, client, action and POLICY with a name"
         ),
-        ("rule a b c POLICY d\n#\nrule a b c POLICY e", "rules.conf:3: a rule for 'a b c' stands in line 1 already"),
+        (
+            "rule a b c POLICY d\n#\nrule a b c POLICY e",
+            "rules.conf:3: a rule for 'a b c' is already defined in line 1"
+        ),
         ("rule a \"b c POLICY d", "rules.conf:1: unbalanced quotes, or more than 64 words"),
         ("\0\0", "rules.conf:1: a zero byte; in a name it is written \"\\x00\""),
         ("# \0\npolicy a LIMIT 1 PER 1\n \0", "rules.conf:3: a zero byte; in a name it is written \"\\x00\""),
-        ("limit 5", "rules.conf:1: a line begins with policy, rule or #, not with 'limit'"),
+        ("limit 5", "rules.conf:1: a line must begin with policy, rule or #, not with 'limit'"),
     ])
     func mistakesAreToldWithTheirLine(text: String, error: String) {
         #expect(throws: RulesFileError(text: error)) { try read(text) }

@@ -1,16 +1,16 @@
-// INFO: the registry in Redis's words, sections of `name:value` lines. An interface: exporters, Sentinel and dashboards
-// parse it, so names, their order and what a section is called are those of Redis wherever Redis has them.
+// INFO: prints the registry in Redis's format, sections of `name:value` lines. This is an interface: exporters,
+// Sentinel and dashboards parse it, so field names, their order and section names are Redis's wherever Redis has them.
 //
-// Rules: a value with both `,` and `=` is made of `k=v` pairs throughout; `db0:` appears only with keys in it; no line
-// contains `role:master` or `cluster_enabled:1` but the real one; a number stays the same kind of number.
+// Rules: a value with both `,` and `=` consists only of `k=v` pairs; `db0:` appears only if there are keys; only the
+// real line contains `role:master` or `cluster_enabled:1`; the type of a number never changes.
 
 import LimiterEngine
 import RESP
 
 /// Prints sections of INFO.
 struct InfoPrinter {
-    /// The sections asked for, by name or as `default`, `all`, `everything`, in their order; no name is `default`.
-    /// Unknown names are left out.
+    /// The requested sections, by name or as `default`, `all`, `everything`, in their order; `default` if no name is
+    /// given. Ignores unknown names.
     static func sections(_ names: [String]) -> [MetricSection] {
         let wanted = Set(names.map { $0.lowercased() })
         let all = wanted.contains("all") || wanted.contains("everything")
@@ -21,7 +21,7 @@ struct InfoPrinter {
         }
     }
 
-    /// The sections as INFO answers them. `reading` has been made for them.
+    /// INFO's reply with these sections, which `reading` must include.
     static func text(_ sections: [MetricSection], _ reading: MetricsReading) -> String {
         var printer = InfoPrinter(reading: reading)
         printer.text.reserveCapacity(8 * 1024)
@@ -38,7 +38,7 @@ struct InfoPrinter {
 
     private let reading: MetricsReading
     private var text = ""
-    /// The name of the lines whose parts are being joined, and for each series its line so far.
+    /// The field name of the lines being assembled from parts, and the line of each series so far.
     private var joinedName = ""
     private var joined: [(name: String, value: String)] = []
 
@@ -61,7 +61,7 @@ struct InfoPrinter {
         }
     }
 
-    /// Adds a line; without a value none.
+    /// Adds a line if there is a value.
     private mutating func line(_ name: String, _ value: String?) {
         guard let value else { return }
         text += name
@@ -70,13 +70,13 @@ struct InfoPrinter {
         text += "\r\n"
     }
 
-    /// Adds `part=value` to the line of each series; the rows of one name have the same series.
+    /// Adds `part=value` to the line of each series; all rows with the same field name have the same series.
     private mutating func join(_ part: String, of field: InfoField, _ samples: [MetricSample]) {
         if joinedName.isEmpty {
             joinedName = field.name
             joined = samples.enumerated().map { (InfoPrinter.name(field, $1, $0), "") }
         }
-        precondition(joined.count == samples.count, "parts of one line come from the same series")
+        precondition(joined.count == samples.count, "parts of a line must have the same series")
         for (number, sample) in samples.enumerated() {
             guard let value = spell(sample.value, field) else { continue }
             if !joined[number].value.isEmpty { joined[number].value += "," }
@@ -102,7 +102,7 @@ struct InfoPrinter {
 
     // MARK: Values
 
-    /// A value as the field spells it; nil where the line is left out.
+    /// A value in the field's format; nil to omit the line.
     private func spell(_ value: MetricValue, _ field: InfoField) -> String? {
         switch (value, field.format) {
         case (.unknown, _): field.unknown
@@ -126,7 +126,7 @@ struct InfoPrinter {
         }.joined(separator: ",")
     }
 
-    /// A decimal number with so many places, as `%.2f` has it.
+    /// A decimal number with `decimals` places, like `%.2f`.
     static func fixed(_ value: Double, _ decimals: Int) -> String {
         guard value.isFinite, value.magnitude < 1e15 else { return "0" }
         var scale: Int64 = 1
@@ -138,7 +138,7 @@ struct InfoPrinter {
             + String(repeating: "0", count: decimals - fraction.count) + fraction
     }
 
-    /// Bytes for people: `1.50M`.
+    /// Human-readable bytes: `1.50M`.
     static func human(_ bytes: Int) -> String {
         var value = Double(bytes)
         for unit in ["B", "K", "M", "G"] {

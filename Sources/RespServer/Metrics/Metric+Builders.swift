@@ -1,4 +1,4 @@
-// Shorthands in which the tables are written.
+// Shorthands for the rows of the tables.
 
 extension Metric {
     typealias Read = @Sendable (MetricsReading) -> MetricValue
@@ -7,7 +7,7 @@ extension Metric {
 
     // MARK: Single values
 
-    /// A number that only grows. Its name ends in `_total`.
+    /// A number that only increases. Its name ends in `_total`.
     static func counter(
         _ name: String, unit: MetricUnit = .none, _ help: String, info fields: InfoField..., in section: MetricSection,
         if isShown: Condition? = nil, _ read: @escaping Read
@@ -15,7 +15,7 @@ extension Metric {
         single(.named(name), .counter, unit, help, fields, section, isShown, read)
     }
 
-    /// A number that goes up and down, or a yes or no.
+    /// A number that goes up and down, or a flag.
     static func gauge(
         _ name: String, unit: MetricUnit = .none, _ help: String, info fields: InfoField..., in section: MetricSection,
         if isShown: Condition? = nil, _ read: @escaping Read
@@ -34,7 +34,7 @@ extension Metric {
             source: .value(read))
     }
 
-    /// One of `words`, exposed as a series for each: 1 for the one that holds, 0 for the others.
+    /// One of `words`, exposed as a series for each: 1 for the current one, 0 for the others.
     static func states(
         _ name: String, label: String, _ words: [String], _ help: String, info fields: InfoField...,
         in section: MetricSection, _ read: @escaping Read
@@ -45,7 +45,7 @@ extension Metric {
             source: .value(read))
     }
 
-    /// What only INFO shows.
+    /// A metric that only INFO shows.
     static func infoOnly(
         _ reason: Reason, type: MetricType = .gauge, unit: MetricUnit = .none, _ help: String,
         info fields: InfoField..., in section: MetricSection, if isShown: Condition? = nil, _ read: @escaping Read
@@ -84,12 +84,12 @@ extension Metric {
 }
 
 extension Metric.Label {
-    /// A command's full name, `config|get`: as many as the command table has.
+    /// A command's full name, `config|get`: one per entry of the command table.
     static let command = Metric.Label(name: "command", seriesMax: CommandTable.fullNames.count)
     /// An address, `host:port`.
     static let replica = Metric.Label(name: "replica", seriesMax: 16)
     /// The first word of an error.
     static let errorPrefix = Metric.Label(name: "prefix", seriesMax: ErrorStatistics.wordsMax)
-    /// How a decision ended.
+    /// The result of a decision.
     static let result = Metric.Label(name: "result", seriesMax: 3)
 }

@@ -1,14 +1,15 @@
-// What a number of the server is: its name, type, unit and meaning, and how INFO shows it. Knows no server and no
-// output format: `MetricsTable` holds the rows, `MetricsReading` the values, `InfoPrinter` and its kin print them.
+// The definition of a metric: its name, type, unit and meaning, and how INFO shows it. Independent of the server and of
+// output formats: `MetricsTable` holds the rows, `MetricsReading` the values, `InfoPrinter` and other printers print
+// them.
 
-/// One row of the registry: a number, a text or a distribution that the server reports. A class, since a copy of a row
-/// would count references to each of its strings, which is most of the work of printing it.
+/// One row of the registry: a number, a text or a distribution that the server reports. A class, since copying a row
+/// would retain each of its strings, which would take most of the time to print it.
 final class Metric: Sendable {
     /// Where the metric is shown.
     enum Exposure: Sendable, Equatable {
-        /// Everywhere, under this name: that of Prometheus, with the unit as its suffix.
+        /// Everywhere. The name is Prometheus's, with the unit as its suffix.
         case named(String)
-        /// In INFO alone.
+        /// Only in INFO.
         case infoOnly(Reason)
     }
 
@@ -16,20 +17,20 @@ final class Metric: Sendable {
     enum Reason: Sendable, Equatable {
         /// Always the same; kept because Redis's tools look for it.
         case constant
-        /// Follows from these metrics.
+        /// Computed from these metrics.
         case derived([String])
-        /// A setting, shown by CONFIG GET as well.
+        /// A setting, also shown by CONFIG GET.
         case setting
-        /// Identifies this process or its place: as a label it would begin new series with every start.
+        /// Identifies this process or its location: as a label it would create new series with every start.
         case identity
         /// Its label is chosen by clients.
         case chosenByClients
     }
 
-    /// A label of a family, and what bounds its values.
+    /// A label of a family, and the bound on its values.
     struct Label: Sendable, Equatable {
         let name: String
-        /// Series of the family at most, whatever happens to the server.
+        /// Upper bound on the number of series, whatever happens to the server.
         let seriesMax: Int
     }
 
@@ -40,7 +41,7 @@ final class Metric: Sendable {
     let help: String
     let labels: [Label]
     let section: MetricSection
-    /// How INFO shows the metric, in order. Empty where INFO does not.
+    /// How INFO shows the metric, in order. Empty if it does not.
     let fields: [InfoField]
     /// Whether INFO shows the fields now; nil for always.
     let isShown: (@Sendable (MetricsReading) -> Bool)?
@@ -48,7 +49,7 @@ final class Metric: Sendable {
 
     /// Where the values come from.
     enum Source: Sendable {
-        /// One value; of a family without other labels than its type's own, too.
+        /// A single value; also for a family whose only label is that of its type.
         case value(@Sendable (MetricsReading) -> MetricValue)
         /// One for each set of label values.
         case family(@Sendable (MetricsReading) -> [MetricSample])
@@ -69,7 +70,7 @@ final class Metric: Sendable {
         self.source = source
     }
 
-    /// The values at a moment.
+    /// The metric's values in `reading`.
     func read(_ reading: MetricsReading) -> [MetricSample] {
         switch source {
         case .value(let read): [MetricSample(value: read(reading))]
@@ -77,33 +78,33 @@ final class Metric: Sendable {
         }
     }
 
-    /// The name in Prometheus; nil where the metric is in INFO alone.
+    /// The name in Prometheus; nil if the metric is only in INFO.
     var name: String? {
         if case .named(let name) = exposure { name } else { nil }
     }
 
-    /// Series that the metric may have at most.
+    /// Maximum number of series.
     var seriesMax: Int { labels.reduce(1) { $0 * $1.seriesMax } }
 
-    /// Samples that the metric may have at most: each sample of a state is a series for each of its words.
+    /// Maximum number of samples: a sample of a state has a series for each of its words.
     var samplesMax: Int {
         if case .states(let words) = type { seriesMax / words.count } else { seriesMax }
     }
 }
 
-/// How a metric behaves.
+/// The type of a metric.
 enum MetricType: Sendable, Equatable {
-    /// Only grows, until it is reset.
+    /// Only increases, until it is reset.
     case counter
     case gauge
-    /// Durations by buckets.
+    /// Durations by bucket.
     case histogram
     /// A text that rarely changes.
     case info
     /// One of a few words.
     case states([String])
 
-    /// The type in documentation.
+    /// The name of the type in the documentation.
     var word: String {
         switch self {
         case .counter: "counter"
@@ -115,16 +116,16 @@ enum MetricType: Sendable, Equatable {
     }
 }
 
-/// What a metric is measured in; always the base unit.
+/// The unit of a metric; always the base unit.
 enum MetricUnit: String, Sendable {
-    /// A plain number, a yes or no, or a text.
+    /// A plain number, a flag, or a text.
     case none = ""
     case seconds
     /// Seconds since 1970.
     case timestampSeconds = "timestamp_seconds"
     case bytes
     case ratio
-    // Only of fields of INFO.
+    // Only for fields of INFO.
     case percent
     case perSecond = "per_second"
     case kibibytesPerSecond = "kibibytes_per_second"
@@ -133,7 +134,7 @@ enum MetricUnit: String, Sendable {
 
 /// A value of a metric.
 enum MetricValue: Sendable, Equatable {
-    /// A whole number of the metric's unit.
+    /// An integer in the metric's unit.
     case integer(Int64)
     case real(Double)
     /// A duration of a metric in seconds.
@@ -141,7 +142,7 @@ enum MetricValue: Sendable, Equatable {
     case flag(Bool)
     case text(String)
     case histogram(LatencySnapshot)
-    /// Not known, or does not apply now.
+    /// Unknown, or currently not applicable.
     case unknown
 
     static func count(_ count: some BinaryInteger) -> MetricValue { .integer(Int64(clamping: count)) }
@@ -153,8 +154,8 @@ struct MetricSample: Sendable {
     var value: MetricValue
 }
 
-/// Groups of metrics: the sections of INFO in its order, named as in Redis where Redis has them, and one that is not in
-/// INFO.
+/// Groups of metrics: the sections of INFO in its order, with Redis's names where Redis has them, and one that is not
+/// in INFO.
 enum MetricSection: String, Sendable, CaseIterable {
     case server = "Server"
     case clients = "Clients"
@@ -171,7 +172,7 @@ enum MetricSection: String, Sendable, CaseIterable {
     case latencyStatistics = "Latencystats"
     case cluster = "Cluster"
     case keyspace = "Keyspace"
-    /// In no section of INFO.
+    /// Not in INFO.
     case process = "Process"
 
     /// Whether INFO has the section.
@@ -182,13 +183,13 @@ enum MetricSection: String, Sendable, CaseIterable {
 
 // MARK: INFO
 
-/// A line of INFO, or with `part` a `key=value` of one: neighbouring parts of the same name make one line.
+/// A line of INFO, or with `part` a `key=value` in a line: adjacent parts with the same name form one line.
 struct InfoField: Sendable {
     /// The field's name. In a family `*` is replaced by the value of the first label, and `#` by the series' number.
     let name: String
     let part: String?
     let format: InfoFormat
-    /// Shown for an unknown value; nil leaves the line out.
+    /// Shown for an unknown value; nil omits the line.
     let unknown: String?
 
     init(_ name: String, part: String? = nil, _ format: InfoFormat = .plain, unknown: String? = nil) {
@@ -199,19 +200,19 @@ struct InfoField: Sendable {
     }
 }
 
-/// How a field of INFO spells a value.
+/// The format of a field of INFO.
 enum InfoFormat: Sendable, Equatable {
-    /// Numbers and texts verbatim, 0 and 1 for no and yes, whole seconds.
+    /// Numbers and texts verbatim, 0 and 1 for flags, whole seconds.
     case plain
-    /// So many decimals.
+    /// This number of decimals.
     case fixed(Int)
-    /// Bytes for people: `1.50M`.
+    /// Human-readable bytes: `1.50M`.
     case human
     /// Two decimals and `%`.
     case percent
-    /// Whole units of a duration, rounded towards 0.
+    /// A duration in whole units, rounded towards 0.
     case whole(Whole)
-    /// These words for yes and no.
+    /// These words for a flag.
     case words(yes: String, no: String)
     /// The percentiles of `latency-tracking-info-percentiles`, in microseconds.
     case percentiles

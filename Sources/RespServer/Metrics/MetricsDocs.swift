@@ -1,21 +1,21 @@
-// docs/metrics.md, made from the registry. A test compares the file with this text.
+// Generates docs/metrics.md from the registry. A test compares the file with this text.
 
 /// The documentation of all metrics in Markdown.
 enum MetricsDocs {
-    /// The whole of docs/metrics.md. O(metrics), allocates; for a start-up flag and tests.
+    /// The whole of docs/metrics.md. O(metrics), allocates; for the command-line flag and tests.
     static func markdown() -> String {
         var text = """
             # Metrics
 
             <!-- Generated from the registry: escapement --print-metrics-docs > docs/metrics.md -->
 
-            Every number that the server reports. INFO prints them under the names of the last column, which are
-            Redis's where Redis has them. The names of the first column are Prometheus's: base units, with the unit as
-            the suffix. Counters only grow until a restart, many of them until CONFIG RESETSTAT.
+            Every number that the server reports. INFO prints them under the names in the last column, which are
+            Redis's where Redis has them. The names in the first column are for Prometheus: base units, with the unit as
+            the suffix. Counters only increase until a restart, and many of them until CONFIG RESETSTAT.
 
-            A metric with labels in braces is a family: a series for each value of its labels, and never more than the
-            number given. In the names of INFO's fields `<command>`, `<prefix>` and `<n>` are filled in; `field: part`
-            is one `part=value` of a line. `DEBUG METRICS` shows all metrics that have a name.
+            A metric with labels in braces is a family: it has a series for each combination of label values, up to the
+            given number. In the names of INFO's fields, `<command>`, `<prefix>` and `<n>` are placeholders; `field:
+            part` is one `part=value` in a line. `DEBUG METRICS` shows all metrics that have a name.
 
             """
         for section in MetricSection.allCases {
@@ -23,9 +23,9 @@ enum MetricsDocs {
             guard !rows.isEmpty else { continue }
             text += "\n## \(section.rawValue)\n"
             if !section.isInInfo {
-                text += "\nIn no section of INFO.\n"
+                text += "\nNot in INFO.\n"
             } else if !section.isDefault {
-                text += "\nIn INFO when asked for by name, or with `all` or `everything`.\n"
+                text += "\nIn INFO only if requested by name, or with `all` or `everything`.\n"
             }
             let named = rows.filter { $0.name != nil }
             if !named.isEmpty {

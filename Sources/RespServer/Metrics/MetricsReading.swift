@@ -1,8 +1,8 @@
-// What the server is at one moment, copied once and printed from: the counters of all loops added up, the statuses of
-// storage and replication as a whole. Rows of `MetricsTable` read from here and from nowhere else, so that the lines of
-// one answer agree with each other, and a test can make up any state of a server.
+// A snapshot of the server's state for printing: the counters summed over all loops, and consistent copies of the
+// storage and replication status. Rows of `MetricsTable` read only from here, so that the lines of a reply are
+// consistent with each other, and tests can construct any state of a server.
 //
-// Only what the sections asked for need is read: the histograms of all commands are a kibibyte each and loop.
+// Only the data that the requested sections need is read: the latency histograms take a kibibyte per command and loop.
 
 import CLinux
 import Glibc
@@ -11,13 +11,13 @@ import Persistence
 import Synchronization
 import System
 
-/// A snapshot of the server's numbers. A value: free to be changed, as tests do.
+/// A snapshot of the server's numbers. A value type, which tests modify.
 struct MetricsReading: Sendable {
-    /// Calls, time and decisions of one command, on all loops together.
+    /// Calls, time and decisions of one command, summed over all loops.
     struct Command: Sendable {
         var name: String
         var sum = CommandStatistics.Sum()
-        /// Empty unless the section of latencies was asked for.
+        /// Empty unless the latency section was requested.
         var latency = LatencySnapshot()
     }
 
@@ -32,7 +32,7 @@ struct MetricsReading: Sendable {
     var now: EngineTime
     /// The wall clock.
     var wall: CalendarSecond
-    /// Steady time of the start.
+    /// Steady time at startup.
     var startedAt: SteadyInstant
     /// Seconds since 1970.
     var startedAtUnix: Int64
@@ -75,18 +75,18 @@ struct MetricsReading: Sendable {
     var journalOffset: Int64
     var journalPendingBytes: Int
     var refusesWrites: Bool
-    /// The state is being put back at the start.
+    /// The state is being recovered at startup.
     var isRecovering: Bool
-    /// The state is being replaced by a full sync, or by what is on disk.
+    /// The state is being replaced by a full sync, or by the state on disk.
     var isReceiving: Bool
     var recovery: (done: Int, total: Int)
 
-    // MARK: Counted
+    // MARK: Statistics
 
-    /// By `LoopCounters.Counter`, all loops together.
+    /// By `LoopCounters.Counter`, summed over all loops.
     var counters: [UInt64]
     var rates: Rates.PerSecond
-    /// In the order of statistics; empty unless a section of commands was asked for.
+    /// In the order of the statistics; empty unless a section about commands was requested.
     var commands: [Command] = []
     var errors: [(word: String, count: Int)] = []
     var unknownCommands: UnknownCommands.Counts
@@ -101,7 +101,8 @@ struct MetricsReading: Sendable {
     var openFiles = 0
     var openFilesMax: Int?
 
-    /// Reads what `sections` need. For any thread; takes one stripe at a time, or none where `keyspace` holds all.
+    /// Reads the data that `sections` need. For any thread; locks one stripe at a time, or none if `keyspace` holds
+    /// all.
     ///
     /// - Parameter steady: Steady time of the reading.
     init(
@@ -198,29 +199,29 @@ struct MetricsReading: Sendable {
     }()
 }
 
-// MARK: What follows from it
+// MARK: Derived values
 
 extension MetricsReading {
-    /// A counter of the loops, all of them together.
+    /// A counter summed over all loops.
     func total(_ counter: LoopCounters.Counter) -> MetricValue { .count(counters[counter.rawValue]) }
 
     var isReplica: Bool { replication.primary != nil }
-    /// A full sync is read into a state that answers LOADING.
+    /// The state is being recovered or replaced: clients get LOADING.
     var isLoading: Bool { isRecovering || isReceiving }
 
-    /// When the state on disk began to be read back; nil while it is not. While a full sync is received that is not
-    /// known, nor how much is to come.
+    /// When loading the state from disk started; nil if it is not being loaded. While receiving a full sync, neither
+    /// this nor the remaining size is known.
     var loadingBegan: (unixSeconds: Int64, steady: SteadyInstant)? {
         isRecovering ? (startedAtUnix, startedAt) : storage.restoreBegan
     }
 
     var isSaving: Bool { storage.isSnapshotRunning && !storage.snapshotIsRewrite }
     var isRewriting: Bool { storage.isSnapshotRunning && storage.snapshotIsRewrite }
-    /// The disk fails, and decisions go on in memory.
+    /// The disk is failing, and decisions continue in memory.
     var hasOnlyMemory: Bool { storage.isLogging && !storage.lastWriteSucceeded && !refusesWrites }
-    /// Commands that have been called, or refused.
+    /// Commands that were called, or rejected.
     var commandsSeen: [Command] { commands.filter { $0.sum.calls + $0.sum.rejected + $0.sum.failed > 0 } }
-    /// Commands with counted decisions.
+    /// Commands that have made decisions.
     var commandsDeciding: [Command] {
         commands.filter { $0.sum.allowed + $0.sum.denied + $0.sum.undecided > 0 }
     }
@@ -228,7 +229,7 @@ extension MetricsReading {
     /// The time from `instant` to the reading.
     func since(_ instant: SteadyInstant) -> Nanoseconds { steady - instant }
 
-    /// Seconds that loading will still take, by its pace so far.
+    /// Estimated seconds until loading is done, at its average rate so far.
     var loadingSecondsLeft: Int64? {
         guard let began = loadingBegan else { return nil }
         let seconds = max(0, since(began.steady).secondsRoundedDown)

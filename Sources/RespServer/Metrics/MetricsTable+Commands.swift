@@ -1,7 +1,7 @@
 // Metrics by command and by error: INFO commandstats, errorstats, unknowncommands and latencystats, and decisions.
 //
-// Each family is bounded by a table: commands by the command table, errors by `ErrorStatistics`. A key, a client or any
-// other text of a client is never a label.
+// Each family is bounded by a table: commands by the command table, errors by `ErrorStatistics`. Keys, client names and
+// other text from clients are never labels.
 
 extension MetricsTable {
     static let commands: [Metric] = [
@@ -10,7 +10,7 @@ extension MetricsTable {
             info: InfoField("cmdstat_*", part: "calls"), in: .commandStatistics
         ) { byCommand($0) { .count($0.calls) } },
         .family(
-            .named("escapement_command_seconds_total"), .counter, unit: .seconds, "Time that calls took together",
+            .named("escapement_command_seconds_total"), .counter, unit: .seconds, "Total time of calls",
             by: .command, info: InfoField("cmdstat_*", part: "usec", .whole(.microseconds)), in: .commandStatistics
         ) { byCommand($0) { .nanoseconds(Int64(clamping: $0.nanoseconds)) } },
         .family(
@@ -19,16 +19,16 @@ extension MetricsTable {
             info: InfoField("cmdstat_*", part: "usec_per_call", .fixed(2)), in: .commandStatistics
         ) { byCommand($0) { .real($0.calls == 0 ? 0 : Double($0.nanoseconds) / 1000 / Double($0.calls)) } },
         .family(
-            .named("escapement_command_rejected_total"), .counter, "Calls refused before they were run",
+            .named("escapement_command_rejected_total"), .counter, "Calls rejected before execution",
             by: .command, info: InfoField("cmdstat_*", part: "rejected_calls"), in: .commandStatistics
         ) { byCommand($0) { .count($0.rejected) } },
         .family(
-            .named("escapement_command_failed_total"), .counter, "Calls that were run and answered with an error",
+            .named("escapement_command_failed_total"), .counter, "Calls that were executed and failed with an error",
             by: .command, info: InfoField("cmdstat_*", part: "failed_calls"), in: .commandStatistics
         ) { byCommand($0) { .count($0.failed) } },
         .family(
             .named("escapement_decisions_total"), .counter,
-            "Calls that take from limits, by result: one for each call, whatever the number of its limits",
+            "Calls that take from limits, by result: one per call, whatever the number of its limits",
             by: .command,
             .result, in: .commandStatistics
         ) { reading in
@@ -40,18 +40,18 @@ extension MetricsTable {
             }
         },
         .family(
-            .named("escapement_granted_units_total"), .counter, "Units that allowed calls were granted", by: .command,
+            .named("escapement_granted_units_total"), .counter, "Units granted to allowed calls", by: .command,
             in: .commandStatistics
         ) { byDecidingCommand($0) { .count($0.grantedUnits) } },
         .family(
-            .named("escapement_denied_units_total"), .counter, "Units that denied calls wanted", by: .command,
+            .named("escapement_denied_units_total"), .counter, "Units requested by denied calls", by: .command,
             in: .commandStatistics
         ) { byDecidingCommand($0) { .count($0.deniedUnits) } },
     ]
 
     static let errors: [Metric] = [
         .family(
-            .named("escapement_errors_total"), .counter, "Error replies by the error's first word", by: .errorPrefix,
+            .named("escapement_errors_total"), .counter, "Error replies by their first word", by: .errorPrefix,
             info: InfoField("errorstat_*", part: "count"), in: .errorStatistics
         ) { $0.errors.map { MetricSample(labels: [$0.word], value: .count($0.count)) } }
     ]
@@ -62,7 +62,7 @@ extension MetricsTable {
             info: InfoField("unknown_commands_calls"), in: .unknownCommands
         ) { .count($0.unknownCommands.calls) },
         .gauge(
-            "escapement_unknown_command_names", "Names of unknown commands that are counted by name",
+            "escapement_unknown_command_names", "Distinct names of unknown commands that are counted by name",
             info: InfoField("unknown_commands_names"), in: .unknownCommands
         ) { .count($0.unknownCommands.names.count) },
         .counter(
@@ -83,7 +83,7 @@ extension MetricsTable {
     static let latency: [Metric] = [
         .family(
             .named("escapement_command_duration_seconds"), .histogram, unit: .seconds,
-            "Time that a call took, with latency-tracking", by: .command,
+            "Duration of calls, with latency-tracking", by: .command,
             info: InfoField("latency_percentiles_usec_*", .percentiles), in: .latencyStatistics
         ) {
             $0.commands.filter { $0.latency.calls > 0 }

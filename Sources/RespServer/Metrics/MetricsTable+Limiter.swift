@@ -5,19 +5,19 @@ import LimiterEngine
 extension MetricsTable {
     static let limiter: [Metric] = [
         .counter(
-            "escapement_limiter_allowed_total", "Answers of limits that allowed, those that asked for nothing included",
+            "escapement_limiter_allowed_total", "Decisions of limits that allowed, including those of cost 0",
             info: InfoField("limiter_allowed"), in: .limiter
         ) { .count($0.engine.allowed) },
         .counter(
-            "escapement_limiter_denied_total", "Answers of limits that denied", info: InfoField("limiter_denied"),
+            "escapement_limiter_denied_total", "Decisions of limits that denied", info: InfoField("limiter_denied"),
             in: .limiter
         ) { .count($0.engine.denied) },
         .gauge(
-            "escapement_keys", "Keys held, expired ones not yet found included", info: InfoField("limiter_keys"),
+            "escapement_keys", "Keys, including expired ones not yet dropped", info: InfoField("limiter_keys"),
             in: .limiter
         ) { .count($0.engine.keys) },
         .gauge(
-            "escapement_keys_persistent", "Keys that stay until they are removed: counters without a deadline",
+            "escapement_keys_persistent", "Keys that never expire: counters without a deadline",
             info: InfoField("limiter_persistent_keys"), in: .limiter
         ) { .count($0.engine.persistent) },
         .infoOnly(
@@ -25,15 +25,15 @@ extension MetricsTable {
             info: InfoField("limiter_expired"), in: .limiter
         ) { .count($0.engine.expired) },
         .infoOnly(
-            .derived(["escapement_keys_evicted_total"]), type: .counter, "Keys dropped because memory was full",
+            .derived(["escapement_keys_evicted_total"]), type: .counter, "Keys evicted because maxmemory was reached",
             info: InfoField("limiter_evicted"), in: .limiter
         ) { .count($0.engine.evicted) },
         .counter(
-            "escapement_limiter_shadowed_total", "Answers of limits in shadow mode that would have denied",
+            "escapement_limiter_shadowed_total", "Decisions of limits in shadow mode that would have denied",
             info: InfoField("limiter_shadowed"), in: .limiter
         ) { .count($0.engine.shadowed) },
         .gauge(
-            "escapement_idempotency_tokens", "Idempotency tokens remembered, expired ones not yet found included",
+            "escapement_idempotency_tokens", "Idempotency tokens remembered, including expired ones not yet dropped",
             info: InfoField("limiter_tokens"), in: .limiter
         ) { .count($0.engine.tokens) },
         .counter(
@@ -41,7 +41,7 @@ extension MetricsTable {
             info: InfoField("limiter_tokens_refused"), in: .limiter
         ) { .count($0.engine.tokensRefused) },
         .counter(
-            "escapement_idempotency_hits_total", "Calls answered with the first answer to their token",
+            "escapement_idempotency_hits_total", "Calls that got the stored reply of their idempotency token",
             info: InfoField("limiter_repeated_answers"), in: .limiter
         ) { .count($0.engine.repeated) },
         .gauge(
@@ -55,15 +55,15 @@ extension MetricsTable {
             in: .limiter
         ) { .count($0.shardCount) },
         .gauge(
-            "escapement_index_probes_max", "Most buckets beyond its home that a key was looked for in",
+            "escapement_index_probes_max", "Longest probe sequence of a key lookup, in buckets beyond the home bucket",
             info: InfoField("limiter_probes_max"), in: .limiter
         ) { .count($0.engine.probesMax) },
         .gauge(
-            "escapement_server_log_lines_queued", "Lines of the server's log that wait to be written",
+            "escapement_server_log_lines_queued", "Lines of the server's log waiting to be written",
             info: InfoField("log_lines_queued"), in: .limiter
         ) { .count($0.logLinesQueued) },
         .counter(
-            "escapement_server_log_lines_dropped_total", "Lines of the server's log that were dropped",
+            "escapement_server_log_lines_dropped_total", "Dropped lines of the server's log",
             info: InfoField("log_lines_dropped"), in: .limiter
         ) { .count($0.logLinesDropped) },
         .counter(
@@ -74,20 +74,21 @@ extension MetricsTable {
 
     static let keyspace: [Metric] = [
         .infoOnly(
-            .derived(["escapement_keys"]), "Keys held", info: InfoField("db0", part: "keys"), in: .keyspace,
+            .derived(["escapement_keys"]), "Number of keys", info: InfoField("db0", part: "keys"), in: .keyspace,
             if: hasKeys
         ) { .count($0.engine.keys) },
         .gauge(
-            "escapement_keys_with_deadline", "Keys whose end a client has set", info: InfoField("db0", part: "expires"),
+            "escapement_keys_with_deadline", "Keys with an expiry set by a client",
+            info: InfoField("db0", part: "expires"),
             in: .keyspace, if: hasKeys
         ) { .count($0.engine.expiring) },
         .gauge(
             "escapement_keys_mean_ttl_seconds", unit: .seconds,
-            "Mean time to live of the keys whose end a client has set",
+            "Mean time to live of the keys with an expiry set by a client",
             info: InfoField("db0", part: "avg_ttl", .whole(.milliseconds)), in: .keyspace, if: hasKeys
         ) { .nanoseconds($0.engine.meanTimeToLive(now: $0.now)) },
     ]
 
-    /// An empty database is left out of INFO.
+    /// INFO omits an empty database.
     private static let hasKeys: Metric.Condition = { $0.engine.keys > 0 }
 }

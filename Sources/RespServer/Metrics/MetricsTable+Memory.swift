@@ -1,19 +1,19 @@
-// Metrics of memory. docs/memory.md says what each counts.
+// Metrics of memory. docs/memory.md explains what each includes.
 
 import LimiterEngine
 
 extension MetricsTable {
     static let memory: [Metric] = [
         .gauge(
-            "escapement_memory_used_bytes", unit: .bytes, "Memory in use: keys with their index, and all else",
+            "escapement_memory_used_bytes", unit: .bytes, "Memory in use: keys with their index, and everything else",
             info: InfoField("used_memory"), InfoField("used_memory_human", .human), in: .memory
         ) { .count($0.memoryUsed) },
         .gauge(
-            "process_resident_memory_bytes", unit: .bytes, "Memory of the process that is resident",
+            "process_resident_memory_bytes", unit: .bytes, "Resident memory of the process",
             info: InfoField("used_memory_rss"), InfoField("used_memory_rss_human", .human), in: .memory
         ) { .count($0.memoryResident) },
         .gauge(
-            "escapement_memory_peak_bytes", unit: .bytes, "Most memory found in use so far",
+            "escapement_memory_peak_bytes", unit: .bytes, "Peak memory in use so far",
             info: InfoField("used_memory_peak"), InfoField("used_memory_peak_human", .human), in: .memory
         ) { .count($0.memoryPeak) },
         .infoOnly(
@@ -21,7 +21,7 @@ extension MetricsTable {
             "Memory in use as a share of the peak", info: InfoField("used_memory_peak_perc", .percent), in: .memory
         ) { .real(share($0.memoryUsed, of: $0.memoryPeak)) },
         .gauge(
-            "escapement_memory_overhead_bytes", unit: .bytes, "Memory in use for all but keys and their index",
+            "escapement_memory_overhead_bytes", unit: .bytes, "Memory in use for everything but keys and their index",
             info: InfoField("used_memory_overhead"), in: .memory
         ) { .count($0.memoryOverhead) },
         .gauge(
@@ -34,7 +34,7 @@ extension MetricsTable {
         ) { .count($0.engine.memory) },
         .infoOnly(
             .derived(["escapement_memory_dataset_bytes", "escapement_memory_used_bytes"]), type: .gauge, unit: .percent,
-            "Memory of keys as a share of what has been added since the start",
+            "Memory of keys as a share of the memory added since startup",
             info: InfoField("used_memory_dataset_perc", .percent), in: .memory
         ) { .real(share($0.engine.memory, of: max($0.engine.memory, $0.memoryUsed - $0.memoryStartup))) },
         .gauge(
@@ -51,17 +51,18 @@ extension MetricsTable {
         ) { .text($0.settings.maxmemoryPolicy.rawValue) },
         .infoOnly(
             .derived(["process_resident_memory_bytes", "escapement_memory_used_bytes"]), type: .gauge, unit: .ratio,
-            "Resident memory by memory in use", info: InfoField("mem_fragmentation_ratio", .fixed(2)), in: .memory
+            "Ratio of resident memory to memory in use", info: InfoField("mem_fragmentation_ratio", .fixed(2)),
+            in: .memory
         ) { .real($0.memoryUsed > 0 ? Double($0.memoryResident) / Double($0.memoryUsed) : 0) },
         .infoOnly(
             .derived(["process_resident_memory_bytes", "escapement_memory_used_bytes"]), type: .gauge, unit: .bytes,
             "Resident memory that is not in use", info: InfoField("mem_fragmentation_bytes"), in: .memory
         ) { .count($0.memoryResident - $0.memoryUsed) },
         .gauge(
-            "escapement_memory_clients_bytes", unit: .bytes, "Memory kept for clients, which maxmemory-clients limits",
+            "escapement_memory_clients_bytes", unit: .bytes, "Memory of clients, which maxmemory-clients limits",
             info: InfoField("mem_clients_normal"), in: .memory
         ) { .count($0.memoryClients) },
-        .constant("mem_allocator", .text("escapement-slab"), "What allocates keys", in: .memory),
+        .constant("mem_allocator", .text("escapement-slab"), "Allocator of keys", in: .memory),
     ]
 
     private static func share(_ part: Int, of whole: Int) -> Double {

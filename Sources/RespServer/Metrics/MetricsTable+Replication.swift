@@ -1,5 +1,5 @@
-// Metrics of replication: what Sentinel, exporters and clients read, in Redis's order. `role` comes before everything
-// that only one role has.
+// Metrics of replication, which Sentinel, exporters and clients read, in Redis's order. `role` comes before all fields
+// specific to a role.
 
 import Persistence
 import Replication
@@ -8,7 +8,7 @@ import System
 extension MetricsTable {
     static let replication: [Metric] = [
         .states(
-            "escapement_replication_role", label: "role", ["master", "slave"], "Role of the node, in Redis's words",
+            "escapement_replication_role", label: "role", ["master", "slave"], "Role of the node, in Redis's terms",
             info: InfoField("role"), in: .replication
         ) { .text($0.isReplica ? "slave" : "master") },
         .infoOnly(
@@ -18,35 +18,35 @@ extension MetricsTable {
             .identity, "Port of the primary", info: InfoField("master_port"), in: .replication
         ) { $0.replication.primary.map { .count($0.port) } ?? .unknown },
         .gauge(
-            "escapement_replication_link_up", "Whether a replica's link to its primary is up; 0 on a primary",
+            "escapement_replication_link_up", "Whether this replica's link to its primary is up; 0 on a primary",
             info: InfoField("master_link_status", .words(yes: "up", no: "down")), in: .replication, if: isReplica
         ) { .flag($0.isReplica && $0.replication.isLinkUp) },
         .gauge(
             "escapement_replication_last_io_seconds", unit: .seconds,
-            "Time since a replica last heard from its primary",
+            "Time since this replica last received data from its primary",
             info: InfoField("master_last_io_seconds_ago", unknown: "-1"), in: .replication, if: isReplica
         ) {
             guard $0.isReplica, $0.replication.isLinkUp else { return .unknown }
             return .nanoseconds($0.since($0.replication.lastHeard).nanoseconds)
         },
         .gauge(
-            "escapement_replication_sync_running", "Whether a replica is receiving its primary's state",
+            "escapement_replication_sync_running", "Whether this replica is receiving its primary's state",
             info: InfoField("master_sync_in_progress"), in: .replication, if: isReplica
         ) { .flag($0.isReplica && $0.replication.isSyncing) },
         .infoOnly(
-            .derived(["escapement_replication_offset_bytes"]), type: .gauge, unit: .bytes, "Offset of a replica",
+            .derived(["escapement_replication_offset_bytes"]), type: .gauge, unit: .bytes, "Offset of this replica",
             info: InfoField("slave_read_repl_offset"), InfoField("slave_repl_offset"), in: .replication, if: isReplica
         ) { .integer($0.journalOffset) },
         .gauge(
             "escapement_replication_link_down_seconds", unit: .seconds,
-            "Time since a replica lost the link to its primary, 0 while it is up",
+            "Time since this replica lost the link to its primary, 0 while it is up",
             info: InfoField("master_link_down_since_seconds"), in: .replication, if: isLinkDown
         ) {
             guard isLinkDown($0), let since = $0.replication.downSince else { return .nanoseconds(0) }
             return .nanoseconds($0.since(since).nanoseconds)
         },
         .gauge(
-            "escapement_replication_priority", "Priority of a replica in a failover, 0 for never",
+            "escapement_replication_priority", "Priority of this replica in a failover, 0 for never",
             info: InfoField("slave_priority"), in: .replication, if: isReplica
         ) { .count($0.replication.isPromotable ? $0.settings.replicaPriority : 0) },
         .infoOnly(
@@ -67,7 +67,7 @@ extension MetricsTable {
         ) { .count($0.replication.goodReplicas) },
     ]
 
-    /// A line for each replica, then what the node knows of its history.
+    /// A line for each replica, then the fields about the journal's history.
     static let replicas: [Metric] = [
         .family(
             .infoOnly(.identity), .info, "Host of a replica", by: .replica, info: InfoField("slave#", part: "ip"),
@@ -79,38 +79,39 @@ extension MetricsTable {
         ) { byReplica($0) { .count($0.port) } },
         .family(
             .named("escapement_replica_state"), .states(["wait_bgsave", "send_bulk", "online"]),
-            "What a replica is doing, in Redis's words", by: .replica, .init(name: "state", seriesMax: 3),
+            "State of a replica, in Redis's terms", by: .replica, .init(name: "state", seriesMax: 3),
             info: InfoField("slave#", part: "state"), in: .replication
         ) { byReplica($0) { .text($0.state) } },
         .family(
-            .named("escapement_replica_offset_bytes"), .gauge, unit: .bytes, "Offset that a replica has acknowledged",
+            .named("escapement_replica_offset_bytes"), .gauge, unit: .bytes, "Offset acknowledged by a replica",
             by: .replica, info: InfoField("slave#", part: "offset"), in: .replication
         ) { byReplica($0) { .integer($0.offset) } },
         .family(
-            .named("escapement_replica_lag_seconds"), .gauge, unit: .seconds, "Time since a replica last acknowledged",
-            by: .replica, info: InfoField("slave#", part: "lag"), in: .replication
+            .named("escapement_replica_lag_seconds"), .gauge, unit: .seconds,
+            "Time since a replica's last acknowledgement", by: .replica, info: InfoField("slave#", part: "lag"),
+            in: .replication
         ) { byReplica($0) { .integer($0.lag.secondsRoundedDown) } },
         .family(
             .named("escapement_replica_lag_bytes"), .gauge, unit: .bytes,
-            "Bytes of the journal that a replica has not acknowledged yet", by: .replica, in: .replication
+            "Bytes of the journal not yet acknowledged by a replica", by: .replica, in: .replication
         ) { reading in byReplica(reading) { .integer(max(0, reading.journalOffset - $0.offset)) } },
         .states(
             "escapement_failover_state", label: "state", ["no-failover", "waiting-for-sync", "failover-in-progress"],
-            "State of a failover that this node was asked for", info: InfoField("master_failover_state"),
+            "State of a failover requested from this node", info: InfoField("master_failover_state"),
             in: .replication
         ) { .text($0.replication.failover) },
         .infoOnly(
             .identity, type: .info, "Id of the journal's history", info: InfoField("master_replid"), in: .replication
         ) { .text($0.replication.id) },
         .infoOnly(
-            .identity, type: .info, "Id of the history before it", info: InfoField("master_replid2"), in: .replication
+            .identity, type: .info, "Id of the previous history", info: InfoField("master_replid2"), in: .replication
         ) { .text($0.replication.pastID) },
         .gauge(
-            "escapement_replication_offset_bytes", unit: .bytes, "Offset of the journal in its history",
+            "escapement_replication_offset_bytes", unit: .bytes, "Current offset of the journal in its history",
             info: InfoField("master_repl_offset"), in: .replication
         ) { .integer($0.journalOffset) },
         .infoOnly(
-            .identity, type: .gauge, unit: .bytes, "Offset at which the history before ended, -1 for none",
+            .identity, type: .gauge, unit: .bytes, "Offset at which the previous history ended, -1 if none",
             info: InfoField("second_repl_offset"), in: .replication
         ) { .integer($0.replication.pastOffset) },
         .gauge(
@@ -123,7 +124,7 @@ extension MetricsTable {
         ) { .count($0.settings.replBacklogSizeBytes) },
         .gauge(
             "escapement_replication_backlog_start_bytes", unit: .bytes,
-            "Offset of the backlog's first byte, 0 without one",
+            "Offset of the backlog's first byte, 0 without a backlog",
             info: InfoField("repl_backlog_first_byte_offset"), in: .replication
         ) { .integer($0.replication.hasBacklog ? $0.replication.backlogStart + 1 : 0) },
         .gauge(

@@ -1,5 +1,5 @@
-// Metrics of the process and its clients: INFO server, clients, CPU and cluster, and what Prometheus expects of every
-// process.
+// Metrics of the process and its clients: INFO server, clients, CPU and cluster, and the process metrics that
+// Prometheus expects.
 
 import Glibc
 import System
@@ -7,10 +7,10 @@ import System
 extension MetricsTable {
     static let server: [Metric] = [
         .infoOnly(
-            .constant, type: .info, "Version of Redis whose behaviour clients may expect",
+            .constant, type: .info, "Version of Redis that this server is compatible with",
             info: InfoField("redis_version"), in: .server
         ) { _ in .text(Escapement.redisVersion) },
-        .constant("redis_mode", .text("standalone"), "One server on its own, not a cluster", in: .server),
+        .constant("redis_mode", .text("standalone"), "A single server, not a cluster", in: .server),
         .info(
             "escapement_build_info", label: "version", "Version of Escapement",
             info: InfoField("escapement_version"), in: .server
@@ -20,7 +20,7 @@ extension MetricsTable {
             info: InfoField("os"), in: .server
         ) { $0.operatingSystem.map { .text($0) } ?? .unknown },
         .constant("arch_bits", .integer(64), "Width of an address in bits", in: .server),
-        .constant("multiplexing_api", .text("epoll"), "How the kernel is asked for events", in: .server),
+        .constant("multiplexing_api", .text("epoll"), "Kernel interface for events", in: .server),
         .infoOnly(
             .identity, "Process id", info: InfoField("process_id"), in: .server
         ) { _ in .count(getpid()) },
@@ -39,11 +39,11 @@ extension MetricsTable {
         ) { .integer($0.startedAtUnix) },
         .infoOnly(
             .derived(["escapement_start_time_seconds"]), type: .gauge, unit: .seconds,
-            "Time since the start, also in whole days",
+            "Time since startup, also in whole days",
             info: InfoField("uptime_in_seconds"), InfoField("uptime_in_days", .whole(.days)), in: .server
         ) { .nanoseconds($0.since($0.startedAt).nanoseconds) },
         .infoOnly(
-            .setting, "Setting hz, which only Redis's tools read", info: InfoField("hz"), InfoField("configured_hz"),
+            .setting, "Setting hz, for Redis's tools", info: InfoField("hz"), InfoField("configured_hz"),
             in: .server
         ) { .count($0.settings.hz) },
         .infoOnly(
@@ -54,12 +54,12 @@ extension MetricsTable {
             in: .server
         ) { .text($0.configFile) },
         .gauge(
-            "escapement_event_loops", "Event loops that serve clients, a thread each",
+            "escapement_event_loops", "Event loops that serve clients, one thread each",
             info: InfoField("io_threads_active"), in: .server
         ) { .count($0.loopCount) },
         .gauge(
             "escapement_engine_clock_offset_seconds", unit: .seconds,
-            "How far engine time is ahead of the wall clock, below 0 when it is after it",
+            "How far engine time is ahead of the wall clock, negative if it is behind",
             info: InfoField("engine_time_skew_usec", .whole(.microseconds)), in: .server
         ) { .nanoseconds($0.clockSkew.nanoseconds) },
     ]
@@ -71,11 +71,11 @@ extension MetricsTable {
         ) { .count(max(0, $0.clients - $0.replicaConnections)) },
         .constant("cluster_connections", .integer(0), "Connections of a cluster's bus", in: .clients),
         .gauge(
-            "escapement_connections_max", "Clients that may be connected at once: maxclients, or what open files allow",
+            "escapement_connections_max", "Maximum number of clients: maxclients, or what open files allow",
             info: InfoField("maxclients"), in: .clients
         ) { .count($0.clientsMax) },
         .gauge(
-            "escapement_blocked_clients", "Clients that wait for the answer to a slow command",
+            "escapement_blocked_clients", "Clients waiting for the reply to a slow command",
             info: InfoField("blocked_clients"), in: .clients
         ) { .count($0.clientsBlocked) },
         .constant("tracking_clients", .integer(0), "Clients with client-side caching", in: .clients),
@@ -96,12 +96,12 @@ extension MetricsTable {
         ) { .real($0.cpu.user) },
         .counter(
             "escapement_cpu_children_system_seconds_total", unit: .seconds,
-            "CPU time of ended child processes in the kernel",
+            "CPU time of terminated child processes inside the kernel",
             info: InfoField("used_cpu_sys_children", .fixed(6)), in: .cpu
         ) { .real($0.cpuOfChildren.system) },
         .counter(
             "escapement_cpu_children_user_seconds_total", unit: .seconds,
-            "CPU time of ended child processes outside the kernel",
+            "CPU time of terminated child processes outside the kernel",
             info: InfoField("used_cpu_user_children", .fixed(6)), in: .cpu
         ) { .real($0.cpuOfChildren.user) },
     ]

@@ -5,14 +5,14 @@ import LimiterEngine
 extension MetricsTable {
     static let stats: [Metric] = [
         .counter(
-            "escapement_connections_accepted_total", "Connections from clients since the start",
+            "escapement_connections_accepted_total", "Connections accepted from clients since startup",
             info: InfoField("total_connections_received"), in: .stats
         ) { .integer($0.clientsEver) },
         .counter(
             "escapement_commands_total", "Commands run", info: InfoField("total_commands_processed"), in: .stats
         ) { $0.total(.commands) },
         .infoOnly(
-            .derived(["escapement_commands_total"]), type: .gauge, unit: .perSecond, "Commands a second, lately",
+            .derived(["escapement_commands_total"]), type: .gauge, unit: .perSecond, "Recent commands per second",
             info: InfoField("instantaneous_ops_per_sec"), in: .stats
         ) { .count(Int64($0.rates.commands)) },
         .counter(
@@ -25,37 +25,37 @@ extension MetricsTable {
             in: .stats
         ) { $0.total(.outputBytes) },
         .infoOnly(
-            .derived(["escapement_received_bytes_total"]), type: .gauge, unit: .kibibytesPerSecond, "Input, lately",
+            .derived(["escapement_received_bytes_total"]), type: .gauge, unit: .kibibytesPerSecond, "Recent input rate",
             info: InfoField("instantaneous_input_kbps", .fixed(2)), in: .stats
         ) { .real($0.rates.inputBytes / 1024) },
         .infoOnly(
-            .derived(["escapement_sent_bytes_total"]), type: .gauge, unit: .kibibytesPerSecond, "Output, lately",
+            .derived(["escapement_sent_bytes_total"]), type: .gauge, unit: .kibibytesPerSecond, "Recent output rate",
             info: InfoField("instantaneous_output_kbps", .fixed(2)), in: .stats
         ) { .real($0.rates.outputBytes / 1024) },
         .counter(
-            "escapement_connections_rejected_total", "Connections turned away because of maxclients",
+            "escapement_connections_rejected_total", "Connections rejected because of maxclients",
             info: InfoField("rejected_connections"), in: .stats
         ) { .integer($0.clientsRejected) },
         .counter(
-            "escapement_replication_full_syncs_total", "Full syncs that replicas were given",
+            "escapement_replication_full_syncs_total", "Full syncs with replicas",
             info: InfoField("sync_full"), in: .stats
         ) { .count($0.replication.fullSyncs) },
         .counter(
-            "escapement_replication_partial_syncs_total", "Partial syncs that replicas were given",
+            "escapement_replication_partial_syncs_total", "Partial syncs with replicas",
             info: InfoField("sync_partial_ok"), in: .stats
         ) { .count($0.replication.partialSyncs) },
         .counter(
-            "escapement_replication_partial_syncs_refused_total", "Partial syncs that became full ones",
+            "escapement_replication_partial_syncs_refused_total", "Requested partial syncs that became full syncs",
             info: InfoField("sync_partial_err"), in: .stats
         ) { .count($0.replication.refusedPartialSyncs) },
         .counter(
             "escapement_keys_expired_total",
-            "Keys dropped because their limiter was full again or their deadline passed",
+            "Keys dropped because their limiter was fully replenished or their deadline passed",
             info: InfoField("expired_keys"), in: .stats
         ) { .count($0.engine.expired) },
         .counter(
-            "escapement_keys_evicted_total", "Keys dropped because memory was full", info: InfoField("evicted_keys"),
-            in: .stats
+            "escapement_keys_evicted_total", "Keys evicted because maxmemory was reached",
+            info: InfoField("evicted_keys"), in: .stats
         ) { .count($0.engine.evicted) },
         .counter(
             "escapement_clients_evicted_total", "Clients closed because of maxmemory-clients",
@@ -74,13 +74,13 @@ extension MetricsTable {
         .gauge(
             "escapement_pubsub_patterns", "Patterns with subscribers", info: InfoField("pubsub_patterns"), in: .stats
         ) { .count($0.patterns) },
-        .constant("latest_fork_usec", .integer(0), "How long the last fork took", in: .stats),
+        .constant("latest_fork_usec", .integer(0), "Duration of the last fork", in: .stats),
         .counter(
-            "escapement_error_replies_total", "Errors among the replies", info: InfoField("total_error_replies"),
+            "escapement_error_replies_total", "Error replies", info: InfoField("total_error_replies"),
             in: .stats
         ) { $0.total(.errorReplies) },
         .counter(
-            "escapement_protocol_errors_total", "Connections closed because what they sent is not RESP",
+            "escapement_protocol_errors_total", "Connections closed because their input is not valid RESP",
             info: InfoField("total_protocol_errors"), in: .stats
         ) { $0.total(.protocolErrors) },
         .counter(
@@ -88,11 +88,11 @@ extension MetricsTable {
             info: InfoField("client_output_buffer_limit_disconnections"), in: .stats
         ) { $0.total(.outputLimitDisconnections) },
         .infoOnly(
-            .derived(["escapement_commands_total"]), type: .counter, "Reads and writes, one for each command",
+            .derived(["escapement_commands_total"]), type: .counter, "Reads and writes, counted once per command",
             info: InfoField("total_reads_processed"), InfoField("total_writes_processed"), in: .stats
         ) { $0.total(.commands) },
         .counter(
-            "escapement_auth_failures_total", "Attempts to authenticate with a wrong password",
+            "escapement_auth_failures_total", "Failed authentication attempts",
             info: InfoField("acl_access_denied_auth"), in: .stats
         ) { $0.total(.failedAuthentications) },
         .counter(

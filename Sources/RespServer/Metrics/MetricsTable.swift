@@ -1,5 +1,5 @@
-// The registry: every number, text and distribution that the server reports, once. INFO, docs/metrics.md and every
-// other printer go through these rows in order. A new number is a new row; a new format of output is a new printer.
+// The registry: every number, text and distribution that the server reports. INFO, docs/metrics.md and every other
+// printer iterate over these rows in order. A new number is a new row; a new output format is a new printer.
 //
 // The rows are in one file per subject: +Server, +Memory, +Persistence, +Stats, +Replication, +Limiter, +Commands.
 // Within a section they are in the order of INFO's lines, which tools rely on.

@@ -1,11 +1,12 @@
-// The registry for Prometheus: the text format 0.0.4, and OpenMetrics 1.0. Appends to a buffer; knows no HTTP.
+// Prints the registry for Prometheus: in the text format 0.0.4, and in OpenMetrics 1.0. Appends to a buffer;
+// independent of HTTP.
 //
 // OpenMetrics names a counter's family without `_total` and an info's without `_info`, has units, and ends in `# EOF`.
-// 0.0.4 has no info metrics, so they are gauges there. A state is a gauge in both: in OpenMetrics the label of a state
-// set would have to be named like its family.
+// 0.0.4 has no info metrics, so they are gauges there. A state is a gauge in both: in OpenMetrics, the label of a state
+// set would need the name of its family.
 //
-// A series never disappears while the process lives, so a value that is not known now is NaN. Families keep to the
-// bound of their labels: what is beyond it is left out, and so is a second series of the same labels.
+// A series never disappears while the process is running, so a value that is currently unknown is NaN. Families respect
+// the bound of their labels: series beyond it are omitted, as are duplicates.
 
 import LimiterEngine
 import RESP
@@ -19,8 +20,8 @@ struct PrometheusPrinter {
         case openMetrics
     }
 
-    /// Powers of two in microseconds up to which durations are counted: 4 µs to a second. These are bounds of the
-    /// histograms' own buckets, so the counts are exact.
+    /// Bucket bounds as powers of two in microseconds: 4 µs to a second. They are bounds of the internal histograms,
+    /// too, so the counts are exact.
     static let bounds = [2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20]
 
     private let format: Format
@@ -45,7 +46,7 @@ struct PrometheusPrinter {
         for sample in samples { print(sample, of: metric) }
     }
 
-    /// The samples that may be shown: no set of labels twice, and no more than the row allows.
+    /// The samples to show: without duplicate labels, up to the row's bound.
     private func unique(_ samples: [MetricSample], of metric: Metric) -> [MetricSample] {
         guard !metric.labels.isEmpty else { return samples }
         var seen: Set<[String]> = []
@@ -93,7 +94,7 @@ struct PrometheusPrinter {
 
     private func append(_ text: String) { buffer.append(text: text) }
 
-    // MARK: Words
+    // MARK: Names and values
 
     /// The name under which the format declares a metric's type.
     static func family(_ metric: Metric, _ format: Format) -> String {
@@ -137,7 +138,7 @@ struct PrometheusPrinter {
         return "\(sign)\(whole).\(digits)"
     }
 
-    /// Text with `\` and line feeds escaped, and quotes where they would end it.
+    /// Escapes `\` and line feeds, and optionally quotes.
     static func escaped(_ text: String, quotes: Bool) -> String {
         var escaped = ""
         for scalar in text.unicodeScalars {
@@ -153,7 +154,7 @@ struct PrometheusPrinter {
 }
 
 extension MetricUnit {
-    /// The unit that OpenMetrics declares: a suffix of the family's name.
+    /// The unit in OpenMetrics, which must be a suffix of the family's name.
     fileprivate var openMetrics: String? {
         switch self {
         case .seconds, .timestampSeconds: "seconds"

@@ -1,10 +1,10 @@
-// `rules-overridden` in the data directory: the file's version of policies and rules that commands have changed or
-// removed since the rules file was read, in the syntax of the rules file. Without it a restart could not tell a rule
-// that a command has removed from one that is new in the file.
+// `rules-overridden` in the data directory: the rules file's version of policies and rules that commands have changed
+// or removed since the rules file was read, in the same syntax. Without it, a restart could not distinguish a rule
+// removed by a command from a rule that is new in the file.
 //
-// Written whole when the rules file is read, and appended to when a command first changes or removes an entry of the
-// file. Of several lines about the same entry the last one holds. A line that cannot be read is skipped: its entry is
-// then taken for new in the file. Owns the format; RulesReload decides when to write.
+// Rewritten when the rules file is read, and appended to when a command first changes or removes an entry of the file.
+// Of several lines for the same entry, the last one wins. An invalid line is skipped: its entry is then treated as new
+// in the file. Owns the format; RulesReload decides when to write.
 
 import LimiterEngine
 import Persistence
@@ -20,7 +20,7 @@ struct OverridesFile {
 
     private var path: String { "\(directory)/\(OverridesFile.name)" }
 
-    /// What is stored, and how many lines could not be read.
+    /// Reads the overrides, and counts the invalid lines.
     func read() throws(StorageError) -> (overrides: FileOverrides, unreadable: Int) {
         guard try files.exists(path) else { return (FileOverrides(), 0) }
         return OverridesFile.read(try files.contents(of: path, limit: RulesFile.bytesMax))
@@ -29,7 +29,7 @@ struct OverridesFile {
     static func read(_ bytes: [UInt8]) -> (overrides: FileOverrides, unreadable: Int) {
         var overrides = FileOverrides()
         var unreadable = 0
-        // A line without an end was torn by a crash.
+        // Ignore an incomplete last line, torn by a crash.
         let lines = bytes.prefix((bytes.lastIndex(of: 0x0A) ?? -1) + 1).split(separator: 0x0A)
         let list = ArgumentList()
         for line in lines {
@@ -52,7 +52,7 @@ struct OverridesFile {
         return (overrides, unreadable)
     }
 
-    /// Has the overrides on disk when it returns.
+    /// Stores the overrides durably.
     func store(_ unsaved: UnsavedOverrides) throws(StorageError) {
         let lines = OverridesFile.lines(unsaved.overrides)
         let exists = try files.exists(path)
@@ -76,7 +76,7 @@ struct OverridesFile {
         try file.syncAll()
     }
 
-    /// In an order that does not depend on hashes.
+    /// In a deterministic order.
     private static func lines(_ overrides: FileOverrides) -> [UInt8] {
         let policies = overrides.policies.values.map(PolicyText.line).sorted()
         let rules = overrides.rules.values.sorted { $0.subject.precedes($1.subject) }.map(PolicyText.line)

@@ -1,16 +1,16 @@
-// Changing policies and rules while the server works: the engine's registry and the journal in one step, so that no
-// reader of the journal sees them in another order than they took force in.
+// Changes policies and rules at run time: atomically in the engine's registry and the journal, so that readers of the
+// journal see the changes in the order in which they took effect.
 //
-// Lock order: the journal's lock, then the registry's editor. A command holds the first when it comes here.
+// Lock order: the journal's lock, then the registry's editor. Commands already hold the first one here.
 
 import LimiterEngine
 import Persistence
 import Synchronization
 
 extension Server {
-    /// Changes policies and rules, all or nothing; they are in force and in the journal when this returns.
+    /// Changes policies and rules, all or nothing. On return, the changes are in effect and in the journal.
     ///
-    /// - Precondition: The caller is inside of `Journal.excludingCollections`: see `CommandFlags.records`.
+    /// - Precondition: The caller is inside `Journal.excludingCollections`: see `CommandFlags.records`.
     func editPolicies(
         now: EngineTime, _ body: (inout PolicyDraft) throws(PolicyError) -> Void
     ) throws(PolicyError) {
@@ -23,7 +23,7 @@ extension Server {
 }
 
 extension PolicyError {
-    /// A sentence that names what is wrong.
+    /// An error text without `ERR`.
     var text: String {
         switch self {
         case .emptyName: "a name must not be empty"
@@ -39,7 +39,7 @@ extension PolicyError {
         case .incomplete(let argument): "\(argument.word) is missing"
         case .invalidLimit(let error, nil): error.text
         case .invalidLimit(let error, let old?):
-            "\(error.text) (what is not named stays as it is: \(PolicyText.terms(old)))"
+            "\(error.text) (the current policy is: \(PolicyText.terms(old)))"
         }
     }
 
@@ -49,7 +49,7 @@ extension PolicyError {
 }
 
 extension RuleSubject {
-    /// `tenant client action` for people.
+    /// `tenant client action` for error texts.
     var shown: String {
         [tenant, client, action].map { $0.map(PolicyError.shown) ?? "*" }.joined(separator: " ")
     }

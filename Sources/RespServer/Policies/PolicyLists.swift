@@ -1,9 +1,9 @@
-// RL.POLICY LIST and RL.RULE LIST as sliced work: there may be a million rules, and they are answered in order.
+// RL.POLICY LIST and RL.RULE LIST as sliced work: there may be a million rules, and the reply is sorted.
 
 import LimiterEngine
 import RESP
 
-/// RL.POLICY LIST: the policies, which the table has in order of their names.
+/// RL.POLICY LIST: the policies, which the table keeps sorted by name.
 final class PolicyListWork: SlicedWork {
     private let policies: [Policy]
     private let found: ReplyPieces
@@ -31,11 +31,11 @@ final class PolicyListWork: SlicedWork {
     var elements: ReplyPieces? { found }
 }
 
-/// RL.RULE LIST: the rules, which the table has in no order. Short runs of them are sorted, and the runs merged.
+/// RL.RULE LIST: the rules, which the table does not keep sorted. Sorts short runs, and merges the runs.
 final class RuleListWork: SlicedWork {
     /// Rules in a run.
     private static let runLength = 128
-    /// What sorting a run counts, and taking a rule off the runs and writing it.
+    /// Steps to read and sort a run, and to merge and write a rule.
     private static let stepsPerRun = 70_000
     private static let stepsPerRule = 2_000
 
@@ -71,7 +71,7 @@ final class RuleListWork: SlicedWork {
         var run: [Rule] = []
         while run.count < RuleListWork.runLength, let rule = table.nextRule(&cursor) { run.append(rule) }
         hasRead = run.count < RuleListWork.runLength
-        // Its first rule last, so that it is taken off at the end.
+        // In descending order, so that the first rule can be removed from the end.
         runs.insert(run.sorted { $1.subject.precedes($0.subject) })
     }
 
@@ -80,9 +80,9 @@ final class RuleListWork: SlicedWork {
     var elements: ReplyPieces? { found }
 }
 
-/// Sorted runs of rules, the one with the first rule at the root.
+/// A heap of sorted runs of rules, with the first rule in the run at the root.
 private struct RunHeap {
-    /// Each from its last rule to its first, and not empty.
+    /// Each run is in descending order and not empty.
     private var runs: [[Rule]] = []
 
     mutating func insert(_ run: [Rule]) {
@@ -120,7 +120,7 @@ private struct RunHeap {
 }
 
 extension RuleSubject {
-    /// An order for lists: everybody before names, names by their bytes.
+    /// The order of lists: `*` before names, names by their bytes.
     fileprivate func precedes(_ other: RuleSubject) -> Bool {
         for (left, right) in [(tenant, other.tenant), (client, other.client), (action, other.action)]
         where left != right {

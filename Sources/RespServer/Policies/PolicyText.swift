@@ -1,4 +1,4 @@
-// Policies and rules as text: in the words of commands and of the rules file, which read it back as what it was.
+// Formats policies and rules in the syntax of commands and of the rules file, from which they can be parsed again.
 
 import LimiterEngine
 
@@ -7,7 +7,7 @@ enum PolicyText {
     static func terms(_ policy: Policy) -> String {
         let limit = policy.limit
         var text = "LIMIT \(limit.units) PER \(limit.calendar.map(\.unit.name) ?? period(limit.period))"
-        // A limit of 0 has none.
+        // A limit of 0 has no burst.
         if limit.algorithm.hasBurst, limit.units > 0 { text += " BURST \(limit.capacity)" }
         text += " ALGO \(limit.algorithm.name)"
         if limit.offset != 0 { text += " OFFSET \(period(limit.offset))" }
@@ -21,12 +21,12 @@ enum PolicyText {
     /// The rule as a line of the rules file.
     static func line(_ rule: Rule) -> String { "rule \(subject(rule.subject)) POLICY \(quoted(rule.policy))" }
 
-    /// Tenant, client and action, `*` for everybody.
+    /// Tenant, client and action, `*` for any.
     static func subject(_ subject: RuleSubject) -> String {
         [subject.tenant, subject.client, subject.action].map { $0.map(quoted) ?? "*" }.joined(separator: " ")
     }
 
-    /// `policy free`, `rule acme * search`: what the entry is about.
+    /// The title of an entry: `policy free`, `rule acme * search`.
     static func title(_ entry: PolicyEntry) -> String {
         switch entry {
         case .policy(let policy): "policy \(quoted(policy.name))"
@@ -34,7 +34,7 @@ enum PolicyText {
         }
     }
 
-    /// What the entry says of it: the limit, or the name of the policy.
+    /// The value of an entry: the limit, or the name of the policy.
     static func meaning(_ entry: PolicyEntry) -> String {
         switch entry {
         case .policy(let policy): terms(policy)
@@ -42,7 +42,7 @@ enum PolicyText {
         }
     }
 
-    /// A time in the largest unit that it is a whole number of; commands say no other times.
+    /// A duration in the largest unit that divides it. Commands allow only multiples of a millisecond.
     static func period(_ nanoseconds: Int64) -> String {
         for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] as [(String, Int64)]
         where nanoseconds % (length * 1_000_000) == 0 && nanoseconds != 0 {
@@ -51,7 +51,7 @@ enum PolicyText {
         return "\(nanoseconds / 1_000_000)ms"
     }
 
-    /// A name as one word: as it is when it is plain, else between double quotes with escapes.
+    /// A name as one word: verbatim if possible, otherwise in double quotes with escapes.
     static func quoted(_ name: [UInt8]) -> String {
         let special: [UInt8] = [UInt8(ascii: "\""), UInt8(ascii: "'"), UInt8(ascii: "\\"), UInt8(ascii: "#")]
         if !name.isEmpty, name.allSatisfy({ $0 > 0x20 && $0 < 0x7F && !special.contains($0) }) {

@@ -1,4 +1,4 @@
-// The rules file: policies and rules said once, one a line, in the words of the commands.
+// The rules file: policies and rules, one per line, in the syntax of the commands.
 //
 //   # comment
 //   policy free LIMIT 100 PER 1m BURST 20
@@ -6,8 +6,8 @@
 //   rule * * * POLICY free
 //   rule acme "client 7" login POLICY night
 //
-// Words may stand in quotes, as in the configuration file. Owns reading and checking; takes no effect by itself. An
-// error names the file and the line, and then nothing of the file counts.
+// Words may be quoted, as in the configuration file. Parses and validates the file, but does not apply it. An error
+// names the file and the line, and the whole file is rejected.
 
 import Glibc
 import LimiterEngine
@@ -15,14 +15,14 @@ import Persistence
 import RESP
 import System
 
-/// Why a rules file was not taken: one line that names the file, and the line where there is one.
+/// Why a rules file was rejected: one line with the file name and, if known, the line number.
 struct RulesFileError: Error, Equatable, Sendable {
     var text: String
 }
 
-/// A rules file that was read whole. Each policy and each subject comes once, and every name is a name.
+/// A valid rules file. Policies and subjects are unique, and all names are valid.
 struct RulesFile {
-    /// Larger files are refused.
+    /// Larger files are rejected.
     static let bytesMax = 256 << 20
 
     let path: String
@@ -35,7 +35,7 @@ struct RulesFile {
         try self.init(try RulesFile.read(path), path: path)
     }
 
-    /// A file of these bytes; `path` is for errors.
+    /// Parses these bytes; `path` is for errors.
     init(_ bytes: [UInt8], path: String) throws(RulesFileError) {
         self.path = path
         let list = ArgumentList()
@@ -61,14 +61,14 @@ struct RulesFile {
         problem.text.hasPrefix("ERR ") ? String(problem.text.dropFirst(4)) : problem.text
     }
 
-    /// What a line says; nil for a comment or nothing. `list` is where its words go. A line that was accepted once may
-    /// name a zone that this machine does not have.
+    /// Parses a line; nil for a comment or an empty line. `list` is scratch space for its words. With
+    /// `acceptsUnknownZones`, for lines that were accepted earlier, zones may be missing on this machine.
     static func entry(
         _ line: UnsafeBufferPointer<UInt8>, _ list: ArgumentList, acceptsUnknownZones: Bool = false
     ) throws(ArgumentProblem) -> PolicyEntry? {
         if line.first(where: { $0 != 0x20 && !($0 >= 0x09 && $0 <= 0x0D) }) == UInt8(ascii: "#") { return nil }
         guard let base = line.baseAddress else { return nil }
-        // As of a file whose end was lost in a power cut. The splitter would take it for white space.
+        // Such as in a file whose end was lost in a power failure. The splitter would treat it as whitespace.
         guard !line.contains(0) else {
             throw ArgumentProblem("a zero byte; in a name it is written \"\\x00\"")
         }
@@ -83,24 +83,24 @@ struct RulesFile {
         } else if list[0].matches("rule") {
             return .rule(try PolicyArguments.rule(list, subjectAt: 1))
         }
-        throw ArgumentProblem("a line begins with policy, rule or #, not with '\(LimitArguments.shown(list[0]))'")
+        throw ArgumentProblem("a line must begin with policy, rule or #, not with '\(LimitArguments.shown(list[0]))'")
     }
 
     private mutating func add(_ policy: Policy, _ number: Int) throws(ArgumentProblem) {
         if let earlier = policyLines.updateValue(number, forKey: policy.name) {
-            throw ArgumentProblem("policy '\(PolicyError.shown(policy.name))' stands in line \(earlier) already")
+            throw ArgumentProblem("policy '\(PolicyError.shown(policy.name))' is already defined in line \(earlier)")
         }
         policies.append(policy)
     }
 
     private mutating func add(_ rule: Rule, _ number: Int) throws(ArgumentProblem) {
         if let earlier = ruleLines.updateValue(number, forKey: rule.subject) {
-            throw ArgumentProblem("a rule for '\(rule.subject.shown)' stands in line \(earlier) already")
+            throw ArgumentProblem("a rule for '\(rule.subject.shown)' is already defined in line \(earlier)")
         }
         rules.append(rule)
     }
 
-    /// What the registry said to the file, with the line where one is to blame.
+    /// The registry's error about the file, with the line number if known.
     func error(_ error: PolicyError) -> RulesFileError {
         var place = path
         if case .unknownPolicy(let name) = error, let rule = rules.first(where: { $0.policy == name }),
@@ -109,7 +109,7 @@ struct RulesFile {
             place += ":\(line)"
         }
         if case .policyInUse = error {
-            return RulesFileError(text: "\(place): a policy that the file no longer has is in use: \(error.text)")
+            return RulesFileError(text: "\(place): a policy dropped from the file is in use: \(error.text)")
         }
         return RulesFileError(text: "\(place): \(error.text)")
     }
@@ -120,7 +120,7 @@ struct RulesFile {
         let bytes: [UInt8]?
         var isRegular = true
         do throws(SystemError) {
-            // A pipe would be waited for until something is written to it.
+            // O_NONBLOCK: opening a pipe would block until it has a writer.
             let file = try FileDescriptor.open(path, O_RDONLY | O_NONBLOCK)
             defer { file.close() }
             isRegular = file.isRegular
@@ -134,10 +134,10 @@ struct RulesFile {
     }
 }
 
-/// Policies and rules in the words of commands and of the file.
+/// Parses policies and rules from commands and from the file.
 enum PolicyArguments {
-    /// `name [LIMIT n] [PER period] … [NX]`, the name at `nameAt`: a command's change, and whether it is only to make a
-    /// policy that there is not.
+    /// `name [LIMIT n] [PER period] … [NX]`, with the name at `nameAt`: the change, and whether it may only create a
+    /// policy.
     static func change(
         _ arguments: ArgumentList, nameAt index: Int
     ) throws(ArgumentProblem) -> (change: PolicyChange, isOnlyNew: Bool) {
@@ -146,7 +146,7 @@ enum PolicyArguments {
         return (words.change(of: name), words.has(.nx))
     }
 
-    /// `tenant client action POLICY name [NX]`, the tenant at `subjectAt`.
+    /// `tenant client action POLICY name [NX]`, with the tenant at `subjectAt`.
     static func ruleChange(
         _ arguments: ArgumentList, subjectAt index: Int
     ) throws(ArgumentProblem) -> (rule: Rule, isOnlyNew: Bool) {
@@ -157,9 +157,9 @@ enum PolicyArguments {
         return (try rule(arguments, subjectAt: index, isFollowed: true), true)
     }
 
-    private static let ruleSyntax = "ERR syntax error: tenant, client, action and POLICY with a name are expected"
+    private static let ruleSyntax = "ERR syntax error: expected tenant, client, action and POLICY with a name"
 
-    /// `name LIMIT n PER period …`, the name at `nameAt`: the whole policy, as the file says it.
+    /// `name LIMIT n PER period …`, with the name at `nameAt`: a complete policy, as in the file.
     static func policy(
         _ arguments: ArgumentList, nameAt index: Int, acceptsUnknownZones: Bool = false
     ) throws(ArgumentProblem) -> Policy {
@@ -169,7 +169,7 @@ enum PolicyArguments {
         return Policy(name: name, limit: try words.limit(), mode: words.mode)
     }
 
-    /// `tenant client action POLICY name`, the tenant at `subjectAt`.
+    /// `tenant client action POLICY name`, with the tenant at `subjectAt`.
     static func rule(
         _ arguments: ArgumentList, subjectAt index: Int, isFollowed: Bool = false
     ) throws(ArgumentProblem) -> Rule {
@@ -180,7 +180,7 @@ enum PolicyArguments {
         return Rule(try subject(arguments, at: index), policy: policy)
     }
 
-    /// Tenant, client and action; `*` is everybody.
+    /// Tenant, client and action; `*` matches any.
     static func subject(_ arguments: ArgumentList, at index: Int) throws(ArgumentProblem) -> RuleSubject {
         RuleSubject(
             tenant: try pattern(arguments[index], "tenant"), client: try pattern(arguments[index + 1], "client"),

@@ -1,29 +1,29 @@
-// Reading the rules file at the start, by command and by signal, and logging what that has changed.
+// Loads the rules file at startup, by command and by signal, and logs the differences.
 //
-// What has changed in the file since it was last read takes effect, and what commands have changed is kept: the engine
-// decides that (PolicyDraft+File). Owns the order of reading, applying and storing what commands have overridden, and
-// the lines of the log. May block on files, so it runs on the files thread, and at the start on the replication thread.
+// Entries that have changed in the file since it was last read take effect, and changes made by commands are kept; the
+// engine decides that (PolicyDraft+File). Owns the order of reading, applying and storing the overrides, and the log
+// lines. May block on files, so it runs on the files thread, and at startup on the replication thread.
 
 import LimiterEngine
 import Persistence
 import Synchronization
 
-/// What reading the rules file has come to.
+/// The result of loading the rules file.
 struct RulesReport {
     let path: String
-    /// How many policies and rules the file has.
+    /// Number of policies and rules in the file.
     let policies: Int
     let rules: Int
     let differences: FileReport
 }
 
 extension Server {
-    /// Reads the rules file and applies it; all or nothing.
+    /// Reads the rules file and applies it, all or nothing.
     ///
     /// - Parameters:
-    ///   - force: The file takes precedence over what commands have changed.
-    ///   - checksRole: The file is refused if the node, by the time it has been read, takes no changes.
-    /// - Returns: Nil when no file is set.
+    ///   - force: The file takes precedence over changes made by commands.
+    ///   - checksRole: Reject the file if, by the time it has been read, the node no longer accepts changes.
+    /// - Returns: Nil if no file is configured.
     func loadRulesFile(
         now: EngineTime, force: Bool = false, checksRole: Bool = false
     ) throws(RulesFileError) -> RulesReport? {
@@ -35,8 +35,8 @@ extension Server {
         let result = durability.journal.excludingCollections {
             Result { () throws(PolicyError) in
                 try editPolicies(now: now) { draft throws(PolicyError) in
-                    // A change of role is announced first and then takes the journal's lock, which is held here: this
-                    // edit either comes before the change as a whole, or sees it.
+                    // A role change is announced first and then takes the journal's lock, which is held here: so this
+                    // edit is either completed before the role change, or sees it.
                     takesChanges = !checksRole || !replication.isReplica && !pause.holdsWrites.load(ordering: .relaxed)
                     guard takesChanges else { return }
                     differences = try draft.applyFile(policies: file.policies, rules: file.rules, force: force)
@@ -45,9 +45,9 @@ extension Server {
         }
         if case .failure(let problem) = result { throw file.error(problem) }
         guard takesChanges else {
-            throw RulesFileError(text: "\(path): the node became a replica, or began to, while the file was read")
+            throw RulesFileError(text: "\(path): the node became a replica, or started to, while the file was read")
         }
-        // Afterwards: an override that is stored and no longer in force does no harm, one that is missing would.
+        // After applying: a stored override that is no longer in effect is harmless, a missing one is not.
         saveOverrides()
         return RulesReport(
             path: path, policies: file.policies.count, rules: file.rules.count, differences: differences)
@@ -55,43 +55,43 @@ extension Server {
 
     // MARK: Overrides
 
-    /// Reads what commands had overridden before the server was started: once, before anything is changed.
+    /// Reads the stored overrides at startup: once, before any change.
     func restoreOverrides() {
         do throws(StorageError) {
             let (overrides, unreadable) = try OverridesFile(directory: currentSettings.value.dir).read()
             engine.policies.restoreOverrides(overrides)
             guard unreadable > 0 else { return }
             log.warning(
-                "lines of \(OverridesFile.name) cannot be read: if commands have removed those entries, they come back",
+                "invalid lines in \(OverridesFile.name): entries removed by commands may be restored",
                 ["lines": .integer(unreadable)])
         } catch {
             log.warning(
-                "cannot read \(OverridesFile.name): entries of the rules file that commands have removed come back",
+                "cannot read \(OverridesFile.name): entries of the rules file removed by commands will be restored",
                 ["error": "\(error)"])
         }
     }
 
-    /// Stores what commands have overridden since the last time; on disk when it returns. One caller at a time.
+    /// Durably stores the overrides made since the last call. One caller at a time.
     func saveOverrides() {
         guard let unsaved = engine.policies.drainUnsavedOverrides() else { return }
         do throws(StorageError) {
             try OverridesFile(directory: currentSettings.value.dir).store(unsaved)
         } catch {
-            // A part of it may be in the file.
+            // The file may contain part of it.
             engine.policies.storeAllOverrides()
             log.warning(
-                "cannot store what commands have changed of the rules file: a restart may undo removals",
+                "cannot store overrides of the rules file made by commands: a restart may undo removals",
                 ["error": "\(error)"])
         }
     }
 
     // MARK: Log
 
-    /// Logs what reading the rules file has applied, and what it has kept: a line each, up to a bound.
+    /// Logs the differences that were applied and those that were kept: one line each, up to a bound.
     ///
     /// - Parameters:
-    ///   - client: The address of the client that asked for it, if one did.
-    ///   - listsDifferences: False for a server that starts without a state: all of the file is new to it.
+    ///   - client: The address of the client that requested the reload, if any.
+    ///   - listsDifferences: False for a server that starts without state, since all of the file is new to it.
     func log(_ report: RulesReport, client: String? = nil, listsDifferences: Bool = true) {
         let differences = report.differences
         if listsDifferences { list(differences) }
@@ -132,7 +132,7 @@ extension Server {
             case .removedByCommand: "not restored: removed by a command"
             case .inUse(let user): "kept, though dropped from the file: a command's rule uses it, '\(user.shown)'"
             }
-        // If the file has changed, the person who changed it may expect that to take effect.
+        // If the file has changed, its editor may expect the change to take effect.
         log.log(
             difference.hasFileChanged ? .warning : .notice, "rules file: \(kind) \(why)",
             [
@@ -142,9 +142,9 @@ extension Server {
     }
 }
 
-/// Policies and rules in lines of the log.
+/// Policies and rules in log lines.
 enum PolicyLog {
-    /// What it is, and which.
+    /// The kind and the name of an entry.
     static func subject(_ entry: PolicyEntry) -> (kind: String, name: String) {
         switch entry {
         case .policy(let policy): ("policy", PolicyText.quoted(policy.name))
@@ -154,7 +154,7 @@ enum PolicyLog {
 
     static func value(_ entry: PolicyEntry?) -> LogValue { .string(entry.map(PolicyText.meaning) ?? "none") }
 
-    /// The line about a change that a command has made; nil if it has changed nothing.
+    /// The log line about a change by a command; nil if it has changed nothing.
     static func line(before: PolicyEntry?, after: PolicyEntry?, client: Connection) -> LogNote? {
         guard let entry = after ?? before else { return nil }
         if let before, let after, value(before) == value(after), before.origin == after.origin { return nil }
