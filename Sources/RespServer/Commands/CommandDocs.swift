@@ -89,9 +89,9 @@ enum CommandDocs {
     private static func code(_ words: [String]) -> String { words.map { "`\($0)`" }.joined(separator: " ") }
 
     private static let take = """
-        The limit is given in numbers, or as the name of a policy. `gcra` shares its keys with CL.THROTTLE: `LIMIT n PER
-        p BURST b` is a limiter with a burst of `b` units that regains `n` every `p`. For the algorithms, and what
-        happens to spent units when a limit changes, see [choosing.md](choosing.md).
+        The limit is given in numbers, or as the name of a policy. `gcra` shares its keys with CL.THROTTLE:
+        `LIMIT n PER p BURST b` is a limiter with a burst of `b` units that regains `n` every `p`. For the algorithms,
+        and what happens to spent units when a limit changes, see [choosing.md](choosing.md).
 
         The reply is an array of these numbers in RESP2 and a map with these names in RESP3, in this order:
 

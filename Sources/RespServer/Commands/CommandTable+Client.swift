@@ -49,7 +49,7 @@ extension CommandTable {
             arguments: [.words("enabled", ["ON", "OFF"])], handler: Handlers.clientNoEvict),
         CommandSpec(
             name: "no-touch", arity: 3, flags: always, categories: own, group: group,
-            summary: "Prevents the connection's commands from updating the last access of keys.",
+            summary: "Accepted for compatibility: accesses to keys are not tracked.",
             arguments: [.words("enabled", ["ON", "OFF"])], handler: Handlers.clientNoTouch),
     ]
 

@@ -12,7 +12,7 @@ extension CommandTable {
             complexity: "O(N) with N commands.", summary: "Describes all commands, for programs.",
             tips: [CommandTips.unordered], subcommands: commandSubcommands, handler: Handlers.command),
         .container(
-            "slowlog", group: group, summary: "Shows the slowest commands.", subcommands: slowLogSubcommands),
+            "slowlog", group: group, summary: "Shows recent slow commands.", subcommands: slowLogSubcommands),
         .container(
             "latency", group: group, summary: "Shows how long commands and the server's own work take.",
             subcommands: latencySubcommands),

@@ -47,7 +47,7 @@ extension CommandTable {
         CommandSpec(
             name: "touch", arity: -2, flags: [.readonly, .fast], keys: .all, categories: own, group: group,
             complexity: "O(N) with N keys given.",
-            summary: "Updates the last access of the keys and counts how many exist.",
+            summary: "Counts how many of the keys exist: the same as EXISTS, since accesses are not tracked.",
             arguments: [.key(multiple: true)], tips: [CommandTips.multiShard, CommandTips.sum],
             handler: Handlers.touch),
         .container(

@@ -11,7 +11,7 @@ extension CommandTable {
         CommandSpec(
             name: "exec", arity: 1, flags: [.loading, .stale, .skipSlowLog, .transactionControl], categories: own,
             group: group, complexity: "Depends on the queued commands.",
-            summary: "Runs the queued commands atomically, unless a watched key has changed.",
+            summary: "Runs the queued commands, isolated from all others, unless a watched key has changed.",
             handler: Handlers.exec),
         CommandSpec(
             name: "discard", arity: 1, flags: [.loading, .stale, .fast, .transactionControl], categories: own,

@@ -14,8 +14,8 @@ enum MetricsDocs {
             the suffix. Counters only increase until a restart, and many of them until CONFIG RESETSTAT.
 
             A metric with labels in braces is a family: it has a series for each combination of label values, up to the
-            given number. In the names of INFO's fields, `<command>`, `<prefix>` and `<n>` are placeholders; `field:
-            part` is one `part=value` in a line. `DEBUG METRICS` shows all metrics that have a name.
+            given number. In the names of INFO's fields, `<command>`, `<prefix>` and `<n>` are placeholders, and
+            `field: part` is one `part=value` in a line. `DEBUG METRICS` shows all metrics that have a name.
 
             """
         for section in MetricSection.allCases {
