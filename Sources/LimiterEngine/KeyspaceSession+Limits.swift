@@ -179,7 +179,7 @@ extension KeyspaceSession {
     }
 
     /// More than any state may grow by in one call, record and rounding included, but for the key.
-    private static var stateBytesMax: Int { 2 * SlidingLog.byteCount(capacity: Int(SlidingLog.unitsMax)) }
+    private static var stateBytesMax: Int { 2 * StateKind.sizeMax }
 
     @inline(__always)
     private func decideOne(_ call: UnsafeMutablePointer<LimitCall>, as operation: LimitCall.Operation, now: Int64) {

@@ -30,8 +30,11 @@ def crc32c(data):
 HEADER_SIZE = 56
 BATCH_HEADER_SIZE = 24
 KIND_GCRA = 1
-KINDS = {1: "gcra", 2: "counter", 3: "fixed-window", 4: "sliding-window", 5: "sliding-log", 6: "token"}
-ALGORITHMS = {1: "gcra", 2: "token-bucket", 3: "fixed-window", 4: "sliding-window", 5: "sliding-log"}
+KINDS = {1: "gcra", 2: "counter", 3: "fixed-window", 4: "sliding-window", 5: "sliding-log", 6: "token",
+         7: "calendar"}
+ALGORITHMS = {1: "gcra", 2: "token-bucket", 3: "fixed-window", 4: "sliding-window", 5: "sliding-log",
+              6: "calendar"}
+UNITS = {0: "day", 1: "week", 2: "month", 3: "year"}
 MODES = {0: "enforce", 1: "shadow", 2: "off"}
 SOURCES = {0: "command", 1: "file"}
 
@@ -195,7 +198,7 @@ def write_long_log(directory, keys, size, ahead):
 # Contents of records
 
 Answer = collections.namedtuple("Answer", "expiry granted limit remaining retry_after reset_after denied shadowed")
-Policy = collections.namedtuple("Policy", "algorithm mode source limit period burst offset before")
+Policy = collections.namedtuple("Policy", "algorithm mode source limit period burst offset before calendar", defaults=[None])
 
 
 def numbers(form, value):
@@ -208,7 +211,7 @@ def state_in(kind, value):
     """A key's state: the fields of its kind, times in nanoseconds."""
     if kind in ("gcra", "counter"):
         return numbers("q", value)[0]
-    if kind == "fixed-window":
+    if kind in ("fixed-window", "calendar"):
         return numbers("qq", value)  # end, units
     if kind == "sliding-window":
         return numbers("qqII", value)  # expiry, period, units of the previous and of the current window
@@ -242,11 +245,15 @@ def token_key(key):
 
 def policy_in(value):
     version, algorithm, mode, source, *rest = numbers("BBBBqqqq", value[:36])
-    assert version == 1
+    assert version == (2 if ALGORITHMS[algorithm] == "calendar" else 1)
+    calendar, first = None, 36
+    if version == 2:
+        unit, start, size = value[36:39]
+        calendar, first = (UNITS[unit], start, value[39:39 + size].decode()), 39 + size
     # Previous limits: emission interval, tolerance, end.
-    before = tuple(numbers("qqq", value[start:start + 24]) for start in range(36, len(value), 24))
+    before = tuple(numbers("qqq", value[start:start + 24]) for start in range(first, len(value), 24))
     assert len(before) <= 4 and all(price > 0 and tolerance > 0 for price, tolerance, _ in before)
-    return Policy(ALGORITHMS[algorithm], MODES[mode], SOURCES[source], *rest, before)
+    return Policy(ALGORITHMS[algorithm], MODES[mode], SOURCES[source], *rest, before, calendar)
 
 
 def subject_in(key):

@@ -32,7 +32,7 @@ NUMBERS = ["0", "1", "-1", "2", "10", "999", "9223372036854775807", "-9223372036
 WORDS = ["", "a", "b", "k1", "k2", "k3", "ch", "ch2", "*", "[", "\\", "k*", "x" * 300, "\x00\xff\r\n", "NX", "GT", "COUNT",
          "MATCH", "TYPE", "ID", "ADDR", "SKIPME", "yes", "no", "default", "ON", "OFF", "SKIP", "ALL", "WRITE"]
 
-ALGORITHMS = ["gcra", "token-bucket", "fixed-window", "sliding-window", "sliding-log", "x"]
+ALGORITHMS = ["gcra", "token-bucket", "fixed-window", "sliding-window", "sliding-log", "calendar", "x"]
 
 # Commands with the choices for each argument; a list of one word is that word.
 N, W = NUMBERS, WORDS

@@ -81,10 +81,11 @@ def test_a_log_cut_after_the_mark_is_read_up_to_the_cut(reader, directory):
 
 def test_it_reads_every_kind_that_the_server_writes(reader, start):
     server = start()
-    algorithms = ["gcra", "token-bucket", "fixed-window", "sliding-window", "sliding-log"]
+    algorithms = ["gcra", "token-bucket", "fixed-window", "sliding-window", "sliding-log", "calendar"]
     with server.connect() as wire:
         for algo in algorithms:
-            wire.call("RL.TAKE", algo, "ALGO", algo, "LIMIT", 9, "PER", "1d", "COST", 4, "ID", "token")
+            period = "day" if algo == "calendar" else "1d"
+            wire.call("RL.TAKE", algo, "ALGO", algo, "LIMIT", 9, "PER", period, "COST", 4, "ID", "token")
         wire.calls("SET n -5", "RL.POLICY SET p LIMIT 1 PER 1s", "RL.POLICY SET q LIMIT 1 PER 1s", "RL.POLICY DEL q",
                    "RL.RULE SET * * * POLICY p", "RL.RULE SET a * * POLICY p", "RL.RULE DEL a * *")
         wire.calls("SAVE", "INCR n")
@@ -98,9 +99,11 @@ def test_it_reads_every_kind_that_the_server_writes(reader, start):
 # Every record by the tables
 
 
-@pytest.mark.parametrize("with_logs, name", [(True, "expected.jsonl"), (False, "expected-snapshot.jsonl")])
-def test_golden_files_of_every_kind(with_logs, name):
-    golden = GOLDEN.parent / "v1-kinds"
+@pytest.mark.parametrize("directory, with_logs, name", [
+    ("v1-kinds", True, "expected.jsonl"), ("v1-kinds", False, "expected-snapshot.jsonl"),
+    ("v1-calendar", True, "expected.jsonl")])
+def test_golden_files_of_every_kind(directory, with_logs, name):
+    golden = GOLDEN.parent / directory
     found = read_contents(golden / "appendonlydir", with_logs)
     for line in map(json.loads, (golden / name).read_text().splitlines()):
         kind, key = line["kind"], bytes.fromhex(line["key_hex"])

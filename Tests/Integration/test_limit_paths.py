@@ -13,9 +13,10 @@ WORDS = ["LIMIT 3", "LIMIT 5", "limit 12", "LIMIT 0", "LIMIT -1", "LIMIT x", "LI
          "per 2d", "PER 360000", "PER 0", "PER 1w", "BURST 2", "BURST 9", "BURST -2", "ALGO gcra",
          "ALGO token-bucket", "ALGO fixed-window", "ALGO sliding-window", "algo Sliding-Log", "ALGO leaky",
          "OFFSET 1h", "OFFSET 99h", "COST 2", "COST 0", "COST -1", "COST y", "ATMOST", "ID t1", "ID t2",
-         "POLICY three", "POLICY watch", "POLICY off", "POLICY nosuch", "AND", "PER", "FOO", "MODE off"]
+         "POLICY three", "POLICY watch", "POLICY off", "POLICY nosuch", "PER month", "ALGO calendar", "ZONE +01:00",
+         "ZONE Nowhere/At-all", "START 3", "AND", "PER", "FOO", "MODE off"]
 USUAL = ["LIMIT 3 PER 1d", "LIMIT 5 PER 2d BURST 2", "LIMIT 4 PER 3d ALGO fixed-window",
-         "LIMIT 6 PER 3d ALGO sliding-window", "LIMIT 5 PER 3d ALGO sliding-log", "POLICY three", "POLICY watch",
+         "LIMIT 6 PER 3d ALGO sliding-window", "LIMIT 5 PER year ALGO calendar ZONE -05:30", "LIMIT 5 PER 3d ALGO sliding-log", "POLICY three", "POLICY watch",
          "POLICY off"]
 
 

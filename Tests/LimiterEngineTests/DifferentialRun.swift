@@ -150,7 +150,7 @@ struct DifferentialRun {
     private func limit(_ algorithm: Limit.Algorithm, of key: String) -> Limit {
         let variety = key.utf8.count
         let period = [1_000_000_000, 3_000_000_000, 700, Int64.max / 2][variety % 4]
-        return try! Limit(algorithm, units: [1, 5, 40, 0][variety / 4 % 4], period: period)
+        return try! Limit.sample(algorithm, units: [1, 5, 40, 0][variety / 4 % 4], period: period)
     }
 
     /// A call of a limit: another algorithm than the key's now and then, with a token sometimes.

@@ -1,6 +1,7 @@
 // What a limit should answer, from the history of its grants and in numbers that cannot overflow. A window's count is
 // added up anew from the history at every question, so nothing here resembles how the engine keeps it.
 
+import Glibc
 import LimiterEngine
 
 struct ExactMeter: Equatable {
@@ -29,7 +30,47 @@ struct ExactMeter: Equatable {
         return quotient * divisor > dividend ? quotient - 1 : quotient
     }
 
-    private func window(_ time: Exact) -> Exact { floored(time + Exact(limit.offset), period) }
+    /// The number of a window; of one of the calendar its end.
+    private func window(_ time: Exact) -> Exact {
+        limit.calendar == nil ? floored(time + Exact(limit.offset), period) : calendarEnd(time)
+    }
+
+    /// The end of the calendar's window around an instant: the first of the unit's beginnings that is later, as the C
+    /// library computes them.
+    private func calendarEnd(_ time: Exact) -> Exact {
+        let calendar = limit.calendar!
+        let offset = Exact(limit.zoneName.offsetMinutes!) * 60
+        let local = floored(time, 1_000_000_000) + offset
+        var seconds = time_t(local)
+        var date = tm()
+        gmtime_r(&seconds, &date)
+        (date.tm_hour, date.tm_min, date.tm_sec) = (0, 0, 0)
+        let (year, month, day) = (date.tm_year, date.tm_mon, date.tm_mday)
+        func begin(year: Int32, month: Int32, day: Int32, hour: Int32 = 0) -> Exact {
+            var date = tm()
+            (date.tm_year, date.tm_mon, date.tm_mday, date.tm_hour) = (year, month, day, hour)
+            return Exact(timegm(&date))
+        }
+        let start = Int32(calendar.start)
+        let begins: [Exact] =
+            switch calendar.unit {
+            case .day: (0...1).map { begin(year: year, month: month, day: day + $0, hour: start) }
+            // Sunday is 0 to the C library and 7 to us.
+            case .week:
+                (0...7).filter { (date.tm_wday + $0) % 7 == start % 7 }
+                    .map { begin(year: year, month: month, day: day + $0) }
+            // The day before the first of a month is the last of the one before it.
+            case .month:
+                (0...2).map {
+                    min(
+                        begin(year: year, month: month + $0, day: start),
+                        begin(year: year, month: month + $0 + 1, day: 0))
+                }
+            case .year: (0...1).map { begin(year: year + $0, month: start - 1, day: 1) }
+            }
+        return (begins.first { $0 > local }! - offset) * 1_000_000_000
+    }
+
     private func spent(in window: Exact) -> Exact {
         grants.reduce(0) { self.window($1.time) == window ? $0 + $1.units : $0 }
     }
@@ -40,7 +81,7 @@ struct ExactMeter: Equatable {
         case .gcra, .tokenBucket:
             let ahead = max(0, arrivalTime - time)
             return (ahead + Exact(limit.emissionInterval) - 1) / Exact(limit.emissionInterval)
-        case .fixedWindow: return spent(in: window(time))
+        case .fixedWindow, .calendar: return spent(in: window(time))
         case .slidingWindow:
             let left = (window(time) + 1) * period - time
             return spent(in: window(time)) - floored(-spent(in: window(time) - 1) * left, period)
@@ -59,6 +100,7 @@ struct ExactMeter: Equatable {
         switch limit.algorithm {
         case .fixedWindow: (window(time) + 1) * period - Exact(limit.offset)
         case .slidingWindow: (window(time) + 2) * period
+        case .calendar: window(time)
         default: time + period
         }
     }

@@ -15,9 +15,9 @@ import Testing
             let units = Int64(1 + random.below(60))
             let period = Int64(1_000 + random.below(1_000_000))
             let burst = isRate ? Int64(1 + random.below(60)) : nil
-            let old = try Limit(algorithm, units: units, period: period, burst: burst)
+            let old = try Limit.sample(algorithm, units: units, period: period, burst: burst)
             // Fewer units, in the same time or a longer one, and no more at once.
-            let lowered = try Limit(
+            let lowered = try Limit.sample(
                 algorithm, units: Int64(1 + random.below(Int(units))), period: period * Int64(1 + random.below(4)),
                 burst: burst.map { Int64(1 + random.below(Int($0))) })
             var now = Int64(1_000_000_000 + random.below(1_000_000))
@@ -40,7 +40,7 @@ import Testing
                 now += Int64(random.below(Int(period) / 2 + 1))
             }
             // In the end the lower limit holds as if it had always been.
-            let later = now + 20 * period * 60
+            let later = now + 20 * max(period, old.period) * 60
             #expect(session.standing(new, at: later).remaining == lowered.capacity)
         }
         #expect(compared >= 1_500, "once in each round at least")

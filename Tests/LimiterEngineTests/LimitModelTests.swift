@@ -68,7 +68,7 @@ struct LimitModelTests {
 
     /// Every case that `everyAnswer` demands, on purpose. Returns what was wrong.
     private func meetEveryCase(_ algorithm: Limit.Algorithm, _ seen: inout [String: Int]) -> String? {
-        let limit = try! Limit(algorithm, units: 5, period: 1_000_000_000_000)
+        let limit = try! Limit.sample(algorithm, units: 5, period: 1_000_000_000_000)
         let moves = [
             Move(.take, 3), Move(.take, 3, isPartial: true), Move(.take, 1), Move(.take, 6), Move(.refund, 2),
             Move(.reset),
@@ -229,6 +229,7 @@ extension SeededGenerator {
                 1, 2, 7, 60, 1_000, 1_000_000_000, 60_000_000_000, 86_400_000_000_000,
                 Int64(1 + below(1_000_000)), Int64.max / 2, Int64.max,
             ])
+            if algorithm == .calendar { return calendarLimit(units: units) }
             let burst = below(3) == 0 ? Int64(below(30)) : nil
             let offset = pick([0, 3_600_000_000_000, -Limit.offsetMax, Limit.offsetMax, Int64(below(1000)) - 500])
             let limit = try? Limit(
@@ -236,6 +237,16 @@ extension SeededGenerator {
                 offset: algorithm == .fixedWindow ? offset : 0)
             if let limit { return limit }
         }
+    }
+
+    /// Windows of the calendar in some fixed offset, which the model computes on its own.
+    private mutating func calendarLimit(units: Int64) -> Limit {
+        let unit = pick(CalendarUnit.allCases)
+        let start = unit.starts.lowerBound + below(unit.starts.count)
+        let zone = try! ZoneName(pick(["UTC", "+01:00", "-05:30", "+14:00", "-23:59", "+23:59"]))
+        return try! Limit(
+            units: units, per: CalendarPeriod(unit, start: below(2) == 0 ? start : nil)!,
+            zone: ZoneRegistry.shared.intern(zone))
     }
 
     mutating func demand(_ limit: Limit) -> Demand {

@@ -108,7 +108,8 @@ struct SlidingErrorTests {
 
     @Test("the others keep their bounds and reach them", arguments: Limit.Algorithm.allCases)
     func otherBounds(algorithm: Limit.Algorithm) throws {
-        guard algorithm != .slidingWindow else { return }
+        // The window of two counters has tests of its own; windows of the calendar have no period to draw.
+        guard algorithm != .slidingWindow, algorithm != .calendar else { return }
         var random = SeededGenerator(for: "bounds of \(algorithm)")
         var reached = 0
         for round in 0..<SlidingErrorTests.traffics {

@@ -45,7 +45,7 @@ import Testing
         var random = SeededGenerator(seed: UInt64(algorithm.rawValue))
         for _ in 0..<300 {
             let period = Int64(1 + random.below(100_000)) * 1_000_003
-            let limit = try Limit(algorithm, units: Int64(1 + random.below(9)), period: period)
+            let limit = try Limit.sample(algorithm, units: Int64(1 + random.below(9)), period: period)
             let session = KeyspaceSession(engine: Engine(shards: 1))
             var time = now
             for _ in 0..<1 + random.below(8) {

@@ -12,6 +12,7 @@ import Testing
             try Limit(.gcra, units: 10, period: day), try Limit(.fixedWindow, units: 10, period: day),
             try Limit(.slidingWindow, units: 10, period: 5_000_000_000),
             try Limit(.slidingLog, units: 300, period: 9_000_000_000),
+            try Limit.sample(.calendar, units: 10, period: day),
         ]
     }
 
@@ -38,7 +39,8 @@ import Testing
                 case 1: source.setDeadline(key, to: EngineTime(nanoseconds: now + day / 2), now: time)
                 case 2: _ = source.raise(key, now: time)
                 default:
-                    var take = LimitCall(limits[number % 4], random.demand(limits[number % 4]))
+                    var take = LimitCall(
+                        limits[number % limits.count], random.demand(limits[number % limits.count]))
                     take.operation = random.below(5) == 0 ? .refund : .take
                     let token = random.below(3) == 0 ? "token \(random.below(4))" : nil
                     _ = source.decide(key, take, token: take.operation == .take ? token : nil, now: time)
@@ -134,7 +136,7 @@ import Testing
 
     @Test(arguments: [
         (StateKind.fixedWindow, 15), (.fixedWindow, 17), (.slidingWindow, 16), (.slidingLog, 0), (.slidingLog, 15),
-        (.slidingLog, 25), (.token, 8), (.gcra, 0), (.counter, 9),
+        (.slidingLog, 25), (.token, 8), (.gcra, 0), (.counter, 9), (.calendar, 8), (.calendar, 24),
     ])
     func wrongLengths(kind: StateKind, count: Int) {
         let state = Journaled(kind: kind, value: [UInt8](repeating: 0, count: count))

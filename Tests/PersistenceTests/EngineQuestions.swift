@@ -70,7 +70,7 @@ struct Question {
         kind = Kind.drawn[random.below(Kind.drawn.count)]
         let algorithms = Limit.Algorithm.allCases
         let isUsual = random.below(8) > 0
-        algorithm = algorithms[(isUsual ? place : random.below(5)) % algorithms.count]
+        algorithm = algorithms[(isUsual ? place : random.below(algorithms.count)) % algorithms.count]
         number = Int64(random.below(1000))
         choice = random.below(12)
         token = random.below(3) == 0 ? "id \(random.below(4))" : nil
@@ -111,7 +111,7 @@ struct Question {
         // Units that come back after tens of milliseconds, up to hours.
         let period = (1 + number * number) * 10_000_000
         let burst = algorithm.kind == .gcra ? number % 9 + 1 : nil
-        return try! Limit(
+        return try! Limit.sample(
             algorithm, units: 3 + number % 7, period: period, burst: burst,
             offset: algorithm == .fixedWindow ? number * 1_000_000 : 0)
     }
@@ -141,7 +141,7 @@ struct Question {
     private func takeAll(_ session: KeyspaceSession, now: EngineTime) -> Answer {
         let names = ([key] + others).map { Array($0.utf8) }
         var calls = names.indices.map { index in
-            request(limit(Limit.Algorithm.allCases[(choice + index) % 5]), .take)
+            request(limit(Limit.Algorithm.allCases[(choice + index) % Limit.Algorithm.allCases.count]), .take)
         }
         let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: names.reduce(0) { $0 + $1.count })
         defer { bytes.deallocate() }

@@ -12,7 +12,7 @@ import Testing
 @testable import Persistence
 
 /// The directory: snapshot-1, log-2 and log-3 behind it.
-private enum GoldenKinds {
+enum GoldenKinds {
     static let path = String(GoldenDirectory.path.dropLast("v1".count)) + "v1-kinds"
     static let time = GoldenDirectory.time
     static let second: Int64 = 1_000_000_000
@@ -172,7 +172,7 @@ private enum GoldenKinds {
 
 extension SimulatedFileSystem {
     /// What a start finds, one line a state, then one a record of a policy or a rule.
-    fileprivate func foundState() throws(RecoveryError) -> String {
+    func foundState() throws(RecoveryError) -> String {
         let engine = Engine(shards: 4)
         let horizon = EngineTime(nanoseconds: GoldenKinds.time)
         _ = try Recovery(files: self, path: GoldenDirectory.directory, engine: engine, horizon: horizon)

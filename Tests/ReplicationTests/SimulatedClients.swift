@@ -3,6 +3,7 @@
 
 import LimiterEngine
 import Persistence
+import TestSupport
 
 @testable import Replication
 
@@ -55,7 +56,7 @@ extension Simulation {
     private func limit(_ algorithm: Limit.Algorithm) -> Limit {
         let period = random.between(50, 3000) * Simulation.millisecond
         let isRate = algorithm.kind == .gcra
-        return try! Limit(
+        return try! Limit.sample(
             algorithm, units: random.between(1, 6), period: period, burst: isRate ? random.between(1, 6) : nil)
     }
 

@@ -38,6 +38,7 @@ extension Simulation {
         var slidingWindowRecords = 0
         var slidingLogRecords = 0
         var tokenRecords = 0
+        var calendarRecords = 0
         var policyRecords = 0
         var ruleRecords = 0
         var policyRemovals = 0

@@ -104,6 +104,8 @@ import Testing
             sum.slidingLogRecords, sum.tokenRecords,
         ]
         #expect(states.allSatisfy { $0 > 20 * few }, "of some kind there were too few: \(states)")
+        // A window lasts longer than a life, so a key has few changes of it.
+        #expect(sum.calendarRecords > few, "\(sum.calendarRecords)")
         #expect(sum.policyRecords > few && sum.ruleRecords > few)
         #expect(sum.policyRemovals > few / 10 && sum.ruleRemovals > few / 10)
         #expect(sum.faults > few && sum.failures > few && sum.repairs > few && sum.followedInMemory > few)

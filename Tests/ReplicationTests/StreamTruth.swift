@@ -214,6 +214,7 @@ struct StreamTruth {
         coverage.slidingWindowRecords += kinds[Int(StateKind.slidingWindow.rawValue)]
         coverage.slidingLogRecords += kinds[Int(StateKind.slidingLog.rawValue)]
         coverage.tokenRecords += kinds[Int(StateKind.token.rawValue)]
+        coverage.calendarRecords += kinds[Int(StateKind.calendar.rawValue)]
         coverage.policyRecords += controls[Int(PolicyRecord.Kind.policy.rawValue)]
         coverage.ruleRecords += controls[Int(PolicyRecord.Kind.rule.rawValue)]
         coverage.policyRemovals += controls[Int(PolicyRecord.Kind.policyRemoval.rawValue)]

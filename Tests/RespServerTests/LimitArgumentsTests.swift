@@ -77,6 +77,18 @@ import Testing
         #expect(window.demand == .one && window.token == nil)
     }
 
+    @Test func everyWordOfTheCalendarCounts() throws {
+        let month = try Self.take("zone -0530 LIMIT 4 start 31 PER MONTH ALGO Calendar COST 2")
+        let zone = try ZoneRegistry.shared.intern(try ZoneName("-05:30"))
+        #expect(month.limit == (try Limit(units: 4, per: CalendarPeriod(.month, start: 31)!, zone: zone)))
+        #expect(month.demand.units == 2)
+        let day = try Self.take("LIMIT 4 PER day ALGO calendar")
+        #expect(day.limit == (try Limit(units: 4, per: CalendarPeriod(.day)!, zone: .utc)))
+    }
+
+    private static let withPolicy =
+        "ERR POLICY says the whole limit: LIMIT, PER, BURST, ALGO, OFFSET, ZONE, START do not go with it"
+
     @Test func aPolicyIsLookedUp() throws {
         let take = try Self.take("POLICY seven COST 2")
         #expect(take.limit.algorithm == .slidingLog && take.limit.units == 7)
@@ -114,7 +126,7 @@ import Testing
         ("LIMIT 1 PER 1 COST 1.5", "ERR COST is not an integer or out of range"),
         (
             "LIMIT 1 PER 1 ALGO leaky",
-            "ERR ALGO must be one of gcra, token-bucket, fixed-window, sliding-window, sliding-log"
+            "ERR ALGO must be one of gcra, token-bucket, fixed-window, sliding-window, sliding-log, calendar"
         ),
         ("LIMIT 1 PER 1 MODE off", "ERR syntax error near 'MODE'"),
         ("LIMIT 1 PER 1 AND", "ERR syntax error near 'AND'"),
@@ -122,7 +134,30 @@ import Testing
         ("1 PER 1", "ERR syntax error near '1'"),
         ("POLICY nosuch", "ERR POLICY: there is no policy 'nosuch'"),
         ("POLICY", "ERR POLICY needs a value"),
-        ("POLICY seven PER 1", "ERR POLICY says the whole limit: LIMIT, PER, BURST, ALGO, OFFSET do not go with it"),
+        ("POLICY seven PER 1", withPolicy), ("POLICY seven ZONE UTC", withPolicy), ("POLICY seven START 1", withPolicy),
+        ("LIMIT 1 PER 1d ALGO calendar", "ERR PER must be day, week, month or year with ALGO calendar"),
+        (
+            "LIMIT 1 PER day",
+            "ERR PER must be a time with ALGO gcra, such as 1d; units of the calendar are for ALGO calendar"
+        ),
+        ("LIMIT 1 PER days ALGO calendar", period("PER", "days")),
+        ("LIMIT 1 PER 1 ZONE UTC", "ERR ZONE has no meaning with ALGO gcra"),
+        ("LIMIT 1 PER 1 START 1 ALGO fixed-window", "ERR START has no meaning with ALGO fixed-window"),
+        ("LIMIT 1 PER day BURST 1 ALGO calendar", "ERR BURST has no meaning with ALGO calendar"),
+        ("LIMIT 1 PER day OFFSET 1h ALGO calendar", "ERR OFFSET has no meaning with ALGO calendar"),
+        ("LIMIT 1 PER day START 24 ALGO calendar", "ERR START must be 0 to 23 with PER day"),
+        ("LIMIT 1 PER week ALGO calendar START 0", "ERR START must be 1 to 7 with PER week"),
+        ("START 32 LIMIT 1 PER month ALGO calendar", "ERR START must be 1 to 31 with PER month"),
+        ("LIMIT 1 PER year ALGO calendar START -1", "ERR START must be 1 to 12 with PER year"),
+        ("LIMIT 1 PER year ALGO calendar START x", "ERR START is not an integer or out of range"),
+        ("LIMIT -1 PER year ALGO calendar", "ERR LIMIT must not be negative"),
+        ("LIMIT 1 PER day ALGO calendar ZONE", "ERR ZONE needs a value"),
+        ("LIMIT 1 PER day ALGO calendar ZONE Mars/Olympus", "ERR ZONE: this server has no time zone 'Mars/Olympus'"),
+        (
+            "LIMIT 1 PER day ALGO calendar ZONE ../etc/passwd",
+            "ERR ZONE: time zone '../etc/passwd' contains '.', which no name of a zone does"
+        ),
+        ("LIMIT 1 PER day ALGO calendar ZONE UTC ZONE UTC", "ERR ZONE is given twice"),
         ("LIMIT 1 PER 1 ID \(String(repeating: "x", count: 257))", "ERR ID must have 1 to 256 bytes"),
     ])
     func errorsNameTheArgument(line: String, text: String) {

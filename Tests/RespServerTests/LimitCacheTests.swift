@@ -47,9 +47,13 @@ import Testing
             ["LIMIT", "10"], ["limit", "10"], ["LIMIT", "1"], ["LIMIT", "x"], ["LIMIT", "0"], ["PER", "1s"],
             ["PER", "1d"], ["PER", "60"], ["PER", "1w"], ["BURST", "5"], ["BURST", "10"], ["ALGO", "fixed-window"],
             ["ALGO", "token-bucket"], ["OFFSET", "1h"], ["COST", "2"], ["COST", "-1"], ["ATMOST"], ["ID", "token"],
-            ["POLICY", "seven"], ["AND", "key"], ["PER"], ["FOO"],
+            ["POLICY", "seven"], ["AND", "key"], ["PER"], ["FOO"], ["PER", "month"], ["ALGO", "calendar"],
+            ["ZONE", "+01:00"], ["ZONE", "UTC"], ["ZONE", "x"], ["START", "7"], ["START", "15"],
         ]
-        let usual: [[String]] = [["LIMIT", "10", "PER", "1s"], ["LIMIT", "1", "PER", "1d", "BURST", "5"]]
+        let usual: [[String]] = [
+            ["LIMIT", "10", "PER", "1s"], ["LIMIT", "1", "PER", "1d", "BURST", "5"],
+            ["LIMIT", "1", "PER", "month", "ALGO", "calendar"],
+        ]
         for round in 0..<30_000 {
             var line = Bool.random(using: &random) ? usual.randomElement(using: &random)! : []
             for _ in 0..<Int.random(in: 0...4, using: &random) { line += words.randomElement(using: &random)! }

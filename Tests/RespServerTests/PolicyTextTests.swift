@@ -26,6 +26,10 @@ import Testing
             try Limit(.fixedWindow, units: 6, period: 90 * minute, offset: 1_000_000),
             try Limit(.slidingWindow, units: 5, period: 61_000_000_000),
             try Limit(.slidingLog, units: 5, period: minute),
+            try Limit(units: 5, per: CalendarPeriod(.week)!, zone: .utc),
+            try Limit(
+                units: 0, per: CalendarPeriod(.month, start: 31)!,
+                zone: ZoneRegistry.shared.intern(try ZoneName("-05:30"))),
         ]
         for name in Self.names {
             for limit in limits {
@@ -40,6 +44,20 @@ import Testing
                 == "LIMIT 6 PER 1d ALGO fixed-window OFFSET -5h MODE shadow")
         #expect(
             PolicyText.terms(Policy(name: [1], limit: limits[0])) == "LIMIT 100 PER 1m BURST 20 ALGO gcra MODE enforce")
+    }
+
+    /// What was accepted once may name a zone that this machine does not have; what is new may not.
+    @Test func aZoneThatIsNotThere() throws {
+        let zone = try ZoneRegistry.shared.intern(try ZoneName("Never/Heard-Of"))
+        let limit = try Limit(units: 5, per: CalendarPeriod(.year, start: 4)!, zone: zone)
+        let policy = Policy(name: [UInt8(ascii: "p")], limit: limit)
+        let line = PolicyText.line(policy)
+        #expect(line == "policy p LIMIT 5 PER year ALGO calendar ZONE Never/Heard-Of START 4 MODE enforce")
+        #expect(throws: ArgumentProblem("ERR ZONE: this server has no time zone 'Never/Heard-Of'")) {
+            try Self.read(line)
+        }
+        let read = OverridesFile.read(Array((line + "\n").utf8))
+        #expect(read.unreadable == 0 && read.overrides.policies[policy.name]?.limit == limit)
     }
 
     @Test func rulesComeBackAsTheyWere() throws {

@@ -17,6 +17,7 @@ public struct Figure: Sendable {
             Figure(name: "border.svg", text: try border().drawn()),
             Figure(name: "idle.svg", text: try idle().drawn()),
             Figure(name: "uneven.svg", text: try uneven().drawn()),
+            Figure(name: "calendar.svg", text: try calendar().drawn()),
         ]
     }
 
@@ -205,6 +206,47 @@ public struct Figure: Sendable {
                 Plot.Note(text: "too much", at: Plot.Point(x: 96_000, y: 23), isCentred: true),
                 Plot.Note(text: "too little", at: Plot.Point(x: 260_000, y: 15), isCentred: true),
             ])
+    }
+
+    /// A client that never stops calling, under a quota for months and under one for 30 days.
+    static func calendar() throws(LimitError) -> Plot {
+        let day: Int64 = 86_400 * second
+        // 2024-01-01 00:00 UTC, a leap year: months begin on days 0, 31, 60, 91, 121.
+        let start = 19_723 * day
+        let days = 130
+        let calls = (0..<2 * Int64(days)).map { start + day / 4 + $0 * (day / 2) }
+        let month = Meter(try Limit(units: units, per: CalendarPeriod(.month)!, zone: .utc))
+        let thirty = Meter(try Limit(.fixedWindow, units: units, period: 30 * day))
+        func points(_ meter: Meter) -> [Plot.Point] {
+            // A step in x is a thousandth of a day.
+            var points = [Plot.Point(x: 0, y: 0)]
+            for call in calls where meter.take(at: call) {
+                points.append(Plot.Point(x: Int((call - start) / (day / 1000)), y: points.last!.y + 1))
+            }
+            return points + [Plot.Point(x: days * 1000, y: points.last!.y)]
+        }
+        return Plot(
+            title: "Months: what is admitted in a quarter and a month",
+            subtitle: "LIMIT 20, two calls a day from the 1st of January on; the windows of 30 days are the clock's",
+            description: """
+                calendar admits 20 calls from the beginning of each month on, after 31, 29, 31 and 30 days. \
+                fixed-window PER 30d admits them every 30 days, wherever in a month that is.
+                """,
+            x: Plot.Axis(
+                title: "days since the 1st of January", range: 0...days * 1000,
+                ticks: stride(from: 0, through: days, by: 10).map { $0 * 1000 }, number: { String($0 / 1000) }),
+            y: Plot.Axis(title: "calls admitted so far", range: 0...120, ticks: [0, 20, 40, 60, 80, 100]),
+            curves: [
+                Plot.Curve(
+                    label: "fixed-window PER 30d", style: .fixed, points: points(thirty),
+                    labelAt: Plot.Point(x: 62_000, y: 88)),
+                Plot.Curve(
+                    label: "calendar PER month", style: .rate, points: points(month),
+                    labelAt: Plot.Point(x: 76_000, y: 52)),
+            ],
+            borders: [31, 60, 91, 121].map {
+                Plot.Mark(at: $0 * 1000, label: $0 == 31 ? "1st of a month" : "")
+            })
     }
 
     /// The points at which the value changes, and the last.

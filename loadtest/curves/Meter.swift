@@ -15,10 +15,15 @@ public final class Meter {
     /// A key that has spent nothing.
     ///
     /// - Throws: `LimitError` as `Limit` does.
-    public init(
+    public convenience init(
         _ algorithm: Limit.Algorithm, units: Int64, period: Int64, burst: Int64? = nil
     ) throws(LimitError) {
-        limit = try Limit(algorithm, units: units, period: period, burst: burst)
+        self.init(try Limit(algorithm, units: units, period: period, burst: burst))
+    }
+
+    /// A key that has spent nothing of a limit.
+    public init(_ limit: Limit) {
+        self.limit = limit
         // The seed decides only where the key lies.
         session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
     }

@@ -67,9 +67,11 @@ enum StateMemory {
             (.gcra, "`gcra`, `token-bucket`, any LIMIT"), (.fixedWindow, "`fixed-window`, any LIMIT"),
             (.slidingWindow, "`sliding-window`, any LIMIT"),
         ]
+        let month = try usage(Meter(Limit(units: 4096, per: CalendarPeriod(.month)!, zone: .utc)), grants: 4096)
         for (algorithm, words) in states {
             lines.append("| \(words) | \(grouped(try usage(algorithm, units: 4096, grants: 4096))) |")
         }
+        lines.append("| `calendar`, any LIMIT | \(grouped(month)) |")
         let logs: [(units: Int64, grants: Int64)] = [(100, 1), (5, 5), (100, 100), (1000, 1000), (4096, 4096)]
         for log in logs {
             let usage = grouped(try usage(.slidingLog, units: log.units, grants: log.grants))
@@ -81,7 +83,10 @@ enum StateMemory {
 
     /// Bytes after so many grants, each at an instant of its own within one window.
     private static func usage(_ algorithm: Limit.Algorithm, units: Int64, grants: Int64) throws(LimitError) -> Int {
-        let meter = try Meter(algorithm, units: units, period: Traffic.minute)
+        usage(try Meter(algorithm, units: units, period: Traffic.minute), grants: grants)
+    }
+
+    private static func usage(_ meter: Meter, grants: Int64) -> Int {
         let start = Traffic.origin(period: Traffic.minute)
         for number in 0..<grants { precondition(meter.take(at: start + number), "within the limit") }
         return meter.memoryUsage(at: start + grants)

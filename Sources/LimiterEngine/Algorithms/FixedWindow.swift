@@ -30,8 +30,6 @@ public struct FixedWindow: Equatable, Sendable {
         (state + 8).storeBytes(of: spent, as: Int64.self)
     }
 
-    var isValid: Bool { end >= 0 && spent >= 1 }
-
     /// The end of the limit's window around `now`; nil when that is no representable instant.
     public static func end(_ limit: Limit, now: Int64) -> Int64? {
         // Remainders first: the sum of instant and offset need not be representable, and may lie before the epoch.
@@ -51,6 +49,22 @@ public struct FixedWindow: Equatable, Sendable {
     public static func decide(
         _ limit: Limit, _ demand: Demand, stored: FixedWindow?, now: Int64
     ) -> (decision: LimitDecision, next: FixedWindow) {
+        decide(limit, demand, stored: stored, now: now) { End(end($0, now: $1)) }
+    }
+
+    /// When a window ends, or why it cannot open.
+    enum End {
+        case at(Int64)
+        case failed(LimitDecision.Outcome)
+
+        init(_ end: Int64?) { self = end.map { .at($0) } ?? .failed(.outOfRange) }
+    }
+
+    /// As above, for windows that end as `end` says: it is asked when one opens.
+    @inline(__always)
+    static func decide(
+        _ limit: Limit, _ demand: Demand, stored: FixedWindow?, now: Int64, end: (Limit, Int64) -> End
+    ) -> (decision: LimitDecision, next: FixedWindow) {
         let live = stored.flatMap { $0.end > now ? $0 : nil }
         let spent = live?.spent ?? 0
         let room = limit.units - spent
@@ -65,8 +79,10 @@ public struct FixedWindow: Equatable, Sendable {
             )
         }
         if live == nil, granted > 0 {
-            guard let end = end(limit, now: now) else { return (.failure(.outOfRange), window) }
-            window.end = end
+            switch end(limit, now) {
+            case .at(let end): window.end = end
+            case .failed(let outcome): return (.failure(outcome), window)
+            }
         }
         window.spent += granted
         return (
@@ -77,8 +93,65 @@ public struct FixedWindow: Equatable, Sendable {
         )
     }
 
-    /// Gives units back. Returns nil when none are spent any more: the limit is full.
-    func refunding(_ units: Int64) -> FixedWindow? {
-        spent > units ? FixedWindow(end: end, spent: spent - units) : nil
+}
+
+// MARK: - Witness
+
+extension FixedWindow: LimiterWitness {
+    static var kind: StateKind { .fixedWindow }
+    static var name: StaticString { "fixed-window" }
+    static var summary: StaticString { "so many in each window of the clock" }
+    static var fixedSize: Int? { 16 }
+    static var hasOffset: Bool { true }
+
+    static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let window = FixedWindow(bytes.baseAddress!)
+        return window.end >= 0 && window.spent >= 1
+    }
+
+    static func decide(
+        _ limit: Limit, _ demand: Demand, state: UnsafeMutableRawPointer?, now: Int64
+    ) -> (decision: LimitDecision, next: FixedWindow) {
+        decide(limit, demand, stored: state.map { FixedWindow($0) }, now: now)
+    }
+
+    static func store(
+        _ next: FixedWindow, granted: Int64, to state: UnsafeMutableRawPointer, isNew: Bool, now: Int64
+    ) {
+        next.store(to: state)
+    }
+
+    static func unitsInForce(_ state: UnsafeMutableRawPointer, against limit: Limit, now: Int64) -> Int64? {
+        FixedWindow(state).spent
+    }
+
+    static func refund(
+        _ units: Int64, _ state: UnsafeMutableRawPointer, _ limit: Limit, now: Int64
+    ) -> (units: Int64, isFull: Bool) {
+        var window = FixedWindow(state)
+        let given = window.end > now ? min(units, window.spent) : 0
+        guard given > 0 else { return (0, false) }
+        window.spent -= given
+        guard window.spent > 0 else { return (given, true) }
+        window.store(to: state)
+        return (given, false)
+    }
+
+    static func carry(
+        _ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer
+    ) -> LimitDecision.Outcome {
+        carry(units, to: memory, until: End(end(limit, now: now)))
+    }
+
+    /// Writes a window that ends there, unless it cannot.
+    static func carry(
+        _ units: Int64, to memory: UnsafeMutableRawPointer, until end: End
+    ) -> LimitDecision.Outcome {
+        switch end {
+        case .at(let end):
+            FixedWindow(end: end, spent: units).store(to: memory)
+            return .allowed
+        case .failed(let outcome): return outcome
+        }
     }
 }

@@ -157,3 +157,59 @@ public enum GCRA {
         nanoseconds > UInt64(Int64.max) ? Int64.max : Int64(bitPattern: nanoseconds)
     }
 }
+
+// MARK: - Witness
+
+extension GCRA: LimiterWitness {
+    static var kind: StateKind { .gcra }
+    static var name: StaticString { "gcra" }
+    static var encoding: StaticString { "tat64" }
+    static var summary: StaticString { "a steady rate, and a burst on top of it" }
+    static var fixedSize: Int? { 8 }
+    static var hasBurst: Bool { true }
+
+    static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool { true }
+
+    static func fields(_ state: UnsafeMutableRawPointer) -> [(name: StaticString, value: Int64)]? {
+        [("tat_ns", state.loadUnaligned(as: Int64.self))]
+    }
+
+    static func decide(
+        _ limit: Limit, _ demand: Demand, state: UnsafeMutableRawPointer?, now: Int64
+    ) -> (decision: LimitDecision, next: Int64) {
+        let (decision, next) = decide(
+            limit, demand, arrivalTime: state?.loadUnaligned(as: Int64.self) ?? now, now: now)
+        return (decision, next)
+    }
+
+    static func store(_ next: Int64, granted: Int64, to state: UnsafeMutableRawPointer, isNew: Bool, now: Int64) {
+        state.storeBytes(of: next, as: Int64.self)
+    }
+
+    static func unitsInForce(_ state: UnsafeMutableRawPointer, against limit: Limit, now: Int64) -> Int64? {
+        ceilingUnits(max(now, state.loadUnaligned(as: Int64.self)) - now, unit: limit.debtPrice(at: now))
+    }
+
+    static func refund(
+        _ units: Int64, _ state: UnsafeMutableRawPointer, _ limit: Limit, now: Int64
+    ) -> (units: Int64, isFull: Bool) {
+        let price = limit.debtPrice(at: now)
+        let ahead = max(state.loadUnaligned(as: Int64.self), now) - now
+        let (time, overflows) = units.multipliedReportingOverflow(by: price)
+        let back = overflows ? ahead : min(time, ahead)
+        let given = min(units, ceilingUnits(back, unit: price))
+        let isFull = back == ahead
+        if given > 0, !isFull { state.storeBytes(of: now + ahead - back, as: Int64.self) }
+        return (given, isFull)
+    }
+
+    static func carriedMax(_ limit: Limit) -> Int64 { limit.capacity }
+
+    static func carry(
+        _ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer
+    ) -> LimitDecision.Outcome {
+        let (arrivalTime, overflows) = now.addingReportingOverflow(units * limit.emissionInterval)
+        memory.storeBytes(of: arrivalTime, as: Int64.self)
+        return overflows ? .outOfRange : .allowed
+    }
+}

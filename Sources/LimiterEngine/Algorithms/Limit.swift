@@ -1,4 +1,5 @@
-// What a limit is: an algorithm and its numbers, checked and multiplied out once. Nothing here knows a state or a key.
+// What a limit is: an algorithm and its numbers, checked and multiplied out once. Nothing here knows a state or a key;
+// the algorithms themselves are rows of the table in `StateKind.swift`.
 
 /// Why a set of numbers is no limit. Names the argument as commands call it.
 public enum LimitError: Error, Equatable, Sendable {
@@ -10,6 +11,10 @@ public enum LimitError: Error, Equatable, Sendable {
     case tooLarge(Argument, maximum: Int64)
     /// The algorithm has no use for the argument.
     case unsupported(Argument, Limit.Algorithm)
+    /// The period is a duration, and the algorithm has windows of the calendar, or the other way round.
+    case wrongPeriod(Limit.Algorithm)
+    /// The unit of the calendar has no such start.
+    case badStart(CalendarUnit)
     /// A unit would cost less than a nanosecond.
     case rateTooHigh
     /// A product with the argument does not fit 64 bits.
@@ -22,46 +27,13 @@ public enum LimitError: Error, Equatable, Sendable {
         case burst
         case cost
         case offset
+        case zone
+        case start
     }
 }
 
 /// A rate limit: how many units in which time, by which algorithm.
 public struct Limit: Equatable, Sendable {
-    /// How units are counted. The raw value stands in journaled policies: never reuse one.
-    public enum Algorithm: UInt8, Sendable, CaseIterable {
-        /// The generic cell rate algorithm; the state of CL.THROTTLE.
-        case gcra = 1
-        /// A bucket of tokens that refills steadily: GCRA in other words, with the same state.
-        case tokenBucket = 2
-        /// Windows aligned to the clock.
-        case fixedWindow = 3
-        /// Two windows aligned to the clock, the earlier one fading.
-        case slidingWindow = 4
-        /// Every grant counts for exactly one period.
-        case slidingLog = 5
-
-        /// The name that commands use.
-        public var name: StaticString {
-            switch self {
-            case .gcra: "gcra"
-            case .tokenBucket: "token-bucket"
-            case .fixedWindow: "fixed-window"
-            case .slidingWindow: "sliding-window"
-            case .slidingLog: "sliding-log"
-            }
-        }
-
-        /// The state that the algorithm keeps.
-        public var kind: StateKind {
-            switch self {
-            case .gcra, .tokenBucket: .gcra
-            case .fixedWindow: .fixedWindow
-            case .slidingWindow: .slidingWindow
-            case .slidingLog: .slidingLog
-            }
-        }
-    }
-
     /// The largest offset from UTC in nanoseconds, either way: a day.
     public static let offsetMax: Int64 = 86_400_000_000_000
 
@@ -71,6 +43,10 @@ public struct Limit: Equatable, Sendable {
     public private(set) var algorithm: Algorithm
     /// The algorithm's kind of state as records have it.
     private(set) var rawKind: UInt8
+    /// For windows of the calendar: the unit and where it starts; nil for every other algorithm.
+    public private(set) var calendar: CalendarPeriod?
+    /// For windows of the calendar: whose calendar.
+    public private(set) var zone = ZoneNumber.utc
     /// What one unit costs in nanoseconds, 1 or more: the period through the units, rounded down.
     public private(set) var emissionInterval: Int64
     /// The emission interval times the capacity, in nanoseconds; 0 except for GCRA and the token bucket.
@@ -81,7 +57,7 @@ public struct Limit: Equatable, Sendable {
     public private(set) var cappedUntil: Int64 = 0
     /// Units per period, 0 or more; 0 lets nothing pass.
     public private(set) var units: Int64
-    /// The period in nanoseconds, 1 or more.
+    /// The period in nanoseconds, 1 or more; for windows of the calendar, whose length differs, a short one.
     public private(set) var period: Int64
     /// For fixed windows: how far local time is ahead of UTC in nanoseconds, so that a day may begin at local midnight.
     public private(set) var offset: Int64
@@ -118,30 +94,47 @@ public struct Limit: Equatable, Sendable {
         guard units >= 0 else { throw .negative(.limit) }
         guard period >= 0 else { throw .negative(.period) }
         guard period > 0 else { throw .zero(.period) }
+        guard !algorithm.facts.usesCalendar else { throw .wrongPeriod(algorithm) }
         if let burst, burst < 0 { throw .negative(.burst) }
-        let isRate = algorithm.kind == .gcra
+        let facts = algorithm.facts
+        let isRate = facts.hasBurst
         if burst != nil, !isRate { throw .unsupported(.burst, algorithm) }
         if offset != 0 {
-            guard algorithm == .fixedWindow else { throw .unsupported(.offset, algorithm) }
+            guard facts.hasOffset else { throw .unsupported(.offset, algorithm) }
             guard offset.magnitude <= Limit.offsetMax.magnitude else {
                 throw .tooLarge(.offset, maximum: Limit.offsetMax)
             }
         }
         if units == 0, let burst, burst > 0 { throw .zero(.limit) }
-        if let maximum = Limit.unitsMax(algorithm), units > maximum { throw .tooLarge(.limit, maximum: maximum) }
+        if let maximum = facts.limitMax, units > maximum { throw .tooLarge(.limit, maximum: maximum) }
         let emissionInterval = units == 0 ? period : period / units
         if isRate, emissionInterval == 0 { throw .rateTooHigh }
         let capacity = burst ?? units
         let (tolerance, overflows) = emissionInterval.multipliedReportingOverflow(by: isRate ? capacity : 0)
         guard !overflows else { throw .outOfRange(.burst) }
         self.algorithm = algorithm
-        rawKind = algorithm.kind.rawValue
+        rawKind = facts.kind.rawValue
         self.units = units
         self.period = period
         self.capacity = capacity
         self.offset = offset
         self.emissionInterval = max(1, emissionInterval)
         self.tolerance = tolerance
+    }
+
+    /// A limit of `units` in each window of the calendar; `period` is about as long as one of them.
+    init(calendar: CalendarPeriod, zone: ZoneNumber, units: Int64, period: Int64) throws(LimitError) {
+        guard units >= 0 else { throw .negative(.limit) }
+        algorithm = .calendar
+        rawKind = StateKind.calendar.rawValue
+        self.calendar = calendar
+        self.zone = zone
+        self.units = units
+        self.period = period
+        capacity = units
+        offset = 0
+        emissionInterval = max(1, units == 0 ? period : period / units)
+        tolerance = 0
     }
 
     /// Makes this a GCRA limit, of what `GCRA` asks with every call. What it was before by the units of a period, and
@@ -156,15 +149,6 @@ public struct Limit: Equatable, Sendable {
         cappedUntil = 0
     }
 
-    /// The most units a limit of this algorithm may have; nil for no bound of its own.
-    private static func unitsMax(_ algorithm: Algorithm) -> Int64? {
-        switch algorithm {
-        case .slidingLog: SlidingLog.unitsMax
-        case .slidingWindow: SlidingWindow.unitsMax
-        default: nil
-        }
-    }
-
     /// What GCRA tolerates of a key whose TAT lies `ahead` nanoseconds ahead of `now`. A key without a debt owes
     /// nothing to an earlier limit.
     @inline(__always)
@@ -176,7 +160,7 @@ public struct Limit: Equatable, Sendable {
     /// more: at a lower price a debt is of more units, and a unit given back takes less of it away.
     func debtPrice(at now: Int64) -> Int64 {
         guard now < debtPriceUntil else { return emissionInterval }
-        return algorithm.kind == .gcra ? min(debtPrice, emissionInterval) : debtPrice
+        return algorithm.hasBurst ? min(debtPrice, emissionInterval) : debtPrice
     }
 
     /// This limit as the successor of earlier ones, whose debts may still be about: lowering gives nothing back.
@@ -196,7 +180,7 @@ public struct Limit: Equatable, Sendable {
         for old in earlier {
             limit.debtPrice = min(limit.debtPrice, old.emissionInterval)
             limit.debtPriceUntil = max(limit.debtPriceUntil, old.end)
-            guard algorithm.kind == .gcra, old.emissionInterval < emissionInterval, isLonger(than: old) else {
+            guard algorithm.hasBurst, old.emissionInterval < emissionInterval, isLonger(than: old) else {
                 continue
             }
             limit.toleranceCap = min(limit.toleranceCap, old.tolerance)

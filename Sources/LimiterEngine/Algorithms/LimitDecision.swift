@@ -19,6 +19,9 @@ public struct LimitDecision: Equatable, Sendable {
         case tooManyTokens = 5
         /// There is no such counter.
         case absent = 6
+        /// A window of the calendar would have to open in a zone whose rules this machine does not have; nothing
+        /// changed.
+        case unknownZone = 7
     }
 
     // What every reply needs comes first: see `LimitCall`.

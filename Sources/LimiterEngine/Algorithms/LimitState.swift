@@ -1,98 +1,73 @@
 // The entry to all algorithms: a limit asked over a state's bytes, whatever its kind. Reads the state and writes none;
-// the shard does that with what is returned here.
-
-/// What a state becomes when a decision is carried out. GCRA's is not among them: its calls are decided and stored in
-/// place.
-enum NextState {
-    case fixedWindow(FixedWindow)
-    case slidingWindow(SlidingWindow)
-    /// A grant is added that counts until then.
-    case slidingLog(end: Int64)
-}
+// the shard does that.
 
 extension Limit {
-    /// Decides a demand over the state at `state`, of this limit's kind; nil is a full limit. What the state becomes is
-    /// nil for GCRA.
-    @inline(__always)
-    func evaluate(
-        _ demand: Demand, state: UnsafeMutableRawPointer?, now: Int64
-    ) -> (decision: LimitDecision, next: NextState?) {
-        switch algorithm {
-        case .gcra, .tokenBucket:
-            let arrivalTime = state?.loadUnaligned(as: Int64.self) ?? now
-            return (GCRA.decide(self, demand, arrivalTime: arrivalTime, now: now).decision, nil)
-        case .fixedWindow:
-            let (decision, next) = FixedWindow.decide(self, demand, stored: state.map { FixedWindow($0) }, now: now)
-            return (decision, .fixedWindow(next))
-        case .slidingWindow:
-            let stored = state.map { SlidingWindow($0) }
-            let (decision, next) = SlidingWindow.decide(self, demand, stored: stored, now: now)
-            return (decision, .slidingWindow(next))
-        case .slidingLog:
-            let (decision, end) = SlidingLog.decide(self, demand, log: state.map { SlidingLog($0) }, now: now)
-            return (decision, .slidingLog(end: end))
-        }
-    }
-
-    /// How a demand ends over the state at `state`, without the rest of the answer.
-    func outcome(_ demand: Demand, state: UnsafeMutableRawPointer?, now: Int64) -> LimitDecision.Outcome {
-        evaluate(demand, state: state, now: now).decision.outcome
+    /// Decides a demand over the state at `state`, of this limit's kind; nil is a full limit.
+    func evaluate(_ demand: Demand, state: UnsafeMutableRawPointer?, now: Int64) -> LimitDecision {
+        algorithm.dispatch(Evaluation(limit: self, demand: demand, state: state, now: now))
     }
 
     // MARK: Carrying over
 
-    /// Memory that `carry` writes at most.
-    static let carriedSizeMax = SlidingLog.byteCount(capacity: 1)
+    /// Memory that `carry` writes at most: no kind's initial size is longer.
+    static let carriedSizeMax = 32
 
-    /// Units of another algorithm's state that count against this limit: as many as are in force there, a debt in time
-    /// at the price it was made at (`debtPrice`). Nil for a state that is no limiter's.
-    func carriedUnits(_ state: StateView, now: Int64) -> Int64? {
+    /// Units of another algorithm's state that count against this limit. Nil for a state that is no limiter's.
+    func unitsInForce(_ state: StateView, now: Int64) -> Int64? {
         guard let base = state.value.baseAddress else { return nil }
-        switch state.kind {
-        case .gcra: return ceilingUnits(max(now, base.loadUnaligned(as: Int64.self)) - now, unit: debtPrice(at: now))
-        case .fixedWindow: return FixedWindow(base).spent
-        case .slidingWindow: return SlidingWindow(base).advanced(to: now).used(at: now)
-        case .slidingLog: return SlidingLog(UnsafeMutableRawPointer(mutating: base)).load(at: now).used
-        case .counter, .token: return nil
-        }
+        // Never written through: witnesses have one type for both.
+        let state = (kind: state.kind, base: UnsafeMutableRawPointer(mutating: base))
+        return state.kind.dispatch(UnitsInForce(limit: self, state: state.base, now: now))
     }
 
-    /// The most spent units that a state of this kind can hold. A debt in time is no longer than the limit tolerates:
-    /// whoever spent more by another algorithm is not kept out for longer than a full refill takes.
-    var carriedMax: Int64 {
-        switch algorithm {
-        case .gcra, .tokenBucket: capacity
-        case .fixedWindow: Int64.max
-        case .slidingWindow: SlidingWindow.unitsMax
-        case .slidingLog: SlidingLog.unitsMax
-        }
-    }
+    /// The most spent units that a state of this limit's kind can hold. A debt in time is no longer than the limit
+    /// tolerates: a client that spent more by another algorithm is not kept out for longer than a full refill takes.
+    var carriedMax: Int64 { algorithm.dispatch(CarriedMax(limit: self)) }
 
-    /// Writes a state of this limit's kind in which `units`, 1 … `carriedMax`, have just been spent. Returns its size;
-    /// nil when it would end behind the last representable instant.
-    func carry(_ units: Int64, now: Int64, to memory: UnsafeMutableRawPointer) -> Int? {
-        guard algorithm.kind != .gcra else {
-            let (arrivalTime, overflows) = now.addingReportingOverflow(units * emissionInterval)
-            memory.storeBytes(of: arrivalTime, as: Int64.self)
-            return overflows ? nil : 8
-        }
-        let size = algorithm.kind.fixedSize ?? Limit.carriedSizeMax
-        switch algorithm {
-        case .gcra, .tokenBucket: return nil
-        case .fixedWindow:
-            guard let end = FixedWindow.end(self, now: now) else { return nil }
-            FixedWindow(end: end, spent: units).store(to: memory)
-        case .slidingWindow:
-            var window = SlidingWindow.empty(period: period, now: now)
-            window.current = UInt32(units)
-            guard window.expiry != nil else { return nil }
-            window.store(to: memory)
-        case .slidingLog:
-            let (end, overflows) = now.addingReportingOverflow(period)
-            guard !overflows else { return nil }
-            SlidingLog(memory).initialize(capacity: 1)
-            SlidingLog(memory).append(units, until: end)
-        }
-        return size
+    /// Writes a state of this limit's kind, of `initialSize` bytes, in which `units`, 1 … `carriedMax`, have just been
+    /// spent. Any outcome but `allowed` is why there is no such state.
+    func carry(_ units: Int64, now: Int64, to memory: UnsafeMutableRawPointer) -> LimitDecision.Outcome {
+        algorithm.dispatch(Carrying(limit: self, units: units, now: now, memory: memory))
+    }
+}
+
+private struct Evaluation: LimiterVisitor {
+    let limit: Limit
+    let demand: Demand
+    let state: UnsafeMutableRawPointer?
+    let now: Int64
+
+    @inline(__always)
+    func visit<Witness: LimiterWitness>(_ witness: Witness.Type) -> LimitDecision {
+        Witness.decide(limit, demand, state: state, now: now).decision
+    }
+}
+
+private struct UnitsInForce: StateVisitor {
+    let limit: Limit
+    let state: UnsafeMutableRawPointer
+    let now: Int64
+
+    func visit<Witness: StateWitness>(_ witness: Witness.Type) -> Int64? {
+        Witness.unitsInForce(state, against: limit, now: now)
+    }
+}
+
+private struct CarriedMax: LimiterVisitor {
+    let limit: Limit
+
+    func visit<Witness: LimiterWitness>(_ witness: Witness.Type) -> Int64 { Witness.carriedMax(limit) }
+}
+
+private struct Carrying: LimiterVisitor {
+    let limit: Limit
+    let units: Int64
+    let now: Int64
+    let memory: UnsafeMutableRawPointer
+
+    func visit<Witness: LimiterWitness>(_ witness: Witness.Type) -> LimitDecision.Outcome {
+        assert(Witness.initialSize <= Limit.carriedSizeMax)
+        Witness.initialize(memory, byteCount: Witness.initialSize)
+        return Witness.carry(units, limit, now: now, to: memory)
     }
 }

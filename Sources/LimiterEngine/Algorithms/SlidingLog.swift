@@ -234,9 +234,83 @@ public struct SlidingLog {
         other.expiry = expiry
     }
 
-    // MARK: Checking
+}
 
-    /// Whether bytes from outside are a log. O(their count); reads nothing beyond it.
+// MARK: - Witness
+
+extension SlidingLog: LimiterWitness {
+    static var kind: StateKind { .slidingLog }
+    static var name: StaticString { "sliding-log" }
+    static var summary: StaticString { "exactly so many in any span of one period" }
+    static var fixedSize: Int? { nil }
+    static var initialSize: Int { byteCount(capacity: 1) }
+    static var sizeMax: Int { byteCount(capacity: Int(unitsMax)) }
+    static var limitMax: Int64? { unitsMax }
+
+    static func byteCount(_ state: UnsafeMutableRawPointer) -> Int { SlidingLog(state).byteCount }
+
+    static func initialize(_ state: UnsafeMutableRawPointer, byteCount: Int) {
+        SlidingLog(state).initialize(capacity: capacity(byteCount: byteCount))
+    }
+
+    static func moveBack(_ state: UnsafeMutableRawPointer, by duration: Int64) {
+        SlidingLog(state).moveBack(by: duration)
+    }
+
+    static func decide(
+        _ limit: Limit, _ demand: Demand, state: UnsafeMutableRawPointer?, now: Int64
+    ) -> (decision: LimitDecision, next: Int64) {
+        let (decision, end) = decide(limit, demand, log: state.map { SlidingLog($0) }, now: now)
+        return (decision, end)
+    }
+
+    static func sizeNeeded(_ end: Int64, _ state: UnsafeMutableRawPointer, _ limit: Limit, now: Int64) -> Int {
+        let log = SlidingLog(state)
+        return byteCount(
+            capacity: log.capacityNeeded(ended: log.load(at: now).ended, end: end, limit: limit.units))
+    }
+
+    static func copy(_ state: UnsafeMutableRawPointer, to larger: UnsafeMutableRawPointer) {
+        SlidingLog(state).copy(to: SlidingLog(larger))
+    }
+
+    static func store(_ end: Int64, granted: Int64, to state: UnsafeMutableRawPointer, isNew: Bool, now: Int64) {
+        let log = SlidingLog(state)
+        if !isNew { log.dropFirst(log.load(at: now).ended) }
+        log.append(granted, until: end)
+    }
+
+    static func growthMax(_ state: UnsafeMutableRawPointer) -> Int {
+        let log = SlidingLog(state)
+        return log.count < log.capacity ? 0 : grantSize * log.capacity
+    }
+
+    static func unitsInForce(_ state: UnsafeMutableRawPointer, against limit: Limit, now: Int64) -> Int64? {
+        SlidingLog(state).load(at: now).used
+    }
+
+    static func refund(
+        _ units: Int64, _ state: UnsafeMutableRawPointer, _ limit: Limit, now: Int64
+    ) -> (units: Int64, isFull: Bool) {
+        let log = SlidingLog(state)
+        let load = log.load(at: now)
+        let given = min(units, load.used)
+        guard given > 0 else { return (0, false) }
+        log.dropFirst(load.ended)
+        log.refund(given)
+        return (given, log.count == 0)
+    }
+
+    static func carry(
+        _ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer
+    ) -> LimitDecision.Outcome {
+        let (end, overflows) = now.addingReportingOverflow(limit.period)
+        guard !overflows else { return .outOfRange }
+        SlidingLog(memory).append(units, until: end)
+        return .allowed
+    }
+
+    /// O(bytes); reads nothing beyond them.
     static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard bytes.count >= headerSize, let base = bytes.baseAddress else { return false }
         // Never written through: the view has one type for both.

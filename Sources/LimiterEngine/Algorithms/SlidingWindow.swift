@@ -49,17 +49,6 @@ public struct SlidingWindow: Equatable, Sendable {
         (state + 20).storeBytes(of: current, as: UInt32.self)
     }
 
-    /// Whether bytes from outside are a state: then every sum in this file fits.
-    static func isValid(_ state: UnsafeRawPointer) -> Bool {
-        let expiry = state.loadUnaligned(as: Int64.self)
-        let period = (state + 8).loadUnaligned(as: Int64.self)
-        let previous = (state + 16).loadUnaligned(as: UInt32.self)
-        let current = (state + 20).loadUnaligned(as: UInt32.self)
-        guard period >= 1, expiry >= 0, previous > 0 || current > 0 else { return false }
-        guard current > 0 else { return expiry >= period }
-        return period <= Int64.max / 2 && expiry >= 2 * period
-    }
-
     /// When nothing of this counts any more; nil when that is no representable instant.
     public var expiry: Int64? {
         let (length, overflows) = period.multipliedReportingOverflow(by: current > 0 ? 2 : 1)
@@ -157,5 +146,70 @@ public struct SlidingWindow: Equatable, Sendable {
         window.current -= UInt32(recent)
         window.previous -= UInt32(min(units - recent, Int64(previous)))
         return window.current > 0 || window.previous > 0 ? window : nil
+    }
+}
+
+// MARK: - Witness
+
+extension SlidingWindow: LimiterWitness {
+    static var kind: StateKind { .slidingWindow }
+    static var name: StaticString { "sliding-window" }
+    static var summary: StaticString { "the last window fades while the current one fills" }
+    static var fixedSize: Int? { 24 }
+    static var limitMax: Int64? { unitsMax }
+
+    /// Then every sum in this file fits.
+    static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let state = bytes.baseAddress!
+        let expiry = state.loadUnaligned(as: Int64.self)
+        let period = (state + 8).loadUnaligned(as: Int64.self)
+        let previous = (state + 16).loadUnaligned(as: UInt32.self)
+        let current = (state + 20).loadUnaligned(as: UInt32.self)
+        guard period >= 1, expiry >= 0, previous > 0 || current > 0 else { return false }
+        guard current > 0 else { return expiry >= period }
+        return period <= Int64.max / 2 && expiry >= 2 * period
+    }
+
+    static func moveBack(_ state: UnsafeMutableRawPointer, by duration: Int64) {
+        var window = SlidingWindow(state)
+        window.start = StateView.movedBack(window.start, by: duration)
+        window.store(to: state)
+    }
+
+    static func decide(
+        _ limit: Limit, _ demand: Demand, state: UnsafeMutableRawPointer?, now: Int64
+    ) -> (decision: LimitDecision, next: SlidingWindow) {
+        decide(limit, demand, stored: state.map { SlidingWindow($0) }, now: now)
+    }
+
+    static func store(
+        _ next: SlidingWindow, granted: Int64, to state: UnsafeMutableRawPointer, isNew: Bool, now: Int64
+    ) {
+        next.store(to: state)
+    }
+
+    static func unitsInForce(_ state: UnsafeMutableRawPointer, against limit: Limit, now: Int64) -> Int64? {
+        SlidingWindow(state).advanced(to: now).used(at: now)
+    }
+
+    /// As much as is in force less by it: what has faded is not given back a second time.
+    static func refund(
+        _ units: Int64, _ state: UnsafeMutableRawPointer, _ limit: Limit, now: Int64
+    ) -> (units: Int64, isFull: Bool) {
+        let window = SlidingWindow(state).advanced(to: now)
+        let next = window.refunding(units)
+        let given = window.used(at: now) - (next?.used(at: now) ?? 0)
+        if given > 0 { next?.store(to: state) }
+        return (given, next == nil)
+    }
+
+    static func carry(
+        _ units: Int64, _ limit: Limit, now: Int64, to memory: UnsafeMutableRawPointer
+    ) -> LimitDecision.Outcome {
+        var window = empty(period: limit.period, now: now)
+        window.current = UInt32(units)
+        guard window.expiry != nil else { return .outOfRange }
+        window.store(to: memory)
+        return .allowed
     }
 }

@@ -12,18 +12,7 @@
 extension StateView {
     /// Moves a valid state back by `duration` nanoseconds, 0 or more; it stays valid. O(bytes).
     public static func moveBack(_ kind: StateKind, _ value: UnsafeMutableRawBufferPointer, by duration: Int64) {
-        let state = value.baseAddress!
-        switch kind {
-        case .counter: break
-        case .gcra, .fixedWindow, .token:
-            // Of all three the first word is the instant at which they end.
-            state.storeBytes(of: movedBack(state.loadUnaligned(as: Int64.self), by: duration), as: Int64.self)
-        case .slidingWindow:
-            var window = SlidingWindow(state)
-            window.start = movedBack(window.start, by: duration)
-            window.store(to: state)
-        case .slidingLog: SlidingLog(state).moveBack(by: duration)
-        }
+        kind.dispatch(MovingBack(state: value.baseAddress!, duration: duration))
     }
 
     /// A deadline moved back by `duration` nanoseconds. The end of time, which means any later instant, is kept.
@@ -35,12 +24,18 @@ extension StateView {
     static func movedBack(_ instant: Int64, by duration: Int64) -> Int64 { instant > duration ? instant - duration : 0 }
 }
 
+private struct MovingBack: StateVisitor {
+    let state: UnsafeMutableRawPointer
+    let duration: Int64
+    func visit<Witness: StateWitness>(_ witness: Witness.Type) { Witness.moveBack(state, by: duration) }
+}
+
 extension PolicyRecord {
     /// Moves the limits that a valid policy's record says it had before back by `duration` nanoseconds: they bind for
     /// as long as they did. `value` is the record's; that of any other kind of record has no times.
     public static func moveBack(_ kind: Kind, _ value: UnsafeMutableRawBufferPointer, by duration: Int64) {
         guard kind == .policy else { return }
-        for end in earlierEnds(count: value.count) {
+        for end in earlierEnds(UnsafeRawBufferPointer(value)) {
             let instant = Int64(littleEndian: value.loadUnaligned(fromByteOffset: end, as: Int64.self))
             let moved = instant == Int64.max ? instant : StateView.movedBack(instant, by: duration)
             value.storeBytes(of: moved.littleEndian, toByteOffset: end, as: Int64.self)

@@ -8,6 +8,10 @@
 
 /// The token bucket's words for a limit.
 public enum TokenBucket {
+    // Its row in the table of algorithms; the state is GCRA's.
+    static var name: StaticString { "token-bucket" }
+    static var summary: StaticString { "gcra in other words: a bucket of BURST tokens" }
+
     /// A bucket of `capacity` tokens into which `tokens` flow every `period` nanoseconds.
     ///
     /// - Throws: `LimitError`; the tokens are its `limit`, the capacity its `burst`.

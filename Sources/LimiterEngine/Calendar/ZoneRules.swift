@@ -16,7 +16,7 @@
 /// `@unchecked Sendable`: its memory is written in `init` alone, and given back in `deinit`.
 public final class ZoneRules: @unchecked Sendable {
     /// A time in which the offset stays the same. Seconds.
-    struct Span {
+    struct Span: Equatable {
         /// The first second of it, since the epoch.
         var begin: Int
         /// Local time is UTC plus this.
@@ -58,6 +58,12 @@ public final class ZoneRules: @unchecked Sendable {
     }
 
     deinit { view.spans.deallocate() }
+
+    /// Whether the other rules say the same. O(spans).
+    func isSame(as other: ZoneRules) -> Bool {
+        guard view.count == other.view.count else { return false }
+        return (0..<view.count).allSatisfy { view.spans[$0] == other.view.spans[$0] }
+    }
 
     /// How many bytes its spans take.
     public var byteCount: Int { view.count * MemoryLayout<Span>.stride }

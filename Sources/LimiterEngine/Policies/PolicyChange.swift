@@ -4,7 +4,7 @@
 ///
 /// An existing policy keeps what is not named, with two exceptions that follow from the numbers themselves:
 /// - A burst equal to the limit follows the limit, as if it had never been named. With a limit of 0 there is no burst.
-/// - An algorithm without a burst or an offset drops it.
+/// - An algorithm without a burst, an offset or a zone drops it. Another unit of the calendar drops the start.
 public struct PolicyChange: Equatable, Sendable {
     /// The policy's name.
     public var name: [UInt8]
@@ -18,6 +18,12 @@ public struct PolicyChange: Equatable, Sendable {
     public var burst: Int64?
     /// How far local time is ahead of UTC, in nanoseconds.
     public var offset: Int64?
+    /// The unit of the calendar, where the period is one.
+    public var unit: CalendarUnit?
+    /// Whose calendar; for a new policy UTC where it is not named.
+    public var zone: ZoneNumber?
+    /// Where a window of the calendar starts; for a new policy the unit's first start where it is not named.
+    public var start: Int?
     /// How seriously it is meant; for a new policy `enforce` where it is not named.
     public var mode: LimitCall.Mode?
 
@@ -30,11 +36,16 @@ public struct PolicyChange: Equatable, Sendable {
     /// - Throws: `incomplete`, or `invalidLimit`, which names the argument.
     func applied(to old: Policy?) throws(PolicyError) -> Policy {
         guard let units = units ?? old?.limit.units else { throw .incomplete(.limit) }
-        guard let period = period ?? old?.limit.period else { throw .incomplete(.period) }
         let algorithm = algorithm ?? old?.limit.algorithm ?? .gcra
-        let offset = offset ?? (algorithm == .fixedWindow ? old?.limit.offset : nil) ?? 0
+        if algorithm.facts.usesCalendar || old?.limit.calendar != nil || unit != nil {
+            guard period != nil || unit != nil || old != nil else { throw .incomplete(.period) }
+            return try applied(to: old, algorithm, units: units)
+        }
+        guard let period = period ?? old?.limit.period else { throw .incomplete(.period) }
+        let offset = offset ?? (algorithm.facts.hasOffset ? old?.limit.offset : nil) ?? 0
         do throws(LimitError) {
-            if burst == 0, units > 0, algorithm.kind == .gcra { throw .zero(.burst) }
+            try refuseCalendarWords(algorithm)
+            if burst == 0, units > 0, algorithm.hasBurst { throw .zero(.burst) }
             let limit = try Limit(
                 algorithm, units: units, period: period, burst: burst ?? keptBurst(of: old, algorithm, units: units),
                 offset: offset)
@@ -42,6 +53,45 @@ public struct PolicyChange: Equatable, Sendable {
         } catch {
             throw .invalidLimit(error, keeping: names(error) ? nil : old)
         }
+    }
+
+    /// As above, where the policy has windows of the calendar, or had, or is to have.
+    private func applied(
+        to old: Policy?, _ algorithm: Limit.Algorithm, units: Int64
+    ) throws(PolicyError) -> Policy {
+        var rest = self
+        do throws(LimitError) {
+            guard algorithm.facts.usesCalendar else {
+                guard unit == nil, period != nil else { throw .wrongPeriod(algorithm) }
+                // Nothing else is kept of a calendar.
+                rest.algorithm = algorithm
+                rest.units = units
+                rest.mode = mode ?? old?.mode
+                return try rest.uncalendared()
+            }
+            if burst != nil { throw .unsupported(.burst, algorithm) }
+            if let offset, offset != 0 { throw .unsupported(.offset, algorithm) }
+            guard period == nil, let unit = unit ?? old?.limit.calendar?.unit else { throw .wrongPeriod(algorithm) }
+            let kept = old?.limit.calendar.flatMap { $0.unit == unit ? $0.start : nil }
+            guard let calendar = CalendarPeriod(unit, start: start ?? kept) else { throw .badStart(unit) }
+            let limit = try Limit(units: units, per: calendar, zone: zone ?? old?.limit.zone ?? .utc)
+            return Policy(name: name, limit: limit, mode: mode ?? old?.mode ?? .enforce)
+        } catch {
+            throw .invalidLimit(error, keeping: names(error) ? nil : old)
+        }
+    }
+
+    /// The policy that a change makes which names everything.
+    private func uncalendared() throws(LimitError) -> Policy {
+        try refuseCalendarWords(algorithm!)
+        if burst == 0, units! > 0, algorithm!.hasBurst { throw .zero(.burst) }
+        let limit = try Limit(algorithm!, units: units!, period: period!, burst: burst, offset: offset ?? 0)
+        return Policy(name: name, limit: limit, mode: mode ?? .enforce)
+    }
+
+    private func refuseCalendarWords(_ algorithm: Limit.Algorithm) throws(LimitError) {
+        if zone != nil { throw .unsupported(.zone, algorithm) }
+        if start != nil { throw .unsupported(.start, algorithm) }
     }
 
     /// Whether the change names all that the error is about.
@@ -54,15 +104,19 @@ public struct PolicyChange: Equatable, Sendable {
             case .period: period != nil
             case .burst: burst != nil
             case .offset: offset != nil
+            case .zone: zone != nil
+            case .start: start != nil
             case .cost: true
             }
+        case .wrongPeriod: unit != nil || period != nil
+        case .badStart: start != nil && unit != nil
         case .rateTooHigh: units != nil && period != nil
         }
     }
 
     /// The burst that stays where none is named; nil for the limit's.
     private func keptBurst(of old: Policy?, _ algorithm: Limit.Algorithm, units: Int64) -> Int64? {
-        guard let limit = old?.limit, limit.algorithm.kind == .gcra, algorithm.kind == .gcra, units > 0,
+        guard let limit = old?.limit, limit.algorithm.hasBurst, algorithm.hasBurst, units > 0,
             limit.capacity != limit.units
         else { return nil }
         return limit.capacity

@@ -5,6 +5,9 @@
 //                                                12 period 8   20 capacity 8   28 offset 8
 //                                                36… limits it had before, 0 to 4, the latest last:
 //                                                    0 emission interval 8   8 tolerance 8   16 end 8
+//   1 policy         name                        0 version 2   1 … 28 as above, for windows of the calendar
+//                                                36 unit 1   37 start 1   38 length of the zone's name 1   39 the name
+//                                                … limits it had before, as above
 //   2 no policy      name                        none
 //   3 rule           subject                     0 version 1   1 origin   2… name of the policy
 //   4 no rule        subject                     none
@@ -36,6 +39,8 @@ public struct PolicyRecord: Equatable, Sendable {
     public var value: [UInt8]
 
     private static let version: UInt8 = 1
+    /// Of policies with windows of the calendar, which programs that know version 1 alone cannot read.
+    private static let calendarVersion: UInt8 = 2
     private static let policySize = 36
     private static let earlierSize = 24
 
@@ -49,10 +54,18 @@ public struct PolicyRecord: Equatable, Sendable {
     /// The record of a policy.
     public init(_ policy: Policy) {
         let limit = policy.limit
-        var value = [PolicyRecord.version, limit.algorithm.rawValue, policy.mode.rawValue, policy.origin.rawValue]
-        var numbers = [limit.units, limit.period, limit.capacity, limit.offset]
-        for old in policy.earlier { numbers += [old.emissionInterval, old.tolerance, old.end] }
-        for number in numbers { withUnsafeBytes(of: number.littleEndian) { value += $0 } }
+        let version = limit.calendar == nil ? PolicyRecord.version : PolicyRecord.calendarVersion
+        var value = [version, limit.algorithm.rawValue, policy.mode.rawValue, policy.origin.rawValue]
+        func append(_ numbers: [Int64]) {
+            for number in numbers { withUnsafeBytes(of: number.littleEndian) { value += $0 } }
+        }
+        append([limit.units, limit.period, limit.capacity, limit.offset])
+        if let calendar = limit.calendar {
+            // The zone's number is this process's own.
+            let zone = Array(limit.zoneName.text.utf8)
+            value += [calendar.unit.rawValue, UInt8(calendar.start), UInt8(zone.count)] + zone
+        }
+        for old in policy.earlier { append([old.emissionInterval, old.tolerance, old.end]) }
         self.init(kind: .policy, key: policy.name, value: value)
     }
 
@@ -86,8 +99,18 @@ public struct PolicyRecord: Equatable, Sendable {
     /// Whether the record says that it is of a version this program does not know, and so may be right all the same.
     public var isOfOtherVersion: Bool {
         switch kind {
-        case .policy, .rule: value.first.map { $0 != PolicyRecord.version } ?? false
+        case .policy: isPolicyOfOtherVersion
+        case .rule: value.first.map { $0 != PolicyRecord.version } ?? false
         case .policyRemoval, .ruleRemoval: false
+        }
+    }
+
+    private var isPolicyOfOtherVersion: Bool {
+        switch value.first {
+        case nil, PolicyRecord.version: false
+        // The next algorithm with windows of the calendar may come with this version, too.
+        case PolicyRecord.calendarVersion: value.count > 1 && Limit.Algorithm(rawValue: value[1]) == nil
+        default: true
         }
     }
 
@@ -96,27 +119,52 @@ public struct PolicyRecord: Equatable, Sendable {
     /// The policy of a policy's record; nil when the record is damaged.
     var policy: Policy? {
         guard kind == .policy, PolicyRecord.isName(key), value.count >= PolicyRecord.policySize,
-            value[0] == PolicyRecord.version, let algorithm = Limit.Algorithm(rawValue: value[1]),
+            let algorithm = Limit.Algorithm(rawValue: value[1]),
+            value[0] == (algorithm.facts.usesCalendar ? PolicyRecord.calendarVersion : PolicyRecord.version),
             let mode = LimitCall.Mode(rawValue: value[2]), let origin = PolicyOrigin(rawValue: value[3])
         else { return nil }
         let numbers = (0..<4).map { number(at: 4 + 8 * $0) }
-        let isRate = algorithm.kind == .gcra
-        let limit = try? Limit(
-            algorithm, units: numbers[0], period: numbers[1], burst: isRate ? numbers[2] : nil, offset: numbers[3])
-        guard let limit, limit.capacity == numbers[2], let earlier else { return nil }
+        let limit =
+            algorithm.facts.usesCalendar
+            ? calendarLimit(units: numbers[0], period: numbers[1])
+            : try? Limit(
+                algorithm, units: numbers[0], period: numbers[1], burst: algorithm.hasBurst ? numbers[2] : nil,
+                offset: numbers[3])
+        guard let limit, limit.capacity == numbers[2], limit.offset == numbers[3], let earlier else { return nil }
         var policy = Policy(name: key, limit: limit, mode: mode, origin: origin)
         policy.earlier = earlier
         return policy
     }
 
+    /// The limit of a policy with windows of the calendar; nil when it is damaged. Its zone need not be one that this
+    /// machine has.
+    private func calendarLimit(units: Int64, period: Int64) -> Limit? {
+        let start = PolicyRecord.policySize
+        guard value.count >= start + 3, let unit = CalendarUnit(rawValue: value[start]),
+            let calendar = CalendarPeriod(unit, start: Int(value[start + 1])), unit.shortest == period
+        else { return nil }
+        let end = start + 3 + Int(value[start + 2])
+        guard end <= value.count, let name = try? ZoneName(value[start + 3..<end]),
+            name.text.utf8.elementsEqual(value[start + 3..<end]), let zone = try? ZoneRegistry.shared.intern(name)
+        else { return nil }
+        return try? Limit(units: units, per: calendar, zone: zone)
+    }
+
+    /// Where the limits begin that a policy had before.
+    private static func earlierStart(_ value: some RandomAccessCollection<UInt8>) -> Int {
+        let lengthAt = value.index(value.startIndex, offsetBy: policySize + 2, limitedBy: value.endIndex)
+        guard value.first == calendarVersion, let lengthAt, lengthAt < value.endIndex else { return policySize }
+        return policySize + 3 + Int(value[lengthAt])
+    }
+
     /// The limits that the policy had before; nil when they are damaged.
     private var earlier: [SupersededLimit]? {
-        let (count, rest) = (value.count - PolicyRecord.policySize).quotientAndRemainder(
-            dividingBy: PolicyRecord.earlierSize)
-        guard rest == 0, count <= SupersededLimit.countMax else { return nil }
+        let first = PolicyRecord.earlierStart(value)
+        let (count, rest) = (value.count - first).quotientAndRemainder(dividingBy: PolicyRecord.earlierSize)
+        guard rest == 0, count >= 0, count <= SupersededLimit.countMax else { return nil }
         var earlier: [SupersededLimit] = []
         for position in 0..<count {
-            let start = PolicyRecord.policySize + position * PolicyRecord.earlierSize
+            let start = first + position * PolicyRecord.earlierSize
             let old = SupersededLimit(
                 emissionInterval: number(at: start), tolerance: number(at: start + 8), end: number(at: start + 16))
             guard old.emissionInterval > 0, old.tolerance > 0, old.end >= 0 else { return nil }
@@ -125,9 +173,9 @@ public struct PolicyRecord: Equatable, Sendable {
         return earlier
     }
 
-    /// Where a policy's record of so many bytes has the ends of the limits it had before.
-    static func earlierEnds(count: Int) -> StrideTo<Int> {
-        stride(from: policySize + 16, to: count, by: earlierSize)
+    /// Where a policy's record has the ends of the limits it had before.
+    static func earlierEnds(_ value: some RandomAccessCollection<UInt8>) -> StrideTo<Int> {
+        stride(from: earlierStart(value) + 16, to: value.count, by: earlierSize)
     }
 
     private func number(at offset: Int) -> Int64 {

@@ -22,7 +22,7 @@ public struct SupersededLimit: Equatable, Sendable {
 
     /// A limit in force until `now`. Nil when it leaves no debts in time: of another algorithm, or lets nothing pass.
     init?(_ limit: Limit, until now: Int64) {
-        guard limit.algorithm.kind == .gcra, limit.tolerance > 0 else { return nil }
+        guard limit.algorithm.hasBurst, limit.tolerance > 0 else { return nil }
         let (end, overflows) = now.addingReportingOverflow(limit.tolerance)
         self.init(
             emissionInterval: limit.emissionInterval, tolerance: limit.tolerance, end: overflows ? Int64.max : end)

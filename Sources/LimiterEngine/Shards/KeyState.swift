@@ -20,7 +20,7 @@ public struct StateView {
     /// Whether bytes from outside (a journal, a snapshot, a client) are a state of their kind for this key. Who decodes
     /// them asks before the engine is handed the state, which relies on it. O(bytes).
     public func isValid(forKey key: UnsafeRawBufferPointer) -> Bool {
-        isValid && key.count <= keyLengthMax && (!kind.isHidden || TokenKey.isValid(key))
+        isValid && key.count <= keyLengthMax && kind.dispatch(KeyValidity(key: key))
     }
 
     /// Whether the bytes are a state of their kind, whatever the key. A hidden kind's key has a shape as well: see
@@ -28,13 +28,7 @@ public struct StateView {
     public var isValid: Bool {
         guard (deadline ?? 0) >= 0 else { return false }
         if let size = kind.fixedSize, size != value.count { return false }
-        switch kind {
-        case .gcra, .counter: return true
-        case .fixedWindow: return FixedWindow(value.baseAddress!).isValid
-        case .slidingWindow: return SlidingWindow.isValid(value.baseAddress!)
-        case .slidingLog: return SlidingLog.isValid(value)
-        case .token: return TokenAnswer.isValid(value.baseAddress!)
-        }
+        return kind.dispatch(Validity(value: value))
     }
 
     /// When the state is worth nothing any more, whatever happens until then: a full limiter equals an absent one.
@@ -48,6 +42,18 @@ public struct StateView {
         value = record.stateBytes
         deadline = record.hasDeadline && record.deadline != Int64.max ? record.deadline : nil
     }
+}
+
+private struct Validity: StateVisitor {
+    let value: UnsafeRawBufferPointer
+    @inline(__always)
+    func visit<Witness: StateWitness>(_ witness: Witness.Type) -> Bool { Witness.isValid(value) }
+}
+
+private struct KeyValidity: StateVisitor {
+    let key: UnsafeRawBufferPointer
+    @inline(__always)
+    func visit<Witness: StateWitness>(_ witness: Witness.Type) -> Bool { Witness.isValidKey(key) }
 }
 
 /// The absolute state of one key whose state is one word; of the others their first word, the instant at which they

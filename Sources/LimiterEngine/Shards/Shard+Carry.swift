@@ -9,7 +9,7 @@ extension Shard {
     /// Brings another algorithm's state, with `units` in force, to where the call may be decided as any other. False
     /// when the call is answered already.
     @inline(never)
-    mutating func settleOther(
+    mutating func convertForeignState(
         _ call: UnsafeMutablePointer<LimitCall>, _ units: Int64, _ place: inout Place?, hash: UInt64, now: Int64
     ) -> Bool {
         let limit = call.pointee.limit
@@ -27,7 +27,7 @@ extension Shard {
             place = find(hash, call.pointee.key, call.pointee.keyLength)
             return true
         case .refund:
-            let given = giveBack(request.demand.units, limit, place!, hash: hash, now: now).units
+            let given = refund(request.demand.units, limit, place!, hash: hash, now: now).units
             let left = min(units - given, limit.carriedMax)
             call.pointee.decision = limit.withCarried(left, now: now) {
                 .refunded(given, limit, state: $0, now: now)
@@ -42,7 +42,7 @@ extension Shard {
     ) {
         guard call.pointee.carriesOver, let found = find(hash, call.pointee.key, call.pointee.keyLength)?.record,
             found.rawKind != call.pointee.limit.rawKind,
-            let units = call.pointee.limit.carriedUnits(StateView(found), now: now)
+            let units = call.pointee.limit.unitsInForce(StateView(found), now: now)
         else { return }
         let answer = call.pointee.decision
         _ = rewriteToTake(call, min(units, call.pointee.limit.carriedMax), found, hash: hash, now: now)
@@ -55,13 +55,14 @@ extension Shard {
         _ call: UnsafeMutablePointer<LimitCall>, _ kept: Int64, _ found: Record, hash: UInt64, now: Int64
     ) -> Bool {
         let (limit, demand) = (call.pointee.limit, call.pointee.demand)
-        let decision = limit.withCarried(kept, now: now) { limit.evaluate(demand, state: $0, now: now).decision }
+        let decision = limit.withCarried(kept, now: now) { limit.evaluate(demand, state: $0, now: now) }
         call.pointee.decision = decision
         // A call for nothing only asks.
         let isWait = decision.outcome == .denied && decision.retryAfter >= 0 && demand.units > 0
         guard isWait || (decision.outcome == .allowed && decision.granted > 0) else { return false }
-        guard rewrite(found, as: limit, kept, hash: hash, key: call.pointee.keyBytes, now: now) else {
-            call.pointee.decision = .failure(.outOfRange)
+        let outcome = rewrite(found, as: limit, kept, hash: hash, key: call.pointee.keyBytes, now: now)
+        guard outcome == .allowed else {
+            call.pointee.decision = .failure(outcome)
             return false
         }
         call.pointee.hasRewritten = true
@@ -69,21 +70,24 @@ extension Shard {
     }
 
     /// Rewrites another algorithm's state as one of `limit` with `units` spent, or forgets it where that is none.
-    /// False, and nothing changed, when its end is no representable instant.
+    /// Any outcome but `allowed` is why there is no such state; then nothing has changed.
     private mutating func rewrite(
         _ found: Record, as limit: Limit, _ units: Int64, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64
-    ) -> Bool {
+    ) -> LimitDecision.Outcome {
         let deadline = StateView(found).deadline
         guard units > 0 else {
             forget(hash: hash, key: key)
-            return true
+            return .allowed
         }
         return withUnsafeTemporaryAllocation(byteCount: Limit.carriedSizeMax, alignment: 8) { memory in
-            guard let size = limit.carry(units, now: now, to: memory.baseAddress!) else { return false }
+            let outcome = limit.carry(units, now: now, to: memory.baseAddress!)
+            guard outcome == .allowed else { return outcome }
+            let kind = limit.algorithm.kind
             let view = StateView(
-                kind: limit.algorithm.kind, value: UnsafeRawBufferPointer(rebasing: memory[..<size]),
+                kind: kind, value: UnsafeRawBufferPointer(rebasing: memory[..<kind.facts.initialSize]),
                 deadline: deadline)
-            return apply(view, hash: hash, key: key, now: now)
+            // The key is there, so the memory limit is not asked.
+            return apply(view, hash: hash, key: key, now: now) ? .allowed : .outOfMemory
         }
     }
 }
@@ -95,7 +99,8 @@ extension Limit {
     ) -> LimitDecision {
         guard units > 0 else { return decide(nil) }
         return withUnsafeTemporaryAllocation(byteCount: Limit.carriedSizeMax, alignment: 8) { memory in
-            carry(units, now: now, to: memory.baseAddress!) == nil ? .failure(.outOfRange) : decide(memory.baseAddress)
+            let outcome = carry(units, now: now, to: memory.baseAddress!)
+            return outcome == .allowed ? decide(memory.baseAddress) : .failure(outcome)
         }
     }
 }

@@ -80,7 +80,7 @@ extension LimitCall {
         case .wrongKind: decision.foundKind.map { .wrongKind($0) }
         case .outOfMemory: .outOfMemory
         case .outOfRange: .overflow
-        case .allowed, .denied, .tooManyTokens, .absent: nil
+        case .allowed, .denied, .tooManyTokens, .absent, .unknownZone: nil
         }
     }
 }

@@ -90,7 +90,6 @@ extension Shard {
                 if !StateView(record).isValid(forKey: record.keyBytes) {
                     found.append("\(name): a state of kind \(record.kind) that is none")
                 }
-                if record.isHidden != record.kind.isHidden { found.append("\(name): hidden, or not, by mistake") }
                 sum.bytes += Slab.footprint(record.size)
                 sum.dirty += record.isDirty ? 1 : 0
                 sum.hidden += record.isHidden ? 1 : 0

@@ -63,7 +63,7 @@ extension Shard {
     ) {
         var place = place
         if let known = place, known.record.hasDeadline || known.record.rawKind != call.pointee.limit.rawKind {
-            guard settle(call, &place, hash: hash, now: now) else { return }
+            guard resolveStoredState(call, &place, hash: hash, now: now) else { return }
         }
         guard call.pointee.operation == .take, call.pointee.limit.rawKind == StateKind.gcra.rawValue else {
             return decideOther(call, place, hash: hash, now: now, isRoomMade: isRoomMade)
@@ -114,7 +114,7 @@ extension Shard {
     /// Brings a state with a deadline, or of another kind, to where a decision may begin: one of the limit's own kind,
     /// or none. False when the call is answered already.
     @inline(never)
-    private mutating func settle(
+    private mutating func resolveStoredState(
         _ call: UnsafeMutablePointer<LimitCall>, _ place: inout Place?, hash: UInt64, now: Int64
     ) -> Bool {
         // An expired state of the limit's own kind would be decided as none; its deadline ends with it.
@@ -125,11 +125,11 @@ extension Shard {
             return true
         }
         guard found.rawKind != call.pointee.limit.rawKind else { return true }
-        guard call.pointee.carriesOver, let units = call.pointee.limit.carriedUnits(StateView(found), now: now) else {
+        guard call.pointee.carriesOver, let units = call.pointee.limit.unitsInForce(StateView(found), now: now) else {
             call.pointee.decision = .failure(.wrongKind, found: found.kind)
             return false
         }
-        return settleOther(call, units, &place, hash: hash, now: now)
+        return convertForeignState(call, units, &place, hash: hash, now: now)
     }
 
     /// Decides a call that takes nothing, or takes by another algorithm than GCRA.
@@ -148,10 +148,26 @@ extension Shard {
             return
         case .take, .add, .read: break
         }
-        let (decision, next) = call.pointee.limit.evaluate(call.pointee.demand, state: place?.record.state, now: now)
+        let algorithm = call.pointee.limit.algorithm
+        withUnsafeMutablePointer(to: &self) {
+            algorithm.dispatch(
+                Taking(shard: $0, call: call, place: place, hash: hash, now: now, isRoomMade: isRoomMade))
+        }
+    }
+
+    /// Takes by whatever algorithm, over a state of its own kind or none.
+    @inline(__always)
+    fileprivate mutating func take<Witness: LimiterWitness>(
+        by witness: Witness.Type, _ call: UnsafeMutablePointer<LimitCall>, _ place: Place?, hash: UInt64, now: Int64,
+        isRoomMade: Bool
+    ) {
+        let (decision, next) = Witness.decide(
+            call.pointee.limit, call.pointee.demand, state: place?.record.state, now: now)
         call.pointee.decision = decision
         if decision.outcome == .allowed, decision.granted > 0 {
-            guard commit(next!, decision.granted, call, place, hash: hash, now: now, isRoomMade: isRoomMade) else {
+            let isWritten = commit(
+                by: witness, next, decision.granted, call, place, hash: hash, now: now, isRoomMade: isRoomMade)
+            guard isWritten else {
                 call.pointee.decision = .failure(.outOfMemory)
                 return
             }
@@ -180,7 +196,8 @@ extension Shard {
         let record = find(hash, call.pointee.key, call.pointee.keyLength)?.record
         if let record, record.hasDeadline || record.rawKind != call.pointee.limit.rawKind { return false }
         guard call.pointee.limit.rawKind == StateKind.gcra.rawValue else {
-            return call.pointee.limit.outcome(call.pointee.demand, state: record?.state, now: now) == .allowed
+            let decision = call.pointee.limit.evaluate(call.pointee.demand, state: record?.state, now: now)
+            return decision.outcome == .allowed
         }
         plan.pointee.arrivalTime = decideRate(call, arrivalTime: record?.word ?? now, now: now)
         plan.pointee.record = record
@@ -209,55 +226,44 @@ extension Shard {
     // MARK: Writing
 
     /// Writes the state that a decision leads to. False, and nothing changed, when the memory limit forbids it.
-    private mutating func commit(
-        _ next: NextState, _ granted: Int64, _ call: UnsafeMutablePointer<LimitCall>, _ place: Place?, hash: UInt64,
-        now: Int64, isRoomMade: Bool
+    private mutating func commit<Witness: LimiterWitness>(
+        by witness: Witness.Type, _ next: Witness.Next, _ granted: Int64, _ call: UnsafeMutablePointer<LimitCall>,
+        _ place: Place?, hash: UInt64, now: Int64, isRoomMade: Bool
     ) -> Bool {
-        var place = place
-        let kind = call.pointee.limit.algorithm.kind
+        var (place, isRoomMade) = (place, isRoomMade)
         let (key, keyLength) = (UnsafeRawPointer(call.pointee.key), call.pointee.keyLength)
-        if case .slidingLog(let end) = next, let known = place {
-            let log = SlidingLog(known.record.state)
-            let ended = log.load(at: now).ended
-            let capacity = log.capacityNeeded(ended: ended, end: end, limit: call.pointee.limit.units)
-            if capacity == log.capacity {
-                log.dropFirst(ended)
-                log.append(granted, until: end)
-                changed(known.record, hash: hash)
+        if let known = place {
+            let size = Witness.byteCount(known.record.state)
+            let needed = Witness.sizeNeeded(next, known.record.state, call.pointee.limit, now: now)
+            if needed > size {
+                guard isRoomMade || !gauge.wouldExceed(needed - size) || makeRoom(needed - size, now: now) else {
+                    return false
+                }
+                isRoomMade = true
+                // Making room may have forgotten this very key.
+                place = find(hash, key, keyLength)
+                if let place { grow(place, by: witness, to: needed) }
+            }
+            if let record = place?.record {
+                Witness.store(next, granted: granted, to: record.state, isNew: false, now: now)
+                changed(record, hash: hash)
                 return true
             }
-            let growth = SlidingLog.grantSize * (capacity - log.capacity)
-            guard isRoomMade || !gauge.wouldExceed(growth) || makeRoom(growth, now: now) else { return false }
-            // Making room may have forgotten this very key.
-            place = find(hash, key, keyLength)
-            if let place {
-                growLog(place, capacity: capacity)
-                return commit(next, granted, call, place, hash: hash, now: now, isRoomMade: true)
-            }
         }
-        let size = kind.fixedSize ?? SlidingLog.byteCount(capacity: 1)
-        let inserted =
-            place?.record
-            ?? insert(
-                kind, stateSize: size, hash: hash, key: key, keyLength: keyLength, deadline: nil, now: now,
-                isRoomMade: isRoomMade)
+        let inserted = insert(
+            Witness.kind, stateSize: Witness.initialSize, hash: hash, key: key, keyLength: keyLength, deadline: nil,
+            now: now, isRoomMade: isRoomMade)
         guard let record = inserted else { return false }
-        switch next {
-        case .fixedWindow(let window): window.store(to: record.state)
-        case .slidingWindow(let window): window.store(to: record.state)
-        case .slidingLog(let end): SlidingLog(record.state).append(granted, until: end)
-        }
+        Witness.store(next, granted: granted, to: record.state, isNew: true, now: now)
         changed(record, hash: hash)
         return true
     }
 
-    /// Moves a log to memory with room for more grants.
-    private mutating func growLog(_ place: Place, capacity: Int) {
+    /// Moves a state to memory with room for more. Its index entry then names the new record.
+    private mutating func grow<Witness: LimiterWitness>(_ place: Place, by witness: Witness.Type, to size: Int) {
         let old = place.record
-        let new = allocateCopy(
-            of: old, stateSize: SlidingLog.byteCount(capacity: capacity),
-            deadline: old.hasDeadline ? old.deadline : nil)
-        SlidingLog(old.state).copy(to: SlidingLog(new.state))
+        let new = allocateCopy(of: old, stateSize: size, deadline: old.hasDeadline ? old.deadline : nil)
+        Witness.copy(old.state, to: new.state)
         replace(old, by: new, entry: place.entry)
     }
 
@@ -272,13 +278,13 @@ extension Shard {
     /// Memory that the call may need at most beyond what its key has.
     mutating func bytesNeeded(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64) -> Int {
         let keyLength = call.pointee.keyLength
-        let size = call.pointee.limit.algorithm.kind.fixedSize ?? SlidingLog.byteCount(capacity: 1)
         guard let record = find(hash, call.pointee.key, keyLength)?.record else {
+            let size = call.pointee.limit.algorithm.kind.facts.initialSize
             return Slab.footprint(Record.size(stateSize: size, keyLength: keyLength, hasDeadline: false))
         }
-        guard record.rawKind == StateKind.slidingLog.rawValue else { return 0 }
-        let log = SlidingLog(record.state)
-        return log.count < log.capacity ? 0 : SlidingLog.grantSize * log.capacity
+        // A key of another kind is replaced, which is not counted.
+        guard record.rawKind == call.pointee.limit.rawKind else { return 0 }
+        return call.pointee.limit.algorithm.dispatch(GrowthMax(state: record.state))
     }
 
     // MARK: Giving back
@@ -286,51 +292,50 @@ extension Shard {
     private mutating func refund(_ call: LimitCall, _ place: Place?, hash: UInt64, now: Int64) -> LimitDecision {
         let limit = call.limit
         guard let place else { return .refunded(0, limit, state: nil, now: now) }
-        let given = giveBack(call.demand.units, limit, place, hash: hash, now: now)
-        return .refunded(given.units, limit, state: given.isFull ? nil : place.record.state, now: now)
+        let refunded = refund(call.demand.units, limit, place, hash: hash, now: now)
+        return .refunded(refunded.units, limit, state: refunded.isFull ? nil : place.record.state, now: now)
     }
 
     /// Takes up to `units` off what a state of any kind has spent, in its own terms; of a debt in time at the price
     /// that `limit` knows. Returns how many there were to give back, and whether nothing is left: the key is gone.
-    mutating func giveBack(
+    mutating func refund(
         _ units: Int64, _ limit: Limit, _ place: Place, hash: UInt64, now: Int64
     ) -> (units: Int64, isFull: Bool) {
-        let state = place.record.state
-        var given: Int64 = 0
-        var isFull = false
-        switch place.record.kind {
-        case .gcra:
-            let price = limit.debtPrice(at: now)
-            let ahead = max(place.record.word, now) - now
-            let (time, overflows) = units.multipliedReportingOverflow(by: price)
-            let back = overflows ? ahead : min(time, ahead)
-            given = min(units, ceilingUnits(back, unit: price))
-            isFull = back == ahead
-            if given > 0, !isFull { place.record.word = now + ahead - back }
-        case .fixedWindow:
-            let window = FixedWindow(state)
-            given = window.end > now ? min(units, window.spent) : 0
-            if given > 0, let next = window.refunding(units) { next.store(to: state) } else { isFull = given > 0 }
-        case .slidingWindow:
-            // As much as is in force less by it: what has faded is not given back a second time.
-            let window = SlidingWindow(state).advanced(to: now)
-            let next = window.refunding(units)
-            given = window.used(at: now) - (next?.used(at: now) ?? 0)
-            isFull = next == nil
-            if given > 0 { next?.store(to: state) }
-        case .slidingLog:
-            let log = SlidingLog(state)
-            let load = log.load(at: now)
-            given = min(units, load.used)
-            guard given > 0 else { break }
-            log.dropFirst(load.ended)
-            log.refund(given)
-            isFull = log.count == 0
-        case .counter, .token: break
-        }
-        guard given > 0 else { return (0, false) }
-        if isFull { remove(place, hash: hash) } else { changed(place.record, hash: hash) }
-        return (given, isFull)
+        let record = place.record
+        let refunded = record.kind.dispatch(Refunding(units: units, state: record.state, limit: limit, now: now))
+        guard refunded.units > 0 else { return (0, false) }
+        if refunded.isFull { remove(place, hash: hash) } else { changed(record, hash: hash) }
+        return refunded
+    }
+}
+
+private struct Taking: LimiterVisitor {
+    let shard: UnsafeMutablePointer<Shard>
+    let call: UnsafeMutablePointer<LimitCall>
+    let place: Shard.Place?
+    let hash: UInt64
+    let now: Int64
+    let isRoomMade: Bool
+
+    @inline(__always)
+    func visit<Witness: LimiterWitness>(_ witness: Witness.Type) {
+        shard.pointee.take(by: witness, call, place, hash: hash, now: now, isRoomMade: isRoomMade)
+    }
+}
+
+private struct GrowthMax: LimiterVisitor {
+    let state: UnsafeMutableRawPointer
+    func visit<Witness: LimiterWitness>(_ witness: Witness.Type) -> Int { Witness.growthMax(state) }
+}
+
+private struct Refunding: StateVisitor {
+    let units: Int64
+    let state: UnsafeMutableRawPointer
+    let limit: Limit
+    let now: Int64
+
+    func visit<Witness: StateWitness>(_ witness: Witness.Type) -> (units: Int64, isFull: Bool) {
+        Witness.refund(units, state, limit, now: now)
     }
 }
 
@@ -345,9 +350,9 @@ struct TakePlan {
 extension LimitCall {
     /// What `take` would answer, with what is in force now as remaining and reset.
     func peek(state: UnsafeMutableRawPointer?, now: Int64) -> LimitDecision {
-        var decision = limit.evaluate(demand, state: state, now: now).decision
+        var decision = limit.evaluate(demand, state: state, now: now)
         guard decision.isAnswer else { return decision }
-        let standing = limit.evaluate(.nothing, state: state, now: now).decision
+        let standing = limit.evaluate(.nothing, state: state, now: now)
         decision.remaining = standing.remaining
         decision.resetAfter = standing.resetAfter
         return decision.shadowed(by: self)
@@ -377,7 +382,7 @@ extension LimitDecision {
     static func refunded(
         _ units: Int64, _ limit: Limit, state: UnsafeMutableRawPointer?, now: Int64
     ) -> LimitDecision {
-        let standing = limit.evaluate(.nothing, state: state, now: now).decision
+        let standing = limit.evaluate(.nothing, state: state, now: now)
         return LimitDecision(
             .allowed, granted: units, limit: limit.capacity, remaining: standing.remaining,
             resetAfter: standing.resetAfter)

@@ -1,77 +1,14 @@
-// Idempotency tokens: the first answer that a token was given on a key, kept for a window of time, so that a retry
-// counts nothing twice, not even after a restart or on another server.
+// Calls with an idempotency token: the first answer that a token was given on a key is kept for a window of time, so
+// that a retry counts nothing twice, not even after a restart or on another server. The record is `TokenAnswer`'s.
 //
-// The answer is a record of its own, of kind `token` under the key
+// It lives in the shard of the limited key (its hash has that key's high bits), so one stripe guards both, and both are
+// journaled by one collection unless the key was waiting for it already; then the key's state is in the earlier one. So
+// the journal never has an answer without what it took.
 //
-//     4 bytes length of the limited key, little-endian │ limited key │ token
-//
-// in the hidden namespace: a client's key may have the very same bytes and is another key. It lives in the shard of the
-// limited key (its hash has that key's high bits), so one stripe guards both, and both are journaled by one collection
-// unless the key was waiting for it already; then the key's state is in the earlier one. So the journal never has an
-// answer without what it took.
-//
-//   state   0 expiry   8 granted   16 limit   24 remaining   32 retry after   40 reset after   48 outcome   49 shadowed
-//
-// A denial is an answer, too. Memory: 56 bytes of state, 8 of header and length, the key's and the token's bytes; how
-// many there may be is bounded (`Engine.setTokenLimit`), and a call beyond that is refused rather than left unsafe.
+// How many there may be is bounded (`Engine.setTokenLimit`), and a call beyond that is refused rather than left unsafe.
 // With the memory limit's policy `evictSoonest` an answer may be forgotten early like any key.
 
 import Synchronization
-
-/// The key of a token's record.
-enum TokenKey {
-    static let prefixSize = 4
-
-    static func size(keyLength: Int, token: UnsafeRawBufferPointer) -> Int { prefixSize + keyLength + token.count }
-
-    /// Writes the derived key to memory of `size`.
-    static func write(
-        _ key: UnsafeRawPointer, _ keyLength: Int, token: UnsafeRawBufferPointer, to memory: UnsafeMutableRawPointer
-    ) {
-        memory.storeBytes(of: UInt32(keyLength), as: UInt32.self)
-        (memory + prefixSize).copyMemory(from: key, byteCount: keyLength)
-        if let base = token.baseAddress {
-            (memory + prefixSize + keyLength).copyMemory(from: base, byteCount: token.count)
-        }
-    }
-
-    /// Whether bytes from outside are a derived key.
-    static func isValid(_ key: UnsafeRawBufferPointer) -> Bool {
-        key.count >= prefixSize && Int(key.loadUnaligned(as: UInt32.self)) <= key.count - prefixSize
-    }
-}
-
-/// The bytes of an answer.
-enum TokenAnswer {
-    static let size = 56
-
-    static func store(_ decision: LimitDecision, expiry: Int64, to state: UnsafeMutableRawPointer) {
-        state.storeBytes(of: expiry, as: Int64.self)
-        (state + 8).storeBytes(of: decision.granted, as: Int64.self)
-        (state + 16).storeBytes(of: decision.limit, as: Int64.self)
-        (state + 24).storeBytes(of: decision.remaining, as: Int64.self)
-        (state + 32).storeBytes(of: decision.retryAfter, as: Int64.self)
-        (state + 40).storeBytes(of: decision.resetAfter, as: Int64.self)
-        (state + 48).storeBytes(of: 0, as: UInt64.self)
-        (state + 48).storeBytes(of: decision.outcome.rawValue, as: UInt8.self)
-        (state + 49).storeBytes(of: decision.isShadowed ? 1 : 0, as: UInt8.self)
-    }
-
-    static func load(_ state: UnsafeRawPointer) -> LimitDecision {
-        func word(_ position: Int) -> Int64 { (state + 8 * position).loadUnaligned(as: Int64.self) }
-        var decision = LimitDecision(
-            state.load(fromByteOffset: 48, as: UInt8.self) == 0 ? .allowed : .denied, granted: word(1), limit: word(2),
-            remaining: word(3), retryAfter: word(4), resetAfter: word(5))
-        decision.isShadowed = state.load(fromByteOffset: 49, as: UInt8.self) != 0
-        return decision
-    }
-
-    static func isValid(_ state: UnsafeRawPointer) -> Bool {
-        let isCounted = [0, 1, 2, 3, 5].allSatisfy { (state + 8 * $0).loadUnaligned(as: Int64.self) >= 0 }
-        let flags = (state + 48).loadUnaligned(as: UInt64.self)
-        return isCounted && (state + 32).loadUnaligned(as: Int64.self) >= -1 && flags & ~0x0101 == 0
-    }
-}
 
 extension HashSeed {
     /// Bits that choose the shard, for any number of shards: see `Engine.init`.

@@ -1,8 +1,8 @@
 // A key's record: its state and its bytes together, so that a decision touches one place beside the index.
 //
 //   offset  size
-//        0     4   header: bits 0–24 key length, 25–27 kind, 28 dirty, 29 detached, 30 has a deadline, 31 hidden
-//        4     n   state, n by kind (GCRA 8: the TAT) and, for a sliding log, by the capacity it says itself
+//        0     4   header: bits 0–24 key length, 25–28 kind, 29 dirty, 30 detached, 31 has a deadline
+//        4     n   state, n by kind (GCRA 8: the TAT) and, for a sliding log, by the capacity it contains
 //      4+n   0/8   deadline in nanoseconds, where the header says so
 //      …        k   key bytes
 //
@@ -12,7 +12,8 @@
 // Invariants: (1) dirty ⇔ the record is once on its shard's dirty list, or the record is there that it was moved from.
 // (2) detached ⇒ dirty, and no index entry names the record: it is a tombstone waiting to be collected, or what is left
 // of a record that has moved. (3) A record not detached is named by exactly one entry.
-// (4) hidden ⇔ the kind is one that commands cannot reach. A hidden key never equals another key of the same bytes.
+// (4) A key of a hidden kind never equals another key of the same bytes. (5) Kinds 1 and 2 have one word of state and
+// are not hidden, so that finding a key of theirs needs no look at the table of kinds.
 
 /// Longest key in bytes: what the header has bits for.
 public let keyLengthMax = (1 << 25) - 1
@@ -22,13 +23,11 @@ struct Record {
     let address: UnsafeMutableRawPointer
 
     static let headerSize = 4
-    private static let kindMask: UInt32 = 7 << 25
-    private static let dirtyBit: UInt32 = 1 << 28
-    private static let detachedBit: UInt32 = 1 << 29
-    private static let deadlineBit: UInt32 = 1 << 30
-    private static let hiddenBit: UInt32 = 1 << 31
-    /// The header bits that a key's name decides.
-    private static let nameMask: UInt32 = hiddenBit | 0x1FF_FFFF
+    private static let lengthMask: UInt32 = 0x1FF_FFFF
+    private static let kindMask: UInt32 = 15 << 25
+    private static let dirtyBit: UInt32 = 1 << 29
+    private static let detachedBit: UInt32 = 1 << 30
+    private static let deadlineBit: UInt32 = 1 << 31
 
     @inline(__always)
     init(_ address: UnsafeMutableRawPointer) { self.address = address }
@@ -39,12 +38,15 @@ struct Record {
         nonmutating set { address.storeBytes(of: newValue, as: UInt32.self) }
     }
 
-    @inline(__always) var keyLength: Int { Int(header & 0x1FF_FFFF) }
-    @inline(__always) var rawKind: UInt8 { UInt8(truncatingIfNeeded: header >> 25) & 0x7 }
+    @inline(__always) var keyLength: Int { Int(header & Record.lengthMask) }
+    @inline(__always) var rawKind: UInt8 { UInt8(truncatingIfNeeded: header >> 25) & 0xF }
     @inline(__always) var isDirty: Bool { header & Record.dirtyBit != 0 }
     @inline(__always) var isDetached: Bool { header & Record.detachedBit != 0 }
     @inline(__always) var hasDeadline: Bool { header & Record.deadlineBit != 0 }
-    @inline(__always) var isHidden: Bool { header & Record.hiddenBit != 0 }
+    @inline(__always) var isHidden: Bool { !hasOneWord && kind.isHidden }
+
+    /// Whether the kind is one of those with one word of state, which are not hidden.
+    @inline(__always) private var hasOneWord: Bool { rawKind <= StateKind.counter.rawValue }
 
     var kind: StateKind { StateKind(rawValue: rawKind)! }
 
@@ -57,7 +59,7 @@ struct Record {
     func setDirty(_ dirty: Bool) { header = dirty ? header | Record.dirtyBit : header & ~Record.dirtyBit }
     func setDetached() { header |= Record.detachedBit }
 
-    /// The first eight bytes of state, which every kind has: all but counters say there when they are worth nothing.
+    /// The first eight bytes of state, which every kind has: for all but counters the instant at which it expires.
     @inline(__always)
     var word: Int64 {
         get { (address + Record.headerSize).loadUnaligned(as: Int64.self) }
@@ -70,10 +72,10 @@ struct Record {
 
     /// Bytes of state. The kinds of one word are told apart by a comparison, so that finding a key waits for nothing.
     @inline(__always)
-    var stateSize: Int { rawKind <= StateKind.counter.rawValue ? 8 : longStateSize }
+    var stateSize: Int { hasOneWord ? 8 : longStateSize }
 
     @inline(never)
-    private var longStateSize: Int { kind.fixedSize ?? SlidingLog(state).byteCount }
+    private var longStateSize: Int { kind.dispatch(ByteCount(state: state)) }
 
     /// The instant the key is to be forgotten at the latest, whatever its state; `Int64.max` when there is none.
     var deadline: Int64 {
@@ -87,7 +89,7 @@ struct Record {
         }
     }
 
-    /// When the record is worth nothing any more: a full limiter equals an absent one.
+    /// When the record expires: a full limiter equals an absent one.
     @inline(__always)
     var expiry: Int64 {
         let own = rawKind == StateKind.counter.rawValue ? Int64.max : word
@@ -129,8 +131,8 @@ struct Record {
     func initialize(kind: StateKind, stateSize: Int, key: UnsafeRawPointer, keyLength: Int, deadline: Int64?) {
         header =
             UInt32(truncatingIfNeeded: keyLength) | UInt32(kind.rawValue) << 25
-            | (deadline == nil ? 0 : Record.deadlineBit) | (kind.isHidden ? Record.hiddenBit : 0)
-        if kind == .slidingLog { SlidingLog(state).initialize(capacity: SlidingLog.capacity(byteCount: stateSize)) }
+            | (deadline == nil ? 0 : Record.deadlineBit)
+        if !hasOneWord { kind.dispatch(Initializing(state: state, byteCount: stateSize)) }
         if let deadline { self.deadline = deadline }
         UnsafeMutableRawPointer(mutating: self.key).copyMemory(from: key, byteCount: keyLength)
     }
@@ -138,8 +140,9 @@ struct Record {
     /// Whether the key is these bytes, in the namespace asked for.
     @inline(__always)
     func hasKey(_ other: UnsafeRawPointer, count: Int, isHidden: Bool = false) -> Bool {
-        let name = UInt32(truncatingIfNeeded: count) | (isHidden ? Record.hiddenBit : 0)
-        guard header & Record.nameMask == name else { return false }
+        guard header & Record.lengthMask == UInt32(truncatingIfNeeded: count), self.isHidden == isHidden else {
+            return false
+        }
         let own = key
         if count >= 8 && count <= 16 {
             // Two loads that overlap cover every length between.
@@ -148,5 +151,20 @@ struct Record {
                     == (other + (count &- 8)).loadUnaligned(as: UInt64.self)
         }
         return bytesAreEqual(own, other, count: count)
+    }
+}
+
+private struct ByteCount: StateVisitor {
+    let state: UnsafeMutableRawPointer
+    @inline(__always)
+    func visit<Witness: StateWitness>(_ witness: Witness.Type) -> Int { Witness.byteCount(state) }
+}
+
+private struct Initializing: StateVisitor {
+    let state: UnsafeMutableRawPointer
+    let byteCount: Int
+    @inline(__always)
+    func visit<Witness: StateWitness>(_ witness: Witness.Type) {
+        Witness.initialize(state, byteCount: byteCount)
     }
 }

@@ -112,12 +112,10 @@ public struct RecordDump {
             switch record {
             case .state(let key, let state):
                 line.member("type", "state")
-                line.member("kind", state.kind == .counter ? "counter" : "\(state.kind.name)")
+                line.member("kind", "\(state.kind.facts.noun)")
                 writeKey(key, to: &line)
-                if state.kind == .gcra {
-                    line.member("tat_ns", word(state.value))
-                } else if state.kind == .counter {
-                    line.member("value", word(state.value))
+                if let fields = state.kind.fields(state.value) {
+                    for field in fields { line.member(field.name, field.value) }
                 } else {
                     line.member("state_hex", hex: state.value)
                 }

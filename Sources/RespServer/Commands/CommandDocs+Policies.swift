@@ -12,10 +12,12 @@ extension CommandDocs {
         | LIMIT | A BURST that was equal to the old LIMIT follows the new one; any other BURST is kept. `LIMIT 0` lets \
         nothing pass and has no BURST, so the next LIMIT starts with a BURST equal to it |
         | ALGO | BURST is kept between `gcra` and `token-bucket`; the other algorithms have none, and drop it. OFFSET \
-        is dropped by all but `fixed-window`. LIMIT, PER and MODE are kept; if the new algorithm does not allow them, \
+        is dropped by all but `fixed-window`, ZONE and START by all but `calendar`; to and from `calendar` PER has to \
+        be named, too. LIMIT, PER and MODE are kept; if the new algorithm does not allow them, \
         that is an error and nothing changes |
+        | PER, with `calendar` | ZONE is kept, and START where the unit is the same |
         | any | MODE is kept: changing the LIMIT of a policy in shadow mode does not make it refuse |
-        | BURST or OFFSET, if the algorithm has none | an error, and nothing changes |
+        | BURST, OFFSET, ZONE or START, if the algorithm has none | an error, and nothing changes |
 
         With NX an existing policy is left as it is and the reply is nil, as with SET NX; OK means that it was made.
         Each change made by a command is one line of the log, with the client's address and name and the limit before

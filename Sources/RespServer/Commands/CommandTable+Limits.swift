@@ -1,5 +1,6 @@
 // The command table's entries of the limits: RL.TAKE and its like. Only the data; the decisions are in the engine.
 
+import LimiterEngine
 import RESP
 
 extension CommandTable {
@@ -21,7 +22,9 @@ extension CommandTable {
             summary: "Units a period; 0 or more, 0 lets nothing pass."),
         ArgumentSpec(
             name: "period", token: "PER",
-            summary: "The period: seconds, or a whole number with ms, s, m, h or d after it, in lower case."),
+            summary:
+                "The period: seconds, or a whole number with ms, s, m, h or d after it, in lower case. With ALGO "
+                + "calendar day, week, month or year."),
         ArgumentSpec(
             name: "burst", kind: .integer, token: "BURST",
             summary:
@@ -30,10 +33,21 @@ extension CommandTable {
         ArgumentSpec(
             name: "algo", kind: .oneof, token: "ALGO", summary: "How units are counted; gcra if left out.",
             optional: true,
-            arguments: ["gcra", "token-bucket", "fixed-window", "sliding-window", "sliding-log"].map { .word($0) }),
+            arguments: Limit.Algorithm.allCases.map { .word("\($0.name)", summary: "\($0.facts.summary)") }),
         ArgumentSpec(
             name: "offset", token: "OFFSET",
             summary: "How far local time is ahead of UTC, for fixed-window; written as a period, negative to the west.",
+            optional: true),
+        ArgumentSpec(
+            name: "zone", token: "ZONE",
+            summary:
+                "The time zone, for calendar: an offset such as +02:00, or a name such as Europe/Berlin; else UTC.",
+            optional: true),
+        ArgumentSpec(
+            name: "start", kind: .integer, token: "START",
+            summary:
+                "Where a window of calendar starts: hour 0 to 23 of a day, day 1 (Monday) to 7 of a week, day 1 to 31 "
+                + "of a month, of which 29 to 31 mean the last one in shorter months, month 1 to 12 of a year.",
             optional: true),
     ]
 

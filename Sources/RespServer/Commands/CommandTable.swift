@@ -59,8 +59,8 @@ extension ArgumentSpec {
     }
 
     /// A word that stands for itself, `NX`.
-    static func word(_ token: String, optional: Bool = false) -> ArgumentSpec {
-        ArgumentSpec(name: token.lowercased(), kind: .pureToken, token: token, optional: optional)
+    static func word(_ token: String, summary: String? = nil, optional: Bool = false) -> ArgumentSpec {
+        ArgumentSpec(name: token.lowercased(), kind: .pureToken, token: token, summary: summary, optional: optional)
     }
 
     /// One of several words.

@@ -153,15 +153,7 @@ extension Handlers {
     static func objectEncoding(_ context: CommandContext) {
         let state = context.keyspace.state(of: context.arguments[2].raw, now: context.now)
         guard let state else { return context.reply.null() }
-        context.reply.bulk(encoding(of: state.kind))
-    }
-
-    private static func encoding(of kind: StateKind) -> String {
-        switch kind {
-        case .counter: "int"
-        case .gcra: "tat64"
-        case .fixedWindow, .slidingWindow, .slidingLog, .token: "\(kind.name)"
-        }
+        context.reply.bulk("\(state.kind.facts.encoding)")
     }
 
     static func objectRefcount(_ context: CommandContext) {

@@ -187,17 +187,22 @@ enum PolicyReply {
     static func policy(_ policy: Policy, now: EngineTime, to reply: ReplyBuffer) {
         let limit = policy.limit
         let capped = max(0, limit.cappedUntil - now.nanoseconds)
-        reply.map(9)
+        // The length of the calendar's units differs, so they have none in milliseconds.
+        reply.map(limit.calendar == nil ? 9 : 12)
         text("name", policy.name, to: reply)
         text("algo", "\(limit.algorithm.name)", to: reply)
         integer("limit", limit.units, to: reply)
-        integer("per_ms", limit.period / 1_000_000, to: reply)
+        integer("per_ms", limit.calendar == nil ? limit.period / 1_000_000 : 0, to: reply)
         integer("burst", limit.capacity, to: reply)
         integer("offset_ms", limit.offset / 1_000_000, to: reply)
         text("mode", "\(policy.mode.name)", to: reply)
         text("source", policy.origin.name, to: reply)
         // How long the limit that was there before still holds some of this one back.
         integer("capped_ms", ceilingUnits(capped, unit: 1_000_000), to: reply)
+        guard let calendar = limit.calendar else { return }
+        text("per", calendar.unit.name, to: reply)
+        text("zone", limit.zoneName.text, to: reply)
+        integer("start", Int64(calendar.start), to: reply)
     }
 
     static func rule(_ rule: Rule, because level: RuleLevel? = nil, to reply: ReplyBuffer) {

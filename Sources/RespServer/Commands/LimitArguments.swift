@@ -2,6 +2,7 @@
 // asked of it. One grammar for commands and for the rules file.
 //
 //   LIMIT n PER period [BURST b] [ALGO a] [OFFSET period]  |  POLICY name       then  [COST c] [ATMOST] [ID token]
+//   LIMIT n PER day|week|month|year ALGO calendar [ZONE offset|name] [START n]
 //
 // Options may stand in any order, each once. Refuses everything else, and names the argument. Knows no key.
 
@@ -25,6 +26,12 @@ struct LimitArguments {
     private var period: Int64 = 0
     private var burst: Int64?
     private var offset: Int64 = 0
+    /// What PER named, where that was no time but a unit of the calendar; then `period` means nothing.
+    private var unit: CalendarUnit?
+    private var zone = ZoneNumber.utc
+    private var start: Int64 = 0
+    /// ZONE may name one that this machine does not have: for what was accepted once.
+    private var acceptsUnknownZones = false
     private var algorithm = Limit.Algorithm.gcra
     /// The policy's name.
     private(set) var policyName: Argument?
@@ -51,9 +58,10 @@ struct LimitArguments {
     @inline(__always)
     init(
         _ arguments: ArgumentList, from index: inout Int, accepting accepted: LimitWords,
-        _ known: UnsafePointer<LimitCache.Entry>? = nil
+        _ known: UnsafePointer<LimitCache.Entry>? = nil, acceptsUnknownZones: Bool = false
     ) throws(ArgumentProblem) {
         let count = arguments.count
+        self.acceptsUnknownZones = acceptsUnknownZones
         let start = index
         numbersStart = start
         numbersEnd = start
@@ -95,10 +103,11 @@ struct LimitArguments {
     @inline(__always)
     init(
         _ arguments: ArgumentList, from start: Int, accepting accepted: LimitWords,
-        _ known: UnsafePointer<LimitCache.Entry>? = nil
+        _ known: UnsafePointer<LimitCache.Entry>? = nil, acceptsUnknownZones: Bool = false
     ) throws(ArgumentProblem) {
         var index = start
-        try self.init(arguments, from: &index, accepting: accepted, known)
+        try self.init(
+            arguments, from: &index, accepting: accepted, known, acceptsUnknownZones: acceptsUnknownZones)
         guard index == arguments.count else {
             throw ArgumentProblem("ERR syntax error near '\(LimitArguments.shown(arguments[index]))'")
         }
@@ -110,7 +119,9 @@ struct LimitArguments {
         case .limit: units = try LimitArguments.integer(value, word)
         case .burst: burst = try LimitArguments.integer(value, word)
         case .cost: cost = try LimitArguments.integer(value, word)
-        case .per: period = try LimitArguments.period(value, word)
+        case .per: try readPeriod(value)
+        case .zone: zone = try LimitArguments.zone(value, acceptsUnknown: acceptsUnknownZones)
+        case .start: start = try LimitArguments.integer(value, word)
         case .offset: offset = try LimitArguments.period(value, word)
         case .algo: algorithm = try LimitArguments.algorithm(value)
         case .mode: mode = try LimitArguments.mode(value)
@@ -154,6 +165,33 @@ struct LimitArguments {
         return integer
     }
 
+    private mutating func readPeriod(_ value: Argument) throws(ArgumentProblem) {
+        if value.count > 0, value.base[0] > UInt8(ascii: "9"),
+            let unit = CalendarUnit.allCases.first(where: { value.matches($0.word) })
+        {
+            self.unit = unit
+        } else {
+            period = try LimitArguments.period(value, .per)
+        }
+    }
+
+    /// A zone that this machine has, or had when it was accepted.
+    @inline(never)
+    private static func zone(_ value: Argument, acceptsUnknown: Bool) throws(ArgumentProblem) -> ZoneNumber {
+        let name: ZoneName
+        do throws(ZoneNameError) {
+            name = try ZoneName(value.buffer)
+        } catch {
+            throw ArgumentProblem("ERR ZONE: \(error)")
+        }
+        if acceptsUnknown, let zone = try? ZoneRegistry.shared.intern(name) { return zone }
+        let table = ZoneRegistry.shared.table
+        guard let zone = table.number(of: name), table.failure(of: zone) == nil else {
+            throw ArgumentProblem("ERR ZONE: this server has no time zone '\(name)'")
+        }
+        return zone
+    }
+
     /// A time in nanoseconds: a whole number, of seconds or with one of the units ms, s, m, h, d.
     private static func period(_ value: Argument, _ word: LimitWord) throws(ArgumentProblem) -> Int64 {
         var digits = value.count
@@ -185,8 +223,7 @@ struct LimitArguments {
 
     private static func algorithm(_ value: Argument) throws(ArgumentProblem) -> Limit.Algorithm {
         for algorithm in Limit.Algorithm.allCases where value.matches(algorithm.name) { return algorithm }
-        let names = Limit.Algorithm.allCases.map { "\($0.name)" }.joined(separator: ", ")
-        throw ArgumentProblem("ERR ALGO must be one of \(names)")
+        throw ArgumentProblem("ERR ALGO must be one of \(Limit.Algorithm.names)")
     }
 
     private static func mode(_ value: Argument) throws(ArgumentProblem) -> LimitCall.Mode {
@@ -208,18 +245,35 @@ struct LimitArguments {
         guard has(.per) else { throw ArgumentProblem("ERR PER is missing") }
         do throws(LimitError) {
             // `Limit` allows it, since policies in existing journals may have it.
-            if burst == 0, units > 0, algorithm.kind == .gcra { throw .zero(.burst) }
+            if burst == 0, units > 0, algorithm.hasBurst { throw .zero(.burst) }
+            if algorithm.facts.usesCalendar || unit != nil { return try calendarLimit() }
+            if has(.zone) { throw .unsupported(.zone, algorithm) }
+            if has(.start) { throw .unsupported(.start, algorithm) }
             return try Limit(algorithm, units: units, period: period, burst: burst, offset: offset)
         } catch {
             throw ArgumentProblem("ERR " + error.text)
         }
     }
 
+    private func calendarLimit() throws(LimitError) -> Limit {
+        guard algorithm.facts.usesCalendar, let unit else { throw .wrongPeriod(algorithm) }
+        if has(.burst) { throw .unsupported(.burst, algorithm) }
+        if has(.offset) { throw .unsupported(.offset, algorithm) }
+        guard let calendar = CalendarPeriod(unit, start: givenStart) else { throw .badStart(unit) }
+        return try Limit(units: units, per: calendar, zone: zone)
+    }
+
+    /// What START specifies; what no unit has where that is too long for one.
+    private var givenStart: Int? { has(.start) ? Int(exactly: start) ?? -1 : nil }
+
     /// What a command says about the policy of this name.
     func change(of name: [UInt8]) -> PolicyChange {
         var change = PolicyChange(name: name)
         if has(.limit) { change.units = units }
-        if has(.per) { change.period = period }
+        if has(.per), unit == nil { change.period = period }
+        change.unit = unit
+        if has(.zone) { change.zone = zone }
+        change.start = givenStart
         change.burst = burst
         if has(.algo) { change.algorithm = algorithm }
         if has(.offset) { change.offset = offset }
@@ -250,7 +304,7 @@ struct LimitArguments {
         } else if let policyName {
             guard given.isDisjoint(with: .numbers) else {
                 throw ArgumentProblem(
-                    "ERR POLICY says the whole limit: LIMIT, PER, BURST, ALGO, OFFSET do not go with it")
+                    "ERR POLICY says the whole limit: LIMIT, PER, BURST, ALGO, OFFSET, ZONE, START do not go with it")
             }
             let policies = keyspace.policies
             guard let number = policies.policyNumber(named: policyName.raw) else {
@@ -321,6 +375,12 @@ extension LimitError {
         case .tooLarge(.offset, _): "OFFSET must be at most a day either way"
         case .tooLarge(let argument, let maximum): "\(argument.word) must be at most \(maximum) with this ALGO"
         case .unsupported(let argument, let algorithm): "\(argument.word) has no meaning with ALGO \(algorithm.name)"
+        case .wrongPeriod(let algorithm) where algorithm.facts.usesCalendar:
+            "PER must be day, week, month or year with ALGO \(algorithm.name)"
+        case .wrongPeriod(let algorithm):
+            "PER must be a time with ALGO \(algorithm.name), such as 1d; units of the calendar are for ALGO calendar"
+        case .badStart(let unit):
+            "START must be \(unit.starts.lowerBound) to \(unit.starts.upperBound) with PER \(unit.name)"
         case .rateTooHigh: "LIMIT is more than one per nanosecond of PER"
         case .outOfRange(let argument): "\(argument.word) is out of range"
         }
@@ -336,6 +396,20 @@ extension LimitError.Argument {
         case .burst: "BURST"
         case .cost: "COST"
         case .offset: "OFFSET"
+        case .zone: "ZONE"
+        case .start: "START"
+        }
+    }
+}
+
+extension CalendarUnit {
+    /// Its name, to be compared with an argument.
+    fileprivate var word: StaticString {
+        switch self {
+        case .day: "day"
+        case .week: "week"
+        case .month: "month"
+        case .year: "year"
         }
     }
 }

@@ -36,8 +36,9 @@ final class LimitCache {
     }
 
     private static let places = 64
-    /// Longest words kept, in bytes and arguments: more than five words with their values take.
-    private static let bytesMax = 128
+    /// Longest words kept, in bytes and arguments: as much as five words with their values take, the longest zone among
+    /// them.
+    private static let bytesMax = 192
     private static let argumentsMax = 10
 
     // Entry e has `argumentsMax` places and `bytesMax` bytes from the e-fold of that on; those in use are initialized.

@@ -145,6 +145,8 @@ enum LimitReply {
         case .wrongKind: wrongKind(call.decision.foundKind, wanted: call.limit.algorithm.name)
         case .outOfMemory: outOfMemory
         case .outOfRange: outOfRange(call)
+        case .unknownZone:
+            "ERR ZONE: this server has no time zone '\(call.limit.zoneName)', so no window can begin; nothing was taken"
         case .tooManyTokens:
             "ERR ID cannot be remembered: there are as many tokens as idempotency-tokens-max allows, nothing was taken"
         }
@@ -157,12 +159,12 @@ enum LimitReply {
                 + "beyond the last representable instant"
         }
         // A window is as long as PER says; a debt in time grows with what is taken.
-        let argument = call.limit.algorithm.kind == .gcra ? "COST" : "PER"
+        let argument = call.limit.algorithm.hasBurst ? "COST" : "PER"
         return "ERR \(argument) is out of range: the limit would be full again behind the last representable instant"
     }
 
     static func wrongKind(_ found: StateKind?, wanted: StaticString) -> String {
-        let held = found.map { $0 == .counter ? "counter" : "\($0.name)" } ?? "something else"
+        let held = found.map { "\($0.facts.noun)" } ?? "something else"
         return "WRONGTYPE Operation against a key holding the wrong kind of value: it holds \(held), "
             + "this needs \(wanted)"
     }

@@ -4,7 +4,7 @@ import RESP
 
 /// The words that introduce a value or stand for themselves.
 enum LimitWord: UInt8 {
-    case limit, per, burst, algo, offset, policy, cost, atMost, id, and, mode, nx
+    case limit, per, burst, algo, offset, policy, cost, atMost, id, and, mode, nx, zone, start
 
     /// Nil for any other word. Whatever its case.
     @inline(__always)
@@ -18,8 +18,10 @@ enum LimitWord: UInt8 {
         case (0x7473_6F63, 4): self = .cost
         case (0x6F67_6C61, 4): self = .algo
         case (0x6564_6F6D, 4): self = .mode
+        case (0x656E_6F7A, 4): self = .zone
         case (0x74_696D_696C, 5): self = .limit
         case (0x74_7372_7562, 5): self = .burst
+        case (0x74_7261_7473, 5): self = .start
         case (0x7963_696C_6F70, 6): self = .policy
         case (0x7473_6F6D_7461, 6): self = .atMost
         case (0x7465_7366_666F, 6): self = .offset
@@ -43,6 +45,8 @@ enum LimitWord: UInt8 {
         case .and: "AND"
         case .mode: "MODE"
         case .nx: "NX"
+        case .zone: "ZONE"
+        case .start: "START"
         }
     }
 
@@ -58,7 +62,9 @@ struct LimitWords: OptionSet {
     init(_ word: LimitWord) { rawValue = 1 << UInt16(word.rawValue) }
 
     /// A limit in numbers.
-    static let numbers: LimitWords = [.init(.limit), .init(.per), .init(.burst), .init(.algo), .init(.offset)]
+    static let numbers: LimitWords = [
+        .init(.limit), .init(.per), .init(.burst), .init(.algo), .init(.offset), .init(.zone), .init(.start),
+    ]
     /// A limit, whichever way it is said.
     static let limit: LimitWords = numbers.union(.init(.policy))
     /// What RL.TAKE and RL.PEEK accept.

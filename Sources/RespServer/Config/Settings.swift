@@ -5,6 +5,7 @@
 // itself: whoever gets a new value of this type applies it.
 
 import Persistence
+import System
 
 /// What the server was told to do. A plain value: compare an old with a new one to see what has to be applied.
 struct Settings: Sendable, Equatable {
@@ -55,6 +56,7 @@ struct Settings: Sendable, Equatable {
 
     /// Empty: none.
     var rulesFile = ""
+    var zoneinfo = ZoneDirectory.usual
     /// 1 or more.
     var idempotencyWindowSeconds = 60
     var idempotencyTokensMax = 1_000_000

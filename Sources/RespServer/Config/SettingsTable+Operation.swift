@@ -36,6 +36,11 @@ extension SettingsTable {
             "over the file: what RL.POLICY and RL.RULE have changed or removed is kept, across restarts too, until",
             "the file has the same or RL.RULE RELOAD FORCE is used. The log names every difference."
         ).immutable,
+        .text(
+            "zoneinfo", \.zoneinfo, bytesMax: 4095, .limits,
+            "Directory of the time zone database, for the zones of ALGO calendar. All of it is read at the start, and",
+            "again whenever the rules-file is, and on SIGHUP without one. Without it zones are offsets such as +02:00."
+        ).immutable,
         .integer(
             "idempotency-window", \.idempotencyWindowSeconds, 1...86_400, unit: "seconds", .limits,
             "How long the first answer to an ID is remembered, so that a retry gets it again and counts nothing."),
@@ -55,7 +60,7 @@ extension SettingsTable {
             "logfile", \.logfile, bytesMax: 4095, .observation,
             "File to append the log to. Empty: standard error. Nothing waits for it: lines that it is too slow for are",
             "dropped, and counted in the log and in INFO. SIGUSR1 reopens it, for logrotate, and does nothing else;",
-            "SIGHUP reopens it and reads the rules-file."
+            "SIGHUP reopens it, and reads the zoneinfo and the rules-file."
         ).immutable,
         .integer(
             "slowlog-log-slower-than", \.slowlogLogSlowerThanMicroseconds, -1...3_600_000_000, unit: "microseconds",

@@ -34,7 +34,7 @@ final class FileJobs: Sendable {
 
     private enum Work: Sendable {
         case answer(Request)
-        /// SIGHUP: the rules file, with nobody waiting.
+        /// SIGHUP: the time zones and the rules file; no client waits.
         case reloadRules
     }
 
@@ -71,7 +71,9 @@ final class FileJobs: Sendable {
         while let work = next() {
             switch work {
             case .answer(let request): answer(request, server)
-            case .reloadRules: server.reloadRulesForSignal()
+            case .reloadRules:
+                server.reloadZones()
+                server.reloadRulesForSignal()
             }
         }
     }
@@ -95,6 +97,7 @@ final class FileJobs: Sendable {
             switch job {
             case .rewriteConfiguration: server.rewriteConfiguration(reply)
             case .reloadRules(let force, let client):
+                server.reloadZones()
                 hasChanged = server.reloadRules(reply, force: force, client: client) || hasChanged
             case .saveOverrides: server.saveOverrides()
             }
@@ -122,6 +125,9 @@ extension Server {
         log.notice("CONFIG REWRITE done", ["file": "\(file)"])
         reply.ok()
     }
+
+    /// Reads the time zones, which the rules file may name.
+    fileprivate func reloadZones() { ZoneLoading.load(currentSettings.value.zoneinfo, log: log) }
 
     /// Reads the rules file and answers RL.RULE RELOAD. Returns whether policies and rules may have changed.
     fileprivate func reloadRules(_ reply: ReplyBuffer, force: Bool, client: String) -> Bool {

@@ -86,6 +86,7 @@ public enum Escapement {
         } catch {
             return .fail("dir: \(error.text)")
         }
+        ZoneLoading.load(settings.zoneinfo, log: log)
         if let problem = problemOfRules(settings) { return .fail(problem) }
         let openFiles = OpenFiles(settings)
         if let problem = openFiles.prepare(maxclients: settings.maxclients, log: log) { return .fail(problem) }

@@ -35,7 +35,7 @@ struct OverridesFile {
         for line in lines {
             line.withUnsafeBufferPointer { line in
                 do throws(ArgumentProblem) {
-                    switch try RulesFile.entry(line, list) {
+                    switch try RulesFile.entry(line, list, acceptsUnknownZones: true) {
                     case .policy(var policy):
                         policy.origin = .file
                         overrides.policies[policy.name] = policy

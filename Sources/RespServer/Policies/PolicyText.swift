@@ -6,11 +6,12 @@ enum PolicyText {
     /// `LIMIT 6 PER 1d ALGO fixed-window OFFSET 2h MODE shadow`: everything but the name.
     static func terms(_ policy: Policy) -> String {
         let limit = policy.limit
-        var text = "LIMIT \(limit.units) PER \(period(limit.period))"
+        var text = "LIMIT \(limit.units) PER \(limit.calendar.map(\.unit.name) ?? period(limit.period))"
         // A limit of 0 has none.
-        if limit.algorithm.kind == .gcra, limit.units > 0 { text += " BURST \(limit.capacity)" }
+        if limit.algorithm.hasBurst, limit.units > 0 { text += " BURST \(limit.capacity)" }
         text += " ALGO \(limit.algorithm.name)"
         if limit.offset != 0 { text += " OFFSET \(period(limit.offset))" }
+        if let calendar = limit.calendar { text += " ZONE \(limit.zoneName) START \(calendar.start)" }
         return text + " MODE \(policy.mode.name)"
     }
 

@@ -61,9 +61,10 @@ struct RulesFile {
         problem.text.hasPrefix("ERR ") ? String(problem.text.dropFirst(4)) : problem.text
     }
 
-    /// What a line says; nil for a comment or nothing. `list` is where its words go.
+    /// What a line says; nil for a comment or nothing. `list` is where its words go. A line that was accepted once may
+    /// name a zone that this machine does not have.
     static func entry(
-        _ line: UnsafeBufferPointer<UInt8>, _ list: ArgumentList
+        _ line: UnsafeBufferPointer<UInt8>, _ list: ArgumentList, acceptsUnknownZones: Bool = false
     ) throws(ArgumentProblem) -> PolicyEntry? {
         if line.first(where: { $0 != 0x20 && !($0 >= 0x09 && $0 <= 0x0D) }) == UInt8(ascii: "#") { return nil }
         guard let base = line.baseAddress else { return nil }
@@ -77,7 +78,8 @@ struct RulesFile {
         guard list.count > 0 else { return nil }
         if list[0].matches("policy") {
             guard list.count >= 2 else { throw ArgumentProblem("policy needs a name") }
-            return .policy(try PolicyArguments.policy(list, nameAt: 1))
+            return .policy(
+                try PolicyArguments.policy(list, nameAt: 1, acceptsUnknownZones: acceptsUnknownZones))
         } else if list[0].matches("rule") {
             return .rule(try PolicyArguments.rule(list, subjectAt: 1))
         }
@@ -158,9 +160,12 @@ enum PolicyArguments {
     private static let ruleSyntax = "ERR syntax error: tenant, client, action and POLICY with a name are expected"
 
     /// `name LIMIT n PER period …`, the name at `nameAt`: the whole policy, as the file says it.
-    static func policy(_ arguments: ArgumentList, nameAt index: Int) throws(ArgumentProblem) -> Policy {
+    static func policy(
+        _ arguments: ArgumentList, nameAt index: Int, acceptsUnknownZones: Bool = false
+    ) throws(ArgumentProblem) -> Policy {
         let name = try name(arguments[index], "name")
-        let words = try LimitArguments(arguments, from: index + 1, accepting: .policy)
+        let words = try LimitArguments(
+            arguments, from: index + 1, accepting: .policy, acceptsUnknownZones: acceptsUnknownZones)
         return Policy(name: name, limit: try words.limit(), mode: words.mode)
     }
 

@@ -1,0 +1,19 @@
+// Limits of any algorithm, for tests that go through all of them.
+
+public import LimiterEngine
+
+extension Limit {
+    /// A limit of these numbers. Windows of the calendar have no period in nanoseconds: they are UTC's days where it is
+    /// no longer than a day, else weeks, months or years.
+    public static func sample(
+        _ algorithm: Algorithm, units: Int64, period: Int64, burst: Int64? = nil, offset: Int64 = 0
+    ) throws(LimitError) -> Limit {
+        guard algorithm == .calendar else {
+            return try Limit(algorithm, units: units, period: period, burst: burst, offset: offset)
+        }
+        let day: Int64 = 86_400_000_000_000
+        let unit: CalendarUnit =
+            period <= day ? .day : period <= 7 * day ? .week : period <= 31 * day ? .month : .year
+        return try Limit(units: units, per: CalendarPeriod(unit)!, zone: .utc)
+    }
+}
