@@ -208,7 +208,7 @@ def test_a_replica_has_the_windows_and_takes_over(start):
         peeks = [f"RL.PEEK k LIMIT 5 {MONTH}", "RL.PEEK named POLICY p"]
         assert [r[:4] for r in second.calls(*peeks)] == [[1, 1, 5, 3], [1, 1, 9, 5]]
         second.ok("REPLICAOF", "NO", "ONE")
-        eventually(lambda: second.call("RL.TAKE", "named", "POLICY", "p")[:4] == [1, 1, 9, 4], "the replica is the primary")
+        eventually(lambda: second.call("RL.TAKE", "named", "POLICY", "p")[:4] == [1, 1, 9, 4], "it is the primary")
 
 
 def test_a_machine_without_the_zone(start, launch, tmp_path):
