@@ -152,7 +152,7 @@ def test_a_link_that_is_down_is_logged_with_the_reason(nodes):
     port = free_port()
     replica = nodes("a", of=port)
     assert logged(replica, "link to the primary is down").split("warning ")[1] == (
-        f'link to the primary is down; trying again  host=127.0.0.1 port={port} '
+        f'link to the primary is down; retrying  host=127.0.0.1 port={port} '
         'because="cannot connect: Connection refused" attempts=1')
 
 
