@@ -27,7 +27,7 @@ extension EventLoop {
     ///
     /// - Parameters:
     ///   - start: Where the command's reply begins in the reply buffer.
-    /// - hasChanged: The command has changed keys, so its reply may have to wait for the disk.
+    ///   - hasChanged: The command has changed keys, so its reply may have to wait for the disk.
     func finishFollowUp(for connection: Connection, replyStart start: Int, hasChanged: Bool) {
         let work = followUp
         followUp = FollowUp()

@@ -20,7 +20,7 @@ final class OpenFiles: Sendable {
     /// How many clients fit.
     var clientsMax: Int { clients.load(ordering: .relaxed) }
 
-    /// - Parameter settings: Determine the number of loops and listeners.
+    /// - Parameter settings: Determines the number of loops and listeners.
     convenience init(_ settings: Settings) {
         // A loop has an epoll and an eventfd.
         let own = 2 * Server.loopCount(settings) + settings.bind.count + (settings.unixsocket.isEmpty ? 0 : 1)

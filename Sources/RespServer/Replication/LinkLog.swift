@@ -34,7 +34,7 @@ extension UpstreamLink.Failure {
     /// Text for the log.
     ///
     /// - Parameters:
-    /// - connection: Why the connection failed, if that is the reason.
+    ///   - connection: Why the connection failed, if that is the reason.
     ///   - timeout: `repl-timeout`.
     func words(connection: String, timeout: Nanoseconds) -> String {
         switch self {

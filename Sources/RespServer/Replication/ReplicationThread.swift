@@ -60,9 +60,9 @@ final class ReplicationThread: @unchecked Sendable {
     private var nextTick = SteadyInstant.boot
 
     /// - Parameters:
-    /// - report: The result of recovery at startup.
-    /// - role: The role to start in.
-    /// - saved: The contents of the role file.
+    ///   - report: The result of recovery at startup.
+    ///   - role: The role to start in.
+    ///   - saved: The contents of the role file.
     init(server: Server, report: RecoveryReport, role: NodeRole.Role, saved: SavedRole?) {
         self.server = server
         replication = server.replication

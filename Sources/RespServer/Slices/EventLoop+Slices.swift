@@ -2,7 +2,7 @@
 //
 //   sliced    a long command is divided into slices; each turn runs one slice of one such command, in rotation; its
 //             client waits (`block`)
-//   deferred  a turn that has lasted `turnMax` runs no further commands except limiter calls in batches: the connections
+//   deferred  a turn that has lasted `turnMax` runs no further commands except limiter calls in batches: connections
 //             that have other commands wait, in order, and the next turn begins with them
 //
 // While there is either, the loop does not sleep between turns.
