@@ -37,7 +37,7 @@ final class Durability: Sendable {
     enum Request: Sendable {
         /// Take a snapshot; `waiter` gets its reply when it is done.
         case snapshot(SnapshotKind, waiter: Connection?)
-        /// The journal continues from another state, which is incomplete: nothing is written until `attach`.
+        /// The journal continues at another offset, with an incomplete state: nothing is written until `attach`.
         case detach(DiskAnswer)
         /// The state is complete, and belongs to this history, which may differ from that of the files: the files are
         /// started over.
@@ -157,7 +157,7 @@ final class Durability: Sendable {
     /// Whether changes are journaled for the log or for replicas. Read once per batch.
     var isJournaling: Bool { journaling.load(ordering: .relaxed) }
 
-    /// Wakes the journal thread: the journal has bytes that no collection of this node produced.
+    /// Wakes the journal thread: there are bytes for the disk that it did not collect itself.
     func noteStream() {
         hasChanges.store(true, ordering: .sequentiallyConsistent)
         doorbell.ring()

@@ -13,7 +13,7 @@ struct ServerState: OptionSet, Sendable {
     static let loading = ServerState(rawValue: 1 << 0)
     /// The state in memory is being replaced, by a full sync or by the state on disk: nothing can be read.
     static let receiving = ServerState(rawValue: 1 << 1)
-    /// With `receiving`: it is being replaced by the state on disk, and the node is a primary.
+    /// With `receiving`: replaced by the state on disk, after which the node becomes the primary.
     static let restoring = ServerState(rawValue: 1 << 2)
     /// The node is a replica: clients cannot write.
     static let replica = ServerState(rawValue: 1 << 3)

@@ -45,7 +45,7 @@ struct ControlThread {
     /// for a while.
     private var isAcceptingPaused = false
     /// The last accept failed.
-    private var isShort = false
+    private var acceptFailed = false
 
     /// Signals the server handles; blocked in every thread, so that only this one receives them.
     private static var handledSignals: sigset_t {
@@ -149,7 +149,7 @@ struct ControlThread {
         for _ in 0..<ControlThread.acceptMax {
             switch listener.accept() {
             case .stream(let stream):
-                isShort = false
+                acceptFailed = false
                 accept(stream, listener)
             case .none: return
             case .failed(let error): return pauseAccepting(error)
@@ -160,8 +160,8 @@ struct ControlThread {
     /// Logged once, until a connection is accepted again.
     private mutating func pauseAccepting(_ error: SystemError) {
         isAcceptingPaused = true
-        if !isShort { server.log.warning("accept failed; retrying ten times a second", ["error": "\(error)"]) }
-        isShort = true
+        if !acceptFailed { server.log.warning("accept failed; retrying ten times a second", ["error": "\(error)"]) }
+        acceptFailed = true
     }
 
     private func accept(_ stream: ByteStream, _ listener: Listener) {
@@ -170,7 +170,7 @@ struct ControlThread {
         guard server.clientsNow.load(ordering: .relaxed) < clientsMax else {
             server.clientsRejected.add(1, ordering: .relaxed)
             server.warn(.maxclients, "client rejected: maxclients reached", address: stream.peerAddress)
-            return turnAway(stream, "-ERR max number of clients reached\r\n")
+            return reject(stream, "-ERR max number of clients reached\r\n")
         }
         if !listener.isUnixSocket {
             if settings.protectedMode, settings.requirepass.isEmpty, !stream.isPeerLoopback {
@@ -178,7 +178,7 @@ struct ControlThread {
                 server.warn(
                     .protectedMode, "client rejected: protected-mode is on and no password is set",
                     address: stream.peerAddress)
-                return turnAway(stream, ControlThread.protectedModeText)
+                return reject(stream, ControlThread.protectedModeText)
             }
             stream.configureTCP(keepAlive: settings.tcpKeepaliveSeconds)
         }
@@ -196,7 +196,7 @@ struct ControlThread {
         + "this port.\r\n"
 
     /// Tells a client why it is rejected. The text fits any socket's buffer, so this never blocks.
-    private func turnAway(_ stream: ByteStream, _ text: String) {
+    private func reject(_ stream: ByteStream, _ text: String) {
         _ = Array(text.utf8).withUnsafeBytes(stream.write)
         stream.close()
     }

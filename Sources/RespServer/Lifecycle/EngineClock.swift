@@ -27,7 +27,7 @@ final class EngineClock: Sendable {
     private let offset: Atomic<Int64>
     private static let unknown = Int64.min
     /// Engine time while it is stopped, in the units of `EngineTime`; -1 while it runs.
-    private let standing = Atomic<Int64>(-1)
+    private let stoppedAt = Atomic<Int64>(-1)
     /// The skew used to convert clients' instants.
     private let clientSkew = Atomic<Nanoseconds>(.zero)
 
@@ -38,7 +38,7 @@ final class EngineClock: Sendable {
     /// Engine time. Never earlier than a previous result on the same thread, except after a full sync has replaced the
     /// state, or the state on disk has replaced that of a full sync.
     func now() -> EngineTime {
-        let still = standing.load(ordering: .relaxed)
+        let still = stoppedAt.load(ordering: .relaxed)
         if still >= 0 { return EngineTime(nanoseconds: still) }
         return EngineTime(at: .now(), offset: Nanoseconds(offset.load(ordering: .relaxed)))
     }
@@ -54,10 +54,10 @@ final class EngineClock: Sendable {
         let now = clock.now(steady)
         if clock.isFollowing {
             offset.store(clock.runningOffset?.nanoseconds ?? EngineClock.unknown, ordering: .relaxed)
-            standing.store(now.nanoseconds, ordering: .relaxed)
+            stoppedAt.store(now.nanoseconds, ordering: .relaxed)
         } else {
             offset.store(now.offset(from: steady).nanoseconds, ordering: .relaxed)
-            standing.store(-1, ordering: .relaxed)
+            stoppedAt.store(-1, ordering: .relaxed)
         }
     }
 
@@ -107,7 +107,7 @@ final class EngineClock: Sendable {
         let offset = offset.load(ordering: .relaxed)
         guard offset != EngineClock.unknown else {
             // What it would be if this node became the primary now.
-            return max(EngineTime(nanoseconds: standing.load(ordering: .relaxed)), EngineTime(wall))
+            return max(EngineTime(nanoseconds: stoppedAt.load(ordering: .relaxed)), EngineTime(wall))
         }
         return EngineTime(at: steady, offset: Nanoseconds(offset))
     }

@@ -15,7 +15,7 @@ import System
 /// The log. Safe from any thread. A call below the level costs one atomic load: neither the message nor the fields
 /// are built.
 final class Log: Sendable {
-    /// Importance of a line; the raw value orders them.
+    /// Importance of a line, in ascending order.
     enum Level: String, Sendable, CaseIterable, Comparable {
         case debug, verbose, notice, warning
 

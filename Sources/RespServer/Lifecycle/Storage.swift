@@ -99,7 +99,7 @@ final class Storage: Sendable {
         log.removeLeftovers()
         server.durability.journal.start(at: report.end)
         if role != .primary { server.durability.set(isPrimary: false, engine: server.engine) }
-        // Nothing is written until the replication thread has checked the journal's history.
+        // Nothing is written until the replication thread has set the history of the journal.
         server.replication.set(isReplica: true)
         if settings.appendonly { begin(log, at: report.end) }
         let replication = ReplicationThread(server: server, report: report, role: role, saved: savedRole)

@@ -57,7 +57,7 @@ extension EventLoop {
             return
         }
         // Otherwise the next turn checks again, a tenth of a second from now at the latest.
-        guard server.mayEvictClients(at: steady, interval: EventLoop.evictionInterval) else { return }
+        guard server.claimEviction(at: steady, interval: EventLoop.evictionInterval) else { return }
         hasMoreClientMemory = false
         let evicted = stoppingAllLoops { markClientsToEvict(limit: limit) }
         for index in Set(evicted.map(\.connection.loop.index)) { server.loops[index].mailbox.post(.closeMarked) }
@@ -69,7 +69,7 @@ extension EventLoop {
         }
     }
 
-    /// Marks the connections that use most memory, until the rest are within the limit.
+    /// Marks the connections that use the most memory, until the rest are within the limit.
     ///
     /// - Precondition: All loops are stopped.
     private func markClientsToEvict(limit: Int) -> [(connection: Connection, address: String, bytes: Int)] {
@@ -96,8 +96,8 @@ extension Server {
     /// Bytes of memory that all client connections use, replicas' excluded. O(loops).
     var clientMemory: Int { loops.reduce(0) { $0 + $1.clientMemory.load(ordering: .relaxed) } }
 
-    /// Whether enough time has passed since the last eviction. If so, records one at `steady`.
-    fileprivate func mayEvictClients(at steady: SteadyInstant, interval: Nanoseconds) -> Bool {
+    /// Whether enough time has passed since the last eviction. If so, records that one begins at `steady`.
+    fileprivate func claimEviction(at steady: SteadyInstant, interval: Nanoseconds) -> Bool {
         let last = lastClientEviction.load(ordering: .relaxed)
         guard steady - last >= interval else { return false }
         return lastClientEviction.compareExchange(expected: last, desired: steady, ordering: .relaxed).exchanged

@@ -76,8 +76,8 @@ final class EventLoop: @unchecked Sendable {
     var suspended: [Connection] = []
     /// Connections with replies that wait for the disk; some of them may have been closed meanwhile.
     var holding: [Connection] = []
-    /// Connections that have output or requests outstanding and whose peer has ended its input or that close after
-    /// their reply; some of them may have been closed meanwhile.
+    /// Connections with replies or requests outstanding that are about to close: their peer has ended its input, or
+    /// they close after their reply. Some of them may have been closed meanwhile.
     var ending: [Connection] = []
     /// Commands answered in slices, the next first: see EventLoop+Slices.
     var sliced: [SlicedCommand] = []

@@ -7,7 +7,7 @@ import Transport
 enum LoopMessage: Sendable {
     /// A connection was accepted for this loop, by a listener of this kind.
     case adopt(ByteStream, id: Int64, kind: Listener.Kind, isUnixSocket: Bool)
-    /// Bytes for connections of this loop that do not reply to a request, in RESP2 and RESP3 encoding.
+    /// Bytes that do not reply to a request, for connections of this loop, in RESP2 and RESP3 encoding.
     case deliver(MessageBytes, to: [Connection])
     /// Connections were marked to be closed.
     case closeMarked

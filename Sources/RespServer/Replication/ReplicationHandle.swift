@@ -75,7 +75,7 @@ struct ReplicationStatus: Sendable {
     var links: [LinkLine] = []
     var goodReplicas = 0
     var failover = "no-failover"
-    /// It follows a node that it wants to take over from it: during a failover, or when resuming one after a restart.
+    /// It follows a node that is to take over from it: during a failover, or when completing one after a restart.
     var isHandingOver = false
     /// Whether a restart would restore the role set at run time.
     var isRoleSaved = true

@@ -57,10 +57,10 @@ final class RESPSession {
     /// Arguments found so far of the first request in the kept input.
     var pendingArguments: [ArgumentRange] = []
     var transaction: Transaction?
-    private var rarities: Rarities?
+    private var rareState: RareState?
 
     /// State that few clients ever have.
-    private final class Rarities {
+    private final class RareState {
         var description: ClientDescription?
         var subscriptions: Subscriptions?
         var replica: ReplicaGreeting?
@@ -110,37 +110,37 @@ final class RESPSession {
     // MARK: Rare state
 
     var description: ClientDescription? {
-        get { rarities?.description }
+        get { rareState?.description }
         set { change(newValue == nil) { $0.description = newValue } }
     }
 
     var subscriptions: Subscriptions? {
-        get { rarities?.subscriptions }
+        get { rareState?.subscriptions }
         set { change(newValue == nil) { $0.subscriptions = newValue } }
     }
 
     /// What REPLCONF and PSYNC specified. After PSYNC the connection is about to be handed over.
     var replica: ReplicaGreeting? {
-        get { rarities?.replica }
+        get { rareState?.replica }
         set { change(newValue == nil) { $0.replica = newValue } }
     }
 
-    private func change(_ isRemoval: Bool, _ body: (Rarities) -> Void) {
-        if rarities == nil {
+    private func change(_ isRemoval: Bool, _ body: (RareState) -> Void) {
+        if rareState == nil {
             guard !isRemoval else { return }
-            rarities = Rarities()
+            rareState = RareState()
         }
-        body(rarities!)
+        body(rareState!)
     }
 
-    /// Bytes of memory it uses beside its own object. O(1).
+    /// Bytes of memory it uses besides its own object. O(1).
     var memory: Int {
         var sum = pendingArguments.capacity * MemoryLayout<ArgumentRange>.stride
         if let transaction { sum += transaction.memory + Connection.objectMemory }
-        guard let rarities else { return sum }
+        guard let rareState else { return sum }
         sum += Connection.objectMemory
-        if let description = rarities.description { sum += description.memory + Connection.objectMemory }
-        if let subscriptions = rarities.subscriptions { sum += subscriptions.bytes + Connection.objectMemory }
+        if let description = rareState.description { sum += description.memory + Connection.objectMemory }
+        if let subscriptions = rareState.subscriptions { sum += subscriptions.bytes + Connection.objectMemory }
         return sum
     }
 

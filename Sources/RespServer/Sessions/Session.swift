@@ -85,7 +85,7 @@ enum Session {
         }
     }
 
-    /// Bytes of memory the session uses beside its own object. O(1).
+    /// Bytes of memory the session uses besides its own object. O(1).
     var memory: Int {
         switch self {
         case .resp(let session): session.memory
