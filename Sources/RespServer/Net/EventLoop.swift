@@ -26,7 +26,7 @@ import Transport
 /// held.
 final class EventLoop: @unchecked Sendable {
     let index: Int
-    /// Outlives the loop: it joins the loop's thread.
+    /// Outlives the loop.
     unowned(unsafe) let server: Server
     let lookup: CommandLookup
     /// The server's own registry, used by every command.
