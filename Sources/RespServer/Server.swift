@@ -51,7 +51,7 @@ final class Server: @unchecked Sendable {
     /// Connections that wait for the reply to a blocking command.
     let clientsBlocked = Atomic<Int>(0)
     let clientsEver = Atomic<Int64>(0)
-    /// Numbers both connections from clients and those that this node opens.
+    /// The last id given to a connection, from a client or opened by this node.
     let lastClientID = Atomic<Int64>(0)
     let clientsRejected = Atomic<Int64>(0)
     /// When clients were last closed to free memory.

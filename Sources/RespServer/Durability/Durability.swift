@@ -142,7 +142,7 @@ final class Durability: Sendable {
     /// before another node learns of it.
     var hasUncountedChanges: Bool { demand.withLock { $0.hasUncountedChanges } }
 
-    /// Another history or another state begins.
+    /// Clears `hasUncountedChanges`: another history or state begins.
     func beginCounting() { demand.withLock { $0.hasUncountedChanges = false } }
 
     private func apply(_ demand: inout JournalingDemand, engine: Engine) {

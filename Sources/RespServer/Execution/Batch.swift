@@ -17,7 +17,7 @@ final class Batch {
 
     /// How a call is answered, and thereby by which kind of session: see `Session.answer`. All of these are RESP's.
     enum ReplyForm: UInt8 {
-        /// Five integers, of CL.THROTTLE.
+        /// The five integers of CL.THROTTLE.
         case throttle
         /// The row of RL.TAKE and related commands.
         case limit

@@ -48,7 +48,7 @@ final class EngineClock: Sendable {
         _ = offset.max(instant.offset(from: .now()).nanoseconds, ordering: .relaxed)
     }
 
-    /// Sets engine time to this clock.
+    /// Sets engine time to that of this clock.
     func show(_ clock: StreamClock) {
         let steady = SteadyInstant.now()
         let now = clock.now(steady)

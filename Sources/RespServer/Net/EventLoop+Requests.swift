@@ -134,7 +134,7 @@ extension EventLoop {
         buffers.begin()
     }
 
-    /// Sends every connection served so far its replies, then clears both lists.
+    /// Sends every connection served so far its replies, and forgets both.
     private func sendReplies() {
         isTimestampFresh = false
         var start = 0

@@ -6,8 +6,8 @@ import System
 
 /// Messages and their remaining receivers. Belongs to its event loop.
 struct Deliveries {
-    /// Messages beyond this number are delivered regardless of the turn's time limit: this slows down publishers that
-    /// are faster than their messages can be sent, and bounds memory.
+    /// While more messages than this are waiting, they are delivered regardless of the turn's time limit: this slows
+    /// down publishers that are faster than their messages can be sent, and bounds memory.
     static let waitingMax = 1024
 
     private struct Delivery {
