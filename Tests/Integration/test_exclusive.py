@@ -269,7 +269,7 @@ def test_a_command_that_never_finishes(start, held):
     # Enough connections that every loop would have got one if the sleeping loop were assigned any.
     eventually(lambda: answers_on_new_connections(server, 8), "new connections are answered", PATIENCE)
     assert end(server, PATIENCE) == 1
-    server.wait_log("a command has not ended")
+    server.wait_log("a command is still running")
     stuck.close()
     status, text = run_to_end("check", server.directory, cwd=server.directory, seconds=PATIENCE)
     assert status == 0, text
@@ -340,7 +340,7 @@ def test_a_pipe_for_a_rules_file(start, fifo, tmp_path):
         answer = wire.read()
         assert isinstance(answer, ErrorReply) and b"not a regular file" in answer
         server.process.send_signal(signal.SIGHUP)
-        eventually(lambda: "rules file not taken" in server.log(), "the signal is noticed", PATIENCE)
+        eventually(lambda: "rules file rejected" in server.log(), "the signal is noticed", PATIENCE)
         assert wire.call("RL.POLICY", "GET", "a")[1] == b"a"
 
 
