@@ -28,8 +28,8 @@ final class LoopBuffers {
     let replyEnds: UnsafeMutablePointer<Int>
     /// Whether a connection's requests have changed data in this wave: by its position in `served`.
     let changes: UnsafeMutablePointer<Bool>
-    /// The connections of this wave, in order.
-    private(set) var served: [Connection] = []
+    /// The connections of this wave, in order. No call that changes it can come from within another.
+    @exclusivity(unchecked) private(set) var served: [Connection] = []
 
     private struct Counts {
         var inputUsed = 0
