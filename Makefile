@@ -1,9 +1,9 @@
-# Every command a newcomer needs. `make run` and `make test` install what is missing by themselves.
+# The commands that a newcomer needs. `make run` and `make test` install missing dependencies.
 #
-#   make run      release build, then the server on 127.0.0.1:6379 with its data under ./data
-#   make test     everything: unit tests, a short fuzz, the real process, real clients
-#   make torture  the log against kill -9 and a simulated disk for longer (make torture ARGS=3600: seconds)
-#   make bench    the comparison against the floor, Redis and a Lua script (make bench ARGS=--quick: a first look)
+#   make run      builds for release and serves on 127.0.0.1:6379, with its data in ./data
+#   make test     unit tests, a short fuzzing run, the real process, real clients
+#   make torture  a longer test of the log with kill -9 and a simulated disk (make torture ARGS=3600: seconds)
+#   make bench    comparison with the floor, Redis and a Lua script (make bench ARGS=--quick: rough figures)
 
 SHELL := bash
 ARGS ?=
@@ -55,7 +55,7 @@ format:
 lint:
 	@scripts/lint
 
-# The files that are generated from the tables, and the curves and figures of docs/choosing.md; tests compare them.
+# Regenerates the files made from tables, and the curves and figures of docs/choosing.md. Tests check that they are current.
 docs: build
 	swift build -c release -j $(JOBS) --product curves
 	.build/release/escapement --print-config > escapement.conf

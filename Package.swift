@@ -36,7 +36,7 @@ let package = Package(
             name: "Persistence", dependencies: ["CLinux", "LimiterEngine", "System"],
             swiftSettings: swiftSettings + fuzzSettings),
         .target(
-            name: "Replication", dependencies: ["LimiterEngine", "Persistence"],
+            name: "Replication", dependencies: ["LimiterEngine", "Persistence", "System"],
             swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "RESP", dependencies: ["System"], swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "Transport", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings),
@@ -65,11 +65,12 @@ let package = Package(
             exclude: ["Golden"],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "PersistenceTests", dependencies: ["Persistence", "LimiterEngine", "TestSupport"],
+            name: "PersistenceTests", dependencies: ["Persistence", "LimiterEngine", "System", "TestSupport"],
             exclude: ["Golden"],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "ReplicationTests", dependencies: ["Replication", "Persistence", "LimiterEngine", "TestSupport"],
+            name: "ReplicationTests",
+            dependencies: ["Replication", "Persistence", "LimiterEngine", "System", "TestSupport"],
             swiftSettings: swiftSettings),
         .testTarget(name: "RESPTests", dependencies: ["RESP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
@@ -96,7 +97,7 @@ let package = Package(
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
                 .executableTarget(
                     name: "fuzz-persistence",
-                    dependencies: ["Replication", "Persistence", "LimiterEngine", "TestSupport"],
+                    dependencies: ["Replication", "Persistence", "LimiterEngine", "System", "TestSupport"],
                     path: "Tests/Fuzz/Persistence", exclude: ["corpus", "dictionary"],
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),

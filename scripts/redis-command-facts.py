@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the facts of Redis's own commands as a Swift table for the tests of the command table.
+"""Writes the properties of Redis's own commands as a Swift table for the tests of the command table.
 
 Usage: scripts/redis-command-facts.py PORT > Tests/RespServerTests/CommandTableRedisFacts.swift
-PORT is that of a running redis-server 7.0. Summaries are not taken over: ours are our own.
+PORT is the port of a running redis-server 7.0. Summaries are not copied: Escapement has its own.
 """
 import socket
 import sys
@@ -33,9 +33,9 @@ class Connection:
         raise SystemExit("unexpected reply: " + line)
 
 
-# Data types are left out.
+# Excludes the groups of data types.
 GROUPS = {"generic", "string", "connection", "server", "pubsub", "transactions", "cluster"}
-# What has no meaning without scripts or a data set that loads beside traffic.
+# Flags that only matter with scripts, or with a data set that loads while serving.
 UNUSED_FLAGS = {"noscript", "allow_busy", "no_async_loading", "movablekeys"}
 
 

@@ -1,5 +1,7 @@
 // The engine's idea of time: a parameter, never something it reads.
 
+public import System
+
 /// An instant of engine time: nanoseconds since the Unix epoch, on a clock that never steps back.
 ///
 /// The engine never reads a clock; every call that depends on time is handed one of these. Who makes them promises
@@ -28,6 +30,44 @@ public struct EngineTime: Comparable, Hashable, Sendable {
     /// Which of two instants is earlier.
     @inlinable
     public static func < (left: EngineTime, right: EngineTime) -> Bool { left.nanoseconds < right.nanoseconds }
+}
+
+// MARK: Other clocks
+
+extension EngineTime {
+    /// The instant so much later, or earlier where that is negative: the last one at most.
+    @inlinable
+    public static func + (time: EngineTime, length: Nanoseconds) -> EngineTime {
+        time.advanced(by: length.nanoseconds)
+    }
+
+    /// The time from `right` to `left`; saturates.
+    @inlinable
+    public static func - (left: EngineTime, right: EngineTime) -> Nanoseconds {
+        Nanoseconds(left.nanoseconds) - Nanoseconds(right.nanoseconds)
+    }
+
+    /// Engine time where it begins with what the wall clock shows.
+    @inlinable
+    public init(_ wall: WallInstant) { self.init(nanoseconds: wall.nanoseconds) }
+
+    /// Engine time at a steady time, `offset` ahead of it: between 1970 and the last instant.
+    @inlinable
+    public init(at steady: SteadyInstant, offset: Nanoseconds) {
+        self = max(EngineTime(nanoseconds: steady.nanoseconds) + offset, EngineTime(nanoseconds: 0))
+    }
+
+    /// How far this is ahead of steady time, so that `EngineTime(at: steady, offset:)` is this again.
+    @inlinable
+    public func offset(from steady: SteadyInstant) -> Nanoseconds {
+        Nanoseconds(nanoseconds) - Nanoseconds(steady.nanoseconds)
+    }
+
+    /// How far this is ahead of the wall clock; negative where it is behind it.
+    @inlinable
+    public func skew(from wall: WallInstant) -> Nanoseconds {
+        Nanoseconds(nanoseconds) - Nanoseconds(wall.nanoseconds)
+    }
 }
 
 /// Whole units of `unit` nanoseconds that cover `nanoseconds`: a true ceiling, so 1 ns is one second and exactly ten

@@ -10,6 +10,8 @@
 //
 // Owns: the table of links and waits. Refuses to block anybody.
 
+public import System
+
 /// Names a link for as long as it lives; never used twice.
 public typealias LinkID = UInt64
 
@@ -18,14 +20,14 @@ public struct Acknowledgements: Sendable {
     private struct Link {
         var acknowledged: Int64
         var synced: Int64
-        var heard: Int64
+        var heard: SteadyInstant
     }
 
     private struct Wait {
         let ticket: UInt64
         let offset: Int64
         let count: Int
-        let deadline: Int64?
+        let deadline: SteadyInstant?
         let demandsSync: Bool
         let demandsLocal: Bool
     }
@@ -64,7 +66,7 @@ public struct Acknowledgements: Sendable {
 
     /// An online link has acknowledged. Returns the waits that this ends.
     public mutating func acknowledged(
-        _ link: LinkID, offset: Int64, synced: Int64, now: Int64
+        _ link: LinkID, offset: Int64, synced: Int64, now: SteadyInstant
     ) -> [Answer] {
         let before = links[link]
         links[link] = Link(
@@ -92,8 +94,8 @@ public struct Acknowledgements: Sendable {
         links.values.reduce(0) { $0 + ((demandsSync ? $1.synced : $1.acknowledged) >= offset ? 1 : 0) }
     }
 
-    /// How many online replicas have acknowledged within the last `lag` nanoseconds: `min_slaves_good_slaves`.
-    public func good(lag: Int64, now: Int64) -> Int {
+    /// How many online replicas have acknowledged within the last `lag`: `min_slaves_good_slaves`.
+    public func good(lag: Nanoseconds, now: SteadyInstant) -> Int {
         links.values.reduce(0) { $0 + (now - $1.heard <= lag ? 1 : 0) }
     }
 
@@ -101,9 +103,9 @@ public struct Acknowledgements: Sendable {
     ///
     /// - Parameters:
     ///   - minimum: `min-replicas-to-write`; 0 never refuses.
-    ///   - lag: `min-replicas-max-lag` in nanoseconds; 0 never refuses.
-    public func refusesWrites(minimum: Int, lag: Int64, now: Int64) -> Bool {
-        minimum > 0 && lag > 0 && good(lag: lag, now: now) < minimum
+    ///   - lag: `min-replicas-max-lag`; zero never refuses.
+    public func refusesWrites(minimum: Int, lag: Nanoseconds, now: SteadyInstant) -> Bool {
+        minimum > 0 && lag > .zero && good(lag: lag, now: now) < minimum
     }
 
     // MARK: Waits
@@ -112,11 +114,11 @@ public struct Acknowledgements: Sendable {
     ///
     /// - Parameters:
     ///   - ticket: Names the wait in the answer.
-    ///   - deadline: Steady time at which it is answered in any case; nil for never.
+    ///   - deadline: When it is answered in any case; nil for never.
     ///   - demandsSync: On disk, as WAITAOF wants it.
     ///   - demandsLocal: Also on this node's disk, which `synced` tells of.
     public mutating func wait(
-        ticket: UInt64, offset: Int64, count: Int, deadline: Int64?, demandsSync: Bool = false,
+        ticket: UInt64, offset: Int64, count: Int, deadline: SteadyInstant?, demandsSync: Bool = false,
         demandsLocal: Bool = false
     ) -> Answer? {
         let wait = Wait(
@@ -132,8 +134,8 @@ public struct Acknowledgements: Sendable {
     public mutating func cancel(_ tickets: Set<UInt64>) { waits.removeAll { tickets.contains($0.ticket) } }
 
     /// Time has passed. Returns the waits that are over.
-    public mutating func tick(now: Int64) -> [Answer] {
-        drainAnswers { now >= $0.deadline ?? Int64.max }
+    public mutating func tick(now: SteadyInstant) -> [Answer] {
+        drainAnswers { now >= $0.deadline ?? .distantFuture }
     }
 
     /// The node is primary no more: the tickets that are to be unblocked with an error. Nobody is online.

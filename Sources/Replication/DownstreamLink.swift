@@ -20,6 +20,8 @@
 //
 // Owns: the answer to PSYNC and what is sent when. Refuses to touch a socket, a clock or the engine.
 
+public import System
+
 /// What a node says of itself to those that ask it for its stream.
 public struct ServingNode: Sendable {
     /// Whether the node can serve at the moment.
@@ -49,22 +51,22 @@ public struct ServingNode: Sendable {
     }
 }
 
-/// How often a link of either side has to say something, so that a peer that gives up after `timeout` nanoseconds of
-/// silence does not: each second, or three times in the time-out where that is short.
-public func lifeSignInterval(timeout: Int64) -> Int64 { min(1_000_000_000, timeout / 3) }
+/// How often a link of either side has to say something, so that a peer that gives up after a silence of
+/// `timeout` does not: each second, or three times in the time-out where that is short.
+public func lifeSignInterval(timeout: Nanoseconds) -> Nanoseconds { min(.seconds(1), timeout / 3) }
 
 /// The primary's side of a link.
 public struct DownstreamLink: Sendable {
-    /// What the operator may set. Times are nanoseconds.
+    /// What the operator may set.
     public struct Settings: Sendable {
         /// `repl-timeout`: a replica silent for so long is gone.
-        public var timeout: Int64 = 60_000_000_000
+        public var timeout = Nanoseconds.seconds(60)
         /// Bytes a replica may be behind: the hard limit of `client-output-buffer-limit replica`; 0 for none.
         public var hardLimit = 256 << 20
         /// Bytes it may be behind for `softTime`; 0 for any number.
         public var softLimit = 64 << 20
         /// How long.
-        public var softTime: Int64 = 60_000_000_000
+        public var softTime = Nanoseconds.seconds(60)
 
         /// Redis's.
         public init() {}
@@ -153,18 +155,18 @@ public struct DownstreamLink: Sendable {
     public private(set) var acknowledged: Int64 = -1
     /// The journal up to here is on the replica's disk; -1 without a log.
     public private(set) var synced: Int64 = -1
-    /// When it was heard of last, in the driver's steady nanoseconds.
-    public private(set) var lastHeard: Int64
+    /// When it was heard of last.
+    public private(set) var lastHeard: SteadyInstant
     /// When it acknowledged last.
-    public private(set) var lastAcknowledged: Int64 = 0
+    public private(set) var lastAcknowledged = SteadyInstant.boot
     /// Whether it counts.
     public private(set) var isOnline = false
     private var wholeAt: Int64 = 0
-    private var softSince: Int64?
-    private var lastSign: Int64 = 0
+    private var softSince: SteadyInstant?
+    private var lastSign = SteadyInstant.boot
 
-    /// The link of a connection that was made at steady time `now`.
-    public init(now: Int64) { lastHeard = now }
+    /// The link of a connection that was made at `now`.
+    public init(now: SteadyInstant) { lastHeard = now }
 
     /// Whether the connection is a replica's: it has asked for the stream.
     public var isReplica: Bool { state != .announced && state != .closed }
@@ -177,9 +179,9 @@ public struct DownstreamLink: Sendable {
         }
     }
 
-    /// Seconds since it last acknowledged, as INFO's `lag` has it; nil before the first.
-    public func lag(now: Int64) -> Int64? {
-        isOnline ? max(0, now - lastAcknowledged) / 1_000_000_000 : nil
+    /// Time since it last acknowledged; nil before the first.
+    public func lag(now: SteadyInstant) -> Nanoseconds? {
+        isOnline ? max(.zero, now - lastAcknowledged) : nil
     }
 
     // MARK: Events
@@ -188,7 +190,7 @@ public struct DownstreamLink: Sendable {
     /// behind it.
     ///
     /// - Parameter end: The journal's.
-    public mutating func announced(_ announcement: ReplicaAnnouncement, end: Int64, now: Int64) -> [Action] {
+    public mutating func announced(_ announcement: ReplicaAnnouncement, end: Int64, now: SteadyInstant) -> [Action] {
         guard state != .closed else { return [] }
         lastHeard = now
         switch announcement {
@@ -200,7 +202,7 @@ public struct DownstreamLink: Sendable {
         return []
     }
 
-    private mutating func acknowledge(_ offset: Int64, synced: Int64, end: Int64, now: Int64) -> [Action] {
+    private mutating func acknowledge(_ offset: Int64, synced: Int64, end: Int64, now: SteadyInstant) -> [Action] {
         // A connection that is no replica says nothing by it.
         guard isReplica else { return [] }
         guard state == .streaming, offset <= nextOffset, offset <= end else { return close(.unexpected) }
@@ -213,11 +215,11 @@ public struct DownstreamLink: Sendable {
     }
 
     /// Anything else has come over the connection, an empty line included.
-    public mutating func heard(now: Int64) { lastHeard = max(lastHeard, now) }
+    public mutating func heard(now: SteadyInstant) { lastHeard = max(lastHeard, now) }
 
     /// PSYNC.
     public mutating func request(
-        _ request: SyncRequest, of node: ServingNode, backlog: Backlog?, now: Int64
+        _ request: SyncRequest, of node: ServingNode, backlog: Backlog?, now: SteadyInstant
     ) -> [Action] {
         guard state == .announced else { return close(.unexpected) }
         lastHeard = now
@@ -261,7 +263,7 @@ public struct DownstreamLink: Sendable {
     }
 
     /// The snapshot that was asked for has begun at this position.
-    public mutating func snapshotBegan(at position: StreamPosition, now: Int64) -> [Action] {
+    public mutating func snapshotBegan(at position: StreamPosition, now: SteadyInstant) -> [Action] {
         guard state == .waitingForSnapshot else { return [] }
         state = .sendingSnapshot
         nextOffset = position.offset
@@ -269,7 +271,7 @@ public struct DownstreamLink: Sendable {
     }
 
     /// The snapshot's last piece, which says that the state is whole at `wholeAt`, has been handed to the connection.
-    public mutating func snapshotEnded(wholeAt: Int64, now: Int64) -> [Action] {
+    public mutating func snapshotEnded(wholeAt: Int64, now: SteadyInstant) -> [Action] {
         guard state == .sendingSnapshot else { return [] }
         self.wholeAt = wholeAt
         state = .streaming
@@ -294,7 +296,7 @@ public struct DownstreamLink: Sendable {
     /// Time has passed: to be called every 100 ms or so, and before the backlog is trimmed.
     ///
     /// - Parameter end: The journal's.
-    public mutating func tick(end: Int64, _ settings: Settings, now: Int64) -> [Action] {
+    public mutating func tick(end: Int64, _ settings: Settings, now: SteadyInstant) -> [Action] {
         guard isReplica else { return [] }
         if now - lastHeard > settings.timeout { return close(.silence) }
         if state == .waitingForSnapshot {

@@ -16,6 +16,8 @@
 //
 // Owns: when to do what. Refuses to do it. The names of the states are those of INFO's `master_failover_state`.
 
+public import System
+
 /// The command FAILOVER at work on the primary.
 public struct Failover: Sendable {
     /// Where it stands.
@@ -34,11 +36,11 @@ public struct Failover: Sendable {
         public var target: PeerAddress?
         /// Have the target take over when time is up, though it lacks something.
         public var force: Bool
-        /// Nanoseconds until time is up; nil for never.
-        public var timeout: Int64?
+        /// How long until time is up; nil for never.
+        public var timeout: Nanoseconds?
 
         /// A request with these options.
-        public init(target: PeerAddress? = nil, force: Bool = false, timeout: Int64? = nil) {
+        public init(target: PeerAddress? = nil, force: Bool = false, timeout: Nanoseconds? = nil) {
             self.target = target
             self.force = force
             self.timeout = timeout
@@ -79,7 +81,7 @@ public struct Failover: Sendable {
     /// To whom; nil as long as that is open.
     public private(set) var target: PeerAddress?
     private var force = false
-    private var deadline: Int64?
+    private var deadline: SteadyInstant?
     private var end: Int64?
 
     /// None under way.
@@ -87,12 +89,12 @@ public struct Failover: Sendable {
 
     /// FAILOVER.
     public mutating func start(
-        _ request: Request, isReplica: Bool, candidates: [Candidate], now: Int64
+        _ request: Request, isReplica: Bool, candidates: [Candidate], now: SteadyInstant
     ) throws(FailoverError) -> [Action] {
         guard state == .none else { throw .alreadyInProgress }
         guard !isReplica else { throw .notPrimary }
         guard !request.force || (request.target != nil && request.timeout != nil) else { throw .forceWithoutTarget }
-        guard request.timeout.map({ $0 > 0 }) ?? true else { throw .invalidTimeout }
+        guard request.timeout.map({ $0 > .zero }) ?? true else { throw .invalidTimeout }
         guard !candidates.isEmpty else { throw .noReplicas }
         if let target = request.target {
             guard let candidate = candidates.first(where: { $0.address == target }) else { throw .unknownTarget }
@@ -101,7 +103,7 @@ public struct Failover: Sendable {
         state = .waitingForSync
         target = request.target
         force = request.force
-        deadline = request.timeout.map { now.addingReportingOverflow($0).overflow ? Int64.max : now + $0 }
+        deadline = request.timeout.map { now + $0 }
         end = nil
         return [.pauseWrites]
     }
@@ -113,13 +115,13 @@ public struct Failover: Sendable {
     }
 
     /// A replica has acknowledged, or time has passed.
-    public mutating func tick(candidates: [Candidate], now: Int64) -> [Action] {
+    public mutating func tick(candidates: [Candidate], now: SteadyInstant) -> [Action] {
         guard state == .waitingForSync, let end else { return [] }
         let synced = candidates.first {
             $0.isOnline && $0.acknowledged >= end && (target == nil || $0.address == target)
         }
         if let synced { return handOver(to: synced.address) }
-        guard now >= deadline ?? Int64.max else { return [] }
+        guard now >= deadline ?? .distantFuture else { return [] }
         if force, let target { return handOver(to: target) }
         reset()
         return [.resumeWrites]

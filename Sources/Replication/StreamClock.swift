@@ -24,13 +24,14 @@
 // find every limiter full again.
 
 public import LimiterEngine
+public import System
 
 /// Engine time, led by a steady clock or by the stream.
 public struct StreamClock: Equatable, Sendable {
-    /// Engine time minus steady time, nanoseconds: ours, or the primary's as far as we have heard.
-    private var offset: Int64
+    /// Engine time minus steady time: ours, or the primary's as far as we have heard.
+    private var offset: Nanoseconds
     /// The last time said; means nothing while leading.
-    private var said: Int64
+    private var said: EngineTime
     /// Whether it stands at what the stream says.
     public private(set) var isFollowing: Bool
     /// Whether `offset` is something that a stream or this process's own time as a primary vouches for.
@@ -39,8 +40,8 @@ public struct StreamClock: Equatable, Sendable {
 
     /// What was known of time when the state on disk was the one in memory.
     private struct Earlier: Equatable {
-        var offset: Int64
-        var said: Int64
+        var offset: Nanoseconds
+        var said: EngineTime
         var knowsTime: Bool
     }
 
@@ -49,34 +50,33 @@ public struct StreamClock: Equatable, Sendable {
     private var isReplacing = false
 
     /// The clock of a process that starts as a primary, at `time`: the later of the wall clock and the journal's last.
-    public init(leadingFrom time: EngineTime, steady: Int64) {
-        offset = time.nanoseconds &- steady
-        said = time.nanoseconds
+    public init(leadingFrom time: EngineTime, steady: SteadyInstant) {
+        offset = time.offset(from: steady)
+        said = time
         isFollowing = false
         knowsTime = true
     }
 
     /// The clock of a process that starts as a replica, with the last time of its journal.
     public init(followingFrom time: EngineTime) {
-        offset = 0
-        said = time.nanoseconds
+        offset = .zero
+        said = time
         isFollowing = true
         knowsTime = false
     }
 
     /// Engine time at steady time `steady`.
-    public func now(_ steady: Int64) -> EngineTime {
-        guard !isFollowing else { return EngineTime(nanoseconds: said) }
-        return max(EngineTime(nanoseconds: steady).advanced(by: offset), EngineTime(nanoseconds: 0))
+    public func now(_ steady: SteadyInstant) -> EngineTime {
+        isFollowing ? said : EngineTime(at: steady, offset: offset)
     }
 
     /// Engine time minus steady time, as it runs or, on a node that follows, as far as its stream says how it runs
     /// there; nil where nothing has said so since the process began.
-    public var runningOffset: Int64? { knowsTime ? offset : nil }
+    public var runningOffset: Nanoseconds? { knowsTime ? offset : nil }
 
     /// Begins to follow a stream, from here or another one than before.
-    public mutating func follow(_ steady: Int64) {
-        said = now(steady).nanoseconds
+    public mutating func follow(_ steady: SteadyInstant) {
+        said = now(steady)
         isFollowing = true
         isEstimateOld = true
     }
@@ -85,12 +85,12 @@ public struct StreamClock: Equatable, Sendable {
     ///
     /// - Parameter filesAreCurrent: What is on disk is of the state that was in memory, and not of one that an earlier
     ///   full sync has replaced there.
-    public mutating func replaced(at time: EngineTime, _ steady: Int64, filesAreCurrent: Bool) {
+    public mutating func replaced(at time: EngineTime, _ steady: SteadyInstant, filesAreCurrent: Bool) {
         if !isReplacing, filesAreCurrent || earlier == nil {
             earlier = Earlier(offset: offset, said: said, knowsTime: knowsTime)
         }
         isReplacing = true
-        said = time.nanoseconds
+        said = time
         isEstimateOld = true
         heard(time, at: steady)
     }
@@ -106,12 +106,12 @@ public struct StreamClock: Equatable, Sendable {
     }
 
     /// A recovery has found this time in the files.
-    public mutating func recovered(_ last: EngineTime) { said = max(said, last.nanoseconds) }
+    public mutating func recovered(_ last: EngineTime) { said = max(said, last) }
 
     /// The stream, received at steady time `steady`, says that it was `time`.
-    public mutating func heard(_ time: EngineTime, at steady: Int64) {
-        said = max(said, time.nanoseconds)
-        let estimate = time.nanoseconds &- steady
+    public mutating func heard(_ time: EngineTime, at steady: SteadyInstant) {
+        said = max(said, time)
+        let estimate = time.offset(from: steady)
         offset = isEstimateOld ? estimate : max(offset, estimate)
         isEstimateOld = false
         knowsTime = true
@@ -119,10 +119,10 @@ public struct StreamClock: Equatable, Sendable {
 
     /// The node becomes a primary: time goes on. Where nothing vouches for a time since the process began, only the
     /// wall clock can say how long it was down, as at any start.
-    public mutating func lead(wall: EngineTime, at steady: Int64) {
+    public mutating func lead(wall: WallInstant, at steady: SteadyInstant) {
         guard isFollowing else { return }
-        if !knowsTime { offset = wall.nanoseconds &- steady }
-        offset = max(offset, said &- steady)
+        if !knowsTime { offset = EngineTime(wall).offset(from: steady) }
+        offset = max(offset, said.offset(from: steady))
         isFollowing = false
         knowsTime = true
     }
@@ -131,21 +131,21 @@ public struct StreamClock: Equatable, Sendable {
 /// When a primary adds a batch without records: so that links do not time out, replicas' clocks go on, and whoever
 /// waits for acknowledgements gets them at once, since a replica acknowledges an empty batch when it comes.
 public struct KeepAlive: Sendable {
-    /// Nanoseconds without a batch after which one is due: replicas' clocks are behind by no more, and links silent for
-    /// no longer.
-    public var interval: Int64
-    /// Nanoseconds after which replicas are asked for acknowledgements however many batches go out: where those that
-    /// they send by themselves, one a second, are too few. Nil where they are not.
-    public var askInterval: Int64?
-    private var lastAsked: Int64 = 0
+    /// How long without a batch until one is due: replicas' clocks are behind by no more, and links silent for no
+    /// longer.
+    public var interval: Nanoseconds
+    /// How often replicas are asked for acknowledgements however many batches go out: where those that they send on
+    /// their own, one a second, are too few. Nil where they are not.
+    public var askInterval: Nanoseconds?
+    private var lastAsked = SteadyInstant.boot
     private var end: Int64 = -1
-    private var last: Int64 = 0
+    private var last = SteadyInstant.boot
     private var isWanted = false
     /// No batch may come between the moment at which a failover stops writes and its end.
     public var isSuspended = false
 
-    /// One that is due when nothing was added for `interval` nanoseconds.
-    public init(interval: Int64) { self.interval = interval }
+    /// One that is due when nothing was added for `interval`.
+    public init(interval: Nanoseconds) { self.interval = interval }
 
     /// Somebody waits for acknowledgements, or a link has begun: the next batch is due now.
     public mutating func want() { isWanted = true }
@@ -156,7 +156,7 @@ public struct KeepAlive: Sendable {
     ///   - end: The journal's.
     ///   - hasLinks: Whether there is a link to a replica. Without one nothing is added: a primary that has lost its
     ///     replicas keeps an offset that it may later continue from.
-    public mutating func isDue(end: Int64, hasLinks: Bool, now: Int64) -> Bool {
+    public mutating func isDue(end: Int64, hasLinks: Bool, now: SteadyInstant) -> Bool {
         if end != self.end {
             self.end = end
             last = now

@@ -1,9 +1,10 @@
 // What a replica's link is told and what it says: settings, states, failures, actions.
 
 public import Persistence
+public import System
 
 extension UpstreamLink {
-    /// What the operator may set. Times are nanoseconds.
+    /// What the operator may set.
     public struct Settings: Sendable {
         /// The port on which this node serves clients: shown in the primary's INFO.
         public var listeningPort: Int
@@ -14,15 +15,15 @@ extension UpstreamLink {
         /// `masterauth`; nil for none.
         public var password: String?
         /// `repl-timeout`: a primary silent for so long is gone.
-        public var timeout: Int64 = 60_000_000_000
+        public var timeout = Nanoseconds.seconds(60)
         /// Between acknowledgements.
-        public var acknowledgeInterval: Int64 = 1_000_000_000
+        public var acknowledgeInterval = Nanoseconds.seconds(1)
         /// How long the primary's clock may take to reach what this node has seen.
-        public var patience: Int64 = 5_000_000_000
+        public var patience = Nanoseconds.seconds(5)
         /// The first pause after a failure.
-        public var firstPause: Int64 = 100_000_000
+        public var firstPause = Nanoseconds.milliseconds(100)
         /// The longest.
-        public var longestPause: Int64 = 3_000_000_000
+        public var longestPause = Nanoseconds.seconds(3)
 
         /// Settings with Redis's times.
         public init(listeningPort: Int) { self.listeningPort = listeningPort }
@@ -33,7 +34,7 @@ extension UpstreamLink {
         /// The node is no replica.
         case off
         /// Until the next attempt.
-        case waiting(until: Int64)
+        case waiting(until: SteadyInstant)
         /// A connection has been asked for.
         case connecting
         /// PING, AUTH and REPLCONF are under way, one after the other.

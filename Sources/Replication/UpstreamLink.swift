@@ -28,6 +28,7 @@
 
 public import LimiterEngine
 import Persistence
+public import System
 
 /// The replica's side of a link.
 public final class UpstreamLink {
@@ -44,21 +45,21 @@ public final class UpstreamLink {
     public private(set) var wholeAt: Int64?
     /// The time by which keys have been forgotten here, if the stream has not said it yet.
     public private(set) var horizon: EngineTime?
-    /// When the primary was heard of last, in the driver's steady nanoseconds.
-    public private(set) var lastHeard: Int64 = 0
+    /// When the primary was heard of last.
+    public private(set) var lastHeard = SteadyInstant.boot
     /// Why the link failed last; nil while it is up.
     public private(set) var failure: Failure?
     /// Whether the primary is asked to be one, and has not answered yet.
     public private(set) var takesOver = false
     /// PSYNC has been sent since the start: the other may have taken over, whatever it is heard to say.
     private var hasAsked = false
-    private var pause: Int64 = 0
+    private var pause = Nanoseconds.zero
     private var line: [UInt8] = []
     private var decoder = StreamDecoder()
     private var fullSyncPosition: StreamPosition?
-    private var lastSent: Int64 = 0
+    private var lastSent = SteadyInstant.boot
     private var hasProgressed = false
-    private var completingSince: Int64 = 0
+    private var completingSince = SteadyInstant.boot
 
     /// A link that is off.
     public init(settings: Settings) { self.settings = settings }
@@ -83,7 +84,7 @@ public final class UpstreamLink {
     ///   - horizon: Engine time here: the stream has to get there before the link is up. Nil asks nothing of it.
     ///   - takesOver: The node was primary until now, and wants the other to be.
     public func start(
-        position: StreamPosition?, horizon: EngineTime?, takesOver: Bool = false, now: Int64,
+        position: StreamPosition?, horizon: EngineTime?, takesOver: Bool = false, now: SteadyInstant,
         _ perform: (Action) -> Void
     ) {
         stop(perform)
@@ -107,7 +108,7 @@ public final class UpstreamLink {
     }
 
     /// The connection is there.
-    public func connected(now: Int64, _ perform: (Action) -> Void) {
+    public func connected(now: SteadyInstant, _ perform: (Action) -> Void) {
         guard state == .connecting else { return }
         lastHeard = now
         line.removeAll()
@@ -116,7 +117,7 @@ public final class UpstreamLink {
     }
 
     /// No connection came about, or it has ended.
-    public func failed(now: Int64, _ perform: (Action) -> Void) {
+    public func failed(now: SteadyInstant, _ perform: (Action) -> Void) {
         guard hasConnection else { return }
         fail(.connection, now, perform)
     }
@@ -125,7 +126,7 @@ public final class UpstreamLink {
     ///
     /// - Parameter synced: Up to where a start would find the node's journal on disk; -1 without a log, and as long as
     ///   a received snapshot has not been adopted.
-    public func tick(now: Int64, synced: Int64, _ perform: (Action) -> Void) {
+    public func tick(now: SteadyInstant, synced: Int64, _ perform: (Action) -> Void) {
         if case .waiting(let until) = state, now >= until { return connect(now, perform) }
         guard hasConnection else { return }
         if now - lastHeard > settings.timeout { return fail(.silence, now, perform) }
@@ -144,7 +145,7 @@ public final class UpstreamLink {
 
     /// Bytes have come over the connection, in any pieces.
     public func received(
-        _ bytes: UnsafeRawBufferPointer, now: Int64, synced: Int64, _ perform: (Action) -> Void
+        _ bytes: UnsafeRawBufferPointer, now: SteadyInstant, synced: Int64, _ perform: (Action) -> Void
     ) {
         guard hasConnection, state != .connecting else { return }
         lastHeard = now
@@ -169,7 +170,7 @@ public final class UpstreamLink {
 
     /// Returns whether what was read asks for an acknowledgement; nil when there is nothing more to read.
     private func readStream(
-        _ rest: inout UnsafeRawBufferPointer, _ now: Int64, _ perform: (Action) -> Void
+        _ rest: inout UnsafeRawBufferPointer, _ now: SteadyInstant, _ perform: (Action) -> Void
     ) -> Bool? {
         let event: StreamDecoder.Event?
         do throws(StreamError) {
@@ -199,7 +200,7 @@ public final class UpstreamLink {
         return false
     }
 
-    private func began(_ header: FileHeader, _ now: Int64, _ perform: (Action) -> Void) -> Bool {
+    private func began(_ header: FileHeader, _ now: SteadyInstant, _ perform: (Action) -> Void) -> Bool {
         guard header.journalOffset == fullSyncPosition?.offset else {
             fail(.unexpected("a snapshot of offset \(header.journalOffset)"), now, perform)
             return false
@@ -211,7 +212,7 @@ public final class UpstreamLink {
         return true
     }
 
-    private func considerUp(_ now: Int64, _ perform: (Action) -> Void) {
+    private func considerUp(_ now: SteadyInstant, _ perform: (Action) -> Void) {
         guard state == .completing else { return }
         if let end = wholeAt {
             guard position!.offset >= end else { return }
@@ -229,28 +230,28 @@ public final class UpstreamLink {
 
     // MARK: Sending and failing
 
-    private func connect(_ now: Int64, _ perform: (Action) -> Void) {
+    private func connect(_ now: SteadyInstant, _ perform: (Action) -> Void) {
         lastHeard = now
         state = .connecting
         perform(.connect)
     }
 
-    private func send(_ words: [String], _ now: Int64, _ perform: (Action) -> Void) {
+    private func send(_ words: [String], _ now: SteadyInstant, _ perform: (Action) -> Void) {
         lastSent = now
         perform(.send(encodedCommand(words)))
     }
 
-    private func acknowledge(synced: Int64, _ now: Int64, _ perform: (Action) -> Void) {
+    private func acknowledge(synced: Int64, _ now: SteadyInstant, _ perform: (Action) -> Void) {
         let offset = position!.offset
         send(["REPLCONF", "ACK", "\(offset)", "FACK", "\(min(synced, offset))"], now, perform)
     }
 
-    private func signOfLife(_ now: Int64, _ perform: (Action) -> Void) {
+    private func signOfLife(_ now: SteadyInstant, _ perform: (Action) -> Void) {
         lastSent = now
         perform(.send([UInt8(ascii: "\n")]))
     }
 
-    private func fail(_ failure: Failure, _ now: Int64, _ perform: (Action) -> Void) {
+    private func fail(_ failure: Failure, _ now: SteadyInstant, _ perform: (Action) -> Void) {
         if case .stream = failure, !hasProgressed {
             // The same place twice without a batch between: what this node has does not fit, whatever the reason.
             position = nil
@@ -267,7 +268,7 @@ public final class UpstreamLink {
 
     /// Reads a line and answers it; false when there is none yet.
     private func readLine(
-        _ rest: inout UnsafeRawBufferPointer, _ now: Int64, _ perform: (Action) -> Void
+        _ rest: inout UnsafeRawBufferPointer, _ now: SteadyInstant, _ perform: (Action) -> Void
     ) -> Bool {
         while let byte = rest.first {
             rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst())
@@ -288,7 +289,7 @@ public final class UpstreamLink {
         return false
     }
 
-    private func answered(_ text: String, _ now: Int64, _ perform: (Action) -> Void) {
+    private func answered(_ text: String, _ now: SteadyInstant, _ perform: (Action) -> Void) {
         let isError = text.hasPrefix("-")
         switch state {
         case .pinging:
@@ -329,17 +330,17 @@ public final class UpstreamLink {
         return ["-NOAUTH", "-NOPERM", "-MASTERDOWN"].contains { text.hasPrefix($0) }
     }
 
-    private func announcePort(_ now: Int64, _ perform: (Action) -> Void) {
+    private func announcePort(_ now: SteadyInstant, _ perform: (Action) -> Void) {
         state = .announcingPort
         send(["REPLCONF", "listening-port", "\(settings.listeningPort)"], now, perform)
     }
 
-    private func announceCapability(_ now: Int64, _ perform: (Action) -> Void) {
+    private func announceCapability(_ now: SteadyInstant, _ perform: (Action) -> Void) {
         state = .announcingCapability
         send(["REPLCONF", "capa", "psync2", "capa", "escapement1"], now, perform)
     }
 
-    private func refused(_ text: String, _ now: Int64, _ perform: (Action) -> Void) {
+    private func refused(_ text: String, _ now: SteadyInstant, _ perform: (Action) -> Void) {
         let words = text.hasPrefix("-") ? String(text.dropFirst()) : text
         fail(text.hasPrefix("-") ? .refused(words) : .unexpected(words), now, perform)
         // It has not heard of the wish: so it has not taken over.
@@ -352,7 +353,7 @@ public final class UpstreamLink {
         perform(.tookOver(.failure(TakeoverRefused(text: words))))
     }
 
-    private func answeredRequest(_ text: String, _ now: Int64, _ perform: (Action) -> Void) {
+    private func answeredRequest(_ text: String, _ now: SteadyInstant, _ perform: (Action) -> Void) {
         guard let answer = SyncAnswer(text, asked: position) else { return refused(text, now, perform) }
         if case .refused(let words) = answer {
             fail(.refused(words), now, perform)
@@ -373,7 +374,7 @@ public final class UpstreamLink {
         }
     }
 
-    private func continues(in id: ReplicationID, _ now: Int64, _ perform: (Action) -> Void) {
+    private func continues(in id: ReplicationID, _ now: SteadyInstant, _ perform: (Action) -> Void) {
         if id != position!.id {
             guard wholeAt == nil else {
                 // What would make this state whole belongs to the old history alone.

@@ -38,8 +38,7 @@ final class Server: @unchecked Sendable {
     let recoveryProgress = RecoveryProgress()
     /// Held by the sweep thread while it sweeps: whoever takes it knows that a sweep by an earlier clock is over.
     let sweepTurn = Lock.allocate(rank: .sweep)
-    /// Steady time, in nanoseconds.
-    let startedAt: Int64
+    let startedAt: SteadyInstant
     let startedAtUnix: Int64
     /// 40 hexadecimal digits, new at every start.
     let runID: String
@@ -54,8 +53,8 @@ final class Server: @unchecked Sendable {
     /// Ids are given to connections from clients and to those that this node opens.
     let lastClientID = Atomic<Int64>(0)
     let clientsRejected = Atomic<Int64>(0)
-    /// Steady time at which clients were last closed to save memory.
-    let lastClientEviction = Atomic<Int64>(0)
+    /// When clients were last closed to save memory.
+    let lastClientEviction = Atomic<SteadyInstant>(.distantPast)
     private let shutdownRequests: ShutdownRequests
     private let loading = Atomic<Bool>(true)
     private let applying = Locked((), rank: .settingsEffects)
@@ -73,8 +72,8 @@ final class Server: @unchecked Sendable {
         let values = settings.value
         engine = Engine(shards: values.shards)
         memory = MemoryMonitor(engine: engine)
-        startedAt = EngineClock.steady()
-        startedAtUnix = EngineClock.unixSeconds()
+        startedAt = SteadyInstant.now()
+        startedAtUnix = CalendarSecond.now().unixSeconds
         slowLog = SlowLog()
         durability = Durability(engine: engine)
         var generator = SystemRandomNumberGenerator()
@@ -120,9 +119,10 @@ final class Server: @unchecked Sendable {
         limitMemory(settings)
         engine.setTokenLimit(settings.idempotencyTokensMax)
         if !isLoading { durability.switchLogging(settings.appendonly, engine: engine) }
-        slowLog.thresholdMicroseconds = Int64(settings.slowlogLogSlowerThanMicroseconds)
+        let slow = settings.slowlogLogSlowerThanMicroseconds
+        slowLog.threshold = slow < 0 ? .forever : .microseconds(slow)
         slowLog.lengthMax = settings.slowlogMaxLen
-        latencyEvents.thresholdMilliseconds = Int64(settings.latencyMonitorThresholdMilliseconds)
+        latencyEvents.threshold = .milliseconds(settings.latencyMonitorThresholdMilliseconds)
         log.setLevel(settings.loglevel)
         log.setFormat(settings.logFormat)
     }
@@ -140,16 +140,13 @@ final class Server: @unchecked Sendable {
 
     // MARK: Connections
 
-    /// A turn that has lasted longer keeps its loop from getting new connections, in nanoseconds.
-    private static let longTurn: Int64 = 100_000_000
+    /// A turn that has lasted longer keeps its loop from getting new connections.
+    private static let longTurn = Nanoseconds.milliseconds(100)
 
     /// The loop that has the fewest connections, among those that are not in the middle of a long command.
     func loopForNext() -> EventLoop {
-        let longAgo = EngineClock.steady() - Server.longTurn
-        func isBusy(_ loop: EventLoop) -> Bool {
-            let began = loop.turnBeganAt.load(ordering: .relaxed)
-            return began != 0 && began < longAgo
-        }
+        let longAgo = SteadyInstant.now() - Server.longTurn
+        func isBusy(_ loop: EventLoop) -> Bool { loop.turnBeganAt.load(ordering: .relaxed) < longAgo }
         return loops.min { left, right in
             (isBusy(left) ? 1 : 0, left.assigned.load(ordering: .relaxed))
                 < (isBusy(right) ? 1 : 0, right.assigned.load(ordering: .relaxed))
@@ -172,14 +169,14 @@ final class Server: @unchecked Sendable {
         }
     }
 
-    /// Returns when every loop has ended, or at `deadline` in steady time; and the numbers of those that have not.
-    func waitForLoops(until deadline: Int64) -> [Int] {
+    /// Returns when every loop has ended, or at `deadline`; and the numbers of those that have not.
+    func waitForLoops(until deadline: SteadyInstant) -> [Int] {
         while true {
             let seen = loopEnded.count
             let running = runningLoops.withLock { $0 }
-            let left = deadline - EngineClock.steady()
-            guard !running.isEmpty, left > 0 else { return running.sorted() }
-            loopEnded.wait(since: seen, nanoseconds: left)
+            let left = deadline - SteadyInstant.now()
+            guard !running.isEmpty, left > .zero else { return running.sorted() }
+            loopEnded.wait(since: seen, atMost: left)
         }
     }
 

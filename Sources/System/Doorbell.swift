@@ -31,11 +31,11 @@ public final class Doorbell: @unchecked Sendable {
         if clinux_word_load(sleepers) != 0 { clinux_futex_wake_one(rings) }
     }
 
-    /// Returns when it has rung since `seen` was looked at, or after `nanoseconds`; at once if those are not above 0.
-    public func wait(since seen: UInt32, nanoseconds: Int64) {
-        guard nanoseconds > 0 else { return }
+    /// Returns when it has rung since `seen` was looked at, or after `limit`; at once if that is not above zero.
+    public func wait(since seen: UInt32, atMost limit: Nanoseconds) {
+        guard limit > .zero else { return }
         clinux_word_increment(sleepers)
-        clinux_futex_wait_for(rings, seen, nanoseconds)
+        clinux_futex_wait_for(rings, seen, limit.nanoseconds)
         clinux_word_decrement(sleepers)
     }
 }

@@ -86,7 +86,7 @@ public struct Lock: @unchecked Sendable {
         #if DEBUG
             clinux_rank_acquire(word, rank.rawValue, order)
         #endif
-        while clinux_lock_for(word, 100_000_000) == 0 {
+        while clinux_lock_for(word, Nanoseconds.milliseconds(100).nanoseconds) == 0 {
             if isAbandoned() {
                 #if DEBUG
                     clinux_rank_release(word)

@@ -3,7 +3,7 @@
 public import CLinux
 import Glibc
 
-/// Starts threads. Owns nothing: a thread ends when its body returns.
+/// Starts threads and lets them sleep. Owns nothing: a thread ends when its body returns.
 public enum Thread {
     private final class Start {
         let name: String
@@ -13,6 +13,14 @@ public enum Thread {
             self.name = name
             self.body = body
         }
+    }
+
+    /// Lets the calling thread sleep for `length`, or until a signal comes; not at all if that is not above zero.
+    public static func sleep(_ length: Nanoseconds) {
+        guard length > .zero else { return }
+        let (seconds, rest) = length.nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
+        var pause = timespec(tv_sec: Int(seconds), tv_nsec: Int(rest))
+        nanosleep(&pause, nil)
     }
 
     /// Starts a thread that is never joined.

@@ -1,5 +1,7 @@
 // Output that the peer has not taken yet.
 
+public import System
+
 /// Bytes that wait for room in a stream. Exists only while there are any. Not thread-safe.
 ///
 /// Kept in pieces, so that a long reply is neither copied together nor moved while it leaves.
@@ -16,8 +18,8 @@ public final class OutputQueue {
     public private(set) var count = 0
     /// Bytes of memory held.
     public private(set) var memory = 0
-    /// Since when the queue has been over its owner's soft limit, in seconds of steady time; nil while it is not.
-    public var overSoftLimitSince: Int64?
+    /// Since when the queue has been over its owner's soft limit; nil while it is not.
+    public var overSoftLimitSince: SteadyInstant?
 
     /// An empty queue.
     public init() {}

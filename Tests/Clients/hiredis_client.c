@@ -1,6 +1,6 @@
 /* hiredis against the server: CL.THROTTLE until denied, a pipeline of 1000, reconnect after CLIENT KILL.
- * Owns nothing but its connections; prints "ok" and exits 0, or says what was wrong and exits 1.
- * Usage: hiredis_client PORT. Empties no data: its keys begin with "hiredis:". */
+ * Owns only its connections; prints "ok" and exits 0, or prints the error and exits 1.
+ * Usage: hiredis_client PORT. Does not flush: its keys begin with "hiredis:". */
 
 #include <hiredis/hiredis.h>
 #include <stdio.h>
@@ -25,13 +25,13 @@ static redisContext *open_connection(int port) {
 
 static time_t began;
 
-/* The last two are times in seconds, which run on: as many seconds as have begun since the program did may be
- * missing. */
+/* The last two are times in seconds, which count down: they may be lower by the number of seconds begun since the
+ * program started. */
 static void check_five(const redisReply *reply, const long long *expected, const char *what) {
     long long passed = (long long)(time(NULL) - began);
     if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 5) FAIL("%s: not five elements", what);
     for (int i = 0; i < 5; i++) {
-        if (reply->element[i]->type != REDIS_REPLY_INTEGER) FAIL("%s: element %d is no integer", what, i);
+        if (reply->element[i]->type != REDIS_REPLY_INTEGER) FAIL("%s: element %d is not an integer", what, i);
         long long missing = expected[i] - reply->element[i]->integer;
         if (missing < 0 || missing > (i >= 3 && expected[i] > 0 ? passed : 0))
             FAIL("%s: element %d is %lld, not %lld", what, i, reply->element[i]->integer, expected[i]);

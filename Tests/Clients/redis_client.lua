@@ -1,5 +1,5 @@
 -- lua-redis against the server: CL.THROTTLE until denied, a pipeline of 1000, reconnect after CLIENT KILL.
--- Prints "ok", or says what was wrong and exits 1. Usage: lua redis_client.lua PORT. Its keys begin with "lua:".
+-- Prints "ok", or the error and exits 1. Usage: lua redis_client.lua PORT. Its keys begin with "lua:".
 
 local redis = require "redis"
 redis.commands.throttle = redis.command("CL.THROTTLE")
@@ -15,8 +15,8 @@ end
 
 local began = os.time()
 
--- The last two of a limit's numbers are times in seconds, which run on: as many seconds as have begun since the program
--- did may be missing.
+-- The last two numbers of a limit are times in seconds, which count down: they may be lower by the number of seconds
+-- begun since the program started.
 local function check_limit(got, expected, what)
   local passed, shown = os.time() - began, {}
   for i, value in ipairs(got) do
@@ -46,7 +46,7 @@ end
 local before = client:client("ID")
 local killer = redis.connect("127.0.0.1", port)
 check(killer:client("KILL", "ID", before), 1, "CLIENT KILL")
--- The library reports the broken connection; the program connects anew.
+-- The library reports the broken connection; the program reconnects.
 check(pcall(client.ping, client), false, "a killed connection that answers")
 client = redis.connect("127.0.0.1", port)
 check_limit(client:throttle("lua:k", 4, 1, 1000), {1, 5, 0, 1000, 5000}, "after CLIENT KILL")

@@ -1,6 +1,6 @@
 <?php
 // php-redis against the server: CL.THROTTLE until denied, a pipeline of 1000, reconnect after CLIENT KILL.
-// Prints "ok", or says what was wrong and exits 1. Usage: php redis_client.php PORT. Its keys begin with "php:".
+// Prints "ok", or the error and exits 1. Usage: php redis_client.php PORT. Its keys begin with "php:".
 
 function check($got, $expected, string $what): void {
     if ($got !== $expected) {
@@ -11,8 +11,8 @@ function check($got, $expected, string $what): void {
 
 $began = time();
 
-// The last two of a limit's numbers are times in seconds, which run on: as many seconds as have begun since the
-// program did may be missing.
+// The last two numbers of a limit are times in seconds, which count down: they may be lower by the number of seconds
+// begun since the program started.
 function check_limit($got, array $expected, string $what): void {
     global $began;
     $passed = time() - $began;
@@ -44,7 +44,7 @@ foreach ([Redis::PIPELINE, Redis::MULTI] as $mode) {
     check(array_column($replies, 2), range(1999, 1000), "pipeline, mode $mode");
 }
 
-// A persistent connection is checked with ECHO when it is taken up again.
+// A persistent connection is checked with ECHO when it is reused.
 $persistent = new Redis();
 check($persistent->pconnect('127.0.0.1', $port, 5.0, 'again'), true, 'pconnect');
 unset($persistent);
@@ -56,7 +56,7 @@ $before = $redis->rawCommand('CLIENT', 'ID');
 $killer = new Redis();
 $killer->connect('127.0.0.1', $port);
 check($killer->rawCommand('CLIENT', 'KILL', 'ID', (string)$before), 1, 'CLIENT KILL');
-// The library reconnects by itself before it sends.
+// The library reconnects automatically before it sends.
 check_limit($redis->rawCommand('CL.THROTTLE', 'php:k', 4, 1, 1000), [1, 5, 0, 1000, 5000], 'after CLIENT KILL');
 if ($redis->rawCommand('CLIENT', 'ID') === $before) {
     fwrite(STDERR, "the same connection after CLIENT KILL\n");

@@ -1,5 +1,5 @@
 # Perl's Redis against the server: CL.THROTTLE until denied, a pipeline of 1000, reconnect after CLIENT KILL.
-# Prints "ok", or says what was wrong and exits 1. Usage: perl redis_client.pl PORT. Its keys begin with "perl:".
+# Prints "ok", or the error and exits 1. Usage: perl redis_client.pl PORT. Its keys begin with "perl:".
 
 use strict;
 use warnings;
@@ -13,8 +13,8 @@ sub check {
 
 my $began = time;
 
-# The last two of a limit's numbers are times in seconds, which run on: as many seconds as have begun since the
-# program did may be missing.
+# The last two numbers of a limit are times in seconds, which count down: they may be lower by the number of seconds
+# begun since the program started.
 sub check_limit {
     my ($got, $expected, $what) = @_;
     my ($passed, @shown) = (time - $began, @$got);
@@ -29,7 +29,7 @@ my $port = $ARGV[0] or die "usage: perl redis_client.pl PORT\n";
 my %address = (server => "127.0.0.1:$port");
 my $redis = Redis->new(%address, reconnect => 5, every => 10_000);
 
-# The module makes commands of method names, and writes `_` for a blank: CL.THROTTLE needs the general way.
+# The module turns method names into commands, with a space for `_`: CL.THROTTLE needs the generic call.
 sub throttle { my ($connection, @arguments) = @_; return [$connection->__std_cmd('CL.THROTTLE', @arguments)] }
 
 check_limit(throttle($redis, 'perl:k', 4, 1, 1000), [0, 5, 4 - $_, -1, 1000 * ($_ + 1)], "call $_") for 0 .. 4;
@@ -44,14 +44,14 @@ check(scalar @replies, 1000, 'replies of the pipeline');
 for my $i (0 .. 999) {
     my ($reply, $problem) = @{ $replies[$i] };
     die "pipeline, reply $i: $problem\n" if defined $problem;
-    # The library hands the elements of nested replies over as [value, error].
+    # The library returns the elements of nested replies as [value, error].
     check_limit([map { ref $_ ? $_->[0] : $_ } @$reply], [0, 2000, 1999 - $i, -1, 1000 * ($i + 1)], "pipeline, reply $i");
 }
 
 my $before = $redis->client('ID');
 my $killer = Redis->new(%address);
 check($killer->client('KILL', 'ID', $before), 1, 'CLIENT KILL');
-# The library reconnects by itself.
+# The library reconnects automatically.
 check_limit(throttle($redis, 'perl:k', 4, 1, 1000), [1, 5, 0, 1000, 5000], 'after CLIENT KILL');
 die "the same connection after CLIENT KILL\n" if $redis->client('ID') == $before;
 

@@ -1,5 +1,5 @@
 # ruby-redis against the server: CL.THROTTLE until denied, a pipeline of 1000, reconnect after CLIENT KILL.
-# Prints "ok", or says what was wrong and exits 1. Usage: ruby redis_client.rb PORT. Its keys begin with "ruby:".
+# Prints "ok", or the error and exits 1. Usage: ruby redis_client.rb PORT. Its keys begin with "ruby:".
 
 require "redis"
 
@@ -9,8 +9,8 @@ end
 
 BEGAN = Time.now.to_i
 
-# The last two of a limit's numbers are times in seconds, which run on: as many seconds as have begun since the
-# program did may be missing.
+# The last two numbers of a limit are times in seconds, which count down: they may be lower by the number of seconds
+# begun since the program started.
 def check_limit(got, expected, what)
   passed = Time.now.to_i - BEGAN
   shown = got.zip(expected).each_with_index.map do |(value, wanted), i|
@@ -36,7 +36,7 @@ check redis.multi { |m| 2.times { m.call("CL.THROTTLE", "ruby:multi", 4, 1, 1000
 before = redis.call("CLIENT", "ID")
 killer = Redis.new(host: "127.0.0.1", port: port)
 check killer.call("CLIENT", "KILL", "ID", before), 1, "CLIENT KILL"
-# The library reconnects by itself, once, without telling.
+# The library reconnects automatically, once, without reporting it.
 check_limit redis.call("CL.THROTTLE", "ruby:k", 4, 1, 1000), [1, 5, 0, 1000, 5000], "after CLIENT KILL"
 abort "the same connection after CLIENT KILL" if redis.call("CLIENT", "ID") == before
 

@@ -1,7 +1,7 @@
-"""Time in tests: what has run on since, processes that rest, and windows of the clock.
+"""Time in tests: values that change with time, idle processes, and windows of the clock.
 
-Owns: what may be expected of a number that is a time. No test is to fail because the machine was busy: what has to
-happen is waited for with `eventually` (wire.py), and what runs on is compared with what it may have become.
+Owns: the expected range of a number that is a time. No test may fail because the machine is busy: tests wait for events
+with `eventually` (wire.py), and compare values that change with time with the range that they may be in by now.
 """
 
 import math
@@ -10,9 +10,9 @@ import time
 
 
 class Countdown:
-    """Times that run while a test does. `left(1000)` equals what a time of 1000 units, told at any moment since the
-    Countdown was made, may have become by now, rounded up as the server does: 1000 itself and nothing else while less
-    than a unit has passed. Units are seconds unless there are more of them in a second."""
+    """Times that run while a test does. `left(1000)` equals any value that a time of 1000 units, reported at any moment
+    since the Countdown was created, may have by now, rounded up as the server does: exactly 1000 while less than a unit
+    has passed. Units are seconds unless `per_second` is set."""
 
     def __init__(self, per_second=1):
         self.began = time.monotonic()
@@ -41,7 +41,7 @@ class _Left:
 
 
 def milliseconds():
-    """A Countdown of what RL.* answers."""
+    """A Countdown for the times of RL.* replies."""
     return Countdown(per_second=1000)
 
 
@@ -51,16 +51,16 @@ def processor_seconds(pid):
 
 
 def rests(pid):
-    """Looks at a process for half a second. Whether it used less than a fifth of a processor meanwhile: one that spins
-    never does, and one that has nothing to do always does, however busy the machine is."""
+    """Observes a process for half a second. True if it used less than a fifth of a processor: a process that spins
+    never does, and an idle one always does, however busy the machine is."""
     began, used = time.monotonic(), processor_seconds(pid)
-    time.sleep(0.5)  # what is measured is this half second
+    time.sleep(0.5)  # the half second that is measured
     return processor_seconds(pid) - used < (time.monotonic() - began) / 5
 
 
 def keep_off_the_full_hour(seconds=20):
-    """Waits for the next full hour where it is near. Windows of the clock end there in tests, and a test that has one
-    end in its middle expects what was right a moment before."""
+    """Waits until after the next full hour if it is near. Tests use windows of the clock that end there, and a test
+    that runs across the end of a window would expect the state of the old one."""
     left = 3600 - time.time() % 3600
     if left < seconds:
         time.sleep(left + 0.1)

@@ -1,4 +1,4 @@
-"""Fixtures: one server for a whole module, or servers of a test's own, always stopped and checked."""
+"""Fixtures: one server for a whole module, or separate servers for one test. All are stopped and checked."""
 
 import pytest
 
@@ -9,7 +9,7 @@ running = []
 
 
 def missing(reason):
-    """What a machine lacks is a failure where nobody would notice a skip."""
+    """Handles a missing dependency: a failure in CI, where a skip would go unnoticed; otherwise a skip."""
     if IN_CI:
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -61,7 +61,7 @@ def wire(server):
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts servers of the test's own: `start("--name", "value", …)`. Each must stop with status 0 in the end."""
+    """Starts servers for one test: `start("--name", "value", …)`. Each must stop with status 0 at the end."""
     mine = []
 
     def start_server(*flags, kind=Server, **options):
@@ -83,7 +83,7 @@ def start(tmp_path):
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """A redis-server of Debian's version."""
+    """Debian's redis-server."""
     reason = ReferenceRedis.why_missing()
     if reason:
         missing(reason)
@@ -94,7 +94,7 @@ def reference(tmp_path_factory):
 
 @pytest.fixture
 def clean(wire):
-    """Policies outlive FLUSHALL, so the module's server is cleaned by hand."""
+    """FLUSHALL keeps policies, so this deletes the policies and rules of the module's server."""
     yield wire
     for rule in wire.call("RL.RULE", "LIST"):
         assert wire.call("RL.RULE", "DEL", *rule[1:6:2]) == 1
@@ -104,7 +104,7 @@ def clean(wire):
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
-    """The counts in a form a script can read; pytest leaves out those that are zero. Errors count as failures."""
+    """Prints the counts in a form that a script can read; pytest omits zeros. Errors count as failures."""
     counted = {name: len(terminalreporter.getreports(name)) for name in ("passed", "failed", "error", "skipped")}
     global last_line
     last_line = "{passed} passed, {bad} failed, {skipped} skipped".format(

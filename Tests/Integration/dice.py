@@ -1,7 +1,7 @@
-"""Random numbers that repeat. Every test that draws takes its numbers from here, and a failure shows the seed.
+"""Reproducible random numbers. Every randomized test takes its numbers from here, and a failure shows the seed.
 
-ESCAPEMENT_SEED repeats a seed. With ESCAPEMENT_FIXED_SEEDS each test has a seed of its own that is always the same, as
-in `make test`, whose verdict must not depend on a draw; else chance decides.
+ESCAPEMENT_SEED repeats a seed. With ESCAPEMENT_FIXED_SEEDS each test has its own fixed seed, as in `make test`, whose
+verdict must not depend on randomness. Otherwise seeds are random.
 """
 
 import os
@@ -10,7 +10,7 @@ import zlib
 
 
 def new_seed(name):
-    """A seed for what has this name, printed."""
+    """A seed for the given name, printed."""
     given = os.environ.get("ESCAPEMENT_SEED")
     if given is not None:
         seed = int(given)
@@ -23,5 +23,5 @@ def new_seed(name):
 
 
 def seeded(name):
-    """A generator that begins with such a seed."""
+    """A generator with such a seed."""
     return random.Random(new_seed(name))

@@ -1,4 +1,4 @@
-"""What tests of the disk share: limiters whose numbers stand still, servers that crash, and disks that fail.
+"""Support for tests of the disk: limiters whose numbers do not change with time, servers that crash, disks that fail.
 
 Refuses to wait without a deadline.
 """
@@ -17,7 +17,7 @@ from journal_format import LogFollower, read_manifest
 from server import Server
 from wire import PATIENCE, ErrorReply, WireError, eventually
 
-# A unit in this many seconds: nothing comes back while a test runs, so a limiter is a number that only calls change.
+# Seconds per unit: no unit is replenished during a test, so only calls change a limiter's numbers.
 SLOW_PERIOD = 1_000_000
 BURST = 15
 
@@ -30,7 +30,7 @@ def take(wire, key, quantity=1, burst=BURST):
 
 
 def remaining(wire, key, burst=BURST):
-    """What a limiter has left, asked without taking."""
+    """The units that a limiter has left, without taking any."""
     reply = take(wire, key, 0, burst)
     assert isinstance(reply, list), reply
     return reply[2]
@@ -49,7 +49,7 @@ def remaining_of(wire, keys, burst=BURST):
 
 
 def info(wire, section="everything"):
-    """INFO as a dictionary of words."""
+    """INFO as a dictionary of strings."""
     reply = wire.call("INFO", section)
     assert isinstance(reply, bytes) and not reply.startswith(b"ERR"), reply
     lines = [line for line in reply.decode().split("\r\n") if line and not line.startswith("#")]
@@ -69,7 +69,7 @@ def wait_for_rewrite(wire, count, name="aof_rewrites", seconds=PATIENCE):
 
 
 class DurableServer(Server):
-    """A server that remembers its flags, and can be killed as a crash would."""
+    """A server that remembers its flags, and can be killed to simulate a crash."""
 
     def __init__(self, directory, *flags, **options):
         self.flags = flags
@@ -80,8 +80,8 @@ class DurableServer(Server):
         return self.directory / "appendonlydir"
 
     def crash(self):
-        """kill -9, which must find it running."""
-        assert self.process.poll() is None, f"it had ended by itself with {self.process.poll()}:\n{self.log()[-3000:]}"
+        """kill -9. The server must still be running."""
+        assert self.process.poll() is None, f"it had already exited with {self.process.poll()}:\n{self.log()[-3000:]}"
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self.release()
@@ -92,8 +92,8 @@ class DurableServer(Server):
 
 @pytest.fixture
 def launch(tmp_path):
-    """Starts servers: `launch("--name", "value", …)`, by default on one directory, one after the other. Those still
-    running at the end must stop with status 0."""
+    """Starts servers: `launch("--name", "value", …)`, by default in one directory, one after the other. Servers that
+    still run at the end must stop with status 0."""
     mine = []
 
     def launch_server(*flags, directory="data", kind=DurableServer, **options):
@@ -114,7 +114,7 @@ def launch(tmp_path):
 
 
 def wait_for_record(server, key, tat=None):
-    """Until the log's file holds this key's state, and that one if it is given. Returns the follower."""
+    """Waits until the log file contains this key, with the state `tat` if given. Returns the follower."""
     follower = LogFollower(server.files)
 
     def there():
@@ -129,7 +129,7 @@ def wait_for_record(server, key, tat=None):
 
 
 def limit_files(server, size):
-    """From now on no file of the server can grow beyond `size` bytes; None lifts that. Writes then fail with EFBIG."""
+    """Limits all files of the server to `size` bytes; None removes the limit. Writes beyond it fail with EFBIG."""
     infinity = resource.RLIM_INFINITY
     _, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (infinity if size is None else size, hard))
@@ -137,7 +137,7 @@ def limit_files(server, size):
 
 @contextlib.contextmanager
 def mounted(directory, *options):
-    """A file system of its own at `directory`; yields None where this process may not mount."""
+    """A separate file system at `directory`; yields None if this process may not mount."""
     directory.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(["mount", "-t", "tmpfs", *options, "none", str(directory)], capture_output=True)
     if done.returncode != 0:
@@ -169,9 +169,9 @@ def newest_log(server):
 
 
 def fill_disk(server, room=200):
-    """The disk is full: the log has room for a few bytes more, and no other file can get larger than it is."""
+    """Simulates a full disk: the log has room for a few more bytes, and no other file can grow."""
     with server.connect() as wire:
-        # Larger than the server's own log will get, which has to go on.
+        # Larger than the server's own log will get, which must not be affected.
         grow_log(wire, server, 50_000, "ballast")
     limit_files(server, newest_log(server).stat().st_size + room)
 
@@ -181,12 +181,12 @@ def breaker(wire):
 
 
 def write_until_refused(wire, server, acknowledged, prefix="w", reconnects=True):
-    """Takes one unit of many keys until one is refused. Notes in `acknowledged` what was answered; returns the refusal
-    and the connection, which is another where the server closed the first."""
+    """Takes one unit of many keys until one is refused. Records acknowledged calls in `acknowledged`. Returns the
+    refusal and the connection, which is a new one if the server closed the first."""
     deadline = time.monotonic() + PATIENCE
     number = 0
     while True:
-        assert time.monotonic() < deadline, "the disk is full and nobody noticed"
+        assert time.monotonic() < deadline, "the full disk was not noticed"
         key = f"{prefix}-{number}"
         number += 1
         try:
@@ -201,13 +201,14 @@ def write_until_refused(wire, server, acknowledged, prefix="w", reconnects=True)
 
 
 def assert_kept(wire, acknowledged):
-    """Nothing acknowledged is missing; what was not may be there or not."""
+    """Nothing acknowledged is missing; unacknowledged calls may or may not be kept."""
     found = remaining_of(wire, acknowledged)
     for key, left in acknowledged.items():
-        assert found[key] <= left, f"{key} has {found[key]} left, was told {left}"
+        assert found[key] <= left, f"{key} has {found[key]} left, the reply said {left}"
 
 
 def wait_until_fine(wire, seconds=PATIENCE):
-    """A disk that failed is tried again after a second, and after twice as long each time; after 30 seconds at most."""
+    """Waits for a failed disk to recover: the server retries after a second, then with doubled delays up to 30
+    seconds."""
     eventually(lambda: breaker(wire) == "closed", "storage works again", seconds)
     eventually(lambda: wire.call("PING") == b"PONG", "PING answers again")

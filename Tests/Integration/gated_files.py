@@ -1,5 +1,5 @@
-"""A file system that waits: a library for LD_PRELOAD, under which a server's `fsync`, or its opening of one file, returns
-only when the test lets it. So "while the disk works" is a state of the test, and no matter of time."""
+"""A file system that blocks: a library for LD_PRELOAD with which a server's `fsync`, or its `open` of one file, returns
+only when the test permits. So "while the disk works" is a state that the test controls, not a matter of timing."""
 
 import subprocess
 
@@ -41,7 +41,7 @@ int open(const char *path, int flags, ...) {
 
 
 class Gate:
-    """Closed and opened by the test. With `path` the opening of that file waits, without one every `fsync`."""
+    """Closed and opened by the test. With `path` it blocks `open` of that file, otherwise every `fsync`."""
 
     def __init__(self, directory, monkeypatch, path=None):
         source, library = directory / "gated.c", directory / "gated.so"
@@ -62,5 +62,5 @@ class Gate:
         self.file.unlink()
 
     def is_reached(self):
-        """Whether the server waits, or has waited since the gate was closed."""
+        """Whether the server is blocked, or has been since the gate was closed."""
         return self.seen.exists()

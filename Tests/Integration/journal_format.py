@@ -1,7 +1,7 @@
-"""A second reading of the server's files, made from the descriptions in Sources/Persistence/Format and docs/formats.md.
+"""A second implementation of the file formats, from Sources/Persistence/Format and docs/formats.md.
 
-Owns: writing directories that a server is then started on, looking into a log that a server writes, and reading every
-kind of record. Refuses to share code with the server.
+Owns: creating directories for a server to start on, reading a log while a server writes it, and decoding every kind of
+record. Refuses to share code with the server.
 """
 
 import collections
@@ -54,7 +54,7 @@ def length(value):
 
 
 def gcra_record(key, tat, deadline=None):
-    """A limiter whose theoretical arrival time is `tat`, in nanoseconds since 1970."""
+    """A limiter with the theoretical arrival time `tat`, in nanoseconds since 1970."""
     kind = KIND_GCRA | (0x40 if deadline is not None else 0)
     end = b"" if deadline is None else struct.pack("<q", deadline)
     return bytes([kind]) + length(len(key)) + length(8) + struct.pack("<q", tat) + end + key
@@ -76,7 +76,7 @@ def manifest(logs=(), snapshot=None, history="0" * 40):
 
 
 def write_log(directory, when, batches):
-    """A directory with one log; `batches` are pairs of a time and records."""
+    """Writes a directory with one log; `batches` are pairs of a time and records."""
     files = pathlib.Path(directory) / "appendonlydir"
     files.mkdir(parents=True)
     data = file_header(b"ESCAPLOG", 1, 0, when)
@@ -87,7 +87,7 @@ def write_log(directory, when, batches):
 
 
 def read_manifest(files):
-    """(snapshot or None, logs), each a pair of number and offset; checks the checksum."""
+    """(snapshot or None, logs), each a pair of number and offset. Verifies the checksum."""
     data = (pathlib.Path(files) / "manifest").read_bytes()
     text, last = data[:-18], data[-18:]
     assert last == b"checksum %08x\n" % crc32c(text), "the manifest's checksum"
@@ -128,7 +128,7 @@ def records_of(payload):
 
 
 def read_batches(path, start=HEADER_SIZE, checks=False):
-    """(position in the file, time, payload) of every whole batch from `start` on."""
+    """(position in the file, time, payload) of every complete batch from `start` on."""
     data = pathlib.Path(path).read_bytes()
     position = start
     while position + BATCH_HEADER_SIZE <= len(data):
@@ -153,7 +153,7 @@ def times(matrix, vector):
 
 @functools.lru_cache
 def moving_by(size):
-    """What `size` zero bytes behind it do to a checksum: a matrix, since that is linear."""
+    """The effect of appending `size` zero bytes on a checksum: a matrix, since it is linear."""
     power = [0x82F63B78] + [1 << bit for bit in range(31)]  # one zero bit
     product = [1 << bit for bit in range(32)]
     bits = size * 8
@@ -166,13 +166,13 @@ def moving_by(size):
 
 
 def checksum_behind(first, second, size):
-    """The checksum of two runs of bytes one behind the other, from theirs: `size` is the second's length."""
+    """The checksum of two concatenated byte strings, from their checksums: `size` is the second's length."""
     return times(moving_by(size), first) ^ second
 
 
 def write_long_log(directory, keys, size, ahead):
-    """A log of at least `size` bytes that says the same of the same keys again and again: quick to make, and a start
-    has to read all of it. Each key's TAT is `ahead` nanoseconds ahead of now. Returns the number of batches."""
+    """Writes a log of at least `size` bytes that repeats the same states of the same keys: fast to create, while a
+    start has to read all of it. Each key's TAT is `ahead` nanoseconds in the future. Returns the number of batches."""
     files = pathlib.Path(directory) / "appendonlydir"
     files.mkdir(parents=True)
     now = time.time_ns()
@@ -195,20 +195,20 @@ def write_long_log(directory, keys, size, ahead):
     return count
 
 
-# What records say
+# Contents of records
 
 Answer = collections.namedtuple("Answer", "expiry granted limit remaining retry_after reset_after denied shadowed")
 Policy = collections.namedtuple("Policy", "algorithm mode source limit period burst offset before calendar", defaults=[None])
 
 
 def numbers(form, value):
-    """All of the value, and nothing behind it."""
+    """The numbers of a value, which must contain nothing else."""
     assert struct.calcsize("<" + form) == len(value), (form, value)
     return struct.unpack("<" + form, value)
 
 
 def state_in(kind, value):
-    """A key's state: what its kind has, times in nanoseconds."""
+    """A key's state: the fields of its kind, times in nanoseconds."""
     if kind in ("gcra", "counter"):
         return numbers("q", value)[0]
     if kind in ("fixed-window", "calendar"):
@@ -224,7 +224,7 @@ def state_in(kind, value):
 
 
 def sliding_log(value):
-    """(expiry, [(when it is free again, units), …]), the oldest grant first."""
+    """(expiry, [(when the grant expires, units), …]), the oldest grant first."""
     expiry, places, oldest, grants, units = struct.unpack_from("<qHHHH", value)
     assert len(value) == 16 + 10 * places and oldest < places and 1 <= grants <= places, value
     ring = [struct.unpack_from("<qH", value, 16 + 10 * place) for place in range(places)]
@@ -237,7 +237,7 @@ def sliding_log(value):
 
 
 def token_key(key):
-    """(limited key, token) of an answer's key."""
+    """(limited key, token) of the key of a token."""
     size = struct.unpack_from("<I", key)[0]
     assert size <= len(key) - 4
     return key[4 : 4 + size], key[4 + size :]
@@ -250,14 +250,14 @@ def policy_in(value):
     if version == 2:
         unit, start, size = value[36:39]
         calendar, first = (UNITS[unit], start, value[39:39 + size].decode()), 39 + size
-    # Limits of before: emission interval, tolerance, end.
+    # Previous limits: emission interval, tolerance, end.
     before = tuple(numbers("qqq", value[start:start + 24]) for start in range(first, len(value), 24))
     assert len(before) <= 4 and all(price > 0 and tolerance > 0 for price, tolerance, _ in before)
     return Policy(ALGORITHMS[algorithm], MODES[mode], SOURCES[source], *rest, before, calendar)
 
 
 def subject_in(key):
-    """(tenant, client, action), None for everybody."""
+    """(tenant, client, action), None for a wildcard."""
     names, position = [], 0
     for _ in range(3):
         position += 1
@@ -274,16 +274,16 @@ def subject_in(key):
 
 
 class Contents:
-    """Everything that records say, one behind the other."""
+    """The contents of all records, applied in order."""
 
     def __init__(self):
         self.keys = {}  # key -> (kind, state, deadline)
         self.answers = {}  # (limited key, token) -> Answer
         self.policies = {}  # name -> Policy
         self.rules = {}  # subject -> (source, name of the policy)
-        self.met = set()  # kind bytes that there were, without the bit of deadlines
+        self.met = set()  # kind bytes found, without the deadline bit
         self.records = 0
-        self.promised = None  # the records that an end of a snapshot has promised
+        self.promised = None  # the record count in the end-of-snapshot record
 
     def __eq__(self, other):
         return (self.keys, self.answers, self.policies, self.rules) == (
@@ -323,7 +323,7 @@ class Contents:
 
 
 def read_contents(files, with_logs=True):
-    """What the files of a directory say, all of it or the snapshot alone; every batch has to be whole."""
+    """The contents of a directory's files, or of the snapshot only. Every batch must be complete."""
     files = pathlib.Path(files)
     snapshot, logs = read_manifest(files)
     contents = Contents()
@@ -335,14 +335,14 @@ def read_contents(files, with_logs=True):
             position = start + BATCH_HEADER_SIZE + len(payload)
             for record in records_of(payload):
                 contents.apply(*record)
-        assert position == (files / name).stat().st_size, f"{name}: bytes behind {position} are no batch"
+        assert position == (files / name).stat().st_size, f"{name}: bytes after {position} are not a batch"
         if name in snapshots:
-            assert contents.promised == contents.records, "what the end of the snapshot promises"
+            assert contents.promised == contents.records, "record count at the end of the snapshot"
     return contents
 
 
 class LogFollower:
-    """Reads the newest log as it grows and keeps the first number of every key's last state in it."""
+    """Reads the newest log as it grows, and keeps the first number of every key's latest state."""
 
     def __init__(self, files):
         self.files = pathlib.Path(files)

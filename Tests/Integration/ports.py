@@ -1,16 +1,16 @@
 """Ports for the servers that tests start.
 
-A port that is free at the moment may be gone before a server binds it: the kernel gives it to an outgoing connection,
-another test run finds it as well, or a node that is started again on its own port finds it taken. And where nothing is
-to listen, a connection to that port may be given the very same port by the kernel, and then it meets itself. So these
-ports are none that the kernel gives away, and each belongs to one process at a time.
+A port that is free now may be taken before a server binds it: the kernel may assign it to an outgoing connection,
+another test run may find it as well, or a node that is restarted on its own port may find it taken. And if nothing is
+supposed to listen on a port, the kernel may assign that port to the connection itself, which then connects to itself.
+So these ports are outside the kernel's ephemeral range, and each is reserved by one process at a time.
 """
 
 import errno
 import os
 import socket
 
-_reservations = []  # they end with the process
+_reservations = []  # released when the process exits
 
 
 def _candidates():
@@ -18,13 +18,13 @@ def _candidates():
     below, above = range(10_000, low), range(high + 1, 65_536)
     found = max(below, above, key=len)
     if len(found) < 1000:
-        raise RuntimeError(f"the kernel gives away the ports {low} to {high}: too few are left for tests")
+        raise RuntimeError(f"the kernel's ephemeral ports are {low} to {high}: too few are left for tests")
     return found
 
 
 def _reserve(port):
-    """Whether it is this process's from now on: the abstract name of a socket belongs to one, in the same namespace of
-    the network as the port does."""
+    """Reserves a port for this process: binds an abstract socket name, which one process can own and which is in the
+    same network namespace as the port. Returns whether that succeeded."""
     reservation = socket.socket(socket.AF_UNIX)
     try:
         reservation.bind(f"\0escapement test port {port}")
@@ -41,16 +41,16 @@ def _is_unused(port):
             with socket.socket(family) as probe:
                 probe.bind((address, port))
         except OSError as problem:
-            # Machines without IPv6.
+            # Without IPv6.
             if problem.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 return False
     return True
 
 
 def free_port():
-    """A port that nothing listens on, whatever the address, and that no other test is given."""
+    """A port that nothing listens on, on any address, and that no other test gets."""
     candidates = _candidates()
-    # Not all processes look in the same order, so that they need not try what the others have.
+    # Processes search in different orders, so that they do not all try the same taken ports first.
     start = os.getpid() * 97 + len(_reservations)
     for number in range(len(candidates)):
         port = candidates[(start + number) % len(candidates)]

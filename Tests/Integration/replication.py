@@ -1,6 +1,6 @@
-"""What tests of replication share: nodes that follow one another, their states compared, and links that break.
+"""Support for tests of replication: nodes that follow one another, comparison of their states, and broken links.
 
-Owns: waiting until nodes agree, with a deadline; a proxy that cuts connections where it is told to. Refuses to compare
+Owns: waiting until nodes agree, with a deadline; a proxy that cuts connections at given bytes. Refuses to compare the
 states while a node lags: offsets first, then keys.
 """
 
@@ -15,14 +15,15 @@ from durable import BURST, DurableServer, info, remaining_of
 from ports import free_port
 from wire import PATIENCE, WireError, eventually
 
-# Every node of a test has a directory of its own name.
+# Every node of a test has its own directory, of the node's name.
 
 
 class Node(DurableServer):
-    """A server that may lead or follow."""
+    """A server that may be a primary or a replica."""
 
     def wait_ready(self, seconds=PATIENCE):
-        """Like its parent, but with the password: without it a node that is loading says NOAUTH already."""
+        """Like the parent class, but authenticates: without a password a node answers NOAUTH even while it is
+        loading."""
         super().wait_ready(seconds)
 
         def answers():
@@ -35,7 +36,7 @@ class Node(DurableServer):
         eventually(answers, f"port {self.port} answers", seconds)
 
     def info(self, section="replication"):
-        """INFO. Asked again where the node was demoted meanwhile and has closed the connection, as a pool would."""
+        """INFO. Asks again if a demotion has closed the connection, as a pool would."""
         try:
             with self.connect() as wire:
                 return info(wire, section)
@@ -46,7 +47,7 @@ class Node(DurableServer):
                 return info(wire, section)
 
     def follow(self, other):
-        """REPLICAOF, to a node or to a port."""
+        """Sends REPLICAOF, for a node or a port."""
         port = other if isinstance(other, int) else other.port
         with self.connect() as wire:
             wire.ok("REPLICAOF", "127.0.0.1", port)
@@ -56,7 +57,7 @@ class Node(DurableServer):
             wire.ok("REPLICAOF", "NO", "ONE")
 
     def wait_link(self, seconds=PATIENCE):
-        """Until the link to the primary is up. Returns INFO."""
+        """Waits until the link to the primary is up. Returns INFO."""
         def up():
             found = self.info()
             return found if found.get("master_link_status") == "up" else None
@@ -64,13 +65,13 @@ class Node(DurableServer):
         return eventually(up, f"the link of port {self.port} is up", seconds)
 
     def syncs(self):
-        """Full and partial syncs this node has served, and partial ones it refused, as its log tells."""
+        """Full and partial syncs that this node has served, and partial ones that it refused, according to its log."""
         log = self.settled_log()
         return log.count("replica gets everything"), log.count("replica goes on where it was")
 
 
 class Nodes:
-    """The nodes of a test, by name. Started again under its name, a node has its directory and its port."""
+    """The nodes of a test, by name. A node that is started again under its name keeps its directory and port."""
 
     def __init__(self, launch):
         self.launch = launch
@@ -92,7 +93,7 @@ def nodes(launch):
 
 
 def fill(node, count, prefix="k", quantity=1):
-    """That many keys, each with a unit or more taken."""
+    """Creates that many keys, and takes one or more units of each."""
     with node.connect() as wire:
         for start in range(0, count, 500):
             part = range(start, min(count, start + 500))
@@ -102,11 +103,11 @@ def fill(node, count, prefix="k", quantity=1):
 
 
 def state_of(node):
-    """Every key, with what is left."""
+    """Every key with its remaining units."""
     with node.connect() as wire:
         keys = wire.call("KEYS", "*")
         assert isinstance(keys, list), keys
-        # A burst beyond everything that tests take, so that every unit shows.
+        # A burst larger than anything tests take, so that every unit is visible.
         return remaining_of(wire, keys, 2000)
 
 
@@ -115,7 +116,7 @@ def offset_of(node):
 
 
 def wait_online(primary, count, seconds=PATIENCE):
-    """Until that many replicas have acknowledged a whole state."""
+    """Waits until that many replicas have acknowledged a complete state."""
     def online():
         found = primary.info()
         return sum("state=online" in found.get(f"slave{n}", "") for n in range(count)) == count
@@ -132,10 +133,10 @@ def pair(nodes, *flags):
 
 
 def wait_same_offset(primary, *replicas, seconds=PATIENCE):
-    """Until every link is up and every replica has what the primary had when it was asked."""
+    """Waits until every link is up and every replica has reached the primary's offset at the time of the call."""
     for replica in replicas:
         replica.wait_link(seconds)
-    # What just changed is in no batch yet, and so not in the offset. WAIT collects it.
+    # Recent changes are in no batch yet, and so not in the offset. WAIT collects them.
     with primary.connect(seconds + 5) as wire:
         assert wire.call("WAIT", 1, int(seconds * 1000)) >= 1
     target = offset_of(primary)
@@ -146,32 +147,32 @@ def wait_same_offset(primary, *replicas, seconds=PATIENCE):
 
 
 def wait_same_state(primary, *replicas, seconds=PATIENCE):
-    """Waits until nodes agree and compares all their keys. The primary must be quiet. Returns the state."""
+    """Waits until the nodes agree, then compares all their keys. The primary must be idle. Returns the state."""
     wait_same_offset(primary, *replicas, seconds=seconds)
     expected = state_of(primary)
     for replica in replicas:
         found = state_of(replica)
         differing = {k: (v, found.get(k)) for k, v in expected.items() if found.get(k) != v}
-        assert not differing, f"of {len(expected)} keys differ {len(differing)}: {list(differing.items())[:5]}"
+        assert not differing, f"{len(differing)} of {len(expected)} keys differ: {list(differing.items())[:5]}"
         assert found.keys() == expected.keys(), f"only here: {list(found.keys() - expected.keys())[:5]}"
         assert replica.info()["master_replid"] == primary.info()["master_replid"]
     return expected
 
 
 def wait_on_disk(primary, replicas=1, own=False):
-    """Until everything is on the disks of so many replicas, and on the primary's own: where a start finds it after a
-    crash. A replica that has just been given a whole state has to write all of it first."""
+    """Waits until everything is on the disks of that many replicas, and optionally on the primary's, so that it
+    survives a crash. A replica that has just received a full state must write all of it first."""
     with primary.connect(2 * PATIENCE) as wire:
         found = wire.call("WAITAOF", int(own), replicas, int(PATIENCE * 1000))
         assert isinstance(found, list) and found[0] >= own and found[1] >= replicas, found
 
 
-# Time that matters to a client
+# Concurrent activity
 
 
 @contextlib.contextmanager
 def background(function):
-    """Runs `function(stop)` in a thread meanwhile; what it raises is raised here."""
+    """Runs `function(stop)` in a thread in the meantime, and re-raises its exceptions here."""
     stop = threading.Event()
     problems = []
 
@@ -194,7 +195,7 @@ def background(function):
 
 
 def writer(node, prefix="load", keys=200):
-    """For `background`: takes units of some keys until told to stop."""
+    """For `background`: takes units of some keys until stopped."""
 
     def write(stop):
         with node.connect() as wire:
@@ -213,11 +214,11 @@ def writer(node, prefix="load", keys=200):
 
 
 class Proxy:
-    """Stands between a replica and its primary, on a port of its own.
+    """A proxy between a replica and its primary, on its own port.
 
-    `limits` says after how many bytes towards the replica each of the next connections is cut, in order; connections
-    behind them live. `hold()` stops passing bytes on, in both directions, without closing anything; `hold_after` does
-    it by itself after so many bytes towards the replica.
+    `limits` are the numbers of bytes towards the replica after which the next connections are cut, in order; later
+    connections are not cut. `hold()` stops forwarding in both directions without closing anything; `hold_after` does so
+    automatically after that many bytes towards the replica.
     """
 
     def __init__(self, target):
@@ -251,7 +252,7 @@ class Proxy:
         self.held.clear()
 
     def cut(self):
-        """Closes every connection there is."""
+        """Closes all connections."""
         for pair in self.pairs:
             for end in pair:
                 with contextlib.suppress(OSError):
@@ -282,7 +283,7 @@ class Proxy:
 
     def copy(self, source, sink, number, limit, pair):
         try:
-            # The other direction may have closed both already.
+            # The other direction may already have closed both.
             source.settimeout(0.02)
             while not self.closing.is_set():
                 if self.held.is_set():

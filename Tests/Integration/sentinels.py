@@ -1,7 +1,7 @@
-"""Real Redis Sentinels over real nodes, and clients that count what is admitted.
+"""Real Redis Sentinels monitoring real nodes, and clients that count admitted calls.
 
-Owns: the Sentinels' processes and files, finding out who leads, waiting until a group is whole. Refuses to leave a
-Sentinel behind, and to wait without a deadline.
+Owns: the Sentinels' processes and files, finding out which node is the primary, waiting until a group is complete.
+Refuses to leave a Sentinel behind, and to wait without a deadline.
 """
 
 import shutil
@@ -17,9 +17,9 @@ from ports import free_port
 from wire import PATIENCE, Wire, WireError, eventually
 
 NAME = "mymaster"
-# Twice the time between two attempts of Sentinel to connect, which is a second and not a setting. A Sentinel told of a
-# new primary may only just have tried the dead one, and first asks the new one a second later: with 1000 ms it then takes
-# that for down at once, and the group fails over twice.
+# Twice the interval between Sentinel's connection attempts, which is a second and not configurable. A Sentinel that
+# learns of a new primary may have just tried the dead one, and contacts the new one a second later: with 1000 ms it
+# then considers it down at once, and the group fails over twice.
 DOWN_AFTER_MS = 2000
 
 CONF = """\
@@ -40,7 +40,7 @@ def why_missing():
 
 
 class Sentinel:
-    """One redis-sentinel. Started again, it has its configuration as it wrote it."""
+    """One redis-sentinel. After a restart it uses the configuration that it wrote."""
 
     def __init__(self, directory, primary, quorum, timeout_ms=3000, password=None, down_after_ms=DOWN_AFTER_MS):
         directory.mkdir(parents=True)
@@ -80,7 +80,7 @@ class Sentinel:
             return wire.call(*words)
 
     def master(self):
-        """SENTINEL MASTER as a dictionary of words."""
+        """SENTINEL MASTER as a dictionary of strings."""
         reply = self.call("SENTINEL", "MASTER", NAME)
         assert isinstance(reply, list), reply
         words = [word.decode() for word in reply]
@@ -92,7 +92,7 @@ class Sentinel:
 
 
 class Group:
-    """Nodes and the Sentinels that watch them. `start(name, …)` starts a node in the directory of that name."""
+    """Nodes and the Sentinels that monitor them. `start(name, …)` starts a node in the directory of that name."""
 
     def __init__(self, start, directory, names=("a", "b", "c"), sentinels=3, password=None, timeout_ms=3000,
                  down_after_ms=DOWN_AFTER_MS):
@@ -123,7 +123,7 @@ class Group:
             sentinel.stop()
 
     def restart(self, node):
-        """Starts a node that has ended, with its directory and port."""
+        """Restarts a stopped node, with its directory and port."""
         name = next(n for n, each in self.nodes.items() if each is node)
         self.nodes[name] = self.start_node(name, *self.flags, **self.options)
         return self.nodes[name]
@@ -132,7 +132,7 @@ class Group:
         return [node for node in self.nodes.values() if node.process.poll() is None]
 
     def primary(self):
-        """The node that the Sentinels name."""
+        """The node that the Sentinels report as primary."""
         port = self.sentinels[0].primary_port()
         return next(node for node in self.nodes.values() if node.port == port)
 
@@ -141,7 +141,7 @@ class Group:
         return [node for node in self.running() if node is not primary]
 
     def settle(self, seconds=2 * PATIENCE):
-        """Until every Sentinel knows all the others and all nodes, agrees who leads, and all links are up."""
+        """Waits until every Sentinel knows all others and all nodes and agrees on the primary, and all links are up."""
         deadline = time.monotonic() + seconds
         why = "nothing was asked"
 
@@ -159,7 +159,7 @@ class Group:
                 for reply in sentinel.call("SENTINEL", "REPLICAS", NAME):
                     words = [word.decode() for word in reply]
                     replica = dict(zip(words[::2], words[1::2]))
-                    # Not its link: Sentinel asks for that every ten seconds only.
+                    # Not its link, which Sentinel queries only every ten seconds.
                     if replica["flags"] != "slave":
                         return f"{replica['port']}: {replica['flags']}"
             if len(ports) != 1:
@@ -181,17 +181,17 @@ class Group:
                 why = repr(failure)
             if why is None:
                 return
-            assert time.monotonic() < deadline, f"the group is not whole within {seconds} s: {why}"
+            assert time.monotonic() < deadline, f"the group is not complete within {seconds} s: {why}"
             time.sleep(0.05)
 
     def client(self):
-        """redis-py's client of whoever leads."""
+        """redis-py's client for the current primary."""
         addresses = [("127.0.0.1", sentinel.port) for sentinel in self.sentinels]
         watched = redis.sentinel.Sentinel(addresses, socket_timeout=0.5)
         return watched.master_for(NAME, socket_timeout=0.5, socket_connect_timeout=0.5, password=self.password)
 
     def wait_primary_is_not(self, old, seconds=PATIENCE):
-        """Until all Sentinels name another node. Returns it."""
+        """Waits until all Sentinels report another node as primary. Returns it."""
         eventually(
             lambda: all(s.primary_port() != old.port for s in self.sentinels), "the Sentinels name another primary",
             seconds)
@@ -199,16 +199,16 @@ class Group:
 
 
 class Throttlers:
-    """Clients that take units of one limiter as fast as they can, through whatever happens, and note when each was
-    admitted, and by whom. `limit` units at once, one back each `period` seconds. They leave half of them until `go_on`,
-    so that there is something to admit behind what a test does in the middle, however late it is."""
+    """Clients that take units of one limiter as fast as they can, whatever happens, and record when and by which node
+    each was admitted. The limiter has `limit` units, one replenished every `period` seconds. Until `go_on` the clients
+    leave half of them, so that units remain after the event that a test provokes, however late it happens."""
 
     def __init__(self, group, key, limit, period=1_000_000, clients=3):
         self.request = ("CL.THROTTLE", key, limit - 1, 1, period)
         self.group = group
         self.limit = limit
         self.most = limit // 2
-        self.admitted = []  # monotonic times and the node's port, in no order
+        self.admitted = []  # monotonic times and the node's port, unordered
         self.refused = 0
         self.answered_by = {}  # the port of the node that answered last, by client
         self.errors = []
@@ -229,7 +229,7 @@ class Throttlers:
                 self.errors.append((time.monotonic(), f"{type(problem).__name__}: {problem}"))
                 self.stop.wait(0.01)
                 continue
-            # This client has one connection, and it was made to that address.
+            # This client has one connection, which was made to that address.
             port = client.connection_pool.master_address[1]
             self.answered_by[threading.get_ident()] = port
             if reply[0] == 0:
@@ -246,11 +246,11 @@ class Throttlers:
         return list(self.answered_by.values()) == [node.port] * len(self.threads)
 
     def by(self, node):
-        """How many this node has admitted."""
+        """The number of calls that this node has admitted."""
         return sum(port == node.port for _, port in list(self.admitted))
 
     def known(self, node):
-        """How many units this replica knows to be taken; None where it is a replica no more."""
+        """The number of units that this replica knows to be taken; None if it is no longer a replica."""
         with node.connect() as wire:
             reply = wire.call(*self.request, 0)
             assert isinstance(reply, list), reply

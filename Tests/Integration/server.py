@@ -1,7 +1,7 @@
-"""Starts the real process, waits until it answers, and sees to it that it ends.
+"""Starts the real process, waits until it answers, and makes sure that it ends.
 
-Owns: the process, its port, its directory and its log. Refuses to leave a process behind: what does not stop when
-asked is killed, and that is a failure of the test.
+Owns: the process, its port, its directory and its log. Refuses to leave a process behind: a process that does not stop
+when asked is killed, and the test fails.
 """
 
 import contextlib
@@ -30,9 +30,9 @@ def find_binary():
 
 
 class Server:
-    """A running server. `flags` go to the command line as they are; `config` is a path put in front of them."""
+    """A running server. `flags` are passed on the command line unchanged; `config` is a path put before them."""
 
-    binary = None  # the class of the reference server below has its own
+    binary = None  # overridden by the class of the reference server below
 
     def __init__(self, directory, *flags, config=None, password=None, port=None, unixsocket=None, wait=True,
                  before_exec=None, environment=None, pass_fds=()):
@@ -68,7 +68,7 @@ class Server:
         return flags
 
     def open_output(self):
-        """What the process has as its standard output and standard error."""
+        """The process's standard output and standard error."""
         return open(self.log_path, "wb")
 
     @property
@@ -80,23 +80,23 @@ class Server:
         return self.process.pid
 
     def log(self):
-        """What the log has now. A line is written a moment after what it tells of, so a line that must be there is waited
-        for (`wait_log`), and before one is missed or counted the others are (`settled_log`)."""
+        """The current contents of the log. A line is written shortly after the event, so wait for an expected line
+        (`wait_log`), and use `settled_log` before asserting that a line is missing or counting lines."""
         return self.log_path.read_text(errors="replace")
 
     def wait_log(self, text, seconds=PATIENCE):
-        """Until the log contains `text`; returns the log."""
+        """Waits until the log contains `text`; returns the log."""
         return eventually(lambda: text in (log := self.log()) and log, f"{text!r} is in the log", seconds)
 
     def settled_log(self):
-        """The log with every line that was logged before this call."""
+        """The log, including every line that was logged before this call."""
         if self.process.poll() is None:
             with self.connect() as wire:
                 eventually(lambda: b"\r\nlog_lines_queued:0\r\n" in wire.call("INFO", "limiter"), "the log is written")
         return self.log()
 
     def wait_ready(self, seconds=PATIENCE):
-        """Polls PING, behind the password where there is one; an error that is not LOADING counts as an answer."""
+        """Polls PING, after AUTH if there is a password; an error other than LOADING counts as an answer."""
         deadline = time.monotonic() + seconds
         while True:
             status = self.process.poll()
@@ -116,8 +116,8 @@ class Server:
 
     @contextlib.contextmanager
     def standing_still(self):
-        """Nothing of it runs meanwhile. The signal alone does not say so: a thread may be at work on another core when
-        it comes."""
+        """Suspends the server. The signal alone is not enough: a thread may still run on another core when it
+        arrives."""
         def stands():
             threads = os.listdir(f"/proc/{self.pid}/task")
             return all(
@@ -139,7 +139,7 @@ class Server:
         return wire
 
     def wait_exit(self, seconds=PATIENCE):
-        """The exit status; killing and failing when it does not come."""
+        """The exit status. If the process does not exit in time, kills it and fails."""
         try:
             status = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -149,14 +149,14 @@ class Server:
         return status
 
     def stop(self):
-        """SIGTERM, and exit status 0 is demanded."""
+        """Sends SIGTERM, and requires exit status 0."""
         if self.stopped:
             return
         early = self.process.poll()
         if early is None:
             self.process.send_signal(signal.SIGTERM)
         status = self.wait_exit()
-        assert early is None, f"ended by itself with {early}:\n{self.log()[-2000:]}"
+        assert early is None, f"had already exited with {early}:\n{self.log()[-2000:]}"
         assert status == 0, f"exit status {status} after SIGTERM:\n{self.log()[-2000:]}"
 
     def kill(self):
@@ -171,7 +171,7 @@ class Server:
 
 
 class ReferenceRedis(Server):
-    """Debian's redis-server, to compare bytes with."""
+    """Debian's redis-server, the reference for replies."""
 
     binary = shutil.which("redis-server") or "redis-server"
 
@@ -180,7 +180,7 @@ class ReferenceRedis(Server):
 
     @staticmethod
     def why_missing():
-        """Why it cannot serve as the reference here, or None."""
+        """Why it cannot be the reference here, or None."""
         path = shutil.which("redis-server")
         if path is None:
             return "redis-server is not installed (scripts/setup test)"
@@ -189,7 +189,7 @@ class ReferenceRedis(Server):
 
 
 def run_to_end(*arguments, cwd, seconds=PATIENCE, before_exec=None, environment=None):
-    """A start that is expected to fail: (exit status, everything it wrote)."""
+    """A start that is expected to fail: (exit status, all output)."""
     words = [a if isinstance(a, bytes) else str(a) for a in arguments]
     done = subprocess.run(
         [find_binary(), *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd,

@@ -1,6 +1,6 @@
-"""The process's arguments: they arrive whatever is preloaded, and those that cannot be used are refused.
+"""The process's arguments: they arrive whatever libraries are preloaded, and unusable ones are refused.
 
-A server that loses its arguments serves with defaults, on another port, with other data and without its password.
+A server that loses its arguments runs with defaults: another port, other data and no password.
 """
 
 import os
@@ -13,8 +13,8 @@ import pytest
 from conftest import missing
 from server import ROOT, find_binary, free_port, run_to_end
 
-# What libfaketime and its like do: a function that they replace is called by the constructor of another library, such as
-# the Swift runtime, and their setup calls setenv, which moves `environ` away from the arguments.
+# What libfaketime and similar libraries do: the constructor of another library, such as the Swift runtime, calls a
+# function that they replace, and their setup calls setenv, which moves `environ` away from the arguments.
 MOVES_ENVIRON = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -33,7 +33,7 @@ __attribute__((constructor)) static void move(void) { setenv("ESCAPEMENT_TEST_MO
 
 @pytest.fixture(scope="module")
 def preloaded(tmp_path_factory):
-    """An environment in which a process loads a library that calls setenv before main."""
+    """An environment in which a preloaded library calls setenv before main."""
     compiler = next(filter(None, map(shutil.which, ["cc", "gcc", "clang"])), None)
     if compiler is None:
         missing("no C compiler")
@@ -66,7 +66,7 @@ def test_the_benchmark_tool_with_a_preloaded_library(preloaded):
     builds = [pathlib.Path(find_binary()).parent, *(ROOT / ".build" / kind for kind in ("release", "debug", "thread/debug"))]
     tool = next((build / "loadtest" for build in builds if os.access(build / "loadtest", os.X_OK)), None)
     if tool is None:
-        pytest.skip("no loadtest is built")
+        pytest.skip("loadtest is not built")
     done = subprocess.run([tool, "nonsense"], capture_output=True, env={**os.environ, **preloaded}, cwd=ROOT)
     assert done.returncode == 2 and b"unknown subcommand 'nonsense'" in done.stderr
 
@@ -83,16 +83,16 @@ def test_the_benchmark_tool_with_a_preloaded_library(preloaded):
     (["--dir", ""], "--dir: '' is not valid"),
     (["--", "x"], "unknown option '--'"),
 ], ids=repr)
-def test_what_cannot_be_used_is_named(tmp_path, arguments, complaint):
-    # A port of its own for a program that would serve all the same.
+def test_unusable_arguments_are_named(tmp_path, arguments, complaint):
+    # A separate port, in case the program starts serving after all.
     status, output = run_to_end(*arguments, "--port", free_port(), cwd=tmp_path, seconds=5)
     assert status == 1 and output.startswith("escapement: ") and len(output.splitlines()) == 1
     assert complaint in output and "hunter2" not in output
-    assert os.listdir(tmp_path) == [], "nothing was made"
+    assert os.listdir(tmp_path) == [], "nothing was created"
 
 
 def test_an_empty_argument_is_a_value(start):
-    """Where a setting may be empty."""
+    """For settings that may be empty."""
     server = start("--requirepass", "", "--logfile", "", "--save", "", "--hz", "21")
     with server.connect() as wire:
         assert wire.call("CONFIG", "GET", "requirepass") == [b"requirepass", b""]

@@ -1,8 +1,8 @@
-"""Everything at once: dozens of clients that send what they like in pieces, leave in the middle, kill each other, stop
-the world and do not read. The server has to survive it, let go of everybody, and stop when asked.
+"""Everything at once: dozens of clients that send random commands in pieces, disconnect in the middle, kill each other,
+stop all loops and do not read. The server must survive, release every client, and stop when asked.
 
-A seed is printed; ESCAPEMENT_SEED repeats its requests (not the instants at which they meet). ESCAPEMENT_ATTACK_SECONDS
-goes on for so long.
+The seed is printed; ESCAPEMENT_SEED repeats its requests (not their timing). ESCAPEMENT_ATTACK_SECONDS sets the
+duration.
 """
 
 import os
@@ -20,11 +20,11 @@ from ports import free_port
 from server import run_to_end
 from wire import PATIENCE, Wire, command, eventually
 
-# How long; 0 for as long as it takes until enough clients have come and gone.
+# Duration; 0 to run until enough clients have come and gone.
 SECONDS = float(os.environ.get("ESCAPEMENT_ATTACK_SECONDS", "0"))
 THREADS = 8
 CONNECTIONS_EACH = 8
-# Clients that come and go in each thread.
+# Number of clients that each thread runs.
 CLIENTS_EACH = 120
 
 NUMBERS = ["0", "1", "-1", "2", "10", "999", "9223372036854775807", "-9223372036854775808", "9223372036854775808",
@@ -34,7 +34,7 @@ WORDS = ["", "a", "b", "k1", "k2", "k3", "ch", "ch2", "*", "[", "\\", "k*", "x" 
 
 ALGORITHMS = ["gcra", "token-bucket", "fixed-window", "sliding-window", "sliding-log", "calendar", "x"]
 
-# Each with the choices for its arguments; a list of a word is that word.
+# Commands with the choices for each argument; a list of one word is that word.
 N, W = NUMBERS, WORDS
 GRAMMAR = [
     ["CL.THROTTLE", W, N, N, N], ["CL.THROTTLE", W, N, N, N, N], ["CL.THROTTLE", W, ["15"], ["30"], ["60"]],
@@ -92,7 +92,7 @@ def request(dice):
 
 
 class Client:
-    """One socket that sends what it likes."""
+    """One socket that sends random requests."""
 
     def __init__(self, dice, address):
         self.dice = dice
@@ -102,7 +102,7 @@ class Client:
         self.reads = dice.random() < 0.8
 
     def step(self):
-        """False once it is over."""
+        """Returns False once the connection is over."""
         try:
             if self.reads or self.dice.random() < 0.02:
                 if self.socket.recv(1 << 18) == b"":
@@ -123,7 +123,7 @@ class Client:
         return self.dice.random() > 0.004
 
     def end(self):
-        """Leaves in one of the ways in which clients leave."""
+        """Disconnects in one of the ways in which clients do."""
         try:
             way = self.dice.randrange(3)
             if way == 0:
@@ -162,7 +162,7 @@ def resident_megabytes(pid):
 
 
 def quiet(server, wire):
-    """Nobody is left but this connection and, for a moment, those that the server has not noticed yet."""
+    """Whether no client is left except this connection, and briefly those whose end the server has not noticed yet."""
     return b"connected_clients:1\r\n" in wire.call("INFO", "clients")
 
 
@@ -182,27 +182,27 @@ def test_everything_at_once(start):
         thread.join(SECONDS + 10 * PATIENCE)
         assert not thread.is_alive()
     assert server.process.poll() is None, f"the server ended: {server.log()[-3000:]}"
-    assert SECONDS or min(ends.values()) >= CLIENTS_EACH, "nobody was let in any more"
+    assert SECONDS or min(ends.values()) >= CLIENTS_EACH, "no client was accepted any more"
     with server.connect() as wire:
         wire.send(command("CLIENT", "UNPAUSE"))
         assert wire.read() == b"OK"
         wire.ok("CONFIG", "SET", "timeout", "0")
-        eventually(lambda: quiet(server, wire), "everybody is gone")
+        eventually(lambda: quiet(server, wire), "all other clients are gone")
         assert b"pubsub_channels:0\r\n" in wire.call("INFO", "stats")
-        # Dealt out to the loop with the fewest, so every loop gets some.
+        # A new connection goes to the loop with the fewest, so every loop gets some.
         others = [server.connect() for _ in range(12)]
         for other in others:
             assert other.call("PING") == b"PONG"
             other.close()
         assert resident_megabytes(server.pid) < 1000
-        eventually(lambda: quiet(server, wire), "everybody is gone")
-        eventually(lambda: rests(server.pid), "an idle server rests")
+        eventually(lambda: quiet(server, wire), "all other clients are gone")
+        eventually(lambda: rests(server.pid), "an idle server uses no processor time")
     server.process.send_signal(signal.SIGTERM)
     assert server.wait_exit() == 0
 
 
 def test_inline_limiter_calls_in_one_pipeline(start):
-    """Their words are copies; each call is decided on its own key."""
+    """Their arguments are copies; each call is decided on its own key."""
     server = start("--io-threads", "1")
     with server.connect() as wire:
         names = [f"key-{number}-{'y' * (number % 50)}" for number in range(100)]
@@ -213,7 +213,7 @@ def test_inline_limiter_calls_in_one_pipeline(start):
 
 
 def test_longest_pause_is_refused_or_kept(start):
-    """Around the longest pause that fits 64 bits of nanoseconds; every sum has to be checked."""
+    """Around the longest pause that fits 64 bits of nanoseconds; every addition must be checked for overflow."""
     server = start("--io-threads", "1")
     with server.connect() as wire:
         longest = (2**63 - 1) // 1_000_000
@@ -226,7 +226,7 @@ def test_longest_pause_is_refused_or_kept(start):
 
 
 def test_pipeline_of_large_replies_is_bounded(start):
-    """A few bytes of request ask for megabytes: what nobody reads counts against the limit while it piles up."""
+    """A few bytes of request produce megabytes: unread output counts against the limit while it accumulates."""
     server = start("--io-threads", "1", "--client-output-buffer-limit", "normal", "8mb", "0", "0")
     with server.connect() as greedy, server.connect() as other:
         greedy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -238,7 +238,7 @@ def test_pipeline_of_large_replies_is_bounded(start):
         assert peak / 1024 - before < 100
 
 
-def test_unread_input_behind_quit_does_not_spin(start):
+def test_unread_input_after_quit_does_not_spin(start):
     server = start("--io-threads", "1")
     with server.connect() as stuck, server.connect() as other:
         stuck.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -249,21 +249,21 @@ def test_unread_input_behind_quit_does_not_spin(start):
         except OSError:
             pass
         assert other.call("PING") == b"PONG"
-        eventually(lambda: rests(server.pid), "what cannot be written costs no time")
+        eventually(lambda: rests(server.pid), "unwritable output uses no processor time")
 
 
 def test_no_descriptors_left_does_not_spin(start):
-    """A connection that cannot be accepted waits, and is served once there is room."""
+    """A connection that cannot be accepted waits, and is served once a descriptor is free."""
     resource = pytest.importorskip("resource")
     server = start("--io-threads", "1", "--maxclients", "100")
     used = len(os.listdir(f"/proc/{server.pid}/fd"))
     soft, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (used, hard))
-    # One may still get in: the connection that asked whether the server is ready gives its descriptor back.
+    # One may still be accepted: the connection that checked whether the server is ready frees its descriptor.
     waiting = [Wire(server.address) for _ in range(4)]
     try:
         server.wait_log("accept failed")
-        eventually(lambda: rests(server.pid), "who cannot be let in costs no time")
+        eventually(lambda: rests(server.pid), "connections that cannot be accepted use no processor time")
         assert 1 <= server.log().count("accept failed") <= 2
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (soft, hard))
         for connection in waiting:
@@ -274,9 +274,9 @@ def test_no_descriptors_left_does_not_spin(start):
 
 
 def test_drain_has_one_deadline(start):
-    """Slow peers on every loop hold the stop up once, not once for each loop."""
-    # Of which two are kept back for the disk. One after the other, the loops would take four seconds each: longer than
-    # any end is waited for.
+    """Slow peers on every loop delay the stop once, not once per loop."""
+    # Two of these seconds are reserved for the disk. One after the other, the loops would take four seconds each:
+    # longer than any test waits for an exit.
     server = start("--io-threads", "16", "--shutdown-timeout", "6")
     slow = [server.connect() for _ in range(16)]
     try:
@@ -294,7 +294,7 @@ def test_drain_has_one_deadline(start):
             connection.close()
 
 
-def test_idle_loops_hear_of_a_new_timeout(start):
+def test_idle_loops_notice_a_new_timeout(start):
     server = start("--io-threads", "2")
     idle = [server.connect() for _ in range(4)]
     for connection in idle:
@@ -303,16 +303,16 @@ def test_idle_loops_hear_of_a_new_timeout(start):
         wire.ok("CONFIG", "SET", "timeout", "1")
 
     def clients():
-        # A connection of its own, which is not idle for a second however slow we are.
+        # A separate connection, which is never idle for a second however slow the test is.
         with server.connect() as wire:
             return wire.call("CLIENT", "LIST").count(b"\n")
 
-    eventually(lambda: clients() == 1, "the idle ones are closed")
+    eventually(lambda: clients() == 1, "the idle clients are closed")
     for connection in idle:
         connection.close()
 
 
-def test_a_file_at_the_socket_path_is_left_alone(tmp_path):
+def test_a_file_at_the_socket_path_is_kept(tmp_path):
     precious = tmp_path / "precious"
     precious.write_text("keep me")
     status, output = run_to_end(
@@ -322,7 +322,7 @@ def test_a_file_at_the_socket_path_is_left_alone(tmp_path):
 
 
 def test_no_message_after_leaving_a_channel(start):
-    """A message on its way when its receiver unsubscribes would be taken for the next command's reply."""
+    """A message that arrives after its receiver has unsubscribed would be mistaken for the next command's reply."""
     server = start("--io-threads", "4")
     stop = threading.Event()
 
@@ -348,8 +348,8 @@ def test_no_message_after_leaving_a_channel(start):
             publisher.join(PATIENCE)
 
 
-def test_limiter_call_behind_a_subcommand_is_listed(start):
-    """What CLIENT LIST shows as the last command: no subcommand may be left over from the one before."""
+def test_limiter_call_after_a_subcommand_is_listed(start):
+    """The last command shown by CLIENT LIST must not include a subcommand of an earlier one."""
     server = start("--io-threads", "1")
     with server.connect() as wire, server.connect() as other:
         wire.ok("CLIENT", "SETNAME", "caller")

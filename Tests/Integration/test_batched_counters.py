@@ -1,5 +1,5 @@
-"""GET, INCR and their kin are decided in one batch with limiter calls: in order, each counted once, with the answers and
-the waiting that they have one at a time."""
+"""GET, INCR and related commands are decided in one batch with limiter calls: in order, each counted once, with the
+same replies and the same waits as one at a time."""
 
 from wire import ErrorReply, command
 
@@ -24,7 +24,7 @@ def test_a_pipeline_keeps_the_order_of_all_kinds_of_calls(wire):
     ) == [1, 6, b"6", [0, 5, 4, -1, 86400], b"OK", 39, b"39", 30, 1, None, 1, [1, 5, 5, 0, -1, 86400000], b"1", 1, 2, 1]
 
 
-def test_errors_of_a_pipeline_leave_what_is_around_them(wire):
+def test_errors_in_a_pipeline_do_not_affect_other_calls(wire):
     wire.call("CL.THROTTLE", "limiter", "4", "1", "86400")
     replies = pipelined(
         wire, "SET n 9223372036854775806", "INCR n", "INCR n", "GET n", "INCRBY n x", "DECRBY n -9223372036854775808",
@@ -42,8 +42,8 @@ def test_errors_of_a_pipeline_leave_what_is_around_them(wire):
     ]
 
 
-def test_each_call_is_counted_once_wherever_it_is_decided(start):
-    """In a pipeline, and inside of a transaction as a batch of one."""
+def test_each_call_is_counted_once_on_every_path(start):
+    """In a pipeline, and in a transaction, as a batch of one."""
     lines = ["INCR n", "GET n", "GET none", "INCRBY n x", "CL.THROTTLE t 4 1 86400", "CL.THROTTLE n 4 1 86400",
              "RL.TAKE r LIMIT 5 PER 1d", "RL.TAKEALL a LIMIT 5 PER 1d AND b LIMIT 5 PER 1d", "RL.TAKE n LIMIT 5 PER 1d",
              "RL.TAKE r LIMIT 5 PER never"]
@@ -65,7 +65,7 @@ def test_each_call_is_counted_once_wherever_it_is_decided(start):
             assert fields["total_error_replies"] == "4"
 
 
-def test_the_slow_log_has_the_arguments_of_a_transactions_calls_and_the_keys_of_a_batchs(start):
+def test_the_slow_log_shows_arguments_in_a_transaction_and_keys_in_a_batch(start):
     with start("--slowlog-log-slower-than", "0").connect() as wire:
         wire.ok("SLOWLOG", "RESET")
         pipelined(wire, "INCRBY one 3", "MULTI", "INCRBY two 4", "CL.THROTTLE t 4 1 86400", "EXEC")
@@ -89,8 +89,8 @@ def test_a_watched_counter_is_touched_by_a_pipeline(wire, server):
         assert wire.call("EXEC") is None
 
 
-def test_a_malformed_call_is_seen_like_any_other(start):
-    """In the slow log and in the histogram, in a pipeline as in a transaction."""
+def test_a_malformed_call_is_recorded_like_any_other(start):
+    """In the slow log and in the histogram, in a pipeline and in a transaction."""
     with start("--slowlog-log-slower-than", "0").connect() as wire:
         for lines in (["INCRBY n x", "RL.TAKE q LIMIT 5"], ["MULTI", "INCRBY n x", "RL.TAKE q LIMIT 5", "EXEC"]):
             wire.ok("CONFIG", "RESETSTAT")

@@ -1,4 +1,4 @@
-"""The CLIENT command: what it lists, whom it kills, whom it pauses."""
+"""The CLIENT command: what it lists, which clients it kills, which it pauses."""
 
 import time
 
@@ -86,8 +86,8 @@ def test_client_kill(server, wire):
 
 @pytest.mark.parametrize("target", ["server", "reference"])
 def test_killed_before_the_reply(request, target):
-    """When CLIENT KILL has answered, the other end is closed. php-redis looks before it sends; were the close still to
-    come, its command would be lost and it would wait for the reply until its timeout."""
+    """When CLIENT KILL has replied, the connection is closed. php-redis checks before it sends; if the close came
+    later, its command would be lost and it would wait for the reply until its time-out."""
     running = request.getfixturevalue(target)
     with running.connect() as killer:
         for _ in range(300):
@@ -102,16 +102,16 @@ def test_killed_before_the_reply(request, target):
 
 
 def test_client_kill_of_oneself(server):
-    """The reply goes out first."""
+    """The reply is sent first."""
     with server.connect() as connection:
         mine = connection.call("CLIENT", "ID")
-        assert connection.call("CLIENT", "KILL", "ID", mine) == 0, "SKIPME is yes unless said otherwise"
+        assert connection.call("CLIENT", "KILL", "ID", mine) == 0, "SKIPME defaults to yes"
         assert connection.call("CLIENT", "KILL", "ID", mine, "SKIPME", "no") == 1
         connection.expect_closed()
 
 
 def test_client_kill_inside_a_transaction(server, wire):
-    """What Sentinel sends at a promotion: all others go, and EXEC is still answered."""
+    """As Sentinel sends it at a promotion: all other clients are closed, and EXEC is still answered."""
     with server.connect() as other:
         other.call("PING")
         replies = wire.calls("MULTI", "CLIENT KILL TYPE normal", "CLIENT KILL TYPE pubsub", "EXEC")
@@ -123,7 +123,7 @@ def test_client_pause(server, wire):
     with server.connect() as other:
         wire.ok("CLIENT", "PAUSE", 60_000, "WRITE")
         other.send(command("CL.THROTTLE", "k", 1, 1, 1000))
-        assert wire.call("EXISTS", "k") == 0, "reads go on"
+        assert wire.call("EXISTS", "k") == 0, "reads are not paused"
         other.expect_silence(0.1)
         wire.ok("CLIENT", "UNPAUSE")
         assert other.read() == [0, 2, 1, -1, 1000]

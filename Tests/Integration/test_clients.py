@@ -1,5 +1,5 @@
-"""The stock programs and client libraries, with the options a user starts with. One that is missing fails in CI and is
-skipped with its reason elsewhere."""
+"""Stock programs and client libraries, with a user's typical options. A missing one fails in CI and is skipped with a
+reason elsewhere."""
 
 import asyncio
 import os
@@ -111,7 +111,7 @@ def test_cli_pipe(cli, wire):
 
 
 def read_lines(process, count, seconds=PATIENCE):
-    """Lines of a program that does not end by itself."""
+    """Lines of a program that does not end on its own."""
     lines, deadline = [], time.monotonic() + seconds
     while len(lines) < count:
         ready, _, _ = select.select([process.stdout], [], [], max(0, deadline - time.monotonic()))
@@ -149,7 +149,7 @@ def test_cli_monitor(cli, wire):
             process.terminate()
 
 
-# Colours and cursor movements; what is cut at the end of a read is completed by the next.
+# Colours and cursor movements; an incomplete one at the end of a read is completed by the next read.
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -185,7 +185,7 @@ class Terminal:
         self.seen = ESCAPES.sub("", self.seen + data.decode(errors="replace"))
 
     def enter(self, text, prompt):
-        """Types a line and waits for the next prompt: what is typed before it the program throws away."""
+        """Types a line and waits for the next prompt: the program discards what is typed before it."""
         self.type(text + "\r")
         deadline = time.monotonic() + PATIENCE
         while not ("\n" in self.seen and self.seen.endswith(prompt)):
@@ -193,7 +193,7 @@ class Terminal:
         return self.seen
 
     def end(self, seconds=PATIENCE):
-        """Reads to the end, as a program blocks on a full terminal, and gives the exit status."""
+        """Reads to the end, since a program blocks on a full terminal, and returns the exit status."""
         deadline = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < deadline:
             try:
@@ -277,8 +277,8 @@ def client(server):
 
 
 def until_denied(call, left=None):
-    """What a limiter of five answers, whatever the library. `left` was made before the first of these calls, if they
-    were made already. Returns the Countdown that its times run by."""
+    """The replies of a limiter of five, whatever the library. `left` was created before the first of these calls, if
+    they were made already. Returns the Countdown for their times."""
     left = left or Countdown()
     assert [call() for _ in range(6)] == [
         [0, 5, 4, -1, 1000], [0, 5, 3, -1, left(2000)], [0, 5, 2, -1, left(3000)], [0, 5, 1, -1, left(4000)],

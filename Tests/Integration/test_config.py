@@ -1,4 +1,4 @@
-"""Settings: the file, the flags that win over it, CONFIG GET / SET / REWRITE, and what a bad value is told."""
+"""Settings: the file, the flags that override it, CONFIG GET / SET / REWRITE, and the errors for bad values."""
 
 import time
 
@@ -36,8 +36,8 @@ def test_get_by_globs(wire):
     assert isinstance(wire.call("CONFIG", "GET", "timeout"), MapReply)
 
 
-def test_what_tools_ask_for(wire):
-    """Names that monitors, redis-benchmark and libraries read: each must be there, and be of the kind they parse."""
+def test_settings_that_tools_read(wire):
+    """Names that monitors, redis-benchmark and libraries read: each must exist and have the type that they parse."""
     for name in ("save", "appendonly", "maxclients", "maxmemory", "maxmemory-policy", "databases", "timeout",
                  "replica-read-only", "slave-read-only", "slowlog-max-len", "slowlog-log-slower-than",
                  "min-replicas-to-write", "min-replicas-max-lag", "repl-backlog-size"):
@@ -74,15 +74,15 @@ def test_set_takes_effect_at_once(server, wire):
 @pytest.mark.parametrize("target", ["server", "reference"])
 def test_set_refuses(request, target, pairs, begin):
     if (target, pairs[0]) == ("reference", "port"):
-        pytest.skip("Redis can move to another port while it runs; here the port is fixed at the start")
+        pytest.skip("Redis can change its port at run time; here the port is fixed at startup")
     with request.getfixturevalue(target).connect() as connection:
         before = connection.call("CONFIG", "GET", "timeout")
         reply = connection.call("CONFIG", "SET", *pairs)
         assert isinstance(reply, ErrorReply) and reply.startswith(begin), reply
-        assert connection.call("CONFIG", "GET", "timeout") == before, "nothing of a refused SET is kept"
+        assert connection.call("CONFIG", "GET", "timeout") == before, "a refused SET changes nothing"
 
 
-def test_rewrite_keeps_what_a_person_wrote(start, tmp_path):
+def test_rewrite_keeps_comments(start, tmp_path):
     file = tmp_path / "escapement.conf"
     text = "# first comment\n\ntimeout 5   \n# about logs\nLogLevel   notice\n\n# the end\n"
     file.write_text(text)
@@ -121,7 +121,7 @@ def test_resetstat(server, wire):
      ("protected-mode", "perhaps"), ("shards", "3"), ("appendfsync", "sometimes"),
      ("client-output-buffer-limit", "nobody 1 1 1")])
 @pytest.mark.parametrize("place", ["flag", "file"])
-def test_bad_values_stop_the_start(tmp_path, name, value, place):
+def test_bad_values_prevent_the_start(tmp_path, name, value, place):
     if place == "flag":
         arguments = [f"--{name}", *value.split()]
     else:
@@ -133,12 +133,12 @@ def test_bad_values_stop_the_start(tmp_path, name, value, place):
     assert len(lines) == 1, output
     assert name in lines[0] and value.split()[0] in lines[0], output
     told = lines[0].partition(value.split()[0])[2]
-    assert any(word in told for word in ("allowed", "from", "one of")), f"says what is allowed: {output}"
+    assert any(word in told for word in ("allowed", "from", "one of")), f"must say what is allowed: {output}"
     if place == "file":
-        assert "bad.conf" in lines[0] and "3" in lines[0], f"says where: {output}"
+        assert "bad.conf" in lines[0] and "3" in lines[0], f"must say where: {output}"
 
 
-def test_unknown_names_stop_the_start(tmp_path):
+def test_unknown_names_prevent_the_start(tmp_path):
     status, output = run_to_end("--nosuch", "1", cwd=tmp_path)
     assert status == 1 and "nosuch" in output and len(output.strip().splitlines()) == 1, output
     (tmp_path / "bad.conf").write_text("timeout 1\nnosuch 1\n")
@@ -146,7 +146,7 @@ def test_unknown_names_stop_the_start(tmp_path):
     assert status == 1 and all(part in output for part in ("nosuch", "bad.conf", "2")), output
 
 
-def test_missing_file_stops_the_start(tmp_path):
+def test_missing_file_prevents_the_start(tmp_path):
     status, output = run_to_end("absent.conf", cwd=tmp_path)
     assert status == 1 and "absent.conf" in output and len(output.strip().splitlines()) == 1, output
 
@@ -175,7 +175,7 @@ def test_password_set_at_run_time(start):
     server = start()
     with server.connect() as wire:
         wire.ok("CONFIG", "SET", "requirepass", "hunter2-word")
-        assert wire.call("PING") == b"PONG", "who is connected stays in"
+        assert wire.call("PING") == b"PONG", "connected clients stay authenticated"
         with server.connect(authenticate=False) as other:
             assert other.call("PING") == b"NOAUTH Authentication required."
             assert other.call("AUTH", "hunter2-word") == b"OK"
@@ -194,7 +194,7 @@ def test_bulk_limit_is_a_setting(start):
 
 
 def is_listed(server, name):
-    """Asked over a connection of its own, which is not idle for a second however slow we are."""
+    """Uses a separate connection, which is never idle for a second however slow the test is."""
     with server.connect() as wire:
         return b"name=" + name in wire.call("CLIENT", "LIST")
 
@@ -211,12 +211,12 @@ def test_busy_clients_are_not_closed(start):
     server = start("--timeout", "1")
     busy = server.connect()
     began = spoke = time.monotonic()
-    # For longer than the timeout.
+    # Longer than the timeout.
     while time.monotonic() - began < 2.5:
         try:
             assert busy.call("PING") == b"PONG"
         except (OSError, WireError):
-            # We were too slow ourselves, and it begins anew.
+            # The test itself was too slow, so it starts over.
             assert time.monotonic() - spoke >= 1, "closed although it was not idle"
             busy, began = server.connect(), time.monotonic()
         spoke = time.monotonic()

@@ -1,4 +1,4 @@
-"""Counters on 64-bit integers, beside a real Redis."""
+"""Counters on 64-bit integers, compared with a real Redis."""
 
 import pytest
 
@@ -30,17 +30,17 @@ COUNTERS = [
     "SET neg -0", "COMMAND GETKEYS SET a 1",
 ]
 OURS = {
-    # The key expires in 2262 already, like one that is to expire later.
+    # The key expires in 2262, as do all keys with a later deadline.
     "EXPIREAT far 99999999999 GT": 0,
     "SET neg -0": b"ERR value is not an integer or out of range: a key holds a 64-bit integer here, no other string",
 }
 
 
-def test_counters_are_redis_s(wire, reference):
+def test_counters_match_redis(wire, reference):
     with reference.connect() as other:
         other.ok("FLUSHALL")
         left = Countdown()
-        # All in one write to each, so that times have hardly run on when they are asked for.
+        # All requests in one write to each server, so that times have hardly changed when they are queried.
         for line, mine, theirs in zip(COUNTERS, wire.calls(*COUNTERS), other.calls(*COUNTERS)):
             if line.startswith("TTL ") and left.passed() > 0.4 and mine > 0:
                 # Redis rounds to the nearest second.

@@ -1,4 +1,4 @@
-"""Clients of a node that becomes a replica: they are sent away, so that a pool asks who is the primary now."""
+"""Clients of a node that becomes a replica are disconnected, so that a pool looks up the new primary."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from wire import WireError, command, eventually
 
 
 def is_closed(wire):
-    """Whether the server has closed the connection; what it had still to say is left out."""
+    """Whether the server has closed the connection, ignoring what it sent before."""
     try:
         while True:
             wire.read()
@@ -30,7 +30,7 @@ def pair(start):
 
 
 @pytest.mark.parametrize("how", ["FAILOVER", "REPLICAOF", "EXEC"])
-def test_a_pool_is_sent_away(pair, how):
+def test_clients_are_disconnected_at_a_demotion(pair, how):
     primary, replica = pair
     pool = [primary.connect(timeout=PATIENCE) for _ in range(4)]
     subscriber = primary.connect(timeout=PATIENCE)
@@ -40,7 +40,7 @@ def test_a_pool_is_sent_away(pair, how):
     for wire in pool:
         wire.call("INCR", "n")
     waiter.send(command("WAIT", 2, 0))
-    eventually(lambda: b"blocked_clients:1" in operator.call("INFO", "clients"), "one waits", PATIENCE)
+    eventually(lambda: b"blocked_clients:1" in operator.call("INFO", "clients"), "one client waits", PATIENCE)
     if how == "FAILOVER":
         operator.ok("FAILOVER", "TO", "127.0.0.1", replica.port)
     elif how == "REPLICAOF":
@@ -52,7 +52,7 @@ def test_a_pool_is_sent_away(pair, how):
     assert waiter.read().startswith(b"UNBLOCKED")
     for wire in [*pool, subscriber, waiter]:
         assert is_closed(wire)
-    # Who asked is answered still, and new clients are served as a replica's.
+    # The client that asked still gets its reply, and new clients are served by a replica.
     assert operator.call("ROLE")[0] == b"slave"
     with primary.connect(timeout=PATIENCE) as again:
         assert again.call("INCR", "n").startswith(b"READONLY")
@@ -60,8 +60,8 @@ def test_a_pool_is_sent_away(pair, how):
         wire.close()
 
 
-def test_who_comes_after_it_stays(start):
-    """EXEC does not wait for the change: who connects after its answer already meets a replica, and is not closed."""
+def test_clients_that_connect_after_it_stay(start):
+    """EXEC does not wait for the change: a client that connects after its reply meets a replica, and is not closed."""
     server = start("--io-threads", "2", "--appendonly", "no", "--save", "")
     with server.connect(timeout=PATIENCE) as operator:
         for _ in range(40):
@@ -71,15 +71,16 @@ def test_who_comes_after_it_stays(start):
             with server.connect(timeout=PATIENCE) as first, server.connect(timeout=PATIENCE) as second:
                 for wire in (first, second):
                     assert wire.call("PING").split()[0] in (b"PONG", b"MASTERDOWN")
-                # It waits for the change before, and stops all loops: what they were told is done.
+                # It waits for the previous change and stops all loops, so the loops have done what that change
+                # requested.
                 operator.ok("REPLICAOF", "NO", "ONE")
                 operator.call("CLIENT", "LIST")
                 for wire in (first, second):
                     assert wire.call("PING") == b"PONG"
 
 
-def test_another_primary_sends_no_one_away(pair, start):
-    """A replica's clients stay when it follows another node."""
+def test_another_primary_disconnects_no_client(pair, start):
+    """A replica's clients stay connected when it follows another node."""
     primary, replica = pair
     other = start()
     with replica.connect(timeout=PATIENCE) as client, replica.connect(timeout=PATIENCE) as operator:

@@ -1,5 +1,5 @@
-"""A restart forgets nothing that was promised: whatever way it stops, and whatever the settings, which may
-change while it runs."""
+"""A restart keeps everything that was guaranteed, however the server stops and whatever the settings, which may change
+at run time."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ MINUTE_CALL = ("CL.THROTTLE", "minutes", 9, 10, 600)  # a unit a minute
 
 
 def converse(wire):
-    """Something of everything that leaves a state behind."""
+    """Creates every kind of state that a restart must keep."""
     for number in range(40):
         take(wire, f"key-{number}", 1 + number % 7)
     for number in range(0, 40, 8):
@@ -35,8 +35,8 @@ def converse(wire):
 
 
 def portrait(wire):
-    """Everything a client can see of the state: absolute times, and numbers left, of which only those of "minutes" grow
-    while a test runs."""
+    """Everything that a client can see of the state: absolute times and remaining units, of which only those of
+    "minutes" change during a test."""
     keys = sorted(key for key in wire.call("KEYS", "*") if key != b"gone in a blink")
     seen = {}
     for key in keys:
@@ -47,8 +47,8 @@ def portrait(wire):
 
 
 def assert_same(before, after, passed):
-    """Deadlines may differ by the milliseconds that engine time and wall clock drift apart; `passed` seconds lie
-    between the first call and now."""
+    """Deadlines may differ by the milliseconds that engine time and wall clock drift apart. `passed` seconds have
+    elapsed between the first call and now."""
     assert before.keys() == after.keys()
     units = after["minutes"][2] - before["minutes"][2]
     assert after["minutes"][:2] == before["minutes"][:2] and 0 <= units <= passed / 60
@@ -60,11 +60,11 @@ def assert_same(before, after, passed):
 
 
 def stop_by(server, wire, way):
-    """Stops the server in one of the ways in which servers end."""
+    """Stops the server in one of the ways in which servers stop."""
     if way == "SIGTERM":
         server.stop()
     elif way == "kill":
-        # What was written last; it is collected after everything before it.
+        # The last write, which is collected after everything before it.
         take(wire, "the last")
         wait_for_record(server, "the last")
         server.crash()
@@ -90,15 +90,15 @@ def test_restart_keeps_everything(launch, policy, way):
         assert_same(before, after, clock.passed())
 
 
-def test_a_limiter_goes_on_as_if_nothing_had_been(launch):
-    """A limiter that gives back a unit every 250 ms: restarted and never restarted answer alike."""
+def test_a_limiter_continues_across_restarts(launch):
+    """With a limiter that replenishes a unit every 250 ms: a restarted and an uninterrupted server answer alike."""
     call, unit = ("CL.THROTTLE", "quick", 39, 40, 10), 0.25
     server = launch(*ALWAYS)
     twin = launch(*ALWAYS, directory="twin")
     with server.connect() as wire, twin.connect() as other:
         begin = time.monotonic()
         replies = wire.calls(*[call] * 30), other.calls(*[call] * 30)
-        # Seconds that may lie between the two limiters at most.
+        # The maximum number of seconds between the two limiters.
         apart = time.monotonic() - begin
         assert replies[0] == replies[1]
         server.crash()
@@ -111,14 +111,14 @@ def test_a_limiter_goes_on_as_if_nothing_had_been(launch):
                 begin = time.monotonic()
                 left = wire.call(*call, 0), other.call(*call, 0)
                 between = apart + time.monotonic() - begin + abs(int(info(wire)["engine_time_skew_usec"])) / 1e6
-                # What each has had so far: as many units as come back in between, and the one that is on its way.
+                # The units that each has granted: as many as were replenished in between, plus the one in progress.
                 had = [taken[number] + left[number][2] for number in range(2)]
                 assert abs(had[0] - had[1]) <= 1 + between / unit, (taken, left)
                 assert abs(left[0][4] - left[1][4]) <= 1 + between + abs(taken[0] - taken[1]) * unit, (taken, left)
 
 
 def test_restarts_add_nothing_and_lose_nothing(launch):
-    """Ten generations in one directory, killed and stopped in turn."""
+    """Ten generations in one directory, killed and stopped alternately."""
     expected = BURST
     for generation in range(10):
         server = launch(*ALWAYS)
@@ -179,7 +179,7 @@ def test_without_log_only_what_was_saved_is_kept(launch):
         assert wire.call("DBSIZE") == 0
 
 
-def test_without_log_and_snapshot_everything_is_forgotten(launch):
+def test_without_log_and_snapshot_everything_is_lost(launch):
     server = launch("--appendonly", "no")
     with server.connect() as wire:
         take(wire, "k")
@@ -190,7 +190,7 @@ def test_without_log_and_snapshot_everything_is_forgotten(launch):
         assert wire.call("DBSIZE") == 0
 
 
-def test_sigterm_saves_where_rules_ask_for_it(launch):
+def test_sigterm_saves_with_save_rules(launch):
     server = launch("--appendonly", "no", "--save", "3600 1")
     with server.connect() as wire:
         take(wire, "k", 3)
@@ -207,8 +207,8 @@ def test_sigterm_saves_where_rules_ask_for_it(launch):
         assert remaining(wire, "k") == BURST + 1 - 3
 
 
-def test_a_log_left_behind_is_read_without_appendonly(launch):
-    """Switching it off in the file keeps what there is; what comes after is not kept."""
+def test_an_existing_log_is_read_without_appendonly(launch):
+    """Setting it to no keeps the existing log; later changes are not kept."""
     server = launch(*ALWAYS)
     with server.connect() as wire:
         take(wire, "kept", 4)
@@ -220,7 +220,7 @@ def test_a_log_left_behind_is_read_without_appendonly(launch):
             assert wire.call("EXISTS", "lost") == 0
             take(wire, "lost")
         server.stop()
-    # And switched on again it goes on from there.
+    # When it is switched on again, the log continues.
     server = launch(*ALWAYS)
     with server.connect() as wire:
         assert wire.call("KEYS", "*") == [b"kept"]
@@ -241,7 +241,7 @@ def switch_on(wire):
         found = info(wire, "persistence")
         return found["aof_enabled"] == "1" and found["aof_rewrite_in_progress"] == "0"
 
-    eventually(ready, "the log is begun")
+    eventually(ready, "the log is started")
 
 
 def test_switched_on_at_run_time(launch):
@@ -261,8 +261,8 @@ def test_switched_on_at_run_time(launch):
         assert remaining(wire, "after") == BURST + 1 - 2
 
 
-def test_a_write_just_behind_switching_on_is_kept(launch):
-    """Answered after CONFIG SET appendonly yes was: on disk under `always`, however soon it came."""
+def test_a_write_right_after_switching_on_is_kept(launch):
+    """A write answered after CONFIG SET appendonly yes is on disk under `always`, however soon it came."""
     flags = ("--appendonly", "no", *ALWAYS)
     for attempt in range(10):
         server = launch(*flags, directory=f"data-{attempt}")
@@ -277,8 +277,8 @@ def test_a_write_just_behind_switching_on_is_kept(launch):
 
 
 @pytest.mark.parametrize("way", ["SIGTERM", "SHUTDOWN", "SHUTDOWN SAVE"])
-def test_stopped_just_behind_switching_on(launch, way):
-    """An orderly end finishes what switching on has begun: nothing is lost, and the exit status says so."""
+def test_stopped_right_after_switching_on(launch, way):
+    """A clean stop completes the switch: nothing is lost, and the exit status shows it."""
     flags = ("--appendonly", "no", "--appendfsync", "everysec")
     server = launch(*flags)
     with server.connect() as wire:
@@ -303,7 +303,7 @@ def test_switched_off_and_on_at_run_time(launch):
     server.crash()
     server = launch(*ALWAYS)
     with server.connect() as wire:
-        # The log's last word, and nothing of what came behind it.
+        # The end of the log, and nothing after it.
         assert wire.call("KEYS", "*") == [b"logged"] and remaining(wire, "logged") == BURST + 1 - 3
         wire.ok("CONFIG", "SET", "appendonly", "no")
         eventually(lambda: info(wire)["aof_enabled"] == "0", "the log is closed")
@@ -314,11 +314,11 @@ def test_switched_off_and_on_at_run_time(launch):
     server.crash()
     server = launch(*ALWAYS)
     with server.connect() as wire:
-        assert sorted(wire.call("KEYS", "*")) == [b"behind", b"meanwhile"], "what was deleted came back"
+        assert sorted(wire.call("KEYS", "*")) == [b"behind", b"meanwhile"], "deleted keys came back"
 
 
 def test_switching_back_and_forth_quickly(launch):
-    """Every state between is one that a start can read."""
+    """A start can read every intermediate state."""
     server = launch(*ALWAYS)
     with server.connect() as wire:
         for turn in range(30):
@@ -373,9 +373,10 @@ def test_appenddirname(launch):
 
 @pytest.mark.parametrize("policy", ["always", "everysec"])
 def test_shutdown_timeout_with_a_stuck_client(launch, policy):
-    """A client that reads nothing delays the end by the timeout at most, and nothing of the state is lost."""
+    """A client that does not read delays the stop by the timeout at most, and no state is lost."""
     server = launch("--appendfsync", policy, "--shutdown-timeout", "2")
-    # One with a day to end in, and the same client. It is told to end first, and still waits when the other has ended.
+    # Another server with a timeout of a day, and the same client. It is stopped first, and still waits when the other
+    # is done.
     patient = launch("--appendfsync", policy, "--shutdown-timeout", "86400", directory="patient")
     with server.connect() as stuck, patient.connect() as other, server.connect() as wire:
         for client in (stuck, other):
@@ -391,7 +392,7 @@ def test_shutdown_timeout_with_a_stuck_client(launch, policy):
             each.process.send_signal(signal.SIGTERM)
             each.wait_log("stopping")
         assert server.wait_exit() == 0
-        assert patient.process.poll() is None, "it has a day"
+        assert patient.process.poll() is None, "its timeout is a day"
         patient.kill()
     server = launch("--appendfsync", policy)
     with server.connect() as wire:

@@ -1,7 +1,7 @@
-"""A clock that goes wrong: engine time goes on from the last time in the log, so a clock that went back gives nothing
-back and blocks nobody longer, and one that is stepped while the server runs moves no limiter. Instants that clients name
-and are shown are the wall clock's all the same, and `check --rebase-clock` is the way back from a clock that was years
-ahead once."""
+"""Wrong clocks. If the clock went back, engine time continues from the last time in the log, so nothing is replenished
+and no client is blocked longer. A step of the clock at run time moves no limiter. The timestamps that clients send and
+receive still follow the wall clock, and `check --rebase-clock` corrects engine time after a clock that was years
+ahead."""
 
 import json
 import pathlib
@@ -25,9 +25,10 @@ CENTURY = 36_525 * DAY
 
 @pytest.mark.parametrize("ahead", [HOUR, CENTURY], ids=["an hour", "a century"])
 def test_clock_behind_the_log(launch, tmp_path, ahead):
-    """The clock went back: engine time goes on from the log's last moment. Nothing comes back, nobody waits longer."""
+    """The clock went back: engine time continues from the log's last time. Nothing is replenished, no client waits
+    longer."""
     last = time.time_ns() + ahead
-    # So long that none comes back while the test runs.
+    # So long that no unit is replenished during the test.
     unit = 1000 * SECOND
     write_log(tmp_path / "data", last - 60 * SECOND, [
         (last - 60 * SECOND, [gcra_record(b"three left", last + 2 * unit), gcra_record(b"full again", last - 1)]),
@@ -40,14 +41,14 @@ def test_clock_behind_the_log(launch, tmp_path, ahead):
             skew = int(info(wire)["engine_time_skew_usec"]) * 1000
             assert abs(skew - ahead) < 60 * SECOND
             if generation == 0:
-                # Five at once, one in a thousand seconds.
+                # A burst of five, one unit per thousand seconds.
                 assert wire.call("CL.THROTTLE", "spent", 4, 1, 1000, 0)[2] == 0
                 assert wire.call("CL.THROTTLE", "three left", 4, 1, 1000, 0)[2] == 3
                 assert wire.call("CL.THROTTLE", "full again", 4, 1, 1000, 0)[2] == 5
                 retry = wire.call("CL.THROTTLE", "spent", 4, 1, 1000, 2)
                 assert retry[0] == 1 and retry[3] == left(2000), "blocked longer than before"
                 assert wire.call("TTL", "spent") == left(5000)
-                # Its expiry is later than its own end, so it is the end that counts.
+                # Its deadline is later than the limiter's own expiry, so the expiry applies.
                 assert wire.call("TTL", "dated") == left(5000)
                 assert take(wire, "new", 3)[2] == BURST + 1 - 3
             else:
@@ -57,7 +58,7 @@ def test_clock_behind_the_log(launch, tmp_path, ahead):
 
 @pytest.mark.parametrize("behind", [HOUR, CENTURY // 3], ids=["an hour", "decades"])
 def test_clock_ahead_of_the_log(launch, tmp_path, behind):
-    """The server was down that long, as far as anybody can tell: time gives back what it gives."""
+    """Indistinguishable from a server that was down for that long: units are replenished."""
     last = time.time_ns() - behind
     longer = last + 2 * behind + 20 * SECOND
     write_log(tmp_path / "data", last, [(last, [
@@ -66,7 +67,7 @@ def test_clock_ahead_of_the_log(launch, tmp_path, behind):
     server = launch(*ALWAYS)
     assert "clock" not in server.settled_log()
     with server.connect() as wire:
-        # Less than what it was down for, by far.
+        # Far less than the downtime.
         assert abs(int(info(wire)["engine_time_skew_usec"])) < 60_000_000
         assert wire.call("KEYS", "*") == [b"long"]
         assert abs(wire.call("PEXPIRETIME", "long") - longer // 1_000_000) < 60_000
@@ -76,7 +77,7 @@ FAKETIME = sorted(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
 
 
 class ElsewhenServer(DurableServer):
-    """A server whose wall clock is another: `offset` as libfaketime spells it. Time passes as it does for everybody."""
+    """A server with a different wall clock: `offset` in libfaketime's syntax. Time passes at normal speed."""
 
     def __init__(self, directory, *flags, offset, **options):
         if not FAKETIME:
@@ -93,7 +94,7 @@ class ElsewhenServer(DurableServer):
 
 @pytest.mark.parametrize("offset, seconds", [("-3600", -3600), ("+36525d", 36525 * 86400), ("-9000d", -9000 * 86400)])
 def test_wall_clock_stepped_while_running(launch, offset, seconds):
-    """Limiters do not notice; the difference is in INFO."""
+    """Limiters are not affected; INFO shows the difference."""
     server = launch(*ALWAYS, kind=ElsewhenServer, offset="+0")
     with server.connect() as wire:
         call = ("CL.THROTTLE", "k", 9, 10, 1000)
@@ -105,7 +106,7 @@ def test_wall_clock_stepped_while_running(launch, offset, seconds):
         assert abs(int(info(wire)["engine_time_skew_usec"]) / 1e6 + seconds) < 60
         assert take(wire, "k2", 3)[2] == BURST + 1 - 3
     server.crash()
-    # The next start has the stepped clock from the beginning.
+    # The next start uses the stepped clock from the beginning.
     server = launch(*ALWAYS, kind=ElsewhenServer, offset=offset)
     assert ("clock is behind" in server.settled_log()) == (seconds < 0)
     with server.connect() as wire:
@@ -115,7 +116,7 @@ def test_wall_clock_stepped_while_running(launch, offset, seconds):
             assert wire.call("DBSIZE") == 0
 
 
-# Instants that clients name and are shown
+# Timestamps that clients send and receive
 
 
 def wall(wire):
@@ -125,7 +126,7 @@ def wall(wire):
 
 def assert_instants_are_the_wall_clocks(wire):
     now = int(wall(wire))
-    # The limiter of every tutorial.
+    # The fixed window limiter that every tutorial shows.
     for _ in range(3):
         assert wire.call("INCR", "window") >= 1
         assert wire.call("EXPIREAT", "window", now + 60) == 1
@@ -139,16 +140,16 @@ def assert_instants_are_the_wall_clocks(wire):
         wire.call(*words)
         assert wire.call("PEXPIRETIME", "k") == expected, words
         assert 0 < expected - now * 1000 - wire.call("PTTL", "k") < 20_000, words
-    # Durations count from now, whatever that is called.
+    # Durations are relative to now, whatever the clock shows.
     wire.ok("SET", "k", 1, "EX", 50)
     assert 45 <= wire.call("TTL", "k") <= 50 and abs(wire.call("EXPIRETIME", "k") - now - 50) < 10
-    # What has passed is gone at once.
+    # A timestamp in the past deletes the key immediately.
     assert wire.call("EXPIREAT", "k", now - 1) == 1 and wire.call("EXISTS", "k") == 0
     wire.call("DEL", "window")
 
 
 @pytest.mark.parametrize("offset, seconds", [("-3600", -3600), ("+3600", 3600), ("-3650d", -3650 * 86400)])
-def test_instants_after_a_step(launch, offset, seconds):
+def test_timestamps_after_a_step(launch, offset, seconds):
     server = launch(*ALWAYS, kind=ElsewhenServer, offset="+0")
     with server.connect() as wire:
         assert_instants_are_the_wall_clocks(wire)
@@ -158,7 +159,7 @@ def test_instants_after_a_step(launch, offset, seconds):
         server.step(offset)
         eventually(lambda: abs(wall(wire) - time.time() - seconds) < 60, "the clock is stepped")
         assert_instants_are_the_wall_clocks(wire)
-        # What was set before has as long to live as it had, and that is another instant now.
+        # Earlier deadlines keep their remaining time to live, and so show another timestamp.
         assert 0 <= left - wire.call("TTL", "before") < 20
         assert abs(wire.call("EXPIRETIME", "before") - now - 50_000 - seconds) < 2
         server.step("+0")
@@ -167,8 +168,8 @@ def test_instants_after_a_step(launch, offset, seconds):
         assert_instants_are_the_wall_clocks(wire)
 
 
-def test_instants_on_a_replica(launch):
-    """The primary's clock is an hour ahead. Each node shows instants of its own clock."""
+def test_timestamps_on_a_replica(launch):
+    """The primary's clock is an hour ahead. Each node shows timestamps of its own clock."""
     primary = launch(*ALWAYS, kind=ElsewhenServer, offset="+3600", directory="a")
     replica = launch("--replicaof", "127.0.0.1", primary.port, kind=Node, directory="b")
     now = int(time.time())
@@ -184,7 +185,7 @@ def test_instants_on_a_replica(launch):
         assert abs(wire.call("EXPIRETIME", "kept") - now - 50_000) < 5
 
 
-# The way back
+# Correcting engine time
 
 
 def rebase(server, *flags):
@@ -194,7 +195,7 @@ def rebase(server, *flags):
 
 
 def spend(wire):
-    """Every kind of state: what is left of each, now and later."""
+    """Spends units of every kind of state."""
     assert take(wire, "gcra", 5)[2] == BURST + 1 - 5
     for algorithm in ("fixed-window", "sliding-window", "sliding-log"):
         assert wire.call("RL.TAKE", algorithm, "LIMIT", 10, "PER", "300d", "ALGO", algorithm, "COST", 7)[0] == 1
@@ -221,15 +222,15 @@ def skew(wire):
 
 
 @pytest.mark.parametrize("offset, years", [("+3650d", 10), ("+95000d", 200)], ids=["ten years", "beyond 2262"])
-def test_back_from_a_clock_that_was_ahead(launch, offset, years):
-    """One start with a clock far ahead: engine time stays there, until the directory's time is brought back."""
+def test_rebase_after_a_clock_that_was_ahead(launch, offset, years):
+    """After one start with a clock far ahead, engine time stays there until --rebase-clock."""
     server = launch(*ALWAYS, kind=ElsewhenServer, offset=offset)
     with server.connect() as wire:
         assert wall(wire) > time.time() + years * 364 * 86400
         if years == 10:
             spend(wire)
         else:
-            # Engine time has come to its end: limiters say so, and nothing wraps.
+            # Engine time has reached its end: limiters report an error, and nothing wraps.
             assert take(wire, "k").startswith(b"ERR ") and wire.call("INCR", "n") == 1
             assert wire.call("TTL", "n") == -1
     server.stop()
@@ -239,7 +240,7 @@ def test_back_from_a_clock_that_was_ahead(launch, offset, years):
         if years == 10:
             assert_spent(wire)
             assert_instants_are_the_wall_clocks(wire)
-        # Not while it runs.
+        # Refused while the server runs.
         code, _, error = rebase(server)
         assert code == 1 and "a server is running" in error
     server.stop()
@@ -248,7 +249,7 @@ def test_back_from_a_clock_that_was_ahead(launch, offset, years):
     assert code == 0 and "moved back by" in output and "clean" in output, (output, error)
     kept = [line.split()[1] for line in output.splitlines() if line.startswith("kept ")]
     assert "manifest.before-rebase-1" in kept and all((server.files / name).exists() for name in kept)
-    # Done once, it is done.
+    # Doing it again changes nothing.
     code, output, _ = rebase(server, "--json")
     assert code == 0 and json.loads(output)["clean"] and "rebase" not in json.loads(output)
     for generation in range(2):
@@ -266,8 +267,8 @@ def test_back_from_a_clock_that_was_ahead(launch, offset, years):
     assert all((server.files / name).exists() for name in kept)
 
 
-def test_replicas_follow_back(launch):
-    """A replica of the primary as it was takes everything anew, and the primary's time with it."""
+def test_replicas_follow_a_rebased_primary(launch):
+    """A replica of the old primary gets a full sync, and with it the primary's time."""
     primary = launch(*ALWAYS, kind=ElsewhenServer, offset="+3650d", directory="a")
     replica = launch("--replicaof", "127.0.0.1", primary.port, kind=Node, directory="b")
     with primary.connect() as wire:
@@ -279,7 +280,7 @@ def test_replicas_follow_back(launch):
     primary = launch(*ALWAYS, kind=Node, directory="a", port=port)
     with primary.connect() as wire:
         assert_spent(wire)
-    eventually(lambda: primary.info()["connected_slaves"] == "1", "it comes back", 20)
+    eventually(lambda: primary.info()["connected_slaves"] == "1", "the replica reconnects", 20)
     wait_same_offset(primary, replica, seconds=30)
     assert primary.syncs()[0] == 1
     with replica.connect() as wire:

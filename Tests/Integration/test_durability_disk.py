@@ -1,7 +1,7 @@
-"""A disk that fails under a running server. What was acknowledged stays true, and everything works again by itself
-when the disk does.
+"""A disk that fails under a running server. Acknowledged changes are kept, and everything works again without help once
+the disk does.
 
-The size of the server's files is limited (RLIMIT_FSIZE): a full disk that works on every machine.
+The size of the server's files is limited (RLIMIT_FSIZE), which simulates a full disk on every machine.
 """
 
 import shutil
@@ -24,7 +24,7 @@ REFUSAL = b"MISCONF Errors writing to the AOF file: "
 
 @pytest.mark.parametrize("policy", [ALWAYS, EVERYSEC], ids=["always", "everysec"])
 def test_full_disk_closed(launch, policy):
-    """Writes and PING are refused, reads go on, and it all works again once there is room."""
+    """Writes and PING are refused, reads work, and everything works again once there is room."""
     server = launch(*policy)
     acknowledged = {}
     left = Countdown()
@@ -66,7 +66,7 @@ def test_full_disk_closed(launch, policy):
 
 
 def test_killed_while_the_disk_is_full(launch):
-    """Nothing acknowledged is lost when it never gets better."""
+    """Nothing acknowledged is lost even if the disk never recovers."""
     server = launch(*ALWAYS)
     acknowledged = {}
     with server.connect() as wire:
@@ -82,8 +82,8 @@ def test_killed_while_the_disk_is_full(launch):
 
 
 def test_waiting_connections_are_closed_not_answered(launch):
-    """Many at once wait for the disk that fails: each is answered and kept, refused, or cut off; never answered and
-    lost."""
+    """Many connections wait for a disk that fails: each change is acknowledged and kept, refused, or its connection is
+    closed; never acknowledged and lost."""
     server = launch(*ALWAYS, "--io-threads", "2")
     wires = [server.connect() for _ in range(30)]
     acknowledged, closed, refused = {}, 0, 0
@@ -125,13 +125,13 @@ def test_waiting_connections_are_closed_not_answered(launch):
 
 @pytest.mark.parametrize("policy", [ALWAYS, EVERYSEC], ids=["always", "everysec"])
 def test_full_disk_open(launch, policy):
-    """fail-mode open: decisions go on in memory, and are on disk once it works again."""
+    """fail-mode open: decisions continue in memory, and are on disk once it works again."""
     server = launch(*policy, *OPEN)
     with server.connect() as wire:
         take(wire, "before")
         wait_for_record(server, "before")
         fill_disk(server)
-        eventually(lambda: memory_only(server), "decisions are made in memory alone")
+        eventually(lambda: memory_only(server), "decisions are made in memory only")
         found = info(wire)
         assert found["storage_breaker"] in ("open", "half-open") and found["aof_last_write_status"] == "err"
         assert wire.call("PING") == b"PONG"
@@ -152,12 +152,12 @@ def test_full_disk_open(launch, policy):
 
 
 def test_killed_while_decisions_go_on_in_memory(launch):
-    """What came after the failure is forgotten, as fail-mode open says; nothing before it is."""
+    """Changes since the failure are lost, as specified by fail-mode open; earlier ones are not."""
     server = launch(*ALWAYS, *OPEN)
     with server.connect() as wire:
         take(wire, "before", 3)
         fill_disk(server, 0)
-        eventually(lambda: memory_only(server), "decisions are made in memory alone")
+        eventually(lambda: memory_only(server), "decisions are made in memory only")
     with server.connect() as wire:
         assert take(wire, "before", 2)[2] == BURST + 1 - 5
         assert take(wire, "memory")[0] == 0
@@ -169,7 +169,7 @@ def test_killed_while_decisions_go_on_in_memory(launch):
 
 
 def memory_only(server):
-    """Asks for a change, which may cut the connection off, and whether it was made in memory alone."""
+    """Makes a change, which may close the connection; returns whether it was made in memory only."""
     try:
         with server.connect() as wire:
             return isinstance(take(wire, "probe"), list) and info(wire)["storage_memory_only"] == "1"
@@ -185,7 +185,7 @@ def test_fail_mode_changed_while_failing(launch):
         fill_disk(server, 0)
         refusal, wire = write_until_refused(wire, server, {})
         wire.ok("CONFIG", "SET", "fail-mode", "open")
-        eventually(lambda: isinstance(take(wire, "k2"), list), "decisions go on")
+        eventually(lambda: isinstance(take(wire, "k2"), list), "decisions continue")
         wire.ok("CONFIG", "SET", "fail-mode", "closed")
         eventually(lambda: isinstance(take(wire, "k2"), ErrorReply), "writes are refused")
         assert wire.call("SHUTDOWN") == b"ERR Errors trying to SHUTDOWN. Check logs."
@@ -198,8 +198,8 @@ def test_fail_mode_changed_while_failing(launch):
 
 
 def test_stopping_while_the_disk_is_full(launch):
-    """SHUTDOWN is refused, whatever fail-mode says. SIGTERM: it does not wait for room, however long it may, and says
-    by its exit status that not everything is on disk."""
+    """SHUTDOWN is refused, whatever the fail-mode. SIGTERM does not wait for room, however long the timeout, and the
+    exit status shows that not everything is on disk."""
     server = launch(*EVERYSEC, *OPEN, "--shutdown-timeout", "86400")
     with server.connect() as wire:
         take(wire, "kept")
@@ -219,7 +219,7 @@ def test_stopping_while_the_disk_is_full(launch):
 
 @pytest.mark.parametrize("save", [(), ("--save", "3600 1")], ids=["log", "snapshot"])
 def test_stopping_when_the_disk_has_room_again(launch, save):
-    """SIGTERM before the next try: what came after the failure is written as well as what failed."""
+    """SIGTERM before the next retry: the changes after the failure are written as well as the failed ones."""
     server = launch(*EVERYSEC, *OPEN, *save)
     with server.connect() as wire:
         take(wire, "kept")
@@ -234,7 +234,7 @@ def test_stopping_when_the_disk_has_room_again(launch, save):
         assert wire.call("EXISTS", "kept", "failed", "behind") == 3 and remaining(wire, "behind") == BURST + 1 - 2
 
 
-def test_shutdown_nosave_lets_go_while_the_disk_is_full(launch):
+def test_shutdown_nosave_exits_while_the_disk_is_full(launch):
     server = launch(*EVERYSEC)
     with server.connect() as wire:
         take(wire, "kept")
@@ -247,14 +247,14 @@ def test_shutdown_nosave_lets_go_while_the_disk_is_full(launch):
 
 
 def test_snapshots_on_a_full_disk(launch):
-    """A snapshot that does not fit fails; the log goes on, and the state in place stays as it was."""
+    """A snapshot that does not fit fails; the log continues, and the existing state is kept."""
     server = launch(*ALWAYS)
     with server.connect() as wire:
         for start in range(0, 20_000, 500):
             wire.calls(*[("CL.THROTTLE", f"key-{n}", BURST, 1, SLOW_PERIOD) for n in range(start, start + 500)])
         wire.ok("SAVE")
         before = read_manifest(server.files)
-        eventually(lambda: info(wire)["rdb_saves"] == "1", "it is over")
+        eventually(lambda: info(wire)["rdb_saves"] == "1", "the snapshot has ended")
         limit_files(server, 100_000)
         reply = wire.call("SAVE")
         assert isinstance(reply, ErrorReply) and b"File too large" in reply
@@ -275,37 +275,37 @@ def test_snapshots_on_a_full_disk(launch):
         assert wire.call("DBSIZE") == 20_002
 
 
-def test_failed_save_refuses_writes_where_it_is_all_there_is(launch):
-    """appendonly no with rules of `save`: as Redis's stop-writes-on-bgsave-error, by fail-mode."""
+def test_failed_save_refuses_writes_without_a_log(launch):
+    """appendonly no with rules of `save`: like Redis's stop-writes-on-bgsave-error, according to fail-mode."""
     server = launch("--appendonly", "no", "--save", "3600 1000000")
     with server.connect() as wire:
         take(wire, "k")
-        # The server's log cannot get larger either, but the replies say it all.
+        # The server's own log cannot grow either, but the replies are sufficient.
         limit_files(server, 20)
         assert isinstance(wire.call("SAVE"), ErrorReply)
         assert eventually(lambda: isinstance(reply := take(wire, "k"), ErrorReply) and reply,
                           "writes are refused").startswith(b"MISCONF Errors writing a snapshot: File too large")
         limit_files(server, None)
         wire.ok("SAVE")
-        eventually(lambda: isinstance(take(wire, "k"), list), "writes go on")
+        eventually(lambda: isinstance(take(wire, "k"), list), "writes are accepted again")
 
 
 @pytest.mark.parametrize("mode", ["closed", "open"])
 def test_started_on_a_full_disk(launch, tmp_path, monkeypatch, mode):
-    """What is there is restored and can be read; the log begins when there is room."""
+    """The existing state is restored and readable; the log starts once there is room."""
     server = launch(*ALWAYS)
     with server.connect() as wire:
         take(wire, "before", 3)
     server.crash()
     wrapper = tmp_path / "wrapper"
-    # Its output goes through a process that may write.
+    # Its output goes through a process without the limit.
     wrapper.write_text(f'#!/bin/bash\nexec > >(exec cat) 2>&1\nulimit -S -f 0\nexec {find_binary()} "$@"\n')
     wrapper.chmod(0o755)
     monkeypatch.setattr(DurableServer, "binary", str(wrapper))
     server = launch(*ALWAYS, "--fail-mode", mode)
     with server.connect() as wire:
         assert wire.call("EXISTS", "before") == 1
-        eventually(lambda: breaker(wire) == "open", "no log can be begun")
+        eventually(lambda: breaker(wire) == "open", "no log can be started")
         if mode == "closed":
             assert take(wire, "before", 2) == REFUSAL + b"File too large"
             assert wire.call("PING").startswith(b"MISCONF")
@@ -323,8 +323,8 @@ def test_started_on_a_full_disk(launch, tmp_path, monkeypatch, mode):
         assert remaining(wire, "after") == BURST
 
 
-def test_save_behind_a_save_that_failed_at_once(launch):
-    """Who is told of a failure may ask again: the first is over."""
+def test_save_right_after_a_failed_save(launch):
+    """A client that was told of a failure may ask again: the failed snapshot is over."""
     server = launch(*EVERYSEC)
     with server.connect() as wire:
         take(wire, "k")

@@ -1,4 +1,4 @@
-"""Snapshots and rewrites while the server works, and which files they leave."""
+"""Snapshots and rewrites while the server runs, and the files that they leave."""
 
 import os
 import time
@@ -9,9 +9,9 @@ from wire import PATIENCE, command, eventually
 
 ALWAYS = ("--appendfsync", "always")
 MANY = 100_000
-# More units than any test can take one by one.
+# More units than a test can take one by one.
 MUCH = 50_000
-# Seconds until one of so many comes back: a longer time could not be told.
+# Seconds until one of these units is replenished: the longest time that can be reported.
 DAY = 86_400
 FIRST_REPLY = b"*5\r\n:0\r\n:%d\r\n:%d\r\n:-1\r\n:%d\r\n" % (BURST + 1, BURST, SLOW_PERIOD)
 
@@ -69,7 +69,7 @@ def test_background_saves_and_rewrites(launch):
 
 
 def test_one_snapshot_at_a_time(launch):
-    """A large state takes long enough to be asked again meanwhile."""
+    """A large state takes long enough that other requests arrive during the snapshot."""
     server = launch("--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0")
     with server.connect() as wire:
         fill(wire, MANY)
@@ -95,8 +95,8 @@ def test_one_snapshot_at_a_time(launch):
         assert wire.call("DBSIZE") == MANY
 
 
-def test_serving_goes_on_during_a_snapshot(launch):
-    """Calls are answered while SAVE holds its own connection, and what they change is kept."""
+def test_serving_continues_during_a_snapshot(launch):
+    """Calls are answered while SAVE blocks its own connection, and their changes are kept."""
     server = launch("--appendfsync", "everysec")
     with server.connect() as wire, server.connect() as saver:
         fill(wire, MANY)
@@ -115,10 +115,10 @@ def test_serving_goes_on_during_a_snapshot(launch):
                     assert saver.socket.recv(100) == b"+OK\r\n"
                 except BlockingIOError:
                     continue
-                # One may have come just before it began, and one just after it ended.
+                # One call may have come just before it began, and one just after it ended.
                 return taken - before > 10
 
-        # Again where we were too slow: a server that stands still meanwhile never answers that many.
+        # Retries if the test was too slow: a server that blocks during SAVE never answers that many.
         eventually(answered_meanwhile, "calls are answered while a snapshot is taken")
         left = wire.call("CL.THROTTLE", "meanwhile", MUCH, 1, DAY, 0)[2]
         assert left == MUCH + 1 - taken
@@ -134,11 +134,11 @@ def test_save_rules(launch):
         assert wire.call("CONFIG", "GET", "save") == [b"save", b"1 50"]
         fill(wire, 10)
         assert info(wire)["rdb_changes_since_last_save"] == "10"
-        # That ten changes are never enough, however long they wait, is for JournalDriverChangeTests.
+        # JournalDriverChangeTests checks that ten changes are never enough, however long they wait.
         assert info(wire)["rdb_saves"] == "0"
         fill(wire, 60, "more")
         wait_for_rewrite(wire, 1, "rdb_saves")
-        # What came in the moment in which it began is the next one's; fifty had come.
+        # Changes made while the snapshot was starting count for the next one; fifty were needed.
         assert int(info(wire)["rdb_changes_since_last_save"]) <= 20
         wire.ok("CONFIG", "SET", "save", "")
         fill(wire, 100, "unsaved")
@@ -149,13 +149,13 @@ def test_save_rules(launch):
     server = launch("--appendonly", "no")
     with server.connect() as wire:
         assert wire.call("DBSIZE") == 170
-        assert info(wire)["rdb_changes_since_last_save"] == "0", "what was put back is saved"
+        assert info(wire)["rdb_changes_since_last_save"] == "0", "the recovered state counts as saved"
 
 
 def test_log_is_replaced_when_it_grows(launch):
     server = launch("--appendfsync", "always", "--auto-aof-rewrite-min-size", "64kb")
     with server.connect() as wire:
-        # The same keys over and over: the state stays small, so only rewrites keep the files small.
+        # The same keys repeatedly: the state stays small, so only rewrites keep the files small.
         deadline = time.monotonic() + PATIENCE
         while int(info(wire)["aof_rewrites"]) < 3:
             fill(wire, 300)
@@ -168,7 +168,7 @@ def test_log_is_replaced_when_it_grows(launch):
             return found["aof_rewrite_in_progress"] == "0" and int(found["aof_current_size"]) < 300_000 and (
                 sum((server.files / name).stat().st_size for name in server.names()) < 300_000)
 
-        # What was written while a slow machine took a snapshot goes with the next one.
+        # Changes written during a slow snapshot are dropped by the next one.
         eventually(is_small, "the files are small")
         wire.ok("CONFIG", "SET", "auto-aof-rewrite-percentage", "0")
         wait_for_rewrite(wire, 3)
@@ -208,7 +208,7 @@ def test_many_rewrites_leave_nothing_behind(launch):
 
 
 def test_restarts_alone_do_not_pile_up_files(launch):
-    """Each start begins a segment; empty ones are replaced."""
+    """Each start begins a segment; empty segments are replaced."""
     for _ in range(8):
         server = launch(*ALWAYS)
         server.crash()
@@ -232,7 +232,7 @@ def test_leftovers_are_removed_at_the_start(launch):
         assert remaining(wire, "k") == BURST
         wire.ok("SAVE")
         numbers = [int(n.split("-")[1]) for n in server.names() if n[-1].isdigit()]
-        assert min(numbers) > 78, "numbers are never used again"
+        assert min(numbers) > 78, "numbers are never reused"
 
 
 FIELDS = {
@@ -262,8 +262,8 @@ def test_info_fields(launch):
         eventually(lambda: int(info(wire)["aof_current_size"]) == size(), "the size is that of the files")
 
 
-def test_saves_one_behind_the_other(launch):
-    """When SAVE has answered, it is over: the next one is taken."""
+def test_saves_one_after_the_other(launch):
+    """When SAVE has answered, it is complete: the next one is accepted."""
     server = launch(*ALWAYS)
     with server.connect() as wire:
         for turn in range(5):
@@ -273,7 +273,7 @@ def test_saves_one_behind_the_other(launch):
 
 
 def test_save_in_the_middle_of_a_pipeline(launch):
-    """Only its own connection waits, what is behind it runs afterwards, and everything is answered in order."""
+    """Only its own connection waits; later requests run afterwards, and all replies are in order."""
     server = launch(*ALWAYS)
     with server.connect() as wire:
         for turn in range(20):
@@ -287,8 +287,8 @@ def test_save_in_the_middle_of_a_pipeline(launch):
         assert wire.until_closed() == FIRST_REPLY + b"+OK\r\n+OK\r\n"
 
 
-def test_whoever_waits_for_save_may_leave(launch):
-    """Closed, reset or killed while it waits: nobody is answered in its place, and the snapshot is taken."""
+def test_a_client_may_leave_during_save(launch):
+    """Closed, reset or killed while it waits: no other client gets its reply, and the snapshot is taken."""
     server = launch("--appendfsync", "everysec", "--io-threads", "2")
     with server.connect() as wire:
         fill(wire, MANY)
@@ -304,7 +304,7 @@ def test_whoever_waits_for_save_may_leave(launch):
             for other in others:
                 assert other.call("ECHO", "mine") == b"mine"
                 other.close()
-        eventually(lambda: wire.call("SAVE") == b"OK", "the last one is over")
+        eventually(lambda: wire.call("SAVE") == b"OK", "the last one has ended")
         assert 1 < int(info(wire)["rdb_saves"]) <= 11
 
 

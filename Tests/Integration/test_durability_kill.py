@@ -1,8 +1,8 @@
-"""kill -9 in the middle of everything, and every reply is held against what is left. See torture_kill.py.
+"""kill -9 under load; then every reply is checked against the state that is left. See torture_kill.py.
 
-ESCAPEMENT_KILL_CYCLES says how many lives in all. A failure prints the seed that ESCAPEMENT_SEED repeats: the
-requests, not the moments at which they meet. No draw and no moment decides whether it passes: where it fails, it has found a fault
-of the server, or of the model of its promises.
+ESCAPEMENT_KILL_CYCLES is the total number of server runs. A failure prints the seed, and ESCAPEMENT_SEED repeats it:
+the requests, not their timing. The verdict does not depend on randomness or timing: a failure is a bug of the server,
+or of the model of its guarantees.
 """
 
 import os
@@ -21,5 +21,5 @@ def test_killed_at_random_moments(tmp_path, policy, share):
     print(f"seed {run.seed}: {run.lives} lives, {run.answered} replies, {run.snapshots} snapshots, {run.torn} torn "
           f"ends, {run.refused} refused by a full disk")
     assert run.lives == lives
-    # Else hardly anything was under way when the kill came, and the test would say little.
+    # Otherwise hardly anything was in progress at the kill, and the test would prove little.
     assert run.answered > 20 * lives and run.snapshots > 0

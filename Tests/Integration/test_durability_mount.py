@@ -1,7 +1,7 @@
-"""Disks of their own: a small file system that fills up, a directory that becomes read-only or goes away.
+"""Separate file systems: a small one that fills up, a directory that becomes read-only or is removed.
 
-Needs to mount; where that is not allowed the tests say so and are skipped. What matters of a failing disk is tested
-everywhere, by test_durability_disk.py.
+These tests must mount; where that is not permitted they are skipped with a message. test_durability_disk.py tests the
+essentials of a failing disk everywhere.
 """
 
 import shutil
@@ -21,10 +21,10 @@ REFUSAL = b"MISCONF Errors writing to the AOF file: "
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 512 KiB at the server's directory."""
+    """A 512 KiB file system at the server's directory."""
     with mounted(tmp_path / "data", "-o", "size=512k") as mount:
         if mount is None:
-            pytest.skip("this machine does not let us mount a file system; a limit on file sizes stands in for it")
+            pytest.skip("cannot mount a file system on this machine; other tests cover this with a limit on file sizes")
         yield mount
 
 
@@ -53,15 +53,15 @@ def test_disk_without_room(small_disk, launch):
 
 
 def test_disk_filled_by_the_log_itself(small_disk, launch):
-    """Rewrites keep the files small, so a disk that holds the state a few times never fills up. Without them the log
-    alone would be larger than the disk."""
+    """Rewrites keep the files small, so a disk that has room for the state a few times never fills up. Without rewrites
+    the log alone would exceed the disk."""
     server = launch("--appendfsync", "always", "--auto-aof-rewrite-min-size", "32kb")
     with server.connect() as wire:
         for turn in range(150):
             for reply in wire.calls(*[("CL.THROTTLE", f"key-{n}", 5000, 1, SLOW_PERIOD) for n in range(300)]):
                 assert isinstance(reply, list), reply
-            # Snapshots are taken at low priority, so a busy machine may leave them behind.
-            eventually(lambda: info(wire, "persistence")["aof_rewrite_in_progress"] == "0", "it is rewritten")
+            # Snapshots have a low priority, so a busy machine may delay them.
+            eventually(lambda: info(wire, "persistence")["aof_rewrite_in_progress"] == "0", "the log is rewritten")
         left = remaining(wire, "key-7", 5000)
         assert left == 5001 - 150 and int(info(wire)["storage_failures"]) == 0
     server.crash()
@@ -71,13 +71,13 @@ def test_disk_filled_by_the_log_itself(small_disk, launch):
 
 
 def test_directory_becomes_read_only(launch):
-    """Nothing new can be made in it: the log that is open goes on, new files fail until it can be written to again."""
+    """New files cannot be created: the open log continues, and new files fail until the directory is writable again."""
     server = launch(*ALWAYS)
     with server.connect() as wire:
         take(wire, "k")
-        # On top of the directory, since what is open for writing keeps its own mount from changing.
+        # Mounted over the directory, since a mount with files open for writing cannot be made read-only.
         if subprocess.run(["mount", "--bind", server.directory, server.directory], capture_output=True).returncode:
-            pytest.skip("this machine does not let us mount; the other tests of a failing disk stand in for it")
+            pytest.skip("cannot mount on this machine; the other tests of a failing disk cover this")
         try:
             subprocess.run(["mount", "-o", "remount,ro,bind", server.directory], check=True)
             reply = wire.call("SAVE")
@@ -86,7 +86,7 @@ def test_directory_becomes_read_only(launch):
             wire.ok("CONFIG", "SET", "appendonly", "no")
             eventually(lambda: "append-only log switched off" in server.log(), "the log has ended")
             wire.ok("CONFIG", "SET", "appendonly", "yes")
-            eventually(lambda: breaker(wire) == "open", "no log can be begun")
+            eventually(lambda: breaker(wire) == "open", "no log can be started")
             refusal = eventually(lambda: isinstance(reply := take(wire, "k"), ErrorReply) and reply, "it is refused")
             assert refusal == REFUSAL + b"Read-only file system"
         finally:
@@ -101,8 +101,8 @@ def test_directory_becomes_read_only(launch):
 
 
 def test_check_changes_nothing(launch, tmp_path):
-    """It looks at a copy that cannot be written to, with or without a lock file, and leaves none; of a directory in use
-    it keeps its hands off."""
+    """`check` works on a read-only copy, with or without a lock file, and leaves no lock file; it does not touch a
+    directory in use."""
     server = launch(*ALWAYS)
     with server.connect() as wire:
         take(wire, "k")
@@ -119,7 +119,7 @@ def test_check_changes_nothing(launch, tmp_path):
     assert not (server.directory / "escapement.lock").exists()
     with mounted(tmp_path / "copy") as mount:
         if mount is None:
-            pytest.skip("this machine does not let us mount a file system")
+            pytest.skip("cannot mount a file system on this machine")
         shutil.copytree(server.directory, mount, dirs_exist_ok=True)
         for has_lock in (False, True):
             if has_lock:
@@ -130,8 +130,9 @@ def test_check_changes_nothing(launch, tmp_path):
             assert found.returncode == 0 and "clean" in found.stdout, found
 
 
-def test_directory_taken_away(launch):
-    """Whoever removes the directory of a running server: a snapshot says so; once it is back, all is written anew."""
+def test_directory_removed(launch):
+    """If the directory of a running server is removed, a snapshot reports it; once it is back, everything is
+    rewritten."""
     server = launch(*ALWAYS)
     with server.connect() as wire:
         take(wire, "k", 3)

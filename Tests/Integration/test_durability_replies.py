@@ -1,5 +1,6 @@
-"""What a reply is worth: under `appendfsync always` it comes when its change is on disk, in the order of the requests,
-and what changes nothing does not wait. Under the other settings nobody waits, and the log follows in its own time."""
+"""What a reply guarantees: under `appendfsync always` it is sent once its change is on disk, in the order of the
+requests, and requests that change nothing do not wait. Under the other settings no reply waits, and the log follows
+later."""
 
 import signal
 import time
@@ -21,7 +22,7 @@ def test_always_replies_come_after_their_record(launch):
             key = f"key-{number % 7}"
             assert take(wire, key, 1, 1000)[0] == 0
             tat, _ = follower.update().states[key.encode()]
-            # What the log says is what the reply said: the limiter is full again at the TAT, in engine time.
+            # The log matches the reply: the limiter is replenished at the TAT, in engine time.
             skew = int(info(wire, "server")["engine_time_skew_usec"]) / 1000
             assert abs(tat / 1e6 - skew - wire.call("PEXPIRETIME", key)) <= 100
         wire.call("EXPIRE", "key-1", 100)
@@ -35,11 +36,11 @@ def test_always_replies_come_after_their_record(launch):
         wire.send(command("CLIENT", "REPLY", "OFF") + command("CL.THROTTLE", "silent", 1, 1, SLOW_PERIOD))
         wire.send(command("CLIENT", "REPLY", "ON"))
         assert wire.read() == b"OK"
-        eventually(lambda: b"silent" in follower.update().states, "unanswered calls are logged, too")
+        eventually(lambda: b"silent" in follower.update().states, "unanswered calls are logged too")
 
 
-def test_always_forces_every_answered_change_to_disk(launch):
-    """By the server's own account, which may be a moment old: unpipelined, every answer has cost a sync."""
+def test_always_syncs_every_acknowledged_change(launch):
+    """According to the server's counters, which may lag a moment: unpipelined, every reply has cost a sync."""
     server = launch(*ALWAYS)
     with server.connect() as wire:
         for number in range(20):
@@ -56,7 +57,7 @@ def test_denied_and_read_only_calls_do_not_wait(launch):
     server = launch(*ALWAYS)
     with server.connect() as wire:
         wire.calls(*[f"CL.THROTTLE k 1 1 {SLOW_PERIOD}"] * 2)
-        # What is said of the disk may be a moment old.
+        # The disk counters may lag a moment.
         before = eventually(lambda: (found := info(wire, "persistence"))["journal_syncs"] != "0" and found, "a sync")
         for _ in range(50):
             assert wire.call("CL.THROTTLE", "k", 1, 1, SLOW_PERIOD)[0] == 1
@@ -66,9 +67,9 @@ def test_denied_and_read_only_calls_do_not_wait(launch):
             assert after[name] == before[name], name
 
 
-def test_what_changes_nothing_does_not_wait_anywhere(launch):
-    """Off the straight path as well: for a monitored server, in EXEC, and whatever else a write may find nothing to do.
-    Nobody waits, so nothing is collected."""
+def test_requests_that_change_nothing_never_wait(launch):
+    """Outside the fast path too: for a monitored server, in EXEC, and for every write that may find nothing to change.
+    No reply waits, so nothing is collected."""
     server = launch(*ALWAYS)
     limit = f"LIMIT 1 PER {SLOW_PERIOD}s"
     with server.connect() as wire, server.connect() as watcher:
@@ -76,7 +77,7 @@ def test_what_changes_nothing_does_not_wait_anywhere(launch):
             return int(info(wire, "persistence")["journal_collections"])
 
         def settled():
-            """What is said of the disk may be a moment old; it is said anew ten times a second."""
+            """The disk counters may lag a moment; they are updated ten times a second."""
             seen, since = collections(), time.monotonic()
             while time.monotonic() < since + 0.15:
                 if (now := collections()) != seen:
@@ -96,12 +97,12 @@ def test_what_changes_nothing_does_not_wait_anywhere(launch):
             assert wire.call("RL.RESET", "missing") == 0
             assert wire.call("PERSIST", "n") == 0 and wire.call("GETDEL", "missing") is None
         assert settled() == before
-        # Policies have the journal looked at in any case, as often as that is done anyway: once in ten milliseconds.
+        # Policies wake the journal in any case, at its usual interval of ten milliseconds.
         began = time.monotonic()
         for _ in range(100):
             assert wire.call("RL.POLICY", "DEL", "missing") == 0
         assert collections() - before <= 10 + 100 * (time.monotonic() - began)
-        # What changes something, and the answer repeated to an ID, whose first may not be on disk yet.
+        # Requests that change something, and the repeated answer to an ID, whose first one may not be on disk yet.
         for request in [f"RL.TAKE id {limit} ID a", "INCR n", "EXPIRE n 100", "RL.POLICY SET p LIMIT 2 PER 1h",
                         f"RL.TAKEALL all {limit}", f"RL.REFUND k {limit}", "DEL n", "FLUSHALL",
                         f"CL.THROTTLE c 0 1 {SLOW_PERIOD}"]:
@@ -111,8 +112,8 @@ def test_what_changes_nothing_does_not_wait_anywhere(launch):
 
 
 def test_one_sync_serves_many(launch):
-    """Group commit: far fewer syncs than answered calls. The server stands still until all have been sent, so that it
-    meets them together."""
+    """Group commit: far fewer syncs than acknowledged calls. The server is suspended until all are sent, so that they
+    arrive together."""
     server = launch(*ALWAYS)
     wires = [server.connect() for _ in range(40)]
     try:
@@ -130,7 +131,7 @@ def test_one_sync_serves_many(launch):
 
 
 def mixed_pipeline(dice, tag, count):
-    """Requests and what each must answer, in order."""
+    """Requests with their expected replies, in order."""
     requests, expected, used = [], [], {}
     for number in range(count):
         kind = dice.randrange(6)
@@ -157,7 +158,7 @@ def mixed_pipeline(dice, tag, count):
 
 
 def test_pipelines_are_answered_in_order(launch):
-    """Dozens of connections, answers that wait for the disk between answers that do not."""
+    """Dozens of connections, with replies that wait for the disk between replies that do not."""
     dice = seeded("pipelines in order")
     server = launch(*ALWAYS, "--io-threads", "2")
     wires = [server.connect() for _ in range(24)]
@@ -181,20 +182,20 @@ def test_pipelines_are_answered_in_order(launch):
             wire.close()
 
 
-def test_quit_behind_a_write(launch):
+def test_quit_after_a_write(launch):
     server = launch(*ALWAYS)
     for number in range(20):
         with server.connect() as wire:
             wire.send(command("CL.THROTTLE", f"k{number}", 1, 1, 1000) + command("QUIT"))
             assert wire.until_closed() == b"*5\r\n:0\r\n:2\r\n:1\r\n:-1\r\n:1000\r\n+OK\r\n"
     with server.connect() as wire:
-        # Nobody waits for the answer, but it was decided.
+        # No client waits for the reply, but the call was decided.
         wire.send(command("CL.THROTTLE", "half", 1, 1, 1000))
         wire.socket.shutdown(1)
         assert wire.until_closed().startswith(b"*5\r\n:0\r\n")
 
 
-def test_sigterm_answers_what_waits_for_the_disk(launch):
+def test_sigterm_sends_replies_that_wait_for_the_disk(launch):
     server = launch(*ALWAYS)
     with server.connect() as wire:
         wire.call("PING")
@@ -209,7 +210,7 @@ def test_sigterm_answers_what_waits_for_the_disk(launch):
 
 
 def test_messages_among_held_replies_keep_their_order(launch):
-    """A RESP3 subscriber that also writes: messages come through, and each answer comes once and in turn."""
+    """A RESP3 subscriber that also writes: messages are delivered, and each reply comes once and in order."""
     server = launch(*ALWAYS, "--io-threads", "2")
     with server.connect() as wire, server.connect() as publisher:
         wire.hello3()
@@ -226,26 +227,26 @@ def test_messages_among_held_replies_keep_their_order(launch):
             assert [r[0] for r in replies[:5]] == [0] * 5 and replies[5] == b"end %d" % turn
 
 
-def test_everysec_forces_within_seconds(launch):
+def test_everysec_syncs_within_seconds(launch):
     server = launch(*EVERYSEC)
     with server.connect() as wire:
         take(wire, "k")
-        # Before it is collected nothing is unsynced either.
+        # Before it is collected it is not counted as unsynced either.
         wait_for_record(server, "k")
-        eventually(lambda: info(wire, "persistence")["journal_unsynced_bytes"] == "0", "it is forced to disk")
+        eventually(lambda: info(wire, "persistence")["journal_unsynced_bytes"] == "0", "the change is synced")
         assert int(info(wire, "persistence")["journal_syncs"]) >= 1
         wire.ok("CONFIG", "SET", "appendfsync", "no")
         before = info(wire, "persistence")["journal_syncs"]
         take(wire, "k2")
         wait_for_record(server, "k2")
-        # How long nothing is forced under `no` is for JournalDriverTests, whose clock need not be waited for.
+        # JournalDriverTests checks how long nothing is synced under `no`, since its clock needs no waiting.
         found = info(wire, "persistence")
         assert found["journal_syncs"] == before and int(found["journal_unsynced_bytes"]) > 0
 
 
 def test_hot_key_costs_few_bytes(launch):
-    """A key hit thousands of times in an interval is one record: what the log grows by follows the collections, and not
-    the calls."""
+    """A key hit thousands of times in an interval is one record: the log grows with the collections, not with the
+    calls."""
     began = time.monotonic()
     server = launch(*EVERYSEC)
     with server.connect() as wire:
@@ -255,5 +256,5 @@ def test_hot_key_costs_few_bytes(launch):
             assert wire.read()[0] == 0
         found = info(wire, "persistence")
         assert int(found["aof_current_size"]) < 1000 + 100 * int(found["journal_collections"])
-        # At most one in ten milliseconds.
+        # At most one record per ten milliseconds.
         assert int(found["journal_collections"]) <= 10 + (time.monotonic() - began) * 100

@@ -1,7 +1,7 @@
-"""What a start makes of the files it finds: loading, damage, and directories that are not to be used.
+"""What a start does with the files it finds: loading, damage, and directories that must not be used.
 
-A torn end of the log is cut with a warning. Any other damage refuses to start: exit status 1, and one line that names
-file and byte.
+A torn tail of the log is cut off with a warning. Any other damage prevents the start: exit status 1, and one line that
+names file and byte.
 """
 
 import os
@@ -31,7 +31,7 @@ LOG_KEYS = 100_000
 
 @pytest.fixture
 def long_log(tmp_path):
-    """A directory that takes a moment to load; removed at once, since it is large."""
+    """A directory that takes a moment to load; removed immediately after the test, since it is large."""
     directory = tmp_path / "data"
     write_long_log(directory, LOG_KEYS, LOG_BYTES, SLOW_PERIOD * SECOND)
     yield directory
@@ -39,9 +39,9 @@ def long_log(tmp_path):
 
 
 def while_loading(launch, look, *flags):
-    """Starts a server that loads for a moment and has `look(server, wire)` look at it meanwhile. What that returns is
-    passed on; None says that the server was quicker than the look, and then both begin again: how fast either is must
-    not matter. What a server that is loading must never answer, `look` asserts."""
+    """Starts a server that loads for a moment, and calls `look(server, wire)` during that time. Returns what that
+    returns. If it returns None, the server was faster than the look, and both start over: their speed must not matter.
+    `look` asserts what a loading server must never answer."""
     deadline = time.monotonic() + 2 * PATIENCE
     while True:
         server = launch("--auto-aof-rewrite-percentage", "0", *flags, wait=False)
@@ -57,7 +57,7 @@ def while_loading(launch, look, *flags):
         found = look(server, wire)
         if found is not None:
             return found
-        assert time.monotonic() < deadline, "it is never seen loading"
+        assert time.monotonic() < deadline, "it was never seen loading"
         wire.close()
         server.crash()
 
@@ -66,7 +66,7 @@ def is_loading(wire):
     return wire.call("PING") == b"LOADING Redis is loading the dataset in memory"
 
 
-def test_clients_are_told_that_it_is_loading(long_log, launch):
+def test_clients_get_loading(long_log, launch):
     words = ("CL.THROTTLE k 1 1 1", "DEL k", "DBSIZE", "FLUSHALL", "SAVE", "BGREWRITEAOF", "EVALSHA x")
 
     def look(server, wire):
@@ -74,7 +74,7 @@ def test_clients_are_told_that_it_is_loading(long_log, launch):
         found = info(wire, "persistence")
         if not is_loading(wire):
             return None
-        # It was loading until now, so it was all the time.
+        # It was loading at this point, so it was loading throughout.
         for request, reply in zip(words, replies):
             assert reply.startswith((b"LOADING ", b"ERR unknown command")), (request, reply)
         assert found["loading"] == "1"
@@ -84,7 +84,7 @@ def test_clients_are_told_that_it_is_loading(long_log, launch):
         seen = []
         while (found := info(wire, "persistence"))["loading"] == "1":
             seen.append(float(found["loading_loaded_perc"]))
-        assert seen == sorted(seen), "progress goes on"
+        assert seen == sorted(seen), "progress continues"
         return (wire, found) if len(set(seen)) > 3 else None
 
     wire, found = while_loading(launch, look)
@@ -94,7 +94,7 @@ def test_clients_are_told_that_it_is_loading(long_log, launch):
         assert remaining(wire, "key-0") == BURST and remaining(wire, f"key-{LOG_KEYS - 1}") == BURST
 
 
-def test_replica_is_one_while_it_is_loading(long_log, launch):
+def test_replica_reports_its_role_while_loading(long_log, launch):
     def look(server, wire):
         found = info(wire, "default")
         role, hello = wire.call("ROLE"), wire.call("HELLO", 2)
@@ -123,7 +123,7 @@ def test_sigterm_while_loading(long_log, launch):
     def shut_down(server, wire):
         if not is_loading(wire):
             return None
-        # SHUTDOWN is a command that may come while loading.
+        # SHUTDOWN is permitted while loading.
         wire.send(command("SHUTDOWN"))
         wire.expect_closed()
         assert server.wait_exit() == 0
@@ -141,7 +141,7 @@ def test_sigterm_while_loading(long_log, launch):
 
 @pytest.fixture
 def state(launch):
-    """A stopped server's directory: a snapshot, and a log of several batches behind it."""
+    """The directory of a stopped server: a snapshot, followed by a log of several batches."""
     server = launch(*ALWAYS)
     with server.connect() as wire:
         for number in range(50):
@@ -162,12 +162,12 @@ def snapshot(server):
 
 
 def forget_mark(server):
-    """As if the last batches had never been forced to disk: without its mark nothing says that they were."""
+    """Simulates that the last batches were never synced: without the mark there is no evidence that they were."""
     (server.files / "synced").unlink()
 
 
 def refusal(server, *flags):
-    """Starts it, demands that it refuses, and returns the one line that says why."""
+    """Starts the server, requires that it refuses, and returns the one line with the reason."""
     status, output = run_to_end(
         "--port", free_port(), "--dir", server.directory, *ALWAYS, *flags, cwd=server.directory)
     assert status == 1, output
@@ -196,7 +196,7 @@ def test_torn_tail_is_cut(launch, state, damage):
             file.seek(size)
             file.write(b"\0" * 5000 if damage == "zeros" else bytes(range(1, 200)))
     if lost:
-        # The log had reached the disk to its end, and that is known.
+        # The whole log had reached the disk, and the mark shows it.
         assert re.search(rf"{path}, byte {last}: .* had reached the disk", refusal(state))
         forget_mark(state)
     damaged = path.read_bytes()
@@ -230,8 +230,8 @@ def test_damage_before_the_end_refuses(state, where):
     assert contents(state) == before
 
 
-def test_damage_that_no_mark_vouches_for_is_a_torn_tail(launch, state):
-    """Without a mark a batch that was never forced to disk looks like this; what stands behind it is gone, too."""
+def test_damage_after_the_mark_is_a_torn_tail(launch, state):
+    """Without a mark, a batch that was never synced looks like this; the data after it is dropped too."""
     path = newest_log(state)
     flip(path, list(read_batches(path))[10][0] + 30)
     forget_mark(state)
@@ -306,15 +306,15 @@ def test_damaged_manifest_refuses(state, part):
     assert contents(state) == before
 
 
-def test_damaged_mark_is_no_damage(launch, state):
+def test_damaged_mark_counts_as_missing(launch, state):
     (state.files / "synced").write_bytes(b"nonsense")
     server = launch(*ALWAYS)
     with server.connect() as wire:
         assert wire.call("DBSIZE") == 70
 
 
-def test_refused_start_serves_nobody(state):
-    """While it reads, clients hear LOADING; never an answer from half a state."""
+def test_refused_start_serves_no_client(state):
+    """While it reads, clients get LOADING, never an answer from a partial state."""
     flip(newest_log(state), HEADER_SIZE + 30)
     port = free_port()
     process = subprocess.Popen(
@@ -349,14 +349,14 @@ def test_second_server_on_the_same_directory_refuses(launch):
         assert contents(server) == before
         take(wire, "k")
     server.crash()
-    # The lock ends with its owner.
+    # The lock ends with its process.
     server = launch(*ALWAYS)
     with server.connect() as wire:
         assert remaining(wire, "k") == BURST - 1
 
 
 def test_refused_second_server_leaves_the_port_alone(launch, tmp_path):
-    """Also when the first is told another name of the directory."""
+    """Even if the first server used another name for the directory."""
     server = launch(*ALWAYS)
     (tmp_path / "alias").symlink_to(server.directory)
     status, output = run_to_end("--port", free_port(), "--dir", tmp_path / "alias", cwd=tmp_path)
@@ -368,7 +368,7 @@ def test_read_only_directory_refuses(tmp_path):
     with mounted(directory) as mount:
         if mount is None:
             if os.geteuid() == 0:
-                pytest.skip("this machine does not let us mount a file system")
+                pytest.skip("cannot mount a file system on this machine")
             directory.chmod(0o500)
             status, output = run_to_end("--port", free_port(), "--dir", directory, cwd=tmp_path)
             directory.chmod(0o700)

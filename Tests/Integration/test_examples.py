@@ -1,4 +1,4 @@
-"""The conversations in docs/commands.md, each held with the real server as it stands there."""
+"""The examples in docs/commands.md, each run verbatim against the real server."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from clock import Countdown
 from server import ROOT
 from wire import ErrorReply, Simple
 
-# Numbers at least as large are times in milliseconds, which run on while the server answers.
+# Numbers from here on are times in milliseconds, which change while the server answers.
 LARGE = 1000
 
 
@@ -44,7 +44,7 @@ def shown(value, indent=""):
 
 
 def agree(got, expected, passed):
-    """Equal, but for times that may have run on for so many seconds: milliseconds, and a minute told in seconds."""
+    """Equal, except for times that may have changed in `passed` seconds: milliseconds, and a minute in seconds."""
     split = re.compile(r"\(integer\) (-?\d+)")
     if split.sub("#", got) != split.sub("#", expected):
         return False

@@ -1,5 +1,5 @@
-"""What commands do with locks held: no transaction, whatever is in it, keeps the server from answering, no command that
-never ends keeps it from ending, and no loop waits for a file."""
+"""Commands that run with locks held: no transaction, whatever its contents, stops the server from answering; no command
+that never finishes stops it from exiting; and no loop waits for a file."""
 
 import contextlib
 import os
@@ -15,13 +15,13 @@ from ports import free_port
 from server import Server, run_to_end
 from wire import ErrorReply, WireError, command, eventually
 
-# Long enough for a sanitized server on a busy machine; a server that hangs is found whatever the number.
+# Long enough for a sanitized server on a busy machine; a server that hangs is detected whatever the number.
 PATIENCE = int(os.environ.get("ESCAPEMENT_PATIENCE", 60))
-# Where no node listens.
+# No node listens here.
 NOWHERE = free_port()
 
-# Arguments with which a command gets as far as it can. Commands that are not here are sent with as many words as they
-# demand. `{n}` is a port where no node listens.
+# Arguments with which a command gets as far as possible. Commands not listed here are sent with as many words as they
+# require. `{n}` is a port on which no node listens.
 ARGUMENTS = {
     "cl.throttle": ["k", "5", "10", "60"],
     "rl.take": ["l", "LIMIT", "5", "PER", "1m"],
@@ -41,7 +41,7 @@ ARGUMENTS = {
     "wait": ["0", "1"], "waitaof": ["0", "0", "1"], "publish": ["ch", "x"], "subscribe": ["ch"], "psubscribe": ["ch*"],
     "latency|histogram": [], "slowlog|get": ["1"], "command|docs": ["get"], "hello": ["3"], "replconf": ["capa", "eof"],
 }
-# They end the process or the connection, or are no part of a transaction.
+# They end the process or the connection, or cannot be part of a transaction.
 LEFT_OUT = {"shutdown", "quit", "reset", "multi", "exec", "discard", "monitor", "client|reply"}
 
 
@@ -67,7 +67,8 @@ def words(name, arity, free):
 
 
 def exec_after_write(server, *requests):
-    """MULTI, a write, the requests, EXEC on a connection of its own; EXEC's answer or the error that refused it."""
+    """Sends MULTI, a write, the requests and EXEC on a new connection; returns EXEC's reply, or the error that refused
+    it."""
     with server.connect(timeout=PATIENCE) as wire:
         wire.send(command("MULTI") + command("SET", "w", 1) + b"".join(command(*r) for r in requests))
         assert wire.read() == b"OK"
@@ -83,7 +84,7 @@ def still_answers(server):
 
 
 def settings_to_set(wire):
-    """Each setting that can be set, with the value that it has and, where it is a choice, another one."""
+    """Every setting that can be changed, with its current value and, for an enumeration, another value."""
     reply = wire.call("CONFIG", "GET", "*")
     pairs = []
     for name, value in zip(reply[::2], reply[1::2]):
@@ -93,7 +94,7 @@ def settings_to_set(wire):
 
 
 def test_every_command_in_a_transaction(start):
-    """Each command of the table after a write, alone in its transaction: the server answers afterwards."""
+    """Each command of the table after a write, in its own transaction: the server still answers afterwards."""
     server = start("--io-threads", "2", "--appendonly", "no", "--enable-debug-command", "yes")
     with server.connect() as wire:
         commands = all_commands(wire)
@@ -121,12 +122,12 @@ def test_every_setting_in_a_transaction(start, log):
 
 
 def test_the_log_is_switched_on_in_a_transaction(start):
-    """The write before it is in the log, too: it survives kill -9 once the log is whole."""
+    """The write before it is in the log too: it survives kill -9 once the log is complete."""
     server = start("--io-threads", "2", "--appendonly", "no", "--save", "")
     assert exec_after_write(server, ["CONFIG", "SET", "appendonly", "yes"], ["SET", "b", 2]) == [b"OK", b"OK", b"OK"]
     with server.connect(timeout=PATIENCE) as wire:
-        # Before the first snapshot is there, it answers at once that nothing is on disk.
-        eventually(lambda: wire.call("WAITAOF", 1, 0, 0)[0] == 1, "the log is whole", PATIENCE)
+        # Before the first snapshot exists, it answers immediately that nothing is on disk.
+        eventually(lambda: wire.call("WAITAOF", 1, 0, 0)[0] == 1, "the log is complete", PATIENCE)
     server.kill()
     again = type(server)(server.directory, "--appendonly", "yes")
     try:
@@ -138,7 +139,7 @@ def test_the_log_is_switched_on_in_a_transaction(start):
 
 @contextlib.contextmanager
 def sent_away():
-    """A connection may be closed by a demotion; one that is not answered may not."""
+    """A demotion may close a connection; a connection may not be left unanswered."""
     try:
         yield
     except WireError as problem:
@@ -149,7 +150,7 @@ def sent_away():
 
 
 def test_transactions_beside_settings_and_roles(start):
-    """Transactions of every kind on some connections, while others switch the log and the role to and fro."""
+    """Transactions of every kind on some connections, while others switch the log and the role back and forth."""
     server = start("--io-threads", "3", "--appendonly", "no", "--enable-debug-command", "yes")
     with server.connect() as wire:
         commands = all_commands(wire)
@@ -161,7 +162,7 @@ def test_transactions_beside_settings_and_roles(start):
         def run():
             try:
                 work()
-            except BaseException as problem:  # noqa: BLE001 - handed to the test
+            except BaseException as problem:  # noqa: BLE001 - passed to the test
                 problems.append(problem)
                 done.set()
         thread = threading.Thread(target=run)
@@ -203,16 +204,16 @@ def test_transactions_beside_settings_and_roles(start):
         wire.ok("REPLICAOF", "NO", "ONE")
 
 
-def test_a_transaction_is_admitted_again_once_all_loops_stand(start):
-    """EXEC has been let in and waits for a loop that sleeps; meanwhile the node is demoted. It must not write."""
+def test_a_transaction_is_admitted_again_once_all_loops_have_stopped(start):
+    """EXEC was admitted and waits for a loop that sleeps; meanwhile the node is demoted. EXEC must not write."""
     server = start("--io-threads", "3", "--enable-debug-command", "yes")
     for _ in range(20):
-        # Dealt out in turn: the fourth shares the sleeper's loop, so the fifth observes.
+        # Connections are assigned round robin: the fourth shares the sleeper's loop, so the fifth observes.
         sleeper, operator, writer, idle, observer = (server.connect(timeout=PATIENCE) for _ in range(5))
         sleeper.send(command("DEBUG", "SLEEP", "1"))
         eventually(lambda: is_a_loop_asleep(server), "the command sleeps", PATIENCE)
         writer.send(command("MULTI") + command("INCR", "x") + command("CLIENT", "LIST") + command("EXEC"))
-        # Another loop answers, so the writer's has had time to run up against the sleeper's.
+        # Another loop answers, so the writer's has had time to block on the sleeper's.
         for _ in range(100):
             operator.call("PING")
         operator.send(command("REPLICAOF", "127.0.0.1", NOWHERE))
@@ -223,12 +224,12 @@ def test_a_transaction_is_admitted_again_once_all_loops_stand(start):
         operator.ok("REPLICAOF", "NO", "ONE")
         for wire in (sleeper, operator, writer, idle, observer):
             wire.close()
-        # Else the writer was dealt to the loop that sleeps, or the machine was busy: once more.
+        # Otherwise the writer was assigned to the sleeping loop, or the machine was busy: try again.
         if was_demoted_in_time and replies[1] == b"QUEUED":
             assert isinstance(replies[3], ErrorReply) and replies[3].startswith(b"EXECABORT"), replies
             assert b"READONLY" in replies[3]
             return
-    pytest.fail("EXEC was never let in while the command slept")
+    pytest.fail("EXEC was never admitted while the command slept")
 
 
 def is_a_loop_asleep(server):
@@ -247,16 +248,16 @@ def has_answer(wire):
 # Ending
 
 def end(server, timeout):
-    """SIGTERM; the exit status, and how the log ends."""
+    """SIGTERM; returns the exit status and the end of the log."""
     server.process.send_signal(signal.SIGTERM)
     status = server.wait_exit(timeout)
     return status
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_a_command_that_does_not_end(start, held):
-    """Neither the loop that runs it nor, inside EXEC, the stripes that it keeps hold up accepting, signals or the
-    deadline; what was acknowledged before is on disk."""
+def test_a_command_that_never_finishes(start, held):
+    """Neither the loop that runs it nor, in EXEC, the stripes that it locks delay accepting connections, signals or the
+    deadline. Everything acknowledged before is on disk."""
     server = start("--io-threads", "2", "--shards", "16", "--appendonly", "yes", "--shutdown-timeout", "2",
                    "--enable-debug-command", "yes")
     with server.connect() as wire:
@@ -265,7 +266,7 @@ def test_a_command_that_does_not_end(start, held):
         assert wire.call("WAITAOF", 1, 0, 1000 * PATIENCE)[0] == 1
     stuck = server.connect(timeout=PATIENCE)
     sleep_for_good(stuck, held)
-    # Enough connections for each loop to have got one if the sleeping one were dealt any.
+    # Enough connections that every loop would have got one if the sleeping loop were assigned any.
     eventually(lambda: answers_on_new_connections(server, 8), "new connections are answered", PATIENCE)
     assert end(server, PATIENCE) == 1
     server.wait_log("a command has not ended")
@@ -282,7 +283,7 @@ def test_a_command_that_does_not_end(start, held):
 
 
 def sleep_for_good(wire, in_transaction):
-    """Sends a command that takes an hour; in a transaction it keeps the stripe of a key meanwhile."""
+    """Sends a command that takes an hour; in a transaction it holds the stripe of a key."""
     if not in_transaction:
         return wire.send(command("DEBUG", "SLEEP", "3000"))
     wire.ok("MULTI")
@@ -305,9 +306,9 @@ def test_a_second_signal_ends_at_once(start):
     server = start("--io-threads", "1", "--shards", "1", "--shutdown-timeout", "3000", "--enable-debug-command", "yes")
     wire = server.connect()
     sleep_for_good(wire, True)
-    # Heard although the only loop sleeps and the only stripe is kept; said in the log before the loops are told.
+    # Noticed although the only loop sleeps and the only stripe is locked; logged before the loops are notified.
     server.process.send_signal(signal.SIGTERM)
-    eventually(lambda: "stopping" in server.log(), "the first signal is heard", PATIENCE)
+    eventually(lambda: "stopping" in server.log(), "the first signal is noticed", PATIENCE)
     server.process.send_signal(signal.SIGTERM)
     assert server.wait_exit(PATIENCE) == 1
     wire.close()
@@ -324,7 +325,7 @@ def fifo(tmp_path):
 
 
 def test_a_pipe_for_a_rules_file(start, fifo, tmp_path):
-    """It is refused at the start; put in the file's place later, it keeps nobody waiting."""
+    """It is refused at the start; if it replaces the file later, no client waits for it."""
     status, text = run_to_end("--port", "0", "--unixsocket", tmp_path / "s", "--dir", tmp_path / "d",
                               "--rules-file", fifo, cwd=tmp_path)
     assert status == 1 and "not a regular file" in text, text
@@ -339,7 +340,7 @@ def test_a_pipe_for_a_rules_file(start, fifo, tmp_path):
         answer = wire.read()
         assert isinstance(answer, ErrorReply) and b"not a regular file" in answer
         server.process.send_signal(signal.SIGHUP)
-        eventually(lambda: "rules file not taken" in server.log(), "the signal is heard", PATIENCE)
+        eventually(lambda: "rules file not taken" in server.log(), "the signal is noticed", PATIENCE)
         assert wire.call("RL.POLICY", "GET", "a")[1] == b"a"
 
 
@@ -360,7 +361,7 @@ def test_a_pipe_among_the_state_files(tmp_path, name):
 
 
 def test_rewriting_the_configuration_in_a_transaction(start, tmp_path):
-    """As Sentinel does it. The answer comes when the file is there, in its place among the others."""
+    """As Sentinel does. The reply comes when the file is written, in its position among the others."""
     config = tmp_path / "escapement.conf"
     config.write_text("hz 20\n")
     server = start("--io-threads", "2", config=config)
@@ -379,8 +380,8 @@ def test_rewriting_the_configuration_in_a_transaction(start, tmp_path):
 
 
 def test_no_loop_waits_for_the_disk_of_a_rewrite(tmp_path, monkeypatch):
-    """A sync that does not return keeps the client that asked, and no other: not alone, and not in the transaction that
-    stops all loops."""
+    """A sync that does not return blocks only the client that asked, both outside a transaction and in one that stops
+    all loops."""
     gate = Gate(tmp_path, monkeypatch)
     config = tmp_path / "escapement.conf"
     config.write_text("hz 20\nappendonly no\nsave \"\"\n")
@@ -409,8 +410,8 @@ def test_no_loop_waits_for_the_disk_of_a_rewrite(tmp_path, monkeypatch):
         server.stop()
 
 
-def test_a_transaction_goes_by_the_time_at_which_it_runs(start):
-    """And not by that at which it began to wait for another loop: else what it grants ends too early."""
+def test_a_transaction_uses_the_time_at_which_it_runs(start):
+    """Not the time at which it began to wait for another loop: otherwise its grants end too early."""
     server = start("--io-threads", "2", "--enable-debug-command", "yes", "--appendonly", "no")
 
     def lag(wire, sleeper):
@@ -424,12 +425,12 @@ def test_a_transaction_goes_by_the_time_at_which_it_runs(start):
     with server.connect() as wire, contextlib.ExitStack() as stack:
         # Some of them are on the other loop.
         for sleeper in [stack.enter_context(server.connect()) for _ in range(3)]:
-            # Only a machine that stands still inside of the transaction makes this large, too.
+            # This is only large if the machine stalls inside the transaction.
             assert any(lag(wire, sleeper) < 1000 for _ in range(3))
 
 
-def test_a_pause_lasts_from_when_it_is_in_force(start):
-    """CLIENT PAUSE waits for all loops before."""
+def test_a_pause_is_timed_from_when_it_takes_effect(start):
+    """CLIENT PAUSE first waits for all loops."""
     server = start("--io-threads", "2", "--enable-debug-command", "yes", "--appendonly", "no")
 
     def holds(wire, writer, sleeper):
@@ -437,7 +438,7 @@ def test_a_pause_lasts_from_when_it_is_in_force(start):
         wire.call("PING")
         wire.ok("CLIENT", "PAUSE", "1500", "WRITE")
         writer.send(command("INCR", "n"))
-        # The write is either held, and shown so, or answered.
+        # The write is either paused, and shown as such, or answered.
         seen = eventually(
             lambda: b" flags=b " in wire.call("CLIENT", "LIST") and "held" or has_answer(writer) and "answered", "seen")
         wire.ok("CLIENT", "UNPAUSE")

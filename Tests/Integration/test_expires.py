@@ -1,4 +1,5 @@
-"""INFO keyspace: how many keys end because a client said so, and when on average, whatever becomes of them."""
+"""INFO keyspace: the number of keys with a deadline set by a client and their mean time to live, however they
+change."""
 
 from durable import info, launch  # noqa: F401 (a fixture)
 from replication import nodes, pair, wait_same_offset  # noqa: F401 (a fixture)
@@ -17,7 +18,7 @@ def persistent(wire):
 
 
 def some_keys(wire):
-    """Six keys, two of which never end and three of which end by a client's word."""
+    """Six keys, of which two never expire and three have a deadline set by a client."""
     replies = wire.calls("CL.THROTTLE limiter 9 1 1000", "CL.THROTTLE ended 9 1 100000", "EXPIRE ended 1000",
                          "SET never 1", "INCR never2", "SET soon 1 EX 500", "INCR window", "PEXPIRE window 1500000")
     assert b"ERR" not in b"".join(r for r in replies if isinstance(r, bytes))
@@ -29,7 +30,7 @@ def expect_some_keys(wire):
     assert 800_000 < average <= 1_000_000, "the mean of 1000, 500 and 1500 seconds, a moment later"
 
 
-def test_every_way_to_an_end_and_back(wire):
+def test_every_way_to_set_and_remove_a_deadline(wire):
     assert keyspace(wire) == (0, 0, 0)
     some_keys(wire)
     expect_some_keys(wire)
@@ -43,7 +44,7 @@ def test_every_way_to_an_end_and_back(wire):
     assert keyspace(wire) == (0, 0, 0) and persistent(wire) == 0
 
 
-def test_what_expires_is_not_counted_any_more(wire):
+def test_expired_keys_are_not_counted(wire):
     wire.calls(*[f"SET k{n} 1 PX 20" for n in range(100)], "SET stays 1 EX 1000")
     eventually(lambda: wire.call("EXISTS", *[f"k{n}" for n in range(100)]) == 0, "they have expired")
     keys, expires, average = keyspace(wire)
@@ -61,7 +62,7 @@ def test_evicted(start):
             found = info(wire, "memory")
             return int(found["used_memory_dataset"]) <= int(found["maxmemory"])
 
-        eventually(is_within, "the sweep has made room", seconds=30)
+        eventually(is_within, "the sweep has evicted enough", seconds=30)
         keys, expires, _ = keyspace(wire)
         assert expires < 2000 and keys == expires + persistent(wire)
 

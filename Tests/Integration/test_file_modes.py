@@ -1,4 +1,4 @@
-"""Modes of what the server writes: its data is for its user alone, and what is there already keeps its mode."""
+"""File modes: the server's data is accessible to its user only, and existing files keep their mode."""
 
 import os
 import stat
@@ -12,7 +12,7 @@ from wire import eventually
 
 @pytest.fixture(autouse=True)
 def no_umask():
-    """Servers inherit it: what they create has the mode they ask for."""
+    """Inherited by servers: files get exactly the mode that the server requests."""
     old = os.umask(0)
     yield
     os.umask(old)
@@ -23,7 +23,7 @@ def mode(path):
 
 
 def everything(directory):
-    """The directory and all that is below."""
+    """The directory and everything under it."""
     found = [directory]
     for base, directories, files in os.walk(directory):
         found += [os.path.join(base, name) for name in directories + files]
@@ -37,7 +37,7 @@ def expect_private(directory, existing=()):
 
 
 def work(server):
-    """Logs, snapshots, marks."""
+    """Creates logs, snapshots and marks."""
     fill(server, 100)
     with server.connect() as wire:
         wire.ok("SAVE")
@@ -46,21 +46,21 @@ def work(server):
         wait_for_rewrite(wire, rewrites + 1)
 
 
-def test_what_a_server_creates(nodes, tmp_path):
+def test_modes_of_created_files(nodes, tmp_path):
     primary = nodes("a", "--dir", tmp_path / "private-a")
     work(primary)
     replica = nodes("b", "--dir", tmp_path / "private-b", of=primary)
     wait_online(primary, 1)
     wait_same_offset(primary, replica)
     replica.lead()
-    eventually((tmp_path / "private-b" / "role").exists, "the role is kept")
+    eventually((tmp_path / "private-b" / "role").exists, "the role is saved")
     for directory in ("private-a", "private-b"):
         names = {os.path.basename(path) for path in everything(tmp_path / directory)}
         assert {"appendonlydir", "escapement.lock"} < names and any(n.startswith("log-") for n in names), names
         expect_private(tmp_path / directory)
 
 
-def test_what_exists_is_left_alone(nodes, tmp_path):
+def test_modes_of_existing_files_are_kept(nodes, tmp_path):
     directory = tmp_path / "shared"
     node = nodes("a", "--dir", directory)
     fill(node, 100)
@@ -70,7 +70,7 @@ def test_what_exists_is_left_alone(nodes, tmp_path):
     existing = everything(directory)
     node = nodes("a", "--dir", directory)
     kept = {path: found for path, found in everything(directory).items() if path in existing}
-    # Files that are replaced as a whole are new ones.
+    # Files that are replaced as a whole are new files.
     assert {path: found for path, found in kept.items() if found != existing[path]}.keys() <= {
         str(directory / "appendonlydir" / "manifest")}
     work(node)
@@ -78,7 +78,7 @@ def test_what_exists_is_left_alone(nodes, tmp_path):
     expect_private(directory, existing)
 
 
-def test_a_file_of_settings_keeps_its_mode(start, tmp_path):
+def test_the_configuration_file_keeps_its_mode(start, tmp_path):
     for wanted in (0o600, 0o640, 0o644):
         file = tmp_path / f"{wanted:o}.conf"
         file.write_text("hz 20\n")
@@ -91,8 +91,8 @@ def test_a_file_of_settings_keeps_its_mode(start, tmp_path):
 
 
 def test_the_log_file(start, tmp_path):
-    """It says who connects and what failed, but has no password: its group may read it."""
+    """It contains addresses and failures, but no passwords: its group may read it."""
     path = tmp_path / "server.log"
     start("--logfile", path)
-    eventually(path.exists, "the log file is there")
+    eventually(path.exists, "the log file exists")
     assert mode(path) == 0o640

@@ -1,5 +1,5 @@
-"""The reader printed in docs/formats.md, run as it stands there: against the golden files, whole and damaged. And every
-kind of record that a server writes, read by the byte tables of that document (journal_format.py)."""
+"""The reader printed in docs/formats.md, run verbatim on the golden files, intact and damaged. And every kind of record
+that a server writes, decoded with the byte tables of that document (journal_format.py)."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def test_it_ignores_a_torn_tail(reader, directory):
 
 @pytest.mark.parametrize("name", ["snapshot-1", "log-2", "log-3"])
 def test_every_changed_byte_of_the_state_is_damage(reader, directory, name):
-    """The mark promises all of it, so no byte may change unnoticed."""
+    """The mark vouches for all of it, so no changed byte may go unnoticed."""
     whole = (directory / name).read_bytes()
     for position in range(len(whole)):
         data = bytearray(whole)
@@ -70,7 +70,7 @@ def test_every_cut_of_the_state_is_damage(reader, directory, name):
             reader(directory)
 
 
-def test_a_log_cut_behind_the_mark_is_read_up_to_the_cut(reader, directory):
+def test_a_log_cut_after_the_mark_is_read_up_to_the_cut(reader, directory):
     (directory / "synced").unlink()
     log = directory / "log-3"
     log.write_bytes(log.read_bytes()[:-1])
@@ -116,12 +116,12 @@ def test_golden_files_of_every_kind(directory, with_logs, name):
             assert found.answers.pop(token_key(key)) == state_in("token", value)
         else:
             assert found.keys.pop(key) == (KINDS[kind], state_in(KINDS[kind], value), line.get("deadline_ns"))
-    # Worthless by the time of the files, which only a start leaves out.
+    # Expired at the time of the files, and skipped only by a start.
     assert not found.policies and not found.rules and not found.answers and not found.keys
 
 
 def fill(wire):
-    """Something of every kind, and everything that a log can say. Returns the first answers."""
+    """Creates every kind of state and every kind of log record. Returns the first answers."""
     wire.calls("SET gone 1", "RL.POLICY SET old LIMIT 9 PER 1h", "RL.RULE SET * * * POLICY old")
     wire.calls("FLUSHALL", "RL.RULE DEL * * *", "RL.POLICY DEL old")
     replies = {
@@ -142,7 +142,7 @@ def fill(wire):
 
 
 def look(contents, replies, began):
-    """Holds what the files say against what was asked for."""
+    """Compares the contents of the files with what was requested."""
     now = time.time_ns()
     keys = dict(contents.keys)
     kind, tat, deadline = keys.pop(b"gcra")
@@ -201,7 +201,7 @@ def test_every_record_by_its_table(start):
         both = read_contents(files)
     assert both.keys[b"n"][1] == -4 and list(both.rules) == [(None, None, None)]
     assert sum(units for _, units in both.keys[b"log"][1][1]) == 10
-    # Units became dearer: the limit of before is kept until all debts made under it are worked off.
+    # Units became more expensive: the previous limit is kept until all debts made under it are paid off.
     free = both.policies[b"free"]
     (price, tolerance, end), = free.before
     assert (free.limit, price, tolerance) == (4, 12 * SECOND, 20 * 12 * SECOND)

@@ -1,8 +1,8 @@
-"""Commands that take long do not hold up other clients of the same event loop, which there is only one of here.
+"""Slow commands do not block other clients of the same event loop, of which there is only one here.
 
-Whether another client was served in between is told by what that client's own reply says (how many clients wait for a
-command, how many calls of it were counted), never by a clock: a reply that says so was written while the command was
-under way. A try that comes too late proves nothing and is repeated.
+Whether another client was served in between is determined from the contents of that client's own reply (the number of
+blocked clients, the number of calls counted), never from a clock: such a reply was written while the command was in
+progress. An attempt that comes too late proves nothing and is repeated.
 """
 
 import re
@@ -14,7 +14,7 @@ import pytest
 from test_transactions import transaction
 from wire import ErrorReply, command, eventually
 
-#: A pattern that makes a matcher look at every byte for every 64 of its own, and a key that it does not match.
+#: A pattern that makes a matcher look at every byte for every 64 of its own, and a key that does not match it.
 HOSTILE = "*" + "?" * 500 + "a" * 500 + "b*"
 LONG = 1 << 20
 
@@ -55,7 +55,7 @@ def calls(wire, name):
 
 
 def under_way(observer, busy, *request):
-    """Whether another client was answered while the command was under way; what it answered is read."""
+    """Whether another client was answered while the command was in progress; reads the command's reply."""
     busy.send(command(*request))
     seen = blocked(observer)
     return seen == 1, busy.read()
@@ -67,7 +67,7 @@ def served_meanwhile(server, *request, check=lambda reply: None):
             served, reply = under_way(observer, busy, *request)
             check(reply)
             return served
-        eventually(attempt, f"another client is served while {request[0]} is under way", 60)
+        eventually(attempt, f"another client is served while {request[0]} is in progress", 60)
         assert blocked(observer) == 0
 
 
@@ -81,7 +81,7 @@ def test_keys(loop):
 
 
 def test_keys_answers_in_order(loop):
-    """What a client sends behind KEYS waits for its answer, and the answers are right in both protocols."""
+    """Requests that a client sends after KEYS wait for its reply, and the replies are right in both protocols."""
     names = fill(loop, 50_000)
     with loop.connect(60) as wire:
         for hello in (False, True):
@@ -97,7 +97,7 @@ def test_keys_answers_in_order(loop):
 
 
 def test_keys_that_stay_are_all_there_and_once(loop):
-    """Others add and remove keys all the while: through growth of the table, and a FLUSHALL at the end."""
+    """Others add and remove keys throughout: while the table grows, and with a FLUSHALL at the end."""
     names = fill(loop, 50_000, "stays")
     with loop.connect(60) as busy, loop.connect() as other:
         for round in range(5):
@@ -124,11 +124,11 @@ def test_a_client_that_leaves_ends_its_walk(loop):
             leaving = loop.connect()
             leaving.send(command("KEYS", "*"))
             seen = blocked(observer)
-            # With a reset: the end of its input alone would mean that it still listens for the answer.
+            # With a reset: the end of its input alone would mean that it still reads the reply.
             leaving.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             leaving.close()
-            eventually(lambda: blocked(observer) == 0, "nobody waits any more")
-            # A walk that came to its end has been counted.
+            eventually(lambda: blocked(observer) == 0, "no client waits any more")
+            # A walk that ran to its end has been counted.
             return seen == 1 and calls(observer, "keys") == before
         eventually(attempt, "a walk ends with its client", 60)
 
@@ -144,7 +144,7 @@ def test_a_killed_client_ends_its_walk(loop):
                 clients, killed = observer.calls("INFO clients", ["CLIENT", "KILL", "ID", number])
                 assert killed == 1
                 busy.until_closed()
-                eventually(lambda: blocked(observer) == 0, "nobody waits any more")
+                eventually(lambda: blocked(observer) == 0, "no client waits any more")
                 return b"blocked_clients:1\r" in clients and calls(observer, "keys") == before
         eventually(attempt, "a walk ends with its client", 60)
 
@@ -176,7 +176,7 @@ def test_keys_is_counted_as_one_call(loop):
 
 
 def test_scan_of_many_keys(loop):
-    """A SCAN that is asked to look at all keys does, and gives way."""
+    """A SCAN with a COUNT of all keys yields."""
     names = fill(loop, 100_000)
 
     def check(reply):
@@ -185,14 +185,14 @@ def test_scan_of_many_keys(loop):
     served_meanwhile(loop, "SCAN", "0", "COUNT", "1000000", "TYPE", "string", check=check)
 
 
-def test_a_hostile_pattern_gives_way(loop):
-    """Long keys and a long pattern for KEYS and SCAN: others are served, and inside EXEC there is an end."""
+def test_a_hostile_pattern_yields(loop):
+    """Long keys and a long pattern for KEYS and SCAN: other clients are served, and it finishes inside EXEC."""
     with loop.connect(60) as wire, loop.connect(60) as observer:
         for number in range(16):
             wire.ok("SET", f"{number:02}" + "a" * (LONG - 2), 1)
         fill(loop, 1_000)
         served_meanwhile(loop, "KEYS", HOSTILE, check=lambda reply: reply == [] or pytest.fail(str(reply)[:200]))
-        # A call of SCAN ends before it is through, with a cursor to continue from.
+        # A SCAN call returns before it has visited everything, with a cursor to continue from.
         for pattern, matching, least in ((HOSTILE, 0, 2), (HOSTILE.replace("b", "a"), 16, 1)):
             cursor, found, rounds = b"0", [], 0
             while rounds == 0 or cursor != b"0":
@@ -210,7 +210,7 @@ def test_a_hostile_pattern_gives_way(loop):
         assert len(transaction(wire, ["KEYS", "*aaaaaaaaaaaaaaaa*"])[0]) == 16
 
 
-def test_patterns_have_a_longest_length(loop):
+def test_patterns_have_a_maximum_length(loop):
     with loop.connect() as wire:
         longest, longer = "a" * 1_024, "a" * 1_025
         requests = [["KEYS"], ["SCAN", "0", "MATCH"], ["PSUBSCRIBE"], ["PSUBSCRIBE", "fine"], ["CONFIG", "GET"],
@@ -218,7 +218,7 @@ def test_patterns_have_a_longest_length(loop):
         for request in requests:
             assert wire.call(*request, longer) == b"ERR pattern is longer than 1024 bytes", request
         assert wire.call("PUBSUB", "NUMPAT") == 0
-        # As long as bytes that are no text: they are counted as they are.
+        # As long as bytes that are not text, which count literally.
         for pattern in (longest, b"\xff" * 1_024):
             for request in requests:
                 if request[0] != "PSUBSCRIBE":
@@ -229,8 +229,8 @@ def test_patterns_have_a_longest_length(loop):
         assert wire.call("COMMAND", "DOCS", *["get"] * 1_025) == b"ERR at most 1024 command names in one call"
 
 
-def test_a_pipeline_of_slow_commands_gives_way(loop):
-    """Many calls that one client sends at once: another is served between them, and all are answered in order."""
+def test_a_pipeline_of_slow_commands_yields(loop):
+    """Many calls that one client sends at once: another client is served between them, and all replies are in order."""
     fill(loop, 20_000)
     count = 1_000
     request = command("SCAN", "0", "COUNT", "2000", "MATCH", "*x*")
@@ -275,8 +275,8 @@ def test_a_client_that_leaves_in_the_middle_of_its_pipeline(loop):
 
 
 def test_publish_over_many_patterns(loop):
-    """Matching a channel with many patterns gives way, a publisher that leaves has sent to all or to none, and inside
-    EXEC there is an end."""
+    """Matching a channel with many patterns yields, a publisher that leaves has sent to all subscribers or to none, and
+    it finishes inside EXEC."""
     patterns = [f"*{number}x*" for number in range(20_000)]
     channel = "0123456789" * 100
     with loop.connect(60) as subscriber, loop.connect(60) as publisher, loop.connect(60) as observer:
@@ -292,7 +292,7 @@ def test_publish_over_many_patterns(loop):
             got = sorted(subscriber.read()[1] for _ in range(2))
             assert got == [b"*9", b"0*"]
             return seen == 1
-        eventually(attempt, "another client is served while PUBLISH is under way", 60)
+        eventually(attempt, "another client is served while PUBLISH is in progress", 60)
 
         error, pong = transaction(publisher, ["PUBLISH", channel * 3, "m"], ["PING"])
         assert error.startswith(b"ERR PUBLISH in a transaction") and pong == b"PONG"
@@ -302,7 +302,7 @@ def test_publish_over_many_patterns(loop):
             leaving = loop.connect()
             leaving.send(command("PUBLISH", channel, "last"))
             leaving.close()
-        eventually(lambda: blocked(observer) == 0, "nobody waits any more")
+        eventually(lambda: blocked(observer) == 0, "no client waits any more")
         assert observer.call("PUBLISH", "end 9", "m") == 1
         messages = []
         while not messages or messages[-1][2] != b"end 9":
@@ -363,7 +363,7 @@ def test_rules_are_listed_in_slices_and_in_order(loop):
 
 
 def test_randomkey_in_a_table_that_is_nearly_empty(loop):
-    """Right after nearly all keys are gone the table is still large: the one that is left is found."""
+    """Right after nearly all keys were deleted the table is still large: the remaining key is found."""
     names = sorted(fill(loop, 200_000))
     with loop.connect(60) as wire:
         for start in range(1, len(names), 50_000):
@@ -374,25 +374,25 @@ def test_randomkey_in_a_table_that_is_nearly_empty(loop):
         assert wire.call("RANDOMKEY") is None
 
 
-def test_shutdown_answers_what_is_under_way(start):
+def test_shutdown_answers_commands_in_progress(start):
     server = start("--io-threads", "1", "--appendonly", "no")
     names = fill(server, 50_000)
     with server.connect(60) as wire:
         wire.send(command("KEYS", "*") + command("PING"))
         server.stop()
         reply = wire.until_closed()
-    # Either it had not been read at all, or it is answered as a whole.
+    # Either it had not been read at all, or it is answered completely.
     assert reply == b"" or reply.startswith(b"*50000\r\n") and reply.endswith(b"+PONG\r\n")
     assert reply == b"" or reply.count(b"\r\n$") + 1 >= len(names)
 
 
 def test_another_loop_can_stop_a_loop_that_is_busy(start):
-    """CLIENT LIST needs every loop to stop: it is answered while KEYS is under way on another loop, not after it."""
+    """CLIENT LIST needs every loop to stop: it is answered while KEYS is in progress on another loop, not after it."""
     server = start("--io-threads", "2", "--appendonly", "no")
     names = fill(server, 200_000)
     with server.connect(60) as first, server.connect(60) as second:
         def attempt():
-            # One of them is on each loop, and either may be the one that is busy.
+            # Each loop has one of them, and either loop may be the busy one.
             for busy, observer in ((first, second), (second, first)):
                 number = busy.call("CLIENT", "ID")
                 busy.send(command("KEYS", "*"))
@@ -401,4 +401,4 @@ def test_another_loop_can_stop_a_loop_that_is_busy(start):
                 if b"b" not in seen:
                     return False
             return True
-        eventually(attempt, "CLIENT LIST is answered while KEYS is under way on the other loop", 60)
+        eventually(attempt, "CLIENT LIST is answered while KEYS is in progress on the other loop", 60)

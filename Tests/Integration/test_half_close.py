@@ -1,5 +1,5 @@
-"""Peers that end their input and still listen: what they sent is carried out and answered, and then the connection
-closes. Peers that have really gone are let go of.
+"""Clients that shut down their sending half and still read: their requests are executed and answered, then the
+connection closes. Clients that have really gone are closed.
 """
 
 import socket
@@ -24,7 +24,7 @@ def half_close(wire):
 
 
 def exchange(wire, *lines):
-    """Sends requests, ends the input, and returns everything that comes back."""
+    """Sends requests, ends the input, and returns all replies."""
     wire.send(requests(*lines))
     half_close(wire)
     return wire.until_closed()
@@ -35,7 +35,7 @@ def alone(wire):
 
 
 def others(wire):
-    """The lines of CLIENT LIST but the caller's own."""
+    """The lines of CLIENT LIST except the caller's own."""
     own = b"id=%d " % wire.call("CLIENT", "ID")
     return [line for line in wire.call("CLIENT", "LIST").splitlines() if not line.startswith(own)]
 
@@ -70,12 +70,12 @@ def test_every_reply_comes(start, flags, lines, replies):
             assert int(wire.call("GET", "k")) == sum(line == "INCR k" for line in lines)
         if lines == ["MULTI", "INCR k"]:
             assert wire.call("EXISTS", "k") == 0
-        eventually(lambda: alone(wire), "it is let go of")
+        eventually(lambda: alone(wire), "the connection is closed")
 
 
 @pytest.mark.parametrize("flags", [(), ALWAYS], ids=["everysec", "always"])
 def test_a_pipeline_of_many_reads(start, flags):
-    """Longer than is read at once, with something to wait for in the middle, and the beginning of a request at the end."""
+    """Longer than one read, with a command that waits in the middle, and an incomplete request at the end."""
     server = start("--io-threads", "1", *flags)
     with server.connect() as wire, server.connect(30) as other:
         half = command("INCR", "k") * 20_000
@@ -95,20 +95,20 @@ def test_an_inline_command_without_its_newline_is_not_run(server, wire):
 
 
 def test_a_slow_reader_gets_everything(start):
-    """More than the socket's buffers take, read only when the input has long ended."""
+    """More than the socket's buffers can take, read only long after the end of the input."""
     server = start("--io-threads", "1")
     with server.connect() as wire, server.connect(30) as slow:
         slow.send(command("SET", "k", 7) + command("GET", "k") * 3)
         for number in range(60):
             slow.send(command("ECHO", f"{number:03}" + "x" * 500_000))
         half_close(slow)
-        eventually(lambda: any(b" flags=c " in line for line in others(wire)), "the end of its input is seen")
-        eventually(lambda: rests(server.pid), "a connection that waits costs no time")
+        eventually(lambda: any(b" flags=c " in line for line in others(wire)), "the end of its input is noticed")
+        eventually(lambda: rests(server.pid), "a waiting connection uses no processor time")
         assert slow.read() == b"OK" and [slow.read() for _ in range(3)] == [b"7"] * 3
         for number in range(60):
             assert slow.read()[:3] == b"%03d" % number
         assert slow.until_closed() == b""
-        eventually(lambda: alone(wire), "it is let go of")
+        eventually(lambda: alone(wire), "the connection is closed")
 
 
 @pytest.mark.parametrize("mode", ["WRITE", "ALL"])
@@ -118,10 +118,10 @@ def test_paused(start, mode):
         wire.ok("CLIENT", "PAUSE", 3_600_000, mode)
         other.send(requests("INCR k", "WAIT 1 100", "INCR k"))
         half_close(other)
-        # What was not read yet when the pause began comes after it.
+        # Requests that were unread when the pause began are answered after it.
         long.send(command("INCR", "k") + command("ECHO", "x" * 1000) * 200)
         half_close(long)
-        eventually(lambda: rests(server.pid), "connections that wait cost no time")
+        eventually(lambda: rests(server.pid), "waiting connections use no processor time")
         wire.ok("CLIENT", "UNPAUSE")
         got = other.until_closed()
         assert got.count(b"\r\n") == 3 and got.split(b"\r\n")[1] == b":0"
@@ -130,7 +130,7 @@ def test_paused(start, mode):
 
 
 def test_messages_end_with_the_input(start):
-    """A subscriber that has ended its input can no more leave: it is let go of."""
+    """A subscriber that has ended its input can no longer unsubscribe, so it is closed."""
     server = start("--io-threads", "1")
     with server.connect() as wire, server.connect() as subscriber:
         subscriber.call("SUBSCRIBE", "ch")
@@ -139,17 +139,17 @@ def test_messages_end_with_the_input(start):
         assert wire.call("PUBLISH", "ch", "m") == 0
 
 
-# Those that have gone
+# Clients that have gone
 
 
 @pytest.mark.parametrize("line", ["WAIT 1 0", "WAIT 1 60001", "WAITAOF 1 1 0"])
-def test_what_may_never_end_is_not_waited_for(start, line):
-    """The earlier replies come, and the later commands are not carried out."""
+def test_unbounded_waits_are_abandoned(start, line):
+    """The earlier replies are sent, and the later commands are not executed."""
     server = start("--io-threads", "1")
     with server.connect() as wire, server.connect() as other:
         assert exchange(other, "INCR k", line, "INCR k") == b":1\r\n"
         assert wire.call("GET", "k") == b"1"
-        eventually(lambda: info(wire, "clients")["blocked_clients"] == "0", "it is let go of")
+        eventually(lambda: info(wire, "clients")["blocked_clients"] == "0", "the connection is closed")
         assert alone(wire)
 
 
@@ -161,10 +161,10 @@ def test_a_reset_is_noticed_at_once(start, flags):
             with server.connect() as other:
                 other.send(requests("INCR k", line))
                 if line != "PING":
-                    eventually(lambda: info(wire, "clients")["blocked_clients"] == "1", "it waits")
+                    eventually(lambda: info(wire, "clients")["blocked_clients"] == "1", "the command waits")
                 half_close(other)
                 other.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            eventually(lambda: alone(wire), "it is let go of")
+            eventually(lambda: alone(wire), "the connection is closed")
             assert info(wire, "clients")["blocked_clients"] == "0"
 
 
@@ -174,18 +174,18 @@ def test_a_unix_socket_that_is_closed_is_noticed_at_once(start, tmp_path):
     local = Local(str(path))
     with server.connect() as wire:
         local.send(requests("INCR k", "WAIT 1 60000"))
-        eventually(lambda: info(wire, "clients")["blocked_clients"] == "1", "it waits")
+        eventually(lambda: info(wire, "clients")["blocked_clients"] == "1", "the command waits")
         local.close()
-        eventually(lambda: alone(wire), "it is let go of")
+        eventually(lambda: alone(wire), "the connection is closed")
         assert wire.call("GET", "k") == b"1"
         assert info(wire, "clients")["blocked_clients"] == "0"
-        # Half-closed it is waited for, as over TCP.
+        # A half-closed connection is kept while the command waits, as over TCP.
         with Local(str(path)) as local:
             assert exchange(local, "INCR k", "WAIT 1 300") == b":2\r\n:0\r\n"
 
 
-def test_one_that_makes_no_progress_is_closed(start):
-    """After a minute, or after `timeout` where that is shorter."""
+def test_a_connection_without_progress_is_closed(start):
+    """After a minute, or after `timeout` if that is shorter."""
     server = start("--io-threads", "1")
     with server.connect() as wire, server.connect() as paused, server.connect() as stuck:
         for _ in range(60):

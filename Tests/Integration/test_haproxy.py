@@ -1,4 +1,4 @@
-"""The HAProxy configuration of docs/high-availability.md, as it stands there, before real nodes."""
+"""The HAProxy configuration of docs/high-availability.md, verbatim, with real nodes."""
 
 import re
 import shutil
@@ -20,13 +20,13 @@ defaults
     timeout connect 1m
     timeout client 1h
     timeout server 1h
-    # How long the answer of a replica is waited for to become the right one.
+    # How long to wait for a replica's reply to become the right one.
     timeout check 3s
 """
 
 
 def configuration(port, servers, password=None):
-    """The section from the documentation, with these addresses in place of its own."""
+    """The section from the documentation, with the given addresses instead of its own."""
     text = (ROOT / "docs" / "high-availability.md").read_text()
     section = re.search(r"```\n(listen limits\n.*?)```", text, re.DOTALL).group(1)
     section = section.replace("bind :6379", f"bind 127.0.0.1:{port}")
@@ -34,7 +34,7 @@ def configuration(port, servers, password=None):
     assert len(section.splitlines()) - len(lines) == 3
     if password:
         first = next(n for n, line in enumerate(lines) if "tcp-check send PING" in line)
-        # The words that the documentation gives below the section.
+        # The lines that the documentation gives below the section.
         found = re.findall(r"`(tcp-check (?:send AUTH|expect string \+OK)[^`]*)`", text)
         assert len(found) == 2
         lines[first:first] = [f"    {line.replace('secret', password)}" for line in found]
@@ -43,7 +43,7 @@ def configuration(port, servers, password=None):
 
 
 @pytest.mark.parametrize("password", [None, "secret"])
-def test_clients_reach_whoever_leads(nodes, tmp_path, password):
+def test_clients_reach_the_primary(nodes, tmp_path, password):
     if not shutil.which("haproxy"):
         conftest.missing("haproxy is not installed (scripts/setup test)")
     flags = ("--masterauth", password) if password else ()
@@ -67,8 +67,9 @@ def test_clients_reach_whoever_leads(nodes, tmp_path, password):
             except (OSError, WireError):
                 return None
 
-        # Until its first check HAProxy takes every server for up. From then on the replica, which refuses, is not asked.
-        eventually(lambda: taken() and taken(), "the proxy knows who leads")
+        # Until its first check HAProxy considers every server up. After that it does not use the replica, which
+        # refuses.
+        eventually(lambda: taken() and taken(), "the proxy knows the primary")
         left = taken()[2]
         for number in range(20):
             assert taken()[2] == left - 1 - number

@@ -1,4 +1,4 @@
-"""INFO, COMMAND, MONITOR, SLOWLOG, LATENCY, MEMORY, OBJECT and SCAN: the shapes tools rely on."""
+"""INFO, COMMAND, MONITOR, SLOWLOG, LATENCY, MEMORY, OBJECT and SCAN: the formats that tools rely on."""
 
 import re
 import threading
@@ -14,7 +14,7 @@ DEFAULT_SECTIONS = [
 
 
 def info_sections(text):
-    """Strictly: `# Name`, lines `name:value`, an empty line between sections, CR LF everywhere."""
+    """Parses strictly: `# Name`, lines `name:value`, an empty line between sections, CR LF everywhere."""
     sections = {}
     assert "\n" not in text.replace("\r\n", "")
     for block in text.rstrip("\r\n").split("\r\n\r\n"):
@@ -31,7 +31,7 @@ def info_sections(text):
 
 
 def info(connection, *sections):
-    """All fields of the sections in one dictionary."""
+    """The fields of all sections in one dictionary."""
     text = connection.call("INFO", *sections).decode()
     return {k: v for fields in info_sections(text).values() for k, v in fields.items()} if text else {}
 
@@ -65,14 +65,14 @@ def test_info_for_libraries(wire):
     assert parsed["executable"].startswith("/")
 
 
-def test_info_is_for_substring_searchers_too(wire):
-    """redis-cli --stat takes the first occurrence of a bare name; HAProxy looks for role:master anywhere."""
+def test_info_supports_substring_searches(wire):
+    """redis-cli --stat uses the first occurrence of a bare name; HAProxy searches for role:master anywhere."""
     text = wire.call("INFO").decode()
     for name in ("used_memory", "connected_clients", "blocked_clients", "total_commands_processed",
                  "total_connections_received", "rdb_bgsave_in_progress", "aof_rewrite_in_progress", "loading"):
         assert text[text.index(name):].startswith(name + ":"), name
     assert text.count("role:master") == 1 and "cluster_enabled:1" not in text
-    assert "db0:" not in text, "an empty database is left out"
+    assert "db0:" not in text, "an empty database is omitted"
 
 
 def test_info_in_resp3_is_verbatim(wire):
@@ -103,7 +103,7 @@ def test_info_counts(server, wire):
 
 
 def top_level(wire):
-    """COMMAND LIST without the subcommands, which Redis lists too."""
+    """COMMAND LIST without the subcommands, which Redis also lists."""
     return sorted(name.decode() for name in wire.call("COMMAND", "LIST") if b"|" not in name)
 
 
@@ -135,7 +135,7 @@ def test_command_entries(wire):
 
 
 def check_docs(name, entry):
-    """What redis-cli asserts, and dies of if it is not so."""
+    """What redis-cli asserts, and aborts on."""
     for key, value in entry:
         assert type(key) is bytes, key
         if key in (b"summary", b"since", b"group", b"complexity"):
@@ -184,7 +184,7 @@ def test_command_docs(wire):
 
 
 def test_no_command_kills_the_server(server):
-    """Each command of the table with 0 to 6 odd arguments: always an answer, and the connection lives on."""
+    """Each command of the table with 0 to 6 odd arguments: always a reply, and the connection stays open."""
     with server.connect() as wire:
         names = top_level(wire)
     unsafe = {
@@ -199,7 +199,7 @@ def test_no_command_kills_the_server(server):
                         if wire.read() == b"mark":
                             break
                     else:
-                        pytest.fail(f"{name} with {count} of {argument!r} gives no end of replies")
+                        pytest.fail(f"{name} with {count} of {argument!r} never stops replying")
 
 
 def test_monitor(server, wire):
@@ -218,7 +218,7 @@ def test_monitor(server, wire):
         assert text.splitlines()[0] == r'"ECHO" "a b\"c\\\r\n\t\x01\xff"'
         assert '"CL.THROTTLE" "k" "1" "1" "1000"' in text
         assert "hunter" not in text and '"(redacted)"' in text
-        assert "nosuch" not in text, "commands for operators are not shown"
+        assert "nosuch" not in text, "administrative commands are not shown"
         assert text.count('"ECHO" "inside"') == 1
 
 
@@ -297,7 +297,7 @@ def scan(wire, *options):
         found += keys
         if cursor == b"0":
             return found
-    pytest.fail("SCAN comes to no end")
+    pytest.fail("SCAN does not finish")
 
 
 @pytest.mark.parametrize("count", [1, 10, 1000, 100_000])
@@ -316,7 +316,7 @@ def test_scan_finds_every_key(wire, count):
 
 
 def test_scan_while_keys_come_and_go(server, wire):
-    """Keys there from the beginning to the end are found, although the table grows and shrinks meanwhile."""
+    """Keys that exist throughout are found, although the table grows and shrinks in the meantime."""
     stop = threading.Event()
     keys = {b"stays:%d" % i for i in range(2000)}
     wire.send(b"".join(command("CL.THROTTLE", k, 1, 1, 10_000) for k in keys))
@@ -362,10 +362,10 @@ def test_debug_sleep(start):
 
 
 def test_replication_is_refused_by_name(wire):
-    """What this version cannot do is an error, never a lie."""
+    """Unsupported features are an error, never a pretence."""
     for line in ("SYNC", "CLIENT TRACKING ON", "CLIENT CACHING YES"):
         assert isinstance(wire.call(*line.split()), ErrorReply), line
-    eventually(lambda: wire.call("PING") == b"PONG", "and the connection lives")
+    eventually(lambda: wire.call("PING") == b"PONG", "the connection stays open")
 
 
 def test_failed_limiter_calls_are_counted(start):

@@ -1,4 +1,4 @@
-"""Who should not be here: HTTP at the RESP port, wrong passwords, clients turned away. All leave a trace, and no more."""
+"""Unwanted clients: HTTP on the RESP port, wrong passwords, rejected connections. All are logged, within bounds."""
 
 import re
 import socket
@@ -36,7 +36,7 @@ def test_http(start, request_):
             who = address(intruder)
             intruder.send(request_)
             answer = intruder.until_closed()
-            # GET is a command of Redis's, so its line alone gets an error; what follows ends the connection.
+            # GET is a Redis command, so its line alone gets an error; the next line ends the connection.
             expected = b"-ERR wrong number of arguments for 'get' command\r\n" if request_.startswith(b"GET") else b""
             assert answer == expected
         assert count(wire, "http_requests_refused") == 1 and wire.call("EXISTS", "k") == 1
@@ -47,13 +47,13 @@ def test_http(start, request_):
                 intruder.send(request_)
                 intruder.until_closed()
         assert count(wire, "http_requests_refused") == 51
-        assert len(lines(server, "HTTP")) == 1, "once a minute for each host"
+        assert len(lines(server, "HTTP")) == 1, "once a minute per host"
         wire.ok("CONFIG", "RESETSTAT")
         assert count(wire, "http_requests_refused") == 0
 
 
 def test_tls(start):
-    """A client set up for TLS would wait for a handshake for ever, and the server for the end of a line."""
+    """A client configured for TLS would wait forever for a handshake, and the server for the end of a line."""
     server = start()
     with server.connect() as wire:
         context = ssl.create_default_context()
@@ -68,7 +68,7 @@ def test_tls(start):
 
 
 def test_a_get_of_one_path_is_answered(wire):
-    """As Redis: an error, and the connection stays."""
+    """As in Redis: an error, and the connection stays open."""
     wire.send(b"GET /index.html\r\n")
     assert wire.read() is None
     assert wire.call("PING") == b"PONG"
@@ -83,7 +83,7 @@ def test_wrong_passwords(start):
             for words in (["AUTH", "guess-1"], ["AUTH", "default", "guess-2"], ["AUTH", "guess-3", SECRET],
                           ["HELLO", "3", "AUTH", "default", "guess-4"]):
                 assert intruder.call(*words).startswith(b"WRONGPASS"), words
-            # These are no guesses.
+            # These are not password guesses.
             assert intruder.call("PING").startswith(b"NOAUTH")
             assert intruder.call("AUTH", "a", "b", "c") == b"ERR syntax error"
         assert count(wire, "acl_access_denied_auth") == 4
@@ -97,23 +97,23 @@ def test_wrong_passwords(start):
         assert count(wire, "acl_access_denied_auth") == 0
 
 
-def test_a_guess_inside_exec(start):
+def test_a_wrong_password_inside_exec(start):
     with start(password=SECRET).connect() as wire:
         replies = wire.calls("MULTI", "AUTH guess", "EXEC")
         assert replies[2][0].startswith(b"WRONGPASS") and count(wire, "acl_access_denied_auth") == 1
 
 
-def test_no_password_no_failure(wire):
+def test_auth_without_a_password_is_not_counted(wire):
     before = count(wire, "acl_access_denied_auth")
     assert wire.call("AUTH", "x").startswith(b"ERR AUTH <password> called without")
     assert count(wire, "acl_access_denied_auth") == before
 
 
-def test_turned_away(start):
+def test_rejected_by_maxclients(start):
     server = start("--maxclients", "3")
     held = [server.connect()]
-    # The connection that saw the server start counts until its loop has noticed its end.
-    eventually(lambda: info(held[0], "clients")["connected_clients"] == "1", "alone")
+    # The connection that checked whether the server is ready counts until its loop has noticed its end.
+    eventually(lambda: info(held[0], "clients")["connected_clients"] == "1", "no other client is connected")
     held += [server.connect() for _ in range(2)]
     for wire in held:
         assert wire.call("PING") == b"PONG"
@@ -121,9 +121,9 @@ def test_turned_away(start):
         with Wire(server.address) as turned_away:
             assert turned_away.until_closed() == b"-ERR max number of clients reached\r\n"
     assert count(held[0], "rejected_connections") == 5
-    # A place for the connection that asks whether the log is written.
+    # Makes room for the connection that checks whether the log is written.
     held.pop().close()
-    eventually(lambda: info(held[0], "clients")["connected_clients"] == "2", "a place is free")
+    eventually(lambda: info(held[0], "clients")["connected_clients"] == "2", "a connection is free")
     (line,) = lines(server, "maxclients reached")
     assert re.search(r"addr=127\.0\.0\.1:\d+", line)
     for wire in held:
@@ -131,7 +131,7 @@ def test_turned_away(start):
 
 
 def own_address():
-    """An address of this machine that is no loopback address; None without a network."""
+    """An address of this machine other than loopback; None without a network."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))
@@ -143,7 +143,7 @@ def own_address():
 def test_protected_mode(start):
     host = own_address()
     if host is None or host.startswith("127."):
-        pytest.skip("this machine has no address but loopback")
+        pytest.skip("this machine has only loopback addresses")
     server = start("--bind", "*")
     for _ in range(3):
         with Wire((host, server.port)) as turned_away:

@@ -1,4 +1,4 @@
-"""Start, stop, limits on connections, and peers that misbehave."""
+"""Starting, stopping, connection limits, and misbehaving peers."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def test_sigterm_answers_what_was_received(start):
         wire.expect_exact(b"*5\r\n")  # so the pipeline is being served
         server.process.send_signal(signal.SIGTERM)
         rest = wire.until_closed()
-        assert (rest.count(b"*5\r\n") + 1) * 5 == rest.count(b":"), "no reply is cut"
+        assert (rest.count(b"*5\r\n") + 1) * 5 == rest.count(b":"), "no reply is truncated"
     assert server.wait_exit() == 0
 
 
@@ -39,7 +39,7 @@ def test_signals_stop_with_status_0(start, number):
 
 
 def test_second_sigterm_exits_at_once(start):
-    """A client that does not read holds the drain up; the second signal does not wait for it."""
+    """A client that does not read delays the drain; the second signal does not wait for it."""
     server = start("--shutdown-timeout", "86400", "--client-output-buffer-limit", "normal", "0", "0", "0")
     with server.connect() as slow:
         slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -86,7 +86,7 @@ def test_port_in_use(start, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["below a file", "is a file"])
-def test_directory_that_cannot_be(tmp_path, form):
+def test_unusable_directory(tmp_path, form):
     blocker = tmp_path / "blocker"
     blocker.write_text("a file")
     directory = blocker / "data" if form == "below a file" else blocker
@@ -97,8 +97,8 @@ def test_directory_that_cannot_be(tmp_path, form):
 def test_maxclients(start):
     server = start("--maxclients", "5")
     held = [server.connect()]
-    # The connection that asked whether the server is ready counts until its loop has seen it go.
-    eventually(lambda: b"connected_clients:1\r\n" in held[0].call("INFO", "clients"), "nobody else is connected")
+    # The connection that checked whether the server is ready counts until its loop has noticed its end.
+    eventually(lambda: b"connected_clients:1\r\n" in held[0].call("INFO", "clients"), "no other client is connected")
     held += [server.connect() for _ in range(4)]
     try:
         for connection in held:
@@ -106,7 +106,7 @@ def test_maxclients(start):
         with Wire(server.address) as refused:
             assert refused.until_closed() == b"-ERR max number of clients reached\r\n"
         held.pop().close()
-        eventually(lambda: answers(server), "a place is free again")
+        eventually(lambda: answers(server), "a connection is free again")
     finally:
         for connection in held:
             connection.close()
@@ -154,7 +154,7 @@ def test_both_loopback_addresses(start):
 
 
 def test_protected_mode(start):
-    """Without a password only this machine is let in; needs an address of it that is not loopback."""
+    """Without a password only this machine may connect; needs a non-loopback address of the machine."""
     address = outside_address()
     if address is None:
         pytest.skip("this machine has only loopback addresses")
@@ -173,7 +173,7 @@ def test_protected_mode(start):
 
 
 def outside_address():
-    """An address of this machine that is not loopback; no packet is sent for it."""
+    """A non-loopback address of this machine; sends no packet."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))
@@ -183,8 +183,9 @@ def outside_address():
     return None if address.startswith("127.") else address
 
 
-def test_slow_reader_stalls_nobody(start):
-    """As many slow readers as would fill each loop; the others are answered meanwhile, although nothing is read."""
+def test_slow_reader_blocks_no_client(start):
+    """As many slow readers as would fill each loop; other clients are answered in the meantime, although nothing is
+    read."""
     server = start("--io-threads", "2")
     slow = [server.connect() for _ in range(4)]
     try:
@@ -196,12 +197,12 @@ def test_slow_reader_stalls_nobody(start):
         while any(sender.is_alive() for sender in senders):
             for connection in quick:
                 assert connection.call("PING") == b"PONG"
-        # All of them are stuck now, and stay so.
+        # All of them are stuck at this point, and remain so.
         for connection in quick * 20:
             assert connection.call("PING") == b"PONG"
         for connection in quick:
             connection.close()
-        # And the slow ones get every byte once they read.
+        # The slow readers get every byte once they read.
         slow[0].timeout = PATIENCE
         for _ in range(3):
             assert slow[0].read() == b"x" * 200_000
@@ -221,7 +222,7 @@ def test_output_limit_closes_a_subscriber_that_does_not_read(start):
 
 
 def test_query_limit_closes(start):
-    """Many small arguments never exceed the bulk limit, but together the limit of a request."""
+    """Many small arguments that never exceed the bulk limit, but together exceed the limit of a request."""
     server = start("--client-query-buffer-limit", "1mb")
     with server.connect() as wire:
         try:
@@ -234,7 +235,7 @@ def test_query_limit_closes(start):
 
 
 def test_one_byte_at_a_time_from_many(server):
-    """Slow typers hold no thread: 200 of them in the middle of a request, and others are served."""
+    """Slow senders block no thread: 200 of them are in the middle of a request while others are served."""
     typers = [server.connect() for _ in range(200)]
     request = command("ECHO", "typed")
     try:
@@ -248,8 +249,8 @@ def test_one_byte_at_a_time_from_many(server):
             typer.close()
 
 
-def test_connections_are_dealt_out_to_all_loops(start):
-    """Each loop is a thread: with four loops and 40 busy connections at least two threads have used processor time."""
+def test_connections_are_assigned_to_all_loops(start):
+    """Each loop is a thread: with four loops and 40 busy connections, at least two threads have used processor time."""
     server = start("--io-threads", "4")
     connections = [server.connect() for _ in range(40)]
 
@@ -269,18 +270,18 @@ def test_connections_are_dealt_out_to_all_loops(start):
             connection.close()
 
 
-def test_abrupt_ends(server, wire):
-    """Connections reset with replies on their way do not hurt the others."""
+def test_connection_resets(server, wire):
+    """Connections that are reset with replies in flight do not affect the others."""
     for _ in range(50):
         with server.connect() as rude:
             rude.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             rude.send(command("ECHO", "x" * 100_000) * 20)
     assert wire.call("PING") == b"PONG"
-    eventually(lambda: wire.call("CLIENT", "LIST").count(b"\n") <= 2, "all of them are gone")
+    eventually(lambda: wire.call("CLIENT", "LIST").count(b"\n") <= 2, "all of them are closed")
 
 
 def test_half_closed_connection_is_answered(server):
-    """`printf … | nc`: what was sent before the end of the stream is answered."""
+    """`printf … | nc`: requests sent before the end of input are answered."""
     with server.connect() as wire:
         wire.send(command("ECHO", "a") * 3)
         wire.socket.shutdown(socket.SHUT_WR)
@@ -314,9 +315,9 @@ def test_open_files_stay_constant(server, wire):
         held = [server.connect() for _ in range(100)]
         for connection in held:
             connection.close()
-    eventually(lambda: descriptors() <= before, "closed connections give their descriptors back")
+    eventually(lambda: descriptors() <= before, "closed connections release their descriptors")
 
 
 def test_reference_and_server_are_different_programs(reference):
-    """The comparison would be worth nothing otherwise."""
+    """Otherwise the comparison would be meaningless."""
     assert isinstance(reference, ReferenceRedis) and type(reference) is not Server

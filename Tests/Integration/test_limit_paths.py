@@ -1,7 +1,7 @@
-"""Limits are decided in batches on the straight path and one at a time inside of MULTI: the same requests get the same
-answers both ways, errors included. A unit of every limit that is not refused takes hours to come back, so that no
-expectation depends on how fast the machine is: a state that faded within microseconds would be there for the next call
-of a batch, which has one time, and gone for the next transaction."""
+"""Limits are decided in batches on the fast path and one at a time in MULTI: the same requests get the same replies in
+both, including errors. Every limit that is not refused takes hours to replenish a unit, so that expectations do not
+depend on the speed of the machine: a state that expired within microseconds would still exist for the next call of a
+batch, which has a single time, but not for the next transaction."""
 
 import pytest
 
@@ -28,7 +28,8 @@ def limit(rng):
 
 
 def request(rng):
-    """One request, mostly well-formed. A key's first letter mostly says its limit, so that kinds of state agree."""
+    """One request, mostly well-formed. A key's first letter usually determines its limit, so that kinds of state
+    agree."""
     kind = rng.random()
     key = f"{rng.choice('abc')}{rng.randrange(4)}"
     if kind < 0.35:
@@ -49,7 +50,8 @@ def request(rng):
 
 
 def same(left, right, passed):
-    """Equal but for times: they have run on in between, by `passed` of their units at most, and are rounded up."""
+    """Equal except for times, which may have advanced by up to `passed` of their units in between, and are rounded
+    up."""
     if isinstance(left, ErrorReply) or isinstance(right, ErrorReply) or isinstance(left, (bytes, type(None))):
         return type(left) is type(right) and left == right
     if isinstance(left, (list, tuple)):
@@ -59,7 +61,7 @@ def same(left, right, passed):
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_in_a_batch_as_inside_of_multi(wire, version):
+def test_batches_and_multi_agree(wire, version):
     if version == 3:
         wire.hello3()
     for line in ["RL.POLICY SET three LIMIT 3 PER 1d", "RL.POLICY SET watch LIMIT 2 PER 1d MODE shadow",
@@ -80,7 +82,7 @@ def test_in_a_batch_as_inside_of_multi(wire, version):
             queued = [wire.call(*r) for r in part]
             refused = [isinstance(q, ErrorReply) for q in queued]
             if any(refused):
-                # Too few arguments: EXEC would run none of them.
+                # Too few arguments: EXEC would execute none of them.
                 wire.ok("DISCARD")
                 wire.ok("MULTI")
                 for r, bad in zip(part, refused):
@@ -100,7 +102,7 @@ def test_in_a_batch_as_inside_of_multi(wire, version):
 
 
 def test_calls_are_counted_as_calls(start):
-    """A RL.TAKEALL is one call, whatever it names, and each refused one a failed one."""
+    """An RL.TAKEALL counts as one call, however many keys it names, and a refused one as one failed call."""
     with start().connect() as wire:
         line = "RL.TAKEALL a LIMIT 2 PER 1d AND b LIMIT 9 PER 1d AND c LIMIT 9 PER 1d ALGO fixed-window"
         replies = wire.calls(*[line] * 3, "RL.TAKE d LIMIT 1 PER 1d", "INCR n", "CL.THROTTLE e 1 1 86400",
@@ -123,8 +125,8 @@ def test_the_slow_log_shows_all_keys_of_a_call(start):
         assert [b"rl.takeall", b"one", b"two"] in rows
 
 
-def test_a_key_longer_than_the_memory_for_keys(start):
-    """RL.CHECK makes its key of three names: in the midst of a pipeline, of any length, and twice in a row."""
+def test_a_key_longer_than_the_key_buffer(start):
+    """RL.CHECK builds its key from three names: in the middle of a pipeline, of any length, and twice in a row."""
     with start().connect() as wire:
         wire.ok(*"RL.POLICY SET two LIMIT 2 PER 1d".split())
         wire.ok(*"RL.RULE SET * * * POLICY two".split())

@@ -1,5 +1,5 @@
-"""RL.*: limits by every algorithm, policies, rules, all-or-nothing takes, and what of them survives. Periods are long
-and calls go out in one write, so that no expectation depends on how fast the machine is."""
+"""RL.*: limits with every algorithm, policies, rules, all-or-nothing takes, and their durability. Periods are long and
+calls are sent in one write, so that expectations do not depend on the speed of the machine."""
 
 import threading
 
@@ -23,7 +23,7 @@ def test_until_denied(wire):
 
 
 def test_milliseconds_are_rounded_up(wire):
-    """A third of a millisecond a unit: one is 1 ms, three are 1 ms, four are 2 ms."""
+    """A third of a millisecond per unit: one is 1 ms, three are 1 ms, four are 2 ms."""
     for cost, reset in [(1, 1), (3, 1), (4, 2), (3000, 1000)]:
         assert wire.call("RL.TAKE", f"k{cost}", "LIMIT", 3000, "PER", "1s", "COST", cost)[5] == reset
 
@@ -37,7 +37,7 @@ def test_every_algorithm(wire, algo):
     assert [r[:4] for r in replies[:6]] == [
         [1, 3, 5, 2], [0, 0, 5, 2], [0, 0, 5, 2], [1, 2, 5, 0], [0, 0, 5, 0], [1, 5, 5, 5]]
     assert replies[4][4] == -1, "six never fit"
-    assert replies[5][5] == 0 and replies[6:] == [0, 0], "given back, so there is no key"
+    assert replies[5][5] == 0 and replies[6:] == [0, 0], "refunded, so there is no key"
     assert wire.call(*take.split())[0] == 1
     kind = wire.call("TYPE", "k").decode()
     assert kind == ("gcra" if algo == "token-bucket" else algo)
@@ -60,8 +60,8 @@ def test_another_algorithm_on_a_key_names_both(wire):
     assert wire.call("RL.RESET", "n").startswith(b"WRONGTYPE ") and wire.call("GET", "n") == b"5"
 
 
-def test_what_is_out_of_range_is_named(wire):
-    """An instant that cannot be represented: the argument that leads there."""
+def test_an_argument_out_of_range_is_named(wire):
+    """A time that cannot be represented: the error names the argument that causes it."""
     replies = wire.calls("RL.TAKE k LIMIT 1 PER 1d BURST 100000 COST 100000",
                          f"RL.TAKE k LIMIT 1 PER {2**63 // 10**9 - 1} ALGO sliding-log")
     assert [r.split(b":")[0] for r in replies] == [b"ERR COST is out of range", b"ERR PER is out of range"]
@@ -101,7 +101,7 @@ def test_a_retry_counts_once(wire):
     assert first == again and first[3] == 4 and other[3] == 3 and key[3] == 4
 
 
-def test_as_many_tokens_as_are_allowed(start):
+def test_the_number_of_tokens_is_bounded(start):
     server = start("--idempotency-tokens-max", "2")
     with server.connect() as wire:
         replies = wire.calls(*[f"RL.TAKE k LIMIT 9 PER 1h ID {n}" for n in "abca"])
@@ -118,7 +118,7 @@ def test_as_many_tokens_as_are_allowed(start):
 def test_a_token_is_forgotten_after_the_window(start):
     with start("--idempotency-window", "1").connect() as wire:
         wire.call(*"RL.TAKE k LIMIT 9 PER 1h ID a".split())
-        eventually(lambda: wire.call(*"RL.TAKE k LIMIT 9 PER 1h ID a".split())[3] == 7, "counts again")
+        eventually(lambda: wire.call(*"RL.TAKE k LIMIT 9 PER 1h ID a".split())[3] == 7, "the token is forgotten")
 
 
 # All or nothing
@@ -153,9 +153,9 @@ def test_take_all_of_the_wrong_kind_takes_nothing(wire):
     assert wire.call("EXISTS", "a") == 0
 
 
-def test_take_all_is_never_taken_in_part(server):
-    """Clients on all loops fight over pairs of keys, each pair good for one, named in either order: exactly one gets
-    each pair, and what is gone from a key is what they took."""
+def test_take_all_is_atomic(server):
+    """Clients on all loops compete for pairs of keys, each with room for one take, named in either order: exactly one
+    client gets each pair, and the units missing from a key are those that they took."""
     clients, rounds, part = 6, 3000, 100
     won = [[] for _ in range(clients)]
     barrier = threading.Barrier(clients)
@@ -183,11 +183,11 @@ def test_take_all_is_never_taken_in_part(server):
             assert [r[3] for r in left] == [0, 0]
 
 
-# In one write with others
+# In one write with other calls
 
 
 def test_calls_of_all_kinds_in_one_batch(clean):
-    """Answers come in the order of the requests, errors in between, and every call counts for its own command."""
+    """Replies come in the order of the requests, including errors, and every call is counted for its own command."""
     wire = clean
     wire.ok(*"RL.POLICY SET p LIMIT 1000 PER 1d".split())
     wire.ok(*"RL.RULE SET * * * POLICY p".split())
@@ -206,7 +206,7 @@ def test_calls_of_all_kinds_in_one_batch(clean):
     assert calls["cmdstat_cl.throttle"] == "100" and calls["cmdstat_rl.reset"] == "100"
     failed = [line for line in lines if line.startswith("cmdstat_rl.take:")][0]
     assert failed.endswith("failed_calls=200")
-    # Names that fill the batch's memory for keys, that do not fit beside others, and that never fit.
+    # Names that fill the batch's memory for keys, that do not fit after others, and that never fit.
     for size in [1000, 20_000, 60_000, 70_000, 200_000]:
         names = [bytes([65 + n]) * size for n in range(10)]
         assert [r[0] for r in wire.calls(*[["RL.CHECK", "t", name, "a"] for name in names])] == [1] * 10
@@ -238,7 +238,7 @@ def test_inside_a_transaction(clean):
     wire.call("DISCARD")
 
 
-# What survives
+# Durability
 
 
 def fill(wire):
@@ -272,7 +272,7 @@ def test_everything_survives(start, tmp_path, how):
         fill(wire)
         if how == "snapshot":
             wire.call("BGREWRITEAOF")
-            eventually(lambda: b"aof_rewrite_in_progress:0" in wire.call("INFO", "persistence"), "rewritten")
+            eventually(lambda: b"aof_rewrite_in_progress:0" in wire.call("INFO", "persistence"), "the log is rewritten")
         if how == "snapshot alone":
             wire.ok("SAVE")
         check(wire)
@@ -288,8 +288,8 @@ def test_everything_survives(start, tmp_path, how):
 
 
 @pytest.mark.parametrize("line", ["RL.TAKE k LIMIT 9 PER 1d ID x", "RL.TAKE k POLICY p", "RL.CHECK k k k"])
-def test_an_answer_means_that_it_is_on_disk(start, line):
-    """Nothing but calls in batches, so nothing else has the change collected."""
+def test_a_reply_means_that_the_change_is_on_disk(start, line):
+    """Only calls in batches, so that nothing else triggers a collection of the change."""
     server = start("--appendfsync", "always")
     with server.connect() as wire:
         wire.calls("RL.POLICY SET p LIMIT 9 PER 1d", "RL.RULE SET * * * POLICY p")

@@ -1,5 +1,5 @@
-"""The server's log where its output is slow, stalled, or no ordinary file: nobody waits for it, and nothing is lost in
-silence.
+"""The server's log when its output is slow, stalled, or not an ordinary file: nothing waits for it, and nothing is lost
+silently.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ F_SETPIPE_SZ = 1031
 
 
 class PipedServer(Server):
-    """Its standard error is a pipe of one page, which is read when the test says so."""
+    """Its standard error is a pipe of one page, which is read only when the test asks."""
 
     def open_output(self):
         self.reader, writer = os.pipe()
@@ -31,43 +31,43 @@ class PipedServer(Server):
         return "(a pipe)"
 
     def read_to_end(self):
-        """Everything the process writes until it ends."""
+        """Everything that the process writes until it exits."""
         self.log_file.close()
         with os.fdopen(self.reader, "rb") as pipe:
             return pipe.read().decode()
 
 
 def flood(wire):
-    """Logs until lines are dropped: each CONFIG SET is a line, and its value counts up."""
+    """Logs until lines are dropped: each CONFIG SET is a line, and its value increases."""
     number = 0
     deadline = time.monotonic() + 60
     while info(wire, "limiter").get("log_lines_dropped", "0") == "0":
-        assert time.monotonic() < deadline, "the queue has no end"
+        assert time.monotonic() < deadline, "the queue never fills up"
         replies = wire.calls(*[("CONFIG", "SET", "slowlog-max-len", number + n) for n in range(500)])
         assert replies == [b"OK"] * 500
         number += 500
     return number
 
 
-def test_a_stalled_reader_of_the_log_stops_nobody(start):
+def test_a_stalled_reader_of_the_log_blocks_no_client(start):
     server = start("--io-threads", "2", kind=PipedServer)
     with server.connect() as wire:
         flood(wire)
         assert wire.call("SAVE") == b"OK"
         assert wire.call("BGREWRITEAOF").startswith(b"Background append only file rewriting")
-        # New connections are the control thread's, which logs, too.
+        # The control thread handles new connections, and also logs.
         for _ in range(4):
             with server.connect() as other:
                 assert other.call("PING") == b"PONG"
         os.kill(server.pid, signal.SIGHUP)
         assert wire.call("CL.THROTTLE", "k", 1, 1, 1000)[0] == 0
-    # And it ends, although the last lines can never be written.
+    # It also exits, although the last lines can never be written.
     server.process.send_signal(signal.SIGTERM)
     assert server.wait_exit(15) == 0
     os.close(server.reader)
 
 
-def test_dropped_lines_are_counted_in_their_place(start):
+def test_dropped_lines_are_reported_where_they_are_missing(start):
     server = start("--io-threads", "1", kind=PipedServer)
     with server.connect() as wire:
         flood(wire)
@@ -86,7 +86,7 @@ def test_dropped_lines_are_counted_in_their_place(start):
             notes += int(found[1])
         elif found := re.search(r"setting=slowlog-max-len value=(\d+)$", line):
             if found[1] != "999999":
-                assert int(found[1]) == expected, "in order, and missing only where the log says so"
+                assert int(found[1]) == expected, "lines are in order, and missing only where the log reports it"
                 expected += 1
     assert notes == dropped > 0
     assert "value=999999" in text[0] and "server stopped" in text[0].splitlines()[-1]
@@ -145,7 +145,7 @@ def test_a_directory_is_refused(tmp_path):
 
 
 def test_reopening(start, tmp_path):
-    """logrotate: every line is in the old file or the new one."""
+    """logrotate: every line is in either the old file or the new one."""
     path, old = tmp_path / "own.log", tmp_path / "own.log.1"
     server = start("--logfile", path)
     with server.connect() as wire:
@@ -153,29 +153,29 @@ def test_reopening(start, tmp_path):
         path.rename(old)
         os.kill(server.pid, signal.SIGHUP)
         wire.calls(*[("CONFIG", "SET", "slowlog-max-len", number) for number in range(1000, 2000)])
-        eventually(lambda: path.exists() and "log file reopened" in path.read_text(), "the new file is begun")
+        eventually(lambda: path.exists() and "log file reopened" in path.read_text(), "the new file is started")
         wire.ok("CONFIG", "SET", "slowlog-max-len", 2000)
-        eventually(lambda: "value=2000" in path.read_text(), "and written")
+        eventually(lambda: "value=2000" in path.read_text(), "the new file is written")
     lines = re.findall(r"value=(\d+)", old.read_text() + path.read_text())
     assert lines == [str(number) for number in range(2001)]
 
 
 def test_reopening_what_would_block(start, tmp_path):
-    """A FIFO under the log's name is not opened: the old file goes on, and connections are accepted meanwhile."""
+    """A FIFO under the log's name is not opened: the old file stays in use, and connections are still accepted."""
     path, old = tmp_path / "own.log", tmp_path / "own.log.1"
     server = start("--logfile", path)
     path.rename(old)
     os.mkfifo(path)
     os.kill(server.pid, signal.SIGHUP)
-    eventually(lambda: "cannot reopen the log file" in old.read_text(), "it says so")
+    eventually(lambda: "cannot reopen the log file" in old.read_text(), "the failure is logged")
     assert f"'{path}': it is a FIFO that no process reads" in old.read_text()
     with Wire(server.address, timeout=2) as wire:
         wire.ok("CONFIG", "SET", "slowlog-max-len", 7)
-    eventually(lambda: "value=7" in old.read_text(), "the old file is written on")
+    eventually(lambda: "value=7" in old.read_text(), "the old file is still written")
 
 
-def test_a_failed_start_ends_although_nobody_reads_why(start, tmp_path):
-    """The sentence that says why it cannot start goes to a pipe that is full."""
+def test_a_failed_start_exits_although_its_error_is_not_read(start, tmp_path):
+    """The reason why it cannot start goes to a full pipe."""
     server = start()
     reader, writer = os.pipe()
     fcntl.fcntl(writer, F_SETPIPE_SZ, 4096)

@@ -1,4 +1,4 @@
-"""INFO memory: figures of one process that fit each other, whatever it holds."""
+"""INFO memory: consistent figures for the process, whatever its contents."""
 
 import time
 
@@ -32,19 +32,19 @@ def expect_consistent(found):
 
 
 def test_idle(start):
-    """A process without keys: its own memory is not nothing, and a ratio in the hundreds would alarm everybody."""
+    """A process without keys: its own memory is not zero, and a ratio in the hundreds would raise false alarms."""
     with start().connect() as wire:
         found = memory(wire)
         expect_consistent(found)
         assert found["used_memory"] > 500_000, "buffers of loops"
         assert 1 < found["mem_fragmentation_ratio"] < 50
-        assert found["used_memory_peak"] < found["used_memory_rss"], "not the resident peak"
+        assert found["used_memory_peak"] < found["used_memory_rss"], "not the peak of resident memory"
 
 
 def test_full(start):
     with start("--io-threads", "1").connect(60) as wire:
         fill(wire, 300_000, size=40)
-        found = eventually(lambda: (m := memory(wire))["used_memory_peak"] > 20_000_000 and m, "the peak is seen")
+        found = eventually(lambda: (m := memory(wire))["used_memory_peak"] > 20_000_000 and m, "the peak is recorded")
         expect_consistent(found)
         assert found["used_memory_dataset"] > 300_000 * (40 + 12)
         assert found["used_memory_dataset_perc"] > 50
@@ -56,14 +56,14 @@ def test_full(start):
 
 
 def test_large_keys_are_counted_once(start):
-    """Their records come from the C library's heap, which the overhead is counted by as well."""
+    """Their records are allocated from the C library's heap, which is also where the overhead is measured."""
     with start("--io-threads", "1").connect(60) as wire:
         before = memory(wire)
         fill(wire, 20_000, size=1000)
         keys = 20_000 * 1000
         grown = memory(wire)["used_memory_dataset"] - before["used_memory_dataset"]
         assert keys < grown < keys * 1.2
-        # The overhead is sampled once a second: wait until two samples have been taken, as the sweep tells.
+        # The overhead is sampled once a second: waits for two samples, as the sweep shows.
         deadline = time.monotonic() + 3
         while time.monotonic() < deadline:
             found = memory(wire)
@@ -85,5 +85,5 @@ def test_maxmemory_is_compared_with_the_dataset(start):
                 refused = True
                 break
         found = memory(wire)
-        assert refused and found["used_memory"] > found["maxmemory"], "what the process needs besides is not counted"
+        assert refused and found["used_memory"] > found["maxmemory"], "the overhead does not count"
         assert found["maxmemory"] * 0.9 < found["used_memory_dataset"] < found["maxmemory"] * 1.1

@@ -1,5 +1,5 @@
-"""Errors that name the mistake, and warnings about what a client cannot see: memory that is full, a link that is down,
-a role that comes from a file."""
+"""Errors that name the mistake, and warnings about conditions that a client cannot see: full memory, a link that is
+down, a role from a file."""
 
 import re
 import socket
@@ -48,15 +48,15 @@ MISTAKES = [
 
 @pytest.mark.parametrize("line, text", MISTAKES, ids=[line for line, _ in MISTAKES])
 def test_an_error_names_the_mistake(wire, line, text):
-    """The same alone, in a batch, and in a transaction."""
+    """The same on its own, in a batch, and in a transaction."""
     first, second, third, fourth = wire.calls(line, "MULTI", line, "EXEC")
     assert isinstance(first, ErrorReply) and first.startswith(text), first
     assert (second, third, fourth) == (b"OK", b"QUEUED", [first])
     assert wire.call("DBSIZE") == 0 and wire.call("RL.POLICY", "LIST") == []
 
 
-def test_what_looks_like_a_mistake_and_is_none(wire):
-    """Keys may have any name, and a block may say that it has no burst."""
+def test_unusual_calls_that_are_correct(wire):
+    """Keys may have any name, and LIMIT 0 may come with BURST 0."""
     replies = wire.calls("RL.TAKE LIMIT LIMIT 5 PER 1m", "RL.TAKE k LIMIT 0 PER 1m BURST 0", "RL.CHECK a b COST COST 2")
     assert replies[0][:4] == [1, 1, 5, 4] and replies[1][:2] == [0, 0] and replies[2].startswith(b"NORULE ")
 
@@ -89,25 +89,25 @@ def test_since_is_a_version_of_this_program(wire):
 
 
 def lines(server, what):
-    """Whole lines of the log that contain this."""
+    """The lines of the log that contain this."""
     return [line for line in server.log().split("\n")[:-1] if what in line]
 
 
 def logged(server, what):
-    """The first of them, when it is there."""
+    """The first such line, once it exists."""
     return eventually(lambda: lines(server, what), f"a line with {what!r}")[0]
 
 
 def may_be_said_again(began):
-    """Whether what is said once a minute may have been said a second time."""
+    """Whether a message that is limited to once a minute may have been logged a second time."""
     return time.monotonic() - began >= 60
 
 
-# What has run out
+# Exhausted resources
 
 
 def fill(wire, count, prefix):
-    """Takes from that many keys; how many were refused."""
+    """Takes from that many keys; returns how many calls were refused."""
     refused = 0
     for start in range(0, count, 1000):
         requests = [("CL.THROTTLE", f"{prefix}{n}" + "x" * 100, 1, 1, 1_000_000) for n in range(start, start + 1000)]
@@ -115,7 +115,7 @@ def fill(wire, count, prefix):
     return refused
 
 
-def test_memory_that_is_full_is_a_warning(start):
+def test_full_memory_is_a_warning(start):
     began = time.monotonic()
     server = start("--maxmemory", "2mb", "--loglevel", "warning", "--appendonly", "no", "--save", "")
     with server.connect() as wire:
@@ -125,7 +125,7 @@ def test_memory_that_is_full_is_a_warning(start):
         line = logged(server, "calls that need more are refused with OOM")
         assert line.endswith(" maxmemory=2097152 maxmemory_policy=noeviction")
         assert b"errorstat_OOM:count=%d\r\n" % refused in wire.call("INFO", "errorstats")
-        # The other way to be full; and what was said a moment ago is not said again.
+        # The other way to run out; and a recent message is not repeated.
         wire.ok("CONFIG", "SET", "maxmemory-policy", "evict-soonest")
         assert fill(wire, 5000, "c") == 0
         logged(server, "keys are forgotten before they have expired")
@@ -136,7 +136,7 @@ def test_memory_that_is_full_is_a_warning(start):
         assert len(lines(server, "refused with OOM")) == 1 or may_be_said_again(began)
 
 
-def test_tokens_that_have_run_out_are_a_warning(start):
+def test_exhausted_tokens_are_a_warning(start):
     server = start("--idempotency-tokens-max", "2")
     with server.connect() as wire:
         replies = wire.calls(*[f"RL.TAKE k LIMIT 100 PER 1h ID {n}" for n in range(5)])
@@ -148,7 +148,7 @@ def test_tokens_that_have_run_out_are_a_warning(start):
 # Replication
 
 
-def test_a_link_that_is_down_is_told_in_words(nodes):
+def test_a_link_that_is_down_is_logged_with_the_reason(nodes):
     port = free_port()
     replica = nodes("a", of=port)
     assert logged(replica, "link to the primary is down").split("warning ")[1] == (
@@ -156,7 +156,7 @@ def test_a_link_that_is_down_is_told_in_words(nodes):
         'because="cannot connect: Connection refused" attempts=1')
 
 
-def test_a_link_that_stays_down_is_told_once_a_minute(nodes):
+def test_a_link_that_stays_down_is_logged_once_a_minute(nodes):
     began = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         accepted = []
@@ -176,7 +176,7 @@ def test_a_link_that_stays_down_is_told_once_a_minute(nodes):
         eventually(lambda: len(accepted) >= 5, "five attempts", 30)
         logged(replica, "link to the primary is down")
         found = [line.split('because="')[1].split('"')[0] for line in lines(replica, "link to the primary is down")]
-        # What is sent to a closed connection may be answered by a reset.
+        # Writing to a closed connection may be answered with a reset.
         assert len(found) == len(set(found)) or may_be_said_again(began), found
         assert set(found) <= {"connection lost: the primary has closed it", "connection lost: Connection reset by peer",
                               "connection lost: Broken pipe"}
@@ -186,17 +186,17 @@ def test_a_link_that_stays_down_is_told_once_a_minute(nodes):
     replica.wait_link()
     assert logged(replica, "link to the primary is up").endswith(f" host=127.0.0.1 port={primary.port}")
     primary.stop()
-    # It was up in between: so this is news.
+    # It was up in between, so the message is new.
     logged(replica, f"port={primary.port} because=")
 
 
-def test_a_refusal_is_told_in_the_primarys_words(nodes):
+def test_a_refusal_is_logged_in_the_primarys_words(nodes):
     primary = nodes("a", password="secret")
     replica = nodes("b", "--masterauth", "wrong", of=primary)
     assert "WRONGPASS" in logged(replica, 'because="the primary refuses: ')
 
 
-def test_a_role_that_comes_from_a_file_is_told_at_the_start(nodes):
+def test_a_role_from_a_file_is_logged_at_startup(nodes):
     primary = nodes("a")
     replica = nodes("b")
     replica.follow(primary)

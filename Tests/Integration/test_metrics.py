@@ -1,4 +1,4 @@
-"""The registry as Prometheus reads it, with Prometheus's own checker and its strictest parser, and against INFO."""
+"""The registry as Prometheus reads it, checked with Prometheus's own checker, its strictest parser, and INFO."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ def served(start):
 
 @pytest.fixture
 def states(start, served):
-    """Metrics in both formats of a server with a log, of one without, and of a primary and its replica."""
+    """Metrics in both formats, of a server with a log, of one without, and of a primary and its replica."""
     primary = start("--appendonly", "no", "--enable-debug-command", "local")
     replica = start("--replicaof", "127.0.0.1", str(primary.port), "--enable-debug-command", "local")
     with primary.connect() as leader, replica.connect() as follower:
@@ -76,8 +76,8 @@ def test_decisions_are_counted_by_command(served):
         return [found[f'escapement_decisions_total{{command="{name}",result="{r}"}}']
                 for r in ("allowed", "denied", "error")]
 
-    assert decisions("cl.throttle") == [2, 3, 0], "a malformed call is no decision"
-    assert decisions("rl.take") == [2, 1, 1], "the key of a counter has no limit, and repeats are no decisions"
+    assert decisions("cl.throttle") == [2, 3, 0], "a malformed call is not a decision"
+    assert decisions("rl.take") == [2, 1, 1], "the key of a counter has no limit, and repeats are not decisions"
     assert found["escapement_idempotency_hits_total"] == 2
     assert decisions("rl.takeall") == [1, 0, 0], "one for the call, not for each limit"
     assert 'escapement_decisions_total{command="rl.peek",result="allowed"}' not in found
@@ -102,7 +102,7 @@ def test_decisions_are_counted_on_every_path(start, way):
     assert found['escapement_granted_units_total{command="cl.throttle"}'] == 2
 
 
-def test_both_printers_say_the_same(served):
+def test_both_printers_agree(served):
     found, fields = values(metrics(served)), info(served, "everything")
     for name, field in (("escapement_keys", "limiter_keys"), ("escapement_limiter_denied_total", "limiter_denied"),
                         ("escapement_connections", "connected_clients"), ("escapement_shards", "limiter_shards"),
@@ -115,7 +115,7 @@ def test_both_printers_say_the_same(served):
     assert found['escapement_command_duration_seconds_count{command="cl.throttle"}'] == calls
 
 
-def test_a_client_names_no_series(served):
+def test_a_client_cannot_create_a_series(served):
     text = metrics(served)
     assert "foo" not in text and "counter" not in re.sub(r"# .*", "", text)
 

@@ -1,4 +1,4 @@
-"""The limit of open files: clients never take the descriptors that files, links and loops need."""
+"""The limit of open files: clients never use up the descriptors that files, links and loops need."""
 
 import ctypes
 import os
@@ -17,9 +17,9 @@ REFUSED = b"-ERR max number of clients reached\r\n"
 
 
 def limited(count):
-    """For a process that has so many descriptors and cannot raise that, whatever its user."""
+    """For a process with that many descriptors and no way to raise the limit, whatever its user."""
     def before_exec():
-        # Fails, and does not matter, where this is not root.
+        # Fails harmlessly if the user is not root.
         ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0)
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
 
@@ -44,10 +44,10 @@ def test_silent_clients_leave_descriptors_for_files(start, tmp_path):
                 one.settimeout(10)
                 one.connect(str(path) if number % 2 else ("127.0.0.1", server.port))
                 crowd.append(one)
-            eventually(lambda: info(wire)["rejected_connections"] == str(251 - allowed), "the others are turned away")
+            eventually(lambda: info(wire)["rejected_connections"] == str(251 - allowed), "the others are rejected")
             assert info(wire)["connected_clients"] == str(allowed)
             assert crowd[-1].recv(100) == REFUSED and crowd[-2].recv(100) == REFUSED
-            # Everything that opens files goes on.
+            # Everything that opens files still works.
             for number in range(3):
                 take(wire, f"k-{number}")
                 assert wire.call("SAVE") == b"OK"
@@ -84,10 +84,10 @@ def test_config_set_maxclients_beyond_the_limit(start):
 
 
 def test_config_set_maxclients_raises_the_limit(start):
-    """Where only the soft limit is low, it is raised for as many clients as are asked for."""
+    """If only the soft limit is low, it is raised to fit the requested number of clients."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 1000:
-        pytest.skip("this machine allows few open files")
+        pytest.skip("this machine permits too few open files")
     server = start("--maxclients", "50", before_exec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard)))
     with server.connect() as wire:
         assert maxclients(wire) == 50
@@ -97,8 +97,8 @@ def test_config_set_maxclients_raises_the_limit(start):
     assert "maxclients, which is lowered" not in server.log()
 
 
-def test_config_rewrite_keeps_what_was_asked_for(start, tmp_path):
-    """A limit of open files that was low for one run must not stay in the file."""
+def test_config_rewrite_keeps_the_configured_number(start, tmp_path):
+    """A low limit of open files in one run must not be written to the file."""
     path = tmp_path / "escapement.conf"
     path.write_text("hz 20\n")
     server = start(config=path, before_exec=limited(200))
@@ -108,21 +108,21 @@ def test_config_rewrite_keeps_what_was_asked_for(start, tmp_path):
     assert path.read_text().startswith("hz 30\n") and "maxclients" not in path.read_text()
 
 
-def test_too_few_for_anyone(tmp_path):
+def test_too_few_descriptors_for_a_client(tmp_path):
     status, output = run_to_end(
         "--port", free_port(), "--dir", tmp_path / "data", cwd=tmp_path, before_exec=limited(50))
     assert status == 1, output
     assert len(output.splitlines()) == 1 and "the limit of open files is 50" in output and "ulimit -n" in output
 
 
-def test_the_last_one_that_fits_is_served(start):
-    """As many clients as CONFIG GET says, not one fewer."""
+def test_the_last_client_that_fits_is_served(start):
+    """As many clients as CONFIG GET reports, not one fewer."""
     server = start("--io-threads", "1", before_exec=limited(120))
     crowd = []
     try:
         with server.connect() as wire:
             allowed = maxclients(wire)
-            eventually(lambda: info(wire, "clients")["connected_clients"] == "1", "nobody else is connected")
+            eventually(lambda: info(wire, "clients")["connected_clients"] == "1", "no other client is connected")
             for _ in range(allowed - 1):
                 crowd.append(server.connect())
                 assert crowd[-1].call("PING") == b"PONG"
@@ -134,7 +134,7 @@ def test_the_last_one_that_fits_is_served(start):
 
 
 def test_inherited_descriptors_count(start):
-    """What the parent left open is not there for clients."""
+    """Descriptors that the parent left open are not available to clients."""
     inherited = [os.dup(2) for _ in range(40)]
     try:
         plain = start(before_exec=limited(200))

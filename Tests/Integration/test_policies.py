@@ -1,4 +1,4 @@
-"""Policies and rules while they change: by commands, and from a file."""
+"""Policies and rules while they change, by command and from a file."""
 
 import signal
 
@@ -13,11 +13,11 @@ def test_a_policy_changes_at_run_time(clean):
     wire.ok(*"RL.POLICY SET tier LIMIT 10 PER 1h ALGO fixed-window".split())
     assert wire.call(*"RL.TAKE k POLICY tier COST 8".split())[:4] == [1, 8, 10, 2]
     wire.ok(*"RL.POLICY SET tier LIMIT 5 PER 1h ALGO fixed-window".split())
-    assert wire.call(*"RL.TAKE k POLICY tier".split())[:4] == [0, 0, 5, 0], "lowering gives nothing back"
+    assert wire.call(*"RL.TAKE k POLICY tier".split())[:4] == [0, 0, 5, 0], "lowering a limit returns no units"
     wire.ok(*"RL.POLICY SET tier LIMIT 20 PER 1h ALGO fixed-window".split())
-    assert wire.call(*"RL.TAKE k POLICY tier".split())[:4] == [1, 1, 20, 11], "and raising forgets nothing"
+    assert wire.call(*"RL.TAKE k POLICY tier".split())[:4] == [1, 1, 20, 11], "raising a limit forgets nothing"
     wire.ok(*"RL.POLICY SET tier LIMIT 20 PER 1h ALGO gcra".split())
-    assert wire.call(*"RL.TAKE k POLICY tier".split())[:4] == [1, 1, 20, 10], "nor another algorithm"
+    assert wire.call(*"RL.TAKE k POLICY tier".split())[:4] == [1, 1, 20, 10], "changing the algorithm forgets nothing"
     assert wire.call("TYPE", "k") == b"gcra"
 
 
@@ -75,8 +75,8 @@ def test_policies_outlive_flushall(clean):
     assert wire.call("RL.POLICY", "GET", "p")[1] == b"p"
 
 
-def test_an_upgrade_to_another_algorithm_locks_nobody_out(clean):
-    """The wait that the first refusal tells is over when it said so, although the day of before goes on."""
+def test_changing_the_algorithm_locks_no_client_out(clean):
+    """The wait given in the first refusal is sufficient, although the previous day's window continues."""
     wire = clean
     for line in ["RL.POLICY SET free ALGO fixed-window LIMIT 1000 PER 1d",
                  "RL.POLICY SET pro ALGO token-bucket LIMIT 100 PER 1s", "RL.RULE SET * * * POLICY free"]:
@@ -85,7 +85,7 @@ def test_an_upgrade_to_another_algorithm_locks_nobody_out(clean):
     wire.ok(*"RL.RULE SET api u * POLICY pro".split())
     first = wire.call(*"RL.CHECK api u any".split())
     assert first[0] == 0 and 0 < first[4] <= 10
-    eventually(lambda: wire.call(*"RL.CHECK api u any".split())[0] == 1, "a unit has come back")
+    eventually(lambda: wire.call(*"RL.CHECK api u any".split())[0] == 1, "a unit is replenished")
 
 
 # The rules file
@@ -120,7 +120,7 @@ def test_the_rules_file(start, tmp_path):
         eventually(lambda: "rules file not taken" in server.log(), "the complaint in the log")
         path.write_text("policy free LIMIT 9 PER 1h\n")
         server.process.send_signal(signal.SIGHUP)
-        eventually(lambda: policies(wire)[b"free"] == (9, b"file"), "reloaded")
+        eventually(lambda: policies(wire)[b"free"] == (9, b"file"), "the file is reloaded")
         assert wire.call(*"RL.RULE SET * * * POLICY free".split()) == b"OK"
         path.write_text("")
         assert wire.call("RL.RULE", "RELOAD")[:8] == [b"policies", 0, b"rules", 0, b"applied", 0, b"kept", 1]
@@ -128,9 +128,9 @@ def test_the_rules_file(start, tmp_path):
         assert reply.startswith(b"ERR ") and b"in use" in reply and b"* * *" in reply
 
 
-def test_a_reload_keeps_nobody_waiting(start, tmp_path, monkeypatch):
-    """SIGHUP has a large file read while connections are accepted as before; a signal meanwhile counts, too. The file
-    is opened when the test lets it be."""
+def test_a_reload_blocks_no_client(start, tmp_path, monkeypatch):
+    """SIGHUP triggers the reading of a large file while connections are still accepted; a signal in the meantime also
+    counts. The test controls when the file is opened."""
     path = tmp_path / "rules.conf"
     rules = "".join(f"rule tenant-{number} * * POLICY p\n" for number in range(60_000))
     path.write_text("policy p LIMIT 1 PER 1h\n" + rules)
@@ -138,7 +138,7 @@ def test_a_reload_keeps_nobody_waiting(start, tmp_path, monkeypatch):
     server = start("--rules-file", path)
 
     def connects():
-        # None would be let in, where the thread that accepts did the reading, too.
+        # None would be accepted if the thread that accepts also did the reading.
         for _ in range(20):
             with server.connect() as other:
                 assert other.call("PING") == b"PONG"
@@ -150,12 +150,12 @@ def test_a_reload_keeps_nobody_waiting(start, tmp_path, monkeypatch):
         server.process.send_signal(signal.SIGHUP)
         eventually(gate.is_reached, "the server reads the file")
         connects()
-        # Read again when this is over, though nobody says so then.
+        # The file is read again afterwards, without another signal.
         server.process.send_signal(signal.SIGHUP)
         connects()
         gate.open()
         eventually(lambda: policies(wire)[b"p"] == (2, b"file"), "it has been read")
-        eventually(lambda: server.log().count("rules file loaded") == read_before + 2, "and once more")
+        eventually(lambda: server.log().count("rules file loaded") == read_before + 2, "it has been read once more")
 
 
 def test_a_start_with_a_bad_rules_file_fails(tmp_path):

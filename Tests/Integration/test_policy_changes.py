@@ -1,5 +1,5 @@
-"""Changing policies and rules by command: what is not named stays, NX changes nothing, every change is in the log, and
-which rule wins is what the documentation says."""
+"""Changing policies and rules by command: fields not named are kept, NX changes nothing, every change is logged, and
+the rule that wins is the documented one."""
 
 import itertools
 import re
@@ -12,7 +12,7 @@ MINUTE, DAY = 60_000, 86_400_000
 
 
 def policy(wire, name):
-    """The policy as `FIELDS` has it."""
+    """The policy as a list of `FIELDS`."""
     reply = wire.call("RL.POLICY", "GET", name)
     values = dict(zip(reply[::2], reply[1::2]))
     return tuple(v.decode() if isinstance(v, bytes) else v for v in (values[f.encode()] for f in FIELDS))
@@ -22,7 +22,7 @@ def change(wire, line):
     wire.ok(*f"RL.POLICY SET {line}".split())
 
 
-def test_a_change_keeps_what_it_does_not_name(clean):
+def test_a_change_keeps_fields_that_it_does_not_name(clean):
     wire = clean
     change(wire, "zz LIMIT 100 PER 1m ALGO fixed-window OFFSET 2h MODE shadow")
     change(wire, "zz LIMIT 6 PER 1d")
@@ -34,7 +34,7 @@ def test_a_change_keeps_what_it_does_not_name(clean):
     change(wire, "pro LIMIT 100 PER 1m BURST 20 ALGO token-bucket")
     change(wire, "pro LIMIT 50")
     assert policy(wire, "pro") == ("token-bucket", 50, MINUTE, 20, 0, "enforce", "command")
-    # A burst that was never named follows the limit.
+    # A burst that was never set follows the limit.
     change(wire, "free LIMIT 100 PER 1m")
     change(wire, "free LIMIT 5")
     assert policy(wire, "free")[:4] == ("gcra", 5, MINUTE, 5)
@@ -44,7 +44,7 @@ def test_a_change_keeps_what_it_does_not_name(clean):
     assert policy(wire, "free")[:4] == ("gcra", 7, MINUTE, 7)
 
 
-def test_a_policy_in_shadow_does_not_begin_to_refuse(clean):
+def test_a_changed_policy_stays_in_shadow_mode(clean):
     wire = clean
     change(wire, "p LIMIT 100 PER 1h ALGO fixed-window MODE shadow")
     change(wire, "p LIMIT 1")
@@ -53,7 +53,7 @@ def test_a_policy_in_shadow_does_not_begin_to_refuse(clean):
     assert wire.call("TYPE", "k") == b"fixed-window"
 
 
-def test_another_algorithm_drops_what_it_has_no_use_for(clean):
+def test_another_algorithm_drops_fields_that_it_does_not_use(clean):
     wire = clean
     change(wire, "p LIMIT 100 PER 1m BURST 20 MODE shadow")
     change(wire, "p ALGO sliding-log")
@@ -67,7 +67,7 @@ def test_another_algorithm_drops_what_it_has_no_use_for(clean):
         reply = wire.call(*f"RL.POLICY SET p {line}".split())
         assert isinstance(reply, ErrorReply) and reply.startswith(error.encode()), reply
         assert policy(wire, "p") == before, line
-    # What the error is about was not named: so it says where that comes from.
+    # The error concerns a value that was not named, so it says where that value comes from.
     change(wire, "big LIMIT 10000 PER 1m ALGO fixed-window")
     assert wire.call(*"RL.POLICY SET big ALGO sliding-log".split()) == (
         b"ERR LIMIT must be at most 4096 with this ALGO (what is not named stays as it is: LIMIT 10000 PER 1m "
@@ -82,7 +82,7 @@ def test_a_new_policy_needs_a_limit(clean):
     assert wire.call("RL.POLICY", "GET", "new") is None
 
 
-def test_nx_makes_and_never_changes(clean, server):
+def test_nx_creates_and_never_changes(clean, server):
     wire = clean
     assert wire.calls("RL.POLICY SET p LIMIT 5 PER 1m NX", "RL.POLICY SET p NX LIMIT 9 PER 1d MODE off",
                       "RL.POLICY SET q LIMIT 1 PER 1s") == [b"OK", None, b"OK"]
@@ -101,7 +101,7 @@ def test_nx_makes_and_never_changes(clean, server):
         assert wire.call(*line.split()).startswith(b"ERR syntax error: tenant, client, action and POLICY"), line
 
 
-# The log
+# The server's log
 
 
 def test_each_change_is_a_line_of_the_log(start):
@@ -132,7 +132,7 @@ def test_each_change_is_a_line_of_the_log(start):
 
 
 def documented_order():
-    """The subjects of the document's table, from the top, with what RESOLVE shows of each."""
+    """The subjects of the document's table, from the top, with what RESOLVE shows for each."""
     text = (ROOT / "docs" / "commands.md").read_text()
     rows = re.findall(r"^\| ([1-8]) \| (\S+) \| (\S+) \| (\S+) \| ([a-z+ ]+) \|$", text, re.MULTILINE)
     assert [int(row[0]) for row in rows] == list(range(1, 9))
@@ -141,7 +141,7 @@ def documented_order():
 
 
 def test_the_rule_that_wins_is_the_documented_one(clean):
-    """Every pair of rules that can meet, whichever was made first."""
+    """Every pair of rules that can match the same call, in either order of creation."""
     wire = clean
     order = documented_order()
     assert len({subject for subject, _ in order}) == 8
@@ -158,7 +158,7 @@ def test_the_rule_that_wins_is_the_documented_one(clean):
             assert wire.call("RL.RULE", "DEL", *order[number][0]) == 1
 
 
-def test_the_examples_of_who_wins(clean):
+def test_the_examples_of_winning_rules(clean):
     wire = clean
     text = (ROOT / "docs" / "commands.md").read_text()
     assert "`* robot *`\nwins over `acme * search`" in text

@@ -1,5 +1,5 @@
-"""The wire format to the byte: every row of the transcripts whole, byte by byte and many at once, against the server
-and against redis-server."""
+"""The wire format, byte for byte: every row of the transcripts in one piece, byte by byte and many at once, against the
+server and against redis-server."""
 
 import os
 
@@ -14,7 +14,7 @@ AGAIN = 40
 
 
 def play(connection, row, expected, sent, closes):
-    """Sends in one write; a QUIT behind it marks where the replies end."""
+    """Sends everything in one write; a QUIT at the end marks where the replies end."""
     if row.resp3:
         connection.hello3()
     connection.send(sent if closes else sent + QUIT)
@@ -28,7 +28,7 @@ def identify(row):
 
 
 @pytest.mark.parametrize("row", transcripts.OPEN, ids=identify)
-def test_whole(server, row):
+def test_in_one_piece(server, row):
     with server.connect() as connection:
         play(connection, row, row.reply, row.sent + row.discarded, row.closes)
 
@@ -57,7 +57,7 @@ def test_redis_agrees(reference, row):
 
 
 def check_reference(reference, row):
-    """Where Redis is known to differ it waits for more or answers otherwise, and does not close."""
+    """Where Redis is known to differ, it waits for more input or answers differently, and does not close."""
     expected = row.reply if row.redis == "same" else row.redis
     with reference.connect(authenticate=False) as connection:
         if row.redis == "same":
@@ -95,7 +95,7 @@ def test_redis_agrees_before_authentication(gated_reference, row):
     check_reference(gated_reference, row)
 
 
-def test_limits_for_strangers_end_with_authentication(gated):
+def test_unauthenticated_limits_end_with_authentication(gated):
     with gated.connect() as connection:
         assert connection.call("ECHO", "x" * 100_000) == b"x" * 100_000
         assert connection.call("EXISTS", *["k"] * 20) == 0
@@ -119,7 +119,7 @@ def test_pipeline_of_throttles_keeps_order(wire):
 
 
 def test_split_at_every_byte(server):
-    """A pipeline of mixed forms cut into two writes at every place."""
+    """A pipeline of mixed forms, split into two writes at every position."""
     sent = b"PING\r\n" + command("ECHO", "a\r\nb") + b"\r\n*0\r\n" + command("PING", "x") + b"ECHO 'q r'\n"
     expected = b"+PONG\r\n$4\r\na\r\nb\r\n$1\r\nx\r\n$3\r\nq r\r\n"
     with server.connect() as connection:
@@ -225,11 +225,11 @@ def test_half_a_request_then_close(server):
         for cut in (b"*", b"*2\r\n$4\r\nEC", b"PIN", b"*2\r\n$4\r\nECHO\r\n$1000000\r\n" + b"x" * 5000):
             with server.connect() as connection:
                 connection.send(cut)
-        eventually(lambda: watcher.call("CLIENT", "LIST").count(b"\n") <= before, "closed connections are gone")
+        eventually(lambda: watcher.call("CLIENT", "LIST").count(b"\n") <= before, "closed connections are released")
 
 
-def test_a_huge_announcement_costs_nothing(server, wire):
-    """200 requests that announce the largest argument and send none of it: memory follows what came."""
+def test_a_huge_announced_length_allocates_nothing(server, wire):
+    """200 requests announce the largest argument and send none of it: memory grows with the bytes received."""
     def resident():
         pages = int(open(f"/proc/{server.pid}/statm").read().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
@@ -239,7 +239,7 @@ def test_a_huge_announcement_costs_nothing(server, wire):
         before = resident()
         for connection in held:
             connection.send(b"*65536\r\n$1048576\r\nx")
-        # What was sent to every loop is read by the time that each has answered on its other connections.
+        # Input to a loop has been read once that loop has answered on its other connections.
         for _ in range(20):
             wire.call("CLIENT", "LIST")
         assert resident() - before < 200 * 64 * 1024

@@ -1,4 +1,4 @@
-"""Publish and subscribe across connections and protocols."""
+"""Publish/subscribe across connections and protocols."""
 
 import threading
 
@@ -58,7 +58,7 @@ def test_introspection(server, wire):
 
 
 def test_every_subscriber_gets_all_in_order(server, wire):
-    """Subscribers on all loops, publishers on several: each publisher's messages keep their order."""
+    """Subscribers on all loops, publishers on several: the messages of each publisher stay in order."""
     count, publishers = 300, 3
     subscribers = [server.connect() for _ in range(10)]
     try:
@@ -89,7 +89,7 @@ def test_every_subscriber_gets_all_in_order(server, wire):
 
 
 def test_push_never_splits_a_reply(server, wire):
-    """A RESP3 subscriber runs commands while messages pour in: replies and pushes alternate, whole."""
+    """A RESP3 subscriber runs commands while messages arrive: replies and pushes alternate, each complete."""
     stop = threading.Event()
 
     def pour():
@@ -118,7 +118,7 @@ def test_push_never_splits_a_reply(server, wire):
 
 @pytest.mark.parametrize("target", ["server", "reference"])
 def test_own_message(request, target):
-    """Who publishes to a channel it listens to gets its message, before or after the reply, and both whole."""
+    """A client that publishes to its own channel gets its message before or after the reply, both complete."""
     with request.getfixturevalue(target).connect() as connection:
         connection.hello3()
         subscribe(connection, "mine")

@@ -1,4 +1,4 @@
-"""docs/recipes.md: the code as it stands there, against the real server, and what a reader expects of it."""
+"""docs/recipes.md: its code, run verbatim against the real server, with a reader's expectations."""
 
 import re
 
@@ -11,7 +11,7 @@ from server import ROOT
 
 @pytest.fixture
 def recipes(start):
-    """The names that all the document's Python defines, in one module, on one server."""
+    """The names that all Python blocks of the document define, in one module, with one server."""
     text = (ROOT / "docs" / "recipes.md").read_text()
     server = start()
     names = {}
@@ -23,7 +23,7 @@ def recipes(start):
 
 def test_tiers(recipes):
     limiter, may_pass = recipes["limiter"], recipes["may_pass"]
-    # Another recipe has set a rule for everybody since; this one's own again.
+    # A later recipe has replaced the rule for all calls, so set it again.
     limiter.execute_command("RL.RULE", "SET", "*", "*", "*", "POLICY", "free")
     clock = Countdown()
     assert 10 <= sum(may_pass("somebody") for _ in range(15)) <= 10 + clock.passed()
@@ -34,7 +34,7 @@ def test_tiers(recipes):
 def test_addresses(recipes):
     clock = Countdown()
     passed = sum(recipes["visit"]("192.0.2.1") for _ in range(110))
-    assert 100 <= passed <= 100 + clock.passed() * 100 / 60, "and those that come back meanwhile"
+    assert 100 <= passed <= 100 + clock.passed() * 100 / 60, "plus the units replenished in between"
     assert recipes["visit"]("192.0.2.2")
 
 
@@ -66,7 +66,7 @@ def test_headers(recipes):
         200, {"RateLimit-Limit": "1", "RateLimit-Remaining": "0", "RateLimit-Reset": "90"})
     status, fields = headers(recipes["limiter"].execute_command(*take))
     assert status == 429 and int(fields["Retry-After"]) == left(90)
-    assert "Retry-After" not in headers(recipes["limiter"].execute_command(*take, "COST", 2))[1], "it never fits"
+    assert "Retry-After" not in headers(recipes["limiter"].execute_command(*take, "COST", 2))[1], "it can never be allowed"
 
 
 def test_language_models(recipes):
@@ -74,12 +74,12 @@ def test_language_models(recipes):
         return recipes["limiter"].execute_command("RL.PEEK", "llm:ann", *recipes["BUDGET"])[3]
 
     def back():
-        """Those that have come back since, at most: a hundred thousand an hour."""
+        """The maximum number of units replenished since: a hundred thousand an hour."""
         return 1 + clock.passed() * 100_000 / 3600
 
     clock = Countdown()
     assert recipes["begin"]("ann", "r1", 50_000) and recipes["begin"]("ann", "r1", 50_000)
-    assert 50_000 <= left() <= 50_000 + back(), "once"
+    assert 50_000 <= left() <= 50_000 + back(), "counted once"
     recipes["settle"]("ann", 50_000, 10_000)
     assert 90_000 <= left() <= 90_000 + back()
     assert not recipes["begin"]("ann", "r2", 99_900)
@@ -94,7 +94,7 @@ def test_counters(recipes):
     assert left.passed() >= 60 or recipes["limiter"].ttl("page") == left(60)
 
 
-def test_the_rules_file_of_the_document(recipes, start, tmp_path):
+def test_the_documented_rules_file(recipes, start, tmp_path):
     text = (ROOT / "docs" / "recipes.md").read_text()
     block = re.search(r"^```\n(policy .*?)^```$", text, re.DOTALL | re.MULTILINE).group(1)
     path = tmp_path / "rules.conf"

@@ -1,4 +1,4 @@
-"""Replicas have what their primary has: full syncs, links that are lost, restarts on either side, and back."""
+"""Replicas have their primary's state: full syncs, lost links, restarts on either side, and failing back."""
 
 import contextlib
 
@@ -60,7 +60,7 @@ def test_with_and_without_log(nodes, logs):
     wait_same_state(primary, replica)
 
 
-def test_what_changes_keys_arrives(nodes):
+def test_all_kinds_of_changes_arrive(nodes):
     primary = nodes("a")
     fill(primary, 50)
     replica = nodes("b", of=primary)
@@ -75,7 +75,7 @@ def test_what_changes_keys_arrives(nodes):
             clock = milliseconds()
             mine, other = ours.call("PTTL", "k-2"), theirs.call("PTTL", "k-2")
             assert 0 < mine <= 5_000_000
-            # The replica's time stands still between batches, for a second or so where none of us is held up.
+            # The replica's time does not advance between batches, for about a second unless the machine stalls.
             return mine - 100 - clock.passed() <= other <= mine + 2500
 
         eventually(agree, "the deadline is the same on both")
@@ -98,11 +98,12 @@ def test_expired_keys_are_gone_on_both(nodes):
 
 
 def test_only_the_primary_evicts(nodes):
-    """A replica that made room by itself would have another state at the same offset. Promoted, it has its limit."""
+    """A replica that evicted on its own would have another state at the same offset. Its limit applies once
+    promoted."""
     evicting = ("--maxmemory-policy", "evict-soonest", "--shards", "16")
     limit = 1 << 20
     primary = nodes("a", "--maxmemory", str(limit), *evicting)
-    # Less, so that it would certainly evict something of what the primary keeps.
+    # Lower, so that it would certainly evict keys that the primary keeps.
     replica = nodes("b", "--maxmemory", str(limit // 2), *evicting, of=primary)
     with primary.connect() as ours, replica.connect() as theirs:
         def evicted(wire):
@@ -110,16 +111,16 @@ def test_only_the_primary_evicts(nodes):
 
         fill(primary, 40_000)
         assert evicted(ours) > 0
-        # Saying it again gives it no force either.
+        # Setting it again does not make it apply either.
         theirs.ok("CONFIG", "SET", "maxmemory", limit // 2)
         fill(primary, 2000, "later")
-        # Its sweep has no more to do.
+        # Its sweep has nothing left to do.
         ours.ok("CONFIG", "SET", "maxmemory", 0)
         kept = wait_same_state(primary, replica)
         assert evicted(theirs) == 0 and int(info(theirs, "memory")["used_memory_dataset"]) > limit // 2
         theirs.ok("REPLICAOF", "NO", "ONE")
-        eventually(lambda: evicted(theirs) > 0, "its limit holds")
-        eventually(lambda: theirs.call("DBSIZE") < 0.8 * len(kept), "it has made room")
+        eventually(lambda: evicted(theirs) > 0, "its own limit applies")
+        eventually(lambda: theirs.call("DBSIZE") < 0.8 * len(kept), "it has evicted enough")
         theirs.ok("CONFIG", "SET", "maxmemory", 0)
         primary.follow(replica)
         assert len(wait_same_state(replica, primary)) < len(kept)
@@ -173,7 +174,7 @@ def test_stale_data_may_be_refused(nodes):
 
 
 def served_after(primary, before):
-    """How many full and partial syncs came since."""
+    """The number of full and partial syncs served since."""
     now = primary.syncs()
     return now[0] - before[0], now[1] - before[1]
 
@@ -208,8 +209,8 @@ def test_cut_links_continue_under_load(nodes):
 
 @contextlib.contextmanager
 def impatient(node):
-    """A node that takes a peer for gone after a second; only while there is one that has, so that it is not the one on a
-    busy machine that is taken for gone."""
+    """Makes a node consider a peer gone after a second; only while one is, so that a busy machine does not disconnect
+    the other one."""
     with node.connect() as wire:
         wire.ok("CONFIG", "SET", "repl-timeout", 1)
         yield
@@ -224,7 +225,7 @@ def test_stopped_replica_continues(nodes):
     with replica.standing_still():
         fill(primary, 500)
         with impatient(primary):
-            eventually(lambda: primary.info()["connected_slaves"] == "0", "the silent replica is let go")
+            eventually(lambda: primary.info()["connected_slaves"] == "0", "the silent replica is disconnected")
     assert len(wait_same_state(primary, replica)) == 500
     assert served_after(primary, before) == (0, 1)
 
@@ -236,7 +237,7 @@ def test_stopped_primary_is_noticed(nodes):
     with primary.standing_still():
         with impatient(replica):
             eventually(lambda: replica.info()["master_link_status"] == "down", "the silent primary is noticed")
-        eventually(lambda: int(replica.info().get("master_link_down_since_seconds", 0)) >= 1, "counts seconds")
+        eventually(lambda: int(replica.info().get("master_link_down_since_seconds", 0)) >= 1, "the seconds increase")
     wait_same_state(primary, replica)
     assert primary.syncs()[0] == 1
 
@@ -248,7 +249,7 @@ def test_restarted_replica_keeps_its_role_and_continues(nodes, how):
     replica = nodes("b")
     replica.follow(primary)
     wait_same_state(primary, replica)
-    # A crash may take what is not on disk yet, and with it the position.
+    # A crash may lose what is not on disk yet, including the position.
     wait_on_disk(primary)
     before = primary.syncs()
     getattr(replica, how)()
@@ -260,7 +261,7 @@ def test_restarted_replica_keeps_its_role_and_continues(nodes, how):
     assert served_after(primary, before) == (0, 1)
 
 
-def test_replica_without_files_gets_everything(nodes):
+def test_replica_without_files_gets_a_full_sync(nodes):
     primary = nodes("a")
     fill(primary, 100)
     replica = nodes("b", "--appendonly", "no")
@@ -286,7 +287,7 @@ def test_restarted_primary_is_followed(nodes, how):
     assert len(wait_same_state(primary, replica)) == 1100
 
 
-def test_backlog_too_small_means_everything_again(nodes):
+def test_backlog_too_small_means_a_full_sync(nodes):
     primary = nodes("a", "--repl-backlog-size", "16kb")
     with proxy_to(primary) as proxy:
         replica = nodes("b", of=proxy.port)
@@ -294,8 +295,8 @@ def test_backlog_too_small_means_everything_again(nodes):
         before = primary.syncs()
         proxy.hold()
         proxy.cut()
-        eventually(lambda: primary.info()["connected_slaves"] == "0", "the link is gone")
-        fill(primary, 2000, "x" * 200)  # more than a block of the backlog, which goes as a whole
+        eventually(lambda: primary.info()["connected_slaves"] == "0", "the link is closed")
+        fill(primary, 2000, "x" * 200)  # more than a block of the backlog, which is dropped as a whole
         eventually(lambda: int(primary.info()["repl_backlog_first_byte_offset"]) > 1000, "the backlog is trimmed")
         proxy.release()
         assert len(wait_same_state(primary, replica)) == 2000
@@ -305,7 +306,7 @@ def test_backlog_too_small_means_everything_again(nodes):
 # Changing roles
 
 
-def test_promotion_and_return_continue(nodes):
+def test_promotion_and_failback_resume(nodes):
     first = nodes("a")
     fill(first, 1000)
     second = nodes("b", of=first)
@@ -317,7 +318,7 @@ def test_promotion_and_return_continue(nodes):
     assert found["role"] == "master" and found["master_replid"] != old and found["master_replid2"] == old
     assert int(found["second_repl_offset"]) > 0
     fill(second, 100, "after")
-    # The former primary had nothing the new one lacks.
+    # The former primary had nothing that the new one lacks.
     first = nodes("a")
     first.follow(second)
     assert len(wait_same_state(second, first)) == 1100
@@ -338,10 +339,10 @@ def test_old_primary_continues_partially(nodes):
     second = nodes("b", of=first)
     wait_same_state(first, second)
     wait_online(first, 1)
-    # FAILOVER is the switch after which nobody lacks anything.
+    # After FAILOVER no node lacks anything.
     with first.connect() as wire:
         wire.ok("FAILOVER")
-    eventually(lambda: second.info()["role"] == "master", "the other leads")
+    eventually(lambda: second.info()["role"] == "master", "the other node is the primary")
     fill(second, 100, "after")
     assert len(wait_same_state(second, first)) == 1100
     assert second.syncs() == (0, 1)
@@ -365,7 +366,7 @@ def test_killed_primary_that_lacks_nothing_continues(nodes, how):
     assert second.syncs() == (0, 1)
 
 
-def test_other_replicas_follow_a_promoted_one(nodes):
+def test_other_replicas_follow_a_promoted_replica(nodes):
     first = nodes("a")
     fill(first, 1000)
     second, third = nodes("b", of=first), nodes("c", of=first)
@@ -377,7 +378,7 @@ def test_other_replicas_follow_a_promoted_one(nodes):
     assert len(wait_same_state(second, third)) == 1100
 
 
-def test_a_primary_that_wrote_more_loses_it(nodes):
+def test_a_former_primary_loses_unreplicated_changes(nodes):
     first = nodes("a")
     fill(first, 100)
     second = nodes("b", of=first)
@@ -400,7 +401,7 @@ def test_replica_of_a_replica(nodes):
     fill(first, 100, "later")
     assert len(wait_same_state(first, second, third)) == 1100
     assert first.info()["connected_slaves"] == "1" and second.info()["connected_slaves"] == "1"
-    # The one in the middle becomes primary; the last stays where it is.
+    # The one in the middle becomes primary; the last keeps following it.
     before = second.syncs()
     first.crash()
     second.lead()

@@ -1,4 +1,4 @@
-"""Links among the clients, and questions: calls that take nothing are answered wherever writes are not."""
+"""Links in the list of clients, and read-only calls, which are answered wherever writes are not."""
 
 import contextlib
 
@@ -25,25 +25,25 @@ def test_both_ends_of_a_link_are_clients(nodes):
         assert (served["flags"], link["flags"]) == ("S", "M")
         assert (link["addr"], link["laddr"]) == (served["laddr"], served["addr"])
         assert link["addr"] == f"127.0.0.1:{primary.port}"
-        # The same fields in the same order for all kinds.
+        # The same fields in the same order for all kinds of clients.
         assert len({tuple(client) for client in clients(below)}) == 1
         assert clients(below, "ID", link["id"]) == [link]
         assert len({client["id"] for client in clients(below)}) == len(clients(below))
         assert clients(above, "TYPE", "master") == []
 
 
-def test_who_waits_and_who_is_a_replica_is_counted(nodes):
+def test_counts_of_waiting_clients_and_replicas(nodes):
     primary, _ = pair(nodes)
     with primary.connect() as wire, primary.connect() as other:
         assert other.call("PING") == b"PONG"
-        # As with Redis replicas are none. Those that asked before are gone when their loop has seen it.
-        eventually(lambda: info(wire, "clients")["connected_clients"] == "2", "the two of them")
+        # As in Redis, replicas do not count. Earlier connections are gone once their loop has noticed.
+        eventually(lambda: info(wire, "clients")["connected_clients"] == "2", "the two clients")
         assert info(wire, "clients")["blocked_clients"] == "0"
         other.send(command("WAIT", 5, 0))
-        eventually(lambda: info(wire, "clients")["blocked_clients"] == "1", "it waits")
+        eventually(lambda: info(wire, "clients")["blocked_clients"] == "1", "the client waits")
         assert sorted(client["flags"] for client in clients(wire, "TYPE", "normal")) == ["N", "b"]
         other.close()
-        eventually(lambda: info(wire, "clients")["blocked_clients"] == "0", "it has gone")
+        eventually(lambda: info(wire, "clients")["blocked_clients"] == "0", "the client has left")
         eventually(lambda: info(wire, "clients")["connected_clients"] == "1", "the connection is gone")
         assert wire.call("WAIT", 1, 60_000) == 1 and info(wire, "clients")["blocked_clients"] == "0"
 
@@ -53,32 +53,32 @@ def test_acknowledgement_is_never_answered(nodes):
     with node.connect() as wire:
         wire.send(command("REPLCONF", "ACK", 5) + command("REPLCONF", "ACK", 5, "FACK", 3) + command("ECHO", "x"))
         assert wire.read() == b"x"
-        # EXEC owes one for each.
+        # EXEC owes one reply for each.
         assert len(wire.calls("MULTI", "REPLCONF ACK 5", "ECHO x", "EXEC")[3]) == 2
 
 
-def test_client_kill_ends_a_link_and_it_comes_back(nodes):
+def test_client_kill_closes_a_link_and_it_reconnects(nodes):
     primary, replica = pair(nodes)
     with primary.connect() as above, replica.connect() as below:
         take(above, "k")
         for wire, kind in ((below, "master"), (above, "replica")):
             [link] = eventually(lambda: clients(below, "TYPE", "master"), "the link is shown")
-            eventually(lambda: wire.call("CLIENT", "KILL", "TYPE", kind) == 1, "there is one to end")
+            eventually(lambda: wire.call("CLIENT", "KILL", "TYPE", kind) == 1, "there is a link to close")
             eventually(
                 lambda: any(c["id"] != link["id"] for c in clients(below, "TYPE", "master")), "there is another one")
-        eventually(lambda: info(below, "replication")["master_link_status"] == "up", "up again")
+        eventually(lambda: info(below, "replication")["master_link_status"] == "up", "the link is up again")
         wait_same_state(primary, replica)
         assert primary.syncs()[0] == 1
-        # Sentinel's kind: links are none of the normal clients.
-        eventually(lambda: len(clients(above, "TYPE", "normal")) == 1, "nobody else is connected")
+        # The type that Sentinel uses: links are not normal clients.
+        eventually(lambda: len(clients(above, "TYPE", "normal")) == 1, "no other client is connected")
         assert above.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") == 0
         below.ok("REPLICAOF", "127.0.0.1", free_port())
         assert clients(below, "TYPE", "master") == []
 
 
 @pytest.mark.parametrize("fsync", ["always", "everysec"])
-def test_what_was_asked_before_psync_is_answered(nodes, fsync):
-    """In one write, so that answers still wait for the disk when the connection becomes a replica's."""
+def test_requests_before_psync_are_answered(nodes, fsync):
+    """In one write, so that replies still wait for the disk when the connection becomes a replica's."""
     node = nodes("a", "--appendfsync", fsync)
     for turn in range(10):
         calls = [command("CL.THROTTLE", f"k-{turn}-{n}", BURST, 1, 1_000_000) for n in range(3)]
@@ -93,7 +93,7 @@ def test_what_was_asked_before_psync_is_answered(nodes, fsync):
 
 @pytest.mark.parametrize(
     "words", [b"x\r\n", b"PING\r\n", b"*0\r\n", b"REPLCONF listening-port 1\r\n", b"PSYNC ? -1\r\n"])
-def test_a_link_that_reads_nothing_is_kept_no_answers(nodes, words):
+def test_no_replies_are_buffered_for_a_link_that_does_not_read(nodes, words):
     node = nodes("a", "--appendonly", "no")
     before = int(node.info("memory")["used_memory_rss"])
     with node.connect() as wire:
@@ -105,13 +105,13 @@ def test_a_link_that_reads_nothing_is_kept_no_answers(nodes, words):
 
 
 @pytest.mark.parametrize("words", [b"x\r\n", b"PING\r\n", b"REPLCONF what 1\r\n"])
-def test_a_link_that_speaks_out_of_turn_is_let_go(nodes, words):
+def test_a_link_that_sends_other_commands_is_closed(nodes, words):
     node = nodes("a")
     with node.connect() as wire:
         wire.send(b"PSYNC ? -1\r\n" + words)
-        # Nothing in it is an answer.
+        # None of it is a reply.
         assert b"PONG" not in (data := wire.until_closed()) and b"-ERR" not in data
-    eventually(lambda: node.info()["connected_slaves"] == "0", "it is no replica any more")
+    eventually(lambda: node.info()["connected_slaves"] == "0", "it is no longer a replica")
 
 
 def test_a_refused_link_is_closed(nodes):
@@ -121,10 +121,10 @@ def test_a_refused_link_is_closed(nodes):
         for wire in wires:
             assert wire.call("PSYNC", "?", "-1").startswith(b"NOMASTERLINK ")
             wire.expect_closed()
-        eventually(lambda: info(first, "clients")["connected_clients"] == "1", "nobody is left")
+        eventually(lambda: info(first, "clients")["connected_clients"] == "1", "no replica is left")
 
 
-def test_a_question_is_answered_while_writes_are_paused(nodes):
+def test_a_read_only_call_is_answered_while_writes_are_paused(nodes):
     node = nodes("a")
     with node.connect() as wire, node.connect() as other:
         assert take(wire, "k")[2] == BURST
@@ -139,7 +139,7 @@ def test_a_question_is_answered_while_writes_are_paused(nodes):
         assert other.read()[2] == BURST - 1
 
 
-def test_a_question_in_a_transaction_on_a_replica(nodes):
+def test_a_read_only_call_in_a_transaction_on_a_replica(nodes):
     primary, replica = pair(nodes)
     with primary.connect() as above, replica.connect() as below:
         take(above, "k")

@@ -1,4 +1,4 @@
-"""Waiting for replicas and handing over to one: WAIT, min-replicas-to-write, FAILOVER."""
+"""Waiting for replicas and failing over to one: WAIT, min-replicas-to-write, FAILOVER."""
 
 import contextlib
 import time
@@ -40,9 +40,10 @@ def test_wait_means_that_replicas_have_it(nodes):
             assert wire.call("WAIT", 2, 60_000) == 2
             assert take(second, f"w-{number}", 0)[2] == BURST
             assert take(third, f"w-{number}", 0)[2] == BURST
-        # More than there are: as many as there are, when time is up. They may need longer for what is on its way.
-        eventually(lambda: wire.call("WAIT", 3, 200) == 2, "as many as there are")
-        # Those that have it already, but for an empty batch that may just be on its way.
+        # With a number above the count of replicas, WAIT returns that count when time is up. Replicas may still be
+        # catching up.
+        eventually(lambda: wire.call("WAIT", 3, 200) == 2, "as many as there are replicas")
+        # Returns at once if they already have it, except for a heartbeat that may be in transit.
         eventually(lambda: wire.call("WAIT", 0, 0) == 2, "both have it")
         with others[0].standing_still():
             replies = wire.calls("MULTI", ("CL.THROTTLE", "m", BURST, 1, 1_000_000), "WAIT 2 0", "EXEC")
@@ -64,32 +65,32 @@ def test_wait_ends_with_the_role(nodes):
             assert wire.read().startswith(b"UNBLOCKED ")
 
 
-def test_waits_of_clients_that_have_gone_are_forgotten(nodes):
+def test_waits_of_closed_clients_are_forgotten(nodes):
     primary, replica = pair(nodes)
     wait_same_state(primary, replica)
 
     def is_quiet():
-        # An empty batch has 24 bytes. With a link there is one each second; for somebody who waits there are ten.
+        # A heartbeat has 24 bytes. A link gets one each second, or ten while a client waits.
         began, before = time.monotonic(), offset_of(primary)
-        time.sleep(0.5)  # what is measured is this half second
+        time.sleep(0.5)  # the half second that is measured
         return offset_of(primary) - before <= 24 * (1 + int(time.monotonic() - began))
 
     with primary.connect() as wire:
         wire.send(b"WAITAOF 0 5 0\r\n")
-        eventually(lambda: not is_quiet(), "replicas are asked again and again")
-    eventually(is_quiet, "nobody waits any more")
+        eventually(lambda: not is_quiet(), "replicas are asked repeatedly")
+    eventually(is_quiet, "no client waits any more")
     gone = [primary.connect() for _ in range(200)]
     for wire in gone:
         wire.send(b"WAIT 5 0\r\n" * 3)
     for wire in gone:
         wire.close()
     with primary.connect() as wire:
-        eventually(lambda: wire.call("CLIENT", "LIST", "TYPE", "normal").count(b"\n") == 1, "they have gone")
-        # A connection that waits again and again is not taken for one that has gone.
+        eventually(lambda: wire.call("CLIENT", "LIST", "TYPE", "normal").count(b"\n") == 1, "they have left")
+        # A connection that waits repeatedly is not mistaken for one that has left.
         for number in range(20):
             take(wire, f"k-{number}")
             assert wire.call("WAIT", 1, 60_000) == 1
-        eventually(lambda: wire.call("WAIT", 2, 100) == 1, "the one there is")
+        eventually(lambda: wire.call("WAIT", 2, 100) == 1, "the only replica")
     wait_same_state(primary, replica)
 
 
@@ -105,21 +106,21 @@ def test_min_replicas_to_write(nodes):
         assert take(wire, "k", 0)[2] == BURST + 1
         assert wire.call("PING") == b"PONG"
         replica = nodes("b", of=primary)
-        eventually(lambda: not isinstance(take(wire, "k"), ErrorReply), "writes are taken")
+        eventually(lambda: not isinstance(take(wire, "k"), ErrorReply), "writes are accepted")
 
         def is_noticed_in_time():
             with replica.standing_still():
                 began = time.monotonic()
-                eventually(lambda: take(wire, "k") == refusal, "a silent replica does not count")
-                # The bound of docs/high-availability.md: the lag, and the second between acknowledgements.
+                eventually(lambda: take(wire, "k") == refusal, "a silent replica no longer counts")
+                # The bound of docs/high-availability.md: the lag, plus the second between acknowledgements.
                 in_time = time.monotonic() - began < 2.5
-            eventually(lambda: not isinstance(take(wire, "k"), ErrorReply), "writes are taken again")
+            eventually(lambda: not isinstance(take(wire, "k"), ErrorReply), "writes are accepted again")
             return in_time
 
-        # A busy machine may hold up all three of us.
-        eventually(is_noticed_in_time, "a silent replica does not count soon enough")
+        # A busy machine may delay all three processes.
+        eventually(is_noticed_in_time, "the silent replica stopped counting within the bound")
         replica.stop()
-        eventually(lambda: take(wire, "k") == refusal, "it has gone")
+        eventually(lambda: take(wire, "k") == refusal, "the replica has left")
 
 
 def test_min_replicas_to_write_from_a_promotion_on(nodes):
@@ -129,7 +130,7 @@ def test_min_replicas_to_write_from_a_promotion_on(nodes):
         wait_same_state(primary, replica)
     for _ in range(5):
         with replica.connect() as wire:
-            # All in one write: the calls come right behind the promotion.
+            # All in one write: the calls come right after the promotion.
             replies = wire.calls("REPLICAOF NO ONE", *[f"CL.THROTTLE n-{n} {BURST} 1 1000000" for n in range(50)])
             assert replies[0] == b"OK"
             assert {bytes(r) if isinstance(r, ErrorReply) else "admitted" for r in replies[1:]} == {
@@ -165,7 +166,7 @@ def test_failover(nodes, named):
     wait_online(primary, 2)
     with primary.connect() as wire:
         wire.ok("FAILOVER", *(("TO", "127.0.0.1", others[1].port) if named else ()))
-    eventually(lambda: primary.info()["role"] == "slave", "handed over")
+    eventually(lambda: primary.info()["role"] == "slave", "the primary has handed over")
     leader = eventually(lambda: next((o for o in others if o.info()["role"] == "master"), None), "taken over")
     if named:
         assert leader is others[1]
@@ -179,11 +180,11 @@ def test_failover(nodes, named):
     wait_online(leader, 2)
     with leader.connect() as wire:
         wire.ok("FAILOVER", "TO", "127.0.0.1", primary.port, "TIMEOUT", 60_000)
-    eventually(lambda: primary.info()["role"] == "master", "back")
+    eventually(lambda: primary.info()["role"] == "master", "the former primary is the primary again")
     assert len(wait_same_state(primary, leader)) == 1100
 
 
-def test_failover_waits_holds_writes_and_aborts(nodes):
+def test_failover_waits_pauses_writes_and_aborts(nodes):
     primary, replica = pair(nodes)
     with replica.standing_still():
         with primary.connect() as wire, primary.connect() as writes:
@@ -197,7 +198,7 @@ def test_failover_waits_holds_writes_and_aborts(nodes):
             wire.ok("FAILOVER", "ABORT")
             assert writes.read()[2] == BURST - 1
             assert info(wire, "replication")["master_failover_state"] == "no-failover"
-            # Time is up by itself, too, and not before it is.
+            # The time-out also ends it, and not too early.
             began = time.monotonic()
             wire.ok("FAILOVER", "TIMEOUT", 300)
             writes.send(b"CL.THROTTLE k 15 1 1000000\r\n")
@@ -209,7 +210,7 @@ def test_failover_waits_holds_writes_and_aborts(nodes):
 
 @contextlib.contextmanager
 def handing_over(primary, replica):
-    """The primary hands over to a replica that is stopped, and hears of it only at the end."""
+    """The primary hands over to a suspended replica, which receives the request only at the end."""
     with replica.standing_still():
         with primary.connect() as wire:
             wire.ok("FAILOVER", "TO", "127.0.0.1", replica.port, "FORCE", "TIMEOUT", 200)
@@ -233,7 +234,7 @@ def test_forced_failover_to_a_node_that_does_not_answer(nodes):
 
 
 def test_replicaof_the_target_ends_a_failover(nodes):
-    """As a Sentinel says it that has decided by itself: the target leads only if somebody says so."""
+    """As sent by a Sentinel that has made its own decision: the target becomes primary only on request."""
     primary, replica = pair(nodes)
     fill(primary, 100)
     wait_same_state(primary, replica)
@@ -241,8 +242,8 @@ def test_replicaof_the_target_ends_a_failover(nodes):
         wire.ok("REPLICAOF", "127.0.0.1", replica.port)
         assert primary.info()["master_failover_state"] == "no-failover"
         assert wire.call("REPLICAOF", "127.0.0.1", replica.port) == b"OK Already connected to specified master"
-    # It asks like any replica, and is refused like any.
-    eventually(lambda: "NOMASTERLINK" in primary.log(), "asked")
+    # It requests a sync like any replica, and is refused like any.
+    eventually(lambda: "NOMASTERLINK" in primary.log(), "the sync is refused")
     assert (primary.info()["role"], replica.info()["role"]) == ("slave", "slave")
     replica.lead()
     assert len(wait_same_state(replica, primary)) == 100
@@ -250,8 +251,8 @@ def test_replicaof_the_target_ends_a_failover(nodes):
 
 
 @pytest.mark.parametrize("took_over", [False, True])
-def test_a_primary_that_dies_while_it_hands_over(nodes, took_over):
-    """Started again it asks the target again: else both would follow each other for ever."""
+def test_a_primary_that_dies_during_a_handover(nodes, took_over):
+    """After a restart it repeats the request to the target; otherwise both would follow each other forever."""
     primary, replica = pair(nodes)
     fill(primary, 100)
     wait_same_state(primary, replica)
@@ -262,19 +263,19 @@ def test_a_primary_that_dies_while_it_hands_over(nodes, took_over):
     if took_over:
         replica.lead()
     primary = nodes("a")
-    eventually(lambda: replica.info()["role"] == "master", "taken over")
+    eventually(lambda: replica.info()["role"] == "master", "the target has taken over")
     fill(replica, 100, "after")
     assert len(wait_same_state(replica, primary)) == 200
     assert replica.syncs()[0] == 0
-    # That was the end of it.
+    # The handover is complete.
     assert (primary.directory / "role").read_text() == f"replica 127.0.0.1 {replica.port}\n"
     primary.crash()
     primary = nodes("a")
     assert len(wait_same_state(replica, primary)) == 200
 
 
-def test_a_primary_without_a_log_that_dies_while_it_hands_over(nodes):
-    """It cannot say what it had, and is refused; the runbook's way out."""
+def test_a_primary_without_a_log_that_dies_during_a_handover(nodes):
+    """It has no position to request, and is refused. Tests the runbook's remedy."""
     primary, replica = pair(nodes, "--appendonly", "no")
     fill(primary, 100)
     wait_same_state(primary, replica)
@@ -287,7 +288,7 @@ def test_a_primary_without_a_log_that_dies_while_it_hands_over(nodes):
     assert len(wait_same_state(replica, primary)) == 100
 
 
-def test_replicaof_ends_a_handover_that_a_start_goes_on_with(nodes):
+def test_replicaof_ends_a_handover_that_a_start_continues(nodes):
     primary, replica = pair(nodes)
     with handing_over(primary, replica):
         primary.crash()
@@ -295,28 +296,28 @@ def test_replicaof_ends_a_handover_that_a_start_goes_on_with(nodes):
         with primary.connect() as wire:
             wire.ok("REPLICAOF", "127.0.0.1", replica.port)
             assert wire.call("REPLICAOF", "127.0.0.1", replica.port) == b"OK Already connected to specified master"
-    eventually(lambda: "NOMASTERLINK" in primary.log(), "asked")
+    eventually(lambda: "NOMASTERLINK" in primary.log(), "the sync is refused")
     assert (primary.info()["role"], replica.info()["role"]) == ("slave", "slave")
     primary.lead()
     wait_same_state(primary, replica)
 
 
-def test_failover_where_stale_nodes_answer_nothing(nodes):
-    """The target has lost its primary by the time that it is asked."""
+def test_failover_with_replica_serve_stale_data_no(nodes):
+    """The target has lost its primary by the time of the request."""
     primary, replica = pair(nodes, "--replica-serve-stale-data", "no")
     fill(primary, 100)
     for old, new in ((primary, replica), (replica, primary)):
         wait_same_state(old, new)
         with old.connect() as wire:
             wire.ok("FAILOVER", "TO", "127.0.0.1", new.port)
-        eventually(lambda: new.info()["role"] == "master", "taken over")
-        eventually(lambda: old.info()["master_failover_state"] == "no-failover", "handed over")
+        eventually(lambda: new.info()["role"] == "master", "the target has taken over")
+        eventually(lambda: old.info()["master_failover_state"] == "no-failover", "the primary has handed over")
         wait_online(new, 1)
         fill(new, 100, f"of-{new.port}")
     assert len(wait_same_state(primary, replica)) == 300
 
 
-def test_failover_to_a_full_disk_is_given_up(nodes):
+def test_failover_to_a_full_disk_is_cancelled(nodes):
     primary, replica = pair(nodes, "--fail-mode", "closed", "--auto-aof-rewrite-percentage", "0")
     fill(primary, 4000)
     wait_same_state(primary, replica)
@@ -326,21 +327,21 @@ def test_failover_to_a_full_disk_is_given_up(nodes):
         fill(primary, 10_000, "more")
         eventually(lambda: breaker(wire) != "closed", "the disk is full")
         above.ok("FAILOVER", "TO", "127.0.0.1", replica.port)
-        eventually(lambda: "does not take over" in primary.log(), "refused")
+        eventually(lambda: "does not take over" in primary.log(), "the request is refused")
         found = eventually(lambda: primary.info()["role"] == "master" and primary.info(), "primary again")
         assert found["master_failover_state"] == "no-failover"
         assert take(above, "k")[2] == BURST
-        # It follows on all the same.
+        # It continues to follow.
         wait_online(primary, 1)
         limit_files(replica, None)
         wait_until_fine(wire)
         above.ok("FAILOVER", "TO", "127.0.0.1", replica.port)
-        eventually(lambda: replica.info()["role"] == "master", "taken over")
+        eventually(lambda: replica.info()["role"] == "master", "the target has taken over")
     assert len(wait_same_state(replica, primary)) == 14_001
 
 
 def test_link_to_a_primary_with_a_full_disk(nodes):
-    """It answers PING with an error, and goes on serving."""
+    """It answers PING with an error, and continues to serve."""
     primary, replica = pair(nodes, "--fail-mode", "closed", "--auto-aof-rewrite-percentage", "0")
     fill(primary, 2000)
     wait_same_state(primary, replica)
@@ -349,15 +350,15 @@ def test_link_to_a_primary_with_a_full_disk(nodes):
         write_until_refused(wire, primary, {}, reconnects=False)
         assert wire.call("PING").startswith(b"MISCONF ")
         before = primary.syncs()[1]
-        eventually(lambda: wire.call("CLIENT", "KILL", "TYPE", "replica") == 1, "there is a link to end")
-        eventually(lambda: primary.syncs()[1] == before + 1, "it comes back")
+        eventually(lambda: wire.call("CLIENT", "KILL", "TYPE", "replica") == 1, "there is a link to close")
+        eventually(lambda: primary.syncs()[1] == before + 1, "the replica reconnects")
         replica.wait_link()
         limit_files(primary, None)
         wait_until_fine(wire)
     wait_same_state(primary, replica)
 
 
-def test_writers_follow_a_failover(nodes):
+def test_writers_continue_after_a_failover(nodes):
     primary, replica = pair(nodes)
     with primary.connect() as wire, primary.connect() as writes:
         taken = 0
@@ -367,7 +368,7 @@ def test_writers_follow_a_failover(nodes):
                 wire.send(b"FAILOVER\r\n")
         assert reply.startswith(b"READONLY "), reply
         assert wire.read() == b"OK"
-    eventually(lambda: replica.info()["role"] == "master", "taken over")
+    eventually(lambda: replica.info()["role"] == "master", "the target has taken over")
     with replica.connect() as wire:
-        # Nothing that was answered is missing.
+        # Nothing that was acknowledged is missing.
         assert wire.call("CL.THROTTLE", "k", 100_000, 1, 10_000, 0)[2] == 100_001 - taken

@@ -1,7 +1,7 @@
-"""Links that break where it hurts: cut at any byte of a full sync, held in the middle of one, peers that stop reading,
-and replicas whose disk is full.
+"""Links that break at the worst moment: cut at any byte of a full sync, held in the middle of one, peers that stop
+reading, and replicas with a full disk.
 
-`ESCAPEMENT_CUTS` says how many cuts, half of them with a log and half without.
+`ESCAPEMENT_CUTS` sets the number of cuts, half of them with a log and half without.
 """
 
 import os
@@ -27,27 +27,27 @@ def test_full_sync_cut_at_any_byte(nodes, appendonly):
     primary = nodes("a", "--appendonly", appendonly)
     fill(primary, 10_000)
     with proxy_to(primary) as first, proxy_to(primary) as second:
-        # How many bytes a full sync has.
+        # The number of bytes of a full sync.
         replica = nodes("b", "--appendonly", appendonly, of=first.port)
         wait_same_state(primary, replica)
         total = first.passed[0]
         assert total > 50_000
         with background(writer(primary)):
             for number in range(CUTS // 2):
-                # Another address each time: the pause between attempts begins anew. Every other node in between
+                # A different address each time resets the delay between attempts. Following every other node in between
                 # makes the next sync a full one.
                 replica.lead()
-                # Cut in the middle, it goes back to the state on its disk first.
-                eventually(lambda: replica.info("persistence")["loading"] == "0", "it leads")
+                # If it was cut in the middle, it first returns to the state on its disk.
+                eventually(lambda: replica.info("persistence")["loading"] == "0", "the node is the primary")
                 fill(replica, 1, f"own-{number}")
                 proxy = (second, first)[number % 2]
-                # The handshake takes some 150 bytes; half of the cuts fall there, at the end, or behind it.
+                # The handshake takes about 150 bytes; half of the cuts are in the handshake, at the end, or after it.
                 where = random.choice([
                     random.randrange(1, total), random.randrange(1, 300), total - random.randrange(0, 300)])
                 proxy.limits = [where]
                 before = len(proxy.passed)
                 replica.follow(proxy.port)
-                eventually(lambda: len(proxy.passed) > before + 1, f"it comes back after a cut at {where}")
+                eventually(lambda: len(proxy.passed) > before + 1, f"the replica reconnects after a cut at {where}")
         wait_same_state(primary, replica)
 
 
@@ -60,8 +60,8 @@ def test_node_in_a_full_sync_is_loading(nodes):
         proxy.hold_after = 100_000
         replica.follow(proxy.port)
         with replica.connect() as wire:
-            eventually(lambda: info(wire, "replication")["master_sync_in_progress"] == "1", "a full sync")
-            eventually(proxy.held.is_set, "it is held")
+            eventually(lambda: info(wire, "replication")["master_sync_in_progress"] == "1", "a full sync began")
+            eventually(proxy.held.is_set, "the proxy holds it")
             assert wire.call("ROLE")[3] == b"sync"
             assert wire.call("DBSIZE").startswith(b"LOADING ")
             assert info(wire, "persistence")["loading"] == "1"
@@ -69,17 +69,17 @@ def test_node_in_a_full_sync_is_loading(nodes):
             assert wire.call("CL.THROTTLE", "old-0", 1, 1, 1, 0).startswith(b"LOADING ")
             found = info(wire, "replication")
             assert found["slave_priority"] == "0" and found["master_link_status"] == "down"
-            # What INFO shows is renewed behind each turn of the thread that sends.
+            # INFO is updated after each turn of the sending thread.
             line = eventually(lambda: primary.info().get("slave0"), "the primary shows it")
             assert "state=online" not in line, line
             proxy.release()
-            eventually(lambda: info(wire, "replication")["slave_priority"] == "100", "whole")
+            eventually(lambda: info(wire, "replication")["slave_priority"] == "100", "the state is complete")
             assert info(wire, "persistence")["loading"] == "0"
         assert len(wait_same_state(primary, replica)) == 20_000
 
 
 @pytest.mark.parametrize("how", ["crash", "promote", "another"])
-def test_full_sync_that_is_given_up(nodes, how):
+def test_full_sync_that_is_abandoned(nodes, how):
     primary = nodes("a")
     fill(primary, 20_000)
     with proxy_to(primary) as proxy:
@@ -88,11 +88,11 @@ def test_full_sync_that_is_given_up(nodes, how):
         wait_on_disk(replica, 0, own=True)
         proxy.hold_after = 100_000
         replica.follow(proxy.port)
-        eventually(proxy.held.is_set, "it is held")
+        eventually(proxy.held.is_set, "the proxy holds it")
         with replica.connect() as wire:
-            eventually(lambda: info(wire, "replication")["master_sync_in_progress"] == "1", "a full sync")
+            eventually(lambda: info(wire, "replication")["master_sync_in_progress"] == "1", "a full sync began")
         if how == "crash":
-            # What was on disk stays there until the new state is whole.
+            # The files stay until the new state is complete.
             replica.crash()
             replica = nodes("b")
             assert replica.info()["role"] == "slave"
@@ -101,7 +101,7 @@ def test_full_sync_that_is_given_up(nodes, how):
         elif how == "promote":
             replica.lead()
             with replica.connect() as wire:
-                eventually(lambda: wire.call("PING") == b"PONG", "it leads, with the state on its disk")
+                eventually(lambda: wire.call("PING") == b"PONG", "it is the primary, with the state on its disk")
                 assert sorted(state_of(replica)) == sorted(b"old-%d" % n for n in range(10))
                 assert take(wire, "mine")[0] == 0
             replica.follow(primary)
@@ -115,7 +115,7 @@ def test_full_sync_that_is_given_up(nodes, how):
 
 
 @pytest.mark.parametrize("appendonly", ["yes", "no"])
-def test_part_of_a_state_is_neither_served_nor_kept(nodes, appendonly):
+def test_a_partial_state_is_neither_served_nor_kept(nodes, appendonly):
     primary, replica = pair(nodes, "--appendonly", appendonly)
     fill(primary, 500)
     wait_same_state(primary, replica)
@@ -127,18 +127,18 @@ def test_part_of_a_state_is_neither_served_nor_kept(nodes, appendonly):
     other = nodes("c", "--appendonly", appendonly)
     fill(other, 20_000, "other")
     with proxy_to(other) as proxy, replica.connect() as wire, replica.connect() as second:
-        # A transaction that was begun before.
+        # A transaction that was started before.
         assert second.calls("MULTI", "KEYS *", "BGSAVE") == [b"OK", b"QUEUED", b"QUEUED"]
         proxy.hold_after = 100_000
         replica.follow(proxy.port)
-        eventually(proxy.held.is_set, "it is held")
-        eventually(lambda: info(wire, "replication")["master_sync_in_progress"] == "1", "a full sync")
-        # Nobody is there: nothing comes that could make the state whole.
+        eventually(proxy.held.is_set, "the proxy holds it")
+        eventually(lambda: info(wire, "replication")["master_sync_in_progress"] == "1", "a full sync is in progress")
+        # No primary is running, so nothing can complete the state.
         replica.follow(free_port())
         for words in ("DBSIZE", "KEYS *", "CL.THROTTLE k-1 1 1 1 0", "BGSAVE", "SAVE"):
             assert wire.call(*words.split()).startswith(b"LOADING "), words
         assert second.call("EXEC").startswith(b"EXECABORT Transaction discarded because of: LOADING ")
-        # It is over, and one of what can be said now is none of those.
+        # The full sync has ended, and the commands that are possible now see none of that state.
         assert second.call("EXEC") == b"ERR EXEC without MULTI"
         assert second.calls("MULTI", "LASTSAVE", "EXEC")[2][0] > 0
         assert wire.call("SAVE").startswith(b"LOADING ")
@@ -149,7 +149,7 @@ def test_part_of_a_state_is_neither_served_nor_kept(nodes, appendonly):
     assert len(wait_same_state(primary, replica)) == 500
 
 
-def test_replica_that_stops_reading_is_let_go(nodes):
+def test_replica_that_stops_reading_is_disconnected(nodes):
     primary = nodes("a", "--repl-backlog-size", "64kb", "--appendonly", "no")
     with primary.connect() as wire:
         wire.ok("CONFIG", "SET", "client-output-buffer-limit", "replica 1mb 1mb 1")
@@ -160,8 +160,8 @@ def test_replica_that_stops_reading_is_let_go(nodes):
         deadline = time.monotonic() + PATIENCE
         number = 0
         while primary.info()["connected_slaves"] == "1":
-            assert time.monotonic() < deadline, "a replica that does not read is kept"
-            # The same keys again: memory grows only by what is kept for the replica.
+            assert time.monotonic() < deadline, "a replica that does not read stays connected"
+            # The same keys again, so that only the buffer for the replica can grow.
             with primary.connect() as wire:
                 keys = [f"{'x' * 400}-{n}" for n in range(500)]
                 wire.calls(*[("CL.THROTTLE", k, 1_000, 1, 1_000_000) for k in keys])
@@ -173,8 +173,8 @@ def test_replica_that_stops_reading_is_let_go(nodes):
     wait_same_state(primary, replica)
 
 
-def test_limit_below_the_backlog_lets_nobody_go(nodes):
-    """So far behind a replica may begin: it would be let go at once, and again and again."""
+def test_limit_below_the_backlog_disconnects_no_replica(nodes):
+    """A replica may start that far behind, and would be disconnected again and again."""
     primary = nodes("a", "--repl-backlog-size", "64mb", "--appendonly", "no")
     with primary.connect() as wire:
         wire.ok("CONFIG", "SET", "client-output-buffer-limit", "replica 1mb 1mb 1")
@@ -193,7 +193,7 @@ def test_limit_below_the_backlog_lets_nobody_go(nodes):
     assert primary.syncs() == (1, 0)
 
 
-def test_one_slow_replica_does_not_hold_the_others(nodes):
+def test_one_slow_replica_does_not_delay_the_others(nodes):
     primary = nodes("a")
     slow, quick = nodes("b", of=primary), nodes("c", of=primary)
     wait_online(primary, 2)
@@ -219,13 +219,13 @@ def test_replica_with_a_full_disk(nodes, mode):
     wait_same_state(primary, replica)
     wait_on_disk(primary)
     with replica.connect() as wire:
-        # Larger than the server's own log, whose file must go on growing.
+        # Larger than the server's own log, which must be able to grow.
         limit = max(newest_log(replica).stat().st_size + 100, replica.log_path.stat().st_size + 20_000)
         limit_files(replica, limit)
         fill(primary, 10_000, "more")
         eventually(lambda: breaker(wire) != "closed", "the disk is full")
-        # It goes on in memory; who watches it learns that it is no good as a primary.
-        eventually(lambda: wire.call("DBSIZE") == 14_000, "the stream goes on")
+        # It continues in memory; monitoring shows that it is unsuitable as a primary.
+        eventually(lambda: wire.call("DBSIZE") == 14_000, "the stream continues")
         if mode == "closed":
             assert wire.call("PING").startswith(b"MISCONF ")
         else:
@@ -244,8 +244,8 @@ def test_replica_with_a_full_disk(nodes, mode):
     assert primary.syncs() == (before[0], before[1] + 1)
 
 
-def test_replica_keeps_little_for_a_disk_that_stays_full(nodes):
-    """In memory alone for long, it does not keep the stream until the disk works again: a snapshot replaces it."""
+def test_replica_bounds_its_buffer_while_the_disk_stays_full(nodes):
+    """While it is memory-only for long, it does not buffer the stream for the disk: a snapshot replaces it."""
     primary = nodes("a", "--save", "", "--appendonly", "no")
     replica = nodes("b", "--fail-mode", "open", "--auto-aof-rewrite-percentage", "0", of=primary)
     wait_online(primary, 1)
@@ -256,13 +256,13 @@ def test_replica_keeps_little_for_a_disk_that_stays_full(nodes):
         before = int(info(wire, "memory")["used_memory_rss"])
         for turn in range(120):
             assert all(isinstance(reply, list) for reply in ours.calls(*[("CL.THROTTLE", k, 500, 1, 10**6) for k in keys]))
-            # Collects, so that the next turn's states come to the stream, too.
+            # Triggers a collection, so that the next turn's states are in the stream too.
             assert ours.call("WAIT", 1, 60_000) == 1
-            # Between two looks of the journal thread more may wait than it allows: it is given the time to look.
-            eventually(lambda: int(info(wire, "persistence")["journal_unsynced_bytes"]) <= 64 << 20, "it keeps little")
+            # Between two checks of the journal thread the buffer may exceed its bound: give the thread time to check.
+            eventually(lambda: int(info(wire, "persistence")["journal_unsynced_bytes"]) <= 64 << 20, "it is bounded")
         assert breaker(wire) != "closed"
         assert "too much waits for the disk" in replica.settled_log()
-        # 240 MB came.
+        # 240 MB arrived.
         assert int(info(wire, "memory")["used_memory_rss"]) - before < 150 << 20
         limit_files(replica, None)
         wait_until_fine(wire)
@@ -283,7 +283,7 @@ def test_full_sync_to_a_full_disk(nodes):
     limit_files(replica, 30_000)
     replica.follow(primary)
     with replica.connect() as wire:
-        eventually(lambda: wire.call("DBSIZE") == 10_000, "the state is there, in memory")
+        eventually(lambda: wire.call("DBSIZE") == 10_000, "the state is complete, in memory")
         eventually(lambda: breaker(wire) != "closed", "the disk is full")
         limit_files(replica, None)
         wait_until_fine(wire)
@@ -305,18 +305,18 @@ def test_primary_with_a_full_disk(nodes):
     fill(primary, 5000, "more")
     with primary.connect() as wire:
         eventually(lambda: breaker(wire) != "closed", "the disk is full")
-        # Decided in memory, and the replica has it.
+        # Decided in memory, and replicated.
         assert len(wait_same_state(primary, replica)) == 7000
-        # And at once, not with the next word about the time, which comes once a second.
+        # Immediately, not with the next heartbeat, which comes once a second.
         with replica.connect() as theirs:
             lasted = []
             for number in range(40):
                 began = time.monotonic()
                 assert take(wire, f"soon-{number}")[0] == 0
-                eventually(lambda: theirs.call("EXISTS", f"soon-{number}") == 1, "it has come")
+                eventually(lambda: theirs.call("EXISTS", f"soon-{number}") == 1, "the change has arrived")
                 lasted.append(time.monotonic() - began)
-            # With one a second each would take nearly that long, since it begins when the one before has come. What
-            # a busy machine holds up is not every one of them.
+            # With one heartbeat a second each change would take nearly that long, since it starts when the previous one
+            # has arrived. A busy machine does not delay every one of them.
             assert sorted(lasted)[4] < 0.5, lasted
         assert breaker(wire) != "closed"
         limit_files(primary, None)
@@ -331,9 +331,9 @@ def test_save_is_answered_when_a_full_sync_begins(nodes):
     node = nodes("b", "--appendonly", "no", "--save", "")
     with node.connect() as other:
         def replaced_meanwhile():
-            # A demotion closes the connections of all but the one that asked for it.
+            # A demotion closes all connections except that of the client that asked for it.
             with node.connect() as wire:
-                # Large, so that it takes a while to save them.
+                # Large, so that saving takes a while.
                 for start in range(0, 1000, 50):
                     part = range(start, start + 50)
                     wire.calls(*[("CL.THROTTLE", f"{n}-" + "x" * 100_000, 500, 1, 10**6) for n in part])
@@ -341,13 +341,13 @@ def test_save_is_answered_when_a_full_sync_begins(nodes):
                 other.ok("REPLICAOF", "127.0.0.1", primary.port)
                 reply = wire.read()
             if reply == b"OK":
-                # We were too slow, and it has been saved before the full sync began.
+                # The test was too slow: the state was saved before the full sync began.
                 other.ok("REPLICAOF", "NO", "ONE")
                 return False
             assert reply == b"LOADING the state is being replaced by the primary's"
             return True
 
-        eventually(replaced_meanwhile, "a full sync begins while it saves")
+        eventually(replaced_meanwhile, "a full sync begins during the save")
         assert len(wait_same_state(primary, node)) == 10
-        # And it saves again.
+        # It can save again.
         assert other.call("SAVE") == b"OK"

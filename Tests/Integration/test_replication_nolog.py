@@ -1,4 +1,5 @@
-"""Nodes without a log, and those that get one while they run: an offset is claimed only for the state it stands for."""
+"""Nodes without a log, and nodes that get one at run time: an offset is claimed only for the state that it stands
+for."""
 
 from durable import info, launch, take
 from replication import fill, nodes, wait_online, wait_same_state
@@ -7,15 +8,15 @@ from wire import eventually
 assert launch, nodes  # fixtures
 
 
-def test_a_snapshot_without_a_log_is_no_position(nodes):
-    """What SAVE of a node without a log has on disk is of no offset: the node comes back and asks for everything."""
+def test_a_snapshot_without_a_log_is_not_a_position(nodes):
+    """A snapshot saved by a node without a log has no offset: after a restart the node requests a full sync."""
     first = nodes("a", "--appendonly", "no")
     second = nodes("b", of=first)
     wait_online(first, 1)
     fill(first, 50)
     with first.connect() as wire:
         wire.ok("SAVE")
-    # Behind the snapshot, and in front of where the other takes over.
+    # After the snapshot, and before the point at which the other node takes over.
     fill(first, 50, "later")
     wait_same_state(first, second)
     first.crash()
@@ -26,16 +27,16 @@ def test_a_snapshot_without_a_log_is_no_position(nodes):
     assert second.syncs()[0] == 1
 
 
-def test_a_log_switched_on_is_of_the_history_that_replicas_follow(nodes):
-    """A primary without a log begins a history for its first replica, and a log later; after a restart the replica goes
-    on where it was."""
+def test_a_log_switched_on_has_the_history_that_replicas_follow(nodes):
+    """A primary without a log starts a history for its first replica, and a log later; after a restart the replica
+    resumes from its position."""
     first = nodes("a", "--appendonly", "no")
     fill(first, 10)
     second = nodes("b", of=first)
     wait_online(first, 1)
     with first.connect() as wire:
         wire.ok("CONFIG", "SET", "appendonly", "yes")
-        eventually(lambda: info(wire, "persistence")["aof_rewrite_in_progress"] == "0", "the log is whole")
+        eventually(lambda: info(wire, "persistence")["aof_rewrite_in_progress"] == "0", "the log is complete")
     fill(first, 10, "more")
     wait_same_state(first, second)
     first.stop()
@@ -44,8 +45,8 @@ def test_a_log_switched_on_is_of_the_history_that_replicas_follow(nodes):
     assert first.syncs() == (0, 1)
 
 
-def test_changes_that_no_journal_has_end_a_history(nodes):
-    """A primary that kept no changes for a while does not say +CONTINUE to somebody who knows it from before."""
+def test_unjournaled_changes_end_a_history(nodes):
+    """A primary with unjournaled changes does not answer +CONTINUE to a replica with an earlier position."""
     first = nodes("a")
     second = nodes("b", of=first)
     wait_online(first, 1)
@@ -53,12 +54,12 @@ def test_changes_that_no_journal_has_end_a_history(nodes):
     wait_same_state(first, second)
     second.stop()
     first.stop()
-    # Without a log, and nobody follows: what is taken now is in no journal.
+    # Without a log and a replica, changes are in no journal.
     first = nodes("a", "--appendonly", "no")
     fill(first, 20, quantity=2)
     with first.connect() as wire:
         wire.ok("CONFIG", "SET", "appendonly", "yes")
-        eventually(lambda: info(wire, "persistence")["aof_rewrite_in_progress"] == "0", "the log is whole")
+        eventually(lambda: info(wire, "persistence")["aof_rewrite_in_progress"] == "0", "the log is complete")
         assert take(wire, "k-0", 0)[2] == take(wire, "k-1", 0)[2]
     second = nodes("b", of=first)
     wait_same_state(first, second)

@@ -1,5 +1,5 @@
-"""Nodes promoted inside a full sync: they go back to the state on their disk before they lead. What was spent stays spent,
-and a part of another node's state is neither served nor kept."""
+"""Nodes promoted during a full sync return to the state on their disk before they serve as primary. Spent units stay
+spent, and no part of another node's state is served or kept."""
 
 import contextlib
 import json
@@ -15,13 +15,13 @@ from wire import eventually
 
 assert launch, nodes  # fixtures
 
-# With a log, and with snapshots alone.
+# With a log, and with snapshots only.
 LOGS = pytest.mark.parametrize("appendonly", ["yes", "no"])
 LOADING = b"LOADING Redis is loading the dataset in memory"
 
 
 def spend(node, keys=300):
-    """Most keys with some units taken, a few with none left, and a policy."""
+    """Takes some units of most keys and all units of a few, and sets a policy."""
     fill(node, keys, quantity=3)
     with node.connect() as wire:
         for number in range(10):
@@ -35,7 +35,7 @@ def save(node):
 
 
 def with_another_primary(nodes, *flags):
-    """A primary of other keys, some of the same names with less spent, and with another policy."""
+    """A primary with other keys, some with the same names and fewer units spent, and with another policy."""
     other = nodes("other", *flags)
     fill(other, 300)
     fill(other, 20_000, "theirs")
@@ -46,12 +46,12 @@ def with_another_primary(nodes, *flags):
 
 @contextlib.contextmanager
 def inside_a_full_sync(node, other):
-    """The node follows the other one, whose snapshot has stopped on its way."""
+    """The node follows the other one, whose snapshot is held in transit."""
     with proxy_to(other) as proxy:
         proxy.hold_after = 100_000
         node.follow(proxy.port)
-        eventually(proxy.held.is_set, "it is held")
-        eventually(lambda: node.info()["master_sync_in_progress"] == "1", "a full sync")
+        eventually(proxy.held.is_set, "the proxy holds the snapshot")
+        eventually(lambda: node.info()["master_sync_in_progress"] == "1", "a full sync is in progress")
         yield proxy
 
 
@@ -65,14 +65,14 @@ def leads(node):
 
 
 def check(node):
-    """The exit code of `escapement check`, and what it says; the node must not be running."""
+    """The exit code and output of `escapement check`; the node must not be running."""
     done = subprocess.run([find_binary(), "check", str(node.directory), "--json"], capture_output=True, timeout=30)
     return done.returncode, json.loads(done.stdout)
 
 
 @LOGS
-def test_promoted_inside_a_snapshot(nodes, appendonly):
-    """What was spent before the full sync is spent after it; so it is after a crash; and the files are sound."""
+def test_promoted_during_a_snapshot(nodes, appendonly):
+    """Units spent before the full sync are still spent afterwards and after a crash; and the files are valid."""
     flags = ("--appendonly", appendonly)
     primary, node = pair(nodes, *flags)
     spend(primary)
@@ -83,7 +83,7 @@ def test_promoted_inside_a_snapshot(nodes, appendonly):
     with inside_a_full_sync(node, other) as proxy:
         proxy.cut()
         node.lead()
-        eventually(lambda: leads(node), "it leads")
+        eventually(lambda: leads(node), "it is the primary")
         assert state_of(node) == before and policies_of(node) == [b"mine"]
         with node.connect() as wire:
             for number in range(10):
@@ -106,8 +106,8 @@ def test_promoted_inside_a_snapshot(nodes, appendonly):
 
 
 @LOGS
-def test_another_primary_in_between(nodes, appendonly):
-    """Two full syncs are given up, one after the other, and Sentinel's transaction ends the second one."""
+def test_two_abandoned_full_syncs(nodes, appendonly):
+    """Two full syncs are abandoned, one after the other; Sentinel's transaction ends the second one."""
     flags = ("--appendonly", appendonly)
     node = nodes("b", *flags)
     spend(node)
@@ -121,12 +121,13 @@ def test_another_primary_in_between(nodes, appendonly):
         pass
     with inside_a_full_sync(node, third), node.connect() as wire:
         assert wire.calls("MULTI", "SLAVEOF NO ONE", "CONFIG REWRITE", "CLIENT KILL TYPE normal", "EXEC")[-1][0] == b"OK"
-        eventually(lambda: leads(node), "it leads")
+        eventually(lambda: leads(node), "it is the primary")
         assert state_of(node) == before and policies_of(node) == [b"mine"]
 
 
-def test_what_a_primary_took_at_the_end_is_on_disk(nodes):
-    """The last changes before REPLICAOF are in no file yet when they are made: they are in time for the full sync."""
+def test_the_last_changes_of_a_primary_are_on_disk(nodes):
+    """The last changes before REPLICAOF are not yet on disk when they are made, but are written before the full
+    sync."""
     node = nodes("b")
     other = with_another_primary(nodes)
     expected = {}
@@ -135,26 +136,26 @@ def test_what_a_primary_took_at_the_end_is_on_disk(nodes):
         expected |= {b"last-%d-%d" % (turn, number): 2000 for number in range(200)}
         with inside_a_full_sync(node, other):
             node.lead()
-            eventually(lambda: leads(node), "it leads")
+            eventually(lambda: leads(node), "it is the primary")
             assert state_of(node) == expected
 
 
 def test_without_a_state_on_disk_it_is_empty(nodes):
-    """What was never saved is gone when the full sync begins. The log says so."""
+    """State that was never saved is lost when the full sync begins. The log says so."""
     node = nodes("b", "--appendonly", "no")
     fill(node, 100)
     other = with_another_primary(nodes)
     with inside_a_full_sync(node, other):
         node.lead()
-        eventually(lambda: leads(node), "it leads")
+        eventually(lambda: leads(node), "it is the primary")
         with node.connect() as wire:
             assert wire.call("DBSIZE") == 0 and wire.call("RL.POLICY", "LIST") == []
             assert take(wire, "new")[0] == 0
         node.wait_log("no state on disk")
 
 
-def test_nodes_that_follow_it(nodes):
-    """A replica of the promoted node has what that has, and none of what it was about to have."""
+def test_replicas_of_the_promoted_node(nodes):
+    """A replica of the promoted node has that node's state, and nothing of the abandoned sync."""
     primary, node = pair(nodes)
     spend(primary)
     below = nodes("c", of=node)
@@ -169,8 +170,8 @@ def test_nodes_that_follow_it(nodes):
 
 
 @LOGS
-def test_killed_while_it_goes_back(nodes, appendonly):
-    """The role is on disk before the state is read: a start leads with it."""
+def test_killed_while_it_restores_its_state(nodes, appendonly):
+    """The role is saved before the state is read, so a restart becomes the primary with that state."""
     flags = ("--appendonly", appendonly)
     node = nodes("b", *flags)
     spend(node)
@@ -180,18 +181,18 @@ def test_killed_while_it_goes_back(nodes, appendonly):
     other = with_another_primary(nodes, *flags)
     with inside_a_full_sync(node, other), files_away(node):
         node.lead()
-        eventually(lambda: "cannot read the state on disk back" in node.log(), "it cannot go back")
+        eventually(lambda: "cannot read the state on disk back" in node.log(), "it cannot restore its state")
         node.crash()
     node = nodes("b", *flags)
     assert node.info()["role"] == "master" and state_of(node) == before
 
 
-# While it cannot read its state
+# While its state cannot be read
 
 
 @contextlib.contextmanager
 def files_away(node):
-    """The manifest has another name meanwhile."""
+    """Renames the manifest in the meantime."""
     manifest = node.files / "manifest"
     away = node.files / "manifest.away"
     manifest.rename(away)
@@ -203,7 +204,7 @@ def files_away(node):
 
 @contextlib.contextmanager
 def stuck(nodes):
-    """A node that leads as soon as its state can be read, its state of before, and the primary it followed."""
+    """A node that becomes the primary once its state can be read, its previous state, and the primary it followed."""
     node = nodes("b")
     spend(node)
     before = state_of(node)
@@ -211,11 +212,11 @@ def stuck(nodes):
     with inside_a_full_sync(node, other):
         with files_away(node):
             node.lead()
-            eventually(lambda: "cannot read the state on disk back" in node.log(), "it cannot go back")
+            eventually(lambda: "cannot read the state on disk back" in node.log(), "it cannot restore its state")
             yield node, before, other
 
 
-def test_nothing_is_served_before_the_state_is_back(nodes):
+def test_nothing_is_served_before_the_state_is_restored(nodes):
     with stuck(nodes) as (node, before, _):
         with node.connect() as wire:
             requests = [
@@ -227,26 +228,26 @@ def test_nothing_is_served_before_the_state_is_back(nodes):
             found = info(wire)
             assert found["role"] == "master" and found["loading"] == "1" and "loading_loaded_perc" in found
             assert wire.call("ROLE")[0] == b"master"
-            # Promoted once more it is still on its way.
+            # Promoted again, it is still restoring.
             wire.ok("REPLICAOF", "NO", "ONE")
             assert wire.call("FAILOVER").startswith(b"ERR ")
         with node.connect() as wire:
             assert wire.call("PSYNC", "?", "-1") == LOADING
-    # The files are back, and it is tried again within seconds.
-    eventually(lambda: leads(node), "it leads", 30)
+    # The files are back, and the node retries within seconds.
+    eventually(lambda: leads(node), "it is the primary", 30)
     assert state_of(node) == before
     with node.connect() as wire:
         assert take(wire, "spent-0")[0] == 1
 
 
-def test_replicaof_ends_the_way_back(nodes):
+def test_replicaof_ends_the_restoring(nodes):
     with stuck(nodes) as (node, _, other):
         with node.connect() as wire:
             wire.ok("REPLICAOF", "127.0.0.1", other.port)
             assert wire.call("CL.THROTTLE", "k-0", 15, 1, 60).startswith((b"READONLY ", b"LOADING "))
         assert len(wait_same_state(other, node)) == 20_300
-    # Now the new state is the one on disk.
-    eventually(lambda: node.info("persistence")["aof_rewrite_in_progress"] == "0", "it is saved")
+    # The new state is on disk.
+    eventually(lambda: node.info("persistence")["aof_rewrite_in_progress"] == "0", "the new state is saved")
 
 
 def test_replicaof_and_again_no_one(nodes):
@@ -254,12 +255,12 @@ def test_replicaof_and_again_no_one(nodes):
         with inside_a_full_sync(node, other):
             node.lead()
             assert node.info("persistence")["loading"] == "1"
-    eventually(lambda: leads(node), "it leads", 30)
+    eventually(lambda: leads(node), "it is the primary", 30)
     assert state_of(node) == before
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SHUTDOWN"])
-def test_the_end_while_it_goes_back(nodes, how):
+def test_stopped_while_it_restores_its_state(nodes, how):
     with stuck(nodes) as (node, before, _):
         if how == "SIGTERM":
             node.process.send_signal(signal.SIGTERM)
@@ -268,6 +269,6 @@ def test_the_end_while_it_goes_back(nodes, how):
                 wire.send(b"SHUTDOWN\r\n")
                 wire.expect_closed()
         assert node.wait_exit() == 0
-        assert check(node)[0] == 1  # the manifest is away
+        assert check(node)[0] == 1  # the manifest is missing
     node = nodes("b")
     assert node.info()["role"] == "master" and state_of(node) == before

@@ -1,4 +1,4 @@
-"""The file `role`: saved when the disk lets us, and before anything is handed over."""
+"""The file `role`: saved as soon as the disk permits, and before a handover."""
 
 from durable import info, launch, limit_files, take
 from replication import fill, nodes, pair, wait_same_state
@@ -12,7 +12,7 @@ def is_saved(node):
 
 
 def block(node):
-    """Nothing can take the place of the role's file."""
+    """Makes it impossible to replace the role file."""
     path = node.directory / "role"
     path.unlink(missing_ok=True)
     (path / "x").mkdir(parents=True)
@@ -32,9 +32,9 @@ def test_promotion_on_a_full_disk_is_saved_later(nodes):
     assert is_saved(replica)
     limit_files(replica, 0)
     replica.lead()
-    eventually(lambda: not is_saved(replica), "it says so")
+    eventually(lambda: not is_saved(replica), "INFO reports it")
     limit_files(replica, None)
-    eventually(lambda: is_saved(replica), "it is saved")
+    eventually(lambda: is_saved(replica), "the role is saved")
     assert (replica.directory / "role").read_text() == "primary\n"
     replica.crash()
     assert nodes("b", of=primary).info()["role"] == "master"
@@ -45,30 +45,30 @@ def test_last_of_several_roles_is_saved(nodes):
     block(replica)
     replica.lead()
     replica.follow(primary)
-    eventually(lambda: not is_saved(replica), "it says so")
+    eventually(lambda: not is_saved(replica), "INFO reports it")
     unblock(replica)
-    eventually(lambda: is_saved(replica), "it is saved")
+    eventually(lambda: is_saved(replica), "the role is saved")
     assert (replica.directory / "role").read_text() == f"replica 127.0.0.1 {primary.port}\n"
 
 
-def test_nothing_is_handed_over_that_cannot_be_saved(nodes):
+def test_no_handover_unless_the_role_is_saved(nodes):
     primary, replica = pair(nodes)
     fill(primary, 20)
     wait_same_state(primary, replica)
     block(primary)
     with primary.connect() as wire:
         wire.ok("FAILOVER")
-        eventually(lambda: "not handing over" in primary.log(), "it is given up")
-        eventually(lambda: info(wire, "replication")["master_failover_state"] == "no-failover", "it is over")
+        eventually(lambda: "not handing over" in primary.log(), "the handover is cancelled")
+        eventually(lambda: info(wire, "replication")["master_failover_state"] == "no-failover", "the failover ended")
         assert take(wire, "after")[0] == 0
         assert info(wire, "replication")["role"] == "master" and not is_saved(primary)
     assert len(wait_same_state(primary, replica)) == 21
-    # The history is the same, so nobody had to begin anew.
+    # The history is the same, so no node needed a full sync.
     assert primary.syncs() == (1, 0)
     unblock(primary)
-    eventually(lambda: is_saved(primary), "it is saved")
+    eventually(lambda: is_saved(primary), "the role is saved")
     assert (primary.directory / "role").read_text() == "configured\n"
     with primary.connect() as wire:
         wire.ok("FAILOVER")
-        eventually(lambda: replica.info()["role"] == "master", "it leads")
+        eventually(lambda: replica.info()["role"] == "master", "the replica is the primary")
     wait_same_state(replica, primary)

@@ -1,4 +1,4 @@
-"""What operators and clients ask of replication: ROLE, INFO, REPLICAOF, passwords."""
+"""Replication as operators and clients see it: ROLE, INFO, REPLICAOF, passwords."""
 
 import contextlib
 import socket
@@ -35,7 +35,7 @@ def test_info_lines_and_their_order(nodes):
     line = dict(word.split("=") for word in found["slave0"].split(","))
     assert list(line) == ["ip", "port", "state", "offset", "lag"]
     assert (line["ip"], line["port"], line["state"]) == ("127.0.0.1", str(replica.port), "online")
-    # Said once a second.
+    # Updated once a second.
     eventually(lambda: primary.info()["slave0"].endswith((",lag=0", ",lag=1")), "the lag is short")
     assert len(found["master_replid"]) == 40
     found = replica.info()
@@ -86,7 +86,7 @@ def test_role(nodes):
         assert reply[0] == b"master" and reply[2] == []
 
 
-def test_client_list_knows_links(nodes):
+def test_client_list_shows_links(nodes):
     primary, replica = pair(nodes)
     with primary.connect() as wire:
         lines = wire.call("CLIENT", "LIST").decode().splitlines()
@@ -119,7 +119,7 @@ def test_priority_is_zero_before_the_first_sync(nodes):
 # REPLICAOF
 
 
-def test_replicaof_refuses_nonsense_and_repeats_itself(nodes):
+def test_replicaof_refuses_bad_arguments_and_is_idempotent(nodes):
     primary, replica = pair(nodes)
     with replica.connect() as wire:
         assert wire.call("REPLICAOF", "127.0.0.1", primary.port) == b"OK Already connected to specified master"
@@ -136,7 +136,7 @@ def test_replicaof_refuses_nonsense_and_repeats_itself(nodes):
 def test_wrong_address_leaves_the_node_answering(nodes, host):
     node = nodes("a")
     fill(node, 10)
-    # A server that looked the name up itself would be silent for longer.
+    # A server that resolved the name itself would not answer for longer.
     with node.connect(9.0) as wire:
         wire.ok("REPLICAOF", host, free_port())
         assert wire.call("PING") == b"PONG"
@@ -148,7 +148,7 @@ def test_wrong_address_leaves_the_node_answering(nodes, host):
 
 @pytest.fixture
 def names(tmp_path):
-    """A node of this kind has names of its own: `dual` is both loopback addresses, and the name server is silent."""
+    """Nodes with their own name resolution: `dual` is both loopback addresses, and the name server does not answer."""
     (tmp_path / "hosts").write_text("127.0.0.1 localhost\n::1 dual\n127.0.0.1 dual\n")
     (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.77\noptions timeout:30 attempts:5\n")
     script = tmp_path / "named"
@@ -158,7 +158,7 @@ def names(tmp_path):
         f"{tmp_path} {find_binary()} \"$@\"\n")
     script.chmod(0o755)
     if subprocess.run(["unshare", "-m", "mount", "--bind", tmp_path, "/mnt"], capture_output=True).returncode != 0:
-        pytest.skip("this machine does not let us mount a file over /etc/hosts")
+        pytest.skip("cannot mount a file over /etc/hosts on this machine")
 
     class Named(Node):
         binary = str(script)
@@ -167,28 +167,28 @@ def names(tmp_path):
         try:
             silent.bind(("127.0.0.77", 53))
         except OSError:
-            pytest.skip("this machine does not let us be a name server")
+            pytest.skip("cannot run a name server on this machine")
         yield Named
 
 
-def test_looking_up_a_name_holds_nobody(nodes, names):
+def test_resolving_a_name_blocks_no_client(nodes, names):
     primary = nodes("a", "--bind", "127.0.0.1")
     node = nodes.launch("--io-threads", "1", directory="b", kind=names)
     other = nodes("c", of=node.port)
     wait_online(node, 1)
     with node.connect() as wire:
-        # Looked up for longer than anything is waited for here.
+        # The lookup takes longer than any wait here.
         wire.ok("REPLICAOF", "silent.example", primary.port)
         assert info(wire, "replication")["master_link_status"] == "down"
         wire.ok("REPLICAOF", "NO", "ONE")
         assert take(wire, "k")[0] == 0 and wire.call("WAIT", 1, 60_000) == 1
-        # One of its addresses refuses.
+        # One of its addresses refuses the connection.
         wire.ok("REPLICAOF", "dual", primary.port)
         node.wait_link()
     assert other.info()["role"] == "slave"
 
 
-def test_a_primary_that_is_no_escapement(nodes, reference):
+def test_a_primary_that_is_not_escapement(nodes, reference):
     node = nodes("a")
     fill(node, 10)
     node.follow(reference.port)
@@ -197,7 +197,7 @@ def test_a_primary_that_is_no_escapement(nodes, reference):
         assert len(wire.call("KEYS", "*")) == 10
 
 
-def test_following_itself_does_no_harm(nodes):
+def test_following_itself_is_harmless(nodes):
     node = nodes("a")
     fill(node, 10)
     node.follow(node)
@@ -219,7 +219,7 @@ def test_sentinels_transaction(nodes):
         results = replies[5]
         assert results[0] == b"OK" and results[2] >= 1 and results[3] == 0, results
         other.expect_closed()
-        eventually(lambda: info(wire, "replication")["role"] == "master", "promoted")
+        eventually(lambda: info(wire, "replication")["role"] == "master", "the node is promoted")
         replies = wire.calls(
             "MULTI", f"SLAVEOF 127.0.0.1 {primary.port}", "CONFIG REWRITE", "CLIENT KILL TYPE normal",
             "CLIENT KILL TYPE pubsub", "EXEC")
@@ -229,13 +229,13 @@ def test_sentinels_transaction(nodes):
     replica.wait_link()
 
 
-def test_info_shows_at_once_what_was_asked_for(nodes):
-    """In a transaction nobody waits for the change, which others keep busy meanwhile."""
+def test_info_shows_a_requested_role_at_once(nodes):
+    """In a transaction the client does not wait for the change, which other changes delay in the meantime."""
     node = nodes("a", "--appendonly", "no")
 
     def noise(stop):
         while not stop.is_set():
-            # A demotion closes the connection, before or after the answer.
+            # A demotion closes the connection, before or after the reply.
             with contextlib.suppress(WireError, OSError), node.connect() as wire:
                 while not stop.is_set():
                     wire.ok("CONFIG", "SET", "slowlog-max-len", "100")
@@ -267,13 +267,13 @@ def test_config_rewrite_keeps_the_role(nodes, tmp_path):
     with replica.connect() as wire:
         wire.ok("CONFIG", "REWRITE")
     assert "replicaof 1" not in config.read_text()
-    # What was said at run time is kept beside the data, whether or not the file could be rewritten.
+    # A role set at run time is kept next to the data, whether or not the file could be rewritten.
     config.write_text(f"replicaof 127.0.0.1 {primary.port}\n")
     replica.stop()
     assert nodes("b", config=config).info()["role"] == "master"
 
 
-def test_the_setting_counts_unless_replicaof_was_said(nodes):
+def test_the_setting_applies_unless_replicaof_was_sent(nodes):
     first = nodes("a")
     second = nodes("b", of=first)
     wait_online(first, 1)
@@ -281,7 +281,7 @@ def test_the_setting_counts_unless_replicaof_was_said(nodes):
     wait_same_state(first, second)
     first.stop()
     second.lead()
-    # It has had a replica, and yet nobody has told it what to be.
+    # It has had a replica, but its role was never set by command.
     first = nodes("a", of=second)
     assert len(wait_same_state(second, first)) == 10
     second.stop()
@@ -301,7 +301,7 @@ def test_passwords(nodes):
     primary = nodes("a", "--masterauth", "secret", password="secret")
     fill(primary, 100)
     replica = nodes("b", "--masterauth", "wrong", password="secret", of=primary)
-    eventually(lambda: "link to the primary is down" in replica.log(), "refused")
+    eventually(lambda: "link to the primary is down" in replica.log(), "the link is refused")
     assert replica.info()["slave_priority"] == "0"
     with replica.connect() as wire:
         wire.ok("CONFIG", "SET", "masterauth", "secret")

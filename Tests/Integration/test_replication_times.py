@@ -1,7 +1,8 @@
-"""Short time-outs and lags: what is said how often follows from them, so a healthy pair notices nothing.
+"""Short time-outs and lags: the frequency of heartbeats and acknowledgements follows from them, so a healthy pair is
+not disturbed.
 
-A node that gets no processor for a second is not healthy, and is taken for gone rightly. So what is demanded is a few
-seconds in which nothing was noticed, and they may be looked for again: where too little is said, there are none.
+A node that gets no processor time for a second is not healthy, and is rightly considered gone. So the tests require a
+few undisturbed seconds, and may retry: with too few heartbeats there are none.
 """
 
 import time
@@ -14,12 +15,12 @@ from wire import eventually
 
 assert launch, nodes  # fixtures
 
-# How long is looked.
+# Duration of the observation.
 SECONDS = 4
 
 
 def all_the_time(holds):
-    """Whether it holds for so many seconds from now."""
+    """Whether the condition holds for that many seconds from now."""
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         if not holds():
@@ -28,7 +29,7 @@ def all_the_time(holds):
 
 
 @pytest.mark.parametrize("timeout", [1, 2])
-def test_short_timeout_holds_an_idle_link(nodes, timeout):
+def test_short_timeout_keeps_an_idle_link_up(nodes, timeout):
     flags = ("--repl-timeout", timeout)
     primary, replica = pair(nodes, *flags)
     below = nodes("c", *flags, of=replica)
@@ -45,7 +46,7 @@ def test_short_timeout_holds_an_idle_link(nodes, timeout):
                 info(each, "replication")["master_link_status"] == "up" for each in (wire, other)
             )) and complaints() == before
 
-        eventually(is_held, "the links are held")
+        eventually(is_held, "the links stay up")
 
 
 @pytest.mark.parametrize("busy", [True, False])

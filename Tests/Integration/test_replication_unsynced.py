@@ -1,4 +1,5 @@
-"""Replicas that have never had a state: whatever happens to them, nobody may promote them, and they serve nobody."""
+"""Replicas that have never had a state: whatever happens to them, they must not be promoted, and they serve no
+client."""
 
 import pytest
 
@@ -16,7 +17,7 @@ def priority(node):
 
 
 def again(nodes, node, name, **options):
-    """The node after a start that follows a crash."""
+    """The node, restarted after a crash."""
     node.crash()
     return nodes(name, **options)
 
@@ -29,7 +30,7 @@ def test_first_start_without_its_primary(nodes, appendonly):
     assert priority(replica) == "0"
     with replica.connect() as wire:
         wire.ok("CONFIG", "SET", "save", "3600 1")
-    replica.stop()  # a snapshot where there is no log
+    replica.stop()  # a snapshot if there is no log
     replica = nodes("b", *flags, of=dead)
     assert priority(replica) == "0"
     replica = again(nodes, replica, "b", of=dead)
@@ -41,7 +42,7 @@ def test_first_start_without_its_primary(nodes, appendonly):
 
 
 @pytest.mark.parametrize("appendonly", ["yes", "no"])
-def test_empty_primary_that_is_told_to_follow(nodes, appendonly):
+def test_empty_primary_that_becomes_a_replica(nodes, appendonly):
     flags = ("--appendonly", appendonly)
     node = nodes("b", *flags)
     with node.connect() as wire:
@@ -50,7 +51,7 @@ def test_empty_primary_that_is_told_to_follow(nodes, appendonly):
     assert priority(node) == "0"
     node = again(nodes, node, "b")
     assert priority(node) == "0"
-    # Promoted by hand it is a primary like any other, and so it is when it has something.
+    # Promoted by hand it is a primary like any other, and also once it has keys.
     node.lead()
     assert node.info()["role"] == "master"
     fill(node, 5)
@@ -62,18 +63,18 @@ def test_empty_primary_that_is_told_to_follow(nodes, appendonly):
     wait_same_state(node, other)
 
 
-def test_serves_nobody_before_its_first_state(nodes):
+def test_serves_no_client_before_its_first_state(nodes):
     replica = nodes("b", of=free_port())
     with replica.connect() as wire:
         for words in ("PING", "DBSIZE", "CL.THROTTLE k 15 1 60 0", "WAIT 0 0"):
             assert wire.call(*words.split()).startswith((b"MASTERDOWN ", b"ERR WAIT cannot")), words
         assert wire.call("CL.THROTTLE", "k", 15, 1, 60).startswith(b"READONLY ")
-        # What a Sentinel says and asks.
+        # What a Sentinel sends and queries.
         wire.ok("CLIENT", "SETNAME", "sentinel")
         assert wire.call("PUBLISH", "__sentinel__:hello", "x") == 0
         assert wire.call("CLUSTER", "INFO") == b"ERR This instance has cluster support disabled"
         assert wire.calls("MULTI", "SLAVEOF NO ONE", "EXEC")[2] == [b"OK"]
-        eventually(lambda: wire.call("PING") == b"PONG", "it leads, with nothing")
+        eventually(lambda: wire.call("PING") == b"PONG", "it is the primary, without keys")
 
 
 def test_plain_start_before_replicaof(nodes):
@@ -85,7 +86,7 @@ def test_plain_start_before_replicaof(nodes):
     assert priority(again(nodes, node, "b", of=dead)) == "0"
 
 
-def test_former_primary_with_keys_is_worth_something(nodes):
+def test_former_primary_with_keys_may_be_promoted(nodes):
     node = nodes("b")
     fill(node, 3)
     node.stop()
@@ -100,7 +101,7 @@ def test_killed_within_its_first_full_sync(nodes):
         proxy.hold_after = 100_000
         replica = nodes("b")
         replica.follow(proxy.port)
-        eventually(lambda: replica.info().get("master_sync_in_progress") == "1", "a full sync")
+        eventually(lambda: replica.info().get("master_sync_in_progress") == "1", "a full sync is in progress")
         replica.crash()
         proxy.limits = [0] * 100
         replica = nodes("b")
@@ -108,8 +109,8 @@ def test_killed_within_its_first_full_sync(nodes):
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_whole_and_empty_is_worth_something(nodes, told):
-    """Limiters end: a group at rest has no keys, and must yet be able to fail over after a start."""
+def test_complete_and_empty_may_be_promoted(nodes, told):
+    """Limiters expire: an idle group has no keys, and must still be able to fail over after a restart."""
     primary = nodes("a")
     if told:
         replica = nodes("b")
@@ -132,8 +133,8 @@ def test_whole_and_empty_is_worth_something(nodes, told):
         assert priority(nodes("b", of=primary.port)) == "0"
 
 
-def test_goes_on_where_it_was(nodes):
-    """Having been whole it continues, and is not asked for everything anew."""
+def test_a_once_complete_replica_resumes(nodes):
+    """A replica that once had a complete state resumes, without a full sync."""
     primary, replica = pair(nodes)
     fill(primary, 10)
     wait_same_state(primary, replica)

@@ -1,5 +1,5 @@
 """The rules file and commands: a reload and a restart apply what has changed in the file and keep what commands have
-changed; the log and the reply name every difference; a signal for the log alone."""
+changed. The log and the reply name every difference. A separate signal reopens only the log."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ rule robot * * POLICY old
 
 @pytest.fixture
 def rules(tmp_path):
-    """The rules file, with the usual content."""
+    """The rules file, with its initial contents."""
     path = tmp_path / "rules.conf"
     path.write_text(RULES)
     return path
@@ -48,7 +48,7 @@ def reload(wire, *words):
 
 
 def override(wire):
-    """What an operator does in an emergency: a limit lowered, a rule changed, one removed, and one made."""
+    """What an operator does in an emergency: lowers a limit, changes a rule, removes one, and creates one."""
     wire.ok(*"RL.POLICY SET free LIMIT 6".split())
     wire.ok(*"RL.RULE SET acme * * POLICY free".split())
     assert wire.call(*"RL.RULE DEL robot * *".split()) == 1
@@ -60,16 +60,16 @@ OVERRIDDEN = {"free": (6, "command"), "pro": (600, "file"), "old": (1, "file"), 
 
 
 def lines(server, what):
-    """Whole lines of the log that contain this."""
+    """The lines of the log that contain this."""
     return [line for line in server.log().split("\n")[:-1] if what in line]
 
 
 def logged(server, what, number=1):
-    """The line with this number among them, when it is there: lines are written by a thread of their own."""
+    """The line with this number among them, once it exists: a separate thread writes the lines."""
     return eventually(lambda: lines(server, what)[number - 1 : number], f"line {number} with {what!r}")[0]
 
 
-def test_a_signal_takes_no_emergency_limit_away(start, rules):
+def test_a_signal_keeps_emergency_limits(start, rules):
     server = start("--rules-file", rules)
     with server.connect() as wire:
         assert in_force(wire) == FROM_FILE
@@ -87,12 +87,12 @@ def test_a_signal_takes_no_emergency_limit_away(start, rules):
         assert logged(server, "rules file loaded", 3).endswith("policies=3 rules=3 applied=0 kept=3")
 
 
-def test_what_the_file_changes_takes_effect(start, rules):
+def test_changes_of_the_file_take_effect(start, rules):
     server = start("--rules-file", rules)
     with server.connect() as wire:
         override(wire)
-        # Changed: pro, which nobody has touched, and free, which a command has changed. Dropped: the rule for robot,
-        # which a command has removed, and old, which a rule that a command has made uses.
+        # Changed: pro, which no command has changed, and free, which a command has changed. Dropped: the rule for
+        # robot, which a command has removed, and old, which a rule created by a command uses.
         rules.write_text("policy free LIMIT 70 PER 1m\npolicy pro LIMIT 700 PER 1m BURST 50\n"
                          "policy new LIMIT 2 PER 1m\n"
                          "rule * * * POLICY free\nrule acme * * POLICY pro\nrule new * * POLICY new\n")
@@ -109,7 +109,7 @@ def test_what_the_file_changes_takes_effect(start, rules):
                      "'evil * *'  name=old ",
                      "notice  rules file: rule kept as set by a command  name=\"acme * *\" "):
             assert line in log, line
-        # The file comes to say what is in force: from here on the entry follows it.
+        # The file now specifies the value in force, so from here on the entry follows the file.
         rules.write_text(rules.read_text().replace("LIMIT 70", "LIMIT 6"))
         reload(wire)
         assert in_force(wire)["free"] == (6, "file")
@@ -135,11 +135,11 @@ def test_the_reply_names_what_was_applied_and_what_was_kept(start, rules):
             other.hello3()
             reply = other.call("RL.RULE", "RELOAD", "force")
         assert reply[b"applied"] == 3 and reply[b"kept"] == 0 and reply[b"kept_names"] == []
-        # What commands have made and the file never named stays.
+        # Entries that commands created and the file never named are kept.
         assert in_force(wire) == FROM_FILE | {"pro": (700, "file"), "evil * *": ("old", "command")}
 
 
-def test_a_forced_reload_that_cannot_be_changes_nothing(start, rules):
+def test_a_forced_reload_that_fails_changes_nothing(start, rules):
     server = start("--rules-file", rules)
     with server.connect() as wire:
         override(wire)
@@ -161,7 +161,7 @@ def test_a_restart_keeps_what_commands_have_done(launch, rules, crashes):
         with server.connect() as wire:
             assert in_force(wire) == OVERRIDDEN
         assert logged(server, "rules file loaded").endswith("applied=0 kept=3")
-    # While it is down, the file changes what is its own, and something that a command has changed.
+    # While the server is down, the file changes an entry of its own and one that a command has changed.
     server.crash() if crashes else server.stop()
     rules.write_text(RULES.replace("600", "700").replace("LIMIT 60 ", "LIMIT 70 ") + "rule new * * POLICY pro\n")
     server = launch(*flags)
@@ -177,8 +177,8 @@ def test_a_restart_keeps_what_commands_have_done(launch, rules, crashes):
         assert in_force(wire)["robot * *"] == ("old", "file") and in_force(wire)["free"] == (70, "file")
 
 
-def test_a_directory_of_before(launch, rules):
-    """Without `rules-overridden`, as the version before leaves it: what commands have changed is kept nonetheless."""
+def test_a_directory_of_the_previous_version(launch, rules):
+    """Without `rules-overridden`, as the previous version leaves it: changes by commands are still kept."""
     server = launch("--rules-file", rules)
     with server.connect() as wire:
         override(wire)
@@ -200,7 +200,7 @@ def test_a_server_without_a_state_takes_the_file(launch, rules):
     with server.connect() as wire:
         assert in_force(wire) == FROM_FILE
     assert logged(server, "rules file loaded").endswith("policies=3 rules=3 applied=6 kept=0")
-    # All of the file is new to it: that is no news.
+    # The whole file is new to it, so there are no differences to report.
     assert lines(server, "rules file:") == []
 
 
@@ -236,7 +236,7 @@ def test_the_files_own_changes_come_first_in_the_list(start, rules):
 # Names, transactions, and a disk that does not work
 
 
-def test_names_of_all_bytes_are_remembered(launch, tmp_path):
+def test_names_of_any_bytes_are_stored(launch, tmp_path):
     path = tmp_path / "rules.conf"
     names = [b"a b", b"\xff\xfe", b'"\\', b"#", b"x" * 512, b"'\n\r\t\0"]
     words = ['"' + "".join(f"\\x{byte:02x}" for byte in name) + '"' for name in names]
@@ -256,7 +256,7 @@ def test_names_of_all_bytes_are_remembered(launch, tmp_path):
 
 
 def test_in_a_transaction(launch, rules):
-    # What EXEC has answered is on disk.
+    # What EXEC has acknowledged is on disk.
     flags = ("--rules-file", rules, "--appendfsync", "always")
     server = launch(*flags)
     with server.connect() as wire:
@@ -271,8 +271,8 @@ def test_in_a_transaction(launch, rules):
         assert in_force(wire).keys() & {"acme * *", "robot * *"} == {"acme * *"}
 
 
-def test_a_file_that_cannot_be_stored(launch, rules):
-    """The command is carried out; the log has why a restart may undo it; what could not be stored is stored later."""
+def test_an_override_that_cannot_be_stored(launch, rules):
+    """The command is executed; the log says why a restart may undo it; the entry is stored later."""
     server = launch("--rules-file", rules)
     (server.directory / "rules-overridden").unlink(missing_ok=True)
     (server.directory / "rules-overridden" / "x").mkdir(parents=True)
@@ -290,7 +290,7 @@ def test_a_file_that_cannot_be_stored(launch, rules):
         assert in_force(wire) == OVERRIDDEN | {"pro": (1, "command")}
 
 
-def test_lines_that_cannot_be_read_are_passed_over(launch, rules):
+def test_invalid_lines_are_skipped(launch, rules):
     server = launch("--rules-file", rules)
     with server.connect() as wire:
         override(wire)
@@ -303,14 +303,14 @@ def test_lines_that_cannot_be_read_are_passed_over(launch, rules):
     assert logged(server, "lines of rules-overridden cannot be read").endswith("lines=1")
 
 
-def test_a_promoted_replica_keeps_what_its_primary_was_told(nodes, rules):
-    """Sources travel with policies and rules: what a command has changed is kept wherever the file is read next."""
+def test_a_promoted_replica_keeps_changes_by_command(nodes, rules):
+    """Sources are replicated with policies and rules: a change by command is kept wherever the file is read next."""
     primary = nodes("a", "--rules-file", rules)
     replica = nodes("b", "--rules-file", rules, of=primary)
     replica.wait_link()
     with primary.connect() as wire, replica.connect() as other:
         override(wire)
-        eventually(lambda: in_force(other) == OVERRIDDEN, "all of it has arrived")
+        eventually(lambda: in_force(other) == OVERRIDDEN, "everything has arrived")
         replica.lead()
         assert reload(other)["applied_names"] == [b"rule robot * *"]
         assert in_force(other) == OVERRIDDEN | {"robot * *": ("old", "file")}
@@ -321,19 +321,20 @@ def test_a_promoted_replica_keeps_what_its_primary_was_told(nodes, rules):
 # The log alone
 
 
-def test_a_signal_for_the_log_alone(start, rules, tmp_path):
+def test_a_signal_that_only_reopens_the_log(start, rules, tmp_path):
     log = tmp_path / "own.log"
     server = start("--rules-file", rules, "--logfile", log)
     with server.connect() as wire:
         rules.write_text(RULES.replace("600", "700"))
         os.rename(log, tmp_path / "old.log")
         server.process.send_signal(signal.SIGUSR1)
-        eventually(lambda: log.exists() and "log file reopened" in log.read_text(), "reopened")
-        # A second one, and then the other signal: the first one has read nothing, since this one still has it to read.
+        eventually(lambda: log.exists() and "log file reopened" in log.read_text(), "the log is reopened")
+        # A second signal, and then the other one: the first has read nothing, since this one still finds changes to
+        # read.
         server.process.send_signal(signal.SIGUSR1)
-        eventually(lambda: log.read_text().count("log file reopened") == 2, "reopened again")
+        eventually(lambda: log.read_text().count("log file reopened") == 2, "the log is reopened again")
         assert wire.call("PING") == b"PONG" and "rules file" not in log.read_text()
         assert in_force(wire) == FROM_FILE
         server.process.send_signal(signal.SIGHUP)
-        eventually(lambda: in_force(wire)["pro"] == (700, "file"), "read")
-        eventually(lambda: log.read_text().count("log file reopened") == 3, "reopened once more")
+        eventually(lambda: in_force(wire)["pro"] == (700, "file"), "the file is read")
+        eventually(lambda: log.read_text().count("log file reopened") == 3, "the log is reopened once more")

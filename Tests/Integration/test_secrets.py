@@ -1,4 +1,4 @@
-"""Passwords: nothing that another client, an operator or a log file sees has them, whatever way they came in."""
+"""Passwords: nothing that another client, an operator or a log file sees contains them, however they were entered."""
 
 import socket
 
@@ -15,7 +15,7 @@ SECRET_SETTINGS = ("requirepass", "masterauth", "masteruser")
 
 @pytest.fixture
 def watched(start):
-    """A server whose slow log has everything, and a connection to it."""
+    """A server that logs everything in the slow log, and a connection to it."""
     server = start("--slowlog-log-slower-than", "0", "--slowlog-max-len", "1000")
     with server.connect() as wire:
         wire.ok("SLOWLOG", "RESET")
@@ -64,8 +64,8 @@ def test_inside_exec(watched):
     expect_hidden(server, wire)
 
 
-def test_requests_about_requests(watched):
-    """COMMAND GETKEYS is given whole requests."""
+def test_command_getkeys(watched):
+    """The arguments of COMMAND GETKEYS are complete requests."""
     server, wire = watched
     with server.connect() as monitor:
         monitor.ok("MONITOR")
@@ -81,8 +81,8 @@ def test_requests_about_requests(watched):
     expect_hidden(server, wire)
 
 
-def test_a_slip_of_the_pen_is_not_repeated(start):
-    """Client libraries put error texts into exceptions, and those end in logs."""
+def test_a_mistyped_auth_is_not_repeated(start):
+    """Client libraries put error texts into exceptions, which end up in logs."""
     server = start(password=SECRET)
     with server.connect(authenticate=False) as stranger:
         for words in (["AUHT", SECRET], ["PASSWORD", SECRET], ["HELO", "3", "AUTH", "default", SECRET]):
@@ -97,8 +97,8 @@ def test_a_slip_of_the_pen_is_not_repeated(start):
     assert SECRET not in server.settled_log()
 
 
-def test_a_primary_that_repeats_what_it_is_told(nodes):
-    """A node that does not know AUTH answers with its arguments; the replica's log does not have them."""
+def test_a_primary_that_repeats_passwords(nodes):
+    """A node that does not know AUTH repeats its arguments in the reply; the replica's log omits them."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(20)
         replica = nodes("b", "--masteruser", "someone", "--masterauth", SECRET, of=listener.getsockname()[1])
@@ -120,7 +120,7 @@ def test_a_primary_that_repeats_what_it_is_told(nodes):
 
 
 @pytest.mark.parametrize("setting", SECRET_SETTINGS)
-def test_refused_at_the_start(tmp_path, setting):
+def test_the_error_at_startup_hides_passwords(tmp_path, setting):
     for words in ([f"--{setting}", SECRET, "more"], [f"--{setting}={SECRET * 100}"]):
         status, output = run_to_end("--dir", tmp_path / "data", *words, cwd=tmp_path)
         assert status == 1 and setting in output and SECRET not in output, output

@@ -1,6 +1,7 @@
-"""Stock Redis Sentinel over three nodes: who leads after a failure, what clients see, what is admitted too much.
+"""Stock Redis Sentinel with three nodes: the primary after a failure, what clients see, and excess admissions.
 
-The Sentinels are Debian's, with down-after 2000 ms. What a failover took and admitted is printed (pytest -s, or -rA).
+The Sentinels are Debian's, with down-after 2000 ms. Duration and excess of each failover are printed (pytest -s or
+-rA).
 """
 
 import time
@@ -22,7 +23,7 @@ assert launch, nodes  # fixtures
 
 @pytest.fixture
 def make_group(nodes, tmp_path):
-    """`make_group(…)` makes a group that ends with the test."""
+    """`make_group(…)` creates a group that is stopped at the end of the test."""
     reason = sentinels.why_missing()
     if reason:
         conftest.missing(reason)
@@ -40,31 +41,31 @@ def make_group(nodes, tmp_path):
 
 
 def await_admitted(clients, count):
-    """Until so many calls are admitted, and nearly all of them known to all replicas."""
+    """Waits until that many calls are admitted, and nearly all of them are known to all replicas."""
     eventually(lambda: len(clients.admitted) >= count, f"{count} calls are admitted")
     for replica in clients.group.replicas():
         eventually(lambda: clients.known(replica) >= 0.9 * count, "replicas know")
 
 
 def what_replicas_know(clients, failed):
-    """Units that each replica knows to be taken, by port, now that they hear nothing of the failed primary any more; of
-    one that has been promoted already, none."""
+    """The number of units that each replica knows to be taken, by port, now that the failed primary sends nothing more;
+    none for a replica that has already been promoted."""
     clients.go_on()
     replicas = [node for node in clients.group.running() if node is not failed]
     return {node.port: clients.known(node) or 0 for node in replicas}
 
 
 def admitted_again(clients, old, failed_at):
-    """Seconds from the failure to the first call that was admitted by another node."""
+    """Seconds from the failure to the first call admitted by another node."""
     return eventually(
         lambda: min((t for t, port in list(clients.admitted) if port != old.port), default=None), "admitted again"
     ) - failed_at
 
 
 def check_excess(clients, old, new, known):
-    """Once all is taken: what a limiter that does not refill has admitted beyond its limit is no more than the new
-    primary could not know."""
-    eventually(lambda: clients.refused > 30, "exhausted")
+    """Once everything is taken: the excess of a limiter that does not refill is at most the number of units that the
+    new primary could not know."""
+    eventually(lambda: clients.refused > 30, "the limiter is exhausted")
     clients.finish()
     excess = len(clients.admitted) - clients.limit
     unknown = clients.by(old) - known[new.port]
@@ -73,8 +74,8 @@ def check_excess(clients, old, new, known):
 
 
 def test_killed_primary(make_group):
-    """kill -9 under load, with passwords everywhere: another leads, clients go on, and the old primary comes back as a
-    replica."""
+    """kill -9 under load, with passwords everywhere: another node becomes primary, clients continue, and the old
+    primary comes back as a replica."""
     group = make_group(password="secret")
     old = group.primary()
     fill(old, 1000)
@@ -95,23 +96,24 @@ def test_killed_primary(make_group):
     assert len(state_of(new)) == 1001
     full, partial = new.syncs()
     print(f"syncs the new primary served: {full} full, {partial} partial")
-    # The role it was given survives its next start.
+    # Its new role survives its next start.
     old.stop()
     old = group.restart(old)
     assert old.info()["role"] == "slave"
 
 
 def listed(wire):
-    """RL.POLICY LIST and RL.RULE LIST but for what runs on by itself."""
+    """RL.POLICY LIST and RL.RULE LIST, without the values that change with time."""
     policies = [dict(zip(reply[::2], reply[1::2])) for reply in wire.call("RL.POLICY", "LIST")]
     for policy in policies:
         policy.pop(b"capped_ms")
     return policies, wire.call("RL.RULE", "LIST")
 
 
-def test_killed_primary_and_every_kind(make_group):
-    """Limiters of every algorithm, counters, answers to IDs, policies and rules: what was acknowledged by replicas when
-    the primary was killed, the promoted one has, and in the end all three directories say the same."""
+def test_killed_primary_with_every_kind_of_state(make_group):
+    """Limiters of every algorithm, counters, answers to IDs, policies and rules: the promoted node has everything that
+    replicas had acknowledged when the primary was killed, and in the end all three directories have the same
+    contents."""
     group = make_group()
     for node in group.nodes.values():
         with node.connect() as wire:
@@ -126,7 +128,7 @@ def test_killed_primary_and_every_kind(make_group):
             for holdings in owners]
         assert wire.call("WAIT", 2, 60_000) == 2
         before = listed(wire)
-    assert len(before[0]) >= 2 and len(before[1]) >= 2, "of each owner one at least"
+    assert len(before[0]) >= 2 and len(before[1]) >= 2, "at least one of each owner"
     old.crash()
     new = group.wait_primary_is_not(old)
     with new.connect() as wire:
@@ -135,7 +137,7 @@ def test_killed_primary_and_every_kind(make_group):
             assert_states(wire, holdings)
             assert_answers(wire, holdings, first)
             first |= converse(wire, holdings, 400)
-            # Whatever was drawn, there is one of each kind in the end.
+            # Whatever the random choices, there is one of each kind in the end.
             first |= exchange(wire, holdings.one_of_each_kind())
             assert_answers(wire, holdings, first)
         after = listed(wire)
@@ -158,9 +160,9 @@ def test_killed_primary_and_every_kind(make_group):
         assert read_contents(node.files) == expected, f"{node.files} and {new.files} differ"
 
 
-def test_planned_switch(make_group):
-    """SENTINEL FAILOVER under load. Sentinel lets the old primary go on for some ten seconds; with its writes paused until
-    another leads, clients' calls time out, they ask who leads, and nothing is admitted too much."""
+def test_planned_failover(make_group):
+    """SENTINEL FAILOVER under load. The old primary continues for about ten seconds; with its writes paused until the
+    failover, clients' calls time out, the clients look up the new primary, and there is no excess."""
     group = make_group()
     old = group.primary()
     limit = 6000
@@ -168,17 +170,17 @@ def test_planned_switch(make_group):
     await_admitted(clients, 1000)
     began = time.monotonic()
     with old.connect() as wire:
-        # A few seconds are enough, as the documentation has it, where none of us is held up.
+        # A few seconds are enough, as documented, unless the machine stalls.
         wire.ok("CLIENT", "PAUSE", 60_000, "WRITE")
         clients.go_on()
         assert group.sentinels[0].call("SENTINEL", "FAILOVER", NAME) == b"OK"
         new = group.wait_primary_is_not(old)
         seconds = admitted_again(clients, old, began)
-        eventually(lambda: clients.have_moved_to(new), "all have asked who leads")
+        eventually(lambda: clients.have_moved_to(new), "all clients have looked up the primary")
         wire.ok("CLIENT", "UNPAUSE")
         eventually(lambda: old.info()["role"] == "slave", "the old primary follows")
         split = time.monotonic() - began
-    eventually(lambda: clients.refused > 30, "exhausted")
+    eventually(lambda: clients.refused > 30, "the limiter is exhausted")
     clients.finish()
     print(f"planned: admitted {len(clients.admitted)} of {limit}, again after {seconds:.2f} s; the old primary followed "
           f"after {split:.2f} s; syncs of the new one {new.syncs()}")
@@ -195,8 +197,8 @@ def demand_replicas(group):
 
 
 def test_stopped_primary_is_bounded_by_min_replicas(make_group):
-    """A primary that stands still for 20 s and wakes up when another leads: it takes no more writes, and clients that
-    ask Sentinel are not admitted beyond the limit by more than what was on its way."""
+    """A primary that is suspended for 20 s and resumes after a failover accepts no more writes. Clients that use
+    Sentinel get no more excess than what was in transit."""
     group = make_group()
     demand_replicas(group)
     old = group.primary()
@@ -216,8 +218,8 @@ def test_stopped_primary_is_bounded_by_min_replicas(make_group):
             with new.connect() as wire:
                 while time.monotonic() < stopped_at + 20:
                     assert wire.call("CL.THROTTLE", "hot", limit - 1, 1, 1_000_000)[0] == 1
-                    time.sleep(0.01)  # paces the calls: what is measured are the 20 s
-    # Its replicas are gone, and it notices: from the first refusal on it refuses all, until Sentinel has it follow.
+                    time.sleep(0.01)  # paces the calls during the 20 s
+    # Its replicas have left, and it notices: after the first refusal it refuses all writes until Sentinel demotes it.
     accepted = 0
 
     def is_refused():
@@ -228,7 +230,7 @@ def test_stopped_primary_is_bounded_by_min_replicas(make_group):
                     reply = direct.call("CL.THROTTLE", "d", 10_000, 1, 10_000)
                 break
             except OSError:
-                pass  # it closes its clients when it begins to follow
+                pass  # a demotion closes its clients
         accepted += not isinstance(reply, ErrorReply)
         return isinstance(reply, ErrorReply)
 
@@ -236,7 +238,7 @@ def test_stopped_primary_is_bounded_by_min_replicas(make_group):
     assert all(is_refused() for _ in range(2000))
     print(f"admitted again after {seconds:.2f} s; the woken primary took {accepted} more")
     assert new.info()["role"] == "master"
-    # Sentinel tells it, and it follows with what the new one has.
+    # Sentinel demotes it, and it follows with the new primary's state.
     group.settle()
     wait_same_state(new, *group.replicas())
 
@@ -248,13 +250,13 @@ def test_a_node_that_never_synced_is_not_promoted(make_group, nodes, tmp_path):
     with proxy_to(primary) as proxy:
         proxy.hold_after = 100_000
         replica = nodes("b", of=proxy.port, wait=False)
-        eventually(proxy.held.is_set, "held in the middle of a full sync")
+        eventually(proxy.held.is_set, "the full sync is held in the middle")
         sentinel = group.sentinels[0]
         eventually(lambda: sentinel.master()["num-slaves"] == "1", "Sentinel knows the replica")
-        eventually(lambda: b"slave-priority" in b" ".join(sentinel.call("SENTINEL", "REPLICAS", NAME)[0]), "asked")
+        eventually(lambda: b"slave-priority" in b" ".join(sentinel.call("SENTINEL", "REPLICAS", NAME)[0]), "tried")
         assert replica.info()["slave_priority"] == "0"
         primary.crash()
-        eventually(lambda: "-failover-abort-no-good-slave" in sentinel.log(), "Sentinel finds nobody good")
+        eventually(lambda: "-failover-abort-no-good-slave" in sentinel.log(), "Sentinel finds no suitable replica")
         assert replica.info()["role"] == "slave"
         assert sentinel.primary_port() == primary.port
     primary = group.restart(primary)
@@ -263,8 +265,8 @@ def test_a_node_that_never_synced_is_not_promoted(make_group, nodes, tmp_path):
 
 
 def test_restarts(make_group):
-    """One node faster than anybody notices; then all nodes and all Sentinels at once."""
-    # Long enough that nobody notices on a busy machine either.
+    """One node, faster than the failure is detected; then all nodes and all Sentinels at once."""
+    # Long enough that a busy machine does not cause a failover either.
     group = make_group(down_after_ms=20_000)
     first = group.primary()
     fill(first, 500)

@@ -1,5 +1,5 @@
-"""CL.THROTTLE over a real connection. Periods are long and calls go out in one write, so that no expectation depends on
-how fast the machine is."""
+"""CL.THROTTLE over a real connection. Periods are long and calls are sent in one write, so that expectations do not
+depend on the speed of the machine."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ MAX = 2**63 - 1
 
 
 def throttles(wire, *calls):
-    """All calls in one write, and so decided at one instant; each is the words behind CL.THROTTLE."""
+    """All calls in one write, and so decided at one instant; each is the arguments of CL.THROTTLE."""
     return wire.calls(*(["CL.THROTTLE", *c.split()] for c in calls))
 
 
@@ -26,8 +26,8 @@ def test_until_denied(wire):
         [1, 5, 0, 1000, 5000], [1, 5, 0, 1000, 5000]]
 
 
-def test_a_known_conversation(wire):
-    """The part of it that happens at one instant."""
+def test_a_known_example(wire):
+    """The part of it that takes place at one instant."""
     assert throttles(wire, "foo 4 1 1 6", *["foo 4 1 1"] * 6) == [
         [1, 5, 5, -1, 0], [0, 5, 4, -1, 1], [0, 5, 3, -1, 2], [0, 5, 2, -1, 3], [0, 5, 1, -1, 4], [0, 5, 0, -1, 5],
         [1, 5, 0, 1, 5]]
@@ -41,7 +41,7 @@ def test_quantities(wire):
 
 
 def test_count_above_one(wire):
-    """30 in 60 s is one each 2 s."""
+    """30 in 60 s is one every 2 s."""
     assert throttles(wire, "k 2 30 60", "k 2 30 60", "k 2 30 60", "k 2 30 60") == [
         [0, 3, 2, -1, 2], [0, 3, 1, -1, 4], [0, 3, 0, -1, 6], [1, 3, 0, 2, 6]]
 
@@ -74,7 +74,7 @@ def test_other_parameters_reprice_the_debt(wire):
 
 
 def test_debt_beyond_the_new_tolerance(wire):
-    """What is owed under the new parameters may exceed them; remaining stays at 0 and the call is denied."""
+    """The debt under the new parameters may exceed their limit; remaining stays at 0 and the call is denied."""
     assert throttles(wire, "k 9 1 100 10", "k 0 1 10")[1] == [1, 1, 0, 1000, 1000]
 
 
@@ -104,7 +104,7 @@ def test_negative_numbers(wire, arguments):
 
 
 def test_the_end_of_time(wire):
-    """A period that fits by itself but ends behind what 64 bits of nanoseconds can say: an error, not a trap."""
+    """A period that fits on its own but ends after the last time in 64 bits of nanoseconds: an error, not a trap."""
     reply = throttles(wire, "k 0 1 9223372036")[0]
     assert reply == RANGE or reply == [0, 1, 0, -1, 9223372036]
     assert wire.call("PING") == b"PONG"
@@ -120,7 +120,7 @@ def test_empty_number(wire):
     assert wire.call("CL.THROTTLE", "k", "", 1, 1) == RANGE
 
 
-def test_an_error_leaves_the_key_alone(wire):
+def test_an_error_does_not_change_the_key(wire):
     left = Countdown()
     throttles(wire, "k 4 1 1000")
     throttles(wire, "k 4 1 0", "k x 1 1", "k 4 1 1000 -1", f"k 4 1 1000 {MAX}")
@@ -163,24 +163,24 @@ def test_del_and_expire_forget(wire):
     assert [r[0] for r in throttles(wire, "a 0 1 1000", "b 0 1 1000", "c 0 1 1000")] == [0, 0, 0]
 
 
-def test_a_full_limiter_is_gone(wire):
+def test_a_replenished_limiter_is_deleted(wire):
     throttles(wire, *(f"k{i} 0 100 1" for i in range(200)))
     eventually(lambda: wire.call("DBSIZE") == 0, "200 keys with 10 ms to live are swept")
 
 
 def test_ten_thousand_a_second(wire):
-    """Such a key lives 0.1 ms: had it been cut down to nothing, every call would pass."""
+    """Such a key lives 0.1 ms: if that were rounded down to 0, every call would be allowed."""
     begin = time.monotonic()
     replies = throttles(wire, *["fast 0 10000 1"] * 2000)
     seconds = time.monotonic() - begin
     admitted = sum(r[0] == 0 for r in replies)
     assert 1 <= admitted <= 1 + seconds * 10_000
-    assert all(r[3] == 1 for r in replies if r[0]), "a denied call never says 0 seconds"
+    assert all(r[3] == 1 for r in replies if r[0]), "a denied call never reports 0 seconds"
 
 
-def test_waiting_pays_back(wire):
+def test_waiting_replenishes(wire):
     assert throttles(wire, "k 0 5 1", "k 0 5 1") == [[0, 1, 0, -1, 1], [1, 1, 0, 1, 1]]
-    eventually(lambda: throttles(wire, "k 0 5 1")[0][0] == 0, "200 ms later it passes again")
+    eventually(lambda: throttles(wire, "k 0 5 1")[0][0] == 0, "allowed again 200 ms later")
 
 
 def test_resp3_and_lower_case(wire):
@@ -191,7 +191,7 @@ def test_resp3_and_lower_case(wire):
 
 @pytest.mark.parametrize("pipeline", [1, 16])
 def test_hammering_admits_exactly_the_burst(server, pipeline):
-    """8 connections, 3 keys: not one more than burst + 1, and not one fewer."""
+    """8 connections, 3 keys: exactly burst + 1 calls are admitted."""
     limit, keys, threads = 300, [b"a", b"b", b"c"], 8
     admitted = {key: 0 for key in keys}
     remaining = {key: set() for key in keys}
@@ -215,14 +215,14 @@ def test_hammering_admits_exactly_the_burst(server, pipeline):
     for worker in workers:
         worker.join(PATIENCE)
     assert admitted == {key: limit for key in keys}
-    # A call whose turn began before the turn of the key's first call sees the limiter by that moment less full, which
-    # rounds down to one unit; so a number may be missing, and the one behind it come twice.
+    # In a call whose turn began before the turn of the key's first call, the limiter is fuller by that difference,
+    # which rounds down to one unit; so a number may be missing, and the next one may occur twice.
     for seen in remaining.values():
-        assert seen <= set(range(limit)) and len(seen) >= limit - 2, "each remaining is given out once"
+        assert seen <= set(range(limit)) and len(seen) >= limit - 2, "each remaining count is returned once"
 
 
 def test_hammering_with_quantities(server):
-    """Different quantities on one key: their sum never exceeds the limit, and what is left fits none of them."""
+    """Different quantities on one key: their sum never exceeds the limit, and the rest is too small for any of them."""
     limit, sums, lock = 1000, [], threading.Lock()
 
     def hammer(quantity):

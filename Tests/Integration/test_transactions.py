@@ -1,5 +1,5 @@
-"""Transactions between connections that lie on different event loops: nothing is seen between the commands of an EXEC,
-and WATCH notices what any connection changed."""
+"""Transactions between connections on different event loops: no client sees a state between the commands of an EXEC,
+and WATCH notices changes by any connection."""
 
 import threading
 
@@ -11,7 +11,7 @@ CALL = ["4999", "1", "1000000"]
 
 
 def transaction(connection, *requests):
-    """MULTI, the requests and EXEC in one write; what EXEC answered."""
+    """MULTI, the requests and EXEC in one write; returns EXEC's reply."""
     connection.send(command("MULTI") + b"".join(command(*r) for r in requests) + command("EXEC"))
     assert connection.read() == b"OK"
     for _ in requests:
@@ -19,8 +19,8 @@ def transaction(connection, *requests):
     return connection.read()
 
 
-def test_nobody_sees_between_the_commands(server):
-    """Writers spend from two keys alike; whoever looks at both in one transaction sees them alike."""
+def test_no_client_sees_between_the_commands(server):
+    """Writers take from two keys alike; a client that reads both in one transaction sees the same number."""
     stop, problems, looks = threading.Event(), [], []
     keys, transactions = ["left", "right"], 600
 
@@ -29,7 +29,7 @@ def test_nobody_sees_between_the_commands(server):
             try:
                 with server.connect() as connection:
                     work(connection)
-            except BaseException as problem:  # noqa: BLE001 - handed to the test
+            except BaseException as problem:  # noqa: BLE001 - passed to the test
                 problems.append(problem)
                 stop.set()
         return threading.Thread(target=run)
@@ -40,9 +40,9 @@ def test_nobody_sees_between_the_commands(server):
                 if stop.is_set():
                     return
                 if number < 40:
-                    # However slow the observers are, they look between these.
+                    # However slow the observers are, they read between these.
                     before = len(looks)
-                    eventually(lambda: len(looks) > before or stop.is_set(), "an observer looks")
+                    eventually(lambda: len(looks) > before or stop.is_set(), "an observer has read")
                 first, second = transaction(connection, *(["CL.THROTTLE", key, *CALL] for key in order))
                 assert first[2] == second[2], f"a writer got {first} and {second}"
         return work
@@ -63,12 +63,12 @@ def test_nobody_sees_between_the_commands(server):
     for thread in observers:
         thread.join(PATIENCE)
     assert not problems, problems
-    assert len(set(looks)) > 10, "the observers ran while the writers did"
+    assert len(set(looks)) > 10, "the observers ran concurrently with the writers"
     with server.connect() as connection:
         assert connection.call("CL.THROTTLE", "left", *CALL, "0")[2] == 5000 - 4 * transactions
 
 
-def test_plain_commands_do_not_slip_in(server):
+def test_plain_commands_do_not_interleave(server):
     """A plain call between the commands of an EXEC would leave a gap between its two replies."""
     stop = threading.Event()
 
@@ -93,7 +93,7 @@ def test_plain_commands_do_not_slip_in(server):
 
 
 def test_watch_sees_another_connection(server):
-    """More connections than loops, so that both the same and another loop are met."""
+    """More connections than loops, so that some are on the same loop and some on another."""
     others = [server.connect() for _ in range(8)]
     try:
         with server.connect() as connection:
@@ -111,7 +111,7 @@ def test_watch_sees_another_connection(server):
 @pytest.mark.parametrize(
     "change",
     ["DEL k", "UNLINK k", "FLUSHALL", "FLUSHDB", "EXPIRE k -1", "PEXPIRE k 5000000", "CL.THROTTLE k 9 1 1000"])
-def test_what_breaks_a_watch(server, wire, change):
+def test_changes_that_break_a_watch(server, wire, change):
     wire.call("CL.THROTTLE", "k", 9, 1, 1000)
     wire.ok("WATCH", "unused", "k")
     with server.connect() as other:
@@ -123,7 +123,7 @@ def test_what_breaks_a_watch(server, wire, change):
     "change",
     ["CL.THROTTLE k 0 1 1000", "CL.THROTTLE k 0 1 1000 0", "CL.THROTTLE k x 1 1", "CL.THROTTLE other 1 1 1000", "TTL k",
      "DEL other", "EXISTS k", "PING"])
-def test_what_does_not_break_a_watch(server, wire, change):
+def test_calls_that_do_not_break_a_watch(server, wire, change):
     """Denied calls, calls of quantity 0, errors, reads and other keys change nothing."""
     wire.call("CL.THROTTLE", "k", 0, 1, 1000)
     wire.ok("WATCH", "k")
@@ -166,7 +166,7 @@ def test_queued_commands_run_at_exec(server, wire):
         assert other.call("EXISTS", "k") == 1
 
 
-def test_a_connection_that_goes_away_runs_nothing(server, wire):
+def test_a_closed_connection_runs_nothing(server, wire):
     with server.connect() as other:
         other.calls("MULTI", "CL.THROTTLE k 9 1 1000")
         name = other.call("CLIENT", "ID")
@@ -182,7 +182,7 @@ def test_large_transaction(wire):
 
 
 def test_isolation_of_administrative_commands(server, wire):
-    """Commands that look at all keys are part of the same moment."""
+    """Commands that read all keys are part of the same instant."""
     stop, problems = threading.Event(), []
 
     def churn():
@@ -208,7 +208,7 @@ def test_isolation_of_administrative_commands(server, wire):
 
 
 def test_flushall_and_info_in_one_transaction(wire):
-    """FLUSHALL keeps collections of the journal out for the length of EXEC; nothing in it may wait for one."""
+    """FLUSHALL excludes collections of the journal for the duration of EXEC; nothing in it may wait for one."""
     wire.ok("MULTI")
     for command in (("CL.THROTTLE", "a", "5", "1", "60"), ("FLUSHALL",), ("INFO",), ("CL.THROTTLE", "b", "5", "1", "60")):
         assert wire.call(*command) == b"QUEUED"
@@ -218,21 +218,22 @@ def test_flushall_and_info_in_one_transaction(wire):
 
 
 def test_watched_keys_are_bounded(start):
-    """What a client watches counts against client-query-buffer-limit, with what it queues. Over it nothing is added."""
+    """A client's watched keys count against client-query-buffer-limit, together with its queue. Beyond it nothing is
+    added."""
     server = start("--client-query-buffer-limit", "1mb")
     many = [f"many:{number}" for number in range(4_000)]
     refusal = b"ERR watched keys are larger than client-query-buffer-limit, none were added"
     with server.connect() as wire, server.connect() as other:
         wire.ok("WATCH", "first", "first")
         assert wire.call("WATCH", *many) == refusal
-        # The one watched before still is, and none of those refused.
+        # The key watched before still is, and none of the refused ones.
         assert other.call("INCR", many[0]) == 1
         assert transaction(wire, ["PING"]) == [b"PONG"]
         wire.ok("WATCH", "first")
         assert wire.call("WATCH", *many) == refusal
         assert other.call("INCR", "first") == 1
         assert transaction(wire, ["PING"]) is None
-        # Keys watched already cost nothing more, and UNWATCH gives back what they took.
+        # Keys that are already watched cost nothing more, and UNWATCH releases their memory.
         for _ in range(100):
             wire.ok("WATCH", *many[:2_000])
         assert wire.call("WATCH", *many[2_000:]) == refusal
@@ -243,8 +244,8 @@ def test_watched_keys_are_bounded(start):
         assert wire.call("EXEC").startswith(b"EXECABORT")
 
 
-def test_everybody_who_watched_a_key_hears_of_its_change(server):
-    """Clients that watch the same keys, some of which leave, over both event loops."""
+def test_every_watcher_of_a_key_notices_its_change(server):
+    """Clients that watch the same keys, some of which leave, on both event loops."""
     clients = [server.connect() for _ in range(40)]
     keys = [f"shared:{number}" for number in range(100)]
     for client in clients:
@@ -252,7 +253,7 @@ def test_everybody_who_watched_a_key_hears_of_its_change(server):
     for client in clients[:10]:
         client.close()
     with server.connect() as wire:
-        eventually(lambda: len(wire.call("CLIENT", "LIST").splitlines()) == 31, "the clients that left are gone")
+        eventually(lambda: len(wire.call("CLIENT", "LIST").splitlines()) == 31, "the clients that left are closed")
         assert wire.call("INCR", keys[50]) == 1
     for client in clients[10:20]:
         assert transaction(client, ["PING"]) is None
@@ -264,8 +265,8 @@ def test_everybody_who_watched_a_key_hears_of_its_change(server):
         client.close()
 
 
-def test_a_skipped_reply_inside_of_a_transaction(wire):
-    """EXEC answers every command; the reply that is skipped is the one after it. (Redis leaves an element out.)"""
+def test_a_skipped_reply_inside_a_transaction(wire):
+    """EXEC replies to every command; the reply that is skipped is the next one. (Redis omits an element.)"""
     lines = ["MULTI", "INCR skipping", "CLIENT REPLY SKIP", "INCR skipping", "EXEC", "ECHO one", "ECHO two"]
     wire.send(b"".join(command(*line.split()) for line in lines))
     assert [wire.read() for _ in range(6)] == [b"OK", b"QUEUED", b"QUEUED", b"QUEUED", [1, b"OK", 2], b"two"]

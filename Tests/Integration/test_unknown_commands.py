@@ -1,5 +1,5 @@
-"""Commands that this server lacks are counted by name and told to the log: a caller that takes the error for permission
-would else let everything pass, and nothing would show it.
+"""Commands that this server lacks are counted by name and logged: a caller that treats the error as permission would
+otherwise admit everything, unnoticed.
 """
 
 from durable import info
@@ -9,7 +9,7 @@ CAP = 128
 
 
 def counts(wire):
-    """The section, with the calls by name taken out of it."""
+    """The section, without the calls by name."""
     found = info(wire, "unknowncommands")
     names = {name[len("unknowncmd_"):]: found.pop(name) for name in list(found) if name.startswith("unknowncmd_")}
     assert all(value.startswith("calls=") for value in names.values()), names
@@ -17,7 +17,7 @@ def counts(wire):
         name: int(value) for name, value in found.items()}
 
 
-def test_counted_and_told_once(start):
+def test_counted_and_logged_once(start):
     server = start("--io-threads", "2")
     with server.connect() as wire, server.connect() as other:
         assert counts(wire) == ({}, {
@@ -29,11 +29,11 @@ def test_counted_and_told_once(start):
             assert wire.call("EVALSHA", "x", 0) == b"ERR unknown command 'EVALSHA', with args beginning with: 'x' '0' "
         assert other.call("evalSHA").startswith(b"ERR unknown command")
         assert other.call("CLIENT", "FOO").startswith(b"ERR unknown subcommand 'FOO'")
-        # Neither a wrong number of arguments nor a bad argument is an unknown command.
+        # Neither a wrong number of arguments nor a bad argument makes a command unknown.
         assert other.call("CONFIG", "GET").startswith(b"ERR wrong number") and other.call("GET").startswith(b"ERR wrong")
         assert counts(wire) == ({"evalsha": 4, "client|foo": 1}, {
             "unknown_commands_calls": 5, "unknown_commands_names": 2, "unknown_commands_other_calls": 0})
-        # In the default sections, too, and in MULTI.
+        # Also in the default sections, and in MULTI.
         assert "Unknowncommands" in info_sections(wire.call("INFO").decode())
         wire.calls("MULTI", "HGETALL h", "EXEC")
         assert counts(wire)[0]["hgetall"] == 1
@@ -52,11 +52,11 @@ def test_resetstat(start):
         assert counts(wire)[0] == {} and counts(wire)[1]["unknown_commands_calls"] == 0
         wire.call("HGETALL", "h")
         assert counts(wire)[0] == {"hgetall": 1}
-    assert server.settled_log().count("unknown command") == 1, "told once in a server's life"
+    assert server.settled_log().count("unknown command") == 1, "logged once in a server's life"
 
 
 def test_hostile_names(start):
-    """A name can neither begin a line nor pass for a value; what is long is cut."""
+    """A name can neither begin a line nor look like a value; long ones are truncated."""
     server = start()
     with server.connect() as wire:
         names = [b"a:b", b"x\r\nrole:master", b"calls=7,y", b"%41", b"\x00\xff", b"", b"n" * 48, b"n" * 49, b"n" * 100_000,
@@ -76,7 +76,7 @@ def test_hostile_names(start):
     assert len(lines) == len(found) and max(map(len, lines)) < 500
 
 
-def test_only_so_many_names(start):
+def test_the_number_of_names_is_bounded(start):
     server = start()
     with server.connect() as wire:
         for number in range(CAP + 20):
@@ -86,7 +86,7 @@ def test_only_so_many_names(start):
         assert len(found) == CAP and found["cmd3"] == 2
         assert sums == {"unknown_commands_calls": CAP + 21, "unknown_commands_names": CAP,
                         "unknown_commands_other_calls": 20}
-        # Names counted anew after a reset are not told anew.
+        # Names counted again after a reset are not logged again.
         wire.ok("CONFIG", "RESETSTAT")
         for number in range(CAP, CAP + 20):
             wire.call(f"CMD{number}")
@@ -95,8 +95,8 @@ def test_only_so_many_names(start):
     assert log.count("unknown command: ") == CAP and log.count("further names are only counted") == 1
 
 
-def test_strangers_name_nothing(start):
-    """Before AUTH only the sum counts: anyone who reaches the port could fill the names up."""
+def test_unauthenticated_calls_are_not_named(start):
+    """Before AUTH only the total counts: otherwise anyone who reaches the port could use up the names."""
     server = start(password="secret")
     with server.connect(authenticate=False) as stranger, server.connect() as wire:
         assert stranger.call("HGETALL", "h").startswith(b"ERR unknown command")

@@ -1,5 +1,5 @@
-"""Nodes of this version and of an earlier one, side by side: each follows the other, hands over to it, and starts on its
-files. So a group is upgraded node by node, and an upgrade can be taken back."""
+"""Nodes of this version and of an earlier one: each follows the other, hands over to it, and starts with its files. So
+a group can be upgraded node by node, and an upgrade can be reverted."""
 
 import subprocess
 
@@ -10,13 +10,13 @@ from replication import Node, fill, wait_online
 from server import ROOT
 from wire import eventually
 
-# The first version whose files and protocol are promised.
+# The first version with stable files and protocol.
 EARLIER = "7fe49b4"
 
 
 @pytest.fixture(scope="module")
 def earlier():
-    """The kind of node that runs the earlier version."""
+    """The node class that runs the earlier version."""
     built = subprocess.run([ROOT / "scripts" / "revision", EARLIER], capture_output=True, text=True, timeout=1200)
     if built.returncode == 3:
         pytest.skip(f"this clone's history does not reach back to {EARLIER}")
@@ -39,7 +39,7 @@ def node(launch, earlier):
     return start
 
 
-# A key of every kind of state, policies and rules, keys that end, keys that are gone.
+# A key of every kind of state, policies and rules, keys with a deadline, deleted keys.
 EVERYTHING = [
     "CL.THROTTLE gcra 100 10 3600 7", "RL.TAKE bucket LIMIT 50 PER 1h ALGO token-bucket COST 3",
     "RL.TAKE window LIMIT 50 PER 1d ALGO fixed-window COST 4", "RL.TAKE sliding LIMIT 50 PER 1d ALGO sliding-window COST 5",
@@ -65,7 +65,7 @@ def say(server):
 
 
 def answers(server):
-    """What a node says to all questions, but for the times to come, which run."""
+    """A node's replies to all queries, except for remaining times, which change."""
     with server.connect() as wire:
         found = []
         for reply in wire.calls(*QUESTIONS):
@@ -74,7 +74,7 @@ def answers(server):
 
 
 def keys_of(server):
-    """Every key, and of those that `fill` made what is left."""
+    """Every key, with the remaining units of those that `fill` created."""
     with server.connect() as wire:
         keys = sorted(wire.call("KEYS", "*"))
         return keys, remaining_of(wire, [key for key in keys if key.startswith(b"led-")], 2000)
@@ -111,7 +111,7 @@ def test_each_follows_the_other(node, first, second):
     replica = node(second, "b", of=primary)
     wait_online(primary, 1)
     compare(primary, replica)
-    # Then the stream, and a link that breaks and is taken up again.
+    # Then the stream, and a link that is cut and re-established.
     with primary.connect() as wire:
         wire.calls("CL.THROTTLE gcra 100 10 3600 2", "INCRBY counter 10", "DEL short", "RL.POLICY SET gold LIMIT 99 PER 1h")
     compare(primary, replica)
@@ -122,7 +122,7 @@ def test_each_follows_the_other(node, first, second):
 
 
 @BOTH
-def test_each_takes_over_from_the_other_and_gives_back(node, first, second):
+def test_each_takes_over_from_the_other_and_hands_back(node, first, second):
     primary = node(first, "a")
     say(primary)
     replica = node(second, "b", of=primary)
@@ -130,7 +130,7 @@ def test_each_takes_over_from_the_other_and_gives_back(node, first, second):
     for leader, follower in ((primary, replica), (replica, primary)):
         with leader.connect() as wire:
             wire.ok("FAILOVER", "TO", "127.0.0.1", follower.port)
-        eventually(lambda: info_of(follower)["role"] == "master", "taken over")
+        eventually(lambda: info_of(follower)["role"] == "master", "the other node has taken over")
         wait_online(follower, 1)
         fill(follower, 100, f"led-{follower.port}")
         compare(follower, leader)
@@ -138,8 +138,8 @@ def test_each_takes_over_from_the_other_and_gives_back(node, first, second):
 
 @BOTH
 @pytest.mark.parametrize("saves", [False, True])
-def test_each_starts_on_the_other_s_files(node, first, second, saves):
-    """From the log, and from a snapshot with the log after it; and back."""
+def test_each_starts_with_the_files_of_the_other(node, first, second, saves):
+    """From the log, and from a snapshot followed by the log; and back."""
     server = node(first, "a")
     say(server)
     fill(server, 1000, "led")
@@ -156,7 +156,7 @@ def test_each_starts_on_the_other_s_files(node, first, second, saves):
 
 
 def test_a_group_is_upgraded_node_by_node(node):
-    """As the operator does it: the replica, a handover, the other one. Nothing that was answered is lost."""
+    """As an operator does it: the replica, a failover, the other node. Nothing that was acknowledged is lost."""
     primary = node("old", "a")
     replica = node("old", "b", of=primary)
     wait_online(primary, 1)
@@ -169,7 +169,7 @@ def test_a_group_is_upgraded_node_by_node(node):
     assert compare(primary, replica) == expected
     with primary.connect() as wire:
         wire.ok("FAILOVER", "TO", "127.0.0.1", replica.port)
-    eventually(lambda: info_of(replica)["role"] == "master", "taken over")
+    eventually(lambda: info_of(replica)["role"] == "master", "the other node has taken over")
     wait_online(replica, 1)
     primary.stop()
     primary = node("new", "a", of=replica)

@@ -1,4 +1,4 @@
-"""WAITAOF: what it counts is on disk, and is there after kill -9 of everybody."""
+"""WAITAOF: what it counts is on disk, and survives kill -9 of all nodes."""
 
 import os
 import signal
@@ -13,13 +13,13 @@ from wire import ErrorReply
 assert launch, nodes  # fixtures
 
 
-def test_on_the_own_disk(nodes):
+def test_on_the_primarys_disk(nodes):
     node = nodes("a")
     for number in range(3):
         with node.connect() as wire:
             assert take(wire, f"k-{number}")[2] == BURST
             assert wire.call("WAITAOF", 1, 0, 60_000) == [1, 0]
-        # At once: everysec has had no time of its own.
+        # Immediately: everysec has not run on its own.
         node.crash()
         node = nodes("a")
     with node.connect() as wire:
@@ -42,7 +42,7 @@ def test_on_all_disks(nodes):
             assert take(wire, "k", 0)[2] == BURST, name
 
 
-def test_a_disk_that_is_not_there_is_not_counted(nodes):
+def test_nodes_without_a_log_are_not_counted(nodes):
     primary = nodes("a")
     replica = nodes("b", "--appendonly", "no", of=primary)
     wait_online(primary, 1)
@@ -69,8 +69,8 @@ def test_refuses(nodes, words):
         assert isinstance(wire.call("WAITAOF", *words.split()), ErrorReply)
 
 
-def test_a_slow_disk_is_waited_for(nodes):
-    """A replica that stands still has nothing on its disk; the answer comes when it goes on."""
+def test_waitaof_waits_for_a_suspended_replica(nodes):
+    """A suspended replica has nothing on its disk; the reply comes when it resumes."""
     primary = nodes("a")
     replica = nodes("b", of=primary)
     wait_online(primary, 1)

@@ -1,21 +1,22 @@
-"""Kills the server in the middle of its work, again and again, and holds it to every reply it gave.
+"""Kills the server repeatedly in the middle of its work, and checks every reply against the state that is left.
 
-A run is one directory and many lives of a server on it. In each life several connections ask for what is their own
-(see torture_requests.py: limiters of every algorithm, counters, answers to IDs, policies, rules) while snapshots and
-rewrites come at random; then kill -9 at a random moment. Since each key belongs to one connection, what may be left of
-it is known exactly: the state after some number of the requests sent for it. Under `always` at least those that were
-answered; under `everysec` at least those answered before a collection began that the server says is written. Under
-`switched` the log is switched off and on all the time, so any state of that life will do, but it must be one that was.
+A run is one directory and many lives, which are runs of a server on it. In each life several connections use their own
+keys (see torture_requests.py: limiters of every algorithm, counters, answers to IDs, policies, rules) while snapshots
+and rewrites take place at random; then comes kill -9 at a random moment. Each key belongs to one connection, so the
+possible states after the kill are known exactly: the state after some prefix of the requests sent for it. Under
+`always` the prefix includes at least the answered requests; under `everysec`, at least those answered before the start
+of a collection that the server reports as written. Under `switched` the log is switched off and on all the time, so any
+state from that life is valid, but it must be one that existed.
 
 - The same holds for counters with their deadlines, for policies and for rules. At the end no rule names a policy that
-  is not there.
-- An ID that was answered is answered the same again, number by number, and takes nothing. One whose answer is
-  remembered has what it took on its key: never an answer without it.
-- A call that takes from several keys, and an EXEC, is there as a whole once it was answered (under `always`). One that
-  was not may be there in part: each of its keys is as before or as behind it.
+  does not exist.
+- An ID that was answered gets the same answer again, number by number, and takes nothing. If an answer is remembered,
+  so are the units that it took from its key.
+- A call that takes from several keys, and an EXEC, is kept as a whole once it was answered (under `always`). One that
+  was not may be kept in part: each of its keys is in the state before or after it.
 
-`python torture_kill.py SECONDS [DIRECTORY]` goes on for so long with seeds of its own; it prints each seed, and
-ESCAPEMENT_SEED repeats one. (The requests are the same then; the moments at which they meet are not.)
+`python torture_kill.py SECONDS [DIRECTORY]` runs for that long with new seeds; it prints each seed, and ESCAPEMENT_SEED
+repeats one. (The requests are then the same; their timing is not.)
 """
 
 import collections
@@ -34,20 +35,20 @@ from torture_ledger import Ledger
 from torture_requests import LASTING, Holdings, counters_found, first_four, policies_found, units_found
 from wire import PATIENCE, ErrorReply, WireError, command, eventually
 
-# Requests that are answered in each life at least, however slow the machine is.
+# The minimum number of requests answered in each life, however slow the machine is.
 ANSWERS_LEAST = 25
-# Of an answer that cannot be asked for without its rule: whether it is remembered remains unknown.
+# For an answer that cannot be queried without its rule: it is unknown whether it is remembered.
 UNASKABLE = ()
-# One life in so many lasts until a snapshot has been asked for, and until something is certain to be written.
+# One life in this many lasts until a snapshot was requested, and until something is certain to be written.
 LIVES_A_SNAPSHOT = 10
 
 
 class Broken(AssertionError):
-    """A promise was not kept."""
+    """A guarantee was violated."""
 
 
 class Client(threading.Thread):
-    """One connection and what is its own. Ends when the server does; keeps what broke."""
+    """One connection with its own keys. Ends when the server does; keeps the error, if any."""
 
     def __init__(self, seed, address, ledger, holdings, one_by_one):
         super().__init__(daemon=True)
@@ -70,7 +71,7 @@ class Client(threading.Thread):
                     else:
                         self.exchange(wire)
         except (OSError, WireError) as problem:
-            # Only the end of the stream is how this ends; anything else is for the run to judge.
+            # Only the end of the stream is the expected end; anything else is for the run to judge.
             if not isinstance(problem, OSError) and "closed" not in str(problem):
                 self.problem = problem
         except BaseException as problem:
@@ -108,7 +109,7 @@ class Client(threading.Thread):
             self.judge(request, notes, replies[position] if in_transaction else wire.read())
 
     def judge(self, request, notes, reply):
-        """Holds a reply against what it has to be."""
+        """Compares a reply with the expected one."""
         got = reply if isinstance(reply, ErrorReply) and not request.fails else request.seen(reply)
         self.demand(got == request.want, f"{request.words} answered {reply!r}, expected {request.want!r}")
         if request.answer:
@@ -125,8 +126,8 @@ class Client(threading.Thread):
 
 
 class Troublemaker(threading.Thread):
-    """Takes snapshots and has the log rewritten at random moments; where the promise is a weaker one anyway, it also
-    changes when the log is forced to disk, and whether there is one."""
+    """Takes snapshots and triggers rewrites at random moments. Under the weaker policies it also changes appendfsync,
+    and switches the log off and on."""
 
     def __init__(self, seed, address, policy):
         super().__init__(daemon=True)
@@ -139,7 +140,7 @@ class Troublemaker(threading.Thread):
         try:
             with self.address() as wire:
                 while True:
-                    time.sleep(self.dice.uniform(0, 0.03))  # a random moment is what this thread is for
+                    time.sleep(self.dice.uniform(0, 0.03))  # this thread exists to act at random moments
                     if self.policy == "switched":
                         wire.ok("CONFIG", "SET", "appendonly", self.dice.choice(["yes", "no"]))
                     if self.policy != "always" and self.dice.random() < 0.3:
@@ -151,8 +152,8 @@ class Troublemaker(threading.Thread):
 
 
 class Witness(threading.Thread):
-    """Asks the server how many collections it has made, to know what a killed process may have lost. The promise is one
-    of a few milliseconds, but on a busy machine nobody can say which."""
+    """Queries the number of collections of the server, to know what a killed process may have lost. The guarantee is a
+    few milliseconds, but on a busy machine the time is unbounded."""
 
     def __init__(self, address):
         super().__init__(daemon=True)
@@ -160,7 +161,7 @@ class Witness(threading.Thread):
         self.sure_until = 0.0  # everything answered until then is written
 
     def run(self):
-        # When was asked, and what was answered; before the first that counts more, and before the second.
+        # When each query was sent and answered: the first that reports more, and the one before.
         before_first, before_second, count = collections.deque(), [], -1
         try:
             with self.address() as wire:
@@ -169,15 +170,15 @@ class Witness(threading.Thread):
                     found = info(wire, "persistence")
                     now = int(found["journal_collections"])
                     if count >= 0 and now > count and found["storage_breaker"] == "closed":
-                        # The collections since the last time that there were more began after that was said, and so
-                        # after everything that was answered before it was asked for.
+                        # The collections since the last increase began after that reply was sent, and so after
+                        # everything that was answered before its query.
                         if before_second:
                             self.sure_until = before_second[-1]
                         before_second = list(before_first)
                         before_first.clear()
                     count = now
                     before_first.append(asked)
-                    time.sleep(0.002)  # paces the questions
+                    time.sleep(0.002)  # paces the queries
         except (OSError, WireError):
             pass  # the server is gone
 
@@ -198,7 +199,7 @@ class Run:
     def flags(self):
         flags = ["--appendfsync", "always" if self.policy == "switched" else self.policy, "--io-threads", "2",
                  "--idempotency-window", "86400"]
-        # In some lives the log is replaced all the time, in others never.
+        # In some lives the log is rewritten all the time, in others never.
         size, percentage = self.dice.choice([("64mb", 100), ("4kb", 10), ("16kb", 50)])
         return [*flags, "--auto-aof-rewrite-min-size", size, "--auto-aof-rewrite-percentage", str(percentage)]
 
@@ -224,16 +225,16 @@ class Run:
         try:
             return DurableServer(self.directory, *self.flags())
         except AssertionError as problem:
-            raise Broken(self.tell(f"it does not start: {problem}")) from None
+            raise Broken(self.tell(f"the server does not start: {problem}")) from None
 
     def die_young(self):
-        """A life that ends while it begins."""
+        """A life that ends during startup."""
         server = DurableServer(self.directory, *self.flags(), wait=False)
         time.sleep(self.dice.uniform(0, 0.03))  # the random moment of the kill
         server.crash()
 
     def fill_disk(self, server):
-        """From here on the log has room for a few bytes more."""
+        """From here on the log has room for only a few more bytes."""
         try:
             _, logs = read_manifest(server.files)
             size = (server.files / f"log-{logs[-1][0]}").stat().st_size if logs else 0
@@ -242,7 +243,7 @@ class Run:
             pass  # replaced in the meantime
 
     def load(self, server):
-        """Clients at work, and the end at a random moment: mostly by kill -9, now and then orderly."""
+        """Runs clients, and ends the life at a random moment: usually by kill -9, sometimes with a clean stop."""
         is_long = self.lives % LIVES_A_SNAPSHOT == 0
         fills_disk = self.dice.random() < 0.1 and not is_long
         clients = [Client(self.dice.randrange(1 << 32), server.connect, ledger, holdings, fills_disk)
@@ -279,7 +280,7 @@ class Run:
         self.snapshots += trouble.done if trouble else 0
 
     def await_work(self, clients, trouble, witness):
-        """Else hardly anything would have been under way on a slow machine when the kill comes."""
+        """Without this, hardly anything would be in progress at the kill on a slow machine."""
         def is_enough():
             return any(client.problem for client in clients) or (
                 sum(client.answered for client in clients) >= ANSWERS_LEAST and (not trouble or trouble.done > 0)
@@ -288,7 +289,7 @@ class Run:
         eventually(is_enough, "the server answers, takes a snapshot and collects")
 
     def check(self, server):
-        """Everything is what its ledger allows, and there is nothing else."""
+        """Checks that every state is one that its ledger allows, and that there is no other."""
         with server.connect() as wire:
             named = policies_found(wire)
             for slot, policy in named.items():
@@ -307,35 +308,35 @@ class Run:
                 for answer in [answer for answer, _, anew in answers if anew is UNASKABLE]:
                     del holdings.asked[answer]
             if named:
-                raise Broken(self.tell(f"policies and rules that nobody made: {list(named)[:5]}"))
+                raise Broken(self.tell(f"unexpected policies and rules: {list(named)[:5]}"))
             strangers = set(wire.call("KEYS", "*")).difference(*[holdings.keys() for holdings in self.holdings])
             if strangers:
-                raise Broken(self.tell(f"keys that nobody made: {sorted(strangers)[:5]}"))
+                raise Broken(self.tell(f"unexpected keys: {sorted(strangers)[:5]}"))
 
     def compare(self, ledger, found):
         for slot, state in found.items():
             allowed = ledger.allowed(slot, self.sure_until)
             if state not in allowed:
                 raise Broken(self.tell(
-                    f"{slot} is {state}, may be {allowed}: {ledger.sure(slot)[-6:]}, certain until {self.sure_until}, "
+                    f"{slot} is {state}, allowed {allowed}: {ledger.sure(slot)[-6:]}, certain until {self.sure_until}, "
                     f"killed at {self.killed_at}"))
             self.behind += state != ledger.sure(slot)[-1][1]
 
     def ask_again(self, wire, ledger, answer, words, limiter, found):
-        """Repeats a call that had an ID. Returns its slot, its answer where that was remembered, and else the answer it
-        was given now and the units that are used since, or UNASKABLE."""
+        """Repeats a call that had an ID. Returns its slot, and its answer if that was remembered; otherwise the answer
+        that it got now and the units that are used since then, or UNASKABLE."""
         first, reply, last = wire.calls(limiter.peek(), words, limiter.peek())
         before, after = limiter.used(first), limiter.used(last)
         allowed = ledger.allowed(answer, self.sure_until)
         got = first_four(reply)
-        # A refusal decided anew differs in its times alone.
+        # A refusal decided again differs only in its times.
         if before == after and got in allowed and reply == ledger.answers.get(answer, reply):
             used, behind = found[limiter.slot], ledger.behind(answer, got)
             self.demand(behind is None or used in behind, f"{answer} is remembered, {limiter.slot} is {used}: {behind}")
             return answer, got, None
         self.demand(None in allowed, f"{answer} answered {reply}, may be {allowed}, was {ledger.answers.get(answer)}")
         if isinstance(reply, ErrorReply):
-            # The rule came before the call, so it is lost with it or kept.
+            # The rule was set before the call, so it is lost with it or kept.
             lost = words[0] == "RL.CHECK" and found.get(("rule", *words[1:3], "*")) is None
             self.demand(lost and reply.startswith(b"NORULE "), f"{words} answered {reply!r}")
             return answer, None, UNASKABLE
@@ -355,7 +356,7 @@ class Run:
         return f"seed {self.seed}, {self.policy}, life {self.lives}, {self.directory}: {what}"
 
     def end(self):
-        """A last start, an orderly stop."""
+        """A last start, and a clean stop."""
         server = self.start()
         try:
             self.check(server)
@@ -366,7 +367,7 @@ class Run:
 
 
 def run(directory, policy, lives, seconds=float("inf")):
-    """Lives in one directory until the one or the other is reached. Returns the finished run."""
+    """Runs lives in one directory until either limit is reached. Returns the finished run."""
     started = time.monotonic()
     this = Run(directory, new_seed(f"killed, {policy}"), policy)
     while this.lives < lives and time.monotonic() - started < seconds:

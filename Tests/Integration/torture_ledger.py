@@ -1,6 +1,6 @@
-"""What a restart may find of what a connection of torture_kill.py has asked for.
+"""The states that a restart may find after the requests of one connection of torture_kill.py.
 
-Owns: when each state was promised. Refuses to know what a state means: see torture_requests.py.
+Owns: when each state became certain to be kept. Refuses to know what a state means: see torture_requests.py.
 """
 
 import time
@@ -9,15 +9,16 @@ from torture_requests import FULL, LASTING, first_four
 
 
 class Ledger:
-    """What one connection's slots may be: for each the states since the last one certain to be on disk."""
+    """The possible states of one connection's slots: for each, those since the last one that is certain to be on
+    disk."""
 
     def __init__(self):
-        # slot -> [(when the reply came, or None while it has not, state)], the oldest first and certain
+        # slot -> [(time of the reply, or None before it, state)], the oldest first and certain
         self.states = {}
-        # The slot of an ID's answer -> where it is in that slot's states, the limiter's slot, and where in that one's
-        # states is what the call left behind.
+        # The slot of an ID's answer -> its position in that slot's states, the limiter's slot, and the position in that
+        # slot's states of the state after the call.
         self.taken_at = {}
-        # The slot of an ID's answer -> all of the answer, where it came.
+        # The slot of an ID's answer -> the complete answer, if it arrived.
         self.answers = {}
         self.compares_answers = True
 
@@ -25,7 +26,7 @@ class Ledger:
         return self.states.get(slot, [(0.0, FULL.get(slot[0]))])
 
     def sent(self, request):
-        """Notes what a request may have changed from here on. Returns what `answered` and `refused` want."""
+        """Records what a request may change from here on. Returns the argument for `answered` and `refused`."""
         notes = []
         for slot, state in request.changes:
             self.states.setdefault(slot, [(0.0, FULL.get(slot[0]))]).append((None, state))
@@ -35,9 +36,9 @@ class Ledger:
         return notes
 
     def behind(self, answer, state):
-        """What a limiter may be where this answer of it is remembered; None where that is not known."""
+        """The possible states of a limiter if this answer of it is remembered; None if they are unknown."""
         at, slot, taken_at = self.taken_at.get(answer, (0, None, 0))
-        # The same answer may be from before a flush that was lost.
+        # The same answer may predate a flush that was lost.
         if slot is None or state in {earlier for _, earlier in self.states[answer][:at]}:
             return None
         return {state for _, state in self.states[slot][taken_at:]}
@@ -52,7 +53,7 @@ class Ledger:
             self.states[slot].pop()
 
     def allowed(self, slot, sure_until):
-        """States that a restart may find, where everything answered until then is on disk."""
+        """The states that a restart may find if everything answered until then is on disk."""
         states = self.sure(slot)
         first = 0
         for index, (when, _) in enumerate(states):
@@ -61,7 +62,7 @@ class Ledger:
         return {state for _, state in states[first:]}
 
     def restart(self, found, answers):
-        """What a new life begins with: states found, and the answers to IDs that were asked again."""
+        """The initial states of a new life: the states found, and the answers to IDs that were repeated."""
         self.states = {slot: [(0.0, state)] for slot, state in found.items()}
         self.taken_at = {}
         self.answers = {answer: self.answers[answer] for answer, state, _ in answers if answer in self.answers}
@@ -76,7 +77,8 @@ class Ledger:
                 self.answers[answer] = reply
 
     def flushed(self):
-        """Every key is gone. What the flush and a loss behind it make of answers is known by four numbers only."""
+        """Every key is deleted. After the flush, and its possible loss, only the first four numbers of an answer are
+        known."""
         moment = time.monotonic()
         for slot, states in self.states.items():
             if slot[0] not in LASTING:

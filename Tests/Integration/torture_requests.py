@@ -1,16 +1,17 @@
-"""What a connection of torture_kill.py asks of what is its own: limiters of every algorithm, counters, policies, rules.
+"""The requests of one connection of torture_kill.py for its own keys: limiters of every algorithm, counters, policies,
+rules.
 
-Owns: the model. Each request comes with the answer it must get and with what is different behind it, told as *slots*,
-each of one connection alone and each with a state that a restart can be asked for:
+Owns: the model. Each request comes with its expected reply and with the changes that it makes, in terms of *slots*,
+each of which belongs to one connection and has a state that can be queried after a restart:
 
-    ("units", key)                      units used of a limiter                                 0 where there is no key
+    ("units", key)                      units used of a limiter                                    0 if there is no key
     ("counter", key)                    value, and whole spans of time it has to live (or None)           None: no key
     ("answer", key, id)                 the first four numbers answered to an ID        None: the ID is not remembered
     ("policy", name)                    limit, period, algorithm, mode                              None: no such policy
     ("rule", tenant, client, action)    the name of its policy                                        None: no such rule
 
-Units come back so slowly that none does while a run lasts, and windows of the clock end in decades. Refuses to guess:
-every request has exactly one right answer.
+No unit is replenished during a run, and windows of the clock end in decades. Refuses to guess: every request has
+exactly one correct reply.
 """
 
 from durable import BURST, SLOW_PERIOD
@@ -20,30 +21,30 @@ LIMIT = BURST + 1
 PERIOD = "10000d"
 TERMS = ("LIMIT", LIMIT, "PER", PERIOD)
 ALGORITHMS = ["gcra", "token-bucket", "fixed-window", "sliding-window", "sliding-log"]
-# Counters live for a multiple of this many seconds; a run lasts for less than one.
+# Counters live for a multiple of this many seconds; a run lasts less than one.
 SPAN = 1_000_000
 FULL = {"units": 0}
-# Slots that FLUSHALL leaves as they are.
+# Slots that FLUSHALL keeps.
 LASTING = ("policy", "rule")
-# IDs that a connection holds the server to after a restart; of older ones nothing is asked any more.
+# The number of IDs per connection that are checked after a restart; older ones are no longer queried.
 ANSWERS_KEPT = 40
 
 
 def check_key(tenant, client, action):
-    """The key that RL.CHECK keeps a client's units under; names here are shorter than 128 bytes."""
+    """The key under which RL.CHECK keeps a client's units; names here are shorter than 128 bytes."""
     names = [name.encode() for name in (tenant, client, action)]
     return b"\0C" + bytes([len(names[0])]) + names[0] + bytes([len(names[1])]) + names[1] + names[2]
 
 
 def first_four(reply):
-    """A limit's answer without its times."""
+    """A limiter's reply without its times."""
     return tuple(reply[:4]) if isinstance(reply, list) else reply
 
 
 class Request:
-    """`words` must be answered with `want`, where `seen` makes a reply comparable; then `changes` are made: pairs of a
-    slot and its state. `answer` is the slot of the ID that the request carries; `fails` says that an error is wanted,
-    of which `seen` tells whether it is the right one."""
+    """`words` must get the reply `want`, after `seen` has made the reply comparable; then `changes` are made: pairs of
+    a slot and its state. `answer` is the slot of the ID that the request carries; `fails` means that an error is
+    expected, and `seen` determines whether it is the right one."""
 
     def __init__(self, words, want, changes=(), seen=lambda reply: reply, answer=None, fails=False):
         self.data = command(*words)
@@ -56,7 +57,7 @@ class Request:
 
 
 class Limiter:
-    """A key with units. `terms` say its limit."""
+    """A key with units. `terms` specify its limit."""
 
     def __init__(self, key, *terms):
         self.key = key
@@ -67,19 +68,19 @@ class Limiter:
         return ("RL.PEEK", self.key, *self.terms)
 
     def used(self, reply):
-        """What a reply to `peek` says is used."""
+        """The number of used units according to a reply to `peek`."""
         assert isinstance(reply, list) and reply[2] == LIMIT, reply
         return LIMIT - reply[3]
 
 
 class Holdings:
-    """What one connection owns, and how it stands behind all it has sent."""
+    """The slots of one connection, and their states after all requests sent so far."""
 
     def __init__(self, number, dice):
         self.dice = dice
         self.tenant = f"t{number}"
         self.states = {}  # slot -> state
-        # The slot of an ID's answer -> the words that ask for it, and the slot of its limiter.
+        # The slot of an ID's answer -> the words that request it again, and the slot of its limiter.
         self.asked = {}
         self.ids = 0
         self.throttled = [f"{number}:{index}" for index in range(16)]
@@ -101,16 +102,16 @@ class Holdings:
         return self.states.get(slot, FULL.get(slot[0]))
 
     def keys(self):
-        """Every key that may be there, as KEYS says it."""
+        """Every key that may exist, as in the reply of KEYS."""
         named = [*self.throttled, *self.counters, *(limiter.key for limiter in self.limiters)]
         return [key.encode() for key in named] + [limiter.key for limiter in self.checked.values()]
 
     def limiters_under(self, wire, found):
-        """All limiters by slot, so that they can be asked where these policies are found."""
+        """All limiters by slot, in a form that can be queried with these policies."""
         checked = list(self.checked.values())
         if found.get(("policy", self.names["gcra"])) is None:
-            # A snapshot that was taken without a log may have what was checked without the policy, which it wrote
-            # first: then the key says by which algorithm it is to be asked.
+            # A snapshot taken without a log may contain a check but not its policy, which is written
+            # first: then the key determines the algorithm for the query.
             kinds = [kind.decode() for kind in wire.calls(*[("TYPE", limiter.key) for limiter in checked])]
             checked = [
                 Limiter(limiter.key, *TERMS, *(() if kind == "none" else ("ALGO", kind)))
@@ -119,7 +120,7 @@ class Holdings:
         return {limiter.slot: limiter for limiter in limiters}
 
     def follow(self, ledger):
-        """Begins with the last states of a ledger."""
+        """Starts with the last states of a ledger."""
         self.states = {slot: states[-1][1] for slot, states in ledger.states.items()}
 
     def choose(self):
@@ -128,7 +129,7 @@ class Holdings:
         return self.dice.choices(kinds, weights)[0]()
 
     def one_of_each_kind(self):
-        """Requests after which there is something of every kind, whatever was drawn before."""
+        """Requests that leave something of every kind, whatever was chosen at random before."""
         requests = []
 
         def add(*request, **more):
@@ -179,7 +180,7 @@ class Holdings:
         return self.taking(self.dice.choice(self.limiters), "RL.TAKE")
 
     def taking(self, limiter, name, *subject):
-        """A call that takes, now and then with an ID, old or new."""
+        """A call that takes units, sometimes with an ID, new or repeated."""
         words = [name, *(subject or (limiter.key, *limiter.terms))]
         cost = self.dice.choice([1, 1, 1, 2, 5])
         words += ["COST", cost]
@@ -208,7 +209,7 @@ class Holdings:
         return Request(words, want, changes, first_four, answer)
 
     def outcome(self, limiter, cost, at_most):
-        """What a call that takes must answer, and what is used behind it."""
+        """The reply of a call that takes units, and the units used afterwards."""
         used = self.state(limiter.slot)
         granted = cost if used + cost <= LIMIT else LIMIT - used if at_most else 0
         return (int(granted > 0), granted, LIMIT, LIMIT - used - granted), used + granted
@@ -279,7 +280,7 @@ class Holdings:
     # Policies and rules
 
     def check(self):
-        """RL.CHECK under a rule that changes its policy, and so the algorithm, now and then."""
+        """RL.CHECK with a rule whose policy, and so its algorithm, changes now and then."""
         client = self.dice.choice(self.clients)
         rule = ("rule", self.tenant, client, "*")
         if self.state(rule) is None or self.dice.random() < 0.1:
@@ -287,7 +288,7 @@ class Holdings:
             policy = ("policy", self.names[algo])
             if self.state(policy) is None:
                 return self.set_policy(policy, (LIMIT, PERIOD, algo, "enforce"))
-            # What is asked without taking names the first one.
+            # A query that takes nothing names the first one.
             if self.state(("policy", self.names["gcra"])) is not None:
                 return Request(("RL.RULE", "SET", *rule[1:], "POLICY", policy[1]), b"OK", [(rule, policy[1])])
             return self.set_policy(("policy", self.names["gcra"]), (LIMIT, PERIOD, "gcra", "enforce"))
@@ -334,12 +335,12 @@ class Throttled(Limiter):
         return LIMIT - reply[2]
 
 
-# Asking a server
+# Querying a server
 
 
 def converse(wire, holdings, count):
-    """Sends that many requests, a few at a time, and demands the right answer to each. Returns what was answered to IDs
-    first, by slot."""
+    """Sends that many requests, a few at a time, and requires the right reply to each. Returns the first answers to
+    IDs, by slot."""
     answers = {}
     for _ in range(0, count, 20):
         requests = []
@@ -351,8 +352,8 @@ def converse(wire, holdings, count):
 
 
 def exchange(wire, requests, answers=None):
-    """Sends these requests in one write, and demands the right answer to each. Adds to `answers` what was answered to IDs
-    first, by slot, and returns it."""
+    """Sends these requests in one write, and requires the right reply to each. Adds the first answers to IDs to
+    `answers`, by slot, and returns it."""
     answers = {} if answers is None else answers
     wire.send(b"".join(request.data for request in requests))
     for request in requests:
@@ -365,7 +366,7 @@ def exchange(wire, requests, answers=None):
 
 
 def assert_states(wire, holdings):
-    """Demands every state as the model has it, answers to IDs left out."""
+    """Requires every state to be as in the model, except for answers to IDs."""
     found = {slot: state for slot, state in policies_found(wire).items() if slot in holdings.states}
     found |= units_found(wire, holdings.limiters_under(wire, found).values())
     found |= counters_found(wire, holdings.counters)
@@ -375,7 +376,7 @@ def assert_states(wire, holdings):
 
 
 def assert_answers(wire, holdings, answers):
-    """Demands that every ID is answered as it was first, and that this takes nothing."""
+    """Requires that every ID gets its first answer, and that this takes nothing."""
     for answer, (words, _) in holdings.asked.items():
         reply = wire.call(*words)
         assert reply == answers[answer], f"{words} answered {reply}, first {answers[answer]}"

@@ -1,8 +1,8 @@
-"""What is sent, and the very bytes that must come back.
+"""Requests, and the exact bytes of their replies.
 
-Each row is also played to a redis-server 7.0.15, so that no expectation is a mere belief. Where we differ on purpose,
-`redis` holds its bytes and `why` the reason; rows for commands it lacks say `redis=None`. Rows hold nothing volatile
-(ids, times, versions) and leave nothing behind in the server.
+Each row is also played to a redis-server 7.0.15, so that every expectation is verified. Where Escapement differs on
+purpose, `redis` has Redis's bytes and `why` the reason; rows for commands that Redis lacks have `redis=None`. Rows
+contain nothing volatile (ids, times, versions) and leave nothing behind in the server.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ class Row:
     sent: bytes
     reply: bytes
     closes: bool = False  # the server must close after the reply
-    discarded: bytes = b""  # sent in the same write, must be ignored: only after something that closes
+    discarded: bytes = b""  # sent in the same write, must be ignored: only after a request that closes
     ahead: bool = False  # the server may answer and close before the last byte, so it cannot be sent byte by byte
     resp3: bool = False  # played after HELLO 3
     redis: bytes | None | str = "same"
@@ -24,12 +24,12 @@ class Row:
 
     @property
     def repeatable(self):
-        """Leaves the connection as it found it, so that it can be sent many times at once."""
+        """Leaves the connection unchanged, so that it can be sent many times at once."""
         return not self.closes and len(self.sent) < 1024
 
 
 def words(line):
-    """A request written as words; `""` is the empty argument."""
+    """A request written as words; `""` is an empty argument."""
     return command(*(b"" if w == '""' else w.encode() for w in line.split()))
 
 
@@ -58,7 +58,7 @@ def one(line, reply, **more):
 
 
 def many(name, *pairs, **more):
-    """A row of several requests with a reply each."""
+    """A row of several requests with one reply each."""
     return Row(name, b"".join(words(p[0]) for p in pairs), b"".join(p[1] for p in pairs), **more)
 
 

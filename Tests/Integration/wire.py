@@ -1,20 +1,20 @@
-"""A socket that speaks bytes, and a strict reader of RESP2 and RESP3.
+"""A byte-level socket, and a strict reader of RESP2 and RESP3.
 
-Owns: deadlines on everything, and telling apart what a client library would hide (simple and bulk strings, arrays,
-sets, maps and pushes). Refuses to be lenient: a byte out of place raises WireError. Shares no code with the server.
+Owns: deadlines on everything, and the distinctions that a client library would hide (simple and bulk strings, arrays,
+sets, maps and pushes). Refuses to be lenient: a wrong byte raises WireError. Shares no code with the server.
 """
 
 import socket
 import time
 
 
-# Seconds after which what has to happen is taken for something that never will. No right server takes so long, however
-# busy the machine is; how fast it is, is nothing that these tests ask.
+# Seconds after which an expected event is considered never to happen. A correct server never takes that long, however
+# busy the machine is; these tests do not measure speed.
 PATIENCE = 60.0
 
 
 class WireError(AssertionError):
-    """The server sent what is no RESP, closed too early, or did not answer in time."""
+    """The server sent invalid RESP, closed too early, or did not answer in time."""
 
 
 class Simple(bytes):
@@ -22,11 +22,11 @@ class Simple(bytes):
 
 
 class Verbatim(bytes):
-    """A verbatim string, its `txt:` cut off."""
+    """A verbatim string without its `txt:`."""
 
 
 class SetReply(list):
-    """A RESP3 set, in the order it came."""
+    """A RESP3 set, in the order received."""
 
 
 class Push(list):
@@ -34,7 +34,7 @@ class Push(list):
 
 
 class MapReply(list):
-    """A RESP3 map as pairs, in the order they came."""
+    """A RESP3 map as pairs, in the order received."""
 
     def __getitem__(self, key):
         if isinstance(key, (int, slice)):
@@ -82,7 +82,7 @@ class Wire:
         self.socket.sendall(data)
 
     def fill(self, deadline):
-        """Reads what there is; False at the end of the stream."""
+        """Reads what is available; False at the end of the stream."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise WireError(f"no answer in time; have {bytes(self.buffer[:200])!r}")
@@ -101,7 +101,7 @@ class Wire:
         deadline = time.monotonic() + self.timeout
         while len(self.buffer) < count:
             if not self.fill(deadline):
-                raise WireError(f"closed after {bytes(self.buffer[:200])!r}, {count} bytes were due")
+                raise WireError(f"closed after {bytes(self.buffer[:200])!r}, {count} bytes were expected")
         data = bytes(self.buffer[:count])
         del self.buffer[:count]
         return data
@@ -135,7 +135,7 @@ class Wire:
         assert data == b"", f"expected the end of the stream, got {data[:300]!r}"
 
     def expect_silence(self, seconds=0.1):
-        """Nothing arrives for a while: only for what must never come, and kept short."""
+        """Nothing arrives for a while. Only for what must never arrive, and kept short."""
         self.socket.settimeout(seconds)
         try:
             data = self.socket.recv(1 << 16)
@@ -173,14 +173,14 @@ class Wire:
             return rest == b"t"
         if kind == b",":
             return float(rest)
-        raise WireError(f"no RESP type begins like {line[:200]!r}")
+        raise WireError(f"not a RESP type: {line[:200]!r}")
 
     def bulk(self, kind, length):
         if length == -1 and kind == b"$":
             return None
         data = self.take(checked(length) + 2)
         if data[-2:] != b"\r\n":
-            raise WireError(f"bulk of {length} bytes not closed by CR LF: {data[-20:]!r}")
+            raise WireError(f"bulk of {length} bytes not terminated by CR LF: {data[-20:]!r}")
         if kind == b"$":
             return data[:-2]
         if data[:4] != b"txt:":
@@ -193,7 +193,7 @@ class Wire:
         return self.read()
 
     def calls(self, *requests):
-        """Several requests in one write; a request is a sequence or a string to be split at spaces."""
+        """Several requests in one write; a request is a sequence, or a string that is split at spaces."""
         split = [r.split() if isinstance(r, (str, bytes)) else r for r in requests]
         self.send(b"".join(command(*r) for r in split))
         return [self.read() for _ in split]
@@ -209,7 +209,7 @@ class Wire:
 
 
 def number(text):
-    """A RESP integer: a sign or none, digits, no leading zero."""
+    """A RESP integer: an optional sign, digits, no leading zero."""
     value = int(text)
     if str(value).encode() != text:
         raise WireError(f"integer written as {text!r}")
@@ -223,7 +223,7 @@ def checked(count):
 
 
 def eventually(condition, what, seconds=PATIENCE):
-    """Polls until the condition gives something true, and returns that."""
+    """Polls until the condition returns a true value, and returns that."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()

@@ -1,15 +1,17 @@
 // When a disk that failed is tried again.
 
+import System
+import TestSupport
 import Testing
 
 @testable import Persistence
 
 @Suite struct CircuitBreakerTests {
-    private let second: Int64 = 1_000_000_000
+    private let second = Nanoseconds.seconds(1)
 
     @Test func pausesDoubleUpToALimit() {
         var breaker = CircuitBreaker()
-        var now: Int64 = 5
+        var now: SteadyInstant = 5
         #expect(breaker.state == .closed && !breaker.tries(now: now))
         breaker.failed(now: now)
         for pause in [1, 2, 4, 8, 16, 30, 30, 30] as [Int64] {

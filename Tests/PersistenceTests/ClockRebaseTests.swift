@@ -2,6 +2,7 @@
 
 import Glibc
 import LimiterEngine
+import System
 import TestSupport
 import Testing
 
@@ -50,9 +51,10 @@ import Testing
         let (before, report) = try recover(files)
         let now = report.lastTime.nanoseconds - years * year
         let rebase = try #require(try rebase(files, to: now))
-        #expect(rebase.shift == years * year)
+        #expect(rebase.shift.nanoseconds == years * year)
         let found = check(files)
-        #expect(found.isClean && found.lastTime == now && found.manifest?.history == history, "\(found.text)")
+        #expect(
+            found.isClean && found.lastTime.nanoseconds == now && found.manifest?.history == history, "\(found.text)")
         let (after, moved) = try recover(files)
         #expect(moved.end == report.end && moved.records == report.records)
         #expect(moved.snapshotBytes == report.snapshotBytes && moved.logBytes == report.logBytes)
@@ -61,10 +63,10 @@ import Testing
         #expect(
             Set(states.values.map(\.kind))
                 == (directory == "v1-calendar" ? later : Set(StateKind.allCases).subtracting(later)))
-        #expect(KeyspaceSession(engine: after).allStates() == movedBack(states, by: rebase.shift))
+        #expect(KeyspaceSession(engine: after).allStates() == movedBack(states, by: rebase.shift.nanoseconds))
         let policies = before.policyBytes.mapValues { value in
             var value = value
-            value.withUnsafeMutableBytes { PolicyRecord.moveBack(.policy, $0, by: rebase.shift) }
+            value.withUnsafeMutableBytes { PolicyRecord.moveBack(.policy, $0, by: rebase.shift.nanoseconds) }
             return value
         }
         for (key, value) in after.policyBytes where key[0] == PolicyRecord.Kind.policy.rawValue {
@@ -126,9 +128,10 @@ import Testing
         files["manifest"] = Manifest(history: history, logs: [Manifest.Entry(number: 1, offset: 0)]).encoded()
         let now = GoldenDirectory.time
         let rebase = try #require(try rebase(files, to: now))
-        #expect(check(files).lastTime == now)
+        #expect(check(files).lastTime.nanoseconds == now)
         let states = KeyspaceSession(engine: try recover(files).engine).allStates()
-        #expect(states["a"]?.deadline == Int64.max - 1 && states["b"]?.deadline == Int64.max - 2 - rebase.shift)
+        #expect(
+            states["a"]?.deadline == Int64.max - 1 && states["b"]?.deadline == Int64.max - 2 - rebase.shift.nanoseconds)
     }
 
     /// It ends at any call: then there is the old state or the new one, whole, and it can be done again.
@@ -137,7 +140,7 @@ import Testing
         let now = GoldenDirectory.time - year
         let old = KeyspaceSession(engine: try recover(whole).engine).allStates()
         let rebase = try #require(try rebase(whole, to: now))
-        let new = movedBack(old, by: rebase.shift)
+        let new = movedBack(old, by: rebase.shift.nanoseconds)
         let calls = whole.calls
         #expect(calls > 20)
         var news = 0
@@ -151,7 +154,7 @@ import Testing
             if found == new { news += 1 }
             files.failure = nil
             _ = try self.rebase(files, to: now)
-            #expect(check(files).isClean && check(files).lastTime == now)
+            #expect(check(files).isClean && check(files).lastTime.nanoseconds == now)
             #expect(KeyspaceSession(engine: try recover(files).engine).allStates() == new)
         }
         #expect(news > 0)

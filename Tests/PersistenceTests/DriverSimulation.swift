@@ -6,6 +6,7 @@
 
 import Glibc
 import LimiterEngine
+import System
 import TestSupport
 
 @testable import Persistence
@@ -47,7 +48,7 @@ final class DriverSimulation: ServerSimulation, JournalHost {
 
     private(set) var coverage = Coverage()
     private(set) var driver: JournalDriver!
-    private var steady: Int64 = 0
+    private var steady = SteadyInstant.boot
     private var settings: JournalDriver.Settings
 
     private var parts = PartsForDisk()
@@ -62,7 +63,7 @@ final class DriverSimulation: ServerSimulation, JournalHost {
     private var ends: [Int: Int64] = [:]
 
     private var waitedSync: LogDirectory.SyncJob?
-    private var otherSync: (job: LogDirectory.SyncJob, began: Int64, result: Result<Void, StorageError>?)?
+    private var otherSync: (job: LogDirectory.SyncJob, began: SteadyInstant, result: Result<Void, StorageError>?)?
     private var runs: [(number: Int, writer: SnapshotWriter, isCancelled: Bool)] = []
     private var isSafe: Bool?
 
@@ -102,7 +103,7 @@ final class DriverSimulation: ServerSimulation, JournalHost {
         promise.latest = max(promise.latest, now)
         switch random.below(24) {
         case 0..<8: changes()
-        case 8..<13: turn(after: Int64(random.below(30)) * 1_000_000)
+        case 8..<13: turn(after: .milliseconds(random.below(30)))
         case 13, 14: endOtherSync()
         case 15: pass()
         case 16: if random.below(3) == 0 { removeAll() }
@@ -118,11 +119,11 @@ final class DriverSimulation: ServerSimulation, JournalHost {
 
     override func pass() {
         super.pass()
-        steady += Int64(random.below(8000)) * 1_000_000
+        steady += .milliseconds(random.below(8000))
     }
 
-    private func turn(after nanoseconds: Int64) {
-        steady += nanoseconds
+    private func turn(after length: Nanoseconds) {
+        steady += length
         // A disk that failed is tried again while something still happens.
         if driver.breaker.state == .open, random.below(3) == 0 { steady = max(steady, driver.breaker.nextTry) }
         feed(.turn)
@@ -196,7 +197,7 @@ final class DriverSimulation: ServerSimulation, JournalHost {
             waitedSync = nil
             // Clients go on while the disk works.
             for _ in 0..<random.below(3) { changes() }
-            let took = Int64(random.below(4)) * 700_000
+            let took = Nanoseconds.microseconds(random.below(4) * 700)
             steady += took
             driver.handle(.synced(job, job.run(), isWaitedFor: true, took: took), now: steady)
             driver.worked(until: steady)

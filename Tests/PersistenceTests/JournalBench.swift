@@ -3,6 +3,7 @@
 
 import Glibc
 import LimiterEngine
+import System
 import TestSupport
 import Testing
 
@@ -61,13 +62,13 @@ final class JournalBench: JournalHost {
     func run(_ rows: [Row], _ location: SourceLocation = #_sourceLocation) {
         for (index, row) in rows.enumerated() {
             actions = []
-            step(row.step, at: row.at * 1_000_000)
+            step(row.step, at: .boot + .milliseconds(row.at))
             let done = actions.joined(separator: ", ")
             #expect(done == row.actions, "row \(index): \(row.step) at \(row.at)", sourceLocation: location)
         }
     }
 
-    private func step(_ text: String, at now: Int64) {
+    private func step(_ text: String, at now: SteadyInstant) {
         let words = text.split(separator: " ").map(String.init)
         let number = words.dropFirst().first.flatMap { Int($0) } ?? 1
         switch words[0] {
@@ -79,8 +80,8 @@ final class JournalBench: JournalHost {
         case "unwanted": wantedRestore = 0
         case "off", "on": switchLogging(words[0] == "on")
         case "turn": feed(.turn, now)
-        case "synced": endSync(&waitedSync, isWaitedFor: true, took: Int64(number) * 1_000_000, now)
-        case "syncedElsewhere": endSync(&otherSync, isWaitedFor: false, took: Int64(number) * 1_000_000, now)
+        case "synced": endSync(&waitedSync, isWaitedFor: true, took: .milliseconds(number), now)
+        case "syncedElsewhere": endSync(&otherSync, isWaitedFor: false, took: .milliseconds(number), now)
         case "written": endSnapshot(now)
         case "save": feed(.snapshotRequested(.save), now)
         case "rewrite": feed(.snapshotRequested(.rewrite), now)
@@ -97,7 +98,7 @@ final class JournalBench: JournalHost {
         }
     }
 
-    private func feed(_ event: JournalDriver.Event, _ now: Int64) {
+    private func feed(_ event: JournalDriver.Event, _ now: SteadyInstant) {
         driver.handle(event, now: now)
         driver.worked(until: now)
     }
@@ -138,13 +139,14 @@ final class JournalBench: JournalHost {
         isLogging = enabled
     }
 
-    private func endSync(_ job: inout LogDirectory.SyncJob?, isWaitedFor: Bool, took: Int64, _ now: Int64) {
+    private func endSync(_ job: inout LogDirectory.SyncJob?, isWaitedFor: Bool, took: Nanoseconds, _ now: SteadyInstant)
+    {
         guard let ended = job else { return complain("no sync runs") }
         job = nil
         feed(.synced(ended, ended.run(), isWaitedFor: isWaitedFor, took: took), now)
     }
 
-    private func endSnapshot(_ now: Int64) {
+    private func endSnapshot(_ now: SteadyInstant) {
         guard !snapshots.isEmpty else { return complain("no snapshot is written") }
         let (number, writer) = snapshots.removeFirst()
         let result: Result<FinishedSnapshot, StorageError>
@@ -157,7 +159,7 @@ final class JournalBench: JournalHost {
         feed(.snapshotEnded(number: number, result), now)
     }
 
-    private func endRestore(_ now: Int64) {
+    private func endRestore(_ now: SteadyInstant) {
         guard let number = restore else { return complain("nothing is read back") }
         restore = nil
         session.engine.removeState()

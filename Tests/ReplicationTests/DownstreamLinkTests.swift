@@ -1,6 +1,8 @@
 // Every transition of the link as the primary sees it.
 
 import Persistence
+import System
+import TestSupport
 import Testing
 
 @testable import Replication
@@ -159,12 +161,12 @@ import Testing
     @Test func aSilentReplicaIsGone() {
         let (backlog, _) = backlog()
         var link = streaming(backlog)
-        #expect(link.tick(end: backlog.end, settings, now: settings.timeout) == [.wantTime])
+        #expect(link.tick(end: backlog.end, settings, now: .boot + settings.timeout) == [.wantTime])
         link.heard(now: 10)
-        #expect(link.tick(end: backlog.end, settings, now: settings.timeout + 10) == [.wantTime])
-        #expect(link.tick(end: backlog.end, settings, now: settings.timeout + 11) == [.close(.silence)])
+        #expect(link.tick(end: backlog.end, settings, now: .boot + settings.timeout + 10) == [.wantTime])
+        #expect(link.tick(end: backlog.end, settings, now: .boot + settings.timeout + 11) == [.close(.silence)])
         var idle = DownstreamLink(now: 0)
-        #expect(idle.tick(end: 0, settings, now: Int64.max / 2) == [])
+        #expect(idle.tick(end: 0, settings, now: SteadyInstant(nanoseconds: Int64.max / 2)) == [])
     }
 
     @Test func aReplicaTooFarBehindIsDropped() {

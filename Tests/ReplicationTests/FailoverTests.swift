@@ -1,5 +1,7 @@
 // The command FAILOVER.
 
+import System
+import TestSupport
 import Testing
 
 @testable import Replication
@@ -61,7 +63,7 @@ import Testing
         #expect(failover.tick(candidates: behind, now: 1_000_000) == [])
         #expect(failover.tick(candidates: [candidate(here, 99), candidate(there, 100)], now: 0) == [.handOver(there)])
         #expect(failover.state == .inProgress && failover.target == there)
-        #expect(failover.tick(candidates: [candidate(here, 100)], now: Int64.max) == [])
+        #expect(failover.tick(candidates: [candidate(here, 100)], now: .distantFuture) == [])
         #expect(failover.answered(tookOver: true) == [.resumeWrites])
         #expect(failover.state == .none && failover.target == nil)
     }
@@ -81,7 +83,7 @@ import Testing
         #expect(forced.tick(candidates: [], now: 49) == [])
         #expect(forced.tick(candidates: [], now: 50) == [.handOver(there)])
         // No time-out ends it now: the target may have taken over.
-        #expect(forced.tick(candidates: [], now: Int64.max) == [])
+        #expect(forced.tick(candidates: [], now: .distantFuture) == [])
     }
 
     @Test func aRefusalOrAnAbortTakesTheRoleBack() throws {

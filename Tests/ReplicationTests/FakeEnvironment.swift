@@ -2,6 +2,7 @@
 
 import LimiterEngine
 import Persistence
+import System
 import TestSupport
 
 @testable import Replication
@@ -15,8 +16,8 @@ final class FakeEnvironment: NodeEnvironment {
     private var lines: [String] = []
     private var lastID = 0
 
-    var steady: Int64 = 1_000_000_000
-    var wall = EngineTime(nanoseconds: TestStream.start)
+    var steady = SteadyInstant.boot + .seconds(1)
+    var wall = WallInstant(nanoseconds: TestStream.start)
     var isLoading = false
     var hasUncountedChanges = false
     var syncedOffset: Int64 = -1
@@ -37,7 +38,7 @@ final class FakeEnvironment: NodeEnvironment {
         self.saved = saved
         let report = FakeEnvironment.recovered()
         driver = NodeDriver(
-            NodeDriver.Start(role: role, saved: saved, report: report, time: wall), engine: engine,
+            NodeDriver.Start(role: role, saved: saved, report: report, time: EngineTime(wall)), engine: engine,
             journal: journal, settings: NodeDriver.Settings(upstream: UpstreamLink.Settings(listeningPort: 7000)),
             environment: self)
         driver.start()
@@ -63,7 +64,7 @@ final class FakeEnvironment: NodeEnvironment {
     func write(_ key: String) {
         let state = KeyState(kind: .gcra, word: wall.nanoseconds + 1_000_000_000_000)
         Array(key.utf8).withUnsafeBytes {
-            _ = KeyspaceSession(engine: engine).apply(state, to: $0, now: wall)
+            _ = KeyspaceSession(engine: engine).apply(state, to: $0, now: EngineTime(wall))
         }
     }
 
@@ -100,7 +101,7 @@ final class FakeEnvironment: NodeEnvironment {
 
     func collect() {
         did("collect")
-        if isJournaling { journal.collect(time: wall) }
+        if isJournaling { journal.collect(time: EngineTime(wall)) }
         drain()
     }
 

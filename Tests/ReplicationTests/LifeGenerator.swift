@@ -1,6 +1,7 @@
 // The draws of a life. How a number is made of the generator's bits must not change: only with these draws do the
 // seeds of `SimulationTests.regressions` give the lives in which something was wrong once.
 
+import System
 import TestSupport
 
 /// Random numbers that come again with the same seed.
@@ -19,6 +20,10 @@ struct LifeGenerator: RandomNumberGenerator {
     mutating func once(in times: Int) -> Bool { below(times) == 0 }
 
     mutating func below(_ limit: Int) -> Int { Int(next() >> 33) % max(1, limit) }
+
+    mutating func between(_ low: Nanoseconds, _ high: Nanoseconds) -> Nanoseconds {
+        Nanoseconds(between(low.nanoseconds, high.nanoseconds))
+    }
 
     mutating func between(_ low: Int64, _ high: Int64) -> Int64 { low + Int64(below(Int(high - low + 1))) }
 }

@@ -2,6 +2,7 @@
 
 import LimiterEngine
 import Persistence
+import System
 import Testing
 
 @testable import Replication
@@ -41,11 +42,11 @@ extension NodeDriverTests {
     /// not that of the full sync's primary, which is an hour ahead.
     @Test func whatIsReadBackGoesOnByItsOwnClock() {
         let (world, driver) = receiving()
-        world.wall = EngineTime(nanoseconds: TestStream.start - 3600 * NodeDriverTests.second)
+        world.wall = WallInstant(nanoseconds: TestStream.start) - 3600 * NodeDriverTests.second
         driver.lead()
-        #expect(world.restoreHorizon! <= world.wall)
+        #expect(world.restoreHorizon! <= EngineTime(world.wall))
         driver.restored(1, FakeEnvironment.recovered())
-        #expect(driver.clock.now(world.steady) == world.wall)
+        #expect(driver.clock.now(world.steady) == EngineTime(world.wall))
     }
 
     /// It is told to follow, and promoted again, before the state is back: only the last restore counts.

@@ -3,6 +3,7 @@
 
 import LimiterEngine
 import Persistence
+import System
 import Testing
 
 @testable import Replication
@@ -10,7 +11,7 @@ import Testing
 @Suite struct NodeDriverTests {
     let other = PeerAddress(host: "other", port: 7001)
     let third = PeerAddress(host: "third", port: 7002)
-    static let second: Int64 = 1_000_000_000
+    static let second = Nanoseconds.seconds(1)
     let noSpace = StorageError("write", "role", code: 28)
 
     /// A primary with a replica, 1, that is online with all there is.

@@ -124,7 +124,7 @@ extension Simulation {
     private func changeCounter(_ session: KeyspaceSession, _ time: EngineTime) {
         let deadline = EngineTime(nanoseconds: time.nanoseconds + random.between(1, 900) * Simulation.millisecond)
         let kind = random.below(6)
-        let amount = random.between(-3, 9)
+        let amount: Int64 = random.between(-3, 9)
         Array("count-\(random.below(3))".utf8).withUnsafeBytes { key in
             switch kind {
             case 0: _ = try? session.setCounter(key, to: amount, deadline: .at(deadline), now: time)

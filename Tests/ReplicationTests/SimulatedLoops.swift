@@ -9,6 +9,8 @@
 //
 // Owns: the rules by which a command that was admitted may still run. They are those of EventLoop and ExclusivePlan.
 
+import TestSupport
+
 @testable import Replication
 
 /// A node's loops.

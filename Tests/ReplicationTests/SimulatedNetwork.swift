@@ -1,6 +1,8 @@
 // Connections between simulated nodes: bytes in order within a direction, cut into any pieces, delayed, lost with their
 // connection at any byte. A lost connection may be noticed by both ends, by one, or by none.
 
+import System
+import TestSupport
 @testable import Replication
 
 /// Two directions of bytes between two nodes.
@@ -15,7 +17,7 @@ final class SimulatedConnection {
         var pieces: [(bytes: [UInt8], number: Int)] = []
         var first = 0
         var inFlight = 0
-        var lastArrival: Int64 = 0
+        var lastArrival = SteadyInstant.boot
     }
 
     let id: Int
@@ -52,7 +54,7 @@ extension Simulation {
     func connect(_ client: SimulatedNode, toPort port: Int) {
         let life = client.life
         let attempt = client.attempt
-        let delay = random.between(100_000, 8_000_000)
+        let delay = random.between(.microseconds(100), .milliseconds(8))
         guard let server = nodes.first(where: { $0.address.port == port }) else { return }
         after(delay) { [self] in
             guard client.isUp, client.life == life, client.attempt == attempt else { return }
@@ -85,7 +87,8 @@ extension Simulation {
             let length = random.once(in: 3) ? Int(random.between(1, Int64(rest.count))) : rest.count
             let piece = Array(rest.prefix(length))
             rest = rest.dropFirst(length)
-            let delay = random.once(in: 20) ? random.between(0, 60_000_000) : random.between(50_000, 5_000_000)
+            let delay: Nanoseconds =
+                random.once(in: 20) ? random.between(0, 60_000_000) : random.between(50_000, 5_000_000)
             let direction = end == .client ? connection.toServer : connection.toClient
             nextPiece += 1
             direction.pieces.append((piece, nextPiece))

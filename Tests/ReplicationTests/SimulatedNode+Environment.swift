@@ -4,6 +4,7 @@
 import Glibc
 import LimiterEngine
 import Persistence
+import System
 import TestSupport
 
 @testable import Replication
@@ -11,8 +12,8 @@ import TestSupport
 extension SimulatedNode: NodeEnvironment {
     // MARK: Time and names
 
-    var steady: Int64 { simulation.now + steadyOffset }
-    var wall: EngineTime { EngineTime(nanoseconds: Simulation.epoch + simulation.now + skew) }
+    var steady: SteadyInstant { simulation.now + steadyOffset }
+    var wall: WallInstant { Simulation.epoch + (simulation.now - .boot) + skew }
     var isLoading: Bool { false }
 
     /// A history is about to begin: because the node is promoted, has its old state back, or is asked by a replica for

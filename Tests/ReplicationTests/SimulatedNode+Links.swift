@@ -2,6 +2,7 @@
 // and what they say is answered here, as the server's loops do; from there on it is the driver's.
 
 import Persistence
+import TestSupport
 
 @testable import Replication
 

@@ -6,6 +6,7 @@
 
 import LimiterEngine
 import Persistence
+import System
 import TestSupport
 
 @testable import Replication
@@ -38,7 +39,7 @@ final class SimulatedNode {
     /// The file of the role.
     var savedRole: SavedRole?
     var settings = StorageSettings()
-    var skew: Int64
+    var skew: Nanoseconds
     /// Powers lost and full syncs begun: after one, what was acknowledged in memory may be gone.
     var losses = 0
     /// Full syncs that have made the state whole: what was on disk before may be gone.
@@ -49,7 +50,7 @@ final class SimulatedNode {
     // A life.
     var isUp = false
     var life = 0
-    var steadyOffset: Int64 = 0
+    var steadyOffset = Nanoseconds.zero
     var engine = Engine(shards: 1)
     var journal: Journal
     var reader: StreamReader
@@ -92,7 +93,7 @@ final class SimulatedNode {
     /// The latest sent of all pieces that have arrived.
     var lastPiece = 0
 
-    init(_ simulation: Simulation, number: Int, role: NodeRole.Role, skew: Int64) {
+    init(_ simulation: Simulation, number: Int, role: NodeRole.Role, skew: Nanoseconds) {
         self.simulation = simulation
         self.number = number
         self.skew = skew
@@ -108,7 +109,7 @@ final class SimulatedNode {
     var failover: Failover { driver.failover }
     var engineTime: EngineTime { driver.clock.now(steady) }
     /// Engine time minus the simulation's.
-    var clockOffset: Int64 { engineTime.nanoseconds - simulation.now }
+    var clockOffset: Int64 { engineTime.offset(from: simulation.now).nanoseconds }
     var position: StreamPosition { driver.position }
     var isPrimary: Bool { isUp && role.leads }
     var isWhole: Bool { role.dataset == .whole && !role.neverSynced }
@@ -137,7 +138,8 @@ final class SimulatedNode {
         journal = Journal(engine: engine, offset: report.end)
         sweeper = Sweeper(engine: engine)
         driver = NodeDriver(
-            NodeDriver.Start(role: wanted, saved: savedRole, report: report, time: max(wall, report.lastTime)),
+            NodeDriver.Start(
+                role: wanted, saved: savedRole, report: report, time: max(EngineTime(wall), report.lastTime)),
             engine: engine, journal: journal, settings: driverSettings(), environment: self)
         storage = SimulatedStorage(self, files: files, report: report, engine: engine, journal: journal)
         if role.isReplica { storage.set(isPrimary: false) }
@@ -174,7 +176,7 @@ final class SimulatedNode {
 
     private func recover(_ wanted: NodeRole.Role) -> RecoveryReport {
         // A replica's own clock says nothing of what is still in force where its primary is.
-        let horizon = wanted == .primary ? wall : EngineTime(nanoseconds: 0)
+        let horizon = wanted == .primary ? EngineTime(wall) : EngineTime(nanoseconds: 0)
         let recovery = Recovery(files: files, path: SimulatedStorage.path, engine: engine, horizon: horizon)
         do throws(RecoveryError) {
             let name = wanted == .primary ? runID : ReplicationID.unowned.text
@@ -208,7 +210,7 @@ final class SimulatedNode {
     func tell(_ text: @autoclosure () -> String) {
         guard simulation.explains else { return }
         let place = driver == nil ? "no place" : "\(role.identity.id.text.prefix(6)) \(journal.offset)"
-        print("\(simulation.now / 1_000_000) ms, node \(number) at \(place): \(text())")
+        print("\((simulation.now - .boot).millisecondsRoundedDown) ms, node \(number) at \(place): \(text())")
     }
 
     /// The process ends: as it should, or killed, or with the power.

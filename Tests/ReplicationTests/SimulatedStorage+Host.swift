@@ -4,6 +4,7 @@
 import Glibc
 import LimiterEngine
 import Persistence
+import System
 import TestSupport
 
 @testable import Replication
@@ -42,7 +43,7 @@ final class SimulatedSnapshot {
 extension SimulatedStorage {
     /// What the thread waits for.
     enum Wait {
-        case sync(LogDirectory.SyncJob, began: Int64)
+        case sync(LogDirectory.SyncJob, began: SteadyInstant)
         case readBack(number: Int, horizon: EngineTime)
     }
 }
@@ -174,7 +175,7 @@ extension SimulatedStorage: JournalHost {
         let (simulation, began) = (node.simulation, now)
         let isSlow = simulation.random.once(in: 20)
         if isSlow { simulation.coverage.slowSyncs += 1 }
-        let took =
+        let took: Nanoseconds =
             isSlow
             ? simulation.random.between(100_000_000, 1_500_000_000) : simulation.random.between(0, 5_000_000)
         if isWaitedFor { wait = .sync(job, began: began) }

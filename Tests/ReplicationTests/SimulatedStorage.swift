@@ -7,6 +7,7 @@
 
 import LimiterEngine
 import Persistence
+import System
 import TestSupport
 
 @testable import Replication
@@ -67,7 +68,7 @@ final class SimulatedStorage {
     /// What the thread waits for, if it does.
     var wait: Wait?
     /// Syncs that the other thread has run, and when they began.
-    var syncResults: [(job: LogDirectory.SyncJob, result: Result<Void, StorageError>, began: Int64)] = []
+    var syncResults: [(job: LogDirectory.SyncJob, result: Result<Void, StorageError>, began: SteadyInstant)] = []
     var runs: [SimulatedSnapshot] = []
     /// Whether everything is on disk, once the thread has ended.
     var isSafe: Bool?
@@ -83,7 +84,7 @@ final class SimulatedStorage {
         log.removeLeftovers()
         var pace = JournalDriver.Pace()
         // Lives are short, and their journals, too.
-        pace.syncInterval = 100_000_000
+        pace.syncInterval = .milliseconds(100)
         if node.simulation.random.once(in: 2) { pace.unwrittenMax = 300 }
         grows = node.simulation.random.once(in: 2)
         driver = JournalDriver(host: self, engine: engine, files: files, log: log, pace: pace, now: node.steady)
@@ -97,7 +98,7 @@ final class SimulatedStorage {
     /// Up to where a start would find the journal; -1 where that cannot be said.
     var synced: Int64 { driver.recoverableOffset }
     var refusesWrites: Bool { health == .refusing }
-    var now: Int64 { node.steady }
+    var now: SteadyInstant { node.steady }
 
     // MARK: What changes are kept for
 
@@ -243,7 +244,7 @@ final class SimulatedStorage {
     /// A turn sooner than the next of the regular ones, where replies are being gathered for a sync.
     private func comeBack() {
         let pause = driver.pause(now: now)
-        guard wait == nil, (1...1_000_000).contains(pause) else { return }
+        guard wait == nil, pause > .zero, pause <= .milliseconds(1) else { return }
         node.simulation.coverage.gatherings += 1
         node.simulation.after(pause) { [weak self] in
             guard let self, self.node.isUp, self.node.storage === self, self.wait == nil else { return }

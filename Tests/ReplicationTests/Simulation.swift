@@ -4,6 +4,7 @@
 import Glibc
 import LimiterEngine
 import Persistence
+import System
 import TestSupport
 import Testing
 
@@ -12,7 +13,7 @@ import Testing
 /// A life of some nodes.
 final class Simulation {
     /// The wall clock when it begins.
-    static let epoch: Int64 = 1_700_000_000_000_000_000
+    static let epoch = WallInstant(nanoseconds: 1_700_000_000_000_000_000)
 
     /// A write that a client was told has reached nodes.
     struct Promise {
@@ -27,7 +28,7 @@ final class Simulation {
     /// The story is told, and failures say what differs.
     let explains: Bool
     var random: LifeGenerator
-    var now: Int64 = 0
+    var now = SteadyInstant.boot
     var nodes: [SimulatedNode] = []
     var connections: [SimulatedConnection] = []
     var nextConnection = 0
@@ -49,7 +50,7 @@ final class Simulation {
     var linkSettings = DownstreamLink.Settings()
     /// Whoever was promoted last.
     var lastPrimary: SimulatedNode?
-    private var events: [(time: Int64, number: Int, body: () -> Void)] = []
+    private var events: [(time: SteadyInstant, number: Int, body: () -> Void)] = []
     private var nextEvent = 0
     private var isCalm = false
 
@@ -65,10 +66,10 @@ final class Simulation {
         hashSeed = HashSeed(random.next(), random.next(), random.next())
         backlogSize = [0, 300, 3000, 100_000][random.below(4)]
         minReplicas = seed % 8 == 7 ? 1 : 0
-        linkSettings.timeout = 700_000_000
+        linkSettings.timeout = .milliseconds(700)
         linkSettings.hardLimit = random.once(in: 3) ? 2000 : 100_000
         linkSettings.softLimit = 1500
-        linkSettings.softTime = 200_000_000
+        linkSettings.softTime = .milliseconds(200)
     }
 
     /// The nodes of this life. Not a part of `init`, where the optimizer of Swift 6.3 fails on objects that are given
@@ -78,7 +79,7 @@ final class Simulation {
         let count = hasSubreplica ? 4 : 3
         for number in 0..<count {
             let above = number == 3 ? 1 : 0
-            let skew = random.once(in: 2) ? random.between(-3_600_000_000_000, 3_600_000_000_000) : 0
+            let skew = random.once(in: 2) ? random.between(.seconds(-3600), .seconds(3600)) : .zero
             nodes.append(
                 SimulatedNode(
                     self, number: number,
@@ -102,7 +103,7 @@ final class Simulation {
 
     // MARK: Events
 
-    func at(_ time: Int64, _ body: @escaping () -> Void) {
+    func at(_ time: SteadyInstant, _ body: @escaping () -> Void) {
         events.append((time, nextEvent, body))
         nextEvent += 1
         var child = events.count - 1
@@ -112,7 +113,7 @@ final class Simulation {
         }
     }
 
-    func after(_ delay: Int64, _ body: @escaping () -> Void) { at(now + delay, body) }
+    func after(_ delay: Nanoseconds, _ body: @escaping () -> Void) { at(now + delay, body) }
 
     private func isEarlier(_ one: Int, _ other: Int) -> Bool {
         // Not as tuples: that is generic, and this is asked most of all.
@@ -146,12 +147,12 @@ final class Simulation {
             node.boot()
             tickForever(node)
         }
-        let end = random.between(800_000_000, 4_000_000_000)
+        let end = SteadyInstant.boot + random.between(800_000_000, 4_000_000_000)
         actUntil(end)
         clientUntil(end)
         while let first = events.first, first.time < end { nextDue()() }
         calmDown()
-        let limit = now + 20_000_000_000
+        let limit = now + .seconds(20)
         while let first = events.first, first.time < limit, !(hasConverged && disksAreWell && random.once(in: 40)) {
             nextDue()()
         }
@@ -182,7 +183,7 @@ final class Simulation {
 
     // MARK: Clients
 
-    private func clientUntil(_ end: Int64) {
+    private func clientUntil(_ end: SteadyInstant) {
         after(random.between(500_000, 20_000_000)) { [self] in
             guard now < end else { return }
             // Clients may still know an old primary.
@@ -202,7 +203,7 @@ final class Simulation {
 
     // MARK: Misfortune and operators
 
-    private func actUntil(_ end: Int64) {
+    private func actUntil(_ end: SteadyInstant) {
         after(random.between(5_000_000, 200_000_000)) { [self] in
             guard now < end else { return }
             act()
@@ -266,7 +267,7 @@ final class Simulation {
         node.files.failing = (kind != 0 ? SystemCall.writing : []).union(kind != 1 ? SystemCall.syncing : [])
         if random.once(in: 2) { node.files.failing.insert(.read) }
         let life = node.life
-        let end = random.between(1_000_000, random.once(in: 4) ? 1_500_000_000 : 100_000_000)
+        let end = random.between(.milliseconds(1), random.once(in: 4) ? 1_500_000_000 : 100_000_000)
         after(end) { if node.life == life { node.files.failing = [] } }
         // What was promised afterwards has to survive like everything else.
         guard random.once(in: 4) else { return }

@@ -3,18 +3,13 @@
 // fault, but one that was there before, and not what is being tested.
 
 import Glibc
+import System
 import TestSupport
 import Testing
 
 @testable import Replication
 
 @Suite struct SimulationTests {
-    private static func steady() -> Int {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
-    }
-
     /// Lives in which something was wrong once, and what it was. Nodes have more to draw since they run the driver of
     /// the server, so those seeds give other lives than they did; each is still one more that is the same every time.
     private static let regressions: [(seed: UInt64, what: String)] = [
@@ -78,7 +73,7 @@ import Testing
             print(Simulation(seed: seed, explains: true).run())
             return
         }
-        let begin = SimulationTests.steady()
+        let begin = SteadyInstant.now()
         let lives = environmentNumber("ESCAPEMENT_SEEDS") ?? 240
         let fixed = seedsAreFixed ? lives : min(lives, SimulationTests.firstLives)
         for seed in 0..<fixed { sum = sum + Simulation(seed: seed).run() }
@@ -88,7 +83,7 @@ import Testing
             sum = sum + Simulation(seed: UInt64(UInt32.random(in: 1000...UInt32.max, using: &new))).run()
         }
         #expect(sum.converged == lives)
-        print("\(lives) lives in \(SimulationTests.steady() - begin) ms: \(sum)")
+        print("\(lives) lives in \((SteadyInstant.now() - begin).millisecondsRoundedDown) ms: \(sum)")
     }
 
     /// Lives that are the same each time. Fewer need not meet everything.

@@ -1,12 +1,15 @@
 // Time on a node that follows, and when a primary says what time it is.
 
 import LimiterEngine
+import System
+import TestSupport
 import Testing
 
 @testable import Replication
 
 @Suite struct StreamClockTests {
     private func time(_ nanoseconds: Int64) -> EngineTime { EngineTime(nanoseconds: nanoseconds) }
+    private func wall(_ nanoseconds: Int64) -> WallInstant { WallInstant(nanoseconds: nanoseconds) }
 
     @Test func aLeaderRunsAndAFollowerStands() {
         var clock = StreamClock(leadingFrom: time(1000), steady: 50)
@@ -25,7 +28,7 @@ import Testing
         clock.heard(time(1000), at: 530)
         clock.heard(time(1100), at: 605)
         clock.heard(time(1200), at: 790)
-        clock.lead(wall: time(999_999), at: 800)
+        clock.lead(wall: wall(999_999), at: 800)
         #expect(clock.now(800) == time(1295))
         #expect(clock.now(810) == time(1305))
     }
@@ -42,7 +45,7 @@ import Testing
         clock.goBack()
         #expect(clock.now(600) == time(1000))
         clock.recovered(time(990))
-        clock.lead(wall: time(999_999), at: 700)
+        clock.lead(wall: wall(999_999), at: 700)
         #expect(clock.now(700) == time(1200))
     }
 
@@ -52,7 +55,7 @@ import Testing
         clock.replaced(at: time(5050), 550, filesAreCurrent: true)
         clock.becameWhole()
         clock.goBack()
-        clock.lead(wall: time(999_999), at: 700)
+        clock.lead(wall: wall(999_999), at: 700)
         #expect(clock.now(700) == time(5200))
     }
 
@@ -64,7 +67,7 @@ import Testing
         clock.becameWhole()
         clock.replaced(at: time(9050), 560, filesAreCurrent: isSaved)
         clock.goBack()
-        clock.lead(wall: time(999_999), at: 700)
+        clock.lead(wall: wall(999_999), at: 700)
         #expect(clock.now(700) == time(isSaved ? 5200 : 1200))
     }
 
@@ -74,16 +77,16 @@ import Testing
         clock.goBack()
         clock.recovered(time(2000))
         // Nothing was heard in the state of before: the wall clock says how long the process was down.
-        clock.lead(wall: time(1500), at: 700)
+        clock.lead(wall: wall(1500), at: 700)
         #expect(clock.now(700) == time(2000))
     }
 
     @Test func aNodeThatHeardNothingAsksTheWallClock() {
         var ahead = StreamClock(followingFrom: time(100))
-        ahead.lead(wall: time(5000), at: 10)
+        ahead.lead(wall: wall(5000), at: 10)
         #expect(ahead.now(20) == time(5010))
         var behind = StreamClock(followingFrom: time(100))
-        behind.lead(wall: time(50), at: 10)
+        behind.lead(wall: wall(50), at: 10)
         #expect(behind.now(20) == time(110))
     }
 
@@ -92,7 +95,7 @@ import Testing
         clock.follow(0)
         clock.replaced(at: time(500), 100, filesAreCurrent: true)
         #expect(clock.now(100) == time(500))
-        clock.lead(wall: time(9000), at: 110)
+        clock.lead(wall: wall(9000), at: 110)
         #expect(clock.now(110) == time(510))
     }
 
@@ -101,17 +104,19 @@ import Testing
         clock.heard(time(1000), at: 0)
         clock.follow(10)
         clock.heard(time(1001), at: 20)
-        clock.lead(wall: time(0), at: 30)
+        clock.lead(wall: wall(0), at: 30)
         #expect(clock.now(30) == time(1011))
     }
 
     @Test func anEmptyBatchIsDueInSilenceOrOnDemand() {
-        #expect([1, 2, 3, 60].map { lifeSignInterval(timeout: $0 * 999) } == [333, 666, 999, 19_980])
+        #expect([1, 2, 3, 60].map { lifeSignInterval(timeout: Nanoseconds($0 * 999)) } == [333, 666, 999, 19_980])
         #expect(lifeSignInterval(timeout: 60_000_000_000) == 1_000_000_000)
         var asking = KeepAlive(interval: 100)
         asking.askInterval = 30
         // Batches go out all the time.
-        let due = (0..<100).filter { asking.isDue(end: Int64($0), hasLinks: true, now: Int64($0)) }
+        let due = (0..<100).filter {
+            asking.isDue(end: Int64($0), hasLinks: true, now: SteadyInstant(nanoseconds: Int64($0)))
+        }
         #expect(due == [30, 60, 90])
         var keepAlive = KeepAlive(interval: 100)
         #expect(keepAlive.isDue(end: 0, hasLinks: true, now: 1000) == false)

@@ -2,6 +2,8 @@
 
 import LimiterEngine
 import Persistence
+import System
+import TestSupport
 import Testing
 
 @testable import Replication
@@ -11,7 +13,7 @@ import Testing
     private final class Driver {
         let link: UpstreamLink
         var log: [String] = []
-        var now: Int64 = 1_000_000_000
+        var now = SteadyInstant.boot + .seconds(1)
 
         init(_ change: (inout UpstreamLink.Settings) -> Void = { _ in }) {
             var settings = UpstreamLink.Settings(listeningPort: 7001)
@@ -54,8 +56,8 @@ import Testing
             bytes.withUnsafeBytes { link.received($0, now: now, synced: -1, perform) }
         }
 
-        func tick(after nanoseconds: Int64 = 0) {
-            now += nanoseconds
+        func tick(after length: Nanoseconds = .zero) {
+            now += length
             link.tick(now: now, synced: 5, perform)
         }
 
@@ -178,7 +180,7 @@ import Testing
         for _ in 0..<7 {
             driver.link.failed(now: driver.now, driver.perform)
             guard case .waiting(let until) = driver.link.state else { return #expect(Bool(false)) }
-            pauses.append((until - driver.now) / 1_000_000)
+            pauses.append((until - driver.now).millisecondsRoundedDown)
             driver.tick(after: until - driver.now - 1)
             #expect(driver.link.state == .waiting(until: until))
             driver.tick(after: 1)

@@ -1,5 +1,6 @@
 // `maxmemory-clients`, how its text is read and what it amounts to; and how often the heap is looked at.
 
+import System
 import Testing
 
 @testable import RespServer
@@ -46,7 +47,7 @@ import Testing
     }
 
     @Test func theHeapIsLookedAtTheMoreRarelyTheLongerItTakes() {
-        let second: Int64 = 1_000_000_000
+        let second = Nanoseconds.seconds(1)
         #expect(MemoryMonitor.pause(freePieces: 0) == second)
         #expect(MemoryMonitor.pause(freePieces: 1_000) == second)
         #expect(MemoryMonitor.pause(freePieces: 10_000) == 100 * second)

@@ -1,5 +1,7 @@
 // How often the log names a host, and what it says of those it does not name.
 
+import System
+import TestSupport
 import Testing
 
 @testable import RespServer
@@ -11,9 +13,9 @@ import Testing
         let warnings = ClientWarnings()
         #expect(warnings.note(.http, address: "10.0.0.1:1", steady: 0) == 0)
         #expect(warnings.note(.http, address: "10.0.0.1:2", steady: 1) == nil)
-        #expect(warnings.note(.http, address: "10.0.0.1:3", steady: minute - 1) == nil)
-        #expect(warnings.note(.http, address: "10.0.0.1:4", steady: minute) == 2)
-        #expect(warnings.note(.http, address: "10.0.0.1:5", steady: minute + 1) == nil)
+        #expect(warnings.note(.http, address: "10.0.0.1:3", steady: .boot + minute - 1) == nil)
+        #expect(warnings.note(.http, address: "10.0.0.1:4", steady: .boot + minute) == 2)
+        #expect(warnings.note(.http, address: "10.0.0.1:5", steady: .boot + minute + 1) == nil)
     }
 
     @Test func anotherHostAndAnotherEventAreNews() {
@@ -30,6 +32,7 @@ import Testing
         let warnings = ClientWarnings()
         let said = (0..<1_000).filter { warnings.note(.http, address: "10.0.0.\($0):1", steady: 5) != nil }
         #expect(said.count == ClientWarnings.hostsMax)
-        #expect(warnings.note(.http, address: "10.1.0.1:1", steady: minute + 5) == 1_000 - ClientWarnings.hostsMax)
+        #expect(
+            warnings.note(.http, address: "10.1.0.1:1", steady: .boot + minute + 5) == 1_000 - ClientWarnings.hostsMax)
     }
 }

@@ -63,19 +63,19 @@ import Transport
 
     @Test func oneThatMakesNoProgressIsClosedAfterAWhile() {
         let peer = bench.connect()
-        bench.server.pause.begin(.all, until: Int64.max, now: EngineClock.steady())
+        bench.server.pause.begin(.all, until: .distantFuture, now: SteadyInstant.now())
         peer.send(request("PING"))
         peer.endOutput()
         bench.turn()
         bench.turn()
         #expect(peer.connection.flags.isSuperset(of: [.suspended, .inputEnded, .ending]))
         bench.within { loop in
-            peer.connection.lastActiveAt = loop.seconds - 59
+            peer.connection.lastActiveAt = loop.steady - .seconds(59)
             loop.closeStalledEnds()
         }
         #expect(!peer.connection.flags.contains(.closed))
         bench.within { loop in
-            peer.connection.lastActiveAt = loop.seconds - 60
+            peer.connection.lastActiveAt = loop.steady - .seconds(60)
             loop.closeStalledEnds()
         }
         #expect(peer.connection.flags.contains(.closed))
@@ -86,7 +86,7 @@ import Transport
     /// What is suspended and has ended its input is answered all the same when the pause is over.
     @Test func aSuspendedPeerThatHasEndedItsInput() {
         let peer = bench.connect()
-        bench.server.pause.begin(.all, until: Int64.max, now: EngineClock.steady())
+        bench.server.pause.begin(.all, until: .distantFuture, now: SteadyInstant.now())
         peer.send(request("ECHO", "a"))
         peer.endOutput()
         bench.turn()
@@ -99,8 +99,8 @@ import Transport
     }
 
     @Test func whichTimeOutsAreLong() {
-        #expect(EventLoop.isLong(milliseconds: 0) && EventLoop.isLong(milliseconds: 60_001))
-        #expect(!EventLoop.isLong(milliseconds: 1) && !EventLoop.isLong(milliseconds: 60_000))
+        #expect(EventLoop.isLong(timeout: .forever) && EventLoop.isLong(timeout: .milliseconds(60_001)))
+        #expect(!EventLoop.isLong(timeout: .milliseconds(1)) && !EventLoop.isLong(timeout: .seconds(60)))
     }
 
     // MARK: Commands that take their time

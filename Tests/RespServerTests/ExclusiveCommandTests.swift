@@ -3,6 +3,8 @@
 import Persistence
 import RESP
 import Synchronization
+import System
+import TestSupport
 import Testing
 
 @testable import LimiterEngine
@@ -116,12 +118,12 @@ import Testing
     @Test func settingsTakeEffectAfterTheCommand() {
         let peer = bench.connect()
         #expect(bench.answer(request("CONFIG", "SET", "slowlog-log-slower-than", "123456"), to: peer) == "+OK\r\n")
-        #expect(bench.server.slowLog.thresholdMicroseconds == 123_456 && bench.loop.followUp.isEmpty)
+        #expect(bench.server.slowLog.threshold == .microseconds(123_456) && bench.loop.followUp.isEmpty)
         let transaction =
             request("MULTI") + request("CONFIG", "SET", "slowlog-log-slower-than", "7") + request("PING")
             + request("EXEC")
         #expect(bench.answer(transaction, to: peer) == "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n+PONG\r\n")
-        #expect(bench.server.slowLog.thresholdMicroseconds == 7 && bench.loop.followUp.isEmpty)
+        #expect(bench.server.slowLog.threshold == .microseconds(7) && bench.loop.followUp.isEmpty)
     }
 
     /// A configuration file that is not there: what CONFIG REWRITE answers then.
@@ -163,7 +165,7 @@ import Testing
 
     /// Each state by itself, and which of its parts it sets.
     @Test func theStateOfTheServer() throws {
-        let now = EngineClock.steady()
+        let now = SteadyInstant.now()
         func state(stale: Bool = true, _ change: (Server) -> Void) throws -> ServerState {
             let server = try LoopBench().server
             change(server)
@@ -184,9 +186,9 @@ import Testing
         #expect(try state { $0.replication.set(lacksState: true) } == .lacksState)
         #expect(try state { $0.replication.set(lacksGoodReplicas: true) } == .lacksReplicas)
         #expect(try state { $0.durability.set(health: .refusing) } == .diskFailed)
-        #expect(try state { $0.pause.begin(.all, until: now + 1, now: now) } == .paused)
-        #expect(try state { $0.pause.begin(.writes, until: now + 1, now: now) } == .writesPaused)
-        #expect(try state { $0.pause.begin(.all, until: now, now: now - 1) } == [], "it is over")
+        #expect(try state { $0.pause.begin(.all, until: now + Nanoseconds(1), now: now) } == .paused)
+        #expect(try state { $0.pause.begin(.writes, until: now + Nanoseconds(1), now: now) } == .writesPaused)
+        #expect(try state { $0.pause.begin(.all, until: now, now: now - Nanoseconds(1)) } == [], "it is over")
         #expect(try state { $0.pause.holdsWrites.store(true, ordering: .relaxed) } == .handingOver)
         let peer = bench.connect()
         #expect(bench.answer(request("MONITOR"), to: peer) == "+OK\r\n" && bench.loop.state == .monitored)

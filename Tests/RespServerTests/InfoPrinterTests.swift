@@ -1,6 +1,8 @@
 // INFO as the registry prints it, against what it was before.
 
 import Replication
+import System
+import TestSupport
 import Testing
 
 @testable import RespServer
@@ -61,12 +63,12 @@ import Testing
         var reading = sample.reading([.replication])
         reading.replication.primary = PeerAddress(host: "10.0.0.1", port: 6379)
         reading.replication.isLinkUp = false
-        reading.replication.downSince = reading.steady - 3_500_000_000
+        reading.replication.downSince = reading.steady - .milliseconds(3500)
         let text = InfoPrinter.text([.replication], reading)
         Self.expect(Array(Self.lines(text).dropFirst().dropLast()), are: InfoGolden.replica)
         #expect(text.contains("\r\nmaster_link_down_since_seconds:3\r\n") && text.contains("seconds_ago:-1\r\n"))
         reading.replication.isLinkUp = true
-        reading.replication.lastHeard = reading.steady - 2_000_000_000
+        reading.replication.lastHeard = reading.steady - .seconds(2)
         let up = InfoPrinter.text([.replication], reading)
         #expect(!up.contains("master_link_down_since_seconds") && up.contains("master_last_io_seconds_ago:2\r\n"))
         #expect(
@@ -87,7 +89,7 @@ import Testing
         }
         reading.isRecovering = true
         reading.recovery = (25, 100)
-        reading.startedAt = reading.steady - 10_000_000_000
+        reading.startedAt = reading.steady - .seconds(10)
         reading.startedAtUnix = 1_234
         reading.settings.minReplicasToWrite = 1
         text = InfoPrinter.text([.persistence, .replication], reading)
@@ -102,7 +104,7 @@ import Testing
     @Test func replicasAreOneLineEach() {
         var reading = sample.reading([.replication])
         reading.replication.replicas = (0..<20).map {
-            ReplicaLine(host: "h", port: 7000 + $0, state: "send_bulk", offset: Int64($0), lag: 0)
+            ReplicaLine(host: "h", port: 7000 + $0, state: "send_bulk", offset: Int64($0), lag: .zero)
         }
         let text = InfoPrinter.text([.replication], reading)
         #expect(text.contains("\r\nslave0:ip=h,port=7000,state=send_bulk,offset=0,lag=0\r\nslave1:ip=h,port=7001,"))
@@ -111,13 +113,13 @@ import Testing
 
     @Test func valuesAreInRedissUnits() {
         var reading = sample.reading()
-        reading.storage.syncMicroseconds = 1_234_567
+        reading.storage.lastSyncTook = .microseconds(1_234_567)
         reading.storage.lastSnapshotSeconds = -1
         reading.storage.isSnapshotRunning = true
         reading.storage.snapshotIsRewrite = true
-        reading.storage.snapshotStartedAt = reading.steady - 7_900_000_000
-        reading.clockSkew = -1_500_999
-        reading.startedAt = reading.steady - 200_000 * 1_000_000_000
+        reading.storage.snapshotStartedAt = reading.steady - .milliseconds(7900)
+        reading.clockSkew = Nanoseconds(-1_500_999)
+        reading.startedAt = reading.steady - .seconds(200_000)
         reading.memoryUsed = 1_572_864
         let lines = Set(Self.lines(InfoPrinter.text([.server, .memory, .persistence], reading)))
         for line in [

@@ -49,8 +49,8 @@ final class JournalNode: Sendable {
                     if isBegun { _ = durability.stream.beginDisk() }
                 }
                 var pace = JournalDriver.Pace()
-                pace.firstRetry = 100_000_000
-                pace.longestRetry = 1_000_000_000
+                pace.firstRetry = .milliseconds(100)
+                pace.longestRetry = .seconds(1)
                 let journalThread = JournalThread(server: server, files: files, log: log, pace: pace)
                 hasBegun.withLock { $0 = true }
                 let isSafe = journalThread.work()
@@ -67,19 +67,19 @@ final class JournalNode: Sendable {
     /// Looks at the thread for half a second. Returns whether it used less than a fifth of a processor meanwhile, which
     /// a thread that never waits does not, and one that has nothing to do does however busy the machine is.
     func rests() -> Bool {
-        let (began, used) = (EngineClock.steady(), processorTime)
+        let (began, used) = (SteadyInstant.now(), processorTime)
         // A length of time to look at, not one to wait for something.
         usleep(500_000)
-        return (processorTime - used) * 5 < EngineClock.steady() - began
+        return (processorTime - used) * 5 < SteadyInstant.now() - began
     }
 
-    /// Nanoseconds of a processor that the thread has used so far; it must not have ended.
-    private var processorTime: Int64 {
+    /// How much of a processor the thread has used so far; it must not have ended.
+    private var processorTime: Nanoseconds {
         var clock = clockid_t()
         var time = timespec()
         pthread_getcpuclockid(thread.withLock { $0! }, &clock)
         clock_gettime(clock, &time)
-        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+        return .seconds(time.tv_sec) + Nanoseconds(Int64(time.tv_nsec))
     }
 
     /// Has everything on disk. Returns whether it is.
@@ -127,9 +127,9 @@ final class JournalNode: Sendable {
     /// Asks again and again; an issue when it does not come true. The deadline is one that no right server on a busy
     /// machine misses: a disk that failed is tried again after a second at most.
     func eventually(_ what: Comment, seconds: Int64 = 120, _ condition: () -> Bool) {
-        let deadline = EngineClock.steady() + seconds * 1_000_000_000
+        let deadline = SteadyInstant.now() + .seconds(seconds)
         while !condition() {
-            guard EngineClock.steady() < deadline else {
+            guard SteadyInstant.now() < deadline else {
                 Issue.record(what)
                 return
             }

@@ -1,5 +1,6 @@
 // The latency monitor's samples and bounds.
 
+import System
 import Testing
 
 @testable import RespServer
@@ -7,47 +8,47 @@ import Testing
 @Suite struct LatencyEventsTests {
     @Test func keepsWhatReachesTheThreshold() {
         let events = LatencyEvents()
-        events.add("command", milliseconds: 1_000, unixSeconds: 1)
+        events.add("command", took: .milliseconds(1_000), unixSeconds: 1)
         #expect(events.latest().isEmpty, "0 is off")
-        events.thresholdMilliseconds = 100
-        events.add("command", milliseconds: 99, unixSeconds: 2)
+        events.threshold = .milliseconds(100)
+        events.add("command", took: .milliseconds(99), unixSeconds: 2)
         #expect(events.latest().isEmpty)
-        events.add("command", milliseconds: 100, unixSeconds: 3)
+        events.add("command", took: .milliseconds(100), unixSeconds: 3)
         #expect(
             events.latest()
-                == [.init(event: "command", unixSeconds: 3, milliseconds: 100, longestMilliseconds: 100)])
-        events.thresholdMilliseconds = -1
-        #expect(events.thresholdMilliseconds == 0)
+                == [.init(event: "command", unixSeconds: 3, delay: .milliseconds(100), longest: .milliseconds(100))])
+        events.threshold = .milliseconds(-1)
+        #expect(events.threshold == .zero)
     }
 
     @Test func joinsDelaysOfOneSecond() {
-        let events = LatencyEvents(thresholdMilliseconds: 1)
-        events.add("fork", milliseconds: 5, unixSeconds: 10)
-        events.add("fork", milliseconds: 9, unixSeconds: 10)
-        events.add("fork", milliseconds: 7, unixSeconds: 10)
-        events.add("fork", milliseconds: 2, unixSeconds: 11)
+        let events = LatencyEvents(threshold: .milliseconds(1))
+        events.add("fork", took: .milliseconds(5), unixSeconds: 10)
+        events.add("fork", took: .milliseconds(9), unixSeconds: 10)
+        events.add("fork", took: .milliseconds(7), unixSeconds: 10)
+        events.add("fork", took: .milliseconds(2), unixSeconds: 11)
         #expect(
             events.history("fork")
-                == [.init(unixSeconds: 10, milliseconds: 9), .init(unixSeconds: 11, milliseconds: 2)])
-        #expect(events.latest()[0].longestMilliseconds == 9)
-        #expect(events.latest()[0].milliseconds == 2)
+                == [.init(unixSeconds: 10, delay: .milliseconds(9)), .init(unixSeconds: 11, delay: .milliseconds(2))])
+        #expect(events.latest()[0].longest == .milliseconds(9))
+        #expect(events.latest()[0].delay == .milliseconds(2))
         #expect(events.history("nope").isEmpty)
     }
 
     @Test func isBounded() {
-        let events = LatencyEvents(thresholdMilliseconds: 1)
-        for second in 0..<200 { events.add("a", milliseconds: 200 - Int64(second), unixSeconds: Int64(second)) }
+        let events = LatencyEvents(threshold: .milliseconds(1))
+        for second in 0..<200 { events.add("a", took: .milliseconds(200 - second), unixSeconds: Int64(second)) }
         let history = events.history("a")
         #expect(history.count == LatencyEvents.samplesPerEvent)
         #expect(history.first?.unixSeconds == 40 && history.last?.unixSeconds == 199)
-        #expect(events.latest()[0].longestMilliseconds == 200, "the longest outlives its sample")
-        for index in 0..<100 { events.add("event\(index)", milliseconds: 1, unixSeconds: 1) }
+        #expect(events.latest()[0].longest == .milliseconds(200), "the longest outlives its sample")
+        for index in 0..<100 { events.add("event\(index)", took: .milliseconds(1), unixSeconds: 1) }
         #expect(events.latest().count == LatencyEvents.eventsMax)
     }
 
     @Test func resetsByName() {
-        let events = LatencyEvents(thresholdMilliseconds: 1)
-        for name in ["a", "b", "c"] { events.add(name, milliseconds: 1, unixSeconds: 1) }
+        let events = LatencyEvents(threshold: .milliseconds(1))
+        for name in ["a", "b", "c"] { events.add(name, took: .milliseconds(1), unixSeconds: 1) }
         #expect(events.reset(["a", "nope"]) == 1)
         #expect(events.latest().map(\.event) == ["b", "c"])
         #expect(events.reset() == 2)
@@ -57,10 +58,10 @@ import Testing
     @Test func reportsInWords() {
         let events = LatencyEvents()
         #expect(events.report().contains("latency-monitor-threshold is 0"))
-        events.thresholdMilliseconds = 10
+        events.threshold = .milliseconds(10)
         #expect(events.report().contains("No event took 10 ms"))
-        events.add("command", milliseconds: 10, unixSeconds: 1)
-        events.add("command", milliseconds: 30, unixSeconds: 1)
+        events.add("command", took: .milliseconds(10), unixSeconds: 1)
+        events.add("command", took: .milliseconds(30), unixSeconds: 1)
         #expect(events.report().contains("command: 2 delays, mean 20 ms, longest 30 ms."))
     }
 }

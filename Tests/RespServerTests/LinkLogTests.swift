@@ -1,27 +1,29 @@
 // Lines of the log that are not to come too often: a link that stays down, and something that has run out.
 
 import Replication
+import System
+import TestSupport
 import Testing
 
 @testable import RespServer
 
 @Suite struct LinkLogTests {
-    private let second: Int64 = 1_000_000_000
+    private let second = Nanoseconds.seconds(1)
 
     @Test func eachReasonIsSaidOnceAMinute() {
         var log = LinkLog()
         #expect(log.failed("refused", now: 0) == 1)
-        for number in 1..<20 { #expect(log.failed("refused", now: Int64(number) * 3 * second) == nil) }
-        #expect(log.failed("closed", now: 58 * second) == 20, "another reason is news")
-        #expect(log.failed("closed", now: 59 * second) == nil)
-        #expect(log.failed("refused", now: 60 * second) == 2)
+        for number in 1..<20 { #expect(log.failed("refused", now: .boot + .seconds(3 * number)) == nil) }
+        #expect(log.failed("closed", now: .boot + 58 * second) == 20, "another reason is news")
+        #expect(log.failed("closed", now: .boot + 59 * second) == nil)
+        #expect(log.failed("refused", now: .boot + 60 * second) == 2)
         log.reset()
-        #expect(log.failed("refused", now: 61 * second) == 1, "it was up in between")
+        #expect(log.failed("refused", now: .boot + 61 * second) == 1, "it was up in between")
     }
 
     @Test func reasonsWithoutEndAreNotSaidWithoutEnd() {
         var log = LinkLog()
-        let said = (0..<1000).count { log.failed("reason \($0)", now: Int64($0)) != nil }
+        let said = (0..<1000).count { log.failed("reason \($0)", now: SteadyInstant(nanoseconds: Int64($0))) != nil }
         #expect(said == 8)
     }
 
@@ -37,13 +39,13 @@ import Testing
     @Test func aShortageIsSaidOnceAMinute() {
         var count = ShortageCount()
         #expect(count.note(0, now: 0) == nil)
-        #expect(count.note(3, now: second) == 3)
-        #expect(count.note(10, now: 2 * second) == nil)
-        #expect(count.note(10, now: 60 * second) == nil)
-        #expect(count.note(10, now: 61 * second) == 7, "what came within the minute")
-        #expect(count.note(10, now: 200 * second) == nil)
-        #expect(count.note(11, now: 201 * second) == 1, "it begins anew")
+        #expect(count.note(3, now: .boot + second) == 3)
+        #expect(count.note(10, now: .boot + 2 * second) == nil)
+        #expect(count.note(10, now: .boot + 60 * second) == nil)
+        #expect(count.note(10, now: .boot + 61 * second) == 7, "what came within the minute")
+        #expect(count.note(10, now: .boot + 200 * second) == nil)
+        #expect(count.note(11, now: .boot + 201 * second) == 1, "it begins anew")
         // CONFIG RESETSTAT.
-        #expect(count.note(2, now: 300 * second) == 2)
+        #expect(count.note(2, now: .boot + 300 * second) == 2)
     }
 }

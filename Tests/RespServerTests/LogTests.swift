@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import System
 import TestSupport
 import Testing
 
@@ -194,12 +195,12 @@ import Testing
             }
         }
         #expect(log.droppedLines > 0 && log.queuedLines > 0)
-        log.flush(seconds: 0.01)
+        log.flush(atMost: .milliseconds(10))
         let dropped = log.droppedLines
         let reader = Task.detached { readToEnd(output, until: "last line") }
-        log.flush(seconds: 20)
+        log.flush(atMost: .seconds(20))
         log.notice("last line")
-        log.flush(seconds: 20)
+        log.flush(atMost: .seconds(20))
         let written = await reader.value
         let notes = written.filter { $0.contains("log lines dropped") }
         let missing = notes.compactMap { Int($0.split(separator: "=").last ?? "") }.reduce(0, +)

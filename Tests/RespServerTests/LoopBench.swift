@@ -24,7 +24,7 @@ final class LoopBench {
         server = try Server(settings: CurrentSettings(settings, file: file), log: try Log(path: "/dev/null"))
         server.finishLoading()
         // However busy the machine is, nothing is put off to the next turn unless a test says so.
-        loop.turnLimit = Int64.max
+        loop.turnLimit = .forever
     }
 
     /// One turn, with what is ready now; waits as long for something to be.
@@ -37,9 +37,9 @@ final class LoopBench {
 
     /// Turns until it is so: for what another thread has a part in.
     func turns(until what: Comment, _ condition: () -> Bool) {
-        let deadline = EngineClock.steady() + 60_000_000_000
+        let deadline = SteadyInstant.now() + .seconds(60)
         while !condition() {
-            guard EngineClock.steady() < deadline else {
+            guard SteadyInstant.now() < deadline else {
                 Issue.record(what)
                 return
             }

@@ -1,6 +1,7 @@
 // A wave: when it has to end before more is read, and what it keeps of the one before.
 
 import Glibc
+import System
 import Testing
 import Transport
 
@@ -15,7 +16,7 @@ import Transport
         var settings = Settings()
         settings.ioThreads = 1
         server = try Server(settings: CurrentSettings(settings), log: Log(level: .warning))
-        connection = Connection(ByteStream(-1), id: 1, loop: server.loops[0], kind: .resp, flags: [], at: 0)
+        connection = Connection(ByteStream(-1), id: 1, loop: server.loops[0], kind: .resp, flags: [], at: .boot)
     }
 
     @Test func isFullOfRequests() {

@@ -3,6 +3,7 @@
 
 import Persistence
 import RESP
+import System
 import Testing
 
 @testable import RespServer
@@ -75,7 +76,7 @@ import Testing
     @Test func familiesKeepToTheirBound() throws {
         var reading = try SampleServer().reading([.replication])
         reading.replication.replicas = (0..<40).map {
-            ReplicaLine(host: "h", port: 7000 + $0 / 2, state: "online", offset: 0, lag: 0)
+            ReplicaLine(host: "h", port: 7000 + $0 / 2, state: "online", offset: 0, lag: .zero)
         }
         let lines = Self.lines(reading, .text)
         #expect(lines.count { $0.hasPrefix("escapement_replica_lag_seconds{") } == 16)

@@ -3,6 +3,7 @@
 import LimiterEngine
 import RESP
 import Replication
+import System
 
 @testable import RespServer
 
@@ -17,7 +18,7 @@ struct SampleServer {
 
     func reading(_ sections: [MetricSection] = MetricSection.allCases) -> MetricsReading {
         MetricsReading(
-            of: server, KeyspaceSession(engine: server.engine), now: server.clock.now(), steady: EngineClock.steady(),
+            of: server, KeyspaceSession(engine: server.engine), now: server.clock.now(), steady: SteadyInstant.now(),
             sections: Set(sections))
     }
 
@@ -37,7 +38,7 @@ struct SampleServer {
         reading.storage.isLogging = true
         reading.replication.primary = nil
         reading.replication.replicas = [
-            ReplicaLine(host: "10.0.0.2", port: 6380, state: "online", offset: 164, lag: 1)
+            ReplicaLine(host: "10.0.0.2", port: 6380, state: "online", offset: 164, lag: .seconds(1))
         ]
         reading.journalOffset = 200
         reading.engine.keys = 2

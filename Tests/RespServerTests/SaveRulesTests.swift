@@ -1,6 +1,7 @@
 // The rules of the setting `save`.
 
 import Persistence
+import System
 import Testing
 
 @testable import RespServer
@@ -17,11 +18,11 @@ import Testing
 
     @Test func dueWhenBothAreReached() throws {
         let rules = try #require(SaveRules("60 10 3600 1"))
-        #expect(!rules.isDue(seconds: 59, changes: 1000))
-        #expect(!rules.isDue(seconds: 60, changes: 9))
-        #expect(rules.isDue(seconds: 60, changes: 10))
-        #expect(rules.isDue(seconds: 3600, changes: 1))
-        #expect(!rules.isDue(seconds: 100_000, changes: 0))
-        #expect(!(try #require(SaveRules("1 0")).isDue(seconds: 100, changes: 0)))
+        #expect(!rules.isDue(after: .seconds(59), changes: 1000))
+        #expect(!rules.isDue(after: .seconds(60), changes: 9))
+        #expect(rules.isDue(after: .seconds(60), changes: 10))
+        #expect(rules.isDue(after: .seconds(3600), changes: 1))
+        #expect(!rules.isDue(after: .seconds(100_000), changes: 0))
+        #expect(!(try #require(SaveRules("1 0")).isDue(after: .seconds(100), changes: 0)))
     }
 }

@@ -1,6 +1,7 @@
 // The slow log: its bounds, its order, and what it says about what it leaves out.
 
 import RESP
+import System
 import Testing
 
 @testable import RespServer
@@ -12,28 +13,30 @@ import Testing
         return list
     }
 
-    static func add(_ log: SlowLog, _ words: [String], microseconds: Int64 = 20_000, hidden: HiddenArguments = .none) {
+    static func add(
+        _ log: SlowLog, _ words: [String], took: Nanoseconds = .milliseconds(20), hidden: HiddenArguments = .none
+    ) {
         log.add(
-            arguments(words), hidden: hidden, microseconds: microseconds, unixSeconds: 1_700_000_000,
+            arguments(words), hidden: hidden, took: took, unixSeconds: 1_700_000_000,
             clientAddress: "127.0.0.1:5000", clientName: "worker")
     }
 
     @Test func threshold() {
-        let log = SlowLog(thresholdMicroseconds: 100)
-        #expect(!log.isSlow(microseconds: 99))
-        #expect(log.isSlow(microseconds: 100))
-        log.thresholdMicroseconds = 0
-        #expect(log.isSlow(microseconds: 0))
-        log.thresholdMicroseconds = -1
-        #expect(!log.isSlow(microseconds: .max))
+        let log = SlowLog(threshold: .microseconds(100))
+        #expect(!log.isSlow(.microseconds(99)))
+        #expect(log.isSlow(.microseconds(100)))
+        log.threshold = .zero
+        #expect(log.isSlow(.zero))
+        log.threshold = .forever
+        #expect(!log.isSlow(.seconds(1_000_000_000)))
     }
 
     @Test func keepsTheNewestFirst() {
         let log = SlowLog(lengthMax: 3)
-        for index in 0..<8 { Self.add(log, ["get", "k\(index)"], microseconds: Int64(index)) }
+        for index in 0..<8 { Self.add(log, ["get", "k\(index)"], took: .microseconds(index)) }
         #expect(log.count == 3)
         #expect(log.entries(-1).map(\.id) == [7, 6, 5])
-        #expect(log.entries(2).map(\.microseconds) == [7, 6])
+        #expect(log.entries(2).map(\.took) == [.microseconds(7), .microseconds(6)])
         #expect(log.entries(0).isEmpty)
         #expect(log.entries(100).count == 3)
         let newest = log.entries(1)[0]

@@ -33,7 +33,7 @@ struct TurnTests {
             },
             Thread.start(name: "waiter") {
                 // The lender holds its own lock until it lends it.
-                while isLent.count == 0 { isLent.wait(since: 0, nanoseconds: 1_000_000_000) }
+                while isLent.count == 0 { isLent.wait(since: 0, atMost: .seconds(1)) }
                 lender.waitForTurnInProgress()
                 order.withLock { $0.append("waiter") }
             },
@@ -74,9 +74,9 @@ struct TurnTests {
         let server = try Self.server(loops: 2)
         server.loops[1].assigned.store(100, ordering: .relaxed)
         #expect(server.loopForNext() === server.loops[0])
-        server.loops[0].turnBeganAt.store(EngineClock.steady() - 1_000_000_000, ordering: .relaxed)
+        server.loops[0].turnBeganAt.store(SteadyInstant.now() - .seconds(1), ordering: .relaxed)
         #expect(server.loopForNext() === server.loops[1])
-        server.loops[0].turnBeganAt.store(0, ordering: .relaxed)
+        server.loops[0].turnBeganAt.store(.distantFuture, ordering: .relaxed)
         #expect(server.loopForNext() === server.loops[0])
     }
 }

@@ -67,7 +67,7 @@ import Testing
         let bell = Doorbell()
         let seen = bell.count
         bell.ring()
-        bell.wait(since: seen, nanoseconds: 3_600_000_000_000)
+        bell.wait(since: seen, atMost: .seconds(3600))
         #expect(bell.count == seen &+ 1 && bell.waiters == 0)
     }
 

@@ -1,8 +1,10 @@
 // The end of the process: everything is brought to disk, here and now.
 
+import System
+
 extension JournalDriver {
     /// Brings everything to disk. Replies that were held have been answered by then.
-    func stop(savesSnapshot: Bool, now: Int64) {
+    func stop(savesSnapshot: Bool, now: SteadyInstant) {
         if let run { host.perform(.cancelSnapshot(number: run.number)) }
         // What is on disk is an older state, whole; what is in memory is not.
         guard !isDetached else { return host.perform(.end(isSafe: true)) }
@@ -25,7 +27,7 @@ extension JournalDriver {
     }
 
     /// As `saveAtEnd`, where the log has to be begun anew for it. False when it failed.
-    private func saveAnew(now: Int64) -> Bool {
+    private func saveAnew(now: SteadyInstant) -> Bool {
         host.encodeChanges()
         let offset = host.beginDisk()
         unwritten = nil
@@ -39,7 +41,7 @@ extension JournalDriver {
     }
 
     /// A last snapshot, written at once. False when it failed.
-    private func saveAtEnd(now: Int64) -> Bool {
+    private func saveAtEnd(now: SteadyInstant) -> Bool {
         do throws(StorageError) {
             let number = try log.reserveSnapshot()
             let writer = try snapshotWriter(number)

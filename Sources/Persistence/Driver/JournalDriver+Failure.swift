@@ -3,9 +3,11 @@
 // A failed append leaves a torn end and loses nothing: it is repeated. A failed sync may have lost anything since the
 // last good one, and the kernel will not report it twice, so the log is begun anew with a snapshot of everything.
 
+import System
+
 extension JournalDriver {
     /// The disk failed: from here on writes are refused, or done in memory alone, by `fail-mode`.
-    func fail(_ error: StorageError, now: Int64) {
+    func fail(_ error: StorageError, now: SteadyInstant) {
         let isNews = breaker.state == .closed
         breaker.failed(now: now)
         failure = error
@@ -20,7 +22,7 @@ extension JournalDriver {
     var needsSnapshot: Bool { log.isDamaged || !log.isPublished || hasGap }
 
     /// Tries the disk again when it is time.
-    func tryAgain(now: Int64) {
+    func tryAgain(now: SteadyInstant) {
         followHealth()
         guard breaker.tries(now: now) else { return }
         guard host.isLogging else { return saveName(now: now) }
@@ -49,7 +51,7 @@ extension JournalDriver {
     }
 
     /// Begins a log after a gap: a new segment, and a snapshot without which no start could read it.
-    func beginAnew(now: Int64) {
+    func beginAnew(now: SteadyInstant) {
         // What is encoded now is in the engine, and so in the snapshot.
         host.encodeChanges()
         let offset = host.beginDisk()

@@ -7,6 +7,7 @@
 //             └─ a pause ──┘
 
 import LimiterEngine
+import System
 
 extension JournalDriver {
     // MARK: Full syncs
@@ -14,7 +15,7 @@ extension JournalDriver {
     /// The state is about to be replaced. What is on disk stays the state on disk until `attach`, and a node that is
     /// promoted before that goes back to it. So the log gets everything there is, and ends: whatever becomes of the new
     /// state, nothing of it belongs after the old one, or under its name.
-    func detach(now: Int64) {
+    func detach(now: SteadyInstant) {
         if isWorking, log.isPublished, !log.isDamaged { collectAndAppend(now: now) }
         isDetached = true
         closeLog()
@@ -23,7 +24,7 @@ extension JournalDriver {
     }
 
     /// The state is whole again, in this history.
-    func attach(history: String, isNewState: Bool, now: Int64) {
+    func attach(history: String, isNewState: Bool, now: SteadyInstant) {
         self.history = history
         if isNewState { filesAreCurrent = false }
         unsavedName = nil
@@ -37,7 +38,7 @@ extension JournalDriver {
     // MARK: Names
 
     /// The journal on disk is the beginning of another history as well.
-    func rename(from old: String?, to new: String, now: Int64) {
+    func rename(from old: String?, to new: String, now: SteadyInstant) {
         history = new
         unsavedName = (old, new)
         saveName(now: now)
@@ -45,7 +46,7 @@ extension JournalDriver {
 
     /// Brings the name to disk. Where that fails, a log is begun anew under that name when the disk works again.
     /// Without a log there is nothing to begin: the name is tried again.
-    func saveName(now: Int64) {
+    func saveName(now: SteadyInstant) {
         do throws(StorageError) {
             if let (old, new) = unsavedName { try log.rename(history: old ?? log.manifest.history, to: new) }
         } catch {
@@ -63,13 +64,13 @@ extension JournalDriver {
 
     /// The old state is gone from memory, the new one is not whole, and the files, detached since the full sync began,
     /// still hold the old one. Nothing is journaled until `resume`.
-    func beginRestore(number: Int, horizon: EngineTime, now: Int64) {
+    func beginRestore(number: Int, horizon: EngineTime, now: SteadyInstant) {
         restore = (number, horizon, requestedAt: now, triedAt: now)
         restoreTries.succeeded()
     }
 
     /// Reads the state back if one is wanted and it is time for a try.
-    func considerRestore(now: Int64) {
+    func considerRestore(now: SteadyInstant) {
         guard let restore else { return }
         guard restoreTries.state == .closed || restoreTries.tries(now: now) else { return }
         guard host.isWanted(restore: restore.number) else { return self.restore = nil }
@@ -78,11 +79,11 @@ extension JournalDriver {
         host.perform(.readBack(number: restore.number, horizon: restore.horizon))
     }
 
-    func readBackEnded(_ number: Int, _ result: Result<RecoveryReport, RecoveryError>, now: Int64) {
+    func readBackEnded(_ number: Int, _ result: Result<RecoveryReport, RecoveryError>, now: SteadyInstant) {
         isWaiting = false
         switch result {
         case .success(let report):
-            adopt(report, took: now - (restore?.triedAt ?? now))
+            adopt(report, took: restore.map { now - $0.triedAt } ?? .zero)
             restore = nil
             host.perform(.restored(number: number, report))
         case .failure(let error):
@@ -93,7 +94,7 @@ extension JournalDriver {
     }
 
     /// The files are those that the recovery found. Nothing is written to them until `resume`.
-    private func adopt(_ report: RecoveryReport, took: Int64) {
+    private func adopt(_ report: RecoveryReport, took: Nanoseconds) {
         log = LogDirectory(files: files, path: log.path, recovered: report)
         log.removeLeftovers()
         history = log.manifest.history
@@ -105,7 +106,7 @@ extension JournalDriver {
     }
 
     /// The journal continues where the files end.
-    func resume(now: Int64) {
+    func resume(now: SteadyInstant) {
         isDetached = false
         hasGap = false
         guard host.isLogging else { return followHealth() }
@@ -126,7 +127,7 @@ extension JournalDriver {
 
     /// Makes the files follow when logging was switched on or off. Off and on again between two events is nothing: the
     /// changes in between have been kept.
-    func followSwitch(now: Int64) {
+    func followSwitch(now: SteadyInstant) {
         guard !isDetached else { return }
         if host.isLogging, !log.isOpen, breaker.state == .closed {
             host.perform(.note(.logSwitchedOn))
@@ -138,7 +139,7 @@ extension JournalDriver {
         followHealth()
     }
 
-    private func endLog(now: Int64) {
+    private func endLog(now: SteadyInstant) {
         if log.isOpen, breaker.state == .closed { collectAndAppend(now: now) }
         closeLog()
         breaker.succeeded()

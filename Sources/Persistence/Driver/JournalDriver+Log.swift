@@ -1,5 +1,7 @@
 // Collections, appends, syncs, and the replies that wait for them.
 
+import System
+
 extension JournalDriver {
     /// Whether appending makes sense at the moment.
     var isWorking: Bool { log.isOpen && !isDetached && breaker.state != .open }
@@ -7,7 +9,7 @@ extension JournalDriver {
     /// Whether a reply waits for a collection. One that waits for the segment to be published gains nothing from that.
     var hasTicketToServe: Bool { host.hasOpenTicket && isWorking && log.isPublished }
 
-    func logWhatChanged(now: Int64) {
+    func logWhatChanged(now: SteadyInstant) {
         if breaker.state == .open {
             // A state that is being replaced must not begin a log.
             if isDetached { followHealth() } else { tryAgain(now: now) }
@@ -26,12 +28,12 @@ extension JournalDriver {
     /// While there is no log, or the disk is left alone. Changes are collected all the same: replicas wait for them, a
     /// key that has changed and is gone uses memory until then, and so does what is recorded in the journal directly.
     /// What waits for the disk meanwhile is bounded.
-    private func logNothing(now: Int64) {
+    private func logNothing(now: SteadyInstant) {
         if isDue(now: now) || host.hasOpenTicket && !host.isLogging { collectOnly(now: now) }
         if breaker.state == .open { dropUnwritten(beyond: pace.unwrittenMax) }
     }
 
-    private func isDue(now: Int64) -> Bool {
+    private func isDue(now: SteadyInstant) -> Bool {
         host.hasUncollectedChanges && now - lastCollection >= collectionInterval
     }
 
@@ -40,7 +42,7 @@ extension JournalDriver {
     /// Whether it is worth waiting a little for more replies to share the next sync. Those that the last sync released
     /// are on their way to clients who will be back in a moment; a sync begun for the first of them alone would make
     /// all others wait for the one after it.
-    private func isGathering(now: Int64) -> Bool {
+    private func isGathering(now: SteadyInstant) -> Bool {
         guard settings.sync == .always, host.waitingReplies < expectedGroup else { return false }
         let since = gatheringSince ?? now
         gatheringSince = since
@@ -48,13 +50,13 @@ extension JournalDriver {
     }
 
     /// At most half of what a sync takes is spent on gathering.
-    var gatheringPause: Int64 { min(lastSyncTook / 2, pace.gatheringMax) }
+    var gatheringPause: Nanoseconds { min(lastSyncTook / 2, pace.gatheringMax) }
 
     // MARK: Collections
 
     /// Appends everything that changed to the log, after what a failure left unwritten. False when that failed.
     @discardableResult
-    func collectAndAppend(now: Int64) -> Bool {
+    func collectAndAppend(now: SteadyInstant) -> Bool {
         collect(now: now)
         while let part = unwritten ?? host.nextForDisk() {
             unwritten = part
@@ -73,7 +75,7 @@ extension JournalDriver {
         return true
     }
 
-    private func collect(now: Int64) {
+    private func collect(now: SteadyInstant) {
         gatheringSince = nil
         group = host.waitingReplies
         let begun = host.collect()
@@ -84,7 +86,7 @@ extension JournalDriver {
     }
 
     /// As `collectAndAppend`, where nothing can be appended: the log's part waits.
-    private func collectOnly(now: Int64) {
+    private func collectOnly(now: SteadyInstant) {
         collect(now: now)
         if !host.isLogging, !hasLeftChangesOut { host.perform(.publish(ticket: collection, expecting: expectedGroup)) }
     }
@@ -99,13 +101,13 @@ extension JournalDriver {
     // MARK: Syncs
 
     /// Brings everything appended to disk while nothing else is done.
-    func syncHere(now: Int64) {
+    func syncHere(now: SteadyInstant) {
         guard let job = log.beginSync() else { return syncedHere(now: now) }
         isWaiting = true
         host.perform(.sync(job, isWaitedFor: true))
     }
 
-    private func syncElsewhere(now: Int64) {
+    private func syncElsewhere(now: SteadyInstant) {
         if let started = syncStartedAt {
             if now - lastSync >= pace.syncInterval * Int64(delaysInARow + 2) {
                 delaysInARow += 1
@@ -124,7 +126,8 @@ extension JournalDriver {
     }
 
     func syncEnded(
-        _ job: LogDirectory.SyncJob, _ result: Result<Void, StorageError>, isWaitedFor: Bool, took: Int64, now: Int64
+        _ job: LogDirectory.SyncJob, _ result: Result<Void, StorageError>, isWaitedFor: Bool, took: Nanoseconds,
+        now: SteadyInstant
     ) {
         if isWaitedFor {
             isWaiting = false
@@ -147,14 +150,14 @@ extension JournalDriver {
     }
 
     /// Everything appended is on disk.
-    private func syncedHere(now: Int64) {
+    private func syncedHere(now: SteadyInstant) {
         lastSync = now
         publishDurable()
         if breaker.state == .halfOpen, !needsSnapshot { recovered() }
     }
 
     /// As `syncHere`, at once. False when it failed.
-    func syncAtEnd(now: Int64) -> Bool {
+    func syncAtEnd(now: SteadyInstant) -> Bool {
         do throws(StorageError) {
             try log.sync()
         } catch {

@@ -2,10 +2,11 @@
 
 import Glibc
 import LimiterEngine
+import System
 
 extension JournalDriver {
     /// A client asked for one.
-    func requestSnapshot(_ kind: SnapshotKind, now: Int64) {
+    func requestSnapshot(_ kind: SnapshotKind, now: SteadyInstant) {
         guard !isDetached else {
             host.perform(.snapshotRequestTaken)
             return refuseSnapshots()
@@ -25,7 +26,7 @@ extension JournalDriver {
         host.perform(.answerSnapshotWaiters(.stateIsBeingReplaced))
     }
 
-    func begin(_ kind: SnapshotKind, now: Int64) {
+    func begin(_ kind: SnapshotKind, now: SteadyInstant) {
         do throws(StorageError) {
             if log.isOpen, breaker.state == .closed {
                 guard collectAndAppend(now: now) else { throw failure! }
@@ -41,7 +42,7 @@ extension JournalDriver {
         }
     }
 
-    func startSnapshot(_ kind: SnapshotKind, now: Int64) throws(StorageError) {
+    func startSnapshot(_ kind: SnapshotKind, now: SteadyInstant) throws(StorageError) {
         let number = try log.reserveSnapshot()
         let changes = KeyspaceSession(engine: engine).statistics().changes
         let writer = try snapshotWriter(number)
@@ -72,7 +73,7 @@ extension JournalDriver {
         return run
     }
 
-    func snapshotEnded(_ number: Int, _ result: Result<FinishedSnapshot, StorageError>, now: Int64) {
+    func snapshotEnded(_ number: Int, _ result: Result<FinishedSnapshot, StorageError>, now: SteadyInstant) {
         if overtaken.remove(number) != nil { return log.abandon(snapshot: number) }
         guard let run, run.number == number else { return }
         self.run = nil
@@ -87,7 +88,7 @@ extension JournalDriver {
     }
 
     /// Everything the snapshot may hold has to be in the log, and on disk, before it replaces the files before it.
-    private func adopt(_ snapshot: FinishedSnapshot, of run: Run, now: Int64) {
+    private func adopt(_ snapshot: FinishedSnapshot, of run: Run, now: SteadyInstant) {
         if log.isOpen, breaker.state == .open || !collectAndAppend(now: now) {
             return snapshotFailed(run.kind, failure!, number: run.number, now: now)
         }
@@ -109,7 +110,7 @@ extension JournalDriver {
         publishDurable()
     }
 
-    private func note(_ snapshot: FinishedSnapshot, of run: Run, now: Int64) {
+    private func note(_ snapshot: FinishedSnapshot, of run: Run, now: SteadyInstant) {
         filesAreCurrent = true
         // A save that was under way when logging was switched on began before the gap did.
         if run.kind == .repair { hasGap = false }
@@ -120,21 +121,21 @@ extension JournalDriver {
         baseBytes = log.bytes - Int(snapshot.journalOffset - first)
         changesAtLastSave = run.changes
         lastSave = now
-        let seconds = (now - run.startedAt) / 1_000_000_000
+        let took = now - run.startedAt
         outcomes.lastSaveSucceeded = true
         outcomes.lastRewriteSucceeded = true
         if run.kind == .save {
             outcomes.saves += 1
-            outcomes.lastSaveSeconds = seconds
+            outcomes.lastSaveTook = took
         } else {
             outcomes.rewrites += 1
-            outcomes.lastRewriteSeconds = seconds
+            outcomes.lastRewriteTook = took
         }
-        host.perform(.note(.snapshotFinished(snapshot, seconds: seconds)))
+        host.perform(.note(.snapshotFinished(snapshot, took: took)))
         host.perform(.snapshotAdopted)
     }
 
-    private func snapshotFailed(_ kind: SnapshotKind, _ error: StorageError, number: Int?, now: Int64) {
+    private func snapshotFailed(_ kind: SnapshotKind, _ error: StorageError, number: Int?, now: SteadyInstant) {
         if let number { log.abandon(snapshot: number) }
         if kind == .save { outcomes.lastSaveSucceeded = false } else { outcomes.lastRewriteSucceeded = false }
         outcomes.error = error.reason
@@ -150,7 +151,7 @@ extension JournalDriver {
     }
 
     /// Starts a snapshot when the log has grown by the settings, or a rule of `save` is met.
-    func considerSnapshot(now: Int64) {
+    func considerSnapshot(now: SteadyInstant) {
         guard run == nil, !isDetached, breaker.state == .closed else { return }
         guard snapshotTries.state == .closed || now >= snapshotTries.nextTry else { return }
         let percentage = settings.rewritePercentage
@@ -164,7 +165,7 @@ extension JournalDriver {
         if snapshotsFail { return begin(.save, now: now) }
         guard !settings.save.rules.isEmpty else { return }
         let changes = KeyspaceSession(engine: engine).statistics().changes &- changesAtLastSave
-        if settings.save.isDue(seconds: (now - lastSave) / 1_000_000_000, changes: changes) {
+        if settings.save.isDue(after: now - lastSave, changes: changes) {
             begin(.save, now: now)
         }
     }

@@ -13,6 +13,7 @@
 // again), +History (full syncs, new names, the log switched on and off), +End.
 
 public import LimiterEngine
+public import System
 
 /// Decides what the journal thread does. Not thread-safe.
 public final class JournalDriver {
@@ -45,23 +46,23 @@ public final class JournalDriver {
 
     /// The last collection begun.
     var collection = 0
-    var lastCollection: Int64 = 0
+    var lastCollection = SteadyInstant.boot
     /// The event in which the last collection was made, until `worked` reports how long that took.
-    var collectedAt: Int64?
-    var collectionInterval: Int64
+    var collectedAt: SteadyInstant?
+    var collectionInterval: Nanoseconds
     /// Replies that the last collection serves.
     var group = 0
     /// How many replies the next sync is expected to serve.
     var expectedGroup = 1
     /// Since when replies are being gathered for the next sync.
-    var gatheringSince: Int64?
-    var lastSync: Int64 = 0
+    var gatheringSince: SteadyInstant?
+    var lastSync = SteadyInstant.boot
     /// When the sync on another thread was begun.
-    var syncStartedAt: Int64?
+    var syncStartedAt: SteadyInstant?
     var delaysInARow = 0
     var hasNotedSlowSync = false
-    /// Nanoseconds that the last sync took.
-    public internal(set) var lastSyncTook: Int64 = 0
+    /// How long the last sync took.
+    public internal(set) var lastSyncTook = Nanoseconds.zero
     /// Syncs that succeeded.
     public internal(set) var syncs = 0
     /// Syncs of `everysec` that were due and had to wait for the one before.
@@ -77,8 +78,8 @@ public final class JournalDriver {
         public let kind: SnapshotKind
         /// The number in its name.
         public let number: Int
-        /// When it was begun; steady nanoseconds.
-        public let startedAt: Int64
+        /// When it was begun.
+        public let startedAt: SteadyInstant
         /// Changes that the engine had counted by then.
         public let changes: UInt64
         /// About as many keys as it will have.
@@ -93,8 +94,8 @@ public final class JournalDriver {
     public internal(set) var scheduled: SnapshotKind?
     /// When to take one unasked after some have failed.
     var snapshotTries: CircuitBreaker
-    /// When the last one was adopted, or the driver began; steady nanoseconds.
-    var lastSave: Int64
+    /// When the last one was adopted, or the driver began.
+    var lastSave: SteadyInstant
     /// Changes that the engine had counted when the last one was begun.
     public internal(set) var changesAtLastSave: UInt64
     /// Bytes of log and snapshot when the last one was adopted, or at the start.
@@ -114,7 +115,7 @@ public final class JournalDriver {
     /// for any.
     var unsavedName: (old: String?, new: String)?
     /// The state to be read back from disk, when that was requested, and when it was tried last.
-    var restore: (number: Int, horizon: EngineTime, requestedAt: Int64, triedAt: Int64)?
+    var restore: (number: Int, horizon: EngineTime, requestedAt: SteadyInstant, triedAt: SteadyInstant)?
     var restoreTries: CircuitBreaker
 
     /// A sync or a recovery is waited for: its end must be the next event.
@@ -122,7 +123,8 @@ public final class JournalDriver {
 
     /// The driver of a directory that has been recovered into `engine`. Its segment may be open already.
     public init(
-        host: any JournalHost, engine: Engine, files: any FileSystem, log: LogDirectory, pace: Pace = Pace(), now: Int64
+        host: any JournalHost, engine: Engine, files: any FileSystem, log: LogDirectory, pace: Pace = Pace(),
+        now: SteadyInstant
     ) {
         self.host = host
         self.engine = engine
@@ -143,8 +145,8 @@ public final class JournalDriver {
 
     // MARK: Events
 
-    /// Lets something happen, at `now` in nanoseconds of a steady clock.
-    public func handle(_ event: Event, now: Int64) {
+    /// Lets something happen, at `now`.
+    public func handle(_ event: Event, now: SteadyInstant) {
         assert(!isWaiting || event.isEndOfWait, "an event in the middle of what is waited for")
         settings = host.journalSettings
         if !isWaiting { followSwitch(now: now) }
@@ -165,7 +167,7 @@ public final class JournalDriver {
         }
     }
 
-    private func turn(now: Int64) {
+    private func turn(now: SteadyInstant) {
         considerRestore(now: now)
         guard !isWaiting else { return }
         logWhatChanged(now: now)
@@ -175,7 +177,7 @@ public final class JournalDriver {
     }
 
     /// The event before this call ended at `now`: work that it did sets the time until the next collection.
-    public func worked(until now: Int64) {
+    public func worked(until now: SteadyInstant) {
         guard let began = collectedAt else { return }
         collectedAt = nil
         lastCollection = began
@@ -183,9 +185,9 @@ public final class JournalDriver {
     }
 
     /// How long the host may sleep, unless something happens.
-    public func pause(now: Int64) -> Int64 {
+    public func pause(now: SteadyInstant) -> Nanoseconds {
         if hasTicketToServe {
-            return gatheringSince.map { max(0, $0 + gatheringPause - now) } ?? 0
+            return gatheringSince.map { max(.zero, $0 + gatheringPause - now) } ?? .zero
         }
         guard host.hasUncollectedChanges else { return pace.idlePause }
         return min(pace.idlePause, lastCollection + collectionInterval - now)
@@ -206,7 +208,7 @@ public final class JournalDriver {
     public var isSyncing: Bool { syncStartedAt != nil }
 
     /// When the state to be read back was requested; nil when none is.
-    public var restoreRequestedAt: Int64? { restore?.requestedAt }
+    public var restoreRequestedAt: SteadyInstant? { restore?.requestedAt }
 }
 
 extension JournalDriver {
@@ -218,10 +220,10 @@ extension JournalDriver {
         public internal(set) var lastRewriteSucceeded = true
         /// Why the last one failed, in the kernel's words.
         public internal(set) var error = ""
-        /// Seconds that the last ones took; -1 before the first.
-        public internal(set) var lastSaveSeconds: Int64 = -1
-        /// As `lastSaveSeconds`.
-        public internal(set) var lastRewriteSeconds: Int64 = -1
+        /// How long the last ones took; nil before the first.
+        public internal(set) var lastSaveTook: Nanoseconds?
+        /// As `lastSaveTook`.
+        public internal(set) var lastRewriteTook: Nanoseconds?
         /// How many succeeded.
         public internal(set) var saves = 0
         /// As `saves`.

@@ -1,6 +1,7 @@
 // The vocabulary of the journal's driver: what happens to it, what it decides, and what it reports.
 
 public import LimiterEngine
+public import System
 
 /// What the state of the disk means for commands.
 public enum StorageHealth: Int, Sendable {
@@ -59,30 +60,30 @@ extension JournalDriver {
         }
     }
 
-    /// How fast the driver works. Times are nanoseconds.
+    /// How fast the driver works.
     public struct Pace: Sendable {
         /// From one collection to the next while no reply waits for one: what a killed process may lose of its changes,
         /// and how long changes of one key have to become one record.
-        public var collectionPause: Int64 = 10_000_000
+        public var collectionPause = Nanoseconds.milliseconds(10)
         /// The pause is at least this many times what the last collection took, so that collecting never uses more than
         /// that part of a core.
         public var restFactor: Int64 = 24
         /// The pause is never longer than this.
-        public var collectionPauseMax: Int64 = 100_000_000
+        public var collectionPauseMax = Nanoseconds.milliseconds(100)
         /// `everysec`.
-        public var syncInterval: Int64 = 1_000_000_000
+        public var syncInterval = Nanoseconds.seconds(1)
         /// A sync that takes longer than this is worth a line in the log.
-        public var slowSync: Int64 = 2_000_000_000
+        public var slowSync = Nanoseconds.seconds(2)
         /// Upper bound on how long replies are gathered for one sync.
-        public var gatheringMax: Int64 = 1_000_000
+        public var gatheringMax = Nanoseconds.milliseconds(1)
         /// Upper bound on bytes buffered while the disk fails, not counting what is added during one pause.
         public var unwrittenMax = 64 << 20
         /// From a failure of the disk to the first try; doubled each time that fails, too.
-        public var firstRetry: Int64 = 1_000_000_000
+        public var firstRetry = Nanoseconds.seconds(1)
         /// Between tries of a disk that fails, at most.
-        public var longestRetry: Int64 = 30_000_000_000
+        public var longestRetry = Nanoseconds.seconds(30)
         /// The longest pause; settings and rules of time are looked at after it.
-        public var idlePause: Int64 = 100_000_000
+        public var idlePause = Nanoseconds.milliseconds(100)
 
         /// The server's pace.
         public init() {}
@@ -126,8 +127,8 @@ extension JournalDriver {
         /// The process ends: everything has to be on disk.
         case stop(savesSnapshot: Bool)
 
-        /// A sync has ended that `Action.sync` began, `took` nanoseconds after that.
-        case synced(LogDirectory.SyncJob, Result<Void, StorageError>, isWaitedFor: Bool, took: Int64)
+        /// A sync has ended that `Action.sync` began; it `took` so long.
+        case synced(LogDirectory.SyncJob, Result<Void, StorageError>, isWaitedFor: Bool, took: Nanoseconds)
         /// The snapshot of this number has ended.
         case snapshotEnded(number: Int, Result<FinishedSnapshot, StorageError>)
         /// The state on disk has been read, or could not be.
@@ -166,8 +167,8 @@ extension JournalDriver {
         /// The state on disk is back in memory. `Event.resume` follows when the journal is at its end.
         case restored(number: Int, RecoveryReport)
 
-        /// A sync took this many nanoseconds.
-        case syncTook(Int64)
+        /// A sync took so long.
+        case syncTook(Nanoseconds)
         /// A line for the log of the server.
         case note(Note)
         /// The driver has ended. `isSafe`: everything is on disk.
@@ -203,7 +204,7 @@ extension JournalDriver {
         /// A snapshot has begun.
         case snapshotStarted(number: Int, keys: Int)
         /// A snapshot has replaced the files before it.
-        case snapshotFinished(FinishedSnapshot, seconds: Int64)
+        case snapshotFinished(FinishedSnapshot, took: Nanoseconds)
         /// A snapshot came to nothing.
         case snapshotFailed(StorageError)
         /// The snapshot at the end of the process has replaced the files before it.
@@ -214,7 +215,7 @@ extension JournalDriver {
         case noLogAtEnd(StorageError)
         /// The state on disk could not be read, and will be tried again.
         case cannotReadBack(RecoveryError)
-        /// The state on disk is back in memory, `took` nanoseconds after the try began.
-        case stateIsBack(RecoveryReport, keys: Int, took: Int64)
+        /// The state on disk is back in memory. `took`: since the try began.
+        case stateIsBack(RecoveryReport, keys: Int, took: Nanoseconds)
     }
 }

@@ -1,5 +1,7 @@
 // The rules of the setting `save`: a snapshot is due when so many seconds have passed with so many changes.
 
+public import System
+
 /// Pairs of seconds and changes, as `save 3600 1 300 100` has them.
 public struct SaveRules: Sendable, Equatable {
     /// One pair.
@@ -22,8 +24,8 @@ public struct SaveRules: Sendable, Equatable {
     /// These rules; none by default.
     public init(rules: [Rule] = []) { self.rules = rules }
 
-    /// Whether a rule is met.
-    public func isDue(seconds: Int64, changes: UInt64) -> Bool {
-        rules.contains { seconds >= Int64($0.seconds) && changes >= UInt64($0.changes) && changes > 0 }
+    /// Whether a rule is met by this many changes since the last snapshot, which is so long ago.
+    public func isDue(after length: Nanoseconds, changes: UInt64) -> Bool {
+        rules.contains { length >= .seconds($0.seconds) && changes >= UInt64($0.changes) && changes > 0 }
     }
 }

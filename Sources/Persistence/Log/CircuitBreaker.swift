@@ -6,6 +6,8 @@
 //
 // A value without a clock: times are handed in.
 
+public import System
+
 /// A circuit breaker.
 public struct CircuitBreaker: Sendable {
     /// Where it stands.
@@ -18,28 +20,28 @@ public struct CircuitBreaker: Sendable {
         case halfOpen = "half-open"
     }
 
-    /// Nanoseconds until the first try.
-    private let firstPause: Int64
-    /// Nanoseconds between tries at most.
-    private let longestPause: Int64
+    /// Until the first try.
+    private let firstPause: Nanoseconds
+    /// Between tries at most.
+    private let longestPause: Nanoseconds
 
     /// Where it stands.
     public private(set) var state = State.closed
     /// When to try next; means nothing unless open.
-    public private(set) var nextTry: Int64 = 0
+    public private(set) var nextTry = SteadyInstant.boot
     /// Failures since it was closed last.
     public private(set) var failures = 0
-    private var pause: Int64
+    private var pause: Nanoseconds
 
-    /// A closed one. Pauses are nanoseconds: until the first try, and between tries at most.
-    public init(firstPause: Int64 = 1_000_000_000, longestPause: Int64 = 30_000_000_000) {
+    /// A closed one. `firstPause`: until the first try; `longestPause`: between tries at most.
+    public init(firstPause: Nanoseconds = .seconds(1), longestPause: Nanoseconds = .seconds(30)) {
         self.firstPause = firstPause
         self.longestPause = longestPause
         pause = firstPause
     }
 
-    /// Notes a failure at `now`, in nanoseconds of any steady clock.
-    public mutating func failed(now: Int64) {
+    /// Notes a failure at `now`.
+    public mutating func failed(now: SteadyInstant) {
         failures += 1
         if state != .closed { pause = min(pause * 2, longestPause) }
         state = .open
@@ -47,7 +49,7 @@ public struct CircuitBreaker: Sendable {
     }
 
     /// Whether it is time for a try; then it is half open, and `failed` or `succeeded` has to follow.
-    public mutating func tries(now: Int64) -> Bool {
+    public mutating func tries(now: SteadyInstant) -> Bool {
         guard state == .open, now >= nextTry else { return false }
         state = .halfOpen
         return true

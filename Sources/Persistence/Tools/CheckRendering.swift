@@ -1,5 +1,8 @@
 // What a check and a repair have found, in words and as JSON. The same facts in both.
 
+import LimiterEngine
+import System
+
 extension DirectoryCheck {
     /// One line a file and one for the whole.
     public var text: String {
@@ -28,7 +31,7 @@ extension DirectoryCheck {
             if let problem { line.member("problem", "\(problem)") }
             if let manifest { line.member("history", manifest.history) }
             line.member("end", end)
-            line.member("last_time", lastTime)
+            line.member("last_time", lastTime.nanoseconds)
             line.member("records", stateFiles.reduce(0) { $0 + $1.records })
             line.member("bytes", stateFiles.reduce(0) { $0 + $1.bytes })
             line.name("files")
@@ -42,7 +45,7 @@ extension DirectoryCheck {
             if let rebase {
                 line.name("rebase")
                 line.object { line in
-                    line.member("moved_back_ns", rebase.shift)
+                    line.member("moved_back_ns", rebase.shift.nanoseconds)
                     line.name("copies")
                     line.array { line in for name in rebase.copies { line.string(name) } }
                 }

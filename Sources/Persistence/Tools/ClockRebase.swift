@@ -11,14 +11,15 @@
 // damaged. A run that is interrupted leaves the old state or the new one, and can be repeated.
 
 public import LimiterEngine
+public import System
 
 /// A directory's time brought back to the clock.
 public struct ClockRebase {
-    /// A difference below this, in nanoseconds, is none.
-    private static let shiftMin: Int64 = 1_000_000_000
+    /// A difference below this is none.
+    private static let shiftMin = Nanoseconds.seconds(1)
 
-    /// By how much every time was moved back, in nanoseconds.
-    public let shift: Int64
+    /// By how much every time was moved back.
+    public let shift: Nanoseconds
     private var kept: KeptFiles
     /// Names of the copies.
     public var copies: [String] { kept.names }
@@ -44,7 +45,7 @@ public struct ClockRebase {
         guard check.isClean else {
             throw Failure(text: "the directory is damaged, so its time is left alone; see --fix")
         }
-        shift = check.lastTime - now.nanoseconds
+        shift = check.lastTime - now
         self.system = system
         directory = check.directory
         kept = KeptFiles(system, check.directory, as: "before-rebase")
@@ -119,17 +120,18 @@ public struct ClockRebase {
         }
         switch record {
         case .state(_, let state):
-            StateView.moveBack(state.kind, mutable(state.value), by: shift)
+            StateView.moveBack(state.kind, mutable(state.value), by: shift.nanoseconds)
             guard let deadline = state.deadline else { return }
             let place = UnsafeMutableRawPointer(mutating: state.value.baseAddress! + state.value.count)
-            place.storeBytes(of: StateView.moveBack(deadline: deadline, by: shift).littleEndian, as: Int64.self)
+            place.storeBytes(
+                of: StateView.moveBack(deadline: deadline, by: shift.nanoseconds).littleEndian, as: Int64.self)
         case .control(let kind, _, let body):
-            if let kind = kind.policyKind { PolicyRecord.moveBack(kind, mutable(body), by: shift) }
+            if let kind = kind.policyKind { PolicyRecord.moveBack(kind, mutable(body), by: shift.nanoseconds) }
         case .removed: break
         }
     }
 
     private func moved(_ time: EngineTime) -> EngineTime {
-        EngineTime(nanoseconds: max(0, time.nanoseconds - shift))
+        max(EngineTime(nanoseconds: 0), time + -shift)
     }
 }

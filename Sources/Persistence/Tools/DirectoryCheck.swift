@@ -4,7 +4,7 @@
 // is Replay's. Refuses to change anything. Whoever runs it holds the directory's lock: the log of a running server has
 // a torn tail whenever somebody looks.
 
-import LimiterEngine
+public import LimiterEngine
 
 /// What a look through a directory has found.
 public struct DirectoryCheck: Sendable {
@@ -68,8 +68,8 @@ public struct DirectoryCheck: Sendable {
     public private(set) var manifest: Manifest?
     /// What the sync mark says.
     public private(set) var mark: Int64?
-    /// The latest engine time in any file, nanoseconds since 1970.
-    public private(set) var lastTime: Int64 = 0
+    /// The latest engine time in any file.
+    public private(set) var lastTime = EngineTime(nanoseconds: 0)
 
     /// Whether a start would take the directory as it is, or with its torn tail cut.
     public var isClean: Bool { problem == nil && !files.contains { $0.condition.isDamaged } }
@@ -169,7 +169,7 @@ public struct DirectoryCheck: Sendable {
             file.records = result.records
             file.validBytes = result.position
             if content == .log { file.end = source.end(result) }
-            lastTime = max(lastTime, source.header.time.nanoseconds, result.lastTime.nanoseconds)
+            lastTime = max(lastTime, source.header.time, result.lastTime)
             if result.invalid != nil || result.isFailure {
                 file.recordsBehind = recordsBehind(reader, isAtDamage: result.invalid != nil)
             }

@@ -2,6 +2,7 @@
 
 import LimiterEngine
 public import Persistence
+import System
 
 extension NodeDriver {
     // MARK: Events
@@ -160,7 +161,7 @@ extension NodeDriver {
     }
 
     /// The disk may work again.
-    func saveRoleAgain(now: Int64) {
+    func saveRoleAgain(now: SteadyInstant) {
         guard let unsavedRole, now >= nextRoleTry else { return }
         nextRoleTry = now + settings.roleTryInterval
         save(unsavedRole)

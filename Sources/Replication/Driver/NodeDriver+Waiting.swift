@@ -1,21 +1,22 @@
 // Who waits for replicas: WAIT, WAITAOF, FAILOVER, and writes that need replicas that keep up.
 
 import Persistence
+public import System
 
 extension NodeDriver {
     /// What WAIT and WAITAOF ask for.
     public struct WaitDemand: Sendable {
         /// How many of them are to have it.
         public var replicas: Int
-        /// Nanoseconds; nil for as long as it takes.
-        public var timeout: Int64?
+        /// Nil for as long as it takes.
+        public var timeout: Nanoseconds?
         /// WAITAOF: what counts is on disk.
         public var onDisk: Bool
         /// WAITAOF: on this node's, too.
         public var onOwnDisk: Bool
 
         /// A demand of these.
-        public init(replicas: Int, timeout: Int64?, onDisk: Bool = false, onOwnDisk: Bool = false) {
+        public init(replicas: Int, timeout: Nanoseconds?, onDisk: Bool = false, onOwnDisk: Bool = false) {
             self.replicas = replicas
             self.timeout = timeout
             self.onDisk = onDisk
@@ -54,7 +55,7 @@ extension NodeDriver {
     }
 
     /// Whether writes need more replicas than keep up.
-    func considerReplicas(now: Int64) {
+    func considerReplicas(now: SteadyInstant) {
         gates.lacksGoodReplicas =
             role.leads && acknowledgements.refusesWrites(minimum: settings.minReplicas, lag: settings.maxLag, now: now)
     }

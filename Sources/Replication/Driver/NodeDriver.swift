@@ -20,23 +20,24 @@
 
 public import LimiterEngine
 public import Persistence
+public import System
 
 /// Drives a node's machines. Not thread-safe. A class, because the environment reads it inside its calls.
 public final class NodeDriver {
-    /// What the operator may set. Times are nanoseconds.
+    /// What the operator may set.
     public struct Settings {
         /// For the link to the primary.
         public var upstream: UpstreamLink.Settings
         /// For the links of replicas.
         public var downstream = DownstreamLink.Settings()
         /// Without a batch for so long an empty one is due.
-        public var keepAliveInterval: Int64 = 1_000_000_000
+        public var keepAliveInterval = Nanoseconds.seconds(1)
         /// `min-replicas-to-write`.
         public var minReplicas = 0
         /// `min-replicas-max-lag`.
-        public var maxLag: Int64 = 0
+        public var maxLag = Nanoseconds.zero
         /// From one try to save the role to the next.
-        public var roleTryInterval: Int64 = 1_000_000_000
+        public var roleTryInterval = Nanoseconds.seconds(1)
 
         /// Settings with these for the link to the primary.
         public init(upstream: UpstreamLink.Settings) { self.upstream = upstream }
@@ -88,7 +89,7 @@ public final class NodeDriver {
     public internal(set) var savedRole: SavedRole?
     /// What it is to say, where the disk did not take that yet.
     public internal(set) var unsavedRole: SavedRole?
-    var nextRoleTry: Int64 = 0
+    var nextRoleTry = SteadyInstant.boot
     /// What the files were called when they were read.
     var recoveredHistory: String
     /// Restores asked for: the last one's number.
@@ -164,7 +165,7 @@ public final class NodeDriver {
         finishTakeover()
     }
 
-    private func tickLeading(now: Int64) {
+    private func tickLeading(now: SteadyInstant) {
         let hasLinks = served.values.contains { $0.link.isReplica }
         if keepAlive.isDue(end: journal.offset, hasLinks: hasLinks, now: now) { addEmptyBatch() }
         run(failover.tick(candidates: candidates, now: now))
@@ -174,7 +175,7 @@ public final class NodeDriver {
         if acknowledgements.awaitsDisk, hasLinks, !keepAlive.isSuspended { addEmptyBatch() }
     }
 
-    private func tickReplicas(now: Int64) {
+    private func tickReplicas(now: SteadyInstant) {
         var limits = settings.downstream
         limits.raiseLimits(to: environment.withBacklog { $0?.keptMost ?? 0 })
         for replica in replicas { run(replica.link.tick(end: journal.offset, limits, now: now), replica) }
@@ -189,7 +190,7 @@ public final class NodeDriver {
         link.settings = settings.upstream
         keepAlive.interval = settings.keepAliveInterval
         // A replica's own report, once a second, may be too late for this.
-        let isShort = settings.minReplicas > 0 && settings.maxLag > 0 && settings.maxLag < 3_000_000_000
+        let isShort = settings.minReplicas > 0 && settings.maxLag > .zero && settings.maxLag < .seconds(3)
         keepAlive.askInterval = isShort ? settings.maxLag / 3 : nil
         considerReplicas(now: environment.steady)
     }

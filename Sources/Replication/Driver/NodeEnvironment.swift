@@ -8,15 +8,16 @@
 
 public import LimiterEngine
 public import Persistence
+public import System
 
 /// The world around a `NodeDriver`.
 public protocol NodeEnvironment: AnyObject {
     // MARK: Time and names
 
-    /// Nanoseconds of a clock that only ever runs.
-    var steady: Int64 { get }
+    /// The steady clock.
+    var steady: SteadyInstant { get }
     /// The wall clock.
-    var wall: EngineTime { get }
+    var wall: WallInstant { get }
     /// An unused name, for the history that the node is about to begin.
     func freshID() -> ReplicationID
     /// The server is still starting.

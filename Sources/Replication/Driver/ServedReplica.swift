@@ -2,6 +2,7 @@
 
 import LimiterEngine
 import Persistence
+import System
 
 /// A replica of this node. Belongs to the driver; others read it.
 public final class ServedReplica {
@@ -16,7 +17,7 @@ public final class ServedReplica {
     /// What it is sent first; nil where it continues from a position.
     var snapshot: SnapshotStream?
 
-    init(_ connection: ReplicaConnection, now: Int64) {
+    init(_ connection: ReplicaConnection, now: SteadyInstant) {
         id = connection.id
         peerHost = connection.peerHost
         output = connection.output

@@ -13,14 +13,14 @@ final class ClientWarnings: Sendable {
         case http, tls, authentication, protectedMode, maxclients, eviction
     }
 
-    /// Nanoseconds for which a host is not named again.
-    static let interval: Int64 = 60_000_000_000
+    /// How long a host is not named again.
+    static let interval = Nanoseconds.seconds(60)
     /// Hosts named in that time, for each kind of event.
     static let hostsMax = 8
 
     private struct Record {
-        /// When a host was named last, in steady time.
-        var saidAt: [String: Int64] = [:]
+        /// When a host was named last.
+        var saidAt: [String: SteadyInstant] = [:]
         /// Events not said since the last line.
         var unsaid = 0
     }
@@ -28,7 +28,7 @@ final class ClientWarnings: Sendable {
     private let records = Locked<[Event: Record]>([:])
 
     /// Notes an event. Returns what its line has to say of others since the last one; nil when there is to be no line.
-    func note(_ event: Event, address: String, steady: Int64) -> Int? {
+    func note(_ event: Event, address: String, steady: SteadyInstant) -> Int? {
         let host = ClientWarnings.host(of: address)
         return records.withLock { records in
             var record = records[event] ?? Record()
@@ -56,7 +56,7 @@ extension Server {
         _ event: ClientWarnings.Event, _ message: @autoclosure () -> String, address: String, id: Int64? = nil,
         bytes: Int? = nil
     ) {
-        guard let unsaid = clientWarnings.note(event, address: address, steady: EngineClock.steady()) else { return }
+        guard let unsaid = clientWarnings.note(event, address: address, steady: SteadyInstant.now()) else { return }
         var fields: LogFields = ["addr": .string(address)]
         if let id { fields.append("id", .integer(Int(id))) }
         if let bytes { fields.append("bytes", .integer(bytes)) }

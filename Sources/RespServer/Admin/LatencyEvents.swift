@@ -9,23 +9,23 @@ final class LatencyEvents: Sendable {
     /// One second's longest delay.
     struct Sample: Equatable, Sendable {
         var unixSeconds: Int64
-        var milliseconds: Int64
+        var delay: Nanoseconds
     }
 
     /// The newest sample of an event, and its longest delay since the last reset.
     struct Latest: Equatable, Sendable {
         var event: String
         var unixSeconds: Int64
-        var milliseconds: Int64
-        var longestMilliseconds: Int64
+        var delay: Nanoseconds
+        var longest: Nanoseconds
     }
 
     fileprivate struct Event {
         var samples: [Sample] = []
-        var longest: Int64 = 0
+        var longest = Nanoseconds.zero
         /// All delays ever, for the report; the samples keep one a second.
         var delays: Int64 = 0
-        var total: Int64 = 0
+        var total = Nanoseconds.zero
     }
 
     /// As many samples an event as Redis keeps; older ones are dropped.
@@ -33,25 +33,25 @@ final class LatencyEvents: Sendable {
     /// More events than these are not kept, whatever their names.
     static let eventsMax = 64
 
-    private let threshold: Atomic<Int64>
+    private let thresholdLength: Atomic<Nanoseconds>
     private let events = Locked<[String: Event]>([:])
 
-    /// A monitor that keeps delays of `thresholdMilliseconds` and more; 0 keeps none.
-    init(thresholdMilliseconds: Int64 = 0) { threshold = Atomic(max(thresholdMilliseconds, 0)) }
+    /// A monitor that keeps delays of `threshold` and more; zero keeps none.
+    init(threshold: Nanoseconds = .zero) { thresholdLength = Atomic(max(threshold, .zero)) }
 
-    /// `latency-monitor-threshold` in milliseconds; 0 is off. Cheap to read.
-    var thresholdMilliseconds: Int64 {
-        get { threshold.load(ordering: .relaxed) }
-        set { threshold.store(max(newValue, 0), ordering: .relaxed) }
+    /// `latency-monitor-threshold`; zero is off. Cheap to read.
+    var threshold: Nanoseconds {
+        get { thresholdLength.load(ordering: .relaxed) }
+        set { thresholdLength.store(max(newValue, .zero), ordering: .relaxed) }
     }
 
     /// Keeps a delay if it reaches the threshold. Two in one second become the longer one.
-    func add(_ event: String, milliseconds: Int64, unixSeconds: Int64) {
-        let threshold = thresholdMilliseconds
-        guard threshold > 0, milliseconds >= threshold else { return }
+    func add(_ event: String, took delay: Nanoseconds, unixSeconds: Int64) {
+        let threshold = threshold
+        guard threshold > .zero, delay >= threshold else { return }
         events.withLock { events in
             guard events[event] != nil || events.count < Self.eventsMax else { return }
-            events[event, default: Event()].add(milliseconds, at: unixSeconds)
+            events[event, default: Event()].add(delay, at: unixSeconds)
         }
     }
 
@@ -61,8 +61,7 @@ final class LatencyEvents: Sendable {
             events.sorted { $0.key < $1.key }.compactMap { name, event in
                 guard let last = event.samples.last else { return nil }
                 return Latest(
-                    event: name, unixSeconds: last.unixSeconds, milliseconds: last.milliseconds,
-                    longestMilliseconds: event.longest)
+                    event: name, unixSeconds: last.unixSeconds, delay: last.delay, longest: event.longest)
             }
         }
     }
@@ -80,15 +79,16 @@ final class LatencyEvents: Sendable {
 
     /// What LATENCY DOCTOR answers: the delays in words, ending in a line feed.
     func report() -> String {
-        let threshold = thresholdMilliseconds
+        let threshold = threshold.millisecondsRoundedDown
         guard threshold > 0 else {
             return "Latency monitoring is off: latency-monitor-threshold is 0. "
                 + "CONFIG SET latency-monitor-threshold <milliseconds> turns it on.\n"
         }
         let lines = events.withLock { events in
             events.sorted { $0.key < $1.key }.map { name, event in
-                "\(name): \(event.delays) delays, mean \(event.total / max(event.delays, 1)) ms, "
-                    + "longest \(event.longest) ms.\n"
+                let mean = event.total / max(event.delays, 1)
+                return "\(name): \(event.delays) delays, mean \(mean.millisecondsRoundedDown) ms, "
+                    + "longest \(event.longest.millisecondsRoundedDown) ms.\n"
             }
         }
         guard !lines.isEmpty else { return "No event took \(threshold) ms or longer since monitoring began.\n" }
@@ -97,15 +97,15 @@ final class LatencyEvents: Sendable {
 }
 
 extension LatencyEvents.Event {
-    fileprivate mutating func add(_ milliseconds: Int64, at unixSeconds: Int64) {
-        longest = max(longest, milliseconds)
+    fileprivate mutating func add(_ delay: Nanoseconds, at unixSeconds: Int64) {
+        longest = max(longest, delay)
         delays += 1
-        total = total.addingReportingOverflow(milliseconds).partialValue
+        total += delay
         if let last = samples.last, last.unixSeconds == unixSeconds {
-            samples[samples.count - 1].milliseconds = max(last.milliseconds, milliseconds)
+            samples[samples.count - 1].delay = max(last.delay, delay)
             return
         }
         if samples.count == LatencyEvents.samplesPerEvent { samples.removeFirst() }
-        samples.append(LatencyEvents.Sample(unixSeconds: unixSeconds, milliseconds: milliseconds))
+        samples.append(LatencyEvents.Sample(unixSeconds: unixSeconds, delay: delay))
     }
 }

@@ -12,6 +12,7 @@
 import CLinux
 import LimiterEngine
 import Synchronization
+import System
 
 /// The process's use of memory. Any thread reads; the sweep thread samples.
 final class MemoryMonitor: Sendable {
@@ -23,9 +24,9 @@ final class MemoryMonitor: Sendable {
     /// Bytes in use when the server was made, before any state or client.
     let startup: Int
 
-    // The sweep thread's alone: times are steady, and a sample is a look at the heap.
-    private let checkedAt = Atomic<Int64>(0)
-    private let sampledAt = Atomic<Int64>(0)
+    // The sweep thread's alone: a sample is a look at the heap.
+    private let checkedAt = Atomic<SteadyInstant>(.boot)
+    private let sampledAt = Atomic<SteadyInstant>(.boot)
     /// Free pieces at the last sample, and the most records that were pieces of the heap at any check since.
     private let freePieces = Atomic<Int>(0)
     private let recordsMax = Atomic<Int>(0)
@@ -49,7 +50,7 @@ final class MemoryMonitor: Sendable {
     func peak(with used: Int) -> Int { peakBytes.max(used, ordering: .relaxed).newValue }
 
     /// Called by the sweep thread at every tick.
-    func sample(steady: Int64, clients: Int) {
+    func sample(steady: SteadyInstant, clients: Int) {
         if steady - checkedAt.load(ordering: .relaxed) >= MemoryMonitor.pause(freePieces: 0) {
             checkedAt.store(steady, ordering: .relaxed)
             considerHeap(steady: steady, clients: clients)
@@ -57,7 +58,7 @@ final class MemoryMonitor: Sendable {
         _ = peak(with: engine.memoryInUse + overhead(clients: clients))
     }
 
-    private func considerHeap(steady: Int64, clients: Int) {
+    private func considerHeap(steady: SteadyInstant, clients: Int) {
         let use = engine.heapUse
         let recordsMax = max(use.records, recordsMax.load(ordering: .relaxed))
         // Each record that is gone since may have left a piece.
@@ -72,11 +73,11 @@ final class MemoryMonitor: Sendable {
         sampledAt.store(steady, ordering: .relaxed)
     }
 
-    /// Nanoseconds from one look at the heap to the next: a second for up to a thousand free pieces, each of which
+    /// From one look at the heap to the next: a second for up to a thousand free pieces, each of which
     /// takes 0.1 to 0.6 µs; beyond that it grows with their square: the longer a loop might wait, the rarer it is.
-    static func pause(freePieces: Int) -> Int64 {
+    static func pause(freePieces: Int) -> Nanoseconds {
         let thousands = Double(max(1000, freePieces)) / 1000
-        return Int64(thousands * thousands * 1e9)
+        return Nanoseconds(Int64(thousands * thousands * 1e9))
     }
 
     private static func heap(_ use: Engine.HeapUse) -> (overhead: Int, freePieces: Int) {

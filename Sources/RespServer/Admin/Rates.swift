@@ -10,7 +10,7 @@ final class Rates: Sendable {
     }
 
     private struct State {
-        var at: Int64 = 0
+        var at: SteadyInstant?
         var commands: UInt64 = 0
         var input: UInt64 = 0
         var output: UInt64 = 0
@@ -22,17 +22,17 @@ final class Rates: Sendable {
     var latest: PerSecond { state.withLock { $0.latest } }
 
     /// Takes a sample once a second; called by the control thread at every tick.
-    func sample(_ server: Server, steady: Int64) {
+    func sample(_ server: Server, steady: SteadyInstant) {
         state.withLock { state in
-            let elapsed = steady - state.at
-            guard elapsed >= 1_000_000_000 else { return }
+            let elapsed = state.at.map { steady - $0 } ?? .forever
+            guard elapsed >= .seconds(1) else { return }
             let commands = server.total(.commands)
             let input = server.total(.inputBytes)
             let output = server.total(.outputBytes)
-            let seconds = Double(elapsed) / 1e9
+            let seconds = elapsed.fractionalSeconds
             // After CONFIG RESETSTAT the counters are behind the last sample.
             func rate(_ new: UInt64, _ old: UInt64) -> Double { new < old ? 0 : Double(new - old) / seconds }
-            if state.at != 0 {
+            if state.at != nil {
                 state.latest = PerSecond(
                     commands: rate(commands, state.commands), inputBytes: rate(input, state.input),
                     outputBytes: rate(output, state.output))

@@ -13,7 +13,7 @@ final class SlowLog: Sendable {
         var id: Int64
         /// When it ended.
         var unixSeconds: Int64
-        var microseconds: Int64
+        var took: Nanoseconds
         /// At most 32 arguments of about 128 bytes; what was left out is said in their place.
         var arguments: [[UInt8]]
         var clientAddress: String
@@ -32,20 +32,20 @@ final class SlowLog: Sendable {
         var nextID: Int64 = 0
     }
 
-    private let threshold: Atomic<Int64>
+    private let thresholdLength: Atomic<Nanoseconds>
     private let lengthLimit: Atomic<Int>
     private let state = Locked(State())
 
-    /// A log of commands that take `thresholdMicroseconds` or longer: 0 is every command, negative none.
-    init(thresholdMicroseconds: Int64 = 10_000, lengthMax: Int = 128) {
-        threshold = Atomic(thresholdMicroseconds)
+    /// A log of commands that take `threshold` or longer: zero is every command, `.forever` none.
+    init(threshold: Nanoseconds = .milliseconds(10), lengthMax: Int = 128) {
+        thresholdLength = Atomic(threshold)
         lengthLimit = Atomic(min(max(lengthMax, 0), Self.lengthMaxMax))
     }
 
-    /// `slowlog-log-slower-than`. Cheap to read.
-    var thresholdMicroseconds: Int64 {
-        get { threshold.load(ordering: .relaxed) }
-        set { threshold.store(newValue, ordering: .relaxed) }
+    /// `slowlog-log-slower-than`: zero is every command, `.forever` none. Cheap to read.
+    var threshold: Nanoseconds {
+        get { thresholdLength.load(ordering: .relaxed) }
+        set { thresholdLength.store(newValue, ordering: .relaxed) }
     }
 
     /// `slowlog-max-len`: how many entries are kept. Fewer than there are drops the oldest.
@@ -63,21 +63,18 @@ final class SlowLog: Sendable {
 
     /// Whether a command that took this long belongs in the log. One relaxed load.
     @inline(__always)
-    func isSlow(microseconds: Int64) -> Bool {
-        let threshold = thresholdMicroseconds
-        return threshold >= 0 && microseconds >= threshold
-    }
+    func isSlow(_ took: Nanoseconds) -> Bool { took >= threshold }
 
     /// Logs a command, without the arguments that are hidden.
     func add(
-        _ arguments: ArgumentList, hidden: HiddenArguments = .none, microseconds: Int64, unixSeconds: Int64,
+        _ arguments: ArgumentList, hidden: HiddenArguments = .none, took: Nanoseconds, unixSeconds: Int64,
         clientAddress: String, clientName: String
     ) {
         let kept = Self.cut(arguments, hidden: hidden)
         state.withLock { state in
             let limit = lengthLimit.load(ordering: .relaxed)
             let entry = Entry(
-                id: state.nextID, unixSeconds: unixSeconds, microseconds: microseconds, arguments: kept,
+                id: state.nextID, unixSeconds: unixSeconds, took: took, arguments: kept,
                 clientAddress: clientAddress, clientName: clientName)
             state.nextID += 1
             guard limit > 0 else { return }

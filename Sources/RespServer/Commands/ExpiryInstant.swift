@@ -9,6 +9,7 @@
 // there and lies after the year 2262 expires in 2262.
 
 import LimiterEngine
+import System
 
 extension CommandContext {
     private static let millisecond: Int64 = 1_000_000
@@ -23,17 +24,17 @@ extension CommandContext {
         let (length, overflows) = amount.multipliedReportingOverflow(by: milliseconds)
         guard !overflows else { return nil }
         guard isRelative else {
-            return CommandContext.instant(milliseconds: length).advanced(by: server.clock.skewForClients())
+            return CommandContext.instant(milliseconds: length) + server.clock.skewForClients()
         }
-        let wall = EngineClock.wall() / CommandContext.millisecond
-        guard !length.addingReportingOverflow(max(0, wall)).overflow || length < 0 else { return nil }
+        let wall = WallInstant.now().millisecondsRoundedDown
+        guard !length.addingReportingOverflow(wall).overflow || length < 0 else { return nil }
         return now.advanced(by: CommandContext.instant(milliseconds: length).nanoseconds)
     }
 
     /// What a client is shown of an instant of engine time: so many units of `milliseconds` since 1970, rounded up.
     func shown(_ expiry: EngineTime, milliseconds: Int64) -> Int64 {
         let skew = server.clock.skewForClients()
-        let instant = expiry.advanced(by: skew == Int64.min ? Int64.max : -skew)
+        let instant = expiry + -skew
         return ceilingUnits(max(0, instant.nanoseconds), unit: milliseconds * CommandContext.millisecond)
     }
 

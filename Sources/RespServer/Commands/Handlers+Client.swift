@@ -41,7 +41,7 @@ extension Handlers {
 
     static func clientInfo(_ context: CommandContext) {
         context.reply.verbatim(
-            ClientLine.text(context.client, server: context.server, seconds: context.loop.seconds) + "\n")
+            ClientLine.text(context.client, server: context.server, at: context.loop.steady) + "\n")
     }
 
     static func clientNoEvict(_ context: CommandContext) {
@@ -93,9 +93,9 @@ extension Handlers {
         let all = context.allConnections.sorted { $0.id < $1.id }
         assert(all.allSatisfy { $0 === context.client || $0.countedMemory == $0.memory }, "memory not counted")
         let lines = all.filter { filter.matches($0, caller: context.client) }
-            .map { ClientLine.text($0, server: context.server, seconds: context.loop.seconds) + "\n" }
+            .map { ClientLine.text($0, server: context.server, at: context.loop.steady) + "\n" }
         let links = context.server.replication.status.links.filter(filter.matches)
-            .map { ClientLine.text($0, seconds: context.loop.seconds) + "\n" }
+            .map { ClientLine.text($0, at: context.loop.steady) + "\n" }
         context.reply.verbatim((lines + links).joined())
     }
 
@@ -129,11 +129,9 @@ extension Handlers {
         if let milliseconds = arguments[2].integer, milliseconds < 0 {
             return context.reply.error("ERR timeout is negative")
         }
-        let (length, overflows) = (arguments[2].integer ?? Int64.max).multipliedReportingOverflow(by: 1_000_000)
-        let (end, overflowsToo) = context.loop.steady.addingReportingOverflow(length)
-        guard !overflows, !overflowsToo else {
-            return context.reply.error("ERR timeout is not an integer or out of range")
-        }
+        guard let length = arguments[2].integer.flatMap(Nanoseconds.milliseconds(exactly:)),
+            context.loop.steady + length < .distantFuture
+        else { return context.reply.error("ERR timeout is not an integer or out of range") }
         var mode = PauseState.Mode.all
         if arguments.count > 3 {
             guard arguments.count == 4, arguments[3].matches("WRITE") || arguments[3].matches("ALL") else {
@@ -141,7 +139,7 @@ extension Handlers {
             }
             if arguments[3].matches("WRITE") { mode = .writes }
         }
-        context.server.pause.begin(mode, until: end, now: context.loop.steady)
+        context.server.pause.begin(mode, until: context.loop.steady + length, now: context.loop.steady)
         context.reply.ok()
     }
 
@@ -164,7 +162,7 @@ extension CommandContext {
 
 /// A connection as CLIENT LIST shows it: one line of `field=value`, no value with a space.
 enum ClientLine {
-    static func text(_ connection: Connection, server: Server, seconds now: Int64) -> String {
+    static func text(_ connection: Connection, server: Server, at now: SteadyInstant) -> String {
         let input = connection.channel.input
         let output = connection.channel.output
         let session = connection.resp
@@ -173,7 +171,7 @@ enum ClientLine {
             ("id", "\(connection.id)"), ("addr", connection.peerAddress), ("laddr", connection.localAddress),
             ("fd", "\(connection.channel.stream.descriptor)"),
             ("name", String(decoding: connection.name, as: UTF8.self)),
-            ("age", "\(max(0, now - connection.createdAt))"), ("idle", "\(max(0, now - connection.lastActiveAt))"),
+            ("age", seconds(now - connection.createdAt)), ("idle", seconds(now - connection.lastActiveAt)),
             ("flags", flags(connection)), ("db", "0"),
             ("sub", "\(session.subscriptions?.channels.count ?? 0)"),
             ("psub", "\(session.subscriptions?.patterns.count ?? 0)"), ("ssub", "0"),
@@ -192,13 +190,15 @@ enum ClientLine {
     }
 
     /// A connection of the replication thread.
-    static func text(_ link: LinkLine, seconds now: Int64) -> String {
+    static func text(_ link: LinkLine, at now: SteadyInstant) -> String {
         let (flag, command, user) = link.isToPrimary ? ("M", "NULL", "(superuser)") : ("S", "psync", "default")
         return "id=\(link.id) addr=\(link.peerAddress) laddr=\(link.localAddress) fd=\(link.fd) name= "
-            + "age=\(max(0, now - link.since)) idle=\(link.idle) flags=\(flag) db=0 sub=0 psub=0 "
+            + "age=\(seconds(now - link.since)) idle=\(seconds(link.idle)) flags=\(flag) db=0 sub=0 psub=0 "
             + "ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 "
             + "events=r cmd=\(command) user=\(user) redir=-1 resp=2 lib-name= lib-ver="
     }
+
+    private static func seconds(_ length: Nanoseconds) -> String { "\(max(.zero, length).secondsRoundedDown)" }
 
     private static func flags(_ connection: Connection) -> String {
         let ofSession: [(SessionFlags, String)] = [(.monitor, "O"), (.subscribed, "P"), (.inTransaction, "x")]

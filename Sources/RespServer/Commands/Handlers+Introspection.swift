@@ -1,6 +1,7 @@
 // SLOWLOG and LATENCY.
 
 import RESP
+import System
 
 extension Handlers {
     static func slowlogGet(_ context: CommandContext) {
@@ -20,7 +21,7 @@ extension Handlers {
             context.reply.array(6)
             context.reply.integer(entry.id)
             context.reply.integer(entry.unixSeconds)
-            context.reply.integer(entry.microseconds)
+            context.reply.integer(entry.took.microsecondsRoundedDown)
             context.reply.array(entry.arguments.count)
             for argument in entry.arguments { context.reply.bulk(argument) }
             context.reply.bulk(entry.clientAddress)
@@ -44,8 +45,8 @@ extension Handlers {
             context.reply.array(4)
             context.reply.bulk(event.event)
             context.reply.integer(event.unixSeconds)
-            context.reply.integer(event.milliseconds)
-            context.reply.integer(event.longestMilliseconds)
+            context.reply.integer(event.delay.millisecondsRoundedDown)
+            context.reply.integer(event.longest.millisecondsRoundedDown)
         }
     }
 
@@ -55,7 +56,7 @@ extension Handlers {
         for sample in samples {
             context.reply.array(2)
             context.reply.integer(sample.unixSeconds)
-            context.reply.integer(sample.milliseconds)
+            context.reply.integer(sample.delay.millisecondsRoundedDown)
         }
     }
 

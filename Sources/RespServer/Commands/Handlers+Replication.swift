@@ -5,6 +5,7 @@ import Persistence
 import RESP
 import Replication
 import Synchronization
+import System
 import Transport
 
 /// What a connection that may be a replica has said so far.
@@ -154,10 +155,10 @@ extension Handlers {
         }
         // Inside EXEC nobody waits, and what it changed is in no batch yet: so nobody is known to have it.
         guard !context.loop.isExecuting else { return context.reply.integer(0) }
-        context.loop.block(context.client, waitsLong: EventLoop.isLong(milliseconds: timeout))
+        context.loop.block(context.client, waitsLong: EventLoop.isLong(timeout: timeout))
         // Where none are asked for the answer is how many have it now.
         replication.ask(
-            .wait(context.client, WaitDemand(replicas: max(0, Int(clamping: count)), milliseconds: timeout)))
+            .wait(context.client, WaitDemand(replicas: max(0, Int(clamping: count)), timeout: timeout)))
     }
 
     static func waitaof(_ context: CommandContext) {
@@ -182,16 +183,16 @@ extension Handlers {
             context.reply.integer(0)
             return context.reply.integer(0)
         }
-        context.loop.block(context.client, waitsLong: EventLoop.isLong(milliseconds: timeout))
+        context.loop.block(context.client, waitsLong: EventLoop.isLong(timeout: timeout))
         context.server.replication.ask(
             .wait(
                 context.client,
                 WaitDemand(
-                    replicas: Int(clamping: count), milliseconds: timeout, onDisk: true, onOwnDisk: local == 1)))
+                    replicas: Int(clamping: count), timeout: timeout, onDisk: true, onOwnDisk: local == 1)))
     }
 
-    /// Milliseconds to wait at most, 0 for as long as it takes; nil after answering what is wrong.
-    private static func timeout(_ context: CommandContext, _ index: Int) -> Int64? {
+    /// How long to wait at most: 0 milliseconds are for ever. Nil after answering what is wrong.
+    private static func timeout(_ context: CommandContext, _ index: Int) -> Nanoseconds? {
         guard let timeout = context.arguments[index].integer else {
             context.reply.error("ERR timeout is not an integer or out of range")
             return nil
@@ -201,7 +202,7 @@ extension Handlers {
             context.reply.error(timeout < 0 ? "ERR timeout is negative" : "ERR timeout is out of range")
             return nil
         }
-        return timeout
+        return timeout == 0 ? .forever : .milliseconds(timeout)
     }
 
     // MARK: FAILOVER
@@ -227,7 +228,7 @@ extension Handlers {
                 guard milliseconds > 0 else {
                     return context.reply.error("ERR FAILOVER timeout must be greater than 0")
                 }
-                request.timeout = milliseconds * 1_000_000
+                request.timeout = .milliseconds(milliseconds)
                 index += 2
             } else if arguments[index].matches("FORCE"), !request.force {
                 request.force = true

@@ -6,13 +6,14 @@ import Glibc
 import LimiterEngine
 import Persistence
 import RESP
+import System
 
 extension Handlers {
     static func time(_ context: CommandContext) {
-        let wall = EngineClock.wallClock()
+        let wall = CalendarSecond.now()
         context.reply.array(2)
-        context.reply.bulk("\(wall.seconds)")
-        context.reply.bulk("\(wall.nanoseconds / 1000)")
+        context.reply.bulk("\(wall.unixSeconds)")
+        context.reply.bulk("\(wall.nanosecond / 1000)")
     }
 
     static func lolwut(_ context: CommandContext) {
@@ -84,8 +85,7 @@ extension Handlers {
             return context.reply.error("ERR value is not a valid float or out of range: 0 to 3600 seconds")
         }
         // Blocks the loop, on purpose: this is how tests find out what a stalled server does.
-        var pause = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - Double(Int(seconds))) * 1e9))
-        nanosleep(&pause, nil)
+        Thread.sleep(Nanoseconds(Int64(seconds * 1e9)))
         context.reply.ok()
     }
 

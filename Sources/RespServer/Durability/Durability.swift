@@ -243,7 +243,7 @@ final class DiskAnswer: Sendable {
         while true {
             let seen = doorbell.count
             if isDone.withLock({ $0 }) { return }
-            doorbell.wait(since: seen, nanoseconds: 1_000_000_000)
+            doorbell.wait(since: seen, atMost: .seconds(1))
         }
     }
 }

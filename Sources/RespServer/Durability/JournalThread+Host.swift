@@ -3,6 +3,7 @@
 import LimiterEngine
 import Persistence
 import Replication
+import System
 
 extension JournalThread: JournalHost {
     var journalSettings: JournalDriver.Settings { server.currentSettings.value.journal }
@@ -92,12 +93,12 @@ extension Log {
                 ["bytes": .integer(bytes), "base": .integer(base)])
         case .snapshotStarted(let number, let keys):
             notice("snapshot started", ["number": .integer(number), "keys": .integer(keys)])
-        case .snapshotFinished(let snapshot, let seconds):
+        case .snapshotFinished(let snapshot, let took):
             notice(
                 "snapshot finished",
                 [
                     "number": .integer(snapshot.number), "keys": .integer(snapshot.keys),
-                    "bytes": .integer(snapshot.bytes), "seconds": .integer(Int(seconds)),
+                    "bytes": .integer(snapshot.bytes), "seconds": .integer(Int(took.secondsRoundedDown)),
                 ])
         case .lastSnapshotFinished(let snapshot):
             notice("snapshot finished", ["number": .integer(snapshot.number), "keys": .integer(snapshot.keys)])
@@ -109,12 +110,12 @@ extension Log {
             warning(
                 "cannot read the state on disk back; clients are told LOADING until that works",
                 ["error": "\(error)"])
-        case .stateIsBack(let report, let keys, let nanoseconds):
+        case .stateIsBack(let report, let keys, let took):
             notice(
                 "the state on disk is back in memory",
                 [
                     "records": .integer(report.records), "keys": .integer(keys),
-                    "milliseconds": .integer(Int(nanoseconds / 1_000_000)),
+                    "milliseconds": .integer(Int(took.millisecondsRoundedDown)),
                 ])
         }
     }

@@ -18,7 +18,7 @@ final class JournalThread {
     let files: any FileSystem
     private(set) lazy var driver = JournalDriver(
         host: self, engine: server.engine, files: files, log: recovered, pace: pace,
-        now: EngineClock.steady())
+        now: SteadyInstant.now())
     private let recovered: LogDirectory
     private let pace: JournalDriver.Pace
     private lazy var syncThread = SyncThread(done: durability.doorbell)
@@ -30,7 +30,7 @@ final class JournalThread {
     }
 
     private var wait: Wait?
-    private var syncStartedAt: Int64 = 0
+    private var syncStartedAt = SteadyInstant.boot
     /// Snapshots whose threads have not ended, including cancelled ones.
     private var runs: [SnapshotRun] = []
     private var waiters: [Connection] = []
@@ -58,14 +58,14 @@ final class JournalThread {
                 if let isSafe { return isSafe }
             }
             if let (job, result) = syncThread.drainResult() {
-                feed(.synced(job, result, isWaitedFor: false, took: EngineClock.steady() - syncStartedAt))
+                feed(.synced(job, result, isWaitedFor: false, took: SteadyInstant.now() - syncStartedAt))
             }
             while let index = runs.firstIndex(where: { $0.result != nil }) {
                 let run = runs.remove(at: index)
                 feed(.snapshotEnded(number: run.number, run.result!))
             }
             feed(.turn)
-            durability.doorbell.wait(since: seen, nanoseconds: driver.pause(now: EngineClock.steady()))
+            durability.doorbell.wait(since: seen, atMost: driver.pause(now: SteadyInstant.now()))
         }
     }
 
@@ -92,9 +92,9 @@ final class JournalThread {
             wait = nil
             switch next {
             case .sync(let job):
-                let began = EngineClock.steady()
+                let began = SteadyInstant.now()
                 let result = job.run()
-                handle(.synced(job, result, isWaitedFor: true, took: EngineClock.steady() - began))
+                handle(.synced(job, result, isWaitedFor: true, took: SteadyInstant.now() - began))
             case .readBack(let number, let horizon): handle(.readBack(number: number, readBack(number, horizon)))
             }
         }
@@ -103,8 +103,8 @@ final class JournalThread {
     }
 
     private func handle(_ event: JournalDriver.Event) {
-        driver.handle(event, now: EngineClock.steady())
-        driver.worked(until: EngineClock.steady())
+        driver.handle(event, now: SteadyInstant.now())
+        driver.worked(until: SteadyInstant.now())
     }
 
     // MARK: Actions
@@ -113,7 +113,7 @@ final class JournalThread {
         switch action {
         case .sync(let job, isWaitedFor: true): wait = .sync(job)
         case .sync(let job, isWaitedFor: false):
-            syncStartedAt = EngineClock.steady()
+            syncStartedAt = SteadyInstant.now()
             syncThread.start(job)
         case .publish(let ticket, let expecting): publish(ticket, expecting: expecting)
         case .health(let health):
@@ -137,13 +137,13 @@ final class JournalThread {
             for waiter in waiters { waiter.loop.mailbox.post(.unblock(waiter, Array(answer.reply.utf8))) }
             waiters = []
         case .snapshotAdopted:
-            durability.update { $0.lastSaveTime = EngineClock.unixSeconds() }
+            durability.update { $0.lastSaveTime = CalendarSecond.now().unixSeconds }
             publishStatus()
         case .readBack(let number, let horizon): wait = .readBack(number: number, horizon: horizon)
         case .restored(let number, let report): server.replication.ask(.restored(number: number, report))
-        case .syncTook(let nanoseconds):
+        case .syncTook(let length):
             server.latencyEvents.add(
-                "aof-fsync-always", milliseconds: nanoseconds / 1_000_000, unixSeconds: EngineClock.unixSeconds())
+                "aof-fsync-always", took: length, unixSeconds: CalendarSecond.now().unixSeconds)
         case .note(let note): server.log.write(note)
         case .end(let isSafe): self.isSafe = isSafe
         }

@@ -29,10 +29,10 @@ final class SnapshotRun: @unchecked Sendable {
 
     func cancel() { isCancelled.store(true, ordering: .relaxed) }
 
-    /// Nanoseconds of work after which the thread rests for as long. Its low priority alone does not do: where every
+    /// How long the thread works until it rests for as long. Its low priority alone does not do: where every
     /// core has something to do, a loop that wakes up still waits until the scheduler takes the core away from here,
     /// milliseconds later.
-    private static let workMax: Int64 = 250_000
+    private static let workMax = Nanoseconds.microseconds(250)
 
     /// Writes it on a thread of its own; `done` is rung at the end.
     func start(clock: EngineClock, done: Doorbell) {
@@ -45,14 +45,13 @@ final class SnapshotRun: @unchecked Sendable {
     }
 
     private func write(clock: EngineClock) -> Result<FinishedSnapshot, StorageError> {
-        var restedAt = EngineClock.steady()
+        var restedAt = SteadyInstant.now()
         do throws(StorageError) {
             while try writer.step(time: clock.now()) {
                 keysDone.store(writer.keys, ordering: .relaxed)
-                if EngineClock.steady() - restedAt >= SnapshotRun.workMax {
-                    var pause = timespec(tv_sec: 0, tv_nsec: Int(SnapshotRun.workMax))
-                    nanosleep(&pause, nil)
-                    restedAt = EngineClock.steady()
+                if SteadyInstant.now() - restedAt >= SnapshotRun.workMax {
+                    Thread.sleep(SnapshotRun.workMax)
+                    restedAt = SteadyInstant.now()
                 }
                 if isCancelled.load(ordering: .relaxed) {
                     throw StorageError("snapshot", Manifest.snapshotName(number), code: ECANCELED)

@@ -1,6 +1,7 @@
 // What is known of the disk, for INFO and for the refusal of writes: written by the journal thread, read by all.
 
 import Persistence
+import System
 
 /// The storage section of INFO, in the units it shows.
 struct StorageStatus: Sendable {
@@ -26,8 +27,8 @@ struct StorageStatus: Sendable {
     var recoverableOffset: Int64 = -1
     /// What is on disk is of the state in memory, and not of one that a full sync has replaced there.
     var filesAreCurrent = true
-    /// How long the sync that is running has taken, or the last one did; microseconds.
-    var syncMicroseconds: Int64 = 0
+    /// How long the sync that is running has taken, or the last one did.
+    var lastSyncTook = Nanoseconds.zero
     var isSyncing = false
     var syncs = 0
     /// Syncs under `everysec` that were due and had to wait for the one before.
@@ -43,7 +44,7 @@ struct StorageStatus: Sendable {
     var isRewriteScheduled = false
     var snapshotKeys = 0
     var snapshotExpectedKeys = 0
-    var snapshotStartedAt: Int64 = 0
+    var snapshotStartedAt = SteadyInstant.boot
     var lastSnapshotSucceeded = true
     /// Why the last snapshot failed.
     var snapshotError = ""
@@ -66,12 +67,12 @@ struct StorageStatus: Sendable {
 
     /// Records put back at the start.
     var recoveredRecords = 0
-    var recoveredMicroseconds: Int64 = 0
+    var recoveryTook = Nanoseconds.zero
     /// Bytes of a torn tail cut at the start.
     var cutBytes = 0
-    /// When the state on disk began to be read back, in seconds of the wall clock and in steady nanoseconds; nil while
+    /// When the state on disk began to be read back, on the wall clock and on the steady one; nil while
     /// it is not.
-    var restoreBegan: (unixSeconds: Int64, steady: Int64)?
+    var restoreBegan: (unixSeconds: Int64, steady: SteadyInstant)?
 }
 
 extension StorageStatus {
@@ -93,13 +94,13 @@ extension StorageStatus {
         recoverableOffset = driver.recoverableOffset
         filesAreCurrent = driver.filesAreCurrent
         unsyncedBytes = Int(log.appended - log.synced) + bytesWaiting
-        syncMicroseconds = driver.lastSyncTook / 1000
+        lastSyncTook = driver.lastSyncTook
         isSyncing = driver.isSyncing
         syncs = driver.syncs
         delayedSyncs = driver.delayedSyncs
         collections = driver.collections
         if restoreBegan?.steady != driver.restoreRequestedAt {
-            restoreBegan = driver.restoreRequestedAt.map { (EngineClock.unixSeconds(), $0) }
+            restoreBegan = driver.restoreRequestedAt.map { (CalendarSecond.now().unixSeconds, $0) }
         }
         followSnapshots(driver, keys: snapshotKeys)
     }
@@ -110,14 +111,14 @@ extension StorageStatus {
         isRewriteScheduled = driver.scheduled != nil
         snapshotKeys = keys
         snapshotExpectedKeys = driver.run?.expectedKeys ?? 0
-        snapshotStartedAt = driver.run?.startedAt ?? 0
+        snapshotStartedAt = driver.run?.startedAt ?? .boot
         changesAtLastSave = driver.changesAtLastSave
         let outcomes = driver.outcomes
         lastSnapshotSucceeded = outcomes.lastSaveSucceeded
         lastRewriteSucceeded = outcomes.lastRewriteSucceeded
         snapshotError = outcomes.error
-        lastSnapshotSeconds = outcomes.lastSaveSeconds
-        lastRewriteSeconds = outcomes.lastRewriteSeconds
+        lastSnapshotSeconds = outcomes.lastSaveTook?.secondsRoundedDown ?? -1
+        lastRewriteSeconds = outcomes.lastRewriteTook?.secondsRoundedDown ?? -1
         snapshots = outcomes.saves
         rewrites = outcomes.rewrites
     }

@@ -56,7 +56,7 @@ final class SyncThread: Sendable {
             }
             if hasEnded { return }
             guard let job else {
-                doorbell.wait(since: seen, nanoseconds: 3_600_000_000_000)
+                doorbell.wait(since: seen, atMost: .seconds(3600))
                 continue
             }
             let result = job.run()

@@ -7,6 +7,7 @@
 
 import LimiterEngine
 import RESP
+import System
 
 extension EventLoop {
     /// Decides the calls waiting, in order, and writes their replies.

@@ -3,6 +3,7 @@
 
 import LimiterEngine
 import RESP
+import System
 
 extension EventLoop {
     /// Counts a call that was answered with an error.
@@ -15,21 +16,19 @@ extension EventLoop {
     /// them is part of it: from the end of the last command or batch, or the turn's beginning.
     func noteDecidedBatch() {
         let took = timeOfBatch()
-        countCalls(nanoseconds: took)
-        latencyEvents.add("fast-command", milliseconds: took / 1_000_000, unixSeconds: unixSeconds)
-        let microseconds = took / 1000
+        countCalls(took)
+        latencyEvents.add("fast-command", took: took, unixSeconds: unixSeconds)
         // No client has had its reply before the end of the batch, so what matters is how long the whole took.
-        if slowLog.isSlow(microseconds: microseconds) { noteSlow(microseconds: microseconds) }
+        if slowLog.isSlow(took) { noteSlow(took) }
     }
 
     /// Counts a batch of one whose request is still in `arguments`.
     func noteDecidedAlone(_ command: CommandReference, for connection: Connection) {
         let took = timeOfBatch()
-        countCalls(nanoseconds: took)
+        countCalls(took)
         latencyEvents.add(
-            command.flags.contains(.fast) ? "fast-command" : "command", milliseconds: took / 1_000_000,
-            unixSeconds: unixSeconds)
-        noteIfSlow(command, microseconds: took / 1000, client: connection)
+            command.flags.contains(.fast) ? "fast-command" : "command", took: took, unixSeconds: unixSeconds)
+        noteIfSlow(command, took: took, client: connection)
     }
 
     /// Counts a malformed request, which is still in `arguments`. Reading it took its time, too.
@@ -37,26 +36,27 @@ extension EventLoop {
         let took = timeOfBatch()
         counters.add(.commands, 1)
         commandStatistics.record(
-            command.index, calls: 1, nanoseconds: took, failed: false, latency: settings.latencyTracking)
-        noteIfSlow(command, microseconds: took / 1000, client: connection)
+            command.index, calls: 1, nanoseconds: took.nanoseconds, failed: false, latency: settings.latencyTracking)
+        noteIfSlow(command, took: took, client: connection)
     }
 
-    /// Nanoseconds since the last command or batch ended, or the turn began; another one ends now.
-    private func timeOfBatch() -> Int64 {
-        let end = EngineClock.steady()
-        let took = max(0, end - lastTimestamp)
+    /// The time since the last command or batch ended, or the turn began; another one ends now.
+    private func timeOfBatch() -> Nanoseconds {
+        let end = SteadyInstant.now()
+        let took = max(.zero, end - lastTimestamp)
         lastTimestamp = end
         isTimestampFresh = true
         return took
     }
 
     @inline(__always)
-    private func countCalls(nanoseconds: Int64) {
-        guard let command = batch.command else { return countMixed(nanoseconds: nanoseconds) }
+    private func countCalls(_ took: Nanoseconds) {
+        guard let command = batch.command else { return countMixed(took) }
         let requests = batch.requestCount
         counters.add(.commands, UInt64(requests))
         commandStatistics.record(
-            command, calls: requests, nanoseconds: nanoseconds, failed: false, latency: settings.latencyTracking)
+            command, calls: requests, nanoseconds: took.nanoseconds, failed: false,
+            latency: settings.latencyTracking)
         if batch.groups.isEmpty {
             var tally = DecisionTally()
             for position in 0..<batch.count { tally.count(batch.calls + position) }
@@ -87,7 +87,7 @@ extension EventLoop {
 
     /// Counts each command of the batch for itself. Of a group every limit has its share of the time.
     @inline(never)
-    private func countMixed(nanoseconds: Int64) {
+    private func countMixed(_ took: Nanoseconds) {
         let count = batch.count
         let commandCount = commands.specs.count
         withUnsafeTemporaryAllocation(of: Int32.self, capacity: 2 * commandCount) { numbers in
@@ -105,7 +105,7 @@ extension EventLoop {
             for command in 0..<commandCount where requests[command] > 0 {
                 commandStatistics.record(
                     command, calls: Int(requests[command]),
-                    nanoseconds: nanoseconds * Int64(decisions[command]) / Int64(count), failed: false,
+                    nanoseconds: (took * Int64(decisions[command]) / Int64(count)).nanoseconds, failed: false,
                     latency: settings.latencyTracking)
             }
         }
@@ -115,26 +115,26 @@ extension EventLoop {
     // MARK: Slow batches
 
     @inline(never)
-    private func noteSlow(microseconds: Int64) {
+    private func noteSlow(_ took: Nanoseconds) {
         let count = batch.count
-        let each = microseconds / Int64(count)
-        if count == 1 || slowLog.isSlow(microseconds: each) {
-            noteSlowCalls(microseconds: each)
+        let each = took / Int64(count)
+        if count == 1 || slowLog.isSlow(each) {
+            noteSlowCalls(each)
         } else {
-            noteSlowBatch(microseconds: microseconds)
+            noteSlowBatch(took)
         }
     }
 
     /// One entry for a batch that took long although its calls on average did not. One of them may have; to tell which
     /// one, the clock would have to be read for each call.
-    private func noteSlowBatch(microseconds: Int64) {
+    private func noteSlowBatch(_ took: Nanoseconds) {
         let text = "... (a batch of \(batch.count) calls)"
-        addToSlowLog(0, [batch.calls[0].keyBytes.map { $0 }, Array(text.utf8)], microseconds: microseconds)
+        addToSlowLog(0, [batch.calls[0].keyBytes.map { $0 }, Array(text.utf8)], took: took)
     }
 
     /// An entry for each call of a batch. The requests' arguments are gone by now but for the keys: those are what is
     /// shown, all of a group's in one line.
-    private func noteSlowCalls(microseconds: Int64) {
+    private func noteSlowCalls(_ took: Nanoseconds) {
         var position = 0
         var group = 0
         while position < batch.count {
@@ -144,17 +144,17 @@ extension EventLoop {
                 group += 1
             }
             let names = (position..<position + keys).map { batch.calls[$0].keyBytes.map { $0 } }
-            addToSlowLog(position, names, microseconds: microseconds)
+            addToSlowLog(position, names, took: took)
             position += keys
         }
     }
 
-    private func addToSlowLog(_ position: Int, _ arguments: [[UInt8]], microseconds: Int64) {
+    private func addToSlowLog(_ position: Int, _ arguments: [[UInt8]], took: Nanoseconds) {
         let connection = buffers.served[Int(batch.notes[position].owner)]
         let list = ArgumentList()
         list.load([Array(commands.specs[Int(batch.notes[position].command)].name.utf8)] + arguments)
         slowLog.add(
-            list, microseconds: microseconds, unixSeconds: unixSeconds, clientAddress: connection.peerAddress,
+            list, took: took, unixSeconds: unixSeconds, clientAddress: connection.peerAddress,
             clientName: String(decoding: connection.name, as: UTF8.self))
     }
 }

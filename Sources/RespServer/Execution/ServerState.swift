@@ -3,6 +3,8 @@
 // A loop takes a snapshot at the beginning of each turn, before each command that is not batched, and again when a
 // command has waited for something. Zero is the usual case: nothing keeps any command back.
 
+import System
+
 /// A snapshot of the states that keep commands back.
 struct ServerState: OptionSet, Sendable {
     let rawValue: UInt32
@@ -34,11 +36,11 @@ struct ServerState: OptionSet, Sendable {
 }
 
 extension ServerState {
-    /// The states of `server` at `steady`, in nanoseconds of steady time. A dozen relaxed loads: it is asked in every
+    /// The states of `server` at `steady`. A dozen relaxed loads: it is asked in every
     /// turn, so not for all settings, which would be copied.
     ///
     /// - Parameter servesStaleData: `replica-serve-stale-data`.
-    init(of server: Server, servesStaleData: Bool, at steady: Int64) {
+    init(of server: Server, servesStaleData: Bool, at steady: SteadyInstant) {
         let replication = server.replication
         self = []
         if server.isLoading { insert(.loading) }

@@ -114,16 +114,16 @@ struct ControlThread {
         if !path.isEmpty { unlink(path) }
     }
 
-    /// Time kept back for the disk, of what an orderly shutdown may take, in nanoseconds.
-    private static let diskReserve: Int64 = 2_000_000_000
-    /// Nanoseconds that a loop may take to notice that its time is over.
-    private static let loopGrace: Int64 = 200_000_000
+    /// Time kept back for the disk, of what an orderly shutdown may take.
+    private static let diskReserve = Nanoseconds.seconds(2)
+    /// What a loop may take to notice that its time is over.
+    private static let loopGrace = Nanoseconds.milliseconds(200)
 
     /// Makes every loop answer what it received and leave, and waits for that, but not for ever. Another signal ends it
     /// at once. Returns when everything has to be over, and whether all loops have ended.
-    private func drain() -> (deadline: Int64, haveEnded: Bool) {
-        let patience = Int64(server.currentSettings.value.shutdownTimeoutSeconds) * 1_000_000_000
-        let deadline = EngineClock.steady() + patience
+    private func drain() -> (deadline: SteadyInstant, haveEnded: Bool) {
+        let patience = Nanoseconds.seconds(server.currentSettings.value.shutdownTimeoutSeconds)
+        let deadline = SteadyInstant.now() + patience
         let loopDeadline = deadline - min(ControlThread.diskReserve, patience / 2)
         for loop in server.loops { loop.mailbox.post(.drain(deadline: loopDeadline)) }
         SecondSignal(descriptor: signals, log: server.log).start()
@@ -215,7 +215,7 @@ private struct SecondSignal {
                 _ = poll(&polled, 1, -1)
                 let signal = clinux_signalfd_next(descriptor)
                 guard signal == SIGTERM || signal == SIGINT else { continue }
-                log.flush(seconds: 0.5)
+                log.flush(atMost: .milliseconds(500))
                 _exit(1)
             }
         }

@@ -3,6 +3,7 @@
 import Glibc
 import LimiterEngine
 import Persistence
+import System
 import Transport
 
 /// The program.
@@ -61,13 +62,13 @@ public enum Escapement {
         }
         log.start()
         let outcome = serve(launch, log)
-        log.flush(seconds: logPatience)
+        log.flush(atMost: logPatience)
         if let failure = outcome.failure { return fail(failure) }
         return outcome.isSafe ? 0 : 1
     }
 
     /// Seconds that the log's last lines may take to be written.
-    private static let logPatience = 2.0
+    private static let logPatience = Nanoseconds.seconds(2)
 
     /// How serving ended: with everything on disk or not, or why it never began.
     private struct Outcome {

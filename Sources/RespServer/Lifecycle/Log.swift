@@ -10,6 +10,7 @@
 import CLinux
 import Glibc
 import Synchronization
+import System
 
 /// The log. Safe from any thread. A call below the level costs one atomic load: neither the message nor the fields
 /// are built.
@@ -67,8 +68,8 @@ final class Log: Sendable {
         writer.start { [self] in droppedNote($0) }
     }
 
-    /// Returns when every line logged so far is written, or after `seconds`.
-    func flush(seconds: Double) { writer.flush(nanoseconds: Int64(seconds * 1e9)) }
+    /// Returns when every line logged so far is written, or after `limit`.
+    func flush(atMost limit: Nanoseconds) { writer.flush(atMost: limit) }
 
     /// How many lines wait to be written.
     var queuedLines: Int { writer.unwritten }
@@ -140,8 +141,7 @@ final class Log: Sendable {
 
     /// The wall clock of this machine.
     static let systemClock: WallClock = {
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        return Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000
+        let now = CalendarSecond.now()
+        return now.unixSeconds * 1000 + now.nanosecond / 1_000_000
     }
 }

@@ -69,7 +69,7 @@ final class LogWriter: Sendable {
                     completed.add(1, ordering: .releasing)
                 }
                 progress.ring()
-                if batch.isEmpty { work.wait(since: seen, nanoseconds: 3_600_000_000_000) }
+                if batch.isEmpty { work.wait(since: seen, atMost: .seconds(3600)) }
             }
         }
     }
@@ -149,17 +149,17 @@ final class LogWriter: Sendable {
         work.ring()
     }
 
-    /// Returns when everything queued so far is written, or after `nanoseconds`.
-    func flush(nanoseconds: Int64) {
+    /// Returns when everything queued so far is written, or after `limit`.
+    func flush(atMost limit: Nanoseconds) {
         guard isRunning.load(ordering: .acquiring) else { return }
-        let deadline = EngineClock.steady() + nanoseconds
+        let deadline = SteadyInstant.now() + limit
         let wanted = queue.withLock { $0.accepted + ($0.dropped > 0 ? 1 : 0) }
         while true {
             let seen = progress.count
-            let left = deadline - EngineClock.steady()
-            guard completed.load(ordering: .acquiring) < wanted, left > 0 else { return }
+            let left = deadline - SteadyInstant.now()
+            guard completed.load(ordering: .acquiring) < wanted, left > .zero else { return }
             // Another thread may be the one that a ring wakes.
-            progress.wait(since: seen, nanoseconds: min(left, 20_000_000))
+            progress.wait(since: seen, atMost: min(left, .milliseconds(20)))
         }
     }
 }

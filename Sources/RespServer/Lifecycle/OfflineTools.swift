@@ -106,15 +106,15 @@ public enum OfflineTools {
         // What was no state of any primary is none under another name either.
         let isNobodys = found.manifest?.history == ReplicationID.unowned.text
         let history = isNobodys ? ReplicationID.unowned : ReplicationID(using: &generator)
-        let wall = EngineClock.wall()
+        let wall = EngineTime(WallInstant.now())
         do throws(ClockRebase.Failure) {
             let rebase = try ClockRebase(
-                files: files, check: found, now: EngineTime(nanoseconds: wall), history: history.text)
+                files: files, check: found, now: wall, history: history.text)
             let now = rebase == nil ? found : DirectoryCheck(files: files, directory: found.directory)
             guard !asJSON else { return conclude(now.json(rebase: rebase) + [0x0A], now.isClean) }
             var text = "the last time in the files is \(timestamp(found.lastTime)), the clock says \(timestamp(wall))\n"
             if let rebase {
-                text += "moved back by \(rebase.shift / 1_000_000_000) s\n"
+                text += "moved back by \(rebase.shift.secondsRoundedDown) s\n"
                 for name in rebase.copies { text += "kept \(name)\n" }
             } else {
                 text += "that is not ahead, nothing was changed\n"
@@ -126,7 +126,7 @@ public enum OfflineTools {
         }
     }
 
-    private static func timestamp(_ nanoseconds: Int64) -> String { LogLine.timestamp(nanoseconds / 1_000_000) }
+    private static func timestamp(_ time: EngineTime) -> String { LogLine.timestamp(time.nanoseconds / 1_000_000) }
 
     /// Prints what was found. Who reads only the exit code need not read the rest.
     private static func conclude(_ output: [UInt8], _ isClean: Bool) -> Int32 {

@@ -6,18 +6,19 @@
 // counters.
 
 import LimiterEngine
+import System
 
 /// A counter of which the log is told when it grows.
 struct ShortageCount {
-    /// Nanoseconds from one line to the next.
-    static let interval: Int64 = 60_000_000_000
+    /// From one line to the next.
+    static let interval = Nanoseconds.seconds(60)
 
     private var seen: UInt64 = 0
     private var unsaid: UInt64 = 0
-    private var saidAt: Int64?
+    private var saidAt: SteadyInstant?
 
     /// Takes the counter's value. Returns by how much it has grown since the last line, if a line is due.
-    mutating func note(_ total: UInt64, now: Int64) -> Int? {
+    mutating func note(_ total: UInt64, now: SteadyInstant) -> Int? {
         // CONFIG RESETSTAT has it begin at 0.
         unsaid += total >= seen ? total - seen : total
         seen = total
@@ -29,12 +30,12 @@ struct ShortageCount {
 }
 
 struct ShortageWatch {
-    /// Nanoseconds from one look to the next: a look takes every stripe in turn.
-    private static let pace: Int64 = 1_000_000_000
+    /// From one look to the next: a look takes every stripe in turn.
+    private static let pace = Nanoseconds.seconds(1)
 
     private let server: Server
     private let keyspace: KeyspaceSession
-    private var nextLook: Int64 = 0
+    private var nextLook = SteadyInstant.boot
     private var refused = ShortageCount()
     private var evicted = ShortageCount()
     private var tokens = ShortageCount()
@@ -44,8 +45,8 @@ struct ShortageWatch {
         keyspace = KeyspaceSession(engine: server.engine)
     }
 
-    /// Looks once a second, however often it is called. `now` is steady time.
-    mutating func look(now: Int64) {
+    /// Looks once a second, however often it is called.
+    mutating func look(now: SteadyInstant) {
         guard now >= nextLook else { return }
         nextLook = now + ShortageWatch.pace
         let statistics = keyspace.statistics()

@@ -82,7 +82,7 @@ final class Storage: Sendable {
         _ role: NodeRole.Role, _ savedRole: SavedRole?
     ) throws(RecoveryError) -> LogDirectory {
         let settings = server.currentSettings.value
-        let began = EngineClock.steady()
+        let began = SteadyInstant.now()
         let workers = Storage.workers(shards: settings.shards)
         // A replica's own clock says nothing of what is still in force where its primary is.
         let horizon = role == .primary ? server.clock.now() : EngineTime(nanoseconds: 0)
@@ -93,7 +93,7 @@ final class Storage: Sendable {
         let name = role == .primary ? server.runID : ReplicationID.unowned.text
         let report = try recovery.run(history: name, cutsTornTail: settings.aofLoadTruncated)
         server.clock.advance(to: report.lastTime)
-        note(report, nanoseconds: EngineClock.steady() - began)
+        note(report, took: SteadyInstant.now() - began)
         let log = LogDirectory(files: files, path: path, recovered: report)
         log.removeLeftovers()
         server.durability.journal.start(at: report.end)
@@ -186,7 +186,7 @@ final class Storage: Sendable {
             ["file": "\(cut.file)", "byte": .integer(cut.position), "bytes": .integer(cut.bytes)])
     }
 
-    private func note(_ report: RecoveryReport, nanoseconds: Int64) {
+    private func note(_ report: RecoveryReport, took: Nanoseconds) {
         Storage.note(report.cut, server.log)
         if report.foundState {
             server.log.notice(
@@ -195,28 +195,28 @@ final class Storage: Sendable {
                     "records": .integer(report.records),
                     "keys": .integer(KeyspaceSession(engine: server.engine).statistics().keys),
                     "bytes": .integer(report.snapshotBytes + report.logBytes),
-                    "milliseconds": .integer(Int(nanoseconds / 1_000_000)),
+                    "milliseconds": .integer(Int(took.millisecondsRoundedDown)),
                 ])
         }
         let skew = server.clock.skew()
-        if skew > 1_000_000_000 {
+        if skew > .seconds(1) {
             server.log.warning(
                 "the clock is behind the last time in the log; engine time goes on from there, so no limiter gets "
-                    + "anything back", ["seconds": .integer(Int(skew / 1_000_000_000))])
+                    + "anything back", ["seconds": .integer(Int(skew.secondsRoundedDown))])
         }
         let (records, cut) = (report.records, report.cut?.bytes ?? 0)
         server.durability.update { status in
             status.recoveredRecords = records
-            status.recoveredMicroseconds = nanoseconds / 1000
+            status.recoveryTook = took
             status.cutBytes = cut
-            status.lastSaveTime = EngineClock.unixSeconds()
+            status.lastSaveTime = CalendarSecond.now().unixSeconds
         }
     }
 
     // MARK: End
 
-    /// Has everything on disk. False when it could not be until `deadline` in steady time.
-    func stop(savesSnapshot: Bool, deadline: Int64) -> Bool {
+    /// Has everything on disk. False when it could not be until `deadline`.
+    func stop(savesSnapshot: Bool, deadline: SteadyInstant) -> Bool {
         // What is still being read is on disk already.
         if case .recovering = progress.withLock({ $0 }) { return true }
         // Nor is a state that is being read back from disk worth waiting for.
@@ -225,12 +225,12 @@ final class Storage: Sendable {
         while true {
             let seen = changed.count
             if case .ended(let isSafe) = progress.withLock({ $0 }) { return isSafe }
-            let left = deadline - EngineClock.steady()
-            guard left > 0 else {
+            let left = deadline - SteadyInstant.now()
+            guard left > .zero else {
                 server.log.warning("the disk took longer than shutdown-timeout; the last changes may be missing")
                 return false
             }
-            changed.wait(since: seen, nanoseconds: left)
+            changed.wait(since: seen, atMost: left)
         }
     }
 }

@@ -1,6 +1,7 @@
 // How fast expired keys are looked for: a whole round a minute when there is nothing to find, faster while there is.
 
 import LimiterEngine
+import System
 
 struct SweepPace {
     /// Seconds for a round through a table in which nothing expires.
@@ -21,9 +22,9 @@ struct SweepPace {
     /// Does one tick's share of the walk, after giving back what FLUSHALL has left.
     mutating func tick(now: EngineTime, hz: Int) {
         let share = max(256, engine.bucketCount / (SweepPace.roundSeconds * hz))
-        let deadline = EngineClock.steady() + 1_000_000_000 / Int64(hz * SweepPace.shareOfInterval)
+        let deadline = SteadyInstant.now() + .seconds(1) / Int64(hz * SweepPace.shareOfInterval)
         while !engine.releaseRemains(steps: 4096) {
-            if EngineClock.steady() >= deadline { return }
+            if SteadyInstant.now() >= deadline { return }
         }
         var done = 0
         repeat {
@@ -32,6 +33,6 @@ struct SweepPace {
             let isWorthwhile = progress.forgotten * SweepPace.worthwhile > progress.seen && progress.forgotten > 0
             if done >= share, !isWorthwhile, !engine.isOverMemoryLimit { return }
             if progress.finishedRound, !isWorthwhile { return }
-        } while EngineClock.steady() < deadline
+        } while SteadyInstant.now() < deadline
     }
 }

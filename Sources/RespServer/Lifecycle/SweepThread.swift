@@ -29,21 +29,20 @@ struct SweepThread {
     }
 
     private mutating func run() {
-        var nextTick = EngineClock.steady()
+        var nextTick = SteadyInstant.now()
         while !server.isStopping {
             let hz = server.currentSettings.value.hz
-            let now = EngineClock.steady()
+            let now = SteadyInstant.now()
             if now < nextTick {
-                var pause = timespec(tv_sec: 0, tv_nsec: Int(min(nextTick - now, 999_999_999)))
-                nanosleep(&pause, nil)
+                Thread.sleep(min(nextTick - now, .seconds(1)))
                 continue
             }
-            nextTick = now + 1_000_000_000 / Int64(hz)
+            nextTick = now + .seconds(1) / Int64(hz)
             tick(steady: now, hz: hz)
         }
     }
 
-    private mutating func tick(steady: Int64, hz: Int) {
+    private mutating func tick(steady: SteadyInstant, hz: Int) {
         server.sweepTurn.acquire()
         // While the state is restored or replaced, the sweep would only be in the way, and might go by the clock of
         // another state.

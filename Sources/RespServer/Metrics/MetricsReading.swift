@@ -9,6 +9,7 @@ import Glibc
 import LimiterEngine
 import Persistence
 import Synchronization
+import System
 
 /// A snapshot of the server's numbers. A value: free to be changed, as tests do.
 struct MetricsReading: Sendable {
@@ -25,14 +26,14 @@ struct MetricsReading: Sendable {
     // MARK: Server
 
     var settings: Settings
-    /// Steady time of the reading, in nanoseconds.
-    var steady: Int64
+    /// Steady time of the reading.
+    var steady: SteadyInstant
     /// Engine time of the reading.
     var now: EngineTime
-    /// The wall clock, since 1970.
-    var wall: (seconds: Int64, nanoseconds: Int64)
-    /// Steady time of the start, in nanoseconds.
-    var startedAt: Int64
+    /// The wall clock.
+    var wall: CalendarSecond
+    /// Steady time of the start.
+    var startedAt: SteadyInstant
     /// Seconds since 1970.
     var startedAtUnix: Int64
     var operatingSystem: String?
@@ -40,8 +41,8 @@ struct MetricsReading: Sendable {
     var configFile: String
     var loopCount: Int
     var shardCount: Int
-    /// Engine time minus the wall clock, in nanoseconds.
-    var clockSkew: Int64
+    /// Engine time minus the wall clock.
+    var clockSkew: Nanoseconds
 
     // MARK: Clients
 
@@ -102,15 +103,16 @@ struct MetricsReading: Sendable {
 
     /// Reads what `sections` need. For any thread; takes one stripe at a time, or none where `keyspace` holds all.
     ///
-    /// - Parameter steady: Steady time, in nanoseconds.
+    /// - Parameter steady: Steady time of the reading.
     init(
-        of server: Server, _ keyspace: KeyspaceSession, now: EngineTime, steady: Int64, sections: Set<MetricSection>
+        of server: Server, _ keyspace: KeyspaceSession, now: EngineTime, steady: SteadyInstant,
+        sections: Set<MetricSection>
     ) {
         self.sections = sections
         self.now = now
         self.steady = steady
         settings = server.currentSettings.value
-        wall = EngineClock.wallClock()
+        wall = CalendarSecond.now()
         startedAt = server.startedAt
         startedAtUnix = server.startedAtUnix
         operatingSystem = sections.contains(.server) ? MetricsReading.readOperatingSystem() : nil
@@ -208,7 +210,7 @@ extension MetricsReading {
 
     /// When the state on disk began to be read back; nil while it is not. While a full sync is received that is not
     /// known, nor how much is to come.
-    var loadingBegan: (unixSeconds: Int64, steady: Int64)? {
+    var loadingBegan: (unixSeconds: Int64, steady: SteadyInstant)? {
         isRecovering ? (startedAtUnix, startedAt) : storage.restoreBegan
     }
 
@@ -223,13 +225,13 @@ extension MetricsReading {
         commands.filter { $0.sum.allowed + $0.sum.denied + $0.sum.undecided > 0 }
     }
 
-    /// Nanoseconds since an instant of steady time.
-    func since(_ instant: Int64) -> Int64 { steady - instant }
+    /// The time from `instant` to the reading.
+    func since(_ instant: SteadyInstant) -> Nanoseconds { steady - instant }
 
     /// Seconds that loading will still take, by its pace so far.
     var loadingSecondsLeft: Int64? {
         guard let began = loadingBegan else { return nil }
-        let seconds = max(0, since(began.steady) / 1_000_000_000)
+        let seconds = max(0, since(began.steady).secondsRoundedDown)
         let left = Double(recovery.total - recovery.done) * Double(max(1, seconds)) / Double(max(1, recovery.done))
         return Int64(min(left, 1e9))
     }

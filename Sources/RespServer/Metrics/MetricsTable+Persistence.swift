@@ -3,6 +3,7 @@
 
 import LimiterEngine
 import Persistence
+import System
 
 extension MetricsTable {
     static let persistence: [Metric] = [
@@ -60,7 +61,7 @@ extension MetricsTable {
         .gauge(
             "escapement_snapshot_running_seconds", unit: .seconds, "How long the snapshot under way has taken",
             info: InfoField("rdb_current_bgsave_time_sec", unknown: "-1"), in: .persistence
-        ) { $0.isSaving ? .nanoseconds($0.since($0.storage.snapshotStartedAt)) : .unknown },
+        ) { $0.isSaving ? .nanoseconds($0.since($0.storage.snapshotStartedAt).nanoseconds) : .unknown },
         .counter(
             "escapement_snapshots_total", "Snapshots of SAVE, BGSAVE and the setting save that succeeded",
             info: InfoField("rdb_saves"), in: .persistence
@@ -90,7 +91,7 @@ extension MetricsTable {
         .gauge(
             "escapement_rewrite_running_seconds", unit: .seconds, "How long the rewrite under way has taken",
             info: InfoField("aof_current_rewrite_time_sec", unknown: "-1"), in: .persistence
-        ) { $0.isRewriting ? .nanoseconds($0.since($0.storage.snapshotStartedAt)) : .unknown },
+        ) { $0.isRewriting ? .nanoseconds($0.since($0.storage.snapshotStartedAt).nanoseconds) : .unknown },
         .gauge(
             "escapement_rewrite_last_succeeded", "Whether the last rewrite of the log succeeded",
             info: InfoField("aof_last_bgrewrite_status", .words(yes: "ok", no: "err")), in: .persistence
@@ -188,11 +189,11 @@ extension MetricsTable {
             "escapement_log_fsync_last_duration_seconds", unit: .seconds,
             "How long the sync under way has taken, or the last one took",
             info: InfoField("journal_last_sync_usec", .whole(.microseconds)), in: .persistence
-        ) { microseconds($0.storage.syncMicroseconds) },
+        ) { .nanoseconds($0.storage.lastSyncTook.nanoseconds) },
         .gauge(
             "escapement_recovery_duration_seconds", unit: .seconds, "How long putting the state back at the start took",
             info: InfoField("recovery_usec", .whole(.microseconds)), in: .persistence
-        ) { microseconds($0.storage.recoveredMicroseconds) },
+        ) { .nanoseconds($0.storage.recoveryTook.nanoseconds) },
         .gauge(
             "escapement_recovery_cut_bytes", unit: .bytes,
             "Bytes of a torn tail that were cut off the log at the start",
@@ -204,8 +205,4 @@ extension MetricsTable {
 
     /// A duration in seconds, -1 where there is none.
     private static func duration(_ seconds: Int64) -> MetricValue { seconds < 0 ? .unknown : .integer(seconds) }
-
-    private static func microseconds(_ count: Int64) -> MetricValue {
-        .nanoseconds(count.multipliedReportingOverflow(by: 1000).partialValue)
-    }
 }

@@ -3,6 +3,7 @@
 
 import Persistence
 import Replication
+import System
 
 extension MetricsTable {
     static let replication: [Metric] = [
@@ -25,7 +26,8 @@ extension MetricsTable {
             "Time since a replica last heard from its primary",
             info: InfoField("master_last_io_seconds_ago", unknown: "-1"), in: .replication, if: isReplica
         ) {
-            $0.isReplica && $0.replication.isLinkUp ? .nanoseconds($0.since($0.replication.lastHeard)) : .unknown
+            guard $0.isReplica, $0.replication.isLinkUp else { return .unknown }
+            return .nanoseconds($0.since($0.replication.lastHeard).nanoseconds)
         },
         .gauge(
             "escapement_replication_sync_running", "Whether a replica is receiving its primary's state",
@@ -40,8 +42,8 @@ extension MetricsTable {
             "Time since a replica lost the link to its primary, 0 while it is up",
             info: InfoField("master_link_down_since_seconds"), in: .replication, if: isLinkDown
         ) {
-            let isKnown = isLinkDown($0) && $0.replication.downSince >= 0
-            return .nanoseconds(isKnown ? $0.since($0.replication.downSince) : 0)
+            guard isLinkDown($0), let since = $0.replication.downSince else { return .nanoseconds(0) }
+            return .nanoseconds($0.since(since).nanoseconds)
         },
         .gauge(
             "escapement_replication_priority", "Priority of a replica in a failover, 0 for never",
@@ -87,7 +89,7 @@ extension MetricsTable {
         .family(
             .named("escapement_replica_lag_seconds"), .gauge, unit: .seconds, "Time since a replica last acknowledged",
             by: .replica, info: InfoField("slave#", part: "lag"), in: .replication
-        ) { byReplica($0) { .integer($0.lag) } },
+        ) { byReplica($0) { .integer($0.lag.secondsRoundedDown) } },
         .family(
             .named("escapement_replica_lag_bytes"), .gauge, unit: .bytes,
             "Bytes of the journal that a replica has not acknowledged yet", by: .replica, in: .replication

@@ -2,6 +2,7 @@
 // process.
 
 import Glibc
+import System
 
 extension MetricsTable {
     static let server: [Metric] = [
@@ -32,7 +33,7 @@ extension MetricsTable {
         .infoOnly(
             .identity, type: .gauge, unit: .microseconds, "Wall clock, since 1970", info: InfoField("server_time_usec"),
             in: .server
-        ) { .integer($0.wall.seconds * 1_000_000 + $0.wall.nanoseconds / 1000) },
+        ) { .integer($0.wall.unixSeconds * 1_000_000 + $0.wall.nanosecond / 1000) },
         .gauge(
             "escapement_start_time_seconds", unit: .timestampSeconds, "When the server was started", in: .server
         ) { .integer($0.startedAtUnix) },
@@ -40,7 +41,7 @@ extension MetricsTable {
             .derived(["escapement_start_time_seconds"]), type: .gauge, unit: .seconds,
             "Time since the start, also in whole days",
             info: InfoField("uptime_in_seconds"), InfoField("uptime_in_days", .whole(.days)), in: .server
-        ) { .nanoseconds($0.since($0.startedAt)) },
+        ) { .nanoseconds($0.since($0.startedAt).nanoseconds) },
         .infoOnly(
             .setting, "Setting hz, which only Redis's tools read", info: InfoField("hz"), InfoField("configured_hz"),
             in: .server
@@ -60,7 +61,7 @@ extension MetricsTable {
             "escapement_engine_clock_offset_seconds", unit: .seconds,
             "How far engine time is ahead of the wall clock, below 0 when it is after it",
             info: InfoField("engine_time_skew_usec", .whole(.microseconds)), in: .server
-        ) { .nanoseconds($0.clockSkew) },
+        ) { .nanoseconds($0.clockSkew.nanoseconds) },
     ]
 
     static let clients: [Metric] = [

@@ -44,8 +44,8 @@ extension EventLoop {
         if change > 0 { hasMoreClientMemory = true }
     }
 
-    /// Nanoseconds from one closing of clients to the next: it stops all loops and looks at every connection.
-    private static let evictionInterval: Int64 = 10_000_000
+    /// From one closing of clients to the next: it stops all loops and looks at every connection.
+    private static let evictionInterval = Nanoseconds.milliseconds(10)
 
     /// Closes clients if they use more memory than they may. The end of a turn, with nothing held but the turn.
     func evictClients() {
@@ -96,9 +96,9 @@ extension Server {
     var clientMemory: Int { loops.reduce(0) { $0 + $1.clientMemory.load(ordering: .relaxed) } }
 
     /// Whether enough time has passed since clients were last closed to save memory; if so, they are closed now.
-    fileprivate func mayEvictClients(at steady: Int64, interval: Int64) -> Bool {
+    fileprivate func mayEvictClients(at steady: SteadyInstant, interval: Nanoseconds) -> Bool {
         let last = lastClientEviction.load(ordering: .relaxed)
-        guard last == 0 || steady - last >= interval else { return false }
+        guard steady - last >= interval else { return false }
         return lastClientEviction.compareExchange(expected: last, desired: steady, ordering: .relaxed).exchanged
     }
 }

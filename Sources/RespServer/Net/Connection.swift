@@ -101,9 +101,8 @@ final class Connection: @unchecked Sendable {
     let id: Int64
     /// Outlives its connections.
     unowned(unsafe) let loop: EventLoop
-    /// Seconds of the monotonic clock.
-    let createdAt: Int64
-    var lastActiveAt: Int64
+    let createdAt: SteadyInstant
+    var lastActiveAt: SteadyInstant
 
     /// Looked at with every request, so pinned. The session uses them, too.
     private let fields: Pinned<ConnectionFields>
@@ -138,15 +137,15 @@ final class Connection: @unchecked Sendable {
 
     init(
         _ stream: ByteStream, id: Int64, loop: EventLoop, kind: Listener.Kind, flags: ConnectionFlags,
-        at seconds: Int64
+        at steady: SteadyInstant
     ) {
         channel = Channel(stream)
         self.id = id
         self.loop = loop
         fields = Pinned(ConnectionFields(flags))
         session = Session(kind, sharing: fields, settings: loop.settings)
-        createdAt = seconds
-        lastActiveAt = seconds
+        createdAt = steady
+        lastActiveAt = steady
     }
 
     deinit { fields.deallocate() }

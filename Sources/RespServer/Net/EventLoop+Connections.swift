@@ -10,7 +10,7 @@ extension EventLoop {
     /// Takes over an accepted connection.
     func adopt(_ stream: ByteStream, id: Int64, kind: Listener.Kind, isUnixSocket: Bool) {
         let connection = Connection(
-            stream, id: id, loop: self, kind: kind, flags: isUnixSocket ? .unixSocket : [], at: seconds)
+            stream, id: id, loop: self, kind: kind, flags: isUnixSocket ? .unixSocket : [], at: steady)
         connection.slot = connections.count
         do throws(SystemError) {
             try connection.channel.register(with: poller, .readable, token: token(connection))
@@ -110,9 +110,9 @@ extension EventLoop {
             return
         }
         if let since = pending.overSoftLimitSince {
-            if seconds - since >= Int64(limit.softSeconds) { closeForOutput(connection, pending.count) }
+            if steady - since >= .seconds(limit.softSeconds) { closeForOutput(connection, pending.count) }
         } else {
-            pending.overSoftLimitSince = seconds
+            pending.overSoftLimitSince = steady
             softLimitWatch += 1
         }
     }
@@ -138,7 +138,7 @@ extension EventLoop {
     func closeIdle() {
         guard settings.timeoutSeconds > 0 else { return }
         for connection in connections
-        where seconds - connection.lastActiveAt > Int64(settings.timeoutSeconds)
+        where steady - connection.lastActiveAt > .seconds(settings.timeoutSeconds)
             && connection.flags.isDisjoint(with: [.suspended, .blocked]) && !connection.session.isListening
         {
             server.log.verbose("closing client: idle", ["id": "\(connection.id)"])

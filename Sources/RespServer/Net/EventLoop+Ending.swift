@@ -6,18 +6,16 @@
 // makes no progress is closed after a while. After a reset the peer has gone, and the connection closes at once.
 
 import CLinux
+import System
 import Transport
 
 extension EventLoop {
-    /// Seconds that a connection which is about to end may make no progress, unless `timeout` is less; also the longest
+    /// How long a connection that is about to end may make no progress, unless `timeout` is less; also the longest
     /// time-out of a command that is waited for once the peer has ended its input.
-    private static let stalledEndSeconds: Int64 = 60
+    private static let stalledEndMax = Nanoseconds.seconds(60)
 
-    /// Whether a command with this time-out, 0 for none, waits longer than a peer that has ended its input is waited
-    /// for.
-    static func isLong(milliseconds: Int64) -> Bool {
-        milliseconds == 0 || milliseconds > stalledEndSeconds * 1000
-    }
+    /// Whether a command with this time-out waits longer than a peer that has ended its input is waited for.
+    static func isLong(timeout: Nanoseconds) -> Bool { timeout > stalledEndMax }
 
     /// The end of a connection's input was read.
     func endInput(_ connection: Connection) {
@@ -45,7 +43,7 @@ extension EventLoop {
     /// Has a connection that is about to end closed when it makes no progress.
     func watchEnd(of connection: Connection) {
         guard connection.flags.insert(.ending).inserted else { return }
-        connection.lastActiveAt = seconds
+        connection.lastActiveAt = steady
         ending.append(connection)
     }
 
@@ -54,10 +52,10 @@ extension EventLoop {
     func closeStalledEnds() {
         guard !ending.isEmpty else { return }
         ending.removeAll { $0.flags.contains(.closed) }
-        let timeout = settings.timeoutSeconds > 0 ? Int64(settings.timeoutSeconds) : .max
-        let patience = min(timeout, EventLoop.stalledEndSeconds)
+        let timeout = settings.timeoutSeconds > 0 ? Nanoseconds.seconds(settings.timeoutSeconds) : .forever
+        let patience = min(timeout, EventLoop.stalledEndMax)
         for connection in ending
-        where seconds - connection.lastActiveAt >= patience && !connection.flags.contains(.blocked) {
+        where steady - connection.lastActiveAt >= patience && !connection.flags.contains(.blocked) {
             server.log.verbose(
                 "closing client: nothing could be sent to it or run for it since it ended its input",
                 ["id": "\(connection.id)", "addr": "\(connection.peerAddress)"])

@@ -69,7 +69,7 @@ extension EventLoop {
         switch connection.channel.stream.read(into: buffer) {
         case .bytes(let count):
             counters.add(.inputBytes, UInt64(count))
-            connection.lastActiveAt = seconds
+            connection.lastActiveAt = steady
             return count
         case .wouldBlock: break
         case .end: endInput(connection)
@@ -211,7 +211,7 @@ extension EventLoop {
         guard let output = connection.channel.output, !connection.flags.contains(.closed) else { return }
         let result = connection.channel.flush()
         counters.add(.outputBytes, UInt64(result.sent))
-        if result.sent > 0 { connection.lastActiveAt = seconds }
+        if result.sent > 0 { connection.lastActiveAt = steady }
         if result.hasFailed { return close(connection) }
         if result.waiting == 0, output.overSoftLimitSince != nil { softLimitWatch -= 1 }
         countMemory(of: connection)

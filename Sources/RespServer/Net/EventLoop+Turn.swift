@@ -21,7 +21,7 @@ extension EventLoop {
         let wasLent = hasLentTurn
         hasLentTurn = false
         currentTurn = 0
-        turnBeganAt.store(0, ordering: .relaxed)
+        turnBeganAt.store(.distantFuture, ordering: .relaxed)
         let isWanted = turn.release()
         if wasLent { turnEnded.ring() }
         return isWanted
@@ -39,7 +39,7 @@ extension EventLoop {
             turn.release()
             guard current != 0, awaited == 0 || awaited == current else { return }
             awaited = current
-            turnEnded.wait(since: seen, nanoseconds: 1_000_000_000)
+            turnEnded.wait(since: seen, atMost: .seconds(1))
         }
     }
 

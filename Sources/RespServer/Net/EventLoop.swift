@@ -47,8 +47,8 @@ final class EventLoop: @unchecked Sendable {
     var hasLentTurn = false
     /// Rings at the end of a turn that has lent its lock.
     let turnEnded = Doorbell()
-    /// Steady time at which the turn under way began; 0 between turns.
-    let turnBeganAt = Atomic<Int64>(0)
+    /// When the turn under way began; the distant future between turns.
+    let turnBeganAt = Atomic<SteadyInstant>(.distantFuture)
     let mailbox: Mailbox<LoopMessage>
     let counters = LoopCounters()
     let commandStatistics: CommandStatistics
@@ -86,7 +86,7 @@ final class EventLoop: @unchecked Sendable {
     var deferred: [Connection] = []
     /// Messages on their way to this loop's connections.
     var deliveries = Deliveries()
-    /// Nanoseconds after which a turn puts commands off.
+    /// A turn that has lasted this long puts commands off.
     var turnLimit = EventLoop.turnMax
     /// Steps that the EXEC under way may still spend on patterns.
     var transactionSteps = 0
@@ -97,15 +97,13 @@ final class EventLoop: @unchecked Sendable {
     /// Engine time of this turn.
     var now: EngineTime
     /// When the last command or batch of this turn ended; the turn's beginning before the first.
-    var lastTimestamp: Int64 = 0
+    var lastTimestamp = SteadyInstant.boot
     /// Only parsing has been done since `lastTimestamp`: the next command begins there, without a read.
     var isTimestampFresh = false
-    /// Steady time of this turn, in nanoseconds.
-    var steady: Int64 = 0
+    /// Steady time of this turn.
+    var steady = SteadyInstant.boot
     /// The wall clock of this turn, for logs that people read.
     var unixSeconds: Int64 = 0
-    /// Seconds of steady time, for ages and time-outs.
-    var seconds: Int64 { steady / 1_000_000_000 }
     var settings: Settings
     var limits: RequestLimits
     private var settingsVersion = 0
@@ -122,7 +120,7 @@ final class EventLoop: @unchecked Sendable {
     /// Messages that the command being run has published to its own connection.
     var ownMessages: [MessageBytes] = []
     var isLeaving = false
-    private var lastHousekeeping: Int64 = 0
+    private var lastHousekeeping = SteadyInstant.boot
 
     init(index: Int, server: Server) throws(SystemError) {
         self.index = index
@@ -142,7 +140,7 @@ final class EventLoop: @unchecked Sendable {
         keyspace = KeyspaceSession(engine: server.engine)
         clock = server.clock
         now = clock.now()
-        steady = EngineClock.steady()
+        steady = SteadyInstant.now()
         settings = server.currentSettings.value
         limits = EventLoop.limits(settings)
         commandStatistics = CommandStatistics(commands: server.commands.flat.count)
@@ -216,8 +214,8 @@ final class EventLoop: @unchecked Sendable {
     /// What time it is for the commands to come: at the beginning of a turn, and when one has waited for other threads.
     func readClocks() {
         now = clock.now()
-        steady = EngineClock.steady()
-        unixSeconds = EngineClock.unixSeconds()
+        steady = SteadyInstant.now()
+        unixSeconds = CalendarSecond.now().unixSeconds
     }
 
     /// Looks at what concerns every command.
@@ -249,7 +247,7 @@ final class EventLoop: @unchecked Sendable {
 
     /// What happens about ten times a second when there is cause.
     private func housekeep() {
-        guard needsTick, steady - lastHousekeeping >= 90_000_000 else { return }
+        guard needsTick, steady - lastHousekeeping >= .milliseconds(90) else { return }
         lastHousekeeping = steady
         if !suspended.isEmpty, !server.pause.isActive(steady) { resumeSuspended() }
         closeIdle()
@@ -273,15 +271,15 @@ final class EventLoop: @unchecked Sendable {
     }
 
     /// Answers what has been received, sends what has been answered, and leaves.
-    private func drain(until deadline: Int64) {
-        turnLimit = Int64.max
+    private func drain(until deadline: SteadyInstant) {
+        turnLimit = .forever
         deliverMessages()
         resumeDeferred()
         for connection in connections where !connection.flags.contains(.closed) {
             serve(connection, events: .readable)
         }
         finishWave()
-        while EngineClock.steady() < deadline {
+        while SteadyInstant.now() < deadline {
             releaseHeld()
             advanceSliced()
             let unsent = connections.filter { $0.channel.hasOutput }

@@ -6,6 +6,7 @@
 import Glibc
 import Persistence
 import Synchronization
+import System
 import Transport
 
 /// Bytes in order, and the tickets that parts of them wait for.
@@ -88,7 +89,7 @@ extension EventLoop {
                 let rest = connection.held
                 connection.held = nil
                 ready.withUnsafeBufferPointer { send(connection, $0[...]) }
-                connection.lastActiveAt = seconds
+                connection.lastActiveAt = steady
                 connection.held = connection.flags.contains(.closed) ? nil : rest
             }
             countMemory(of: connection)
@@ -139,7 +140,7 @@ extension EventLoop {
     func unblock(_ connection: Connection, sending: () -> Void) {
         guard connection.flags.contains(.blocked), !connection.flags.contains(.closed) else { return }
         endBlocking(connection)
-        connection.lastActiveAt = seconds
+        connection.lastActiveAt = steady
         if connection.session.sendsReplies { sending() }
         endAfterReply(connection)
         guard connection.flags.isDisjoint(with: [.closed, .closeAfterReply]) else { return }

@@ -1,5 +1,6 @@
 // What other threads tell an event loop, through its mailbox.
 
+import System
 import Transport
 
 /// What an event loop can be told.
@@ -24,7 +25,7 @@ enum LoopMessage: Sendable {
     case filesDone(Connection, [UInt8], hasChanged: Bool)
     /// CLIENT PAUSE ended: suspended connections go on.
     case resume
-    /// Answer what was received, send what was answered, then leave: at `deadline` in nanoseconds of steady time, one
-    /// for all loops, whatever is unsent.
-    case drain(deadline: Int64)
+    /// Answer what was received, send what was answered, then leave: at `deadline`, one for all loops, whatever is
+    /// unsent.
+    case drain(deadline: SteadyInstant)
 }

@@ -2,6 +2,7 @@
 // channel may have thousands, so a turn delivers as long as it may last and the next one continues.
 
 import RESP
+import System
 
 /// Messages and who still gets them. Belongs to its event loop.
 struct Deliveries {
@@ -54,7 +55,7 @@ extension EventLoop {
             if !receiver.flags.contains(.closed), message.cause.concerns(receiver) {
                 deliver(receiver.resp.version == .resp3 ? message.resp3 : message.resp2, to: receiver)
             }
-            lastTimestamp = EngineClock.steady()
+            lastTimestamp = SteadyInstant.now()
         }
     }
 }

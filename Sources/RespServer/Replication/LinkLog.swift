@@ -4,18 +4,19 @@
 // and then once a minute, with the number of attempts in between. Knows no clock and no socket.
 
 import Replication
+import System
 
 struct LinkLog {
-    /// Nanoseconds from one line about a reason to the next.
-    static let interval: Int64 = 60_000_000_000
+    /// From one line about a reason to the next.
+    static let interval = Nanoseconds.seconds(60)
     /// Reasons kept apart; of further ones nothing is said before the minute is over.
     private static let reasonsMax = 8
 
-    private var saidAt: [String: Int64] = [:]
+    private var saidAt: [String: SteadyInstant] = [:]
     private var attempts = 0
 
     /// A link has failed, or an attempt to make one. Returns how many have, since the last line, if this is to be said.
-    mutating func failed(_ reason: String, now: Int64) -> Int? {
+    mutating func failed(_ reason: String, now: SteadyInstant) -> Int? {
         attempts += 1
         saidAt = saidAt.filter { now - $0.value < LinkLog.interval }
         guard saidAt[reason] == nil, saidAt.count < LinkLog.reasonsMax else { return nil }
@@ -33,11 +34,11 @@ extension UpstreamLink.Failure {
     ///
     /// - Parameters:
     ///   - connection: What became of the connection, where that is the reason.
-    ///   - timeout: `repl-timeout`, in nanoseconds.
-    func words(connection: String, timeout: Int64) -> String {
+    ///   - timeout: `repl-timeout`.
+    func words(connection: String, timeout: Nanoseconds) -> String {
         switch self {
         case .connection: connection
-        case .silence: "the primary has sent nothing for \(timeout / 1_000_000_000) s (repl-timeout)"
+        case .silence: "the primary has sent nothing for \(timeout.secondsRoundedDown) s (repl-timeout)"
         case .refused(let text): "the primary refuses: \(text)"
         case .unexpected(let text): "unexpected from the primary: \(text)"
         case .stream(let error): "the stream is damaged at \(error.offset): \(error.reason)"

@@ -30,10 +30,9 @@ struct LinkLine: Sendable {
     let fd: Int32
     let peerAddress: String
     let localAddress: String
-    /// Seconds of steady time.
-    let since: Int64
-    /// Seconds without a word from the other side.
-    var idle: Int64
+    let since: SteadyInstant
+    /// How long without a word from the other side.
+    var idle: Nanoseconds
 }
 
 /// A replica as INFO and ROLE show it.
@@ -43,14 +42,14 @@ struct ReplicaLine: Sendable {
     /// `wait_bgsave`, `send_bulk` or `online`.
     let state: String
     let offset: Int64
-    let lag: Int64
+    let lag: Nanoseconds
 }
 
 /// What WAIT and WAITAOF ask for.
 struct WaitDemand: Sendable {
     var replicas: Int
-    /// 0 for as long as it takes.
-    var milliseconds: Int64
+    /// `.forever` for as long as it takes.
+    var timeout: Nanoseconds
     /// WAITAOF: what counts is on disk.
     var onDisk = false
     /// WAITAOF: on this node's, too.
@@ -67,9 +66,9 @@ struct ReplicationStatus: Sendable {
     /// `connect`, `connecting`, `handshake`, `sync` or `connected`.
     var linkState = "connect"
     var isSyncing = false
-    /// Steady nanoseconds; -1 for never.
-    var lastHeard: Int64 = -1
-    var downSince: Int64 = -1
+    var lastHeard = SteadyInstant.boot
+    /// Nil while it is up.
+    var downSince: SteadyInstant?
     /// What Sentinel is told: 0 before the first whole state.
     var isPromotable = true
     var replicas: [ReplicaLine] = []

@@ -9,8 +9,8 @@ import System
 extension ReplicationThread: NodeEnvironment {
     // MARK: Time and names
 
-    var steady: Int64 { EngineClock.steady() }
-    var wall: EngineTime { EngineTime(nanoseconds: EngineClock.wall()) }
+    var steady: SteadyInstant { .now() }
+    var wall: WallInstant { .now() }
     var isLoading: Bool { server.isLoading }
 
     func freshID() -> ReplicationID {

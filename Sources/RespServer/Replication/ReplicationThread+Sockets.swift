@@ -49,7 +49,7 @@ final class ReplicaSocket {
     let line: LinkLine
     var isClosed = false
 
-    init(_ handover: ReplicaHandover, id: LinkID, now: Int64) {
+    init(_ handover: ReplicaHandover, id: LinkID, now: SteadyInstant) {
         self.id = id
         channel = Channel(handover.stream)
         let input = InputBuffer()
@@ -57,10 +57,10 @@ final class ReplicaSocket {
         channel.input = input
         line = LinkLine(
             isToPrimary: false, id: handover.id, fd: handover.stream.descriptor, peerAddress: handover.peerAddress,
-            localAddress: handover.stream.localAddress, since: now / 1_000_000_000, idle: 0)
+            localAddress: handover.stream.localAddress, since: now, idle: .zero)
     }
 
-    func line(idle: Int64) -> LinkLine {
+    func line(idle: Nanoseconds) -> LinkLine {
         var line = line
         line.idle = idle
         return line
@@ -153,7 +153,7 @@ extension ReplicationThread {
         upstream.line = LinkLine(
             isToPrimary: true, id: server.lastClientID.add(1, ordering: .relaxed).newValue, fd: stream.descriptor,
             peerAddress: stream.peerAddress, localAddress: stream.localAddress,
-            since: EngineClock.steady() / 1_000_000_000, idle: 0)
+            since: SteadyInstant.now(), idle: .zero)
         driver.upstreamConnected()
     }
 
@@ -205,7 +205,7 @@ extension ReplicationThread {
     // MARK: Of replicas
 
     func serve(_ handover: ReplicaHandover) {
-        let replica = ReplicaSocket(handover, id: nextToken, now: EngineClock.steady())
+        let replica = ReplicaSocket(handover, id: nextToken, now: SteadyInstant.now())
         nextToken += 1
         replicas[replica.id] = replica
         server.replicasNow.add(1, ordering: .relaxed)

@@ -1,19 +1,20 @@
 // What INFO and ROLE show of the driver, and what the log is told.
 
 import Replication
+import System
 
 extension ReplicationThread {
     // MARK: Status
 
     /// Shows INFO and ROLE how things stand.
     func publish() {
-        let now = EngineClock.steady()
+        let now = SteadyInstant.now()
         let (role, link) = (driver.role, driver.link)
         let bytes = stream.withBacklog { backlog in backlog.map { ($0.start, $0.count) } }
         let shown = replicas.values.compactMap { socket in driver.served[socket.id].map { (socket, $0) } }
             .filter { $0.1.link.isReplica }.sorted { $0.0.line.id < $1.0.line.id }
         let good = driver.acknowledgements.good(lag: driver.settings.maxLag, now: now)
-        if role.isReplica, link.isUp { linkDownSince = -1 } else if linkDownSince < 0 { linkDownSince = now }
+        if role.isReplica, link.isUp { linkDownSince = nil } else if linkDownSince == nil { linkDownSince = now }
         replication.set(linkIsUp: link.isUp)
         replication.update { status in
             // What has been asked for meanwhile is shown already.
@@ -27,9 +28,9 @@ extension ReplicationThread {
             status.downSince = linkDownSince
             status.isPromotable = role.shownPriority(configured: 1) == 1
             status.replicas = shown.map { $0.1.state(now: now) }
-            status.links = shown.map { $0.0.line(idle: $0.1.link.lag(now: now) ?? 0) }
+            status.links = shown.map { $0.0.line(idle: $0.1.link.lag(now: now) ?? .zero) }
             if var line = upstream.line {
-                line.idle = max(0, (now - link.lastHeard) / 1_000_000_000)
+                line.idle = now - link.lastHeard
                 status.links.append(line)
             }
             status.goodReplicas = good
@@ -64,7 +65,7 @@ extension ReplicationThread {
         let log = server.log
         switch note {
         case .following(let address):
-            linkDownSince = -1
+            linkDownSince = nil
             log.notice("following another node", LogFields(address))
         case .leading(let offset): log.notice("leading from here on", ["offset": "\(offset)"])
         case .promotedInsideFullSync:
@@ -101,7 +102,7 @@ extension ReplicationThread {
 
     private func linkDown(_ address: PeerAddress, _ failure: UpstreamLink.Failure) {
         let why = failure.words(connection: upstream.problem, timeout: driver.settings.upstream.timeout)
-        guard let attempts = linkLog.failed(why, now: EngineClock.steady()) else { return }
+        guard let attempts = linkLog.failed(why, now: SteadyInstant.now()) else { return }
         var fields = LogFields(address)
         fields.append("because", "\(why)")
         fields.append("attempts", .integer(attempts))
@@ -120,7 +121,7 @@ extension PeerAddress {
 }
 
 extension ServedReplica {
-    fileprivate func state(now: Int64) -> ReplicaLine {
+    fileprivate func state(now: SteadyInstant) -> ReplicaLine {
         let state =
             switch link.state {
             case .waitingForSnapshot: "wait_bgsave"
@@ -129,6 +130,6 @@ extension ServedReplica {
             }
         return ReplicaLine(
             host: address.host, port: address.port, state: state, offset: max(0, link.acknowledged),
-            lag: link.lag(now: now) ?? 0)
+            lag: link.lag(now: now) ?? .zero)
     }
 }

@@ -22,8 +22,8 @@ import System
 ///
 /// `@unchecked Sendable`: made on the thread that starts it and used by its own thread alone from then on.
 final class ReplicationThread: @unchecked Sendable {
-    /// Nanoseconds between ticks.
-    private static let tickInterval: Int64 = 100_000_000
+    /// Between ticks.
+    private static let tickInterval = Nanoseconds.milliseconds(100)
     /// Epoll tokens that are no replica's.
     static let wakeToken: UInt64 = 0
     static let upstreamToken: UInt64 = 1
@@ -50,14 +50,14 @@ final class ReplicationThread: @unchecked Sendable {
     /// The gates as they were shown last.
     var shownGates = NodeGates()
     var linkLog = LinkLog()
-    var linkDownSince: Int64 = -1
+    var linkDownSince: SteadyInstant?
     /// While REPLICAOF is handled: the last connection that was accepted before its gate to writes was closed.
     private(set) var lastClientOfPrimary: Int64?
     /// Requests for another role that were handled.
     private(set) var rolesTaken = 0
     /// The directory had a state, of which commands may have changed something.
     private let hasRecoveredState: Bool
-    private var nextTick: Int64 = 0
+    private var nextTick = SteadyInstant.boot
 
     /// - Parameters:
     ///   - report: What the start recovered.
@@ -101,8 +101,8 @@ final class ReplicationThread: @unchecked Sendable {
             server.finishLoading()
         }
         while true {
-            let wait = max(0, min(ReplicationThread.tickInterval, nextTick - EngineClock.steady()))
-            let ready = poller.wait(milliseconds: Int32(ceilingUnits(wait, unit: 1_000_000)))
+            let wait = max(.zero, min(ReplicationThread.tickInterval, nextTick - SteadyInstant.now()))
+            let ready = poller.wait(milliseconds: Int32(wait.millisecondsRoundedUp))
             for number in 0..<ready {
                 let (token, events) = poller.event(number)
                 handle(token: token, events: events)
@@ -111,7 +111,7 @@ final class ReplicationThread: @unchecked Sendable {
                 upstream.hasFailed = false
                 driver.upstreamFailed()
             }
-            let now = EngineClock.steady()
+            let now = SteadyInstant.now()
             if now >= nextTick {
                 nextTick = now + ReplicationThread.tickInterval
                 if settings != server.currentSettings.value { applySettings() }
@@ -202,17 +202,17 @@ extension Settings {
         upstream.address = replicaAnnounceIP.isEmpty ? nil : replicaAnnounceIP
         upstream.user = masteruser.isEmpty ? nil : masteruser
         upstream.password = masterauth.isEmpty ? nil : masterauth
-        upstream.timeout = Int64(replTimeoutSeconds) * 1_000_000_000
+        upstream.timeout = .seconds(replTimeoutSeconds)
         upstream.acknowledgeInterval = lifeSignInterval(timeout: upstream.timeout)
         var result = NodeDriver.Settings(upstream: upstream)
         result.downstream.timeout = upstream.timeout
         let output = clientOutputBufferLimit.replica
         result.downstream.hardLimit = output.hardBytes
         result.downstream.softLimit = output.softBytes
-        result.downstream.softTime = Int64(output.softSeconds) * 1_000_000_000
+        result.downstream.softTime = .seconds(output.softSeconds)
         result.keepAliveInterval = lifeSignInterval(timeout: upstream.timeout)
         result.minReplicas = minReplicasToWrite
-        result.maxLag = Int64(minReplicasMaxLagSeconds) * 1_000_000_000
+        result.maxLag = .seconds(minReplicasMaxLagSeconds)
         return result
     }
 }
@@ -220,7 +220,7 @@ extension Settings {
 extension WaitDemand {
     fileprivate var forDriver: NodeDriver.WaitDemand {
         NodeDriver.WaitDemand(
-            replicas: replicas, timeout: milliseconds == 0 ? nil : milliseconds * 1_000_000, onDisk: onDisk,
+            replicas: replicas, timeout: timeout == .forever ? nil : timeout, onDisk: onDisk,
             onOwnDisk: onOwnDisk)
     }
 }

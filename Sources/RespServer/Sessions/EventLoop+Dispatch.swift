@@ -6,6 +6,7 @@ import CLinux
 import Glibc
 import LimiterEngine
 import RESP
+import System
 
 extension EventLoop {
     /// Runs, queues or batches the request in `arguments`. False when the connection was suspended instead.
@@ -234,11 +235,11 @@ extension EventLoop {
         }
         let start = reply.count
         // In the middle of a pipeline the last command's end is this one's beginning, but for its parsing.
-        let began = isTimestampFresh ? lastTimestamp : EngineClock.steady()
+        let began = isTimestampFresh ? lastTimestamp : SteadyInstant.now()
         isTimestampFresh = false
         command.handler(context)
         if let line { monitors.show(line) }
-        lastTimestamp = EngineClock.steady()
+        lastTimestamp = SteadyInstant.now()
         isTimestampFresh = true
         let took = lastTimestamp - began
         if connection.flags.contains(.blocked), let job = begunSlices {
@@ -251,8 +252,8 @@ extension EventLoop {
         if failed {
             noteError(Argument(base: reply.base + start + 1, count: reply.count - start - 1))
         }
-        note(command, count: 1, nanoseconds: took, failed: failed)
-        noteIfSlow(command, microseconds: took / 1000, client: connection)
+        note(command, count: 1, took: took, failed: failed)
+        noteIfSlow(command, took: took, client: connection)
     }
 
     /// Counts a command that was answered in slices: one call, which took as long as all of them. No event for LATENCY:
@@ -260,25 +261,25 @@ extension EventLoop {
     func note(_ job: SlicedCommand, failed: Bool) {
         counters.add(.commands, 1)
         commandStatistics.record(
-            job.command.index, calls: 1, nanoseconds: job.busy, failed: failed, latency: settings.latencyTracking)
+            job.command.index, calls: 1, nanoseconds: job.busy.nanoseconds, failed: failed,
+            latency: settings.latencyTracking)
         guard !job.connection.flags.contains(.closed) else { return }
-        noteIfSlow(job.command, microseconds: job.busy / 1000, client: job.connection)
+        noteIfSlow(job.command, took: job.busy, client: job.connection)
     }
 
-    private func note(_ command: CommandReference, count: Int, nanoseconds: Int64, failed: Bool) {
+    private func note(_ command: CommandReference, count: Int, took: Nanoseconds, failed: Bool) {
         counters.add(.commands, UInt64(count))
         commandStatistics.record(
-            command.index, calls: count, nanoseconds: nanoseconds, failed: failed,
+            command.index, calls: count, nanoseconds: took.nanoseconds, failed: failed,
             latency: settings.latencyTracking)
         latencyEvents.add(
-            command.flags.contains(.fast) ? "fast-command" : "command", milliseconds: nanoseconds / 1_000_000,
-            unixSeconds: unixSeconds)
+            command.flags.contains(.fast) ? "fast-command" : "command", took: took, unixSeconds: unixSeconds)
     }
 
-    func noteIfSlow(_ command: CommandReference, microseconds: Int64, client: Connection) {
-        guard slowLog.isSlow(microseconds: microseconds) else { return }
+    func noteIfSlow(_ command: CommandReference, took: Nanoseconds, client: Connection) {
+        guard slowLog.isSlow(took) else { return }
         slowLog.add(
-            arguments, hidden: command.spec.hiddenArguments(arguments), microseconds: microseconds,
+            arguments, hidden: command.spec.hiddenArguments(arguments), took: took,
             unixSeconds: unixSeconds, clientAddress: client.peerAddress,
             clientName: String(decoding: client.name, as: UTF8.self))
     }

@@ -2,6 +2,7 @@
 
 import LimiterEngine
 import RESP
+import System
 
 extension EventLoop {
     /// Adds the request in `arguments` to the batch, or answers what is wrong with it.
@@ -34,7 +35,7 @@ extension EventLoop {
     /// - Precondition: Nothing waits in the batch, and the command has been admitted.
     func decideAlone(_ command: CommandReference, _ batched: BatchedCommand, for connection: Connection) {
         precondition(batch.count == 0)
-        if !isTimestampFresh { lastTimestamp = EngineClock.steady() }
+        if !isTimestampFresh { lastTimestamp = SteadyInstant.now() }
         do throws(ArgumentProblem) {
             add(try batched.read(self), connection.resp, command.index, batched.form)
             // Dispatch, which looks for changes after each command, tells the journal.

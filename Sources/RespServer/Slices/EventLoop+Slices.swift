@@ -9,18 +9,19 @@
 
 import LimiterEngine
 import RESP
+import System
 import Transport
 
 extension EventLoop {
-    /// Nanoseconds after which a turn puts further commands off.
-    static let turnMax: Int64 = 2_000_000
+    /// A turn that has lasted this long puts further commands off.
+    static let turnMax = Nanoseconds.milliseconds(2)
 
     /// Whether anything is left over for the next turn.
     var hasWorkLeft: Bool { !sliced.isEmpty || !deferred.isEmpty || !deliveries.isEmpty }
 
     /// Whether this turn has lasted long enough, as far as the last command or batch knows.
     @inline(__always)
-    var isTurnSpent: Bool { lastTimestamp &- steady > turnLimit }
+    var isTurnSpent: Bool { lastTimestamp - steady > turnLimit }
 
     // MARK: Deferred
 
@@ -85,8 +86,8 @@ extension EventLoop {
     func advanceSliced() {
         guard !sliced.isEmpty else { return }
         let job = sliced.removeFirst()
-        let began = EngineClock.steady()
-        defer { lastTimestamp = EngineClock.steady() }
+        let began = SteadyInstant.now()
+        defer { lastTimestamp = SteadyInstant.now() }
         // It was admitted before it waited, and is asked about again now, unless it has begun to show.
         if !job.work.mustFinish, case .refuse(let problem) = admit(job.command, job.connection) {
             job.work.cancel(keyspace)
@@ -95,7 +96,7 @@ extension EventLoop {
         }
         var budget = StepBudget.slice
         let isDone = job.work.advance(keyspace, now: now, &budget)
-        job.busy += EngineClock.steady() - began
+        job.busy += SteadyInstant.now() - began
         guard !isDone else { return finish(job, failed: false, job.work.writeReply) }
         sliced.append(job)
         checkSize(of: job)

@@ -6,6 +6,7 @@
 
 import LimiterEngine
 import RESP
+import System
 import Transport
 
 /// How much may be done before giving way.
@@ -67,8 +68,8 @@ final class SlicedCommand {
     /// For the slow log.
     let arguments: [[UInt8]]
     private(set) var command: CommandReference!
-    /// Nanoseconds spent on it so far.
-    var busy: Int64 = 0
+    /// Time spent on it so far.
+    var busy = Nanoseconds.zero
 
     init(_ work: any SlicedWork, arguments: [[UInt8]], for connection: Connection) {
         self.work = work
@@ -77,9 +78,9 @@ final class SlicedCommand {
     }
 
     /// Its first slice is done.
-    func begin(_ command: CommandReference, took nanoseconds: Int64) {
+    func begin(_ command: CommandReference, took length: Nanoseconds) {
         self.command = command
-        busy = nanoseconds
+        busy = length
     }
 }
 

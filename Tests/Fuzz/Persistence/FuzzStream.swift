@@ -6,6 +6,7 @@
 import LimiterEngine
 import Persistence
 import Replication
+import System
 
 /// Bytes as a snapshot with the stream behind it, or as a stream alone, read whole and in pieces.
 func checkStream(_ bytes: [UInt8], piece: Int, isSnapshot: Bool) {
@@ -61,7 +62,7 @@ private func apply(_ event: StreamDecoder.Event, _ applier: BatchApplier) -> Str
 func checkLink(_ bytes: [UInt8], piece: Int, hasState: Bool) {
     let link = UpstreamLink(settings: UpstreamLink.Settings(listeningPort: 1))
     let id = ReplicationID(String(repeating: "a", count: 40))!
-    var (now, isConnected, handedOn): (Int64, Bool, Int64) = (1, false, 0)
+    var (now, isConnected, handedOn): (SteadyInstant, Bool, Int64) = (.boot, false, 0)
     var connections = 0
     func perform(_ action: UpstreamLink.Action) {
         switch action {
@@ -90,7 +91,7 @@ func checkLink(_ bytes: [UInt8], piece: Int, hasState: Bool) {
         bytes[start..<min(bytes.count, start + max(1, piece))].withUnsafeBytes {
             link.received($0, now: now, synced: -1, perform)
         }
-        now += 200_000_000
+        now += .milliseconds(200)
         link.tick(now: now, synced: -1, perform)
         precondition(connections < 200, "it connects without a pause")
     }

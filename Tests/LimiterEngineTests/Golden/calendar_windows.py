@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Writes calendar windows as Python's zoneinfo computes them: what CalendarGoldenTests compares with.
+"""Writes calendar windows as computed with Python's zoneinfo, the reference for CalendarGoldenTests.
 
     calendar_windows.py > calendar-windows.txt                 the zones below, a few instants each
     calendar_windows.py --all 12 > /tmp/all.txt                every zone of this machine, twelve instants each; then
     ESCAPEMENT_CALENDAR_WINDOWS=/tmp/all.txt swift test --filter CalendarGolden
 
-The output contains the bytes of the zone files it was made from, so it means the same wherever it is read, whatever
-time zone database is installed there.
+The output contains the bytes of the zone files that it was made from, so it does not depend on the time zone database of
+the machine that reads it.
 
     zone NAME HEX
     UNIT START INSTANT BEGIN END        seconds since the epoch
 
-Nothing here is taken from the server's arithmetic. A window begins at the first second whose local time is at or after
-its boundary, and that second is looked for: the zone's offset is asked for along six days, and where it changes the
-second is found by bisection.
+Shares nothing with the server's arithmetic. A window begins at the first second whose local time is at or after its
+boundary, and this program searches for that second: it queries the zone's offset over six days, and locates each change
+by bisection.
 """
 import calendar
 import datetime
@@ -26,7 +26,7 @@ import zoneinfo
 
 DATABASE = pathlib.Path("/usr/share/zoneinfo")
 DAY = 86_400
-# The last second of 64 bits of nanoseconds, less a year and a bit: windows at the end are cut there.
+# The last second in 64 bits of nanoseconds, minus a little more than a year: windows at the end are truncated there.
 LAST = 9_223_372_036 - 400 * DAY
 EPOCH = datetime.datetime(1970, 1, 1)
 
@@ -36,7 +36,7 @@ SAMPLE = [
     "Africa/Cairo", "Africa/Casablanca", "Africa/Monrovia", "Asia/Beirut", "Asia/Gaza", "Asia/Pyongyang",
     "Australia/Lord_Howe", "Antarctica/Troll", "Pacific/Apia", "Pacific/Kwajalein", "Pacific/Chatham",
 ]
-# When something happened: skipped days, clocks set back over midnight, new offsets. Dates, or instants in UTC.
+# Irregular times: skipped days, clocks set back across midnight, new offsets. Dates, or instants in UTC.
 TIMES = {
     "Pacific/Apia": ["2011-12-29", "2011-12-30", "2011-12-31"],
     "Pacific/Kwajalein": ["1993-08-20", "1993-08-21", "1993-08-22"],
@@ -76,7 +76,7 @@ class Zone:
         second = local - 3 * DAY
         assert second + self.offset(second) < local
         while True:
-            # A part with one offset, at most a quarter of an hour long.
+            # A span with one offset, at most a quarter of an hour long.
             following = second + 900
             if self.offset(following) != self.offset(second):
                 low, high = second, following
