@@ -98,7 +98,7 @@ def logged(server, what):
     return eventually(lambda: lines(server, what), f"a line with {what!r}")[0]
 
 
-def may_be_said_again(began):
+def may_be_logged_again(began):
     """Whether a message that is limited to once a minute may have been logged a second time."""
     return time.monotonic() - began >= 60
 
@@ -133,7 +133,7 @@ def test_full_memory_is_a_warning(start):
         assert evicted > 1000
         wire.ok("CONFIG", "SET", "maxmemory-policy", "noeviction")
         fill(wire, 5000, "d")
-        assert len(lines(server, "refused with OOM")) == 1 or may_be_said_again(began)
+        assert len(lines(server, "refused with OOM")) == 1 or may_be_logged_again(began)
 
 
 def test_exhausted_tokens_are_a_warning(start):
@@ -177,7 +177,7 @@ def test_a_link_that_stays_down_is_logged_once_a_minute(nodes):
         logged(replica, "link to the primary is down")
         found = [line.split('because="')[1].split('"')[0] for line in lines(replica, "link to the primary is down")]
         # Writing to a closed connection may be answered with a reset.
-        assert len(found) == len(set(found)) or may_be_said_again(began), found
+        assert len(found) == len(set(found)) or may_be_logged_again(began), found
         assert set(found) <= {"connection lost: the primary has closed it", "connection lost: Connection reset by peer",
                               "connection lost: Broken pipe"}
         listener.shutdown(socket.SHUT_RDWR)

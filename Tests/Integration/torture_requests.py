@@ -341,7 +341,7 @@ class Throttled(Limiter):
 # Querying a server
 
 
-def converse(wire, holdings, count):
+def send_random(wire, holdings, count):
     """Sends that many requests, a few at a time, and requires the right reply to each. Returns the first answers to
     IDs, by slot."""
     answers = {}
