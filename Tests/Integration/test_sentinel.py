@@ -154,7 +154,7 @@ def test_killed_primary_with_every_kind_of_state(make_group):
     for process in [*group.sentinels, *replicas, new]:
         process.stop()
     expected = read_contents(new.files)
-    assert {kind for kind, _, _ in expected.keys.values()} == set(KINDS.values()) - {"token", "calendar"}
+    assert {kind for kind, _, _ in expected.keys.values()} == set(KINDS.values()) - {"token"}
     assert expected.answers and expected.policies and expected.rules
     for node in replicas:
         assert read_contents(node.files) == expected, f"{node.files} and {new.files} differ"
