@@ -23,6 +23,9 @@ extension CommandDocs {
         created. Each change made by a command is one log line with the client's address and name and the limit before
         and after.
 
+        The period of `calendar` is a calendar unit: in RL.POLICY GET `per_ms` is 0, and the fields `per`, `zone` and
+        `start` follow the others.
+
         For policies that come from the rules file and are changed by commands, see RL.RULE.
 
 
