@@ -206,11 +206,11 @@ enum PolicyReply {
     }
 
     static func rule(_ rule: Rule, because level: RuleLevel? = nil, to reply: ReplyBuffer) {
-        let any = [UInt8(ascii: "*")]
+        let star = [UInt8(ascii: "*")]
         reply.map(level == nil ? 5 : 6)
-        text("tenant", rule.subject.tenant ?? any, to: reply)
-        text("client", rule.subject.client ?? any, to: reply)
-        text("action", rule.subject.action ?? any, to: reply)
+        text("tenant", rule.subject.tenant ?? star, to: reply)
+        text("client", rule.subject.client ?? star, to: reply)
+        text("action", rule.subject.action ?? star, to: reply)
         text("policy", rule.policy, to: reply)
         text("source", rule.origin.name, to: reply)
         if let level { text("level", level.name, to: reply) }
