@@ -53,12 +53,12 @@ final class MemoryMonitor: Sendable {
     func sample(steady: SteadyInstant, clients: Int) {
         if steady - checkedAt.load(ordering: .relaxed) >= MemoryMonitor.pause(freePieces: 0) {
             checkedAt.store(steady, ordering: .relaxed)
-            considerHeap(steady: steady, clients: clients)
+            sampleHeapIfDue(steady: steady, clients: clients)
         }
         _ = peak(with: engine.memoryInUse + overhead(clients: clients))
     }
 
-    private func considerHeap(steady: SteadyInstant, clients: Int) {
+    private func sampleHeapIfDue(steady: SteadyInstant, clients: Int) {
         let use = engine.heapUse
         let recordsMax = max(use.records, recordsMax.load(ordering: .relaxed))
         // Each record deleted since then may have left a free chunk.

@@ -51,11 +51,11 @@ struct InfoPrinter {
         switch row.source {
         case .value(let read):
             let value = read(reading)
-            for field in row.fields { line(field.name, spell(value, field)) }
+            for field in row.fields { line(field.name, formatted(value, field)) }
         case .family(let read):
             for (number, sample) in read(reading).enumerated() {
                 for field in row.fields {
-                    line(InfoPrinter.name(field, sample, number), spell(sample.value, field))
+                    line(InfoPrinter.name(field, sample, number), formatted(sample.value, field))
                 }
             }
         }
@@ -78,7 +78,7 @@ struct InfoPrinter {
         }
         precondition(joined.count == samples.count, "parts of a line must have the same series")
         for (number, sample) in samples.enumerated() {
-            guard let value = spell(sample.value, field) else { continue }
+            guard let value = formatted(sample.value, field) else { continue }
             if !joined[number].value.isEmpty { joined[number].value += "," }
             joined[number].value += part
             joined[number].value += "="
@@ -103,7 +103,7 @@ struct InfoPrinter {
     // MARK: Values
 
     /// A value in the field's format; nil to omit the line.
-    private func spell(_ value: MetricValue, _ field: InfoField) -> String? {
+    private func formatted(_ value: MetricValue, _ field: InfoField) -> String? {
         switch (value, field.format) {
         case (.unknown, _): field.unknown
         case (.text(let text), _): text
