@@ -1,5 +1,5 @@
-// What a driver asks of its environment, and in which order, by sequences of events. What needs several nodes to be
-// seen is the simulation's.
+// What a driver asks of its environment, and in which order, for sequences of events. Effects that need several nodes
+// are covered by the simulation.
 
 import LimiterEngine
 import Persistence
@@ -14,7 +14,7 @@ import Testing
     static let second = Nanoseconds.seconds(1)
     let noSpace = StorageError("write", "role", code: 28)
 
-    /// A primary with a replica, 1, that is online with all there is.
+    /// A primary with replica 1, which is online and up to date.
     func primaryWithReplica() -> (FakeEnvironment, NodeDriver) {
         let world = FakeEnvironment(.primary)
         let driver = world.driver!
@@ -35,7 +35,7 @@ import Testing
         while world.driver.send(to: id, limit: 1 << 20, { $0.count }) {}
     }
 
-    /// The replica acknowledges what it has been sent.
+    /// The replica acknowledges everything sent to it.
     func acknowledge(_ id: LinkID, _ world: FakeEnvironment, synced: Int64 = -1) {
         sendAll(id, world)
         let offset = world.driver.served[id]!.link.nextOffset
@@ -44,7 +44,7 @@ import Testing
 
     // MARK: Roles
 
-    @Test func aPrimaryThatIsToFollowClosesItsGateFirstAndConnectsLast() {
+    @Test func aDemotedPrimaryClosesItsGateFirstAndConnectsLast() {
         let (world, driver) = primaryWithReplica()
         driver.wait(5, NodeDriver.WaitDemand(replicas: 2, timeout: nil))
         _ = world.take()
@@ -57,8 +57,8 @@ import Testing
         #expect(world.saved == .role(.replica(of: other)))
     }
 
-    /// What a command that had begun writes is in the journal that the node leaves with.
-    @Test func whatIsWrittenWhileWritersAreWaitedForIsCollected() {
+    /// Writes of commands already in progress are in the journal that the node is demoted with.
+    @Test func writesDuringTheWaitForWritersAreCollected() {
         let (world, driver) = primaryWithReplica()
         let before = world.journal.offset
         world.whileWaiting = { world.write("late") }
@@ -66,7 +66,7 @@ import Testing
         #expect(world.journal.offset > before)
     }
 
-    @Test func aReplicaThatIsToFollowAnotherKeepsItsClients() {
+    @Test func aReplicaThatChangesItsPrimaryKeepsItsClients() {
         let world = FakeEnvironment(.replica(of: other))
         world.driver.follow(third, asker: 9)
         #expect(world.take() == ["disconnect", "save", "connect to 7002"])
@@ -74,9 +74,9 @@ import Testing
         #expect(world.take() == [])
     }
 
-    /// A node that was promoted and has added nothing goes back to the history before, unless it has made changes that
-    /// no journal has: then the offset names more than one state.
-    @Test(arguments: [false, true]) func aPrimaryWithUncountedChangesDoesNotGoBackToItsPast(hasChanges: Bool) {
+    /// A promoted node that has added nothing returns to the previous history, unless it has made changes that no
+    /// journal contains: then the offset identifies more than one state.
+    @Test(arguments: [false, true]) func aPrimaryWithUncountedChangesDoesNotReturnToItsPast(hasChanges: Bool) {
         let world = FakeEnvironment(.replica(of: other))
         let driver = world.driver!
         let past = TestStream.id("b")
@@ -98,7 +98,7 @@ import Testing
 
     // MARK: The role on disk
 
-    @Test func aRoleThatTheDiskDoesNotTakeIsSavedLater() {
+    @Test func aRoleThatCannotBeSavedIsSavedLater() {
         let world = FakeEnvironment(.replica(of: other))
         let driver = world.driver!
         world.saveError = noSpace
@@ -107,7 +107,7 @@ import Testing
         _ = world.take()
         driver.tick()
         #expect(world.take() == ["cannot save"])
-        // Not with every tick.
+        // Not retried at every tick.
         driver.tick()
         #expect(world.take() == [])
         world.saveError = nil
@@ -116,31 +116,31 @@ import Testing
         #expect(world.saved == .role(.replica(of: third)) && driver.unsavedRole == nil)
     }
 
-    @Test func aNodeThatWasToldNothingRemembersThatItHasHadReplicas() {
+    @Test func aConfiguredPrimaryRemembersThatItHadReplicas() {
         let world = FakeEnvironment(.primary)
         serve(1, world)
         #expect(world.saved == .configured)
-        // What it was told counts more.
+        // A role set by a command takes precedence.
         let told = FakeEnvironment(.primary, saved: .role(.primary))
         serve(1, told)
         #expect(told.saved == .role(.primary))
     }
 
-    @Test func whatItWasAsAReplicaSaysNothingOfAPrimary() {
+    @Test func aConfiguredReplicasRecordDoesNotApplyToAPrimary() {
         let world = FakeEnvironment(.primary, saved: .configuredReplica)
         #expect(world.saved == .configured)
     }
 
     // MARK: FAILOVER
 
-    @Test func aFailoverAddsNothingAfterItsEnd() throws {
+    @Test func nothingIsJournaledDuringTheHandover() throws {
         let (world, driver) = primaryWithReplica()
         world.whileWaiting = { world.write("late") }
         try driver.startFailover(Failover.Request(), asker: 3)
         #expect(world.take() == ["close: held", "wait for writers", "collect"])
         let end = world.journal.offset
         world.whileWaiting = {}
-        // Neither time nor WAIT nor another replica adds a batch.
+        // Neither heartbeats nor WAIT nor another replica add a batch.
         world.steady += 5 * NodeDriverTests.second
         driver.wait(5, NodeDriver.WaitDemand(replicas: 2, timeout: nil))
         serve(2, world)
@@ -154,8 +154,8 @@ import Testing
         #expect(world.journal.offset == end && world.gates.holdsWrites && world.gates.isReplica)
     }
 
-    /// Started again without that on disk it would be a second primary.
-    @Test func nothingIsHandedOverThatCannotBeSaved() throws {
+    /// If this were not on disk, a restart would create a second primary.
+    @Test func aHandoverThatCannotBeSavedIsAborted() throws {
         let (world, driver) = primaryWithReplica()
         try driver.startFailover(Failover.Request(), asker: 3)
         world.saveError = noSpace
@@ -163,7 +163,7 @@ import Testing
         acknowledge(1, world)
         #expect(world.take() == ["cannot save", "open: held"])
         #expect(driver.role.leads && driver.failover.state == .none)
-        // The disk may have it all the same: what it said before is put there again.
+        // The write may have reached the disk despite the error, so the previous role is saved again.
         #expect(driver.unsavedRole == .configured)
     }
 
@@ -181,7 +181,7 @@ import Testing
         #expect(driver.role.identity.id == TestStream.id("b") && driver.role.identity.past?.id == id)
     }
 
-    @Test func aTargetThatRefusesIsFollowedNoMore() throws {
+    @Test func aTargetThatRefusesIsNotFollowed() throws {
         let (world, driver) = primaryWithReplica()
         try driver.startFailover(Failover.Request(), asker: 3)
         acknowledge(1, world)
@@ -191,8 +191,8 @@ import Testing
         #expect(!world.gates.isReplica && !world.gates.holdsWrites)
     }
 
-    /// REPLICAOF of the target while it is asked to take over: it is followed as any other.
-    @Test func aWishToTakeOverEndsWithReplicaof() throws {
+    /// REPLICAOF names the target during the takeover request: it is then followed like any other primary.
+    @Test func replicaofEndsATakeoverRequest() throws {
         let (world, driver) = primaryWithReplica()
         try driver.startFailover(Failover.Request(), asker: 3)
         acknowledge(1, world)
@@ -213,11 +213,11 @@ import Testing
 
     // MARK: WAIT
 
-    @Test func waitCountsWhatTheClientHasWritten() {
+    @Test func waitCoversTheClientsWrites() {
         let (world, driver) = primaryWithReplica()
         world.write("new")
         driver.wait(5, NodeDriver.WaitDemand(replicas: 1, timeout: nil))
-        // The replica had everything before that.
+        // The replica had acknowledged everything before that write.
         #expect(!world.take().contains("answer 5: 1"))
         acknowledge(1, world)
         #expect(world.take().contains("answer 5: 1"))
@@ -243,7 +243,7 @@ import Testing
         #expect(world.take().contains("answer 5: 1 and here"))
     }
 
-    @Test func aClientThatHasGoneIsNotAnswered() {
+    @Test func aDisconnectedClientIsNotAnswered() {
         let (world, driver) = primaryWithReplica()
         driver.wait(5, NodeDriver.WaitDemand(replicas: 2, timeout: NodeDriverTests.second))
         driver.waiterGone(5)
@@ -259,7 +259,7 @@ import Testing
         #expect(world.take() == ["unblock 5"])
     }
 
-    @Test func writesNeedTheReplicasThatAreDemanded() throws {
+    @Test func writesNeedMinReplicasToWrite() throws {
         let (world, driver) = primaryWithReplica()
         driver.settings.minReplicas = 1
         driver.settings.maxLag = NodeDriverTests.second
@@ -267,11 +267,11 @@ import Testing
         driver.lost(1)
         driver.tick()
         #expect(world.gates.lacksGoodReplicas)
-        // A replica refuses writes for other reasons.
+        // A replica refuses writes anyway.
         driver.follow(other, asker: 0)
         driver.tick()
         #expect(!world.gates.lacksGoodReplicas)
-        // It does so from the first write on.
+        // On a new primary the gate closes before the first write.
         _ = world.take()
         driver.lead()
         let calls = world.take()
@@ -279,8 +279,8 @@ import Testing
         #expect(closed < calls.firstIndex(of: "open: replica")!)
     }
 
-    /// A replica that acknowledges while its snapshot is not whole yet does not count.
-    @Test func aReplicaCountsFromItsWholeStateOn() {
+    /// A replica that acknowledges before its snapshot is complete does not count.
+    @Test func aReplicaCountsOnceItsStateIsComplete() {
         let world = FakeEnvironment(.primary)
         let driver = world.driver!
         world.write("old")

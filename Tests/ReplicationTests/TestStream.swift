@@ -1,4 +1,4 @@
-// Small engines, journals and streams for tests that look at one machine.
+// Small engines, journals and streams for tests of a single state machine.
 
 import LimiterEngine
 import Persistence
@@ -28,10 +28,10 @@ final class TestStream {
         }
     }
 
-    /// The bytes since the last time.
+    /// The bytes since the previous `take`.
     func take() -> [UInt8] { TestStream.take(journal) }
 
-    /// The bytes a journal has, copied while their memory is there.
+    /// A copy of the journal's pending bytes.
     static func take(_ journal: Journal) -> [UInt8] {
         let part = journal.take(replacement: ByteBuffer())
         return withExtendedLifetime(part.bytes) { Array($0.bytes) }
@@ -50,7 +50,7 @@ final class TestStream {
         return take()
     }
 
-    /// A snapshot for a replica, whole at the journal's end. `during` is called when the keys have been walked.
+    /// A snapshot for a replica, complete at the journal's end. `during` is called after the walk over the keys.
     func snapshot(during: () -> Void = {}) -> [UInt8] {
         journal.collect(time: time)
         let stream = SnapshotStream(journalOffset: journal.offset, engine: engine, time: time)
@@ -63,7 +63,7 @@ final class TestStream {
 
     static func id(_ digit: Character) -> ReplicationID { ReplicationID(String(repeating: digit, count: 40))! }
 
-    /// The whole, valid batches at the beginning of `bytes`.
+    /// Calls `body` for the complete, valid batches at the beginning of `bytes`.
     static func forEachBatch(
         _ bytes: UnsafeRawBufferPointer, _ body: (JournalBatch, UnsafeRawBufferPointer) -> Void
     ) {

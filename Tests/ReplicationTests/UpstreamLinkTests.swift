@@ -1,4 +1,4 @@
-// Every transition of a replica's link.
+// Every state transition of a replica's link to its primary.
 
 import LimiterEngine
 import Persistence
@@ -9,7 +9,7 @@ import Testing
 @testable import Replication
 
 @Suite struct UpstreamLinkTests {
-    /// A link and what it asked for, in words.
+    /// A link, and its actions as text.
     private final class Driver {
         let link: UpstreamLink
         var log: [String] = []
@@ -61,7 +61,7 @@ import Testing
             link.tick(now: now, synced: 5, perform)
         }
 
-        /// To the point where PSYNC has been sent.
+        /// Runs the handshake up to the point where PSYNC has been sent.
         func shakeHands() {
             link.connected(now: now, perform)
             for _ in 0..<3 { receive("+OK\r\n") }
@@ -75,7 +75,7 @@ import Testing
 
     // MARK: Handshake
 
-    @Test func theHandshakeIsRedisS() {
+    @Test func theHandshakeIsRediss() {
         let driver = Driver {
             $0.password = "p"
             $0.user = "u"
@@ -88,7 +88,7 @@ import Testing
         driver.link.connected(now: 0, driver.perform)
         for reply in ["+PONG\r\n", "+OK\r\n", "+OK\r\n", "-ERR what?\r\n", "+OK\r\n"] {
             sent += driver.take()
-            // In single bytes.
+            // One byte at a time.
             for byte in reply.utf8 { driver.receive([byte]) }
         }
         sent += driver.take()
@@ -100,13 +100,13 @@ import Testing
         #expect(driver.link.state == .requesting)
     }
 
-    /// What a node answers to AUTH comes into the log, and one that does not know the command repeats its arguments.
+    /// A node's answer to AUTH is logged, and a server that does not know the command echoes its arguments.
     @Test(arguments: [
         ("WRONGPASS invalid username-password pair", "WRONGPASS invalid username-password pair"),
         ("ERR unknown command 'AUTH', with args beginning with: 'us' 'secr' ", "ERR in answer to AUTH"),
         ("ERR secret is not welcome", "ERR in answer to AUTH"),
     ])
-    func noSecretIsInAFailure(_ answer: String, _ expected: String) {
+    func failuresContainNoSecret(_ answer: String, _ expected: String) {
         let driver = Driver {
             $0.password = "secret"
             $0.user = "user1"
@@ -119,7 +119,7 @@ import Testing
         #expect(driver.take() == ["disconnect refused(\"\(expected)\")"])
     }
 
-    @Test func withoutPasswordAndAddressTheirStepsAreLeftOut() {
+    @Test func withoutPasswordAndAddressTheirStepsAreSkipped() {
         let driver = Driver()
         driver.start(nil)
         driver.link.connected(now: 0, driver.perform)
@@ -133,7 +133,7 @@ import Testing
     }
 
     @Test(arguments: ["-LOADING soon", "hello", "-ERR no"])
-    func aPrimaryThatDoesNotAnswerPingIsTriedAgain(reply: String) {
+    func aPrimaryThatDoesNotAnswerPingIsRetried(reply: String) {
         let driver = Driver()
         driver.start(somewhere)
         driver.link.connected(now: 0, driver.perform)
@@ -144,7 +144,7 @@ import Testing
     }
 
     @Test(arguments: ["-MASTERDOWN no", "-MISCONF no", "-NOPERM no"])
-    func anErrorThatDoesNotConcernTheLinkIsNoHindrance(reply: String) {
+    func errorsUnrelatedToTheLinkAreIgnored(reply: String) {
         let driver = Driver()
         driver.start(somewhere)
         driver.link.connected(now: 0, driver.perform)
@@ -153,7 +153,7 @@ import Testing
         #expect(driver.take() == ["REPLCONF listening-port 7001"])
     }
 
-    @Test func aWrongPasswordIsTriedAgainLater() {
+    @Test func aWrongPasswordIsRetriedLater() {
         let driver = Driver { $0.password = "p" }
         driver.start(somewhere)
         driver.link.connected(now: 0, driver.perform)
@@ -161,7 +161,7 @@ import Testing
         #expect(driver.link.failure == .refused("WRONGPASS no"))
     }
 
-    @Test func aLineHasAnEnd() {
+    @Test func anUnterminatedLineIsRefused() {
         let driver = Driver()
         driver.start(somewhere)
         driver.link.connected(now: 0, driver.perform)
@@ -171,9 +171,9 @@ import Testing
         #expect(driver.link.failure == .unexpected("a line without an end"))
     }
 
-    // MARK: Pauses and time-outs
+    // MARK: Retry delays and timeouts
 
-    @Test func pausesGrowAndEndWithALinkThatIsUp() {
+    @Test func retryDelaysGrowAndResetOnceTheLinkIsUp() {
         let driver = Driver()
         driver.start(somewhere)
         var pauses: [Int64] = []
@@ -195,7 +195,7 @@ import Testing
         #expect(driver.link.state == .waiting(until: driver.now + 100_000_000))
     }
 
-    @Test func aSilentPrimaryIsGone() {
+    @Test func aSilentPrimaryTimesOut() {
         let driver = Driver()
         driver.start(somewhere)
         driver.tick(after: 60_000_000_000)
@@ -212,7 +212,7 @@ import Testing
         #expect(driver.link.failure == .silence)
     }
 
-    @Test func stoppingClosesAndNothingComesAfterIt() {
+    @Test func stoppingClosesTheLinkForGood() {
         let driver = Driver()
         driver.start(somewhere)
         driver.shakeHands()
@@ -248,7 +248,7 @@ import Testing
         #expect(driver.take() == [])
         driver.tick(after: 1)
         #expect(driver.take() == ["REPLCONF ACK \(end) FACK 5"])
-        // An empty batch asks for one at once; two in one piece for one.
+        // An empty batch requests an immediate acknowledgement; two in one piece get a single one.
         driver.receive(stream.emptyBatch() + stream.emptyBatch())
         #expect(driver.take() == ["batch \(end)", "batch \(end + 24)", "REPLCONF ACK \(end + 48) FACK -1"])
     }
@@ -277,7 +277,7 @@ import Testing
         #expect(driver.take().contains("online") && driver.link.isUp && driver.link.horizon == nil)
     }
 
-    @Test func aPrimaryWhoseClockStaysBehindIsAskedForEverything() {
+    @Test func aPrimaryWhoseClockStaysBehindCausesAFullSync() {
         let driver = Driver()
         driver.start(somewhere, horizon: TestStream.start + 10)
         driver.shakeHands()
@@ -291,7 +291,7 @@ import Testing
         #expect(driver.take().last == "PSYNC ? -1")
     }
 
-    @Test func whatDoesNotFitTwiceIsForgotten() {
+    @Test func aPositionThatFailsTwiceIsDiscarded() {
         let driver = Driver()
         driver.start(StreamPosition(id: a, offset: 7))
         for round in 0..<2 {
@@ -305,7 +305,7 @@ import Testing
     }
 
     @Test(arguments: ["NOMASTERLINK no", "LOADING soon", "ERR what"])
-    func aRefusedRequestIsMadeAgainLater(words: String) {
+    func aRefusedRequestIsRetriedLater(words: String) {
         let driver = Driver()
         driver.start(somewhere)
         driver.shakeHands()
@@ -315,7 +315,7 @@ import Testing
     }
 
     @Test(arguments: ["+CONTINUE xyz", "+FULLRESYNC", "+FULLRESYNC xyz 0", "+HELLO", "$5"])
-    func anAnswerThatIsNoneIsAFailure(answer: String) {
+    func anUnknownAnswerIsAFailure(answer: String) {
         let driver = Driver()
         driver.start(somewhere)
         driver.shakeHands()
@@ -325,7 +325,7 @@ import Testing
 
     // MARK: Full
 
-    @Test func aFullSyncIsWholeOnlyAtItsEnd() {
+    @Test func aFullSyncIsCompleteOnlyAtItsEnd() {
         let stream = TestStream()
         let driver = Driver()
         _ = stream.batch(0..<3)
@@ -348,7 +348,7 @@ import Testing
         #expect(driver.link.isUp && driver.link.wholeAt == nil)
     }
 
-    @Test func aSnapshotCutOffIsNoPosition() {
+    @Test func aTruncatedSnapshotYieldsNoPosition() {
         let stream = TestStream()
         _ = stream.batch(0..<3)
         let snapshot = stream.snapshot()
@@ -357,7 +357,7 @@ import Testing
         driver.shakeHands()
         driver.receive("+FULLRESYNC \(b) \(stream.journal.offset)\r\n")
         driver.link.failed(now: driver.now, driver.perform)
-        // Nothing of the snapshot has come, so what was there is there.
+        // No part of the snapshot has arrived, so the previous state is intact.
         #expect(driver.link.position == somewhere)
         driver.tick(after: 100_000_000)
         driver.shakeHands()
@@ -367,7 +367,7 @@ import Testing
         #expect(driver.link.position == nil)
     }
 
-    @Test func anUnfinishedSyncContinuesInItsHistoryAlone() {
+    @Test func anUnfinishedSyncContinuesOnlyInItsHistory() {
         let stream = TestStream()
         _ = stream.batch(0..<3)
         let offset = stream.journal.offset
@@ -402,7 +402,7 @@ import Testing
 
     // MARK: Taking over
 
-    @Test func theWishToBeRelievedIsAnsweredOnce() {
+    @Test func aTakeoverRequestIsAnsweredOnce() {
         let driver = Driver()
         driver.start(somewhere, takesOver: true)
         driver.link.connected(now: 0, driver.perform)
@@ -422,13 +422,13 @@ import Testing
         #expect(driver.take().last == "PSYNC \(b) 1")
     }
 
-    @Test func aTargetThatRefusesIsTold() {
+    @Test func aTargetsRefusalIsReported() {
         let driver = Driver()
         driver.start(somewhere, takesOver: true)
         driver.shakeHands()
         driver.receive("-ERR no\r\n")
         #expect(driver.take().last?.hasPrefix("took over failure") == true)
-        // Whoever lets it follow all the same does not have it ask for the same for ever.
+        // If the node is told to follow it anyway, it must not repeat the takeover request forever.
         driver.tick(after: 100_000_000)
         driver.link.connected(now: driver.now, driver.perform)
         for _ in 0..<3 { driver.receive("+OK\r\n") }
@@ -457,7 +457,7 @@ import Testing
             driver.receive(reply + "\r\n")
             #expect(!driver.take().contains { $0.hasPrefix("took over") })
         }
-        // Whatever its disk is like, its answer is wanted.
+        // Whatever the state of its disk, the outcome of the takeover is needed.
         for _ in 0..<2 { driver.receive("+OK\r\n") }
         #expect(driver.take().last == "PSYNC \(a) 1 FAILOVER")
     }
