@@ -1,5 +1,5 @@
-// Snapshots and segments that come to nothing, and what they must not leave behind: files, segments without number, a
-// mark that speaks of a log that is gone.
+// Failed snapshots and segments, and what they must not leave: files, an unbounded number of segments, or a sync mark
+// that refers to a removed log.
 
 import Glibc
 import LimiterEngine
@@ -47,7 +47,7 @@ import Testing
 
     // MARK: Segments
 
-    /// Snapshots that keep failing leave one segment more, and not one each.
+    /// Repeated failures of snapshots add one segment in total, not one each.
     @Test func failedSnapshotsShareASegment() throws {
         for turn in 0..<20 {
             try take("k\(turn)")
@@ -58,7 +58,7 @@ import Testing
         }
         #expect(log.manifest.logs.count == 2)
         #expect(try states(files).count == 20)
-        // The one that works stands in the middle of a segment; the next has a segment of its own again.
+        // The successful snapshot lies in the middle of a segment; the next one again starts its own segment.
         try log.adopt(try snapshot())
         #expect(log.manifest.logs.count == 1)
         try take("behind")
@@ -68,7 +68,7 @@ import Testing
         #expect(log.manifest.logs.count == 1 && log.manifest.logs[0].offset == log.manifest.snapshot?.offset)
     }
 
-    /// A segment replayed over a snapshot that is newer than its beginning ends in the state there was.
+    /// Replaying a segment over a snapshot newer than its beginning yields the original state.
     @Test func aSegmentMayBeginBeforeItsSnapshot() throws {
         try take("old", "gone", "flushed")
         try log.rollForSnapshot(time: now)
@@ -95,7 +95,7 @@ import Testing
         }
     }
 
-    @Test func whatCouldNotBeBegunLeavesNoFile() throws {
+    @Test func aFailedStartOfASegmentLeavesNoFile() throws {
         try take("a")
         try log.sync()
         let before = try names
@@ -103,13 +103,13 @@ import Testing
             files.failing = calls
             #expect(throws: StorageError.self) { try log.roll(at: log.appended, time: now, continues: true) }
             files.failing = []
-            // A failed rename or sync of the directory leaves in doubt which manifest is there, so files stay.
+            // After a failed rename or directory sync it is unknown which manifest is on disk, so files stay.
             if calls == [.write] || calls == [.sync] { #expect(try names.filter { $0 != "manifest.tmp" } == before) }
         }
         #expect(try states(files).keys.sorted() == ["a"])
     }
 
-    @Test func aLogThatCannotBeCompletedIsClosedAllTheSame() throws {
+    @Test func aLogThatCannotBeCompletedIsStillClosed() throws {
         try take("a")
         files.failing = [.write, .truncate]
         #expect(throws: StorageError.self) { try take("b") }
@@ -121,7 +121,7 @@ import Testing
 
     // MARK: The mark
 
-    /// A snapshot without a log may be of a history whose offsets are lower than the last log's were.
+    /// A snapshot taken without a log may belong to a history with lower offsets than the last log.
     private func leaveSnapshotInPlaceOfALog() throws {
         for turn in 0..<20 { try take("k\(turn)") }
         try log.sync()
@@ -131,7 +131,7 @@ import Testing
         try log.adopt(try snapshot(), history: String(repeating: "b", count: 40))
     }
 
-    /// Ends the process in each call of a start, which begins a log; the next start must go on from there.
+    /// Ends the process in each call of a start that begins a log; the next start must then succeed.
     private func expectStarts(_ image: DiskImage) throws {
         for call in 1..<100 {
             let files = SimulatedFileSystem(image: image)
@@ -141,19 +141,19 @@ import Testing
             #expect(try states(SimulatedFileSystem(image: files.image)).count == 20, "ended in call \(call)")
             if !files.isStopped { return }
         }
-        Issue.record("a start has no end")
+        Issue.record("a start never completes")
     }
 
-    @Test func aMarkGoesWithTheLogItSpeaksOf() throws {
+    @Test func theMarkIsResetWithItsLog() throws {
         try leaveSnapshotInPlaceOfALog()
         let layout = try DirectoryLayout(files: files, path: simulatedDirectory)
         #expect((layout.mark ?? 0) <= 10)
-        #expect(try names == ["manifest", "snapshot-3", "synced"], "nor is there a segment that was not published")
+        #expect(try names == ["manifest", "snapshot-3", "synced"], "no unpublished segment either")
         try expectStarts(files.image)
     }
 
-    /// Also where an earlier version has left it, or it came back after a loss of power.
-    @Test func aMarkThatIsAheadIsNotThatOfANewLog() throws {
+    /// Even if an earlier version left the mark, or it reappeared after a power loss.
+    @Test func aMarkAheadOfTheLogDoesNotApplyToANewLog() throws {
         try leaveSnapshotInPlaceOfALog()
         let file = try files.open("\(simulatedDirectory)/\(SyncMark.fileName)", .create)
         try SyncMark.encoded(100_000).withUnsafeBytes { try file.writeAll($0, at: 0) }
@@ -163,8 +163,8 @@ import Testing
 
     // MARK: Start
 
-    /// There may be more of them than a process may have open.
-    @Test func aStartHasOneFileOpenAtATime() throws {
+    /// There may be more files than a process may have open.
+    @Test func aStartOpensOneFileAtATime() throws {
         let files = SimulatedFileSystem()
         let engine = Engine(shards: 1)
         engine.setJournaling(true)
@@ -181,7 +181,7 @@ import Testing
         files.mostOpenFiles = 0
         let again = Recovery(files: files, path: "/d", engine: Engine(shards: 1), horizon: now)
         #expect(try again.run(history: "", cutsTornTail: true).manifest.logs.count == 50)
-        // The directory that was written has its segment and its mark open still.
+        // The server that wrote the directory still has its segment and its mark open.
         #expect(files.mostOpenFiles <= files.openFiles + 1, "\(files.mostOpenFiles)")
         files.mostOpenFiles = 0
         #expect(DirectoryCheck(files: files, directory: "/d").isClean)
@@ -189,7 +189,7 @@ import Testing
     }
 
     @Test(arguments: [Manifest.numberMax, Manifest.numberMax - 1000])
-    func aNumberThatLeavesNoneIsRefused(number: Int) throws {
+    func aNumberThatLeavesNoFurtherOnesIsRefused(number: Int) throws {
         let files = try GoldenDirectory.inMemory()
         let path = "\(GoldenDirectory.directory)/log-\(number)"
         files.contents[path] = []

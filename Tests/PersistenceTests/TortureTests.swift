@@ -1,7 +1,7 @@
-// Random servers on random disks, ended at random instants, again and again on the same files.
+// Random servers on random disks, stopped at random instants, repeatedly on the same files.
 //
-// A test runs a number of lives, the first ones the same each time; ESCAPEMENT_SEEDS may ask for fewer,
-// ESCAPEMENT_TORTURE=seconds runs for so long, and ESCAPEMENT_SEED=n one seed alone.
+// A test simulates a number of runs, the first of them fixed. ESCAPEMENT_SEEDS reduces their number,
+// ESCAPEMENT_TORTURE=seconds keeps going for that long, and ESCAPEMENT_SEED=n runs one seed alone.
 
 import Glibc
 import LimiterEngine
@@ -16,11 +16,11 @@ import Testing
     #else
         private static let lives: UInt64 = 3_000
     #endif
-    /// Lives that are the same each time.
+    /// The number of fixed runs.
     private static let firstLives: UInt64 = 200
 
-    /// One server's life: started, tormented, ended, recovered, and so on. Throws what was broken. Returns what its
-    /// journal has had at the end.
+    /// One server's run: repeatedly start it, inject faults, stop it and recover. Throws a broken promise. Returns
+    /// the kinds of records that its journal has contained.
     @discardableResult
     static func life<Server: ServerSimulation>(
         seed: UInt64, of type: Server.Type, _ look: (Server, UInt64) -> Void = { _, _ in }
@@ -43,7 +43,7 @@ import Testing
             look(server, seed)
             promise = server.promise
             promise.latest = max(promise.latest, server.now)
-            // A process that is killed leaves what it wrote; a machine without power does not.
+            // A killed process leaves everything it wrote; a machine that loses power does not.
             image = random.below(2) == 0 ? files.image : files.image.afterPowerLoss(metadata, &random)
             wall = EngineTime(nanoseconds: server.now.nanoseconds + (Int64(random.below(41)) - 20) * 1_000_000_000)
         }
@@ -51,7 +51,7 @@ import Testing
         return promise.kinds
     }
 
-    /// The disk when a recovery came to its end in the middle, or could not read.
+    /// The disk after a recovery that was interrupted or could not read.
     private static func interruptedRecovery(
         of image: DiskImage, _ wall: EngineTime, _ metadata: DiskImage.Metadata, _ random: inout SeededGenerator
     ) -> DiskImage {
@@ -83,12 +83,12 @@ import Testing
         if random.below(3) == 0 { try server.heal() }
     }
 
-    @Test func everyLifeKeepsItsPromises() { live(as: ServerSimulation.self) }
+    @Test func everyRunKeepsItsPromises() { live(as: ServerSimulation.self) }
 
-    @Test func everyLifeOfTheDriverKeepsItsPromises() {
+    @Test func everyRunOfTheDriverKeepsItsPromises() {
         var sum = DriverSimulation.Coverage()
         let lives = live(as: DriverSimulation.self) { server, seed in
-            // Of those that are the same each time, so that no draw decides about it.
+            // Counts only fixed runs, so that the verdict does not depend on a draw.
             if seed < Self.firstLives { sum.add(server.coverage) }
         }
         #expect(lives < Self.firstLives || sum.isEnough(lives: Int(Self.firstLives)), "too little happened: \(sum)")
@@ -118,9 +118,9 @@ import Testing
                 Issue.record("\(type), ESCAPEMENT_SEED=\(seed): \(error)")
             }
             lives += 1
-            // Of those that are the same each time, so that no draw decides about it.
+            // Counts only fixed runs, so that the verdict does not depend on a draw.
             if lives == Self.firstLives {
-                #expect(kinds == ServerSimulation.Promise.allKinds, "not every kind was there: \(kinds)")
+                #expect(kinds == ServerSimulation.Promise.allKinds, "some kinds never occurred: \(kinds)")
             }
         }
         print("torture of \(type): \(lives) lives, the new ones from ESCAPEMENT_SEED=\(new + Self.firstLives) on")
