@@ -16,7 +16,7 @@ private enum GoldenCalendar {
     static let path = String(GoldenDirectory.path.dropLast("v1".count)) + "v1-calendar"
     static let hour = GoldenKinds.hour
 
-    /// `period` is stored in the place of the emission interval.
+    /// `period` is the nominal period of the calendar unit, which sets the price of a unit spent.
     static func policy(
         _ mode: UInt8, _ origin: UInt8, units: Int64, period: Int64, _ unit: UInt8, start: UInt8, _ zone: String
     ) -> [UInt8] {
