@@ -55,7 +55,7 @@ import Testing
     }
 
     @Test func aDestroyedEngineReleasesRemainingMemory() {
-        // Checked by the sanitizer's leak detector.
+        // A leak detector reports what is not released.
         for steps in [0, 1, 5_000] {
             let session = filled(keys: 3_000, shards: 2)
             session.removeAll()
