@@ -1,4 +1,4 @@
-// The fuzz target of time zones (scripts/fuzz). Arbitrary bytes as a zone file, as a file's footer, and as a zone's name:
+// The fuzz target of time zones (scripts/fuzz). Arbitrary bytes as a zone file, as a file's footer, as a zone's name:
 //  1. Nothing crashes, and no count in a file causes an allocation larger than the file (malloc_limit_mb).
 //  2. Rules that parse yield windows that contain their instant and tile time, including its ends.
 //  3. A name's canonical text is again a name, the same one, and cannot lead out of a directory.
