@@ -112,7 +112,7 @@ import Testing
                             session.decide("k", &take, now: EngineTime(nanoseconds: now))
                             guard take.decision.outcome == .denied else { break }
                             #expect(
-                                take.hasChangedState == (refusals == 0), "the first is written, and told the journal")
+                                take.hasChangedState == (refusals == 0), "the first is written and journaled")
                             wait = take.decision.retryAfter
                         }
                         #expect(wait >= 0)

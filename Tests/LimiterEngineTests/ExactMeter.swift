@@ -171,8 +171,8 @@ struct ExactMeter: Equatable {
             return "an allowed call waits"
         }
         let reset = now + Exact(decision.resetAfter)
-        if decision.resetAfter < 0 || used(reset) != 0 { return "not full when it is reset" }
-        if decision.resetAfter > 0, used(reset - 1) == 0 { return "full before it is reset" }
+        if decision.resetAfter < 0 || used(reset) != 0 { return "not replenished at its reset" }
+        if decision.resetAfter > 0, used(reset - 1) == 0 { return "replenished before its reset" }
         return nil
     }
 }

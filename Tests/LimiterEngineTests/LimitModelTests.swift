@@ -97,7 +97,7 @@ struct LimitModelTests {
             meter.forgetEnded(Exact(now))
             let was = meter.expiry.map { $0 > Exact(now) } ?? false
             meter = ExactMeter(meter.limit)
-            return existed == was ? nil : "reset said \(existed)"
+            return existed == was ? nil : "reset returned \(existed)"
         case .refund:
             take.operation = .refund
             session.decide("key", &take, now: time)

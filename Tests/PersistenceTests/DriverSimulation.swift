@@ -39,10 +39,10 @@ final class DriverSimulation: ServerSimulation, JournalHost {
         }
 
         /// Whether every event occurred often enough for this number of runs.
-        func isEnough(lives: Int) -> Bool {
-            [publications, failures, snapshots, gatherings].allSatisfy { $0 > lives }
-                && [repairs, delayedSyncs, switches, safeEnds].allSatisfy { $0 > lives / 10 }
-                && [dropped, unsafeEnds].allSatisfy { $0 > lives / 50 }
+        func isEnough(runs: Int) -> Bool {
+            [publications, failures, snapshots, gatherings].allSatisfy { $0 > runs }
+                && [repairs, delayedSyncs, switches, safeEnds].allSatisfy { $0 > runs / 10 }
+                && [dropped, unsafeEnds].allSatisfy { $0 > runs / 50 }
         }
     }
 

@@ -20,7 +20,7 @@ import Testing
         try log.roll(at: 0, time: now, continues: true)
     }
 
-    private func take(_ keys: String...) throws {
+    private func append(_ keys: String...) throws {
         for key in keys { session.throttle(key, burst: 99, count: 1, period: 1000, now: now) }
         journal.collect(time: now)
         try log.append(journal.take(replacement: ByteBuffer()))
@@ -50,7 +50,7 @@ import Testing
     /// Repeated failures of snapshots add one segment in total, not one each.
     @Test func failedSnapshotsShareASegment() throws {
         for turn in 0..<20 {
-            try take("k\(turn)")
+            try append("k\(turn)")
             try log.rollForSnapshot(time: now)
             files.failing = [.write]
             #expect(throws: StorageError.self) { try writer() }
@@ -61,7 +61,7 @@ import Testing
         // The successful snapshot lies in the middle of a segment; the next one again starts its own segment.
         try log.adopt(try snapshot())
         #expect(log.manifest.logs.count == 1)
-        try take("behind")
+        try append("behind")
         try log.rollForSnapshot(time: now)
         #expect(log.manifest.logs.count == 2)
         try log.adopt(try snapshot())
@@ -70,21 +70,21 @@ import Testing
 
     /// Replaying a segment over a snapshot newer than its beginning yields the original state.
     @Test func aSegmentMayBeginBeforeItsSnapshot() throws {
-        try take("old", "gone", "flushed")
+        try append("old", "gone", "flushed")
         try log.rollForSnapshot(time: now)
-        try take("old", "new", "gone")
+        try append("old", "new", "gone")
         session.remove("gone", now: now)
-        try take("new")
+        try append("new")
         journal.record(.flushAll, time: now) { session.removeAll() }
-        try take("new", "again")
+        try append("new", "again")
         session.remove("again", now: now)
-        try take("new")
+        try append("new")
         try log.rollForSnapshot(time: now)
         #expect(log.manifest.logs.count == 2)
         try log.adopt(try snapshot())
-        try take("behind", "new")
+        try append("behind", "new")
         session.remove("flushed", now: now)
-        try take("old")
+        try append("old")
         try log.sync()
         let expected = session.allStates().mapValues { "\($0)" }
         #expect(Set(expected.keys) == ["new", "behind", "old"])
@@ -96,7 +96,7 @@ import Testing
     }
 
     @Test func aFailedStartOfASegmentLeavesNoFile() throws {
-        try take("a")
+        try append("a")
         try log.sync()
         let before = try names
         for calls: Set<SystemCall> in [[.write], [.sync], [.rename], [.syncDirectory]] {
@@ -110,9 +110,9 @@ import Testing
     }
 
     @Test func aLogThatCannotBeCompletedIsStillClosed() throws {
-        try take("a")
+        try append("a")
         files.failing = [.write, .truncate]
-        #expect(throws: StorageError.self) { try take("b") }
+        #expect(throws: StorageError.self) { try append("b") }
         #expect(throws: StorageError.self) { try log.close() }
         #expect(!log.isOpen)
         files.failing = []
@@ -123,7 +123,7 @@ import Testing
 
     /// A snapshot taken without a log may belong to a history with lower offsets than the last log.
     private func leaveSnapshotInPlaceOfALog() throws {
-        for turn in 0..<20 { try take("k\(turn)") }
+        for turn in 0..<20 { try append("k\(turn)") }
         try log.sync()
         journal.restart(at: 10, time: now)
         try log.roll(at: 10, time: now, continues: false)
@@ -131,7 +131,7 @@ import Testing
         try log.adopt(try snapshot(), history: String(repeating: "b", count: 40))
     }
 
-    /// Ends the process in each call of a start that begins a log; the next start must then succeed.
+    /// Ends the process in each call of a start that begins a log; the next start must find the whole state.
     private func expectStarts(_ image: DiskImage) throws {
         for call in 1..<100 {
             let files = SimulatedFileSystem(image: image)

@@ -50,9 +50,9 @@ import Testing
         var stranger = DownstreamLink(now: 0)
         let request = SyncRequest(position: StreamPosition(id: b, offset: boundary))
         #expect(stranger.request(request, of: primary, backlog: backlog, now: 0) == [.beginSnapshot])
-        var nobody = DownstreamLink(now: 0)
-        #expect(nobody.request(SyncRequest(position: nil), of: primary, backlog: nil, now: 0) == [.beginSnapshot])
-        #expect(nobody.request(SyncRequest(position: nil), of: primary, backlog: nil, now: 0) == [.close(.unexpected)])
+        var initial = DownstreamLink(now: 0)
+        #expect(initial.request(SyncRequest(position: nil), of: primary, backlog: nil, now: 0) == [.beginSnapshot])
+        #expect(initial.request(SyncRequest(position: nil), of: primary, backlog: nil, now: 0) == [.close(.unexpected)])
     }
 
     @Test func refusesWhenItCannotServe() {
@@ -206,18 +206,18 @@ import Testing
 
     @Test func takesOverOnlyFromItsOwnPrimary() {
         let (backlog, boundary) = backlog()
-        let wish = SyncRequest(position: StreamPosition(id: a, offset: boundary), takesOver: true)
+        let takeover = SyncRequest(position: StreamPosition(id: a, offset: boundary), takesOver: true)
         // The node's own link is down: the primary closed it before it sent the request.
         var link = DownstreamLink(now: 0)
         let replica = node(.withoutPrimary, isReplica: true)
-        #expect(link.request(wish, of: replica, backlog: backlog, now: 0) == [.takeOver])
+        #expect(link.request(takeover, of: replica, backlog: backlog, now: 0) == [.takeOver])
         var promoted = primary
         promoted.identity.branch(to: b, at: boundary)
         let yes: [DownstreamLink.Action] = [.send("+CONTINUE \(b)\r\n"), .wantTime]
-        #expect(link.request(wish, of: promoted, backlog: backlog, now: 0) == yes)
+        #expect(link.request(takeover, of: promoted, backlog: backlog, now: 0) == yes)
         // The answer was lost, so the request is repeated.
         var again = DownstreamLink(now: 0)
-        #expect(again.request(wish, of: promoted, backlog: backlog, now: 0) == yes)
+        #expect(again.request(takeover, of: promoted, backlog: backlog, now: 0) == yes)
 
         func refusal(_ request: SyncRequest, _ node: ServingNode) -> String? {
             var link = DownstreamLink(now: 0)
@@ -226,9 +226,9 @@ import Testing
             }
             return line
         }
-        #expect(refusal(wish, primary)?.hasPrefix("-ERR PSYNC FAILOVER can't be sent to a master") == true)
+        #expect(refusal(takeover, primary)?.hasPrefix("-ERR PSYNC FAILOVER can't be sent to a master") == true)
         let other = SyncRequest(position: StreamPosition(id: b, offset: boundary), takesOver: true)
         #expect(refusal(other, replica)?.hasPrefix("-ERR PSYNC FAILOVER replid must match") == true)
-        #expect(refusal(wish, node(.incomplete, isReplica: true))?.hasPrefix("-NOMASTERLINK") == true)
+        #expect(refusal(takeover, node(.incomplete, isReplica: true))?.hasPrefix("-NOMASTERLINK") == true)
     }
 }

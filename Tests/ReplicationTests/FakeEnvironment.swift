@@ -42,7 +42,7 @@ final class FakeEnvironment: NodeEnvironment {
             journal: journal, settings: NodeDriver.Settings(upstream: UpstreamLink.Settings(listeningPort: 7000)),
             environment: self)
         driver.start()
-        _ = take()
+        _ = drainCalls()
     }
 
     /// The recovery report for an empty directory.
@@ -52,8 +52,8 @@ final class FakeEnvironment: NodeEnvironment {
         return try! recovery.run(history: TestStream.id("a").text, cutsTornTail: true)
     }
 
-    /// The calls since the previous `take`.
-    func take() -> [String] {
+    /// The calls since the previous `drainCalls`.
+    func drainCalls() -> [String] {
         defer { lines = [] }
         return lines
     }

@@ -14,7 +14,7 @@ extension NodeDriverTests {
     func receiving() -> (FakeEnvironment, NodeDriver) {
         let world = FakeEnvironment(.replica(of: other))
         answer(world, ["+PONG", "+OK", "+OK", "+FULLRESYNC \(TestStream.id("b")) 0"])
-        _ = world.take()
+        _ = world.drainCalls()
         let snapshot = TestStream().snapshot()
         snapshot.prefix(FileHeader.size).withUnsafeBytes { world.driver.upstreamReceived($0) }
         return (world, world.driver)
@@ -22,18 +22,18 @@ extension NodeDriverTests {
 
     @Test func aFullSyncDropsTheStateOnlyAfterReadersAndDiskAreDone() {
         let (world, driver) = receiving()
-        #expect(world.take() == ["close: receiving", "detach", "wait for readers", "journal at 0"])
+        #expect(world.drainCalls() == ["close: receiving", "detach", "wait for readers", "journal at 0"])
         #expect(driver.role.dataset == .none)
     }
 
     @Test func aPromotionDuringAFullSyncRestoresTheOldStateBeforeItLeads() {
         let (world, driver) = receiving()
-        _ = world.take()
+        _ = world.drainCalls()
         driver.lead()
-        #expect(world.take() == ["disconnect", "save", "close: restoring", "wait for readers", "restore 1"])
+        #expect(world.drainCalls() == ["disconnect", "save", "close: restoring", "wait for readers", "restore 1"])
         #expect(world.gates.isReplica && world.gates.isReceiving && !driver.role.leads)
         driver.restored(1, FakeEnvironment.recovered())
-        let calls = world.take()
+        let calls = world.drainCalls()
         #expect(calls.first == "journal at 0" && calls.contains("resume log"))
         #expect(driver.role.leads && !world.gates.isReplica && !world.gates.isReceiving && !world.gates.isRestoring)
     }
@@ -54,13 +54,13 @@ extension NodeDriverTests {
         let (world, driver) = receiving()
         driver.lead()
         driver.follow(third, asker: 0)
-        #expect(world.take().contains("stop restoring"))
+        #expect(world.drainCalls().contains("stop restoring"))
         driver.restored(1, FakeEnvironment.recovered())
-        #expect(driver.role.isReplica && world.take() == [])
+        #expect(driver.role.isReplica && world.drainCalls() == [])
         driver.lead()
-        _ = world.take()
+        _ = world.drainCalls()
         driver.restored(1, FakeEnvironment.recovered())
-        #expect(!driver.role.leads && world.take() == [])
+        #expect(!driver.role.leads && world.drainCalls() == [])
         driver.restored(2, FakeEnvironment.recovered())
         #expect(driver.role.leads)
     }
@@ -70,18 +70,18 @@ extension NodeDriverTests {
         let (world, driver) = receiving()
         driver.follow(third, asker: 0)
         #expect(world.gates.isReceiving)
-        _ = world.take()
+        _ = world.drainCalls()
         serve(1, world)
-        #expect(world.take().contains("close 1 after -NOMASTE"))
+        #expect(world.drainCalls().contains("close 1 after -NOMASTE"))
         #expect(driver.served.isEmpty)
     }
 
     /// A node with a partial state also refuses to take over at a primary's request.
     @Test func aPartialStateDoesNotTakeOver() {
         let (world, driver) = receiving()
-        _ = world.take()
+        _ = world.drainCalls()
         serve(1, world, SyncRequest(position: StreamPosition(id: TestStream.id("b"), offset: 0), takesOver: true))
-        #expect(world.take() == ["close 1 after -NOMASTE"])
+        #expect(world.drainCalls() == ["close 1 after -NOMASTE"])
         #expect(driver.role.isReplica)
     }
 
@@ -91,11 +91,11 @@ extension NodeDriverTests {
         for words in [["PING"], ["REPLCONF", "ACK", "999999"], ["REPLCONF", "ack"], []] {
             let (world, driver) = primaryWithReplica()
             driver.said(words, by: 1)
-            #expect(world.take() == ["close 1"] && driver.served.isEmpty, "\(words)")
+            #expect(world.drainCalls() == ["close 1"] && driver.served.isEmpty, "\(words)")
             // Its further input is ignored.
             driver.said(["REPLCONF", "ACK", "0"], by: 1)
             driver.lost(1)
-            #expect(world.take() == [])
+            #expect(world.drainCalls() == [])
         }
     }
 
@@ -128,7 +128,7 @@ extension NodeDriverTests {
         world.hasUncountedChanges = true
         serve(1, world, SyncRequest(position: StreamPosition(id: before, offset: 0)))
         #expect(world.driver.role.identity.id != before && world.driver.role.identity.past == nil)
-        #expect(world.take().contains("attach false"))
+        #expect(world.drainCalls().contains("attach false"))
         #expect(world.driver.fullSyncs == 1 && world.driver.refusedPartialSyncs == 1)
     }
 }

@@ -20,7 +20,7 @@ import Testing
         let driver = world.driver!
         serve(1, world)
         acknowledge(1, world)
-        _ = world.take()
+        _ = world.drainCalls()
         return (world, driver)
     }
 
@@ -47,10 +47,10 @@ import Testing
     @Test func aDemotedPrimaryClosesItsGateFirstAndConnectsLast() {
         let (world, driver) = primaryWithReplica()
         driver.wait(5, NodeDriver.WaitDemand(replicas: 2, timeout: nil))
-        _ = world.take()
+        _ = world.drainCalls()
         driver.follow(other, asker: 9)
         #expect(
-            world.take() == [
+            world.drainCalls() == [
                 "close: replica", "wait for writers", "collect", "journaling false", "close 1", "unblock 5",
                 "rename to 0", "save", "connect to 7001", "close clients except 9",
             ])
@@ -69,9 +69,9 @@ import Testing
     @Test func aReplicaThatChangesItsPrimaryKeepsItsClients() {
         let world = FakeEnvironment(.replica(of: other))
         world.driver.follow(third, asker: 9)
-        #expect(world.take() == ["disconnect", "save", "connect to 7002"])
+        #expect(world.drainCalls() == ["disconnect", "save", "connect to 7002"])
         world.driver.follow(third, asker: 9)
-        #expect(world.take() == [])
+        #expect(world.drainCalls() == [])
     }
 
     /// A promoted node that has added nothing returns to the previous history, unless it has made changes that no
@@ -91,9 +91,9 @@ import Testing
         let own = driver.role.identity.id
         driver.follow(third, asker: 0)
         answer(world, ["+PONG", "+OK"])
-        _ = world.take()
+        _ = world.drainCalls()
         answer(world, ["+OK"])
-        #expect(world.take() == ["send PSYNC \(hasChanges ? own : past) \(end + 1)"])
+        #expect(world.drainCalls() == ["send PSYNC \(hasChanges ? own : past) \(end + 1)"])
     }
 
     // MARK: The role on disk
@@ -104,12 +104,12 @@ import Testing
         world.saveError = noSpace
         driver.follow(third, asker: 0)
         #expect(world.saved == nil && driver.unsavedRole == .role(.replica(of: third)))
-        _ = world.take()
+        _ = world.drainCalls()
         driver.tick()
-        #expect(world.take() == ["cannot save"])
+        #expect(world.drainCalls() == ["cannot save"])
         // Not retried at every tick.
         driver.tick()
-        #expect(world.take() == [])
+        #expect(world.drainCalls() == [])
         world.saveError = nil
         world.steady += NodeDriverTests.second
         driver.tick()
@@ -137,7 +137,7 @@ import Testing
         let (world, driver) = primaryWithReplica()
         world.whileWaiting = { world.write("late") }
         try driver.startFailover(Failover.Request(), asker: 3)
-        #expect(world.take() == ["close: held", "wait for writers", "collect"])
+        #expect(world.drainCalls() == ["close: held", "wait for writers", "collect"])
         let end = world.journal.offset
         world.whileWaiting = {}
         // Neither heartbeats nor WAIT nor another replica add a batch.
@@ -146,10 +146,10 @@ import Testing
         serve(2, world)
         driver.tick()
         #expect(world.journal.offset == end && driver.failover.state == .waitingForSync)
-        _ = world.take()
+        _ = world.drainCalls()
         acknowledge(1, world)
         #expect(driver.failover.state == .inProgress && world.saved == .handingOver(other))
-        let calls = world.take()
+        let calls = world.drainCalls()
         #expect(calls.firstIndex(of: "save")! < calls.firstIndex(of: "connect to 7001")!)
         #expect(world.journal.offset == end && world.gates.holdsWrites && world.gates.isReplica)
     }
@@ -159,9 +159,9 @@ import Testing
         let (world, driver) = primaryWithReplica()
         try driver.startFailover(Failover.Request(), asker: 3)
         world.saveError = noSpace
-        _ = world.take()
+        _ = world.drainCalls()
         acknowledge(1, world)
-        #expect(world.take() == ["cannot save", "open: held"])
+        #expect(world.drainCalls() == ["cannot save", "open: held"])
         #expect(driver.role.leads && driver.failover.state == .none)
         // The write may have reached the disk despite the error, so the previous role is saved again.
         #expect(driver.unsavedRole == .configured)
@@ -173,10 +173,10 @@ import Testing
         try driver.startFailover(Failover.Request(), asker: 3)
         acknowledge(1, world)
         answer(world, ["+PONG", "+OK", "+OK"])
-        _ = world.take()
+        _ = world.drainCalls()
         answer(world, ["+CONTINUE \(TestStream.id("b"))"])
         #expect(driver.failover.state == .none && world.saved == .role(.replica(of: other)))
-        #expect(world.take().contains("close clients except 3"))
+        #expect(world.drainCalls().contains("close clients except 3"))
         #expect(world.gates.isReplica && !world.gates.holdsWrites)
         #expect(driver.role.identity.id == TestStream.id("b") && driver.role.identity.past?.id == id)
     }
@@ -197,10 +197,10 @@ import Testing
         try driver.startFailover(Failover.Request(), asker: 3)
         acknowledge(1, world)
         #expect(driver.link.takesOver)
-        _ = world.take()
+        _ = world.drainCalls()
         driver.follow(other, asker: 0)
         #expect(!driver.link.takesOver && driver.failover.state == .none)
-        #expect(world.take() == ["open: held", "disconnect", "save", "connect to 7001"])
+        #expect(world.drainCalls() == ["open: held", "disconnect", "save", "connect to 7001"])
         #expect(world.saved == .role(.replica(of: other)))
     }
 
@@ -218,9 +218,9 @@ import Testing
         world.write("new")
         driver.wait(5, NodeDriver.WaitDemand(replicas: 1, timeout: nil))
         // The replica had acknowledged everything before that write.
-        #expect(!world.take().contains("answer 5: 1"))
+        #expect(!world.drainCalls().contains("answer 5: 1"))
         acknowledge(1, world)
-        #expect(world.take().contains("answer 5: 1"))
+        #expect(world.drainCalls().contains("answer 5: 1"))
     }
 
     @Test func waitAsksReplicasAtOnce() {
@@ -237,10 +237,10 @@ import Testing
         driver.wait(5, NodeDriver.WaitDemand(replicas: 1, timeout: nil, onDisk: true, onOwnDisk: true))
         acknowledge(1, world, synced: world.journal.offset)
         driver.tick()
-        #expect(!world.take().contains { $0.hasPrefix("answer") })
+        #expect(!world.drainCalls().contains { $0.hasPrefix("answer") })
         world.syncedOffset = world.journal.offset
         driver.tick()
-        #expect(world.take().contains("answer 5: 1 and here"))
+        #expect(world.drainCalls().contains("answer 5: 1 and here"))
     }
 
     @Test func aDisconnectedClientIsNotAnswered() {
@@ -249,14 +249,14 @@ import Testing
         driver.waiterGone(5)
         world.steady += 2 * NodeDriverTests.second
         driver.tick()
-        #expect(!world.take().contains { $0.hasPrefix("answer") })
+        #expect(!world.drainCalls().contains { $0.hasPrefix("answer") })
         #expect(driver.acknowledgements.waiting == 0)
     }
 
     @Test func aReplicaUnblocksWaitAtOnce() {
         let world = FakeEnvironment(.replica(of: other))
         world.driver.wait(5, NodeDriver.WaitDemand(replicas: 0, timeout: nil))
-        #expect(world.take() == ["unblock 5"])
+        #expect(world.drainCalls() == ["unblock 5"])
     }
 
     @Test func writesNeedMinReplicasToWrite() throws {
@@ -272,9 +272,9 @@ import Testing
         driver.tick()
         #expect(!world.gates.lacksGoodReplicas)
         // On a new primary the gate closes before the first write.
-        _ = world.take()
+        _ = world.drainCalls()
         driver.lead()
-        let calls = world.take()
+        let calls = world.drainCalls()
         let closed = try #require(calls.firstIndex(of: "close: lacks replicas"))
         #expect(closed < calls.firstIndex(of: "open: replica")!)
     }
@@ -292,8 +292,8 @@ import Testing
         #expect(world.journal.offset > begin)
         driver.said(["REPLCONF", "ACK", "\(begin)"], by: 1)
         driver.wait(5, NodeDriver.WaitDemand(replicas: 1, timeout: nil))
-        #expect(driver.acknowledgements.online == 0 && !world.take().contains { $0.hasPrefix("answer") })
+        #expect(driver.acknowledgements.online == 0 && !world.drainCalls().contains { $0.hasPrefix("answer") })
         acknowledge(1, world)
-        #expect(driver.acknowledgements.online == 1 && world.take().contains("answer 5: 1"))
+        #expect(driver.acknowledgements.online == 1 && world.drainCalls().contains("answer 5: 1"))
     }
 }

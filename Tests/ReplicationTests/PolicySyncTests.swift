@@ -72,7 +72,7 @@ import Testing
         func record(_ name: UInt8) throws -> [UInt8] {
             let policy = Policy(name: [name], limit: try Limit(.gcra, units: 5, period: 60_000_000_000))
             own.journal.excludingCollections { own.journal.recordExcluding([PolicyRecord(policy)], time: own.time) }
-            return own.take()
+            return own.drain()
         }
         let copy = Engine(shards: 1)
         let applier = BatchApplier(engine: copy)

@@ -90,7 +90,7 @@ final class SimulatedNode {
     var attempt = 0
     var clients: [LinkID: SimulatedReplicaClient] = [:]
     var isSending = false
-    /// The highest piece number received so far, in order of sending.
+    /// The number of the latest-sent piece received so far.
     var lastPiece = 0
 
     init(_ simulation: Simulation, number: Int, role: NodeRole.Role, skew: Nanoseconds) {

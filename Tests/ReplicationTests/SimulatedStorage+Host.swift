@@ -113,13 +113,13 @@ extension SimulatedStorage: JournalHost {
             if node.simulation.random.once(in: 4) { checkFiles() }
         case .readBack(let number, let horizon): wait = .readBack(number: number, horizon: horizon)
         case .restored(let number, let report): tellRestored(number, report)
-        case .note(let note): take(note)
+        case .note(let note): handle(note)
         case .end(let isSafe): self.isSafe = isSafe
         case .snapshotRequestTaken, .answerSnapshotWaiters, .syncTook: break
         }
     }
 
-    private func take(_ note: JournalDriver.Note) {
+    private func handle(_ note: JournalDriver.Note) {
         node.tell(String("\(note)".prefix(100)))
         switch note {
         case .storageWorks: node.simulation.coverage.repairs += 1

@@ -139,7 +139,7 @@ final class SimulatedStorage {
         if keeps { node.journalingBegan() }
     }
 
-    /// Begins a segment after the restored files, once the node's disk works.
+    /// Begins a segment after the restored files, if the disk works at that moment.
     func begin(at offset: Int64) {
         do throws(StorageError) {
             try log.roll(at: offset, time: node.engineTime, continues: true)
@@ -155,14 +155,14 @@ final class SimulatedStorage {
     @discardableResult
     func drain() -> Bool {
         guard journal.pendingBytes > 0 else { return false }
-        let part = take()
+        let part = drainPart()
         parts.append(part)
         hasChanges = true
         node.streamed()
         return true
     }
 
-    private func take() -> Journal.Part {
+    private func drainPart() -> Journal.Part {
         let part = journal.take(replacement: ByteBuffer(capacity: 256))
         withExtendedLifetime(part.bytes) { bytes in
             backlog?.append(bytes.bytes, at: part.offset)
@@ -180,7 +180,7 @@ final class SimulatedStorage {
 
     /// Drains without producing a part for the disk.
     private func end() -> Int64 {
-        let part = take()
+        let part = drainPart()
         node.streamed()
         return part.end
     }

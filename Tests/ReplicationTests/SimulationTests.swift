@@ -54,16 +54,16 @@ import Testing
     }
 
     /// Simulates until a run fails.
-    private static func findFailure(among lives: UInt64, _ make: (UInt64) -> Simulation) {
-        for seed in 0..<lives {
-            let life = make(seed)
-            _ = life.run()
-            guard life.failures == 0 else { return print("found by seed \(seed)") }
+    private static func findFailure(among runs: UInt64, _ make: (UInt64) -> Simulation) {
+        for seed in 0..<runs {
+            let simulation = make(seed)
+            _ = simulation.run()
+            guard simulation.failures == 0 else { return print("found by seed \(seed)") }
         }
     }
 
     @Test func regressionSeedsPass() {
-        for life in SimulationTests.regressions { _ = Simulation(seed: life.seed).run() }
+        for regression in SimulationTests.regressions { _ = Simulation(seed: regression.seed).run() }
     }
 
     /// A fixed set of runs, then random ones.
@@ -74,26 +74,26 @@ import Testing
             return
         }
         let begin = SteadyInstant.now()
-        let lives = environmentNumber("ESCAPEMENT_SEEDS") ?? 240
-        let fixed = seedsAreFixed ? lives : min(lives, SimulationTests.firstLives)
+        let runs = environmentNumber("ESCAPEMENT_SEEDS") ?? 240
+        let fixed = seedsAreFixed ? runs : min(runs, SimulationTests.fixedRuns)
         for seed in 0..<fixed { sum = sum + Simulation(seed: seed).run() }
-        if fixed >= SimulationTests.firstLives { SimulationTests.check(sum, lives: Int(fixed)) }
+        if fixed >= SimulationTests.fixedRuns { SimulationTests.check(sum, runs: Int(fixed)) }
         var new = SystemRandomNumberGenerator()
-        for _ in fixed..<lives {
+        for _ in fixed..<runs {
             sum = sum + Simulation(seed: UInt64(UInt32.random(in: 1000...UInt32.max, using: &new))).run()
         }
-        #expect(sum.converged == lives)
-        print("\(lives) lives in \((SteadyInstant.now() - begin).millisecondsRoundedDown) ms: \(sum)")
+        #expect(sum.converged == runs)
+        print("\(runs) runs in \((SteadyInstant.now() - begin).millisecondsRoundedDown) ms: \(sum)")
     }
 
     /// The number of fixed runs. A smaller number need not cover every event.
-    private static let firstLives: UInt64 = 100
+    private static let fixedRuns: UInt64 = 100
 
     /// A simulation in which nothing happens finds nothing. Checked on fixed runs, so that the verdict does not
     /// depend on a draw.
-    private static func check(_ sum: Simulation.Coverage, lives: Int) {
-        #expect(sum.fullSyncs > lives && sum.partialSyncs > lives && sum.checkedFiles > lives)
-        let few = lives / 4
+    private static func check(_ sum: Simulation.Coverage, runs: Int) {
+        #expect(sum.fullSyncs > runs && sum.partialSyncs > runs && sum.checkedFiles > runs)
+        let few = runs / 4
         #expect(sum.promotions > few && sum.takeovers > few / 2 && sum.crashes > few && sum.kills > few)
         #expect(sum.waits > few && sum.syncedWaits > few && sum.cuts > few)
         #expect(sum.checkedStates > 100 * few && sum.checkedClocks > few && sum.checkedStarts > few)

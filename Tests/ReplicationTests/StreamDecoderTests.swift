@@ -34,7 +34,7 @@ import Testing
         let stream = TestStream()
         _ = stream.batch(0..<5)
         var bytes = Array(text: "\n\n") + stream.snapshot { stream.write(3..<4) }
-        bytes += stream.take()
+        bytes += stream.drain()
         bytes += stream.emptyBatch() + stream.batch(7..<9)
         return bytes
     }

@@ -28,11 +28,11 @@ final class TestStream {
         }
     }
 
-    /// The bytes since the previous `take`.
-    func take() -> [UInt8] { TestStream.take(journal) }
+    /// The bytes since the previous `drain`.
+    func drain() -> [UInt8] { TestStream.drain(journal) }
 
     /// A copy of the journal's pending bytes.
-    static func take(_ journal: Journal) -> [UInt8] {
+    static func drain(_ journal: Journal) -> [UInt8] {
         let part = journal.take(replacement: ByteBuffer())
         return withExtendedLifetime(part.bytes) { Array($0.bytes) }
     }
@@ -41,13 +41,13 @@ final class TestStream {
     func batch(_ keys: Range<Int>) -> [UInt8] {
         write(keys)
         journal.collect(time: time)
-        return take()
+        return drain()
     }
 
     /// A batch without records.
     func emptyBatch() -> [UInt8] {
         journal.recordTime(time)
-        return take()
+        return drain()
     }
 
     /// A snapshot for a replica, complete at the journal's end. `during` is called after the walk over the keys.

@@ -30,8 +30,8 @@ import Testing
     /// Many hosts fill neither the log nor the memory.
     @Test func theHostsNamedAMinuteAreBounded() {
         let warnings = ClientWarnings()
-        let said = (0..<1_000).filter { warnings.note(.http, address: "10.0.0.\($0):1", steady: 5) != nil }
-        #expect(said.count == ClientWarnings.hostsMax)
+        let logged = (0..<1_000).filter { warnings.note(.http, address: "10.0.0.\($0):1", steady: 5) != nil }
+        #expect(logged.count == ClientWarnings.hostsMax)
         #expect(
             warnings.note(.http, address: "10.1.0.1:1", steady: .boot + minute + 5) == 1_000 - ClientWarnings.hostsMax)
     }

@@ -139,7 +139,7 @@ import Testing
         bench.turn()
         #expect(peer.received() == "$1\r\na\r\n" && peer.connection.flags.contains(.blocked))
         #expect(other.received() == "+PONG\r\n")
-        bench.turns(until: "the answer comes") { !peer.connection.flags.contains(.blocked) }
+        bench.turns(until: "the answer arrives") { !peer.connection.flags.contains(.blocked) }
         let answer = peer.received()
         #expect(answer.hasPrefix(Self.problem) && answer.hasSuffix("\r\n$1\r\nb\r\n"), "\(answer)")
     }
@@ -154,7 +154,7 @@ import Testing
         peer.send("EXEC\r\n")
         bench.turn()
         #expect(peer.received() == "")
-        bench.turns(until: "the answer comes") { !peer.connection.flags.contains(.blocked) }
+        bench.turns(until: "the answer arrives") { !peer.connection.flags.contains(.blocked) }
         let lines = peer.received().split(separator: "\r\n")
         try #require(lines.count == 9)
         #expect(lines[2] == "a" && lines[5] == "b" && lines[8] == "c" && lines[0] == "*5")

@@ -61,7 +61,7 @@ final class JournalNode: Sendable {
             }
         }
         thread.withLock { $0 = started }
-        eventually("it begins") { self.hasBegun.withLock { $0 } }
+        eventually("the thread begins") { self.hasBegun.withLock { $0 } }
     }
 
     /// Observes the thread for half a second. Returns whether it used less than a fifth of a CPU: a thread in a busy

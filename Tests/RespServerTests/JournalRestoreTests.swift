@@ -35,7 +35,7 @@ import Testing
     /// The recovery report, once it has reached the replication thread.
     private func report(of node: JournalNode, number: Int = 1) throws -> RecoveryReport {
         var found: RecoveryReport?
-        node.eventually("the state is back") {
+        node.eventually("the state is restored") {
             for case .restored(number, let report) in node.server.replication.requests.drain() { found = report }
             return found != nil
         }
@@ -87,7 +87,7 @@ import Testing
         let node = try detached()
         node.files.fail("read", "log-", code: 5)
         restore(node)
-        node.eventually("it fails") { node.files.failed > 0 }
+        node.eventually("the disk fails") { node.files.failed > 0 }
         #expect(node.status.restoreBegan != nil)
         #expect(node.server.replication.requests.drain().isEmpty)
         node.files.work()
@@ -105,7 +105,7 @@ import Testing
         resume(node, report)
         #expect(node.durability.health == .refusing)
         node.files.work()
-        node.eventually("it works again") { node.durability.health == .fine }
+        node.eventually("the disk works again") { node.durability.health == .fine }
         node.add("c")
         #expect(node.stop() == true)
         #expect(try keysOnDisk(node, "a", "b", "c", "theirs") == [true, true, true, false])
@@ -115,7 +115,7 @@ import Testing
         let node = try detached()
         node.files.wait("read", "log-")
         restore(node)
-        node.eventually("it has begun") { node.status.restoreBegan != nil }
+        node.eventually("the restore has begun") { node.status.restoreBegan != nil }
         node.durability.want(restore: 0)
         node.files.work()
         let answer = DiskAnswer()
@@ -133,7 +133,7 @@ import Testing
         let node = try detached()
         node.files.fail("read", "log-", code: 5)
         restore(node)
-        node.eventually("it fails") { node.files.failed > 0 }
+        node.eventually("the disk fails") { node.files.failed > 0 }
         node.durability.want(restore: 0)
         #expect(node.stop() == true)
         node.files.work()

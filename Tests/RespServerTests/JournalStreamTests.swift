@@ -20,7 +20,7 @@ import Testing
     }
 
     /// Drains the bytes that wait for the disk and checks that the parts are contiguous.
-    private func take(from start: Int64) -> Int64 {
+    private func drain(from start: Int64) -> Int64 {
         var end = start
         while let part = stream.nextForDisk() {
             #expect(part.offset == end)
@@ -40,7 +40,7 @@ import Testing
         add(4)
         #expect(stream.drain() && !stream.drain())
         #expect(stream.withBacklog { $0?.end } == journal.offset)
-        #expect(take(from: start) == journal.offset)
+        #expect(drain(from: start) == journal.offset)
     }
 
     /// Loops keep appending while a backlog is created: bytes added between two steps must not get lost. A backlog
@@ -84,7 +84,7 @@ import Testing
         #expect(anew == journal.offset)
         add(1)
         stream.drain()
-        #expect(take(from: anew) == journal.offset)
+        #expect(drain(from: anew) == journal.offset)
         #expect(stream.bytesForDisk == 0, "drained bytes no longer wait")
     }
 }

@@ -14,7 +14,7 @@ import Testing
         let node = try JournalNode { $0.failMode = .open }
         node.start()
         node.add("before")
-        node.eventually("it is on disk") { node.status.syncedOffset > 0 }
+        node.eventually("the change is on disk") { node.status.syncedOffset > 0 }
         node.files.fail("write", "log-")
         node.add("first")
         node.eventually("the disk fails") { node.durability.health == .memoryOnly }
@@ -26,10 +26,10 @@ import Testing
         let node = try failing()
         let before = node.memory
         for turn in 0..<20 { node.churn(turn * 1000..<turn * 1000 + 1000) }
-        node.eventually("what is gone uses no memory") { node.memory < before + 100_000 }
+        node.eventually("deleted keys use no memory") { node.memory < before + 100_000 }
         #expect(node.status.breaker != .closed)
         node.files.work()
-        node.eventually("it works again") { node.status.breaker == .closed }
+        node.eventually("the disk works again") { node.status.breaker == .closed }
         #expect(node.stop() == true)
     }
 
@@ -45,9 +45,9 @@ import Testing
             node.durability.noteChanges()
         }
         record(30)
-        node.eventually("it is counted") { node.status.unsyncedBytes >= 30 << 20 }
+        node.eventually("the bytes are counted") { node.status.unsyncedBytes >= 30 << 20 }
         record(40)
-        node.eventually("it is given up") { node.status.unsyncedBytes < 30 << 20 && journal.pendingBytes == 0 }
+        node.eventually("the backlog is dropped") { node.status.unsyncedBytes < 30 << 20 && journal.pendingBytes == 0 }
         #expect(node.status.breaker != .closed && node.stop() == false)
     }
 
@@ -56,12 +56,12 @@ import Testing
         let node = try JournalNode { $0.failMode = isOpen ? .open : .closed }
         node.files.fail("create", "log-")
         node.start()
-        node.eventually("no log can be begun") { node.status.breaker == .open }
+        node.eventually("beginning the log fails") { node.status.breaker == .open }
         node.add("a")
         node.durability.noteChanges()
-        node.eventually("it costs no time") { node.rests() }
+        node.eventually("the thread is idle") { node.rests() }
         node.files.work()
-        node.eventually("it works again") { node.status.breaker == .closed }
+        node.eventually("the disk works again") { node.status.breaker == .closed }
         #expect(node.stop() == true)
     }
 
@@ -76,15 +76,15 @@ import Testing
         node.files.wait("fsync", "snapshot-")
         node.set { $0.appendonly = true }
         node.durability.switchLogging(true, engine: node.server.engine)
-        node.eventually("the snapshot is under way") { node.status.isSnapshotRunning }
+        node.eventually("the snapshot is running") { node.status.isSnapshotRunning }
         node.add("b")
         let ticket = node.durability.takeTicket()
         let before = node.status.collections
-        node.eventually("it costs no time") { node.rests() }
+        node.eventually("the thread is idle") { node.rests() }
         #expect(node.status.collections - before < 10)
         #expect(node.durability.durableTicket < ticket)
         node.files.work()
-        node.eventually("it is on disk") { node.durability.durableTicket >= ticket }
+        node.eventually("the change is on disk") { node.durability.durableTicket >= ticket }
         #expect(node.stop() == true)
     }
 
@@ -101,7 +101,7 @@ import Testing
         answer.wait()
         #expect(node.durability.health == .fine && node.status.breaker == .open)
         node.files.work()
-        node.eventually("it works again") { node.status.breaker == .closed }
+        node.eventually("the disk works again") { node.status.breaker == .closed }
         #expect(node.names("log-") == [] && !node.durability.isJournaling)
         let manifest = try RealFileSystem().contents(of: "\(node.directory)/manifest", limit: 4096)
         #expect(String(decoding: manifest, as: UTF8.self).contains("history \(name)\n"))
@@ -143,7 +143,7 @@ import Testing
         failSnapshot(node)
         node.eventually("writes are refused") { node.durability.health == .refusing }
         node.files.work()
-        node.eventually("it is tried again") { node.durability.health == .fine && node.status.snapshots == 1 }
+        node.eventually("the snapshot is retried") { node.durability.health == .fine && node.status.snapshots == 1 }
         #expect(node.stop() == true)
     }
 
@@ -155,7 +155,7 @@ import Testing
         node.add("k")
         failSnapshot(node)
         node.churn(0..<2000)
-        node.eventually("it is written") { node.status.logBytes > 100_000 && node.status.unsyncedBytes == 0 }
+        node.eventually("the log is written") { node.status.logBytes > 100_000 && node.status.unsyncedBytes == 0 }
         node.files.work()
         node.durability.ask(.snapshot(.save, waiter: nil))
         node.eventually("a snapshot is taken") { node.status.snapshots == 1 }

@@ -23,8 +23,8 @@ import Testing
 
     @Test func theReasonsLoggedAMinuteAreBounded() {
         var log = LinkLog()
-        let said = (0..<1000).count { log.failed("reason \($0)", now: SteadyInstant(nanoseconds: Int64($0))) != nil }
-        #expect(said == 8)
+        let logged = (0..<1000).count { log.failed("reason \($0)", now: SteadyInstant(nanoseconds: Int64($0))) != nil }
+        #expect(logged == 8)
     }
 
     @Test func failuresAreDescribedInWords() {

@@ -88,7 +88,7 @@ import Testing
             let numbers = written.split { !$0.isNumber }.compactMap { Int($0) }
             let expected = [Int(parts.tm_year) + 1900, Int(parts.tm_mon) + 1, Int(parts.tm_mday), 1, 1, 1, 7]
             guard numbers == expected else {
-                Issue.record("day \(day): \(written), the library says \(expected)")
+                Issue.record("day \(day): \(written), the C library returns \(expected)")
                 return
             }
         }
