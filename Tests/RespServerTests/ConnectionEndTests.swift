@@ -131,7 +131,7 @@ import Transport
     }
 
     /// On a half-closed connection, a reply that is due soon is awaited; one that may never come is not.
-    @Test func theEndOfABlockedPeersInput() {
+    @Test func aHalfClosedBlockedPeerIsAnsweredIfTheReplyIsDueSoon() {
         let (soon, never) = (bench.connect(), bench.connect())
         bench.within { loop in
             loop.block(soon.connection)

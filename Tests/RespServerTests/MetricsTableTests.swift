@@ -91,7 +91,7 @@ import Testing
     }
 
     /// A value only INFO shows is derived from Prometheus metrics, or does not belong in Prometheus.
-    @Test func whatIsDerivedNamesItsSources() {
+    @Test func derivedMetricsNameTheirSources() {
         let names = Set(Self.named.map { $0.name! })
         for metric in MetricsTable.all {
             guard case .infoOnly(let reason) = metric.exposure else { continue }
