@@ -1,9 +1,9 @@
-# Every kind of limit against CL.THROTTLE: server CPU per command, and memory per key. Sourced by scripts/bench.
+# Every kind of limit compared with CL.THROTTLE: server CPU per command, and memory per key. Sourced by scripts/bench.
 
-# A unit lasts 2.6 s, so that keys in use stay. With shorter periods every call would find its key gone: that is what
-# creating keys costs, and not what limits do.
+# The interval of a unit is 2.6 s, so that keys in use do not expire. With shorter periods every call would find its key
+# expired, and would measure the cost of creating keys, not of limits.
 
-# A policy and 10,000 rules, one in three for a client's action, a client, a tenant's action.
+# A policy and 10,000 rules, a third each for a client's action, a client, a tenant's action.
 write_rules() {
     local number
     echo "policy standard LIMIT 1000000 PER 30d"

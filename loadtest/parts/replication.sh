@@ -1,4 +1,4 @@
-# What a replica costs its primary, the stream's bytes, lag, full sync, failovers. Sourced by scripts/bench.
+# Cost of a replica for its primary, bytes of the stream, lag, full sync, failovers. Sourced by scripts/bench.
 
 # start_replica NAME PORT-OF-PRIMARY FLAGS…: a replica whose link is up.
 start_replica() {
@@ -43,7 +43,7 @@ report_replica_cost() {
     stop_all
 }
 
-# stream_bytes KEYS PIPELINE: bytes of the stream for an allowed call.
+# stream_bytes KEYS PIPELINE: bytes of the stream per allowed call.
 stream_bytes() {
     local before after calls
     before=$(info "$1" master_repl_offset)
@@ -76,7 +76,7 @@ report_stream() {
     stop_all
 }
 
-# Full sync of many keys, to a primary that does nothing else and to one at half load.
+# Full sync of many keys, from an idle primary and from one at half load.
 report_full_sync() {
     local primary primary_pid replica began took rate before
     start_escapement primary --appendonly yes --auto-aof-rewrite-percentage 0
