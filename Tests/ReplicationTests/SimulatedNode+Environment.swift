@@ -82,7 +82,7 @@ extension SimulatedNode: NodeEnvironment {
 
     func restartJournal(at offset: Int64, time: EngineTime) {
         storage.restart(at: offset, time: time)
-        lastSaid = time
+        lastBatchTime = time
     }
 
     func withBacklog<Result>(_ body: (Backlog?) -> Result) -> Result { body(storage.backlog) }

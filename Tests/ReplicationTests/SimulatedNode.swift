@@ -71,7 +71,7 @@ final class SimulatedNode {
     /// The state in memory is partial: a full sync has begun and is not complete.
     var hasPart = false
     /// The latest time in any batch applied to the state.
-    var lastSaid = EngineTime(nanoseconds: 0)
+    var lastBatchTime = EngineTime(nanoseconds: 0)
     /// The link has been up since the last change of primary.
     var hasBeenUp = false
     /// Where a complete state last received its primary's time; nil after leading, changing the primary, or beginning
@@ -134,7 +134,7 @@ final class SimulatedNode {
         let wanted = SavedRole.role(savedRole, configured: configuredRole)
         let report = recover(wanted)
         forget()
-        lastSaid = report.lastTime
+        lastBatchTime = report.lastTime
         journal = Journal(engine: engine, offset: report.end)
         sweeper = Sweeper(engine: engine)
         driver = NodeDriver(
@@ -279,7 +279,7 @@ final class SimulatedNode {
     /// The state on disk has been restored into the engine.
     func restored(_ number: Int, _ report: RecoveryReport) {
         guard role.dataset == .restoring, number == driver.restores else { return }
-        lastSaid = report.lastTime
+        lastBatchTime = report.lastTime
         hasPart = false
         tell("restored \(report.manifest.history.prefix(6)) \(report.end)")
         simulation.coverage.restores += 1
@@ -330,7 +330,7 @@ final class SimulatedNode {
         var place = 0
         while place < bytes.count {
             let batch = JournalBatch(UnsafeRawBufferPointer(rebasing: bytes[place...]))!
-            lastSaid = max(lastSaid, batch.time)
+            lastBatchTime = max(lastBatchTime, batch.time)
             place += batch.count
         }
     }

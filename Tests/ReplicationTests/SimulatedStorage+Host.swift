@@ -112,7 +112,7 @@ extension SimulatedStorage: JournalHost {
             node.simulation.coverage.snapshots += 1
             if node.simulation.random.once(in: 4) { checkFiles() }
         case .readBack(let number, let horizon): wait = .readBack(number: number, horizon: horizon)
-        case .restored(let number, let report): tellRestored(number, report)
+        case .restored(let number, let report): reportRestored(number, report)
         case .note(let note): handle(note)
         case .end(let isSafe): self.isSafe = isSafe
         case .snapshotRequestTaken, .answerSnapshotWaiters, .syncTook: break
@@ -213,7 +213,7 @@ extension SimulatedStorage: JournalHost {
         }
     }
 
-    private func tellRestored(_ number: Int, _ report: RecoveryReport) {
+    private func reportRestored(_ number: Int, _ report: RecoveryReport) {
         let (life, simulation) = (node.life, node.simulation)
         simulation.after(simulation.random.once(in: 2) ? 0 : simulation.random.between(0, 50_000_000)) { [node] in
             guard node.isUp, node.life == life else { return }

@@ -237,11 +237,11 @@ final class SimulatedStorage {
             runs.removeAll { $0 === run }
         }
         feed(.turn)
-        comeBack()
+        scheduleEarlyTurn()
     }
 
     /// Schedules an extra turn before the next regular one, while replies gather for a shared sync.
-    private func comeBack() {
+    private func scheduleEarlyTurn() {
         let pause = driver.pause(now: now)
         guard wait == nil, pause > .zero, pause <= .milliseconds(1) else { return }
         node.simulation.coverage.gatherings += 1

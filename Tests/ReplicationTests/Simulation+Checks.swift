@@ -82,7 +82,7 @@ extension Simulation {
     func checkClock(of node: SimulatedNode, at place: StreamPosition) {
         guard let leader = truth.clock(at: place) else { return }
         coverage.checkedClocks += 1
-        if node.engineTime < node.lastSaid { node.fail("is promoted at a time before its stream's") }
+        if node.engineTime < node.lastBatchTime { node.fail("is promoted at a time before its stream's") }
         if node.clockOffset > leader {
             node.fail("is \(node.clockOffset - leader) ns ahead of its primary's clock at its promotion")
         }

@@ -157,13 +157,13 @@ final class Simulation {
             nextDue()()
         }
         checkConvergence()
-        letGo()
+        breakCycles()
         truth.count(into: &coverage)
         return coverage
     }
 
     /// Breaks reference cycles: events and connections retain their owners.
-    private func letGo() {
+    private func breakCycles() {
         events = []
         connections = []
         for node in nodes {
@@ -232,7 +232,7 @@ final class Simulation {
         case 7:
             if node.isUp { coverage.clockSteps += 1 }
             node.skew += random.between(-1_000_000_000_000, 1_000_000_000_000)
-        case 8, 9: promoteSomebody()
+        case 8, 9: promoteBestReplica()
         case 10, 11: startFailover()
         case 12:
             // A node follows another one at random.
@@ -300,7 +300,7 @@ final class Simulation {
     }
 
     /// Acts as a Sentinel: promotes the best eligible node, then makes the others follow it.
-    private func promoteSomebody() {
+    private func promoteBestReplica() {
         let candidates = nodes.filter { $0.isUp && $0.role.isReplica && $0.priority > 0 }
         guard let best = candidates.max(by: { $0.journal.offset < $1.journal.offset }) else { return }
         coverage.promotions += 1
