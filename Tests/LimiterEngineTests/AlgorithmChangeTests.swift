@@ -1,13 +1,13 @@
-// A policy that gets another algorithm: what was spent is found again, and comes back as the new one says.
+// A policy that changes its algorithm: spent units carry over, and are replenished by the new algorithm.
 
 import LimiterEngine
 import TestSupport
 import Testing
 
 @Suite struct AlgorithmChangeTests {
-    @Test func anotherAlgorithmFindsWhatWasSpent() throws {
+    @Test func spentUnitsCarryOverToAnotherAlgorithm() throws {
         let second: Int64 = 1_000_000_000
-        // What a day of the calendar counts as, so that a unit costs the same by every algorithm.
+        // The nominal period of a calendar day, so that a unit costs the same under every algorithm.
         let period = 23 * 3600 * second
         let now = 1_000_000 * second + 5 * second
         for from in Limit.Algorithm.allCases {
@@ -19,7 +19,7 @@ import Testing
                 let time = EngineTime(nanoseconds: now)
                 _ = session.decide("k", LimitCall(old, try Demand(6)), token: nil, now: time)
                 session.setDeadline("k", to: EngineTime(nanoseconds: now + 1_000 * second), now: time)
-                // Only a named limit carries over; else the kinds are named.
+                // Only a named limit carries over; otherwise the call is refused and reports the kind found.
                 let refused = session.decide("k", LimitCall(new, .one), token: nil, now: time)
                 #expect(refused.outcome == .wrongKind && refused.foundKind == from.kind)
                 #expect(session.standing(new, at: now, carriesOver: true).remaining == 4)
@@ -44,9 +44,9 @@ import Testing
         }
     }
 
-    /// A call that gets neither units nor a wait leaves what another algorithm has counted, so that a change taken back
-    /// is none.
-    @Test func anotherAlgorithmIsLeftByWhatCannotPass() throws {
+    /// A call that can receive neither units nor a wait leaves the other algorithm's state in place, so that
+    /// reverting the change has no effect.
+    @Test func callsThatCannotPassKeepTheOtherAlgorithmsState() throws {
         let second: Int64 = 1_000_000_000
         let now = EngineTime(nanoseconds: 1_000_000 * second)
         for from in Limit.Algorithm.allCases {
@@ -66,7 +66,7 @@ import Testing
                     #expect(!take.hasChangedState && session.state(of: "k", now: now)?.kind == from.kind)
                 }
                 #expect(session.standing(old, at: now.nanoseconds).remaining == 0)
-                // Given back is what was taken, at the price it was taken at, and all else stays spent.
+                // The refund returns the units taken at their original price; everything else stays spent.
                 let two = Policy.having(
                     old, try Limit.sample(to, units: 2, period: 86_400 * second), since: now.nanoseconds
                 )
@@ -82,8 +82,8 @@ import Testing
         }
     }
 
-    /// Whoever is told a wait after a change of algorithm finds it over when it was said to be, alone or with others.
-    @Test func aWaitAfterAnotherAlgorithmEnds() throws {
+    /// A wait returned after a change of algorithm is accurate, for a single call and in a group.
+    @Test func waitsAfterAnAlgorithmChangeAreAccurate() throws {
         let second: Int64 = 1_000_000_000
         let begin = 10_000 * 86_400 * second + 5 * second
         for from in Limit.Algorithm.allCases {
@@ -112,14 +112,14 @@ import Testing
                             session.decide("k", &take, now: EngineTime(nanoseconds: now))
                             guard take.decision.outcome == .denied else { break }
                             #expect(
-                                take.hasChangedState == (refusals == 0), "the first is written, and told the journal")
+                                take.hasChangedState == (refusals == 0), "the first is written and journaled")
                             wait = take.decision.retryAfter
                         }
                         #expect(wait >= 0)
                         now += wait
                         refusals += 1
                     }
-                    // What lies beyond a full limit is carried into windows, and fades in steps.
+                    // Spent units beyond a full limit are carried into windows and fade in steps.
                     #expect(refusals == 1 || (to.kind == .slidingWindow && refusals == 2), "\(from) to \(to)")
                     let bound = to == .calendar ? 86_400 * second : 20 * second
                     #expect(now - begin <= bound, "\(from) to \(to): \(now - begin)")

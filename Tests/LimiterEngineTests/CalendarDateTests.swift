@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct CalendarDateTests {
     @Test func everyDayFollowsTheOneBeforeIt() {
-        // From 1600 to 2400, counted with nothing but the lengths of months.
+        // From 1600 to 2400, computed only from the lengths of months.
         var date = CivilDate(year: 1600, month: 1, day: 1)
         var number = -135_140
         var wrong = 0

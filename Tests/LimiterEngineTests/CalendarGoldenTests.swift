@@ -1,4 +1,4 @@
-// Windows compared with those that Python's zoneinfo makes of the same zone files: Golden/calendar_windows.py.
+// Windows compared with those that Python's zoneinfo computes from the same zone files: Golden/calendar_windows.py.
 
 import Glibc
 import System
@@ -7,12 +7,12 @@ import Testing
 @testable import LimiterEngine
 
 @Suite struct CalendarGoldenTests {
-    /// The list beside the script, or another one that it has written.
+    /// The list next to the script, or another list written by it.
     private static let path =
         getenv("ESCAPEMENT_CALENDAR_WINDOWS").map { String(cString: $0) }
         ?? String(#filePath.dropLast("CalendarGoldenTests.swift".count)) + "Golden/calendar-windows.txt"
 
-    @Test func windowsAreThoseOfPython() throws {
+    @Test func windowsAgreeWithPython() throws {
         let file = try FileDescriptor.open(CalendarGoldenTests.path, O_RDONLY)
         defer { file.close() }
         let bytes = try #require(try file.readAll(limit: 1 << 28))

@@ -1,5 +1,5 @@
-// Limits by windows of the calendar: where windows end in a zone, zones whose rules are missing or change, and the
-// records of policies that have them. Every answer is compared with an exact model in LimitModelTests.
+// Limits with calendar windows: where windows end in a zone, zones whose rules are missing or change, and records of
+// policies with such limits. LimitModelTests compares every answer with an exact model.
 
 import System
 import TestSupport
@@ -11,13 +11,13 @@ import Testing
     private let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
     private let hour: Int64 = 3_600_000_000_000
 
-    /// No zone is found.
+    /// The zone's file does not exist.
     private struct NoSuchZone: Error {}
 
     private func zone(_ name: String, _ bytes: [UInt8]?) throws -> ZoneNumber {
         let name = try ZoneName(name)
         let number = try ZoneRegistry.shared.intern(name)
-        // Other tests' zones cannot be read here, and so keep the rules they have.
+        // Other tests' zones cannot be read here, so they keep their rules.
         ZoneRegistry.shared.load([name]) { (other) throws(NoSuchZone) in
             guard other == name, let bytes else { throw NoSuchZone() }
             return bytes
@@ -41,7 +41,7 @@ import Testing
     }
 
     @Test("a day of 23 hours, one of 25, and months of every length are one window each")
-    func windowsEndWhereTheCalendarHasIt() throws {
+    func windowsEndAtCalendarBoundaries() throws {
         let berlin = try machineZone("Europe/Berlin")
         let ends: [(CalendarPeriod, begin: Int64, end: Int64)] = [
             (CalendarPeriod(.day)!, nanoseconds(2024, 3, 30, 23), nanoseconds(2024, 3, 31, 22)),
@@ -76,10 +76,10 @@ import Testing
             #expect(decision.outcome == .unknownZone && decision.granted == 0)
         }
         #expect(session.count() == 0)
-        // What takes nothing needs no window.
+        // A call that takes nothing needs no window.
         #expect(try take(limit, 0, at: 5, .peek).remaining == 5)
         #expect(try take(limit, 1, at: 5, .refund).granted == 0)
-        // A window that has begun ends when it was to end, whatever zone asks in between.
+        // A window that has begun ends when it was due to end, whatever zone is used in between.
         let utc = try Limit(units: 5, per: month, zone: .utc)
         let now = nanoseconds(2024, 2, 10, 12)
         #expect(try take(utc, 3, at: now).remaining == 2)
@@ -88,7 +88,7 @@ import Testing
         #expect(try take(limit, at: nanoseconds(2024, 3, 1)).outcome == .unknownZone)
     }
 
-    @Test func anotherAlgorithmsUnitsAreNotLostToAZoneWithoutRules() throws {
+    @Test func spentUnitsSurviveAZoneWithoutRules() throws {
         let missing = try zone("Missing/Other", nil)
         let now = nanoseconds(2024, 2, 10, 12)
         let old = try Limit(.slidingLog, units: 5, period: 24 * hour)
@@ -103,8 +103,8 @@ import Testing
         #expect(session.count() == 1)
     }
 
-    /// Rules that change move no window that has begun.
-    @Test func aZoneThatIsReadAgainCountsForTheNextWindow() throws {
+    /// Changed rules do not move a window that has begun.
+    @Test func reloadedZoneRulesApplyFromTheNextWindow() throws {
         var file = ZoneFileBuilder()
         let name = "Changing/Zone"
         let limit = try Limit(units: 5, per: CalendarPeriod(.day)!, zone: try zone(name, file.bytes))
@@ -116,7 +116,7 @@ import Testing
         #expect(try take(limit, at: now).resetAfter == 11 * hour)
         let end = now + 11 * hour
         #expect(try take(limit, at: end).resetAfter == 23 * hour)
-        // A file that is gone, or is none, leaves the rules that are known.
+        // If the file is missing or invalid, the known rules stay in force.
         _ = try zone(name, nil)
         _ = try zone(name, [1, 2, 3])
         #expect(try take(limit, at: end + 23 * hour).resetAfter == 24 * hour)
@@ -156,7 +156,7 @@ import Testing
             for byte in [0, 1, 0x20, 0x7F, 0xFF] as [UInt8] {
                 var damaged = sound
                 damaged.value[position] = byte
-                // What is accepted says what it says: written again, it is the same.
+                // An accepted record is canonical: encoded again, it is the same.
                 if let policy = damaged.policy { #expect(PolicyRecord(policy) == damaged, "byte \(position)") }
             }
             var cut = sound
@@ -173,7 +173,7 @@ import Testing
 
     // MARK: Changes of a policy
 
-    @Test func aPolicysCalendarStaysUnlessItIsNamed() throws {
+    @Test func aPolicysCalendarStaysUnlessChanged() throws {
         func change(_ old: Policy?, _ body: (inout PolicyChange) -> Void) throws -> Policy {
             var change = PolicyChange(name: Array("p".utf8))
             body(&change)

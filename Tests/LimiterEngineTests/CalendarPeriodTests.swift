@@ -1,4 +1,4 @@
-// Windows without a zone's jumps: where each unit starts, leap years, and the ends of time.
+// Windows in zones without transitions: the start of each unit, leap years, and the limits of representable time.
 
 import Testing
 
@@ -23,7 +23,7 @@ func nanoseconds(
         return try #require(table.window(containing: EngineTime(nanoseconds: time), period, zone: zone))
     }
 
-    @Test func aStartIsOneOfTheUnits() {
+    @Test func aStartMustExistInItsUnit() {
         for (unit, starts) in [(.day, 0...23), (.week, 1...7), (.month, 1...31), (.year, 1...12)]
             as [(CalendarUnit, ClosedRange<Int>)]
         {
@@ -34,7 +34,7 @@ func nanoseconds(
         }
     }
 
-    @Test func unitsStartWhereTheyShould() throws {
+    @Test func unitsStartAtTheRightInstant() throws {
         let time = nanoseconds(2024, 2, 29, 12, 30)
         #expect(try window(.day, at: time) == .init(begin: nanoseconds(2024, 2, 29), end: nanoseconds(2024, 3, 1)))
         #expect(
@@ -51,7 +51,7 @@ func nanoseconds(
         #expect(try window(.year, 2, at: time) == .init(begin: nanoseconds(2024, 2, 1), end: nanoseconds(2025, 2, 1)))
     }
 
-    @Test("a start that a month does not have is its last day", arguments: [29, 30, 31])
+    @Test("a start day that a month lacks is its last day", arguments: [29, 30, 31])
     func shortMonths(start: Int) throws {
         for year in [1970, 1972, 2000, 2023, 2024, 2100, 2200, 2261] {
             var begins: [Int64] = []
@@ -77,7 +77,7 @@ func nanoseconds(
         }
     }
 
-    @Test("windows end where 64 bits do", arguments: CalendarUnit.allCases)
+    @Test("windows are clamped to 64 bits", arguments: CalendarUnit.allCases)
     func ends(unit: CalendarUnit) throws {
         for zone in ["UTC", "+2359", "-2359"] {
             let last = try window(unit, at: EngineTime.latest.nanoseconds, zone: zone)

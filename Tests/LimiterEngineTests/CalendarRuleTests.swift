@@ -1,4 +1,4 @@
-// The footer of zone files: POSIX TZ strings, all of their forms, and what is wrong with those that are none.
+// The footer of zone files: POSIX TZ strings in all their forms, and the errors for invalid ones.
 
 import Testing
 
@@ -14,7 +14,7 @@ import Testing
         return rules.offset(at: EngineTime(nanoseconds: second))
     }
 
-    /// The instants at which the offset changes between two UTC dates, and what it changes to.
+    /// The instants between two UTC dates at which the offset changes, with the new offsets.
     private func changes(_ text: String, in years: ClosedRange<Int>) throws -> [(Int64, Int)] {
         let begin = Int(nanoseconds(years.lowerBound, 1, 1) / 1_000_000_000)
         let end = Int(nanoseconds(years.upperBound + 1, 1, 1) / 1_000_000_000)
@@ -50,13 +50,13 @@ import Testing
         try expect(
             "EST5EDT,M3.2.0,M11.1.0", in: 2026...2026,
             [(nanoseconds(2026, 3, 8, 7), -14_400), (nanoseconds(2026, 11, 1, 6), -18_000)])
-        // The month begins with the weekday; and one with no fifth of it.
+        // A month that begins with the weekday, and a month without a fifth one.
         try expect(
             "AAA0BBB,M2.1.4,M2.5.5", in: 2024...2024,
             [(nanoseconds(2024, 2, 1, 2), 3600), (nanoseconds(2024, 2, 23, 1), 0)])
     }
 
-    @Test func theSouthBeginsInOneYearAndEndsInTheNext() throws {
+    @Test func southernDaylightTimeSpansTheNewYear() throws {
         let text = "AEST-10AEDT,M10.1.0,M4.1.0/3"
         try expect(
             text, in: 2024...2024,
@@ -81,7 +81,7 @@ import Testing
                 #expect(begins.contains(nanoseconds(year, day.0, day.1)), "\(text) in \(year)")
             }
         }
-        // Day 365 is the 31st of December of a leap year, and the 1st of January after another.
+        // Day 365 is 31 December in a leap year, and 1 January of the next year otherwise.
         #expect(try changes("AAA0BBB-1,100,365/1", in: 2024...2024).last?.0 == nanoseconds(2024, 12, 31))
         #expect(try changes("AAA0BBB-1,100,365/1", in: 2023...2024).contains { $0 == (nanoseconds(2024, 1, 1), 0) })
     }
@@ -112,7 +112,7 @@ import Testing
     }
 
     @Test(
-        "what is wrong is named",
+        "errors name the problem and its position",
         arguments: [
             ("AB5", .abbreviation, 2), ("", .abbreviation, 0), ("<AB>5", .abbreviation, 3), ("<ABC5", .abbreviation, 5),
             ("CET", .offset, 3), ("CET-25", .offset, 4), ("CET-1:60", .offset, 6), ("CET-24:00:60", .offset, 10),

@@ -1,10 +1,10 @@
-// What holds for every window of every zone, whatever its file contains.
+// Invariants of every window of every zone, whatever its file contains.
 
 import TestSupport
 
 @testable import LimiterEngine
 
-/// Notes where a zone's windows are not what they must be.
+/// Records violations of a zone's window invariants.
 struct TilingCheck {
     let rules: ZoneRules
     private(set) var problems: [String] = []
@@ -12,7 +12,7 @@ struct TilingCheck {
 
     init(_ rules: ZoneRules) { self.rules = rules }
 
-    /// Looks at the window that contains an instant, and at both of its neighbours. Returns its end.
+    /// Checks the window that contains an instant and both of its neighbours. Returns the window's end.
     @discardableResult
     mutating func run(at time: Int64, period: CalendarPeriod) -> Int64 {
         count += 1
@@ -30,7 +30,7 @@ struct TilingCheck {
         if found.end < .max { check(window(found.end).begin == found.end, "followed by \(window(found.end))") }
         guard found.begin > .min else { return found.end }
         check(window(found.begin - 1).end == found.begin, "follows \(window(found.begin - 1))")
-        // There is a boundary above the local time before the begin, at or below the one of the begin.
+        // A boundary lies between the local time just before the begin and the local time of the begin.
         let local = self.local(found.begin)
         let boundary = period.boundaries(around: local).begin
         check(found.begin % 1_000_000_000 == 0, "begins within a second")
@@ -44,7 +44,7 @@ struct TilingCheck {
 }
 
 extension CalendarPeriod {
-    /// Any period.
+    /// A random period.
     static func random(_ random: inout SeededGenerator) -> CalendarPeriod {
         let unit = CalendarUnit.allCases[random.below(4)]
         return CalendarPeriod(unit, start: unit.starts.lowerBound + random.below(unit.starts.count))!

@@ -1,4 +1,4 @@
-// Windows in zones whose clocks jump: known days, and every zone of this machine.
+// Windows in zones with transitions: known days, and every zone of this machine.
 
 import System
 import TestSupport
@@ -18,7 +18,7 @@ import Testing
         }
     }
 
-    /// The begins of the day windows from the one that contains an instant on.
+    /// The begins of consecutive day windows, from the window that contains an instant.
     private func days(_ name: String, from time: Int64, count: Int, start: Int? = nil) throws -> [Int64] {
         let (rules, period) = (try zone(name), try #require(CalendarPeriod(.day, start: start)))
         var begins: [Int64] = []
@@ -38,20 +38,20 @@ import Testing
         #expect(
             try days("Europe/Berlin", from: nanoseconds(2024, 10, 26, 12), count: 3)
                 == [nanoseconds(2024, 10, 25, 22), nanoseconds(2024, 10, 26, 22), nanoseconds(2024, 10, 27, 23)])
-        // From 02:00 the clock jumps to 03:00.
+        // The clock jumps from 02:00 to 03:00.
         #expect(
             try days("Europe/Berlin", from: nanoseconds(2024, 3, 30, 12), count: 3, start: 2)
                 == [nanoseconds(2024, 3, 30, 1), nanoseconds(2024, 3, 31, 1), nanoseconds(2024, 4, 1)])
     }
 
-    @Test func aMidnightThatDoesNotExistIsAtTheJump() throws {
-        // Beirut, 28 March 1993: at 00:00 the clock went to 01:00.
+    @Test func aSkippedMidnightIsAtTheTransition() throws {
+        // Beirut, 28 March 1993: at 00:00 the clock was set to 01:00.
         #expect(
             try days("Asia/Beirut", from: nanoseconds(1993, 3, 27, 12), count: 3)
                 == [nanoseconds(1993, 3, 26, 22), nanoseconds(1993, 3, 27, 22), nanoseconds(1993, 3, 28, 21)])
     }
 
-    @Test func aMidnightThatExistsTwiceIsTheFirst() throws {
+    @Test func anAmbiguousMidnightIsTheFirst() throws {
         // Havana, 4 November 2012: at 01:00 back to 00:00.
         #expect(
             try days("America/Havana", from: nanoseconds(2012, 11, 3, 12), count: 3)
@@ -98,17 +98,17 @@ import Testing
             let bytes = try directory.read(name)
             _ = try ZoneName(name)
             let rules = try ZoneRules(file: bytes)
-            // Many zones are another one's copy.
+            // Many zones are copies of others.
             guard seen.insert(bytes).inserted else { continue }
             var check = TilingCheck(rules)
             for _ in 0..<40 { check.run(at: Int64(random.next() >> 1), period: .random(&random)) }
-            // Around each change of the offset.
+            // Around each transition.
             for number in 1..<max(rules.view.count, 1) {
                 let time = Int64(rules.view.spans[number].begin) * 1_000_000_000
                 let period = number % 2 == 0 ? CalendarPeriod(.day)! : .random(&random)
                 check.run(at: time - 1 + Int64(random.below(2)), period: period)
             }
-            // A walk: to the end of time in years, and some months and days.
+            // A walk: years to the end of time, and some months and days.
             var time: Int64 = 0
             let year = CalendarPeriod(.year, start: 1 + random.below(12))!
             while time < .max {
@@ -131,9 +131,9 @@ import Testing
         print("\(count) windows of \(names.count) zones, \(seen.count) of them different")
     }
 
-    @Test func copiesThatCountLeapSecondsAreRefused() throws {
+    @Test func zoneFilesWithLeapSecondsAreRefused() throws {
         let directory = ZoneDirectory()
-        // Not every machine has them.
+        // Not every machine has them installed.
         guard let bytes = try? directory.read("right/UTC") else { return }
         #expect(throws: ZoneFileError.countsLeapSeconds) { try ZoneRules(file: bytes) }
     }

@@ -1,4 +1,4 @@
-// Zone files of any bytes: what is wrong with them is named, and those that can be read make windows that tile.
+// Zone files with arbitrary bytes: errors name the problem, and every file that parses yields windows that tile time.
 
 import System
 import TestSupport
@@ -54,7 +54,7 @@ import Testing
         #expect(error(in: .init(repeating: 0, count: 65_536)) == .badMagic(.firstHeader))
     }
 
-    @Test func aFileThatIsCutIsTruncatedAndNamesThePart() {
+    @Test func aTruncatedFileIsReportedWithThePart() {
         var builder = ZoneFileBuilder()
         builder.transitions = [(0, 0), (1, 0)]
         builder.standardIndicators = 1
@@ -100,12 +100,12 @@ import Testing
         #expect(try offset(at: 2000) == 10_800 && offset(at: 9_000_000_000) == 10_800)
         builder.footer = ""
         #expect(try offset(at: 2000) == 7200 && offset(at: 9_000_000_000) == 7200)
-        // A last transition that the footer contradicts was never in force.
+        // A last transition that the footer contradicts never took effect.
         builder.transitions = [(1000, 1), (2000, 2)]
         builder.footer = "AAA-1"
         #expect(try ZoneRules(file: builder.bytes).view.count == 2)
         builder.footer = ""
-        // What is before and after 64 bits of nanoseconds.
+        // Transitions before and after the range of 64-bit nanoseconds.
         builder.transitions = [(-1 << 59, 1), (1 << 59, 2)]
         #expect(try offset(at: -9_223_372_036) == 3600 && offset(at: 9_223_372_036) == 3600)
     }
@@ -117,7 +117,7 @@ import Testing
         var (read, refused) = (0, 0)
         for round in 0..<6000 {
             var bytes = files[round % files.count]
-            // Mostly where headers, types and the footer are: the transitions are long and forgive much.
+            // Mostly in headers, types and the footer: the transitions are long and tolerate most changes.
             for _ in 0...random.below(3) {
                 let fromEnd = random.below(2) == 0
                 let position = random.below(min(bytes.count, fromEnd ? 120 : bytes.count))

@@ -1,11 +1,11 @@
-// How zones are named, numbered and loaded.
+// Naming, numbering and loading of zones.
 
 import System
 import Testing
 
 @testable import LimiterEngine
 
-/// A disk with zone files.
+/// An in-memory disk with zone files.
 private struct Files: Error, CustomStringConvertible {
     var contents: [String: [UInt8]] = [:]
     var description: String { "no such file" }
@@ -21,7 +21,7 @@ private struct Files: Error, CustomStringConvertible {
     private let day = CalendarPeriod(.day)!
 
     @Test(
-        "offsets have one spelling",
+        "offsets have one canonical form",
         arguments: [
             ("Z", "UTC", 0), ("z", "UTC", 0), ("UTC", "UTC", 0), ("utc", "UTC", 0), ("+00:00", "UTC", 0),
             ("-0000", "UTC", 0), ("+02:00", "+02:00", 120), ("+0200", "+02:00", 120), ("-0530", "-05:30", -330),
@@ -47,7 +47,7 @@ private struct Files: Error, CustomStringConvertible {
     }
 
     @Test(
-        "names that are none",
+        "invalid names",
         arguments: [
             "", "/etc/passwd", "Europe/../Berlin", "..", "Europe//Berlin", "Europe/", "europe/Berlin", "localtime",
             "posix/UTC", "Europe/Berlin\n", "Europe/B\0", "Zürich", "+2", "+02", "+2:00", "+24:00", "+02:60", "+02:0",
@@ -58,7 +58,7 @@ private struct Files: Error, CustomStringConvertible {
         #expect(throws: ZoneNameError.self) { try ZoneName(text) }
     }
 
-    @Test func whatIsWrongWithANameIsPrintable() {
+    @Test func errorsAboutNamesArePrintable() {
         for text in ["Europe/B\u{7}", "Zürich", "+\u{1B}[0m", "a\r\n"] {
             #expect {
                 try ZoneName(text)
@@ -69,14 +69,14 @@ private struct Files: Error, CustomStringConvertible {
     }
 
     @Test(
-        "names that are",
+        "valid names",
         arguments: ["Europe/Berlin", "Etc/GMT+2", "America/Port-au-Prince", "EST5EDT", "GMT0", "Zulu"])
     func goodNames(text: String) throws {
         let name = try ZoneName(text)
         #expect(name.text == text && name.offsetMinutes == nil)
     }
 
-    @Test func aZoneIsLoadedOrItsFailureNamesIt() throws {
+    @Test func loadFailuresNameTheZone() throws {
         let registry = ZoneRegistry()
         let (berlin, nowhere, damaged) = (try ZoneName("Europe/Berlin"), try ZoneName("No/Where"), try ZoneName("Bad"))
         #expect(registry.table.number(of: berlin) == nil)
@@ -87,7 +87,7 @@ private struct Files: Error, CustomStringConvertible {
         #expect("\(failures[0])" == "time zone 'No/Where' cannot be read: no such file")
         #expect(registry.version > version)
         let table = registry.table
-        // Names that cannot be used take no room.
+        // Unusable names occupy no slot.
         #expect(table.names == [berlin] && table.number(of: nowhere) == nil)
         let number = try #require(table.number(of: berlin))
         #expect(
@@ -95,7 +95,7 @@ private struct Files: Error, CustomStringConvertible {
                 == CalendarWindow(begin: nanoseconds(2024, 6, 30, 22), end: nanoseconds(2024, 7, 1, 22)))
     }
 
-    @Test func storedStateMayNameAZoneThatIsNotThere() throws {
+    @Test func storedStateMayNameAMissingZone() throws {
         let registry = ZoneRegistry()
         let name = try ZoneName("Europe/Kyiv")
         let number = try registry.intern(name)
@@ -105,7 +105,7 @@ private struct Files: Error, CustomStringConvertible {
         registry.load(read: Files().read)
         #expect(registry.table.window(containing: noon, day, zone: number) == nil)
         #expect(registry.table.failure(of: number) == .unreadable(name, "no such file"))
-        // The package is installed, and the zones are read again.
+        // The package has been installed, and the zones are reloaded.
         registry.load(read: Files(contents: [name.text: ZoneFileBuilder(footer: "EET-2").bytes]).read)
         #expect(registry.table.failure(of: number) == nil)
         #expect(registry.table.window(containing: noon, day, zone: number)?.begin == nanoseconds(2024, 6, 30, 22))
@@ -117,7 +117,7 @@ private struct Files: Error, CustomStringConvertible {
         let first = ZoneFileBuilder(footer: "AAA-1").bytes
         registry.load(names, read: Files(contents: ["A": first, "B": first, "C": first]).read)
         let old = registry.table
-        // Equal files are one set of rules.
+        // Zones with equal files share one set of rules.
         #expect(old.byteCount == (try ZoneRules(file: first).byteCount))
         let second = ZoneFileBuilder(footer: "AAA-2").bytes
         let failures = registry.load(read: Files(contents: ["A": second, "C": [0]]).read)
@@ -140,7 +140,7 @@ private struct Files: Error, CustomStringConvertible {
         #expect(old.window(containing: noon, day, zone: number) == nil)
     }
 
-    @Test func thereAreNotMoreZonesThanNumbers() throws {
+    @Test func theNumberOfZonesIsBounded() throws {
         let registry = ZoneRegistry()
         let names = try (0...ZoneTable.zonesMax).map { try ZoneName("Z\($0)") }
         let bytes = ZoneFileBuilder().bytes

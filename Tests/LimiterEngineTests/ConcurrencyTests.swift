@@ -1,5 +1,5 @@
-// Several threads at one engine: never more admitted than the formula allows, never fewer, and no state in between
-// seen where several stripes are held. Run under ThreadSanitizer as well.
+// Several threads on one engine: exactly as many calls admitted as the formula allows, and no intermediate state
+// visible where several stripes are held. Also run under ThreadSanitizer.
 
 import Glibc
 import LimiterEngine
@@ -7,7 +7,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Runs `body` on so many threads at once and waits for all of them.
+/// Runs `body` on this many threads at once and waits for all of them.
 func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
     final class Start {
         let number: Int
@@ -50,7 +50,7 @@ func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
                 }
             }
         }
-        // 8,000 calls at three keys of a thousand units each: all units go, and not one more.
+        // 8,000 calls to three keys of a thousand units each: all units are granted, and not one more.
         #expect(counts.values == [1_000, 1_000, 1_000])
         #expect(engine.violatedInvariants() == [])
     }
@@ -73,7 +73,7 @@ func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
         }
     }
 
-    @Test func heldStripesShowNoStateInBetween() {
+    @Test func heldStripesHideIntermediateStates() {
         let engine = Engine(shards: 64)
         let differences = Atomic<Int>(0)
         onThreads(4) { number in

@@ -1,4 +1,4 @@
-// Counters: checked arithmetic, conditions, bounds and deadlines, against a model of a dictionary.
+// Counters: checked arithmetic, conditions, bounds and deadlines, against a dictionary model.
 
 import LimiterEngine
 import TestSupport
@@ -16,7 +16,7 @@ import Testing
         Result(catching: body).mapError { $0 as! CounterError }
     }
 
-    /// One call and its arguments.
+    /// A call and its arguments.
     private struct Move {
         enum Kind { case add, set, step, look, take }
 
@@ -49,7 +49,7 @@ import Testing
             saturates = random.below(2) == 0
         }
 
-        /// What chance may leave out, in an order in which each is what its comment says.
+        /// Calls that random choice may miss, in an order in which each has the outcome in its comment.
         static let needed = [
             Move(.set, 5), Move(.set, 6, .ifAbsent), Move(.set, 5, .ifPresent),  // refused, then set
             Move(.add, Int64.max),  // overflows
@@ -136,7 +136,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func otherKindsAreNoCounters() throws {
+    @Test func otherKindsAreNotCounters() throws {
         let now = EngineTime.seconds(5)
         session.throttle("rate", thousandOnce, now: now)
         "rate".bytes { (key: UnsafeRawBufferPointer) -> Void in

@@ -1,4 +1,4 @@
-// Keys by how they end: INFO keyspace shows what a walk over all keys would find, whatever has happened to them.
+// The tally of keys by expiry: INFO keyspace always shows what a walk over all keys would find.
 
 import LimiterEngine
 import TestSupport
@@ -7,7 +7,7 @@ import Testing
 @Suite struct DeadlineTallyTests {
     private let start = EngineTime.seconds(1_700_000_000)
 
-    /// What is counted, and what the keys themselves say.
+    /// Compares the tally with the keys themselves.
     private func expectCounted(_ session: KeyspaceSession, _ model: [String: EngineTime?], now: EngineTime) {
         let statistics = session.statistics()
         let deadlines = model.values.compactMap { $0 }
@@ -15,12 +15,12 @@ import Testing
         let mean =
             deadlines.isEmpty
             ? 0 : deadlines.reduce(0.0) { $0 + Double($1.nanoseconds - now.nanoseconds) } / Double(deadlines.count)
-        // A Double has the sum of a thousand instants to about a microsecond.
+        // A Double holds the sum of a thousand instants to about a microsecond.
         #expect(abs(Double(statistics.meanTimeToLive(now: now)) - max(0, mean)) < 10_000)
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func everyWayToADeadlineAndBack() throws {
+    @Test func everyTransitionToADeadlineAndBack() throws {
         let session = KeyspaceSession(engine: Engine(shards: 4))
         let later = EngineTime.seconds(1_700_000_100)
         session.throttle("limiter", thousandOnce, now: start)
@@ -35,7 +35,7 @@ import Testing
         session.removeDeadline("counter", now: start)
         expectCounted(session, ["limiter": later, "counter": nil], now: start)
         #expect(session.statistics().persistent == 1)
-        // The place for a deadline is there now, and is used again.
+        // The key now has room for a deadline, which is reused.
         session.setDeadline("counter", to: EngineTime.seconds(1_700_000_300), now: start)
         #expect(session.statistics().expiring == 2)
         #expect(session.statistics().meanTimeToLive(now: start) == 200_000_000_000)
@@ -55,7 +55,7 @@ import Testing
         #expect(abs(Double(mean) - Double(Int64.max - start.nanoseconds)) < 1e6)
         session.removeAll()
         expectCounted(session, [:], now: start)
-        // None of a hundred 64-bit numbers has left anything behind.
+        // A hundred 64-bit values at the maximum left no remainder in the sum.
         try set(session, "k", .at(EngineTime.seconds(1_700_000_001)))
         #expect(session.statistics().meanTimeToLive(now: start) == 1_000_000_000)
     }
@@ -69,7 +69,7 @@ import Testing
         }
     }
 
-    /// Thousands of writes, expiries, sweeps, evictions and removals, journaled and restored elsewhere.
+    /// Thousands of writes, expiries, sweeps, evictions and deletions, journaled and restored in another engine.
     @Test func agreesWithAWalk() throws {
         var random = SeededGenerator(for: "keys by how they end")
         let session = KeyspaceSession(engine: Engine(shards: 4))
@@ -94,7 +94,7 @@ import Testing
                     session.apply(KeyState(kind: .counter, word: 5, deadline: later.nanoseconds), to: bytes, now: now)
                 }
             default:
-                // Now and then memory is short.
+                // Memory is occasionally short.
                 let limit = random.below(4) == 0 ? session.statistics().memory : 0
                 session.engine.setMemoryLimit(limit, policy: .evictSoonest)
                 session.engine.collectChanges(shard: random.below(4)) { _ in }
@@ -107,9 +107,9 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    /// A walk over the states of all keys, which is also what a restart and a replica get.
+    /// A walk over the states of all keys, as used by restarts and replicas.
     private func expectWalkAgrees(_ session: KeyspaceSession, now: EngineTime) {
-        // What has expired is counted until it is found, and a walk does not show it.
+        // Expired keys are counted until they are removed, but a walk skips them.
         var sweeper = Sweeper(engine: session.engine)
         while !sweeper.step(buckets: 1 << 20, now: now).finishedRound {}
         var states: [(key: [UInt8], kind: StateKind, value: [UInt8], deadline: Int64?)] = []

@@ -1,4 +1,4 @@
-// One random run of the engine beside the exact model. Stops at the first difference and says what it was.
+// A random run of the engine against the exact model. Stops at the first difference and reports it.
 
 import LimiterEngine
 import TestSupport
@@ -25,7 +25,8 @@ struct DifferentialRun {
         session = KeyspaceSession(engine: engine)
         sweeper = Sweeper(engine: engine)
         var random = random
-        // Lengths 0 … 40 mostly, so that many share a size class, and some that malloc holds.
+        // Mostly lengths 0 … 40, so that many keys share a size class, and some long enough to be allocated by
+        // malloc.
         self.keys = (0..<keys).map { number in
             number == 0
                 ? "" : "\(number)" + String(repeating: "k", count: random.below(random.below(8) == 0 ? 400 : 40))
@@ -40,7 +41,7 @@ struct DifferentialRun {
 
     // MARK: Time
 
-    /// Time only goes on, so from its end one has to begin anew.
+    /// Time never goes back, so a new epoch starts once the end is reached.
     private mutating func startEpoch() {
         let starts: [Int64] = [0, 1, 1_700_000_000_000_000_000, Int64.max / 2, Int64.max - 20_000_000_000]
         startEpoch(at: starts[random.below(starts.count)])
@@ -60,7 +61,7 @@ struct DifferentialRun {
         case 5: jump = Int64(random.below(1_000_000))
         case 6...7: jump = Int64(random.below(3_000_000_000))
         case 8:
-            // To the end of some key, or a nanosecond to either side: where the edges are.
+            // Advances to the end of some key, or a nanosecond to either side: the edge cases.
             let end = model.entries[keys[random.below(keys.count)]]?.end
             jump = end.map { Int64(max(0, min($0 - Exact(now) + Exact(random.below(3) - 1), 1 << 50))) } ?? 0
         default: jump = random.below(40) == 0 ? Int64(truncatingIfNeeded: random.next() >> 8) : 2
@@ -109,7 +110,7 @@ struct DifferentialRun {
         check(got, key, call, limit)
     }
 
-    /// Several calls in one batch, the same key twice among them perhaps; with stripes held now and then.
+    /// Several calls in one batch, possibly with a repeated key; sometimes with stripes held.
     private mutating func batch() {
         let call = random.call()
         guard case .success(let limit) = ExactLimit.checked(call) else { return }
@@ -128,7 +129,8 @@ struct DifferentialRun {
         compare("throttle \(call)", key, got, model.throttle(key, limit, now: Exact(now)))
     }
 
-    /// With memory limited a key may have been evicted before this call or be refused by it; both only where allowed.
+    /// With limited memory, the key may have been evicted before this call, or the call refused; each only where
+    /// allowed.
     private mutating func checkLimited(
         _ got: LimitDecision, _ key: String, _ call: Call, _ limit: ExactLimit
     ) {
@@ -146,14 +148,14 @@ struct DifferentialRun {
 
     // MARK: Limits
 
-    /// Each key has one limit of each algorithm, so that the model needs no history of changes.
+    /// Each key has one limit per algorithm, so that the model needs no history of changes.
     private func limit(_ algorithm: Limit.Algorithm, of key: String) -> Limit {
         let variety = key.utf8.count
         let period = [1_000_000_000, 3_000_000_000, 700, Int64.max / 2][variety % 4]
         return try! Limit.sample(algorithm, units: [1, 5, 40, 0][variety / 4 % 4], period: period)
     }
 
-    /// A call of a limit: another algorithm than the key's now and then, with a token sometimes.
+    /// A call with a limit, sometimes of another algorithm than the key's, sometimes with a token.
     private mutating func limit(_ key: String) {
         let other = random.pick(Limit.Algorithm.allCases)
         let held = session.state(of: key, now: time)?.kind
@@ -161,7 +163,7 @@ struct DifferentialRun {
         var take = LimitCall(limit(algorithm, of: key), random.demand(limit(algorithm, of: key)))
         take.operation = random.pick([.take, .take, .take, .peek, .refund])
         let token = random.below(4) == 0 && take.operation == .take ? "t\(random.below(5))" : nil
-        // Of the clients with a token one in four did not get the answer and asks again.
+        // One in four clients with a token did not receive the answer, and retries.
         for _ in 0..<(token != nil && random.below(4) == 0 ? 2 : 1) { decide(key, take, token: token) }
     }
 
@@ -199,7 +201,7 @@ struct DifferentialRun {
         }
     }
 
-    // MARK: Comparing
+    // MARK: Comparison
 
     private mutating func compare<Value: Equatable>(_ what: String, _ key: String, _ got: Value, _ wanted: Value) {
         guard got != wanted, !hasFailed else { return }
@@ -207,19 +209,19 @@ struct DifferentialRun {
         Issue.record("\(what) of '\(key.prefix(12))' at \(now): \(got), not \(wanted)")
     }
 
-    /// Forgets in the model what the engine evicted, and holds it to having said so.
+    /// Removes evicted keys from the model, and checks that the engine counted the evictions.
     private mutating func followEvictions() {
         model.forgetAllEnded(now: Exact(now))
         let held = session.allKeys(now: time)
         let missing = model.entries.keys.filter { !held.contains($0) }
         for key in missing { model.evict(key) }
         let counted = session.statistics().evicted
-        // A call may have brought an evicted key back, so there may be fewer missing than evicted, never more.
+        // A call may have re-created an evicted key, so fewer keys may be missing than were evicted, but never more.
         if UInt64(missing.count) > counted - evicted { compare("evictions", "", missing.count, Int(counted - evicted)) }
         evicted = counted
     }
 
-    /// The engine's own invariants, and every key with its state.
+    /// Checks the engine's own invariants, and the state of every key.
     mutating func checkEverything() {
         let violations = engine.violatedInvariants()
         compare("invariants", "", violations, [])
@@ -230,20 +232,20 @@ struct DifferentialRun {
         for (key, entry) in model.entries { compare("state", key, session.state(of: key, now: time), entry.state) }
     }
 
-    // MARK: What has to be met
+    // MARK: Required coverage
 
-    /// Asks for a new state of every key, so that memory that is limited to fewer runs out.
+    /// Creates new state for every key, so that limited memory runs out.
     mutating func overfill() {
         startEpoch(at: 1)
         for key in keys { throttle(key, thousandOnce) }
         followEvictions()
     }
 
-    /// Has every outcome of both kinds of calls, a key that ends, and answers that are repeated: chance may leave one
-    /// of them out.
+    /// Produces every outcome of both kinds of calls, a key that expires, and repeated answers, since random choice
+    /// may miss one.
     mutating func meetEveryCase() {
         let (key, counter) = (keys[0], keys[1])
-        // Of the empty key: a unit each second, and one at once.
+        // For the empty key: one unit per second, burst 1.
         let take = LimitCall(limit(.gcra, of: key), .one)
         let second = Call(maxBurst: 0, count: 1, period: 1)
         startEpoch(at: 1_700_000_000_000_000_000)
@@ -255,20 +257,20 @@ struct DifferentialRun {
         compare("counter", counter, session.raise(counter, now: time), raise(counter))
         throttle(counter, second)
         decide(counter, LimitCall(limit(.slidingLog, of: counter), .one))
-        // Half a second before time ends.
+        // Half a second before the end of time.
         startEpoch(at: Int64.max - 500_000_000)
         throttle(key, second)
         decide(key, take)
         startEpoch()
     }
 
-    /// A run that never met the interesting cases proves nothing.
+    /// A run that misses the interesting cases proves nothing.
     func expectVariety() {
         for outcome in [LimitDecision.Outcome.allowed, .denied, .wrongKind, .outOfRange] {
             #expect(outcomes[outcome, default: 0] > 0, "no call was \(outcome)")
         }
         for outcome in [LimitDecision.Outcome.allowed, .denied, .wrongKind, .outOfRange] {
-            #expect(outcomesOfLimits[outcome, default: 0] > 0, "no limit said \(outcome)")
+            #expect(outcomesOfLimits[outcome, default: 0] > 0, "no limit returned \(outcome)")
         }
         let statistics = session.statistics()
         #expect(statistics.expired > 0 && statistics.repeated > 20)

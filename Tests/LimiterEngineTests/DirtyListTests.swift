@@ -1,4 +1,4 @@
-// The dirty list while nothing collects it: records that move are found however many others have changed since.
+// The dirty list while it is not collected: records that move are found however many others have changed since.
 
 import TestSupport
 import Testing
@@ -22,7 +22,8 @@ import Testing
         return changes
     }
 
-    /// What moved long after it changed keeps its place: an idempotency token that follows it must not come first.
+    /// A record that moves long after it changed keeps its place: an idempotency token after it must not be journaled
+    /// first.
     @Test func aRecordThatMovesKeepsItsPlace() {
         session.engine.setJournaling(true)
         let names = (0..<1_000).map { "k\($0)" }
@@ -37,7 +38,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    /// A key whose record moves again and again takes one more record's memory, not one each time.
+    /// A key whose record moves repeatedly keeps one extra record in memory, not one per move.
     @Test func movingOftenKeepsOneOldRecord() {
         session.engine.setJournaling(true)
         for number in 0..<100 { session.throttle("k\(number)", thousandOnce, now: now) }
@@ -54,7 +55,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func whatIsRemovedAfterItMovedIsATombstone() {
+    @Test func aKeyRemovedAfterAMoveIsATombstone() {
         session.engine.setJournaling(true)
         let names = (0..<100).map { "k\($0)" }
         for name in names { session.throttle(name, thousandOnce, now: now) }
@@ -68,7 +69,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func forgettingEverythingForgetsMoves() {
+    @Test func removeAllDiscardsMoves() {
         for ending in ["flush", "off"] {
             session.engine.setJournaling(true)
             for number in 0..<100 { session.throttle("k\(number)", thousandOnce, now: now) }
@@ -80,8 +81,8 @@ import Testing
         }
     }
 
-    /// INCR and EXPIRE on a new key, one after the other: the record that moves was the last to change.
-    @Test func theLastChangedMovesInPlace() {
+    /// INCR followed by EXPIRE on a new key: the record that moves was the last one changed.
+    @Test func theLastChangedRecordMovesInPlace() {
         session.engine.setJournaling(true)
         for number in 0..<100 {
             session.throttle("k\(number)", thousandOnce, now: now)
@@ -91,7 +92,7 @@ import Testing
         #expect(collect().count == 100)
     }
 
-    @Test func whatIsCollectedIsWhatIsThere() {
+    @Test func collectedChangesMatchTheTable() {
         var random = SeededGenerator(for: "dirty moves")
         session.engine.setJournaling(true)
         let copy = KeyspaceSession(engine: Engine(shards: 1))
@@ -112,7 +113,7 @@ import Testing
                 }
             }
             #expect(session.engine.violatedInvariants() == [])
-            // The disk is stalled every other round.
+            // The disk is stalled in every other round.
             guard round % 2 == 1 else { continue }
             for (key, state) in collect() {
                 if let state { copy.apply(state, to: key, now: now) } else { copy.remove(key, now: now) }
@@ -125,7 +126,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    /// Entries are taken off while others are put on: the list's memory is for those that are there.
+    /// Entries are removed while others are added: the list's memory is bounded by the entries present.
     @Test func aListThatNeverBecomesEmptyDoesNotGrow() {
         var list = DirtyList()
         defer { list.deallocate() }

@@ -1,10 +1,10 @@
-// The end of time: the year 2262, and nothing after it.
+// The end of engine time: the year 2262.
 
 import LimiterEngine
 import Testing
 
 @Suite struct EngineTimeTests {
-    @Test func timeStopsAtItsEndAndDoesNotWrap() {
+    @Test func timeSaturatesAtItsEnd() {
         let late = EngineTime(nanoseconds: Int64.max - 5)
         #expect(late.advanced(by: 3) == EngineTime(nanoseconds: Int64.max - 2))
         #expect(late.advanced(by: 5) == .latest && late.advanced(by: Int64.max) == .latest)

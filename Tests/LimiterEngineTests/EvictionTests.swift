@@ -1,4 +1,4 @@
-// Making room when memory is full: what is forgotten, and what it costs to find it.
+// Eviction when memory is full: which keys are evicted, and the cost of finding them.
 
 import TestSupport
 import Testing
@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct EvictionTests {
     private let now = EngineTime.seconds(1)
-    /// The most slots that one eviction may look at: what the last sample left, and another sample.
+    /// The maximum number of slots one eviction may inspect: the rest of the last sample plus a new sample.
     private let slotsMax = EvictionCandidates.capacity + Shard.evictionSlotsMax
 
     private func session(keys: Int) -> KeyspaceSession {
@@ -17,7 +17,7 @@ import Testing
         return session
     }
 
-    @Test(arguments: [100, 10_000, 200_000]) func theSearchIsAsLongInAnyTable(keys: Int) {
+    @Test(arguments: [100, 10_000, 200_000]) func theSearchCostIsIndependentOfTheTablesSize(keys: Int) {
         let session = session(keys: keys)
         let shard = session.engine.shard(0)
         var slots = 0
@@ -33,14 +33,14 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    /// A large index that has lost nearly all its keys: a search may find none, and does not look further for them.
-    @Test func theSearchIsAsLongInASparseTable() {
+    /// A large index that has lost nearly all of its keys: a search may find none, and still stops at the bound.
+    @Test func theSearchCostIsBoundedInASparseTable() {
         let session = session(keys: 100_000)
         for number in 0..<99_990 { session.remove("k\(number)", now: now) }
         let shard = session.engine.shard(0)
         let capacity = shard.pointee.current.capacity
         var evicted = 0
-        // Each continues where the last one ended, so all keys are found in one round.
+        // Each search continues where the last one ended, so one full round finds all keys.
         for _ in 0...capacity / Shard.evictionSlotsMax {
             let found = shard.pointee.evictSoonest(now: now.nanoseconds)
             #expect(found.slots <= slotsMax)
@@ -51,8 +51,8 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    /// Whatever happens between evictions, nothing but a key that expires as soon as a candidate did is forgotten.
-    @Test func whatWasUsedAgainIsNoCandidate() {
+    /// Whatever happens between evictions, an evicted key expires no later than a candidate did when it was sampled.
+    @Test func aKeyUsedAgainIsNotACandidate() {
         let session = session(keys: 0)
         for number in 0..<24 {
             session.throttle("k\(number)", Call(maxBurst: 9, count: 1, period: Int64(number + 1)), now: now)
@@ -60,7 +60,7 @@ import Testing
         let shard = session.engine.shard(0)
         #expect(shard.pointee.evictSoonest(now: now.nanoseconds).freed != nil)
         #expect(!session.exists("k0", now: now))
-        // The next ones on the list are the latest of all now.
+        // The next candidates on the list now expire last of all keys.
         for number in 1..<8 {
             session.throttle("k\(number)", Call(maxBurst: 9, count: 1, period: 1_000), now: now)
         }

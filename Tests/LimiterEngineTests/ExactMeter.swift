@@ -1,5 +1,5 @@
-// What a limit should answer, from the history of its grants and in numbers that cannot overflow. A window's count is
-// added up anew from the history at every question, so nothing here resembles how the engine keeps it.
+// The answers of a limit, computed from its history of grants in numbers that cannot overflow. A window's count is
+// summed from the history at every call, so nothing here resembles the engine's representation.
 
 import Glibc
 import LimiterEngine
@@ -13,7 +13,7 @@ struct ExactMeter: Equatable {
     let limit: Limit
     /// Windows and logs: every grant that may still count, oldest first.
     private(set) var grants: [Grant] = []
-    /// GCRA: when the limiter is full again.
+    /// GCRA: when the limiter is fully replenished.
     private(set) var arrivalTime: Exact = 0
 
     init(_ limit: Limit, arrivalTime: Exact = 0) {
@@ -24,19 +24,19 @@ struct ExactMeter: Equatable {
     private var period: Exact { Exact(limit.period) }
     private var isRate: Bool { limit.algorithm == .gcra || limit.algorithm == .tokenBucket }
 
-    /// Division that rounds down, also below zero.
+    /// Division that rounds toward negative infinity.
     private func floored(_ dividend: Exact, _ divisor: Exact) -> Exact {
         let quotient = dividend / divisor
         return quotient * divisor > dividend ? quotient - 1 : quotient
     }
 
-    /// The number of a window; of one of the calendar its end.
+    /// The number of a window; for a calendar window, its end.
     private func window(_ time: Exact) -> Exact {
         limit.calendar == nil ? floored(time + Exact(limit.offset), period) : calendarEnd(time)
     }
 
-    /// The end of the calendar's window around an instant: the first of the unit's beginnings that is later, as the C
-    /// library computes them.
+    /// The end of the calendar window around an instant: the first later beginning of the unit, computed with the C
+    /// library.
     private func calendarEnd(_ time: Exact) -> Exact {
         let calendar = limit.calendar!
         let offset = Exact(limit.zoneName.offsetMinutes!) * 60
@@ -55,11 +55,11 @@ struct ExactMeter: Equatable {
         let begins: [Exact] =
             switch calendar.unit {
             case .day: (0...1).map { begin(year: year, month: month, day: day + $0, hour: start) }
-            // Sunday is 0 to the C library and 7 to us.
+            // Sunday is 0 in the C library and 7 here.
             case .week:
                 (0...7).filter { (date.tm_wday + $0) % 7 == start % 7 }
                     .map { begin(year: year, month: month, day: day + $0) }
-            // The day before the first of a month is the last of the one before it.
+            // The day before the first of a month is the last day of the previous month.
             case .month:
                 (0...2).map {
                     min(
@@ -75,7 +75,7 @@ struct ExactMeter: Equatable {
         grants.reduce(0) { self.window($1.time) == window ? $0 + $1.units : $0 }
     }
 
-    /// Units that count at `time`, rounded up.
+    /// Units in force at `time`, rounded up.
     func used(_ time: Exact) -> Exact {
         switch limit.algorithm {
         case .gcra, .tokenBucket:
@@ -89,7 +89,7 @@ struct ExactMeter: Equatable {
         }
     }
 
-    /// When nothing counts any more, if nothing is taken; nil when nothing does.
+    /// When no grant is in force any more, without further calls; nil if none is in force now.
     var expiry: Exact? {
         if isRate { return arrivalTime }
         guard let newest = grants.last else { return nil }
@@ -111,7 +111,7 @@ struct ExactMeter: Equatable {
         var remaining: Exact = 0
     }
 
-    /// What a take answers; with `isKept` it is taken.
+    /// The answer to a take; the units are taken only if `isKept`.
     mutating func take(_ demand: Demand, now: Exact, isKept: Bool = true) -> Answer {
         let room = Exact(limit.capacity) - used(now)
         var granted = Exact(demand.units)
@@ -130,7 +130,7 @@ struct ExactMeter: Equatable {
         return Answer(outcome: .allowed, granted: granted, remaining: isKept ? room - granted : max(0, room))
     }
 
-    /// Takes back what was granted last. Returns how many units fewer are in force; where none, nothing happened.
+    /// Refunds the latest grants. Returns by how many units the count in force drops; 0 means nothing changed.
     mutating func refund(_ units: Exact, now: Exact) -> Exact {
         forgetEnded(now)
         guard !isRate else {
@@ -152,7 +152,7 @@ struct ExactMeter: Equatable {
         grants = grants.filter { end(ofGrantAt: $0.time) > now }
     }
 
-    /// What is wrong with the waits of a decision, judged by asking at the instants they name; nil when they are true.
+    /// Checks a decision's waits by trying calls at the instants they name. Returns what is wrong, or nil.
     func fault(in decision: LimitDecision, to demand: Demand, now: Exact) -> String? {
         func isGranted(at time: Exact) -> Bool {
             var copy = self
@@ -171,8 +171,8 @@ struct ExactMeter: Equatable {
             return "an allowed call waits"
         }
         let reset = now + Exact(decision.resetAfter)
-        if decision.resetAfter < 0 || used(reset) != 0 { return "not full when it is reset" }
-        if decision.resetAfter > 0, used(reset - 1) == 0 { return "full before it is reset" }
+        if decision.resetAfter < 0 || used(reset) != 0 { return "not replenished at its reset" }
+        if decision.resetAfter > 0, used(reset - 1) == 0 { return "replenished before its reset" }
         return nil
     }
 }

@@ -1,9 +1,9 @@
-// What the engine should do, in numbers that cannot overflow and a dictionary that cannot lose a key. Slow, short,
-// written from the formula and not from the engine.
+// The specified behaviour of the engine, in numbers that cannot overflow and a dictionary that cannot lose a key.
+// Slow and short, written from the formula and not from the engine.
 
 import LimiterEngine
 
-/// Integers of the formula: 128 bits hold every product of two 64-bit numbers and the sums of those.
+/// Integers for the formula: 128 bits hold every product of two 64-bit numbers, and sums of such products.
 typealias Exact = Int128
 
 private let representable = Exact(Int64.min)...Exact(Int64.max)
@@ -13,7 +13,7 @@ struct ExactLimit: Equatable {
     var limit: Exact
     var cost: Exact
 
-    /// The limit, or what is wrong with it.
+    /// The limit, or its parameter error.
     static func checked(_ call: Call) -> Result<ExactLimit, ThrottleParameterError> {
         if call.maxBurst < 0 { return .failure(.negative(.maxBurst)) }
         if call.count < 0 { return .failure(.negative(.count)) }
@@ -36,10 +36,10 @@ struct ExactModel {
         var kind: StateKind
         var word: Exact
         var deadline: Exact?
-        /// Of windows and logs, what they have granted; their word is when they end.
+        /// The grants of windows and logs, whose `word` is their end.
         var meter: ExactMeter?
 
-        /// The first instant at which the key is worth nothing; nil when that never comes.
+        /// The first instant at which the key has expired; nil if it never does.
         var end: Exact? {
             let own = kind == .counter ? nil : word
             let end = own.map { min($0, deadline ?? $0) } ?? deadline
@@ -50,7 +50,7 @@ struct ExactModel {
     }
 
     private(set) var entries: [String: Entry] = [:]
-    /// First answers by key and token, and until when they are remembered.
+    /// First answers by key and token, with their expiry.
     private(set) var tokens: [[String]: (answer: LimitDecision.Shape, end: Exact)] = [:]
 
     mutating func forgetEnded(_ key: String, now: Exact) {
@@ -118,7 +118,7 @@ struct ExactModel {
         entries[key] = Entry(kind: state.kind, word: Exact(state.word), deadline: state.deadline.map { Exact($0) })
     }
 
-    /// What the engine was free to do on its own: forget a key for want of memory.
+    /// Follows the engine's own decision to evict a key when memory is full.
     mutating func evict(_ key: String) { entries[key] = nil }
 
     mutating func removeAll() {
@@ -171,7 +171,7 @@ struct ExactModel {
         return shape
     }
 
-    /// Adds one; nil where the engine should find an error.
+    /// Adds one; nil if the engine should return an error.
     mutating func raiseCounter(_ key: String, now: Exact) -> Int64? {
         forgetEnded(key, now: now)
         let entry = entries[key] ?? Entry(kind: .counter, word: 0)
@@ -182,7 +182,7 @@ struct ExactModel {
 }
 
 extension LimitDecision {
-    /// The part of a decision that the models predict; its waits are judged elsewhere.
+    /// The part of a decision that the models predict; waits are checked separately.
     struct Shape: Equatable {
         var outcome: Outcome
         var granted: Exact = 0

@@ -1,4 +1,4 @@
-// CL.THROTTLE number by number: known conversations, every parameter error, the edges of the formula.
+// CL.THROTTLE number by number: known sequences of calls, every parameter error, the edge cases of the formula.
 
 import LimiterEngine
 import Testing
@@ -47,7 +47,7 @@ struct GCRATests {
     }
 
     @Test(
-        "seconds are a true ceiling",
+        "seconds are rounded up",
         arguments: [
             (0, 0), (1, 1), (999_999_999, 1), (1_000_000_000, 1), (1_000_000_001, 2), (10_000_000_000, 10),
             (Int64.max, 9_223_372_037),
@@ -79,7 +79,7 @@ struct GCRATests {
     }
 
     @Test(
-        "parameters that are no limit",
+        "invalid parameters",
         arguments: [
             (-1, 1, 1, 1, ThrottleParameterError.negative(.maxBurst)),
             (1, -1, 1, 1, .negative(.count)), (1, 1, -1, 1, .negative(.period)), (1, 1, 1, -1, .negative(.quantity)),
@@ -104,7 +104,7 @@ struct GCRATests {
         #expect(isUnchanged == (expected != nil), "unchanged after an error")
     }
 
-    @Test("a TAT behind the last instant is an error, and nothing is stored")
+    @Test("a TAT after the last instant is an error, and nothing is stored")
     func beyondTime() {
         let call = Call(maxBurst: 0, count: 1, period: 9_000_000_000)
         let late = EngineTime(nanoseconds: Int64.max - call.limitCall.limit.tolerance + 1)
@@ -112,7 +112,7 @@ struct GCRATests {
         #expect(session.count() == 0)
         let justInTime = EngineTime(nanoseconds: late.nanoseconds - 1)
         #expect(session.throttle("foo", call, now: justInTime).outcome == .allowed)
-        #expect(session.timeToLive("foo", now: justInTime) == .forever, "the last instant never comes")
+        #expect(session.timeToLive("foo", now: justInTime) == .forever, "the last instant is never reached")
     }
 
     @Test("a stored TAT in the past counts as now")
@@ -138,7 +138,7 @@ struct GCRATests {
     func tenThousandPerSecond() {
         let call = Call(maxBurst: 0, count: 10_000, period: 1)
         var allowed = 0
-        // Four calls for every unit that comes free, for a tenth of a second.
+        // Four calls for each unit replenished, for a tenth of a second.
         for microseconds in stride(from: 0 as Int64, to: 100_000, by: 25) {
             let now = EngineTime(nanoseconds: microseconds * 1000)
             if session.throttle("foo", call, now: now).outcome == .allowed { allowed += 1 }
@@ -147,10 +147,10 @@ struct GCRATests {
         let last = EngineTime(nanoseconds: 99_900_000)
         #expect(session.timeToLive("foo", now: last) == .nanoseconds(100_000))
         #expect(session.exists("foo", now: EngineTime(nanoseconds: 99_999_999)))
-        #expect(!session.exists("foo", now: EngineTime(nanoseconds: 100_000_000)), "full again: nothing to remember")
+        #expect(!session.exists("foo", now: EngineTime(nanoseconds: 100_000_000)), "replenished: no state to keep")
     }
 
-    @Test("a full limiter forgets its deadline, whether or not the sweep has been there")
+    @Test("a replenished limiter drops its deadline, whether swept or not")
     func deadlineOfFullLimiter() {
         let call = Call(maxBurst: 4, count: 1, period: 1)
         _ = reply("foo", call, at: 0)

@@ -1,4 +1,4 @@
-// What a reader of the journal gets: absolute states, one a key, removals first.
+// What a consumer of the journal receives: absolute states, one per key, removals first.
 
 import LimiterEngine
 import TestSupport
@@ -54,7 +54,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func expiryIsNoChange() {
+    @Test func expiryIsNotJournaled() {
         session.engine.setJournaling(true)
         session.throttle("gone", Call(maxBurst: 0, count: 1, period: 1), now: now)
         _ = collect(session.engine)
@@ -62,7 +62,7 @@ import Testing
         #expect(collect(session.engine) == [])
     }
 
-    @Test func offKeepsNothing() {
+    @Test func withoutJournalingNothingIsKept() {
         session.throttle("a", thousandOnce, now: now)
         session.remove("a", now: now)
         #expect(collect(session.engine) == [])
@@ -73,7 +73,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func replayedOnceOrTwiceTheStatesAreTheSame() {
+    @Test func replayIsIdempotent() {
         var random = SeededGenerator(for: "replay")
         let source = KeyspaceSession(engine: Engine(shards: 8))
         source.engine.setJournaling(true)

@@ -1,4 +1,4 @@
-// The walk of KEYS: what it sees while others change the table between its parts.
+// The walk behind KEYS: what it returns while the table changes between its steps.
 
 import TestSupport
 import Testing
@@ -13,7 +13,7 @@ import Testing
         return KeyspaceSession(engine: Engine(shards: shards, seed: seed))
     }
 
-    /// Walks to the end, and lets others work between two parts.
+    /// Walks to the end, calling `between` between two steps.
     private func walk(
         _ session: KeyspaceSession, keys: Int, between: (_ seen: [String]) -> Void = { _ in }
     ) -> [String] {
@@ -46,14 +46,14 @@ import Testing
         #expect(seen.count == names.count)
     }
 
-    /// The table grows through several doublings, is nearly emptied, and would shrink if it might.
-    @Test(arguments: 1...20 as ClosedRange<UInt64>) func seesWhatStaysWhileTheTableChanges(seed: UInt64) {
+    /// The table doubles several times, is nearly emptied, and would shrink if it were allowed to.
+    @Test(arguments: 1...20 as ClosedRange<UInt64>) func seesKeysThatStayWhileTheTableChanges(seed: UInt64) {
         let session = session(shards: 2, seed: seed)
         var random = SeededGenerator(seed: seed)
         var sweeper = Sweeper(engine: session.engine)
         let staying = Set((0..<500).map { "stays:\($0)" })
         for name in staying { session.throttle(name, thousandOnce, now: now) }
-        // Much larger than it has to be: it wants to shrink from the beginning.
+        // Oversized from the beginning, so it is due to shrink.
         for number in 0..<20_000 { session.throttle("before:\(number)", thousandOnce, now: now) }
         if seed % 2 == 0 {
             for number in 0..<20_000 { session.remove("before:\(number)", now: now) }
@@ -77,21 +77,21 @@ import Testing
         }
         expectOnce(seen, all: staying)
         #expect(session.engine.violatedInvariants() == [])
-        // And shrinks when the walk is over.
+        // It shrinks once the walk is over.
         for name in session.allKeys(now: now).subtracting(staying) { session.remove(name, now: now) }
         for _ in 0..<100 { _ = sweeper.step(buckets: 1 << 20, now: now) }
         #expect(session.engine.bucketCount <= 1_024)
     }
 
-    /// A table that is mostly empty when the walk begins, and is swept all the while: it may shrink only afterwards.
-    @Test(arguments: [1, 3, 20, 100]) func seesEveryKeyOnceInATableThatIsTooLarge(keys: Int) {
+    /// A mostly empty table that is swept throughout the walk: it may shrink only afterwards.
+    @Test(arguments: [1, 3, 20, 100]) func seesEveryKeyOnceInAnOversizedTable(keys: Int) {
         let session = session(shards: 1)
         for number in 0..<6_000 { session.throttle("k\(number)", thousandOnce, now: now) }
         for number in 0..<5_700 { session.remove("k\(number)", now: now) }
         var sweeper = Sweeper(engine: session.engine)
         let before = session.engine.bucketCount
         let seen = walk(session, keys: keys) { _ in
-            // Would install a smaller index, and move everything there.
+            // Would otherwise install a smaller index and move all records.
             for _ in 0..<3 { _ = sweeper.step(buckets: 1 << 20, now: now) }
         }
         expectOnce(seen, all: Set((5_700..<6_000).map { "k\($0)" }))
@@ -99,8 +99,8 @@ import Testing
         #expect(session.engine.bucketCount < before)
     }
 
-    /// A smaller index that was asked for before the walk came is not installed while it is there.
-    @Test func anIndexAskedForBeforeTheWalkWaits() {
+    /// A smaller index requested before the walk is not installed during it.
+    @Test func aResizeRequestedBeforeTheWalkWaits() {
         let session = session(shards: 1)
         for number in 0..<20_000 { session.throttle("k\(number)", thousandOnce, now: now) }
         for number in 0..<19_900 { session.remove("k\(number)", now: now) }
@@ -118,8 +118,8 @@ import Testing
         #expect(session.engine.bucketCount == wanted)
     }
 
-    /// FLUSHALL in the middle, and some of the keys made anew: none is seen before and after.
-    @Test(arguments: [50, 500, 3_000]) func keysMadeAnewAfterAFlushAreNotSeenTwice(flushedAfter: Int) {
+    /// FLUSHALL in the middle, after which some keys are re-created: none is returned twice.
+    @Test(arguments: [50, 500, 3_000]) func keysRecreatedAfterAFlushAreNotSeenTwice(flushedAfter: Int) {
         let session = session(shards: 4)
         for number in 0..<4_000 { session.throttle("k\(number)", thousandOnce, now: now) }
         var isFlushed = false
@@ -134,7 +134,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func aWalkThatEndsEarlyLetsTheTableShrink() {
+    @Test func anAbandonedWalkLetsTheTableShrink() {
         let session = session(shards: 1)
         for number in 0..<20_000 { session.throttle("k\(number)", thousandOnce, now: now) }
         var walks = (0..<3).map { _ in KeyWalk() }
@@ -153,8 +153,8 @@ import Testing
         #expect(session.engine.bucketCount < before)
     }
 
-    /// However many keys a part may look at, a stripe is held for about 128, and long keys end a part sooner.
-    @Test func aPartIsBounded() {
+    /// However many keys a step may visit, a stripe is held for about 128 of them, and long keys end a step sooner.
+    @Test func aStepIsBounded() {
         let session = session(shards: 1)
         for number in 0..<2_000 { session.throttle("k\(number)", thousandOnce, now: now) }
         var position: UInt64 = 0
@@ -173,11 +173,11 @@ import Testing
         session.end(&walk)
     }
 
-    @Test func aRandomKeyIsLookedForInAStretchOnly() {
+    @Test func theSearchForARandomKeyIsBounded() {
         let session = session(shards: 1)
         for number in 0..<100_000 { session.throttle("k\(number)", thousandOnce, now: now) }
         for number in 1..<100_000 { session.remove("k\(number)", now: now) }
-        // 131,072 slots or more and one key in them: most looks find none, and that is quickly known.
+        // 131,072 slots or more with a single key: most searches find none, and give up quickly.
         var random: UInt64 = 0
         var found = 0
         for _ in 0..<1_000 {

@@ -1,15 +1,15 @@
-// The engine's calls with keys as arrays and strings, and limits as CL.THROTTLE has them: what the tests speak.
+// The engine's calls with keys as arrays and strings, and limits in the form of CL.THROTTLE.
 
 import LimiterEngine
 
-/// A limit and a cost as they stand in a command.
+/// A limit and a cost as written in a command.
 struct Call: Equatable {
     var maxBurst: Int64
     var count: Int64
     var period: Int64
     var quantity: Int64 = 1
 
-    /// What the engine is asked, without a key.
+    /// The call without a key.
     var limitCall: LimitCall {
         var call = LimitCall.blank
         let problem = call.setThrottle(maxBurst: maxBurst, count: count, period: period, quantity: quantity)
@@ -17,13 +17,13 @@ struct Call: Equatable {
         return call
     }
 
-    /// Of this limit, `quantity` units.
+    /// A call of `quantity` units with the same limit.
     func taking(_ quantity: Int64) -> Call {
         Call(maxBurst: maxBurst, count: count, period: period, quantity: quantity)
     }
 }
 
-/// A thousand units at once and then one every eleven and a half days: nothing comes back while a test runs.
+/// A burst of a thousand units, replenished one every eleven and a half days: none while a test runs.
 let thousandOnce = Call(maxBurst: 999, count: 1, period: 1_000_000)
 
 extension EngineTime {
@@ -33,7 +33,7 @@ extension EngineTime {
 
 extension KeyspaceSession {
     func throttle(_ key: [UInt8], _ call: LimitCall, now: EngineTime) -> LimitDecision {
-        // Exactly sized, so that a sanitizer sees the first byte read too far.
+        // Exactly sized, so that a sanitizer detects a read past the end.
         let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: max(1, key.count))
         defer { memory.deallocate() }
         key.withUnsafeBufferPointer { source in
@@ -50,7 +50,7 @@ extension KeyspaceSession {
         throttle(Array(key.utf8), call.limitCall, now: now)
     }
 
-    /// Decides all of `keys` as one batch.
+    /// Decides all of `keys` in one batch.
     func throttle(batch keys: [[UInt8]], _ call: LimitCall, now: EngineTime) -> [LimitDecision] {
         let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: max(1, keys.reduce(0) { $0 + $1.count }))
         defer { bytes.deallocate() }
@@ -85,7 +85,7 @@ extension KeyspaceSession {
     func watch(_ key: String, token: WatchToken, now: EngineTime) { watch(Array(key.utf8), token: token, now: now) }
     func unwatch(_ key: String, token: WatchToken) { unwatch(Array(key.utf8), token: token) }
 
-    /// Every key that is worth something.
+    /// Every live key.
     func allKeys(now: EngineTime) -> Set<String> {
         var keys: Set<String> = []
         forEachKey(now: now) { key, _ in keys.insert(String(decoding: key, as: UTF8.self)) }
@@ -100,7 +100,7 @@ extension String {
 }
 
 extension KeyspaceSession {
-    /// How a limit stands on the key `k`.
+    /// The result of a peek with a limit on the key `k`.
     func standing(_ limit: Limit, at now: Int64, carriesOver: Bool = false) -> LimitDecision {
         var take = LimitCall(limit, .nothing)
         take.operation = .peek
@@ -111,7 +111,7 @@ extension KeyspaceSession {
 }
 
 extension Policy {
-    /// A policy that has had each of these limits, the last one now, all since `now`.
+    /// A policy that has had each of these limits in turn; the last one is current, all since `now`.
     static func having(_ limits: Limit..., since now: Int64) -> Policy {
         var policy = Policy(name: [1], limit: limits[0])
         for limit in limits.dropFirst() { policy = Policy(name: [1], limit: limit).succeeding(policy, now: now) }

@@ -1,4 +1,4 @@
-// What happens to spent quota when a limit changes: lowering never gives any back, another algorithm finds it again.
+// Spent units when a limit changes: lowering it never replenishes any, and another algorithm takes them over.
 
 import LimiterEngine
 import TestSupport
@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct LimitChangeTests {
     @Test(arguments: Limit.Algorithm.allCases)
-    func loweringGivesNothingBack(algorithm: Limit.Algorithm) throws {
+    func loweringReplenishesNothing(algorithm: Limit.Algorithm) throws {
         var random = SeededGenerator(for: "lowering \(algorithm)")
         var compared = 0
         for _ in 0..<1_500 {
@@ -16,7 +16,7 @@ import Testing
             let period = Int64(1_000 + random.below(1_000_000))
             let burst = isRate ? Int64(1 + random.below(60)) : nil
             let old = try Limit.sample(algorithm, units: units, period: period, burst: burst)
-            // Fewer units, in the same time or a longer one, and no more at once.
+            // Fewer units in the same or a longer period, and no larger burst.
             let lowered = try Limit.sample(
                 algorithm, units: Int64(1 + random.below(Int(units))), period: period * Int64(1 + random.below(4)),
                 burst: burst.map { Int64(1 + random.below(Int($0))) })
@@ -26,7 +26,7 @@ import Testing
                     "k", LimitCall(old, random.demand(old)), token: nil, now: EngineTime(nanoseconds: now))
                 now += Int64(random.below(Int(old.emissionInterval) * 2 + 1))
             }
-            // Whatever was drawn, something is owed when the limit changes.
+            // Ensures that some units are spent when the limit changes.
             _ = session.decide("k", LimitCall(old, .one), token: nil, now: EngineTime(nanoseconds: now))
             let new = Policy.having(old, lowered, since: now).limit
             for _ in 0..<20 {
@@ -39,7 +39,7 @@ import Testing
                 }
                 now += Int64(random.below(Int(period) / 2 + 1))
             }
-            // In the end the lower limit holds as if it had always been.
+            // Eventually the lower limit applies as if it had always been in force.
             let later = now + 20 * max(period, old.period) * 60
             #expect(session.standing(new, at: later).remaining == lowered.capacity)
         }
@@ -53,28 +53,28 @@ import Testing
         let dear = try Limit(.gcra, units: 1, period: 10 * second, burst: 10)
         let now = 100 * second
         _ = session.decide("k", LimitCall(old, try Demand(10)), token: nil, now: EngineTime(nanoseconds: now))
-        #expect(session.standing(dear, at: now).remaining == 9, "by time alone the debt of ten is one of one")
+        #expect(session.standing(dear, at: now).remaining == 9, "as plain time, the debt of ten units is one unit")
         let changed = Policy.having(old, dear, since: now)
         let new = changed.limit
         #expect(session.standing(new, at: now).remaining == 0)
         #expect(session.standing(new, at: now + 10 * second - 1).remaining == 0)
-        #expect(session.standing(new, at: now + 10 * second).remaining == 10, "all debts of before are worked off")
+        #expect(session.standing(new, at: now + 10 * second).remaining == 10, "all earlier debts are paid off")
         var take = LimitCall(new, try Demand(2))
         session.decide("k", &take, now: EngineTime(nanoseconds: now + second))
         #expect(take.decision.outcome == .denied && take.decision.retryAfter == 9 * second)
         take = LimitCall(new, .one)
         session.decide("k", &take, now: EngineTime(nanoseconds: now + second))
         #expect(take.decision.outcome == .denied && take.decision.retryAfter == 9 * second)
-        // A cheaper unit needs no cap, and the past ends with its last debt.
+        // A cheaper unit needs no cap, and the superseded limit ends with its last debt.
         let restored = Policy(name: [1], limit: old).succeeding(changed, now: now + second)
         #expect(restored.limit.cappedUntil == 0)
         let dearAgain = Policy(name: [1], limit: dear).succeeding(restored, now: now + 2 * second)
         #expect(dearAgain.limit.cappedUntil == now + 12 * second)
     }
 
-    /// Whatever stood between, and for however short a time: the units taken under a limit count as long as they would
-    /// have under it.
-    @Test func noDetourGivesAnythingBack() throws {
+    /// Whatever limits were in force in between, and however briefly: units taken under a limit count for as long as
+    /// they would have under it.
+    @Test func noIntermediateLimitReplenishesUnits() throws {
         let second: Int64 = 1_000_000_000
         let now = 1_000_000 * second
         let cheap = try Limit(.gcra, units: 60, period: 60 * second, burst: 10)
@@ -97,12 +97,13 @@ import Testing
                 #expect(left <= elapsed, "\(detour): \(left) of \(elapsed)")
             }
             #expect(session.standing(changed.limit, at: now + 10 * second).remaining == 10)
-            // Journaled and read again it is the same.
+            // The policy is still valid after journaling.
             #expect(PolicyRecord(changed).isValid)
         }
     }
 
-    /// An edit is about debts: whoever has none has the new limit at once, and a block in between costs nothing.
+    /// Superseded limits concern debts only: a key without debt gets the new limit at once, and an intermediate block
+    /// costs nothing.
     @Test func aFullKeyHasTheNewLimit() throws {
         let hour: Int64 = 3_600_000_000_000
         let now = 1_000 * hour
@@ -115,7 +116,7 @@ import Testing
         var take = LimitCall(new, try Demand(6, isPartial: true))
         session.decide("k", &take, now: EngineTime(nanoseconds: now))
         #expect(take.decision.granted == 5 && take.decision.remaining == 0)
-        // One unit is a debt, which might be of before: the rest is there when no debt can be.
+        // One unit is a debt that might predate the change: the rest is available once no earlier debt can exist.
         session.removeAll()
         take = LimitCall(new, .one)
         session.decide("k", &take, now: EngineTime(nanoseconds: now))
@@ -129,8 +130,8 @@ import Testing
         #expect(session.standing(restored, at: now).remaining == 5 && restored.cappedUntil == 0)
     }
 
-    /// Units taken at a lower price come back at it, whatever one costs now.
-    @Test func whatWasTakenCheaplyIsGivenBackCheaply() throws {
+    /// Units taken at a lower price are refunded at that price, whatever a unit costs now.
+    @Test func refundsUseThePriceOfTheTake() throws {
         let second: Int64 = 1_000_000_000
         let now = 1_000_000 * second
         for algorithm in [Limit.Algorithm.gcra, .tokenBucket] {
@@ -143,7 +144,7 @@ import Testing
             session.decide("k", &back, now: EngineTime(nanoseconds: now))
             #expect(back.decision.granted == 10)
             #expect(session.standing(cheap, at: now).remaining == 20)
-            // When all debts of before are worked off it is the new price again.
+            // Once all earlier debts are paid off, the new price applies again.
             let later = now + 60 * second
             _ = session.decide("k", LimitCall(dear, try Demand(50)), token: nil, now: EngineTime(nanoseconds: later))
             session.decide("k", &back, now: EngineTime(nanoseconds: later))
@@ -151,7 +152,8 @@ import Testing
         }
     }
 
-    /// A period divided by other units is cut elsewhere, which is no longer tolerance.
+    /// A period divided by another number of units is rounded differently, which does not count as a longer
+    /// tolerance.
     @Test func roundingCapsNothing() throws {
         let hour: Int64 = 3_600_000_000_000
         let now = 1_000 * hour
@@ -169,14 +171,14 @@ import Testing
             }
             #expect(taken == new)
         }
-        // A burst that is longer by a unit or more is.
+        // A tolerance longer by a unit or more does.
         let longer = Policy.having(
             try Limit(.gcra, units: 7, period: hour), try Limit(.gcra, units: 5, period: hour, burst: 6), since: now
         ).limit
         #expect(longer.cappedUntil > now)
     }
 
-    @Test func aFadedUnitIsNotGivenBackWhole() throws {
+    @Test func aFadedUnitIsNotRefundedInFull() throws {
         let second: Int64 = 1_000_000_000
         let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
         let limit = try Limit(.slidingWindow, units: 100, period: 4 * second)
@@ -195,7 +197,7 @@ import Testing
         #expect(session.state(of: "k", now: EngineTime(nanoseconds: later)) == nil)
     }
 
-    @Test func windowsKeepWhatWasSpentUntilTheyEnd() throws {
+    @Test func windowsKeepSpentUnitsUntilTheyEnd() throws {
         let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
         let hour: Int64 = 3_600_000_000_000
         let now = 1_000 * hour + hour / 2
@@ -208,7 +210,7 @@ import Testing
             #expect(session.standing(new, at: now + left - 1).remaining == 0)
             #expect(session.standing(new, at: now + left).remaining == 2)
         }
-        // A sliding window fades as it was granted, until something is granted under the new limit.
+        // A sliding window keeps fading under the old limit until units are granted under the new one.
         session.removeAll()
         let old = try Limit(.slidingWindow, units: 100, period: hour)
         let new = try Limit(.slidingWindow, units: 2, period: hour / 60)
@@ -225,7 +227,7 @@ import Testing
     }
 
     @Test(
-        "numbers that are no limit",
+        "invalid limits",
         arguments: [
             (.gcra, -1, 1, nil, 0, .negative(.limit)), (.gcra, 1, -1, nil, 0, .negative(.period)),
             (.gcra, 1, 0, nil, 0, .zero(.period)), (.gcra, 1, 1, -1, 0, .negative(.burst)),
@@ -244,10 +246,10 @@ import Testing
         #expect(throws: LimitError.negative(.cost)) { try Demand(-1) }
     }
 
-    @Test func daysBeginAtLocalMidnight() throws {
+    @Test func daysStartAtLocalMidnight() throws {
         let hour: Int64 = 3_600_000_000_000
         let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
-        // Half past nine in the evening of UTC is half past eleven two hours to the east.
+        // 21:30 UTC is 23:30 in a zone two hours to the east.
         let now = 20_000 * 24 * hour + 21 * hour + hour / 2
         for (offset, left) in [(0, 5 * hour / 2), (2 * hour, hour / 2), (-5 * hour, 15 * hour / 2)] {
             session.removeAll()
@@ -273,7 +275,7 @@ import Testing
         #expect("k".bytes { session.memoryUsage(of: $0, now: time)! } < 41_100)
         #expect(session.decide("k", LimitCall(limit, .one), token: nil, now: time).outcome == .denied)
         #expect(session.engine.violatedInvariants() == [])
-        // Calls at one instant share a place.
+        // Calls at the same instant share an entry.
         session.removeAll()
         for _ in 0..<1_000 { _ = session.decide("k", LimitCall(limit, .one), token: nil, now: time) }
         #expect("k".bytes { session.memoryUsage(of: $0, now: time)! } < 60)

@@ -1,4 +1,4 @@
-// Every algorithm against its exact model: random limits, calls and times, the edges of windows to the nanosecond.
+// Every algorithm against its exact model: random limits, calls and times, and window edges to the nanosecond.
 
 import LimiterEngine
 import TestSupport
@@ -42,9 +42,9 @@ struct LimitModelTests {
                 return
             }
         }
-        // A run that never met the interesting cases proves nothing.
+        // A run that misses the interesting cases proves nothing.
         for what in ["allowed", "denied", "outOfRange", "partly", "never", "refunded", "reset"] {
-            #expect(seen[what, default: 0] > 0, "nothing was \(what)")
+            #expect(seen[what, default: 0] > 0, "no call was \(what)")
         }
     }
 
@@ -66,14 +66,14 @@ struct LimitModelTests {
         }
     }
 
-    /// Every case that `everyAnswer` demands, on purpose. Returns what was wrong.
+    /// Produces every case that `everyAnswer` requires. Returns the first fault.
     private func meetEveryCase(_ algorithm: Limit.Algorithm, _ seen: inout [String: Int]) -> String? {
         let limit = try! Limit.sample(algorithm, units: 5, period: 1_000_000_000_000)
         let moves = [
             Move(.take, 3), Move(.take, 3, isPartial: true), Move(.take, 1), Move(.take, 6), Move(.refund, 2),
             Move(.reset),
         ]
-        // All at one instant; and one where there is no time left that a unit could take to come back.
+        // All calls at one instant; and a call so late that no time is left in which its unit could be replenished.
         for (now, moves) in [(1_000_000_000_000_000, moves), (Int64.max - 2, [Move(.take)])] as [(Int64, [Move])] {
             let session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
             var meter = ExactMeter(limit)
@@ -97,7 +97,7 @@ struct LimitModelTests {
             meter.forgetEnded(Exact(now))
             let was = meter.expiry.map { $0 > Exact(now) } ?? false
             meter = ExactMeter(meter.limit)
-            return existed == was ? nil : "reset said \(existed)"
+            return existed == was ? nil : "reset returned \(existed)"
         case .refund:
             take.operation = .refund
             session.decide("key", &take, now: time)
@@ -135,7 +135,7 @@ struct LimitModelTests {
         return meter.fault(in: decision, to: demand, now: Exact(now)).map { "\(demand): \(decision): \($0)" }
     }
 
-    /// A bucket that is filled drop by drop, kept as its content and not as a time.
+    /// A bucket filled drop by drop, stored as its content and not as a time.
     private struct Bucket {
         let limit: Limit
         var content: Exact
@@ -152,7 +152,7 @@ struct LimitModelTests {
         }
     }
 
-    @Test("a token bucket is GCRA in other words")
+    @Test("a token bucket is equivalent to GCRA")
     func tokenBucketIsGCRA() throws {
         var random = SeededGenerator(for: "token bucket")
         for _ in 0..<LimitModelTests.limits {
@@ -221,7 +221,7 @@ extension KeyspaceSession {
 extension SeededGenerator {
     mutating func pick<Value>(_ values: [Value]) -> Value { values[below(values.count)] }
 
-    /// A limit as users set it, or at the edge of what may be.
+    /// A typical limit, or one at the edge of the permitted range.
     mutating func limit(_ algorithm: Limit.Algorithm) -> Limit {
         while true {
             let units = pick([0, 1, 2, 3, 5, 10, Int64(below(100)), Int64(below(5000)), 4096, Int64(UInt32.max)])
@@ -239,7 +239,7 @@ extension SeededGenerator {
         }
     }
 
-    /// Windows of the calendar in some fixed offset, which the model computes on its own.
+    /// Calendar windows with a fixed offset, which the model computes independently.
     private mutating func calendarLimit(units: Int64) -> Limit {
         let unit = pick(CalendarUnit.allCases)
         let start = unit.starts.lowerBound + below(unit.starts.count)
@@ -259,7 +259,7 @@ extension SeededGenerator {
         pick([0, 1, 1_700_000_000_000_000_000, Int64.max / 2, Int64.max - 100_000_000_000])
     }
 
-    /// Some instant not before `now`: often where something of the meter ends, or a nanosecond to either side.
+    /// An instant not before `now`: often when part of the meter expires, or a nanosecond to either side.
     mutating func later(than now: Int64, _ meter: ExactMeter) -> Int64? {
         let period = meter.limit.period
         let local = (Exact(now) + Exact(meter.limit.offset)) % Exact(period)

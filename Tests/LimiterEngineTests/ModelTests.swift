@@ -12,7 +12,7 @@ struct ModelTests {
         private static let steps = 1_000_000
     #endif
 
-    @Test("parameters: accepted, refused and multiplied out as exact arithmetic says")
+    @Test("parameters: accepted, refused and computed as by exact arithmetic")
     func parameters() {
         var random = SeededGenerator(for: "parameters")
         for _ in 0..<ModelTests.steps {
@@ -41,7 +41,7 @@ struct ModelTests {
         }
     }
 
-    @Test("a long run over many keys, invariants now and then")
+    @Test("a long run over many keys, occasional invariant checks")
     func longRun() {
         var run = DifferentialRun(name: "long run", shards: 16, keys: 400)
         for step in 1...ModelTests.steps {
@@ -81,7 +81,7 @@ struct ModelTests {
 }
 
 extension SeededGenerator {
-    /// A number as users send it, or as nobody should.
+    /// A typical number, or an absurd one.
     mutating func parameter() -> Int64 {
         switch below(12) {
         case 0: 0

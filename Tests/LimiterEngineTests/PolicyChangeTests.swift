@@ -1,4 +1,5 @@
-// A command's change of a policy: what is not named stays, and what cannot stay goes as it is documented.
+// Changes of a policy by a command: unspecified fields keep their values; fields that no longer apply are dropped as
+// documented.
 
 import Testing
 
@@ -27,7 +28,7 @@ import Testing
             "\(policy)", sourceLocation: sourceLocation)
     }
 
-    @Test func whatIsNotNamedStays() throws {
+    @Test func unspecifiedFieldsStay() throws {
         expect(
             try change {
                 ($0.units, $0.period, $0.algorithm) = (100, minute, .fixedWindow)
@@ -48,12 +49,12 @@ import Testing
         expect(try change { $0.burst = 20 }, .gcra, 6, per: minute, burst: 20)
         expect(try change { $0.units = 50 }, .gcra, 50, per: minute, burst: 20)
         expect(try change { $0.algorithm = .tokenBucket }, .tokenBucket, 50, per: minute, burst: 20)
-        // A block has no burst, and what comes after it has the limit's.
+        // A block has no burst, and the limit after it gets the default burst.
         expect(try change { $0.units = 0 }, .tokenBucket, 0, per: minute, burst: 0)
         expect(try change { $0.units = 50 }, .tokenBucket, 50, per: minute, burst: 50)
     }
 
-    @Test func anotherAlgorithmDropsWhatItHasNoUseFor() throws {
+    @Test func anotherAlgorithmDropsFieldsThatDoNotApply() throws {
         _ = try change { ($0.units, $0.period, $0.burst, $0.mode) = (10, minute, 3, .shadow) }
         expect(try change { $0.algorithm = .slidingLog }, .slidingLog, 10, per: minute, mode: .shadow)
         expect(try change { $0.algorithm = .gcra }, .gcra, 10, per: minute, burst: 10, mode: .shadow)
@@ -62,7 +63,7 @@ import Testing
         expect(try change { $0.algorithm = .fixedWindow }, .fixedWindow, 10, per: minute, mode: .shadow)
     }
 
-    @Test func whatIsNamedAndHasNoUseIsAnError() throws {
+    @Test func aSpecifiedFieldThatDoesNotApplyIsAnError() throws {
         #expect(throws: PolicyError.incomplete(.limit)) { try change { $0.period = minute } }
         #expect(throws: PolicyError.incomplete(.period)) { try change { $0.units = 1 } }
         let old = try change { ($0.units, $0.period, $0.algorithm) = (10_000, minute, .fixedWindow) }
@@ -72,7 +73,7 @@ import Testing
         #expect(throws: PolicyError.invalidLimit(.unsupported(.offset, .gcra), keeping: nil)) {
             try change { ($0.algorithm, $0.offset) = (.gcra, 1) }
         }
-        // The limit is the policy's own: the error says so.
+        // The invalid limit is the policy's stored one, and the error reports that.
         #expect(throws: PolicyError.invalidLimit(.tooLarge(.limit, maximum: 4096), keeping: old)) {
             try change { $0.algorithm = .slidingLog }
         }
@@ -85,7 +86,7 @@ import Testing
         #expect(registry.table.policies == [old])
     }
 
-    @Test func anEditWithoutAChangeMakesNoTable() throws {
+    @Test func anEditWithoutAChangeBuildsNoTable() throws {
         let version = registry.version
         try registry.edit(now: .seconds(1)) { _ throws(PolicyError) in
         } journal: { _ in

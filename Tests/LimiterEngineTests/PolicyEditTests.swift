@@ -1,5 +1,5 @@
-// Many small edits of policies and rules, one after the other: the table in force is always the one that a table made
-// anew would be, what fails leaves everything as it was, and an edit of one rule makes little anew.
+// Many small edits of policies and rules in sequence: the table always equals one built from scratch, a failed edit
+// changes nothing, and an edit of one rule rebuilds little.
 
 import TestSupport
 import Testing
@@ -42,7 +42,7 @@ import Testing
         }
         var most = 0
         for round in 0..<400 {
-            // Whatever was drawn, the table is a large one: at the beginning, and after it was emptied.
+            // Ensures a large table: at the beginning, and again after it was emptied.
             let fills = [0, 51, 251].contains(round)
             let mayFail = !fills && random.below(5) == 0
             let before = registry.table
@@ -118,7 +118,7 @@ import Testing
         #expect(walked == Set(rules.keys))
     }
 
-    @Test func anEditOfARuleLeavesTheOthersWhereTheyAre() throws {
+    @Test func anEditOfARuleLeavesOtherRulesInPlace() throws {
         try registry.edit(now: now) { draft throws(PolicyError) in
             try draft.set(try! policy(1))
             try draft.set(try! policy(2))
@@ -139,12 +139,12 @@ import Testing
         #expect(try made { draft throws(PolicyError) in try draft.removeRule(subject) } == 1)
         #expect(try made { draft throws(PolicyError) in try draft.set(try! policy(2, units: 5)) } == 0)
         #expect(registry.table.policies[1].limit.units == 5)
-        #expect(try made { draft throws(PolicyError) in try draft.set(try! policy(0)) } == all, "numbers change")
+        #expect(try made { draft throws(PolicyError) in try draft.set(try! policy(0)) } == all, "renumbers all rules")
         #expect(answer(registry.table, [name("t", 78), [1], [2]])?.first == name("p", 1))
         #expect(answer(registry.table, [name("t", 77), [1], [2]]) == nil)
     }
 
-    /// A journal that is replayed over its own end may name a policy in front of it.
+    /// When a journal is replayed over a later state, a rule may precede its policy.
     @Test func aRuleWaitsForItsPolicy() throws {
         let subject = RuleSubject(tenant: [1], client: nil, action: nil)
         func apply(_ record: PolicyRecord) throws {

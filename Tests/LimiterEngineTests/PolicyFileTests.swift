@@ -1,5 +1,5 @@
-// The rules file and what commands have changed: changes in the file take effect, changes by commands are kept, across
-// a restart, too.
+// The rules file and changes by commands: changes of the file take effect, and changes by commands persist, across
+// restarts too.
 
 import Testing
 
@@ -21,7 +21,7 @@ import Testing
         Rule(subject(tenant), policy: Array(policy.utf8))
     }
 
-    /// The file, `name units` for a policy and `tenant>name` for a rule, read as it is now.
+    /// Loads the file at its current contents: `name units` for a policy, `tenant>name` for a rule.
     @discardableResult
     private func load(_ file: String, force: Bool = false) throws -> FileReport {
         var policies: [Policy] = []
@@ -53,7 +53,7 @@ import Testing
         try command { draft throws(PolicyError) in try draft.removePolicy(Array(name.utf8)) }
     }
 
-    /// What is in force: `name units` or `tenant>name`, a star for what is a command's.
+    /// The policies and rules in force: `name units` or `tenant>name`, with a star for those owned by commands.
     private var inForce: [String] {
         func mark(_ origin: PolicyOrigin) -> String { origin == .command ? "*" : "" }
         let table = registry.table
@@ -74,21 +74,21 @@ import Testing
         #expect(inForce == expected, sourceLocation: sourceLocation)
     }
 
-    @Test func whatACommandHasChangedStays() throws {
+    @Test func changesByCommandsPersist() throws {
         expect(try load("a 1, b 2, t>a"), applied: 3, ["a 1", "b 2", "t>a"])
         try set("a", 9)
-        // Every night again.
+        // Reloaded repeatedly, as by a nightly job.
         for _ in 0..<2 { expect(try load("a 1, b 2, t>a"), kept: 1, ["a 9*", "b 2", "t>a"]) }
-        // The file has changed another policy, then this one.
+        // The file changes another policy, then this one.
         expect(try load("a 1, b 3, t>a"), applied: 1, kept: 1, ["a 9*", "b 3", "t>a"])
         expect(try load("a 5, b 3, t>a"), kept: 1, conflicts: 1, ["a 9*", "b 3", "t>a"])
         expect(try load("a 5, b 3, t>a"), kept: 1, ["a 9*", "b 3", "t>a"])
-        // The file comes to say what the command has said: from here on it is the file's.
+        // The file catches up with the command's value: from now on the policy belongs to the file again.
         expect(try load("a 9, b 3, t>a"), ["a 9", "b 3", "t>a"])
         expect(try load("a 4, b 3, t>a"), applied: 1, ["a 4", "b 3", "t>a"])
     }
 
-    @Test func whatACommandHasTakenBackIsTheFilesAgain() throws {
+    @Test func aRevertedChangeBelongsToTheFileAgain() throws {
         try load("a 1, b 1")
         try set("a", 9)
         try set("a", 1)
@@ -98,7 +98,7 @@ import Testing
         expect(try load("a 3, b 2"), applied: 1, ["a 3", "b 2"])
     }
 
-    @Test func whatACommandHasRemovedStaysRemoved() throws {
+    @Test func removalsByCommandsPersist() throws {
         try load("a 1, b 2, t>a, u>a")
         try command { draft throws(PolicyError) in
             try draft.removeRule(Self.subject("t"))
@@ -106,7 +106,7 @@ import Testing
         }
         expect(try load("a 1, b 2, t>a, u>a"), kept: 2, ["a 1", "u>a"])
         expect(try load("a 1, b 3, t>a, u>a"), kept: 2, conflicts: 1, ["a 1", "u>a"])
-        // The file drops both, and has them again later: then they are new.
+        // The file drops both and adds them again later: then they are new.
         expect(try load("a 1, u>a"), ["a 1", "u>a"])
         expect(try load("a 1, b 3, t>a, u>a"), applied: 2, ["a 1", "b 3", "t>a", "u>a"])
     }
@@ -118,14 +118,14 @@ import Testing
         expect(try load("a 1, b 2, t>b"), applied: 2, ["a 1", "b 2", "t>b"])
     }
 
-    @Test func whatTheFileDropsGoesUnlessACommandHasChangedIt() throws {
+    @Test func entriesDroppedFromTheFileAreRemovedUnlessChangedByACommand() throws {
         try load("a 1, b 2, c 3, t>a, u>a")
         try set("b", 9)
         try set("mine", 4)
         try command { draft throws(PolicyError) in try draft.set(Self.rule("u", "mine")) }
         expect(
             try load("a 1"), applied: 2, kept: 2, conflicts: 2, ["a 1", "b 9*", "mine 4*", "u>mine*"])
-        // Nobody remembers that they were the file's.
+        // It is no longer recorded that they came from the file.
         expect(try load("a 1"), ["a 1", "b 9*", "mine 4*", "u>mine*"])
     }
 
@@ -143,13 +143,13 @@ import Testing
         #expect(throws: PolicyError.policyInUse(by: Self.subject("t"), count: 1)) { try load("a 1, t>b") }
         #expect(throws: PolicyError.unknownPolicy(Array("nosuch".utf8))) { try load("a 9, b 2, t>nosuch") }
         #expect(inForce == ["a 1", "b 2", "t>b"])
-        // Also where nothing would come of it.
+        // Even if the entry would not take effect.
         try command { draft throws(PolicyError) in try draft.removeRule(Self.subject("t")) }
         #expect(throws: PolicyError.unknownPolicy(Array("nosuch".utf8))) { try load("a 1, b 2, t>nosuch") }
         expect(try load("a 1, b 2, t>b"), kept: 1, ["a 1", "b 2"])
     }
 
-    @Test func forceTakesTheFilesWord() throws {
+    @Test func forceOverridesChangesByCommands() throws {
         try load("a 1, b 2, c 3, t>a, u>a")
         try set("a", 9)
         try set("c", 9)
@@ -159,19 +159,19 @@ import Testing
             try draft.removePolicy(Array("b".utf8))
             try draft.set(Self.rule("u", "mine"))
         }
-        // What commands have made, and the file has never named, is no concern of it.
+        // Entries created by commands that the file never contained are not affected.
         expect(
             try load("a 1, b 2, t>a, u>a", force: true), applied: 5, ["a 1", "b 2", "mine 4*", "t>a", "u>a"])
         #expect(registry.overrides.isEmpty)
     }
 
-    @Test func whatCommandsHaveMadeIsKeptWhereAFileIsNew() throws {
+    @Test func entriesMadeByCommandsAreKeptWhenAFileIsAdded() throws {
         try set("a", 9)
         expect(try load("a 1, b 2"), applied: 1, kept: 1, conflicts: 1, ["a 9*", "b 2"])
         expect(try load("a 1, b 2"), kept: 1, ["a 9*", "b 2"])
     }
 
-    @Test func aPastIsNoDifferenceAndOutlivesTheFile() throws {
+    @Test func supersededLimitsAreNotADifferenceAndSurviveReloads() throws {
         try load("a 100")
         try set("a", 1)
         try load("a 100", force: true)
@@ -187,7 +187,7 @@ import Testing
         } journal: {
             journaled = $0
         }
-        #expect(journaled == [], "what stays as it is leaves no record")
+        #expect(journaled == [], "unchanged entries are not journaled")
     }
 
     @Test func anEditThatFailsOverridesNothing() throws {
@@ -206,9 +206,9 @@ import Testing
         expect(try load("a 1, b 2, t>a"), kept: 1, ["a 1", "b 3*", "t>a"])
     }
 
-    // MARK: What is stored
+    // MARK: Stored overrides
 
-    @Test func overridesAreToBeStoredOnce() throws {
+    @Test func overridesAreStoredOnce() throws {
         try load("a 1, b 2")
         #expect(registry.drainUnsavedOverrides() == UnsavedOverrides(overrides: FileOverrides(), replacesAll: true))
         #expect(!registry.hasUnsavedOverrides && registry.drainUnsavedOverrides() == nil)
@@ -218,12 +218,12 @@ import Testing
         said.policies[Array("a".utf8)] = registry.overrides.policies[Array("a".utf8)]
         #expect(registry.drainUnsavedOverrides() == UnsavedOverrides(overrides: said, replacesAll: false))
         try set("a", 10)
-        #expect(!registry.hasUnsavedOverrides, "what the file says of it is known")
+        #expect(!registry.hasUnsavedOverrides, "the file's value is already recorded")
         registry.storeAllOverrides()
         #expect(registry.drainUnsavedOverrides() == UnsavedOverrides(overrides: said, replacesAll: true))
     }
 
-    /// As from a journal, and from what was stored.
+    /// A registry rebuilt from the journal and from the stored overrides.
     private func restarted(_ overrides: FileOverrides) throws -> PolicyFileTests {
         let copy = PolicyFileTests()
         let records = registry.table.records
@@ -234,24 +234,24 @@ import Testing
         return copy
     }
 
-    @Test func aRestartKnowsWhatCommandsHaveDone() throws {
+    @Test func changesByCommandsSurviveARestart() throws {
         try load("a 1, b 2, c 3, t>a, u>a")
         try set("a", 9)
         try remove("b")
         try command { draft throws(PolicyError) in try draft.removeRule(Self.subject("t")) }
-        // The file has changed c meanwhile, and has a new rule.
+        // In the meantime the file has changed c, and has a new rule.
         let copy = try restarted(registry.overrides)
         copy.expect(
             try copy.load("a 1, b 2, c 4, t>a, u>a, v>c"), applied: 2, kept: 3,
             ["a 9*", "c 4", "u>a", "v>c"])
-        // Without what was stored, removals are undone and changes are not.
+        // Without the stored overrides, removals are reverted but changes are kept.
         let other = try restarted(FileOverrides())
         other.expect(
             try other.load("a 1, b 2, c 4, t>a, u>a"), applied: 3, kept: 1, conflicts: 1,
             ["a 9*", "b 2", "c 4", "t>a", "u>a"])
     }
 
-    @Test func whatHappenedToAnotherStateIsForgotten() throws {
+    @Test func overridesOfAReplacedStateAreDiscarded() throws {
         try load("a 1")
         try remove("a")
         try command { draft throws(PolicyError) in draft.removeAll() }

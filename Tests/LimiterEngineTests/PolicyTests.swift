@@ -1,4 +1,4 @@
-// Policies and rules: who wins, what may be removed, what the journal carries, and that no bytes in names collide.
+// Policies and rules: precedence, permitted removals, journal records, and check keys that never collide.
 
 import TestSupport
 import Testing
@@ -45,7 +45,7 @@ import Testing
         ]
         for number in order.indices { try edit { try! $0.set(policy("\(number)")) } }
         #expect(winner("t", "c", "a") == nil)
-        // Rules that name others never win, whatever else matches.
+        // Rules that name other subjects never win, whatever else matches.
         try edit { draft throws(PolicyError) in
             for other in [
                 subject("t", "c", "b"), subject("u", "c", "a"), subject("t", "d", "*"), subject("*", "*", "b"),
@@ -66,7 +66,7 @@ import Testing
         #expect(RuleLevel.clientAction > .client && RuleLevel.globalAction > .globalDefault)
     }
 
-    /// Rules tried one by one, from the most specific pattern to the least.
+    /// Tries rules one by one, from the most specific pattern to the least.
     private func searched(_ rules: [RuleSubject: [UInt8]], _ names: [[UInt8]]) -> [UInt8]? {
         for (tenant, client, action) in [
             (true, true, true), (false, true, true), (true, true, false), (false, true, false),
@@ -81,7 +81,7 @@ import Testing
 
     @Test func tenThousandRules() throws {
         var random = SeededGenerator(for: "ten thousand rules")
-        /// Names short and alike, with bytes that separators are made of.
+        /// Short, similar names that contain separator-like bytes.
         func name() -> [UInt8] {
             (0...random.below(3)).map { _ in random.pick([0, 1, UInt8(ascii: "*"), UInt8(ascii: "a"), 255]) }
         }
@@ -154,7 +154,7 @@ import Testing
         }
     }
 
-    @Test func whatMayNotBe() throws {
+    @Test func invalidEditsAreRefused() throws {
         let rule = Rule(subject("t", "*", "*"), policy: Array("free".utf8))
         let free = Array("free".utf8)
         #expect(throws: PolicyError.unknownPolicy(free)) {
@@ -194,7 +194,7 @@ import Testing
     }
 
     /// All names of a full file may change at once.
-    @Test func aFileMayBeReplacedByAsManyOthers() throws {
+    @Test func aFullFileMayBeReplacedCompletely() throws {
         let registry = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3))).engine.policies
         let count = PolicyTable.policiesMax / 2 + 1
         for prefix in ["a", "b"] {
@@ -216,7 +216,7 @@ import Testing
         #expect(registry.table.policies.count == count)
     }
 
-    @Test func theFileOwnsWhatItNames() throws {
+    @Test func theFileOwnsItsEntries() throws {
         try edit { draft throws(PolicyError) in
             try draft.set(try! policy("mine"))
             try draft.set(Rule(subject("t", "*", "*"), policy: Array("mine".utf8)))
@@ -235,7 +235,7 @@ import Testing
         #expect(journaled.count == 3)
         #expect(session.policies.policies.map(\.origin) == [.file, .file, .command])
         try load([try policy("a"), try policy("b")], rules)
-        #expect(journaled == [], "what stays as it is leaves no record")
+        #expect(journaled == [], "unchanged entries are not journaled")
         try load([try policy("a", units: 5)], rules)
         #expect(journaled.map(\.kind) == [.policy, .policyRemoval])
         try edit { draft throws(PolicyError) in try draft.set(Rule(subject("u", "*", "*"), policy: Array("a".utf8))) }
@@ -245,7 +245,7 @@ import Testing
         #expect(session.policies.rules.count == 3, "all or nothing")
     }
 
-    @Test func recordsComeBackAsTheyWent() throws {
+    @Test func recordsRoundTrip() throws {
         var random = SeededGenerator(for: "policy records")
         var journaled: [PolicyRecord] = []
         for round in 0..<300 {
@@ -256,7 +256,7 @@ import Testing
                 let limit = random.limit(random.pick(Limit.Algorithm.allCases))
                 let (own, rest) = (Array("own".utf8), self.subject("own", "*", "*"))
                 switch round < 4 ? -1 - round : random.below(6) {
-                // One of every kind on purpose.
+                // Ensures one of every kind.
                 case -1: try draft.set(Policy(name: own, limit: limit))
                 case -2: try draft.set(Rule(rest, policy: own))
                 case -3: try draft.removeRule(rest)
@@ -281,7 +281,7 @@ import Testing
             engine.policies.table.records.map { $0.key + $0.value }.sorted { $0.lexicographicallyPrecedes($1) }
         }
         #expect(sorted(copy) == sorted(session.engine))
-        #expect(copy.policies.table.policies == session.policies.policies, "with the caps they were journaled with")
+        #expect(copy.policies.table.policies == session.policies.policies, "including the journaled caps")
         let whole = Engine(shards: 1)
         try whole.policies.edit(now: .seconds(0)) { draft throws(PolicyError) in
             for record in session.policies.records { try draft.apply(record) }
@@ -289,8 +289,9 @@ import Testing
         #expect(sorted(whole) == sorted(copy))
     }
 
-    /// A journal that is replayed over its own end may bring one that goes again behind one that has come already.
-    @Test func recordsPassTheLimitsThatCommandsHave() throws {
+    /// When a journal is replayed over a later state, an entry that is removed later may be added after a newer one
+    /// already present.
+    @Test func recordsMayExceedTheLimitsOfCommands() throws {
         try edit { draft throws(PolicyError) in
             (draft.policiesMax, draft.rulesMax) = (2, 1)
             try draft.set(try! policy("a"))
@@ -312,7 +313,7 @@ import Testing
         }
     }
 
-    @Test func spoiledRecordsAreRefused() throws {
+    @Test func damagedRecordsAreRefused() throws {
         var random = SeededGenerator(for: "spoiled policy records")
         let samples = [
             PolicyRecord(try policy("free")), PolicyRecord(removingPolicy: [1, 2]),
@@ -340,7 +341,7 @@ import Testing
                     try draft.set(try! policy("free"))
                     try draft.apply(record)
                 }
-                // What was taken must be writable again, and decide without a trap.
+                // An accepted record must be encodable again, and usable in decisions without a trap.
                 for policy in engine.policies.table.policies {
                     var take = LimitCall(policy.limit, .one)
                     KeyspaceSession(engine: engine).decide("k", &take, now: now)
@@ -380,7 +381,7 @@ import Testing
         try set(try Limit(.fixedWindow, units: 5, period: day))
         #expect(try take(0).remaining == 1)
         try set(try Limit(.slidingLog, units: 8, period: day))
-        #expect(try take(1).remaining == 3, "another algorithm finds what was spent")
+        #expect(try take(1).remaining == 3, "spent units carry over to another algorithm")
         try set(try Limit(.slidingLog, units: 5, period: day), .shadow)
         let watched = try take(2)
         #expect(watched.outcome == .allowed && watched.isShadowed && watched.remaining == 0)
@@ -390,7 +391,7 @@ import Testing
         #expect(try take(0).remaining == 1)
     }
 
-    @Test func whatMustNotBeLost() throws {
+    @Test func whichCallsMustBeDurable() throws {
         let limit = try Limit(.fixedWindow, units: 2, period: 86_400_000_000_000)
         func changes(_ units: Int64, _ operation: LimitCall.Operation = .take, token: Bool = false) throws -> Bool {
             var take = LimitCall(limit, try Demand(units))

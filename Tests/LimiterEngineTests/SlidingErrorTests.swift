@@ -1,4 +1,4 @@
-// What docs/choosing.md promises about spans of one period, and that its plots and figures are what the engine gives.
+// The claims in docs/choosing.md about spans of one period, and its plots and figures, checked against the engine.
 
 import LimiterEngine
 import TestSupport
@@ -13,13 +13,14 @@ struct SlidingErrorTests {
         private static let traffics = 5_000
     #endif
 
-    /// Calls of somebody who knows the windows: each of them is empty, or has its calls where they may do most harm.
+    /// Calls of an attacker who knows the windows: each window is empty, or has its calls where they do the most
+    /// harm.
     private func hostileCalls(_ units: Int64, period: Int64, _ random: inout SeededGenerator) -> [Int64] {
         let origin = Traffic.origin(period: period)
         return (0..<Int64(12)).flatMap { window -> [Int64] in
             let start = origin + window * period
             let count = random.below(Int(3 * units) + 1)
-            // A call at every place that a unit may fade at, and just before.
+            // A call at every instant at which a unit may fade, and just before it.
             var fading: [Int64] = []
             for unit in 0..<units {
                 fading.append(start + unit * period / units)
@@ -36,7 +37,7 @@ struct SlidingErrorTests {
         }
     }
 
-    /// Calls that get as much out of a limit other than `sliding-window` as there is.
+    /// The call pattern that gets the most units out of a limit other than `sliding-window`.
     private func mostHostileCalls(_ limit: Limit) -> [Int64] {
         let border = Traffic.origin(period: limit.period) + limit.period
         let atOnce = Array(repeating: border, count: Int(limit.capacity))
@@ -67,8 +68,8 @@ struct SlidingErrorTests {
             let granted = grants(meter, hostileCalls(units, period: period, &random))
             let most = mostInAnySpan(granted, period: period)
             #expect(most <= max(1, 2 * units - 1), "\(units) per \(period), round \(round)")
-            // A span that reaches into the next window has at most the limit, and that part of what its first window
-            // granted.
+            // A span that reaches into the next window grants at most the limit, plus a share of the first window's
+            // grants.
             for start in granted {
                 let window = start / period
                 let end = start + period
@@ -100,7 +101,7 @@ struct SlidingErrorTests {
         let granted = grants(try Meter(.slidingWindow, units: units, period: period), calls)
         for window in 0..<Int64(10) {
             let start = origin + window * period
-            // The only unit of LIMIT 1 counts until the next window is over.
+            // With LIMIT 1, the only unit counts until the end of the next window.
             let later = units == 1 ? 1 - window % 2 : units - 1
             #expect(count(granted, from: start, to: start + period) == (window == 0 ? units : later))
         }
@@ -108,18 +109,18 @@ struct SlidingErrorTests {
 
     @Test("the others keep their bounds and reach them", arguments: Limit.Algorithm.allCases)
     func otherBounds(algorithm: Limit.Algorithm) throws {
-        // The window of two counters has tests of its own; windows of the calendar have no period to draw.
+        // The two-counter window has its own tests; calendar windows have no period to randomize.
         guard algorithm != .slidingWindow, algorithm != .calendar else { return }
         var random = SeededGenerator(for: "bounds of \(algorithm)")
         var reached = 0
         for round in 0..<SlidingErrorTests.traffics {
             let units = Int64(1 + random.below(30))
-            // GCRA rounds a unit's time down, which is exact where the period divides.
+            // GCRA rounds a unit's interval down, which is exact if it divides the period.
             let period = units * Int64(1_000 + random.below(100_000))
             let isRate = algorithm == .gcra || algorithm == .tokenBucket
             let burst = isRate ? Int64(1 + random.below(40)) : nil
             let meter = try Meter(algorithm, units: units, period: period, burst: burst)
-            // Once on purpose, as chance may not find it.
+            // One round with a known worst case, as random calls may miss it.
             let calls =
                 round == 0
                 ? mostHostileCalls(try Limit(algorithm, units: units, period: period, burst: burst))
@@ -134,16 +135,16 @@ struct SlidingErrorTests {
             #expect(most <= bound, "\(units) per \(period), burst \(burst ?? 0), round \(round)")
             if most == bound { reached += 1 }
         }
-        #expect(reached > 0, "no traffic was hostile enough to tell")
+        #expect(reached > 0, "no traffic reached the bound")
     }
 
     // MARK: The documentation
 
-    /// What to do when one of these fails and the engine is right.
-    private static let remedy = "run: make docs, and look at what has changed"
+    /// What to do if one of these tests fails although the engine is right.
+    private static let remedy = "run: make docs, and review the changes"
     private static let docs = #filePath.split(separator: "/").dropLast(3).map { "/\($0)" }.joined() + "/docs"
 
-    @Test("the plots are what the engine draws")
+    @Test("the plots match the engine")
     func figures() throws {
         for figure in try Figure.all() {
             let kept = try TextFile("\(SlidingErrorTests.docs)/curves/\(figure.name)").read()
@@ -152,7 +153,7 @@ struct SlidingErrorTests {
         }
     }
 
-    @Test("the plots are shown, and small")
+    @Test("the plots are linked, and small")
     func figuresAreShown() throws {
         let document = try TextFile(SlidingErrorTests.docs + "/choosing.md").read()
         for figure in try Figure.all() {
@@ -162,7 +163,7 @@ struct SlidingErrorTests {
         }
     }
 
-    @Test("the tables are what the engine gives")
+    @Test("the tables match the engine")
     func tables() throws {
         let document = try TextFile(SlidingErrorTests.docs + "/choosing.md").read()
         for section in try GeneratedSection.all() {

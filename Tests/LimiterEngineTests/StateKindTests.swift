@@ -1,4 +1,4 @@
-// What every row of the table of kinds must keep, on which records, journals and the sweep rely.
+// Invariants of every row in the table of state kinds, on which records, journals and the sweep rely.
 
 import TestSupport
 import Testing
@@ -26,7 +26,7 @@ import Testing
     @Test func everyKindFitsARecord() {
         for kind in StateKind.allCases {
             #expect((1...15).contains(kind.rawValue), "a record has four bits for it")
-            // Records tell these two from all others without a look at the table.
+            // Records distinguish these two from all others without a table lookup.
             #expect((kind.rawValue <= StateKind.counter.rawValue) == (kind == .gcra || kind == .counter))
             if kind == .gcra || kind == .counter { #expect(kind.fixedSize == 8 && !kind.isHidden) }
             #expect(kind.facts.initialSize >= 8 && kind.facts.sizeMax >= kind.facts.initialSize)
@@ -38,8 +38,8 @@ import Testing
         }
     }
 
-    /// The kinds that follow need no change where records are read: their header has room for them.
-    @Test func aRecordKeepsEveryKindBesideEveryOtherFieldOfItsHeader() {
+    /// Further kinds need no change in the reader of records: their header has room for them.
+    @Test func aRecordsHeaderKeepsEveryKindWithAllOtherFields() {
         let memory = UnsafeMutableRawPointer.allocate(byteCount: 1 << 16, alignment: 16)
         defer { memory.deallocate() }
         let key = [UInt8](repeating: 7, count: 300)
@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    /// A token's key in the namespace of commands is another key, whatever kind of state it holds.
+    /// A token's key used as a command's key is a different key, whatever kind of state it holds.
     @Test func aHiddenKeyIsNeverAClientsKey() throws {
         let session = KeyspaceSession(engine: Engine(shards: 1))
         let now = EngineTime.seconds(1)

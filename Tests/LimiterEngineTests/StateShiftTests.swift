@@ -1,4 +1,4 @@
-// States moved back in time: as far from the new now as from the old one, in every question that may be asked.
+// States shifted back in time answer every call relative to the new time as they did relative to the old one.
 
 import TestSupport
 import Testing
@@ -19,9 +19,9 @@ import Testing
         return take.decision
     }
 
-    /// The key's state moved back, in an engine of its own.
+    /// The key's state shifted back, in a separate engine.
     private func movedBack(_ session: KeyspaceSession, by shift: Int64, now: EngineTime) throws -> KeyspaceSession {
-        // Copied out, since a stripe of one engine is not held while another's is taken.
+        // Copied, since two engines' stripes must not be held at once.
         let found = key.withUnsafeBytes { key in
             session.withState(of: key, now: now) { (kind: $0.kind, bytes: Array($0.value)) }
         }
@@ -38,8 +38,8 @@ import Testing
         return copy
     }
 
-    /// While anything of it counts, a moved state answers every question as it did, calls that take among them.
-    @Test(arguments: Limit.Algorithm.allCases) func nothingIsForgottenAndNothingComesBackSooner(
+    /// As long as any part of it is in force, a shifted state answers every call as before, takes included.
+    @Test(arguments: Limit.Algorithm.allCases) func nothingIsLostAndNothingIsReplenishedSooner(
         algorithm: Limit.Algorithm
     ) throws {
         var random = SeededGenerator(seed: UInt64(algorithm.rawValue))
@@ -72,7 +72,7 @@ import Testing
         }
     }
 
-    /// A window that would have begun before 1970 begins in 1970: its units count for longer, never for less long.
+    /// A window that would begin before 1970 begins in 1970: its units count for longer, never for less time.
     @Test func aWindowLongerThanTheTimeSince1970KeepsItsUnits() throws {
         let year: Int64 = 31_536_000_000_000_000
         let limit = try Limit(.slidingWindow, units: 10, period: 70 * year)
@@ -87,7 +87,7 @@ import Testing
         }
     }
 
-    @Test func whatHadEndedBefore1970HasEnded() {
+    @Test func stateThatEndedBefore1970IsDropped() {
         let shift = now.nanoseconds
         var word = Int64(5)
         withUnsafeMutableBytes(of: &word) { StateView.moveBack(.gcra, $0, by: shift) }
@@ -107,8 +107,8 @@ import Testing
         #expect(StateView.moveBack(deadline: Int64.max, by: 400) == Int64.max)
     }
 
-    /// What a policy's limits of before still mean lasts as long as it did.
-    @Test func limitsOfBeforeBindForAsLong() throws {
+    /// Superseded limits of a policy stay in force for as long as before.
+    @Test func supersededLimitsStayInForceForAsLong() throws {
         let strict = try Limit(.gcra, units: 10, period: 1_000_000_000, burst: 2)
         let wide = try Limit(.gcra, units: 1, period: 1_000_000_000, burst: 50)
         let first = Policy(name: key, limit: strict)
@@ -119,7 +119,7 @@ import Testing
         let moved = try #require(record.policy)
         #expect(moved.limit.cappedUntil == second.limit.cappedUntil - 1_000_000)
         #expect(moved.limit.tolerance(at: 0, ahead: 1) == second.limit.tolerance(at: 0, ahead: 1))
-        // A rule has no times.
+        // A rule contains no times.
         let subject = RuleSubject(tenant: key, client: nil, action: nil)
         var rule = PolicyRecord(Rule(subject, policy: [UInt8](repeating: 255, count: 60)))
         let before = rule

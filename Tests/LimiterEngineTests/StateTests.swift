@@ -1,4 +1,4 @@
-// States as bytes: journaled and put back for every kind, and never believed without a look.
+// States as bytes: every kind journaled and restored, and always validated.
 
 import LimiterEngine
 import TestSupport
@@ -16,7 +16,7 @@ import Testing
         ]
     }
 
-    @Test func replayedIntoAnotherEngineEveryKindIsTheSame() throws {
+    @Test func everyKindReplaysIntoAnotherEngine() throws {
         var random = SeededGenerator(for: "replay of every kind")
         let source = KeyspaceSession(engine: Engine(shards: 4))
         source.engine.setJournaling(true)
@@ -24,7 +24,7 @@ import Testing
         let limits = try limits()
         var now: Int64 = 1_000_000_000_000
         var kinds: Set<StateKind> = []
-        // One of every kind, which the first round finds alone: chance may leave one out.
+        // Ensures one key of every kind, which the first round journals alone.
         for (number, limit) in limits.enumerated() {
             _ = source.decide("key \(number)", LimitCall(limit, .one), token: "t", now: EngineTime(nanoseconds: now))
         }
@@ -55,16 +55,16 @@ import Testing
             #expect(Journaled.all(source, now: time) == copied)
             kinds.formUnion(copied.compactMap(\.kind))
         }
-        // Not each of them is there in every moment, and so not at the end.
+        // Not every kind exists at every moment, nor at the end.
         #expect(kinds.count == StateKind.allCases.count)
         #expect(source.engine.violatedInvariants() == [])
         #expect(copy.engine.violatedInvariants() == [])
-        // Nothing is left when all of it has ended.
+        // Nothing is left once everything has expired.
         let later = EngineTime(nanoseconds: now + 3 * day)
         #expect(Journaled.all(source, now: later).allSatisfy { $0.kind == .counter })
     }
 
-    /// Valid states, to be spoiled.
+    /// Valid states, to be damaged.
     private func samples() throws -> [Journaled] {
         let session = KeyspaceSession(engine: Engine(shards: 1))
         let now: Int64 = 1_000_000_000_000
@@ -87,7 +87,7 @@ import Testing
         }
     }
 
-    @Test func spoiledBytesAreRefusedOrHarmless() throws {
+    @Test func damagedBytesAreRefusedOrHarmless() throws {
         var random = SeededGenerator(for: "spoiled states")
         let samples = try samples()
         #expect(samples.allSatisfy(isValid) && Set(samples.map(\.kind)).count == StateKind.allCases.count)
@@ -117,7 +117,7 @@ import Testing
         #expect(accepted > 1_000 && refused > 1_000)
     }
 
-    /// Does with a state from outside whatever can be done with one: nothing may trap.
+    /// Performs every operation on an externally supplied state: nothing may trap.
     private func use(_ state: Journaled, _ random: inout SeededGenerator) throws {
         let session = KeyspaceSession(engine: Engine(shards: 1))
         Journaled.restore([state], into: session.engine, horizon: 0)
@@ -143,7 +143,7 @@ import Testing
         #expect(!isValid(state))
     }
 
-    @Test func numbersThatAreNoState() {
+    @Test func invalidNumbersAreRefused() {
         func words(_ values: Int64...) -> [UInt8] {
             values.flatMap { withUnsafeBytes(of: $0.littleEndian) { Array($0) } }
         }
@@ -152,7 +152,7 @@ import Testing
         #expect(!isValid(Journaled(kind: .fixedWindow, value: words(1, -1))))
         #expect(!isValid(Journaled(kind: .fixedWindow, value: words(-1, 1))))
         #expect(isValid(Journaled(kind: .slidingWindow, value: words(20, 10, 1 << 32))))
-        #expect(!isValid(Journaled(kind: .slidingWindow, value: words(19, 10, 1 << 32))), "begins before time does")
+        #expect(!isValid(Journaled(kind: .slidingWindow, value: words(19, 10, 1 << 32))), "begins before time zero")
         #expect(isValid(Journaled(kind: .slidingWindow, value: words(10, 10, 1))))
         #expect(!isValid(Journaled(kind: .slidingWindow, value: words(20, 10, 0))), "holds nothing")
         #expect(!isValid(Journaled(kind: .slidingWindow, value: words(20, 0, 1))))

@@ -1,4 +1,4 @@
-// The table under the limiters: growing, shrinking, giving memory back, and finding everything all the while.
+// The table of limiters: it grows, shrinks and releases memory, and finds every key at all times.
 
 import LimiterEngine
 import TestSupport
@@ -25,7 +25,7 @@ import Testing
         for _ in 0..<2_000 { _ = sweeper.step(buckets: 256, now: now) }
         #expect(engine.violatedInvariants() == [])
         for number in stride(from: 0, to: names.count, by: 100) { #expect(session.exists(names[number], now: now)) }
-        // The records left take 32 bytes or so each, and the index has shrunk with them.
+        // The remaining records take about 32 bytes each, and the index has shrunk with them.
         #expect(session.statistics().memory < empty + 200 * 300)
     }
 
@@ -41,7 +41,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    /// `proto-max-bulk-len` may be 16 MiB, so a key may be as long.
+    /// `proto-max-bulk-len` may be 16 MiB, so keys may be that long.
     @Test func theLongestKey() {
         let session = KeyspaceSession(engine: Engine(shards: 1, seed: fixedSeed))
         let key = [UInt8](repeating: 1, count: 16 << 20)
@@ -51,7 +51,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func sweepForgetsWhatIsFullAgain() {
+    @Test func theSweepRemovesReplenishedLimiters() {
         let session = KeyspaceSession(engine: Engine(shards: 4, seed: fixedSeed))
         let second = Call(maxBurst: 0, count: 1, period: 1)
         for number in 0..<1_000 { session.throttle("short:\(number)", second, now: .seconds(1)) }
@@ -65,7 +65,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func aFullMemoryRefusesNewKeysAndServesKnownOnes() {
+    @Test func fullMemoryRefusesNewKeysAndServesExistingOnes() {
         let session = KeyspaceSession(engine: Engine(shards: 4, seed: fixedSeed))
         session.throttle("known", thousandOnce, now: .seconds(1))
         session.engine.setMemoryLimit(1, policy: .refuse)
@@ -74,9 +74,9 @@ import Testing
         #expect(session.count() == 1)
     }
 
-    @Test func evictionForgetsTheKeyThatIsFullSoonest() {
+    @Test func evictionRemovesTheKeyReplenishedSoonest() {
         let session = KeyspaceSession(engine: Engine(shards: 1, seed: fixedSeed))
-        // Fewer keys than one sample holds, so the soonest of all goes.
+        // Fewer keys than one sample holds, so the soonest of all is evicted.
         for seconds in 1...20 {
             session.throttle("k\(seconds)", Call(maxBurst: 0, count: 1, period: Int64(seconds)), now: .seconds(1))
         }
@@ -88,7 +88,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func aScanReturnsWhatIsThereAllTheTime() {
+    @Test func aScanReturnsEveryKeyPresentThroughout() {
         var random = SeededGenerator(for: "scan")
         let session = KeyspaceSession(engine: Engine(shards: 2, seed: HashSeed(random.next(), random.next(), 5)))
         let now = EngineTime.seconds(1)
@@ -101,7 +101,7 @@ import Testing
             cursor = session.scan(cursor: cursor, effort: 7, now: now) { key, _ in
                 seen.insert(String(decoding: key, as: UTF8.self))
             }
-            // Grows through several doublings in the first rounds, shrinks in the later ones.
+            // Doubles several times in the first rounds, shrinks in the later ones.
             for number in 0..<200 {
                 let name = "goes:\(random.below(20_000)):\(number)"
                 session.throttle(name, thousandOnce, now: now)
@@ -113,7 +113,7 @@ import Testing
         #expect(staying.subtracting(seen) == [])
     }
 
-    @Test func aTransactionThatAddsManyKeysAfterASmallerIndexWasAskedFor() {
+    @Test func aTransactionMayAddManyKeysAfterAShrinkWasRequested() {
         let engine = Engine(shards: 1, seed: fixedSeed)
         let session = KeyspaceSession(engine: engine)
         let now = EngineTime.seconds(1)

@@ -1,4 +1,4 @@
-// All-or-nothing calls inside of batches: each group at its place, as if every call had come alone.
+// All-or-nothing calls in batches: each group is decided in its place, as if every call had come alone.
 
 import LimiterEngine
 import TestSupport
@@ -17,7 +17,7 @@ import Testing
         ]
     }
 
-    /// One line of a batch: calls that belong together, or one alone.
+    /// A line of a batch: calls of one group, or a single call.
     private struct Line {
         var rows: [TakeAllRow]
         var isGroup: Bool
@@ -79,7 +79,7 @@ import Testing
                 var rows = lines[0].rows
                 guard Set(rows.map(\.key)).count == rows.count else { continue }
                 let outcome = decideAsBatch(&lines, grouped, time)[0]
-                // Asked first, each by itself; taken only if all said yes.
+                // Peeks each call first; takes only if all are allowed.
                 for position in rows.indices {
                     rows[position].take.operation = .peek
                     single.decide(rows[position].key, &rows[position].take, now: time)
@@ -91,7 +91,7 @@ import Testing
                         single.decide(rows[position].key, &rows[position].take, now: time)
                     }
                 } else if rows.allSatisfy({ [.allowed, .denied].contains($0.take.decision.outcome) }) {
-                    // Each that is told to wait begins to.
+                    // Each call that is told to wait starts its wait.
                     for row in rows where row.take.decision.outcome == .denied {
                         var take = row.take
                         take.operation = .take
@@ -109,7 +109,7 @@ import Testing
     private func line(_ limits: [Limit], _ random: inout SeededGenerator) -> Line {
         let isGroup = Bool.random(using: &random)
         let rows = (0..<(isGroup ? Int.random(in: 1...5, using: &random) : 1)).map { _ in
-            // Mostly a key to each limit; now and then the wrong kind of state, or a key named twice.
+            // Usually one key per limit; sometimes the wrong kind of state, or a repeated key.
             let number = Int.random(in: 0..<limits.count, using: &random)
             let other = Int.random(in: 0..<20, using: &random) == 0
             var take = LimitCall(limits[other ? 0 : number], random.demand(limits[number]))
@@ -120,7 +120,7 @@ import Testing
         return Line(rows: rows, isGroup: isGroup)
     }
 
-    /// Decides all lines in one batch, and returns the outcomes of the groups.
+    /// Decides all lines in one batch and returns the groups' outcomes.
     private func decideAsBatch(_ lines: inout [Line], _ session: KeyspaceSession, _ time: EngineTime)
         -> [KeyspaceSession.TakeAllOutcome?]
     {

@@ -1,4 +1,4 @@
-// Several limits in one call: all or nothing, one after the other and by many threads at once; modes of limits.
+// Several limits in one call: all or nothing, sequentially and from many threads at once; modes of limits.
 
 import LimiterEngine
 import TestSupport
@@ -38,7 +38,7 @@ import Testing
         #expect(rows.map(\.take.decision.remaining) == [3, 0, 1, 2])
         #expect([remaining("a", wide), remaining("b", narrow), remaining("c", rate)] == [3, 0, 1])
         #expect(!session.exists("new", now: now))
-        // The longest wait of several, and never beats all.
+        // The longest of several waits is returned; "never" outranks all others.
         var waits = [try call("b", narrow), try call("c", rate, 2), try call("a", wide, 2)]
         #expect(session.takeAll(&waits, now: now) == .denied(first: 0, retryAfter: max(left, day / 3)))
         var never = [try call("b", narrow), try call("c", rate, 4)]
@@ -46,7 +46,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func whatCannotBeAsked() throws {
+    @Test func invalidRequestsAreRefused() throws {
         let limit = try Limit(.fixedWindow, units: 2, period: day)
         var twice = [try call("a", limit), try call("b", limit), try call("a", limit)]
         #expect(session.takeAll(&twice, now: now) == .sameKey(0, 2))
@@ -77,7 +77,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func limitsThatOnlyWatchOrAreOff() throws {
+    @Test func limitsInShadowModeOrOff() throws {
         let limit = try Limit(.fixedWindow, units: 1, period: day)
         for (mode, wanted) in [(LimitCall.Mode.enforce, 1), (.shadow, 1), (.off, 0)] {
             session.removeAll()
@@ -95,7 +95,7 @@ import Testing
             #expect(session.count() == wanted)
         }
         #expect(session.statistics().shadowed == 1)
-        // One that only watches stops nobody, and is not overdrawn either.
+        // A limit in shadow mode never denies a call, and is not overdrawn either.
         session.removeAll()
         for _ in 0..<2 {
             var rows = [try call("hard", try Limit(.fixedWindow, units: 5, period: day)), try call("soft", limit)]
@@ -157,7 +157,7 @@ import Testing
         #expect(batch[9].decision.foundKind == .counter)
     }
 
-    /// Decides calls with their keys as one batch.
+    /// Decides calls with their keys in one batch.
     private func decided(_ rows: [([UInt8], LimitCall)]) -> [LimitCall] {
         let keys = rows.map { UnsafeMutableBufferPointer<UInt8>.allocate(capacity: $0.0.count) }
         defer { keys.forEach { $0.deallocate() } }
@@ -171,7 +171,7 @@ import Testing
     }
 }
 
-/// A call of `takeAll` with its key as a string.
+/// A `takeAll` call with a string key.
 struct TakeAllRow {
     var key: String
     var take: LimitCall

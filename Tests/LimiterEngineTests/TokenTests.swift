@@ -1,4 +1,4 @@
-// Idempotency tokens: the first answer again, nothing counted twice, no name that reaches them.
+// Idempotency tokens: a retry gets the first answer, nothing is counted twice, and no key name reaches a token.
 
 import LimiterEngine
 import TestSupport
@@ -38,22 +38,22 @@ import Testing
         again.isRepeated = false
         #expect(again == first)
         #expect(try take("k", nil, 0, at: now + 3).remaining == 5)
-        // A token is one key's own.
+        // A token belongs to one key.
         #expect(try take("other", "t", 3, at: now + 4).remaining == 7)
         #expect(try take("k", "u", 1, at: now + 4).remaining == 4)
         #expect(session.statistics().tokens == 3 && session.statistics().repeated == 1)
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func aPeekSaysWhatTheTokenWouldGet() throws {
+    @Test func aPeekReportsWhatTheTokenWouldGet() throws {
         _ = try take("k", "t", 3, at: now)
         _ = try take("k", nil, 2, at: now + 1)
         _ = try take("k", "denied", 6, at: now + 1)
         let peeked = try take("k", "t", 8, at: now + 2, .peek)
         #expect(peeked.outcome == .allowed && peeked.granted == 3, "the answer of the first call")
-        #expect(peeked.remaining == 5, "as it stands now")
+        #expect(peeked.remaining == 5, "the current value")
         #expect(try take("k", "denied", 1, at: now + 2, .peek).outcome == .denied)
-        // A token that nobody gave has no answer, and gets none by being asked for.
+        // A token that was never used has no answer, and a peek creates none.
         #expect(try take("k", "new", 6, at: now + 2, .peek).outcome == .denied)
         #expect(try take("k", "new", 5, at: now + 2).outcome == .allowed)
         #expect(session.statistics().tokens == 3 && session.statistics().repeated == 0)
@@ -92,7 +92,7 @@ import Testing
             let name = session.randomKey(random: { random }, now: time) { String(decoding: $0, as: UTF8.self) }
             #expect(name == "k")
         }
-        // A key of the very same bytes is another key, watched apart.
+        // A client key with the same bytes is a different key, watched separately.
         let watch = WatchToken()
         session.watch(bytes, token: watch, now: time)
         #expect(session.throttle(bytes, thousandOnce.limitCall, now: time).remaining == 999)
@@ -115,7 +115,7 @@ import Testing
         _ = try take("a", "2", at: now)
         #expect(try take("a", "3", at: now).outcome == .tooManyTokens)
         #expect(try take("a", "1", at: now).isRepeated)
-        // A peek says what a take would get.
+        // A peek reports what a take would get.
         #expect(try take("a", "3", at: now, .peek).outcome == .tooManyTokens)
         #expect(try take("a", "1", at: now, .peek).isRepeated)
         #expect(try take("a", nil, 0, at: now).remaining == 8)
@@ -144,12 +144,12 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func anAnswerOutlivesARestartBehindWhatItTook() throws {
+    @Test func anAnswerIsJournaledAfterItsUnitsAndSurvivesARestart() throws {
         session.engine.setJournaling(true)
         let first = try take("k", "t", 4, at: now)
         var log: [Journaled] = []
         for shard in 0..<4 { session.engine.collectChanges(shard: shard) { log.append(Journaled($0)) } }
-        #expect(log.map(\.kind) == [.fixedWindow, .token], "the answer stands behind what it took")
+        #expect(log.map(\.kind) == [.fixedWindow, .token], "the answer follows the units it took")
         let copy = KeyspaceSession(engine: Engine(shards: 16))
         Journaled.restore(log, into: copy.engine, horizon: now)
         var again = try take("k", "t", 4, at: now + 7, on: copy)
@@ -165,7 +165,7 @@ import Testing
         session.engine.setJournaling(true)
         _ = try take("k", "t", at: now, on: session)
         session.engine.setMemoryLimit(1, policy: .evictSoonest)
-        // The answer is the first to be worth nothing, so it goes first.
+        // The answer expires first, so it is evicted first.
         session.throttle("x", thousandOnce, now: EngineTime(nanoseconds: now))
         #expect(session.statistics().tokens == 0 && session.statistics().evicted >= 1)
         var log: [Journaled] = []
@@ -177,7 +177,7 @@ import Testing
     }
 }
 
-/// A journal's change as bytes, as a file would hold it.
+/// A change in the journal as bytes, in its file format.
 struct Journaled: Equatable {
     var key: [UInt8]
     /// Nil for a removal.
@@ -216,7 +216,7 @@ struct Journaled: Equatable {
         }
     }
 
-    /// Everything an engine holds, hidden keys included, in the order of bytes.
+    /// Everything an engine holds, including hidden keys, in byte order.
     static func all(_ session: KeyspaceSession, now: EngineTime) -> [Journaled] {
         var found: [Journaled] = []
         var cursor: UInt64 = 0

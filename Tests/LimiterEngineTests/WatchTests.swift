@@ -1,4 +1,4 @@
-// Watched keys: what touches a token, and what it costs to keep many of them.
+// Watched keys: what invalidates a watch, and the cost of many watches.
 
 import Testing
 
@@ -18,7 +18,7 @@ import Testing
         return token.isTouched
     }
 
-    @Test func whatTouches() {
+    @Test func operationsThatTouchAWatch() {
         let call = Call(maxBurst: 1, count: 1, period: 10)
         #expect(isTouched { session.throttle("k", call, now: now) })
         #expect(isTouched { session.remove("k", now: now) })
@@ -28,7 +28,7 @@ import Testing
         #expect(isTouched("absent") { session.throttle("absent", call, now: now) })
     }
 
-    @Test func whatDoesNot() {
+    @Test func operationsThatDoNotTouchAWatch() {
         let call = Call(maxBurst: 1, count: 1, period: 10)
         #expect(!isTouched { session.throttle("k", call.taking(2), now: now) })
         #expect(!isTouched { session.throttle("k", call.taking(0), now: now) })
@@ -50,8 +50,8 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    /// A key that is not watched is compared with none of those that are, and ending a watch looks at its own key.
-    @Test func whatManyWatchesCostIsNotTheirNumber() {
+    /// A key that is not watched is not compared with watched keys, and ending a watch visits only its own key.
+    @Test func theCostOfAWatchIsIndependentOfTheirNumber() {
         let count = 10_000
         let token = WatchToken()
         let keys = (0..<count).map { "watched:\($0)" }
@@ -66,7 +66,7 @@ import Testing
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    /// Clients that watch the same key leave without looking at each other, and a change tells each of them once.
+    /// Clients that watch the same key leave without visiting each other, and a change notifies each of them once.
     @Test func manyWatchersOfOneKey() {
         let tokens = (0..<5_000).map { _ in WatchToken() }
         for token in tokens { session.watch("k", token: token, now: now) }
@@ -76,13 +76,13 @@ import Testing
         session.throttle("k", thousandOnce, now: now)
         #expect(tokens.prefix(2_500).allSatisfy { !$0.isTouched })
         #expect(tokens.dropFirst(2_500).allSatisfy { $0.isTouched })
-        // All of them know: nothing is left to look at.
+        // All have been notified: no watch is left to visit.
         #expect(session.engine.shard(0).pointee.watchCount == 0)
         for token in tokens { session.unwatch("k", token: token) }
         #expect(session.engine.violatedInvariants() == [])
     }
 
-    @Test func keysWithTheSameHashAreWatchedApart() {
+    @Test func keysWithTheSameHashAreWatchedSeparately() {
         var table = WatchTable()
         let tokens = (0..<3).map { _ in WatchToken() }
         let keys: [[UInt8]] = [[1], [2], []]

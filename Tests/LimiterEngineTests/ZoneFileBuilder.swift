@@ -1,6 +1,6 @@
-// Zone files made by tests, byte by byte.
+// Builds zone files byte by byte.
 
-/// What a zone file is made of: by default a valid one of version 2, whose only offset is one hour.
+/// The parts of a zone file: by default a valid one of version 2, with a single offset of one hour.
 struct ZoneFileBuilder {
     struct LocalType {
         var offset: Int32
@@ -13,11 +13,11 @@ struct ZoneFileBuilder {
     var transitions: [(second: Int64, type: UInt8)] = []
     var types = [LocalType(offset: 3600)]
     var designations = Array("CET\0".utf8)
-    /// Of both blocks' headers: more than there are when set.
+    /// The count in both blocks' headers; more than the file contains if set.
     var leapSeconds = 0
     var standardIndicators = 0
     var utcIndicators = 0
-    /// Between two newlines.
+    /// The footer's text, without the newlines around it.
     var footer = "CET-1"
 
     var bytes: [UInt8] {

@@ -1,4 +1,4 @@
-// Batches in files: what a reader takes for one, where it says the damage is, and that no length makes it allocate.
+// Reading batches from files: what counts as a batch, where damage is reported, and no length causes an allocation.
 
 import LimiterEngine
 import TestSupport
@@ -9,7 +9,7 @@ import Testing
 @Suite struct BatchReaderTests {
     private static let now = EngineTime.seconds(1_000_000)
 
-    /// Batches of an encoder whose stream begins at `offset`, with one key each.
+    /// Batches with one key each, encoded from offset `offset` on.
     private func batches(_ count: Int, from offset: Int64) -> [UInt8] {
         let encoder = BatchEncoder(offset: offset)
         encoder.setTime(Self.now)
@@ -40,7 +40,7 @@ import Testing
         }
     }
 
-    @Test func thereAndBack() throws {
+    @Test func roundTrip() throws {
         for offset in [0, 4711, JournalBatch.offsetMax - 1000] {
             let bytes = batches(5, from: offset)
             let result = try read(bytes, from: offset)
@@ -51,7 +51,7 @@ import Testing
         #expect(try read(batches(1, from: 8), from: 7).reason?.contains("offset 8") == true)
     }
 
-    @Test func everyTruncationEndsBehindAWholeBatch() throws {
+    @Test func everyTruncationEndsAfterACompleteBatch() throws {
         let bytes = batches(3, from: 0)
         let size = bytes.count / 3
         for count in 0..<bytes.count {
@@ -62,7 +62,7 @@ import Testing
         }
     }
 
-    @Test func everyBitTurnedRoundIsFoundInItsBatch() throws {
+    @Test func everyFlippedBitIsFoundInItsBatch() throws {
         let bytes = batches(3, from: 0)
         let size = bytes.count / 3
         for bit in 0..<bytes.count * 8 {
@@ -75,15 +75,16 @@ import Testing
         }
     }
 
-    @Test func zerosAreNoBatch() throws {
+    @Test func zerosAreNotABatch() throws {
         for count in [1, 23, 24, 48, 4096] {
             #expect(try read([UInt8](repeating: 0, count: count), from: 0).batches == 0)
             #expect(try read(batches(1, from: 0) + [UInt8](repeating: 0, count: count), from: 0).batches == 1)
         }
     }
 
-    /// A reader's memory is bounded by the file, whatever the length says: more is refused before it is asked for.
-    @Test func lengthsThatLie() throws {
+    /// A reader's memory is bounded by the file's size, whatever a length field contains: larger lengths are refused
+    /// before any allocation.
+    @Test func falseLengthsAreRefused() throws {
         let bytes = batches(1, from: 0)
         let lengths: [UInt32] = [.max, 1 << 31, 1 << 26 + 1, 1 << 26, 1 << 20, UInt32(bytes.count)]
         for length in lengths {
@@ -94,8 +95,9 @@ import Testing
         }
     }
 
-    /// The number of keys in a snapshot's header is a hint: room is made for as many as its bytes can hold.
-    @Test func aSnapshotThatPromisesEndlessKeys() throws {
+    /// The number of keys in a snapshot's header is a hint: capacity is reserved only for as many as its bytes can
+    /// hold.
+    @Test func aHugeKeyCountInASnapshotReservesNoMemory() throws {
         let files = SimulatedFileSystem()
         let header = FileHeader(content: .snapshot, number: 1, journalOffset: 0, time: Self.now, keys: .max)
         let encoder = BatchEncoder(offset: 0)
@@ -113,7 +115,8 @@ import Testing
         #expect(KeyspaceSession(engine: engine).statistics().memory < 1 << 20)
     }
 
-    /// A collection larger than a batch should be becomes several, each whole, also where one key alone is larger.
+    /// A collection larger than the batch limit is split into several complete batches, even if a single key is
+    /// larger.
     @Test func largeCollectionsAreSplit() throws {
         let engine = Engine(shards: 4)
         engine.setJournaling(true)

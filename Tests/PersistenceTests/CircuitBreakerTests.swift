@@ -1,4 +1,4 @@
-// When a disk that failed is tried again.
+// When a failed disk is retried.
 
 import System
 import TestSupport
@@ -17,7 +17,7 @@ import Testing
         for pause in [1, 2, 4, 8, 16, 30, 30, 30] as [Int64] {
             #expect(breaker.state == .open && breaker.nextTry == now + pause * second)
             #expect(!breaker.tries(now: breaker.nextTry - 1) && breaker.tries(now: breaker.nextTry))
-            // One try at a time.
+            // Only one attempt at a time.
             #expect(breaker.state == .halfOpen && !breaker.tries(now: breaker.nextTry))
             now = breaker.nextTry
             breaker.failed(now: now)
@@ -25,7 +25,7 @@ import Testing
         #expect(breaker.failures == 9)
     }
 
-    @Test func successBeginsAnew() {
+    @Test func successResetsThePause() {
         var breaker = CircuitBreaker(firstPause: 10, longestPause: 15)
         breaker.failed(now: 0)
         breaker.failed(now: 0)

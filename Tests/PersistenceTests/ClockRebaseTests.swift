@@ -1,4 +1,4 @@
-// A directory whose time is years ahead of the clock, brought back to it.
+// Rebasing a directory whose time is years ahead of the clock.
 
 import Glibc
 import LimiterEngine
@@ -21,7 +21,7 @@ import Testing
         try GoldenDirectory.inMemory(String(GoldenDirectory.path.dropLast("v1".count)) + "v1-kinds")
     }
 
-    /// Brings the directory back to `now`.
+    /// Rebases the directory to `now`.
     private func rebase(_ files: SimulatedFileSystem, to now: Int64) throws -> ClockRebase? {
         try ClockRebase(files: files, check: check(files), now: EngineTime(nanoseconds: now), history: history)
     }
@@ -44,9 +44,9 @@ import Testing
         }
     }
 
-    /// Every kind of record is moved, and nothing else of the files is another.
+    /// Every kind of record is shifted; nothing else in the files changes.
     @Test(arguments: [1, 10, 53] as [Int64], ["v1-kinds", "v1-calendar"])
-    func everyStateMovesByTheSame(years: Int64, directory: String) throws {
+    func everyStateIsShiftedByTheSameAmount(years: Int64, directory: String) throws {
         let files = try GoldenDirectory.inMemory(String(GoldenDirectory.path.dropLast("v1".count)) + directory)
         let (before, report) = try recover(files)
         let now = report.lastTime.nanoseconds - years * year
@@ -75,7 +75,7 @@ import Testing
         #expect(
             after.policyBytes.keys.sorted { $0.lexicographicallyPrecedes($1) }
                 == before.policyBytes.keys.sorted { $0.lexicographicallyPrecedes($1) })
-        // Done once, it is done.
+        // A second rebase does nothing.
         #expect(try self.rebase(files, to: now) == nil)
         #expect(try self.rebase(files, to: now - 999_999_999) == nil)
     }
@@ -87,13 +87,13 @@ import Testing
         let names = ["manifest", "snapshot-1", "log-2", "log-3"]
         #expect(rebase.copies == names.map { $0 + ".before-rebase-1" })
         for name in names { #expect(files["\(name).before-rebase-1"] == old["\(directory)/\(name)"]) }
-        // The next start removes none of them, and the files it reads are others.
+        // The next start does not remove the old files, and reads only the new ones.
         #expect(check(files).stateFiles.map(\.name) == ["snapshot-4", "log-5", "log-6"])
         #expect(!check(files).files.contains { $0.role == .leftover })
         #expect(try self.rebase(files, to: GoldenDirectory.time - 2 * year)?.copies.first == "manifest.before-rebase-2")
     }
 
-    @Test func aTornTailIsLeftBehind() throws {
+    @Test func aTornTailIsDropped() throws {
         let files = try kinds()
         let (_, report) = try recover(files)
         files["log-3"] += [1, 2, 3]
@@ -102,18 +102,18 @@ import Testing
         #expect(try recover(files).report.end == report.end)
     }
 
-    @Test func damageIsLeftAlone() throws {
+    @Test func aDamagedDirectoryIsNotChanged() throws {
         let files = try kinds()
         files["log-2"][100] ^= 1
         let old = files.contents
         #expect(throws: ClockRebase.Failure.self) { try rebase(files, to: GoldenDirectory.time - year) }
         #expect(files.contents == old)
-        // And where there is no state there is no time.
+        // Without a state there is no time to rebase.
         #expect(try rebase(SimulatedFileSystem(["\(directory)/x": []]), to: 0) == nil)
     }
 
-    /// Times at the end of time are moved like others, but a deadline there means any later one.
-    @Test func theEndOfTimeIsATimeLikeOthers() throws {
+    /// Times near the maximum are shifted like others, but a deadline at the maximum stands for any later one.
+    @Test func timesNearTheMaximumAreShifted() throws {
         let files = SimulatedFileSystem()
         let encoder = BatchEncoder(offset: 0)
         encoder.setTime(.latest)
@@ -134,8 +134,9 @@ import Testing
             states["a"]?.deadline == Int64.max - 1 && states["b"]?.deadline == Int64.max - 2 - rebase.shift.nanoseconds)
     }
 
-    /// It ends at any call: then there is the old state or the new one, whole, and it can be done again.
-    @Test func aFailureAtAnyCallLeavesTheOldStateOrTheNew() throws {
+    /// After a failure at any call, the directory holds either the old or the new state, complete, and the rebase can
+    /// be repeated.
+    @Test func aFailureAtAnyCallLeavesTheOldOrTheNewState() throws {
         let whole = try kinds()
         let now = GoldenDirectory.time - year
         let old = KeyspaceSession(engine: try recover(whole).engine).allStates()

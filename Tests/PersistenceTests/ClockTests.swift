@@ -1,4 +1,5 @@
-// Restarts on clocks that went wrong. A server's time begins at the later of its clock and the last time in its files.
+// Restarts after the wall clock was wrong. A server's time begins at the later of its clock and the last time in its
+// files.
 
 import LimiterEngine
 import TestSupport
@@ -11,12 +12,12 @@ import Testing
     private static let century: Int64 = 100 * 365 * 24 * hour
     private static let start = EngineTime.seconds(1_700_000_000)
 
-    /// Moves a wall clock, which knows no time before 1970.
+    /// Shifts a wall clock, which cannot go before 1970.
     private static func moved(_ time: EngineTime, by nanoseconds: Int64) -> EngineTime {
         EngineTime(nanoseconds: max(0, time.nanoseconds + nanoseconds))
     }
 
-    /// Files of a server on which `key i` has used i of 10 units, one of which comes back every minute.
+    /// Files of a server on which `key i` has used i of 10 units; one unit is replenished every minute.
     private struct Written {
         let files = SimulatedFileSystem()
         let session = KeyspaceSession(engine: Engine(shards: 4))
@@ -48,7 +49,7 @@ import Testing
     }
 
     @Test(arguments: [-century, -hour, -1, 0, 1, hour, century], [false, true])
-    func whoeverAsksSeesTheTimeGoOn(moved by: Int64, withSnapshot: Bool) throws {
+    func decisionsContinueAsWithoutARestart(moved by: Int64, withSnapshot: Bool) throws {
         let written = try Written(from: Self.start, withSnapshot: withSnapshot)
         let wall = Self.moved(Self.start, by: by)
         let (engine, report) = try PromiseCheck.recover(written.files, wall: wall, workers: 2)
@@ -57,7 +58,8 @@ import Testing
         #expect(now == max(wall, Self.start))
         let recovered = KeyspaceSession(engine: engine)
         for number in 1...10 {
-            // As if nothing had happened: nothing back, nobody kept longer, now and a while later.
+            // Same decisions as without the restart: nothing replenished early and no client blocked longer, now or
+            // later.
             for later in [0, 30, 59, 60, 61, 89, 90, 599, 600] as [Int64] {
                 let then = now.adding(later * 1_000_000_000)
                 let expected = ask(written.session, number, quantity: 0, now: then)
@@ -66,7 +68,7 @@ import Testing
         }
     }
 
-    @Test func aClockThatWentBackGivesNothingBack() throws {
+    @Test func aClockThatWentBackReplenishesNothing() throws {
         for by in [-Self.hour, -Self.century] {
             let written = try Written(from: Self.start, withSnapshot: false)
             let (engine, report) = try PromiseCheck.recover(written.files, wall: Self.moved(Self.start, by: by))
@@ -80,8 +82,8 @@ import Testing
         }
     }
 
-    /// A server that ran a century ahead for a while, and then on the right clock again.
-    @Test func aClockThatComesBackFromTheFutureBlocksNobodyLonger() throws {
+    /// The clock ran a century ahead for a while, and is then correct again.
+    @Test func aClockCorrectedFromTheFutureBlocksNoClientLonger() throws {
         for by in [Self.hour, Self.century] {
             let future = Self.moved(Self.start, by: by)
             let written = try Written(from: future, withSnapshot: by == Self.century)
@@ -94,7 +96,7 @@ import Testing
         }
     }
 
-    /// Time goes on where files end even when nothing but time was in them.
+    /// Time continues where the files end, even if they contain nothing but times.
     @Test func everyHeaderCountsAsTime() throws {
         let files = SimulatedFileSystem()
         var latest = Self.start

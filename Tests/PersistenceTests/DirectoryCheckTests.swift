@@ -1,5 +1,5 @@
-// What `escapement check` finds in damaged copies of the golden directory, and what --fix makes of them. The yardstick
-// is a start: check and recovery have to agree, and what was repaired has to start.
+// What `escapement check` finds in damaged copies of the golden directory, and how --fix repairs them. A start is the
+// reference: check and recovery must agree, and a repaired directory must start.
 
 import Glibc
 import LimiterEngine
@@ -19,7 +19,7 @@ import Testing
         check(files).files.first { $0.name == name }?.condition
     }
 
-    /// Repairs, and demands that the directory is clean and starts at the end that the repair speaks of.
+    /// Repairs the directory; it must then be clean and recover up to the end that the repair reports.
     private func repaired(_ files: SimulatedFileSystem) throws -> DirectoryRepair {
         let repair = try #require(try DirectoryRepair(files: files, check: check(files)))
         let now = check(files)
@@ -31,7 +31,7 @@ import Testing
         return repair
     }
 
-    // MARK: Looking
+    // MARK: Checking
 
     @Test func aCleanDirectoryIsDescribedFileByFile() throws {
         let found = check(try GoldenDirectory.inMemory())
@@ -67,7 +67,7 @@ import Testing
             "\(damaged)")
     }
 
-    @Test func aTornTailIsNoDamageButForWhatTheMarkPromises() throws {
+    @Test func aTornTailIsDamageOnlyBeforeTheSyncMark() throws {
         let files = try GoldenDirectory.inMemory()
         files["log-3"] += [1, 2, 3]
         #expect(condition("log-3", files) == .torn(position: 449, reason: "is cut off by the end of the file"))
@@ -80,7 +80,7 @@ import Testing
         #expect(check(files).isClean)
     }
 
-    @Test func leftoversAreNamedAndCostNothing() throws {
+    @Test func leftoversAreReportedAndHarmless() throws {
         let files = try GoldenDirectory.inMemory()
         files["log-9"] = [1]
         files["manifest.tmp"] = [1]
@@ -90,7 +90,7 @@ import Testing
         #expect(found.files.filter { $0.role == .leftover }.map(\.name) == ["log-9", "manifest.tmp"])
     }
 
-    @Test func withoutManifestThereIsNoTelling() throws {
+    @Test func stateWithoutAValidManifestIsAProblem() throws {
         let files = try GoldenDirectory.inMemory()
         files.contents["\(directory)/manifest"] = nil
         #expect(check(files).problem?.reason == "the file holds state, but there is no manifest that says which")
@@ -100,14 +100,14 @@ import Testing
         #expect(!check(files).isClean)
     }
 
-    @Test func theLogDirectoryIsFoundFromEitherPlace() throws {
+    @Test func theLogDirectoryIsFoundFromItsOwnOrTheParentPath() throws {
         let files = try GoldenDirectory.inMemory()
         let location = try LogLocation(files: files, path: "/data")
         #expect(location.directory == directory)
         #expect(location.lockPath == "/data/escapement.lock")
         #expect(try LogLocation(files: files, path: directory) == location)
         #expect(try LogLocation(files: files, path: directory + "//") == location)
-        // Whatever else somebody keeps beside it.
+        // Other files beside it make no difference.
         files.contents["/data/log-1"] = []
         #expect(try LogLocation(files: files, path: "/data") == location)
         func lock(_ path: String) throws -> String {
@@ -122,8 +122,9 @@ import Testing
         #expect(throws: RecoveryError.self) { try LogLocation(files: files, path: "/elsewhere") }
     }
 
-    /// The log up to a snapshot's offset was on disk before the snapshot was named, whatever the mark says.
-    @Test func aLogThatEndsInsideOfTheSnapshotHasLostWhatWasPromised() throws {
+    /// The log up to a snapshot's offset was synced before the manifest named the snapshot, whatever the mark
+    /// contains.
+    @Test func aLogThatEndsBeforeItsSnapshotHasLostPromisedBytes() throws {
         let files = try GoldenDirectory.inMemory()
         var manifest = try Manifest(files["manifest"])
         let snapshot = GoldenDirectory.header(.snapshot, 1, 4600, keys: 7)
@@ -134,13 +135,13 @@ import Testing
         files["log-3"].removeLast(49)
         #expect(throws: RecoveryError.self) { try files.recoveredState() }
         let repair = try repaired(files)
-        // What is left of the log is in the snapshot.
+        // The snapshot contains everything that remains of the log.
         #expect(repair.dropped == ["log-2", "log-3"])
         #expect(repair.end == 4600)
         #expect(repair.journalBytesGivenUp == 0)
     }
 
-    @Test func offsetsNearTheLargestNumberAreRefusedAndNotAdded() throws {
+    @Test func offsetsNearTheMaximumAreRefusedWithoutOverflow() throws {
         #expect(SyncMark.decode(SyncMark.encoded(Int64.max)) == nil)
         #expect(throws: HeaderError.self) {
             try GoldenDirectory.header(.log, 2, Int64.max).withUnsafeBytes { try FileHeader($0, expecting: .log) }
@@ -165,14 +166,14 @@ import Testing
         #expect(repair.dropped == ["log-3"])
         #expect(repair.end == 4144)
         #expect(repair.journalBytesGivenUp == 4648 - 4144)
-        // Three behind the damaged batch, which has one more, and seven in the log behind.
+        // Three after the damage in its own batch, which has one more, and seven in the following log.
         #expect(repair.recordsGivenUp == 3 + 7)
         #expect(SyncMark.decode(files["synced"]) == 4144)
         #expect(try Manifest(files["manifest"]).logs.map(\.number) == [2])
         #expect(repair.copies.sorted() == ["log-2", "log-3", "manifest", "synced"].map { $0 + ".damaged-1" })
         for copy in repair.copies { #expect(files[copy] == before["\(directory)/\(copy.dropLast(10))"]) }
         #expect(files.contents["\(directory)/log-3"] == nil)
-        // The snapshot's keys with the first batch's changes.
+        // The snapshot's keys plus the first batch's changes.
         #expect(try files.recoveredState().lines.contains("\"word\":1700000061000000000"))
         #expect(repair.text.contains("given up: 504 bytes of journal, 10 records that could be counted"))
     }
@@ -197,7 +198,7 @@ import Testing
         #expect(files["log-3.damaged-1"].count == 452)
     }
 
-    @Test func aLostLogIsGivenUpWithThoseBehindIt() throws {
+    @Test func aMissingLogIsGivenUpWithLaterOnes() throws {
         let files = try GoldenDirectory.inMemory()
         files.contents["\(directory)/log-2"] = nil
         let repair = try repaired(files)
@@ -210,7 +211,7 @@ import Testing
                     decoding: GoldenDirectory.stored("expected-snapshot.jsonl"), as: UTF8.self))
     }
 
-    @Test func whatIsNoDamageOfALogIsLeftAlone() throws {
+    @Test func problemsOtherThanALogsDamageAreNotRepaired() throws {
         func refused(_ change: (SimulatedFileSystem) -> Void, _ text: String) throws {
             let files = try GoldenDirectory.inMemory()
             change(files)
@@ -232,7 +233,8 @@ import Testing
                 }
                 withUnsafeBytes(of: sum.littleEndian) { files["log-3"].replaceSubrange(52..<56, with: $0) }
             }, "format version 2")
-        // Records of a newer version in a batch that is whole: an unknown kind of state, of control, of policy's bytes.
+        // Records of a newer version in an intact batch: an unknown kind of state, of control record, of policy
+        // encoding.
         let policy = [0x80 | ControlKind.policy.rawValue, 1, 40, 2] + [UInt8](repeating: 0, count: 39) + [0x6B]
         for record in [[9, 1, 1, 0, 0x6B], [0x80 | 60, 0, 0], policy] as [[UInt8]] {
             try refused({ $0.append(record: record) }, "this is no damage, so it is not cut off")
@@ -241,8 +243,8 @@ import Testing
         #expect(try DirectoryRepair(files: files, check: check(files)) == nil)
     }
 
-    /// Also an invalid one, which says nothing to the program and maybe something to a person.
-    @Test func theMarkIsCopiedWhateverItSays() throws {
+    /// Even an invalid mark: the program ignores it, but it may help a person.
+    @Test func theMarkIsCopiedWhateverItContains() throws {
         let files = try GoldenDirectory.inMemory()
         files["log-3"][100] ^= 1
         files["synced"] = [1, 2, 3]
@@ -250,8 +252,8 @@ import Testing
         #expect(files["synced.damaged-1"] == [1, 2, 3])
     }
 
-    /// A repair that fails anywhere can be run again, and loses nothing that it would not have given up.
-    @Test func anInterruptedRepairCanBeRunAgain() throws {
+    /// A repair that fails at any call can be repeated, and gives up nothing more than an uninterrupted one.
+    @Test func anInterruptedRepairCanBeRepeated() throws {
         func damaged() throws -> SimulatedFileSystem {
             let files = try GoldenDirectory.inMemory()
             files["log-2"][120] ^= 0x10
@@ -271,12 +273,12 @@ import Testing
         }
     }
 
-    // MARK: Any damage
+    // MARK: Arbitrary damage
 
-    /// Every byte of every file, changed; every file, cut anywhere: check and a start agree, down to the words, and
-    /// what can be repaired starts afterwards.
+    /// Every byte of every file changed, and every file cut anywhere: check and a start report the same words, and a
+    /// directory that can be repaired starts afterwards.
     @Test(arguments: ["manifest", "synced", "snapshot-1", "log-2", "log-3"])
-    func checkAgreesWithAStartWhateverIsDamaged(_ name: String) throws {
+    func checkAgreesWithAStartOnAnyDamage(_ name: String) throws {
         let golden = try GoldenDirectory.inMemory().contents
         let path = "\(directory)/\(name)"
         let size = golden[path]!.count
@@ -294,7 +296,7 @@ import Testing
                 _ = try start.recoveredState()
                 #expect(found.isClean, "\(name), \(position): \(found.text)")
             } catch {
-                // A start opens all files before it reads one, so its first trouble may be another.
+                // A start opens all files before it reads any, so it may report another problem first.
                 #expect(!found.isClean, "\(name), \(position): \(error)")
                 if damage?.position != 0, error.position != 0 { #expect(damage == error, "\(name), \(position)") }
             }
@@ -309,7 +311,7 @@ extension DirectoryCheck.Condition {
 }
 
 extension SimulatedFileSystem {
-    /// Adds a batch of one record, given as bytes, to the last log of the golden directory.
+    /// Appends a batch with one record, given as bytes, to the last log of the golden directory.
     fileprivate func append(record: [UInt8]) {
         let buffer = ByteBuffer()
         _ = buffer.extend(by: JournalBatch.headerSize)

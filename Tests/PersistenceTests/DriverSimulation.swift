@@ -1,8 +1,8 @@
-// A server's journal driver on a simulated disk: what clients, time and the ends of syncs and snapshots do to it is
-// random, what it does about them is the driver's own.
+// A server's journal driver on a simulated disk: clients, time, and completions of syncs and snapshots are random;
+// the decisions are the driver's own.
 //
-// Its promises are the driver's: under `always` every ticket that it publishes, and in every mode the offset up to
-// which a start would find the journal.
+// It promises what the driver promises: under `always`, every published ticket; in every mode, the offset up to which
+// recovery would find the journal.
 
 import Glibc
 import LimiterEngine
@@ -12,7 +12,7 @@ import TestSupport
 @testable import Persistence
 
 final class DriverSimulation: ServerSimulation, JournalHost {
-    /// How often something has happened that these lives are there for.
+    /// How often each event of interest occurred.
     struct Coverage {
         var publications = 0
         var failures = 0
@@ -38,11 +38,11 @@ final class DriverSimulation: ServerSimulation, JournalHost {
             unsafeEnds += other.unsafeEnds
         }
 
-        /// Whether everything has happened often enough in so many lives.
-        func isEnough(lives: Int) -> Bool {
-            [publications, failures, snapshots, gatherings].allSatisfy { $0 > lives }
-                && [repairs, delayedSyncs, switches, safeEnds].allSatisfy { $0 > lives / 10 }
-                && [dropped, unsafeEnds].allSatisfy { $0 > lives / 50 }
+        /// Whether every event occurred often enough for this number of runs.
+        func isEnough(runs: Int) -> Bool {
+            [publications, failures, snapshots, gatherings].allSatisfy { $0 > runs }
+                && [repairs, delayedSyncs, switches, safeEnds].allSatisfy { $0 > runs / 10 }
+                && [dropped, unsafeEnds].allSatisfy { $0 > runs / 50 }
         }
     }
 
@@ -59,7 +59,7 @@ final class DriverSimulation: ServerSimulation, JournalHost {
     private var begun = 0
     private var requested = 0
     private var durable = 0
-    /// Where collections ended.
+    /// The end offset of each collection.
     private var ends: [Int: Int64] = [:]
 
     private var waitedSync: LogDirectory.SyncJob?
@@ -113,7 +113,7 @@ final class DriverSimulation: ServerSimulation, JournalHost {
         case 18: if random.below(3) == 0 { switchOffAndOn() }
         default: continueSnapshot()
         }
-        // A reply that waits wakes the thread.
+        // A waiting reply wakes the thread.
         if hasOpenTicket, random.below(2) == 0 { turn(after: 0) }
     }
 
@@ -124,7 +124,7 @@ final class DriverSimulation: ServerSimulation, JournalHost {
 
     private func turn(after length: Nanoseconds) {
         steady += length
-        // A disk that failed is tried again while something still happens.
+        // A failed disk is retried while events still occur.
         if driver.breaker.state == .open, random.below(3) == 0 { steady = max(steady, driver.breaker.nextTry) }
         feed(.turn)
         let pause = driver.pause(now: steady)
@@ -142,7 +142,7 @@ final class DriverSimulation: ServerSimulation, JournalHost {
         waitingReplies += 1
     }
 
-    /// Without a log there is no promise of what happens meanwhile, so no snapshot is taken then.
+    /// While the log is off, nothing is promised about changes, so no snapshot is taken.
     private func switchOffAndOn() {
         guard runs.isEmpty, settings.save.rules.isEmpty else { return }
         coverage.switches += 1
@@ -195,7 +195,7 @@ final class DriverSimulation: ServerSimulation, JournalHost {
         note()
         while let job = waitedSync {
             waitedSync = nil
-            // Clients go on while the disk works.
+            // Clients continue while the disk is busy.
             for _ in 0..<random.below(3) { changes() }
             let took = Nanoseconds.microseconds(random.below(4) * 700)
             steady += took
@@ -232,7 +232,7 @@ final class DriverSimulation: ServerSimulation, JournalHost {
         feed(.snapshotEnded(number: run.number, ended))
     }
 
-    /// Up to where a start would find the journal is a promise in every mode: replicas and WAITAOF are told.
+    /// The recoverable offset is a promise in every mode: it is sent to replicas and WAITAOF.
     private func note() {
         guard !files.isStopped else { return }
         promise.guaranteed = max(promise.guaranteed, driver.recoverableOffset)

@@ -1,4 +1,4 @@
-// What `escapement dump` prints of the golden directory, whole and damaged.
+// The output of `escapement dump` for the golden directory, intact and damaged.
 
 import LimiterEngine
 import Persistence
@@ -15,7 +15,7 @@ import Testing
             .map { "\($0)\n" }.joined()
     }
 
-    /// What was handed on before the dump ended, and why it ended.
+    /// The output before the dump ended, and why it ended.
     private func interrupted(_ files: SimulatedFileSystem) -> (lines: String, error: RecoveryError?) {
         var bytes: [UInt8] = []
         var failure: RecoveryError?
@@ -36,7 +36,7 @@ import Testing
         #expect(try lines == String(decoding: GoldenDirectory.stored("dump.jsonl"), as: UTF8.self))
     }
 
-    @Test func aTornTailIsSaidAndNoFailure() throws {
+    @Test func aTornTailIsReportedWithoutFailure() throws {
         let files = try GoldenDirectory.inMemory()
         files["log-3"] += [0]
         let (outcome, lines) = try files.dumped()
@@ -46,7 +46,7 @@ import Testing
         #expect(try lines == expected("snapshot-1", "log-2", "log-3"))
     }
 
-    @Test func linesInFrontOfDamageAreThere() throws {
+    @Test func linesBeforeDamageArePrinted() throws {
         let files = try GoldenDirectory.inMemory()
         files["log-3"][60] ^= 1
         let (lines, error) = interrupted(files)
@@ -55,7 +55,7 @@ import Testing
         #expect(try lines == expected("snapshot-1", "log-2"))
     }
 
-    @Test func aSnapshotThatIsNotCompleteEndsTheDump() throws {
+    @Test func anIncompleteSnapshotEndsTheDump() throws {
         let files = try GoldenDirectory.inMemory()
         files["snapshot-1"].removeLast(35)
         let (lines, error) = interrupted(files)
@@ -63,8 +63,8 @@ import Testing
         #expect(lines.split(separator: "\n").count == 7)
     }
 
-    @Test func nobodyIsServedWhoDoesNotRead() throws {
-        // Long keys, so that the lines of a batch are handed on in several parts.
+    @Test func theDumpStopsWhenItsReaderDoes() throws {
+        // Long keys, so that the lines of a batch are delivered in several parts.
         let encoder = BatchEncoder(offset: 0)
         let key = String(repeating: "k", count: 5000)
         GoldenDirectory.batch(encoder, at: 0) {
@@ -81,7 +81,7 @@ import Testing
         }
         #expect(outcome == .stopped)
         #expect(sizes.count == 3)
-        // Memory does not grow with what there is to show.
+        // Memory does not grow with the size of the output.
         #expect(sizes.allSatisfy { $0 < 1 << 17 })
         let whole = try files.dumped()
         #expect(whole.outcome == .complete)

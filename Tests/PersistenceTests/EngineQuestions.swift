@@ -1,8 +1,8 @@
-// Everything that can be asked of an engine, drawn at random: limiters of every algorithm with and without IDs,
-// counters, deadlines, policies and rules. A question is a value, so that several engines can be asked the very same.
+// Random requests to an engine: limiters of every algorithm with and without IDs, counters, deadlines, policies and
+// rules. A question is a value, so that several engines can be given the very same request.
 //
-// Owns: which keys hold what. Most keys are asked for one kind of state, so that there is some; now and then for
-// another.
+// Owns: which keys hold which kind of state. Most requests to a key match its kind, so that state builds up; a few do
+// not.
 
 import LimiterEngine
 import TestSupport
@@ -10,7 +10,7 @@ import Testing
 
 @testable import Persistence
 
-/// What an engine says to one question.
+/// An engine's answer to a question.
 enum Answer: Equatable {
     case decision(LimitDecision)
     case limit(LimitDecision)
@@ -22,11 +22,11 @@ enum Answer: Equatable {
     case step(value: Int64, applied: Int64)
     case setting(CounterSetting)
     case failed(CounterError)
-    /// No such policy, or no rule.
+    /// No such policy or rule.
     case nothing
 }
 
-/// One question or change.
+/// A query or a change.
 struct Question {
     enum Kind {
         case remove
@@ -58,10 +58,10 @@ struct Question {
     let algorithm: Limit.Algorithm
     let number: Int64
     let choice: Int
-    /// An ID, for calls that may have one: few, so that they come again.
+    /// An ID, for calls that accept one; drawn from few, so that IDs repeat.
     let token: String?
 
-    /// A question about one of so many keys.
+    /// A question about one of `keys` keys.
     init(_ random: inout SeededGenerator, keys: Int) {
         func name(_ number: Int) -> String { "k\(number)" + String(repeating: "x", count: number % 10 * 7) }
         let place = random.below(keys)
@@ -76,10 +76,10 @@ struct Question {
         token = random.below(3) == 0 ? "id \(random.below(4))" : nil
     }
 
-    // MARK: Asking
+    // MARK: Execution
 
-    /// Asks, and changes what the question changes. With a journal, changes of policies and rules are recorded there;
-    /// those of keys are for its next collection.
+    /// Executes the question. With a journal, changes of policies and rules are recorded there; changes of keys wait
+    /// for its next collection.
     @discardableResult
     func ask(_ session: KeyspaceSession, journal: Journal? = nil, now: EngineTime) -> Answer {
         switch kind {
@@ -108,7 +108,7 @@ struct Question {
     private var limit: Limit { limit(algorithm) }
 
     private func limit(_ algorithm: Limit.Algorithm) -> Limit {
-        // Units that come back after tens of milliseconds, up to hours.
+        // Units are replenished after tens of milliseconds up to hours.
         let period = (1 + number * number) * 10_000_000
         let burst = algorithm.kind == .gcra ? number % 9 + 1 : nil
         return try! Limit.sample(
@@ -128,7 +128,7 @@ struct Question {
         _ take: LimitCall, _ key: String, _ session: KeyspaceSession, now: EngineTime
     ) -> Answer {
         var take = take
-        // A window of seconds, or of the whole conversation.
+        // An ID window of seconds, or longer than the whole run.
         take.tokenWindow = choice < 4 ? 3_000_000_000 : 1_000_000_000_000
         let bytes = Array((token ?? "").utf8)
         return bytes.withUnsafeBytes { token in
@@ -158,7 +158,7 @@ struct Question {
     }
 
     private func counter(_ session: KeyspaceSession, now: EngineTime) -> Answer {
-        // Keys of their own, or there would be hardly any limiters left.
+        // Separate keys; otherwise hardly any limiters would be left.
         let name = choice == 11 ? key : "counter " + key
         return name.withBytes { key in
             do throws(CounterError) {
@@ -213,7 +213,7 @@ struct Question {
         }
     }
 
-    /// One change, or a few at once. False when it was refused.
+    /// One change, or a few at once. Returns false if it was refused.
     private func edit(_ session: KeyspaceSession, _ journal: Journal?, now: EngineTime) -> Bool {
         let policies = session.engine.policies
         func change(_ draft: inout PolicyDraft) throws(PolicyError) {
@@ -223,7 +223,7 @@ struct Question {
             case 0, 1: try draft.removePolicy(policyName)
             case 2, 3: try draft.removeRule(subject)
             case 4..<8: try draft.set(Policy(name: policyName, limit: limit, mode: mode, origin: .command))
-            // Of every other policy only, or none could be removed.
+            // Only policies with even numbers get rules, or none could be removed.
             case 8 where number % 2 == 0: try draft.set(Rule(subject, policy: policyName))
             case 9 where number % 2 == 0:
                 try draft.set(Policy(name: policyName, limit: limit, mode: mode, origin: .file))

@@ -1,4 +1,4 @@
-// Engines as tests look at them: keys as strings, states as values.
+// Engine contents in a form convenient for tests: keys as strings, states as values.
 
 import LimiterEngine
 import Persistence
@@ -15,7 +15,7 @@ struct StoredState: Equatable {
         deadline = view.deadline
     }
 
-    /// When the state is worth nothing any more.
+    /// When the state expires.
     var end: Int64 {
         let word = bytes.withUnsafeBytes { Int64(littleEndian: $0.loadUnaligned(as: Int64.self)) }
         return min(kind == .counter ? Int64.max : word, deadline ?? Int64.max)
@@ -35,8 +35,8 @@ extension EngineTime {
 }
 
 extension KeyspaceSession {
-    /// The states of all keys, those worth nothing any more that nobody has met yet included. Answers to IDs stand
-    /// under "answer", since their keys may be those of others.
+    /// The states of all keys, including expired ones not yet removed. Answers stored for IDs are prefixed with
+    /// "answer", since their keys may equal other keys.
     func allStates() -> States {
         var states: States = [:]
         var cursor: UInt64 = 0
@@ -87,12 +87,12 @@ extension String {
 }
 
 extension States {
-    /// Those that are worth something after `time`.
+    /// The states that are still live after `time`.
     func alive(after time: EngineTime) -> States { filter { $0.value.end > time.nanoseconds } }
 }
 
 extension Engine {
-    /// The policies and rules in force, as bytes: kind and key, and what is said of them.
+    /// The policies and rules in force, as bytes: kind and key, and the contents.
     var policyBytes: PolicyBytes {
         Dictionary(uniqueKeysWithValues: policies.table.records.map { ([$0.kind.rawValue] + $0.key, $0.value) })
     }

@@ -1,5 +1,5 @@
-// One small life, and everything that can happen to it once: every system call cut at every byte, every call failing
-// once or for good, every bit of every file turned round.
+// Exhaustive faults in one small run: every system call cut at every byte, every call failing once or permanently,
+// every bit of every file flipped.
 
 import Glibc
 import LimiterEngine
@@ -10,10 +10,10 @@ import Testing
 
 @Suite struct EveryCutTests {
     private static let wall = EngineTime.seconds(1_000_000)
-    /// Lives with a snapshot and every kind of record, and few bytes: see what `forEachCut` expects.
+    /// Seeds of short runs with a snapshot and every kind of record: see what `forEachCut` expects.
     private static func seed(_ mode: ServerSimulation.Mode) -> UInt64 { mode == .always ? 2651 : 1808 }
 
-    /// A server whose every step is decided by the seed for `mode`.
+    /// A server whose every step follows from the seed of `mode`.
     private static func server(
         _ files: SimulatedFileSystem, mode: ServerSimulation.Mode,
         as type: ServerSimulation.Type = ServerSimulation.self
@@ -33,7 +33,7 @@ import Testing
 
     // MARK: Cuts
 
-    /// Runs a life and hands every state the disk is in between two bytes or two calls to `body`.
+    /// Simulates a run and passes to `body` every state of the disk between two bytes or two calls.
     private static func forEachCut(
         mode: ServerSimulation.Mode, steps: Int,
         _ body: @escaping (DiskImage, ServerSimulation.Promise, _ place: String) throws -> Void
@@ -76,13 +76,13 @@ import Testing
             let workers = [1 << (number / 3 % 3)]
             do {
                 try PromiseCheck.check(image, promise, wall: Self.wall, workers: workers, seed: 1)
-                // Power is lost at every third byte, for the sake of time; at each where time was given.
+                // To save time, power is lost at every third byte only; ESCAPEMENT_TORTURE tests every byte.
                 guard number % 3 == 0 || environmentNumber("ESCAPEMENT_TORTURE") != nil else { return }
                 let metadata = DiskImage.Metadata.allCases[number % 2]
                 let after = image.afterPowerLoss(metadata, &random)
                 let recovered = try PromiseCheck.check(after, promise, wall: Self.wall, workers: workers, seed: 1)
                 guard number % 15 == 0 else { return }
-                // The recovered directory lives on, and loses power again in the middle of its first steps.
+                // The recovered server continues, and loses power again during its first steps.
                 let second = PromiseCheck.restart(
                     recovered, promise, mode: mode, wall: Self.wall, random: SeededGenerator(seed: UInt64(number)))
                 second.files.stop = (second.files.calls + 1 + random.below(30), random.below(40))
@@ -110,7 +110,7 @@ import Testing
     }
 
     private func everyCallFailing(mode: ServerSimulation.Mode, code: Int32, as type: ServerSimulation.Type) throws {
-        let calls = try Self.callsOfALife(mode: mode, as: type)
+        let calls = try Self.callsOfARun(mode: mode, as: type)
         var random = SeededGenerator(seed: UInt64(code))
         for call in 1...calls {
             for isForGood in [false, true] {
@@ -120,14 +120,14 @@ import Testing
                 files.failsForGood = isForGood
                 _ = server.start()
                 for step in 0..<60 {
-                    // For good means until somebody has made room.
+                    // A permanent failure lasts until the operator frees space.
                     if step == 50 { files.failure = nil }
                     server.step()
                 }
                 try server.heal()
                 let metadata = DiskImage.Metadata.allCases[call % 2]
                 let image = call % 3 == 0 ? files.image : files.image.afterPowerLoss(metadata, &random)
-                let place = Comment(rawValue: "call \(call)\(isForGood ? " and all behind it" : "") failing")
+                let place = Comment(rawValue: "call \(call)\(isForGood ? " and all later ones" : "") failing")
                 #expect(throws: Never.self, place) {
                     try PromiseCheck.check(image, Self.promise(of: server), wall: Self.wall, workers: [1 << (call % 3)])
                 }
@@ -135,7 +135,7 @@ import Testing
         }
     }
 
-    private static func callsOfALife(mode: ServerSimulation.Mode, as type: ServerSimulation.Type) throws -> Int {
+    private static func callsOfARun(mode: ServerSimulation.Mode, as type: ServerSimulation.Type) throws -> Int {
         let files = SimulatedFileSystem()
         let server = try server(files, mode: mode, as: type)
         _ = server.start()
@@ -158,7 +158,7 @@ import Testing
             for byte in 0..<files.image.size(inode) {
                 let bits = path.hasSuffix(Manifest.fileName) || path.hasSuffix(SyncMark.fileName) ? 0..<8 : 0..<1
                 for bit in bits {
-                    // One bit of most bytes, each in its turn; all of the small files.
+                    // One bit of most bytes, rotating; every bit of the small files.
                     var image = files.image
                     image.flip(bit: bits.count == 1 ? byte % 8 : bit, ofByte: byte, inode)
                     let damaged = SimulatedFileSystem(image: image)

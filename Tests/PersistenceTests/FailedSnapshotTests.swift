@@ -1,5 +1,5 @@
-// Snapshots and segments that come to nothing, and what they must not leave behind: files, segments without number, a
-// mark that speaks of a log that is gone.
+// Failed snapshots and segments, and what they must not leave: files, an unbounded number of segments, or a sync mark
+// that refers to a removed log.
 
 import Glibc
 import LimiterEngine
@@ -20,7 +20,7 @@ import Testing
         try log.roll(at: 0, time: now, continues: true)
     }
 
-    private func take(_ keys: String...) throws {
+    private func append(_ keys: String...) throws {
         for key in keys { session.throttle(key, burst: 99, count: 1, period: 1000, now: now) }
         journal.collect(time: now)
         try log.append(journal.take(replacement: ByteBuffer()))
@@ -47,10 +47,10 @@ import Testing
 
     // MARK: Segments
 
-    /// Snapshots that keep failing leave one segment more, and not one each.
+    /// Repeated failures of snapshots add one segment in total, not one each.
     @Test func failedSnapshotsShareASegment() throws {
         for turn in 0..<20 {
-            try take("k\(turn)")
+            try append("k\(turn)")
             try log.rollForSnapshot(time: now)
             files.failing = [.write]
             #expect(throws: StorageError.self) { try writer() }
@@ -58,33 +58,33 @@ import Testing
         }
         #expect(log.manifest.logs.count == 2)
         #expect(try states(files).count == 20)
-        // The one that works stands in the middle of a segment; the next has a segment of its own again.
+        // The successful snapshot lies in the middle of a segment; the next one again starts its own segment.
         try log.adopt(try snapshot())
         #expect(log.manifest.logs.count == 1)
-        try take("behind")
+        try append("behind")
         try log.rollForSnapshot(time: now)
         #expect(log.manifest.logs.count == 2)
         try log.adopt(try snapshot())
         #expect(log.manifest.logs.count == 1 && log.manifest.logs[0].offset == log.manifest.snapshot?.offset)
     }
 
-    /// A segment replayed over a snapshot that is newer than its beginning ends in the state there was.
+    /// Replaying a segment over a snapshot newer than its beginning yields the original state.
     @Test func aSegmentMayBeginBeforeItsSnapshot() throws {
-        try take("old", "gone", "flushed")
+        try append("old", "gone", "flushed")
         try log.rollForSnapshot(time: now)
-        try take("old", "new", "gone")
+        try append("old", "new", "gone")
         session.remove("gone", now: now)
-        try take("new")
+        try append("new")
         journal.record(.flushAll, time: now) { session.removeAll() }
-        try take("new", "again")
+        try append("new", "again")
         session.remove("again", now: now)
-        try take("new")
+        try append("new")
         try log.rollForSnapshot(time: now)
         #expect(log.manifest.logs.count == 2)
         try log.adopt(try snapshot())
-        try take("behind", "new")
+        try append("behind", "new")
         session.remove("flushed", now: now)
-        try take("old")
+        try append("old")
         try log.sync()
         let expected = session.allStates().mapValues { "\($0)" }
         #expect(Set(expected.keys) == ["new", "behind", "old"])
@@ -95,24 +95,24 @@ import Testing
         }
     }
 
-    @Test func whatCouldNotBeBegunLeavesNoFile() throws {
-        try take("a")
+    @Test func aFailedStartOfASegmentLeavesNoFile() throws {
+        try append("a")
         try log.sync()
         let before = try names
         for calls: Set<SystemCall> in [[.write], [.sync], [.rename], [.syncDirectory]] {
             files.failing = calls
             #expect(throws: StorageError.self) { try log.roll(at: log.appended, time: now, continues: true) }
             files.failing = []
-            // A failed rename or sync of the directory leaves in doubt which manifest is there, so files stay.
+            // After a failed rename or directory sync it is unknown which manifest is on disk, so files stay.
             if calls == [.write] || calls == [.sync] { #expect(try names.filter { $0 != "manifest.tmp" } == before) }
         }
         #expect(try states(files).keys.sorted() == ["a"])
     }
 
-    @Test func aLogThatCannotBeCompletedIsClosedAllTheSame() throws {
-        try take("a")
+    @Test func aLogThatCannotBeCompletedIsStillClosed() throws {
+        try append("a")
         files.failing = [.write, .truncate]
-        #expect(throws: StorageError.self) { try take("b") }
+        #expect(throws: StorageError.self) { try append("b") }
         #expect(throws: StorageError.self) { try log.close() }
         #expect(!log.isOpen)
         files.failing = []
@@ -121,9 +121,9 @@ import Testing
 
     // MARK: The mark
 
-    /// A snapshot without a log may be of a history whose offsets are lower than the last log's were.
+    /// A snapshot taken without a log may belong to a history with lower offsets than the last log.
     private func leaveSnapshotInPlaceOfALog() throws {
-        for turn in 0..<20 { try take("k\(turn)") }
+        for turn in 0..<20 { try append("k\(turn)") }
         try log.sync()
         journal.restart(at: 10, time: now)
         try log.roll(at: 10, time: now, continues: false)
@@ -131,7 +131,7 @@ import Testing
         try log.adopt(try snapshot(), history: String(repeating: "b", count: 40))
     }
 
-    /// Ends the process in each call of a start, which begins a log; the next start must go on from there.
+    /// Ends the process in each call of a start that begins a log; the next start must find the whole state.
     private func expectStarts(_ image: DiskImage) throws {
         for call in 1..<100 {
             let files = SimulatedFileSystem(image: image)
@@ -141,19 +141,19 @@ import Testing
             #expect(try states(SimulatedFileSystem(image: files.image)).count == 20, "ended in call \(call)")
             if !files.isStopped { return }
         }
-        Issue.record("a start has no end")
+        Issue.record("a start never completes")
     }
 
-    @Test func aMarkGoesWithTheLogItSpeaksOf() throws {
+    @Test func theMarkIsResetWithItsLog() throws {
         try leaveSnapshotInPlaceOfALog()
         let layout = try DirectoryLayout(files: files, path: simulatedDirectory)
         #expect((layout.mark ?? 0) <= 10)
-        #expect(try names == ["manifest", "snapshot-3", "synced"], "nor is there a segment that was not published")
+        #expect(try names == ["manifest", "snapshot-3", "synced"], "no unpublished segment either")
         try expectStarts(files.image)
     }
 
-    /// Also where an earlier version has left it, or it came back after a loss of power.
-    @Test func aMarkThatIsAheadIsNotThatOfANewLog() throws {
+    /// Even if an earlier version left the mark, or it reappeared after a power loss.
+    @Test func aMarkAheadOfTheLogDoesNotApplyToANewLog() throws {
         try leaveSnapshotInPlaceOfALog()
         let file = try files.open("\(simulatedDirectory)/\(SyncMark.fileName)", .create)
         try SyncMark.encoded(100_000).withUnsafeBytes { try file.writeAll($0, at: 0) }
@@ -163,8 +163,8 @@ import Testing
 
     // MARK: Start
 
-    /// There may be more of them than a process may have open.
-    @Test func aStartHasOneFileOpenAtATime() throws {
+    /// There may be more files than a process may have open.
+    @Test func aStartOpensOneFileAtATime() throws {
         let files = SimulatedFileSystem()
         let engine = Engine(shards: 1)
         engine.setJournaling(true)
@@ -181,7 +181,7 @@ import Testing
         files.mostOpenFiles = 0
         let again = Recovery(files: files, path: "/d", engine: Engine(shards: 1), horizon: now)
         #expect(try again.run(history: "", cutsTornTail: true).manifest.logs.count == 50)
-        // The directory that was written has its segment and its mark open still.
+        // The server that wrote the directory still has its segment and its mark open.
         #expect(files.mostOpenFiles <= files.openFiles + 1, "\(files.mostOpenFiles)")
         files.mostOpenFiles = 0
         #expect(DirectoryCheck(files: files, directory: "/d").isClean)
@@ -189,7 +189,7 @@ import Testing
     }
 
     @Test(arguments: [Manifest.numberMax, Manifest.numberMax - 1000])
-    func aNumberThatLeavesNoneIsRefused(number: Int) throws {
+    func aNumberThatLeavesNoFurtherOnesIsRefused(number: Int) throws {
         let files = try GoldenDirectory.inMemory()
         let path = "\(GoldenDirectory.directory)/log-\(number)"
         files.contents[path] = []

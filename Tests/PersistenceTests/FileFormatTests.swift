@@ -1,4 +1,5 @@
-// Batches, headers, manifests and marks as bytes, and the files they make: there and back, cut, turned round, absurd.
+// Batches, headers, manifests and marks as bytes, and the resulting files: round trips, truncation, flipped bits,
+// absurd values.
 
 import Glibc
 import LimiterEngine
@@ -6,8 +7,8 @@ import Testing
 
 @testable import Persistence
 
-/// `bytes` with one bit turned round.
-private func turned(_ bytes: [UInt8], bit: Int) -> [UInt8] {
+/// `bytes` with one bit flipped.
+private func flipped(_ bytes: [UInt8], bit: Int) -> [UInt8] {
     var bytes = bytes
     bytes[bit / 8] ^= 1 << UInt8(bit % 8)
     return bytes
@@ -45,10 +46,10 @@ private func crc(_ bytes: some Collection<UInt8>) -> UInt32 { Array(bytes).withU
         return try FileHeader(UnsafeRawBufferPointer(memory), expecting: content)
     }
 
-    /// With the right checksum whatever it says.
+    /// Adds a valid checksum, whatever the contents.
     private func signed(_ bytes: [UInt8]) -> [UInt8] { Array(bytes.prefix(52)) + little(crc(bytes.prefix(52))) }
 
-    @Test func thereAndBack() throws {
+    @Test func roundTrip() throws {
         #expect(try decode(header.encoded()) == header)
         let largest = (1 << 62) - 1
         let log = FileHeader(
@@ -61,10 +62,10 @@ private func crc(_ bytes: some Collection<UInt8>) -> UInt32 { Array(bytes).withU
         #expect(log.encoded().prefix(8).elementsEqual("ESCAPLOG".utf8))
     }
 
-    @Test func cutTurnedOrOfAnotherKind() {
+    @Test func truncatedFlippedOrOfAnotherKind() {
         let bytes = header.encoded()
         for count in 0..<bytes.count { #expect(throws: HeaderError.self) { try decode(Array(bytes.prefix(count))) } }
-        for bit in 0..<bytes.count * 8 { #expect(throws: HeaderError.self) { try decode(turned(bytes, bit: bit)) } }
+        for bit in 0..<bytes.count * 8 { #expect(throws: HeaderError.self) { try decode(flipped(bytes, bit: bit)) } }
         #expect(throws: HeaderError.self) { try decode(bytes, .log) }
     }
 
@@ -88,13 +89,13 @@ private func crc(_ bytes: some Collection<UInt8>) -> UInt32 { Array(bytes).withU
 }
 
 @Suite struct SyncMarkTests {
-    @Test func thereAndBackAndNothingElse() {
+    @Test func roundTripsAndRefusesEverythingElse() {
         for offset in [0, 1, 0x0102_0304_0506_0708, (Int64(1) << 62) - 1] {
             let bytes = SyncMark.encoded(offset)
             #expect(bytes == little(offset) + little(crc(little(offset))))
             #expect(SyncMark.decode(bytes) == offset)
             for count in 0..<bytes.count { #expect(SyncMark.decode(Array(bytes.prefix(count))) == nil) }
-            for bit in 0..<bytes.count * 8 { #expect(SyncMark.decode(turned(bytes, bit: bit)) == nil) }
+            for bit in 0..<bytes.count * 8 { #expect(SyncMark.decode(flipped(bytes, bit: bit)) == nil) }
             #expect(SyncMark.decode(bytes + [0]) == nil)
         }
         #expect(SyncMark.decode(SyncMark.encoded(-1)) == nil)
@@ -119,7 +120,7 @@ private func crc(_ bytes: some Collection<UInt8>) -> UInt32 { Array(bytes).withU
         #expect(throws: ManifestError.self, "\(lines)") { _ = try Manifest(text(lines)) }?.line
     }
 
-    @Test func thereAndBack() throws {
+    @Test func roundTrip() throws {
         let lines = [
             "escapement-manifest 1", "history \(Self.history)", "snapshot 7 500", "log 6 400", "log 8 900", "log 9 900",
         ]
@@ -145,12 +146,12 @@ private func crc(_ bytes: some Collection<UInt8>) -> UInt32 { Array(bytes).withU
         #expect(throws: ManifestError.self) { _ = try Manifest(bytes + bytes) }
     }
 
-    @Test func everyBitIsRefusedOrSaysTheSame() {
+    @Test func everyFlippedBitIsRefusedOrChangesNothing() {
         let bytes = manifest.encoded()
         for bit in 0..<bytes.count * 8 {
             do throws(ManifestError) {
-                // Only a letter of the checksum in upper case passes.
-                #expect(try Manifest(turned(bytes, bit: bit)) == manifest)
+                // Only an upper-case letter in the checksum is accepted.
+                #expect(try Manifest(flipped(bytes, bit: bit)) == manifest)
                 #expect(bit / 8 > bytes.count - 10)
             } catch {
                 #expect(error.line >= 1 && error.line <= 9)
@@ -179,8 +180,8 @@ private func crc(_ bytes: some Collection<UInt8>) -> UInt32 { Array(bytes).withU
         #expect(line(ofErrorIn: first + ["log 1 0", "log 2 5", "log 3 4"]) == 5)
     }
 
-    /// The least time of this thread's processor that reading takes, of five times: other threads and programs do not
-    /// count, and what a shared cache costs does not come five times.
+    /// The minimum CPU time of this thread over five runs of `body`: other threads and processes do not count, and
+    /// cache effects do not occur in all five runs.
     private static func processorTime(_ body: () throws -> Void) rethrows -> Int {
         func used() -> Int {
             var time = timespec()
@@ -196,7 +197,7 @@ private func crc(_ bytes: some Collection<UInt8>) -> UInt32 { Array(bytes).withU
         return least
     }
 
-    /// As many lines as fit. Reading four times as many takes about four times as long, and not sixteen times.
+    /// A manifest of the maximum size. Parsing four times as many lines takes about four times as long, not sixteen.
     @Test func asLargeAsCanBe() throws {
         let first = ["escapement-manifest 1", "history \(Self.history)"]
         let many = text(first + (1...70_000).map { "log \($0) \($0 - 1)" })

@@ -1,8 +1,8 @@
-// A third directory of format version 1: states of windows of the calendar, and policies that have them, which came
-// later than the other golden directories. Spelled here byte by byte, from the tables in docs/formats.md.
+// A third directory of format version 1: states of calendar windows and policies that use them, which were added
+// after the other golden directories. Encoded here byte by byte from the tables in docs/formats.md.
 //
-// Golden/v1-calendar is written once, by `ESCAPEMENT_WRITE_GOLDEN=1 swift test --filter writeCalendar`, and never
-// changed again.
+// Golden/v1-calendar was written once by `ESCAPEMENT_WRITE_GOLDEN=1 swift test --filter writeCalendar` and must never
+// change.
 
 import Glibc
 import LimiterEngine
@@ -11,12 +11,12 @@ import Testing
 
 @testable import Persistence
 
-/// The directory: snapshot-1 and the logs 2 and 3 after it.
+/// The directory: snapshot-1, then logs 2 and 3.
 private enum GoldenCalendar {
     static let path = String(GoldenDirectory.path.dropLast("v1".count)) + "v1-calendar"
     static let hour = GoldenKinds.hour
 
-    /// `period` is what the unit has for the price of a unit spent.
+    /// `period` is the nominal period of the calendar unit, which sets the price of a unit spent.
     static func policy(
         _ mode: UInt8, _ origin: UInt8, units: Int64, period: Int64, _ unit: UInt8, start: UInt8, _ zone: String
     ) -> [UInt8] {
@@ -50,7 +50,7 @@ private enum GoldenCalendar {
         let first = GoldenDirectory.taken(log)
         let second = log.offset
         GoldenDirectory.batch(log, at: 4000) {
-            // An offset as its canonical text, a zone of no database, and a limit that the policy had before.
+            // An offset in canonical form, a zone that is in no database, and a superseded limit of the policy.
             let before = [12, 240, GoldenKinds.time / GoldenKinds.second + 300].map { $0 * GoldenKinds.second }
             let week = policy(0, 0, units: 7, period: (7 * 24 - 1) * hour, 1, start: 7, "-05:30")
             GoldenKinds.control(log, .policy, Array("week".utf8), week + before.flatMap(GoldenKinds.word))
@@ -111,8 +111,8 @@ private enum GoldenCalendar {
         #expect(try GoldenDirectory.inMemory(GoldenCalendar.path).dumped().lines == stored("dump.jsonl"))
     }
 
-    /// The tables, spelled here, make these very files, and so do the product's own records.
-    @Test func theGoldenFilesAreWhatTheTablesSay() throws {
+    /// The tables as encoded here yield exactly these files, and so do the product's own records.
+    @Test func theGoldenFilesMatchTheTables() throws {
         let files = try GoldenDirectory.inMemory(GoldenCalendar.path)
         for (name, bytes) in GoldenCalendar.files() { #expect(files[name] == bytes, "\(name)") }
         let zone = try ZoneRegistry.shared.intern(try ZoneName("America/Argentina/Buenos_Aires"))

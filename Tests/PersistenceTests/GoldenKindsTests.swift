@@ -1,8 +1,8 @@
-// A second directory of format version 1: every kind of state, IDs' answers, policies and rules, and their removals.
-// States are spelled here byte by byte, from the tables in docs/formats.md.
+// A second directory of format version 1: every kind of state, answers stored for IDs, policies and rules, and their
+// removals. States are encoded here byte by byte from the tables in docs/formats.md.
 //
-// Golden/v1-kinds is written once, by `ESCAPEMENT_WRITE_GOLDEN=1 swift test --filter writeKinds`, and never changed
-// again.
+// Golden/v1-kinds was written once by `ESCAPEMENT_WRITE_GOLDEN=1 swift test --filter writeKinds` and must never
+// change.
 
 import Glibc
 import LimiterEngine
@@ -11,7 +11,7 @@ import Testing
 
 @testable import Persistence
 
-/// The directory: snapshot-1, log-2 and log-3 behind it.
+/// The directory: snapshot-1, then log-2 and log-3.
 enum GoldenKinds {
     static let path = String(GoldenDirectory.path.dropLast("v1".count)) + "v1-kinds"
     static let time = GoldenDirectory.time
@@ -28,7 +28,7 @@ enum GoldenKinds {
         word(time + expiry) + word(period) + long(previous) + long(current)
     }
 
-    /// Grants from the oldest on, put into the ring from `oldest` on.
+    /// Grants from the oldest on, stored in the ring starting at slot `oldest`.
     static func slidingLog(places: Int, oldest: Int, _ grants: [(end: Int64, units: UInt16)]) -> [UInt8] {
         var ring = [[UInt8]](repeating: [UInt8](repeating: 0, count: 10), count: places)
         for (number, grant) in grants.enumerated() {
@@ -79,7 +79,7 @@ enum GoldenKinds {
         key.withUnsafeBytes { key in body.withUnsafeBytes { encoder.addControl(kind, key: key, body: $0) } }
     }
 
-    /// Its files by name.
+    /// The files by name.
     static func files() -> [String: [UInt8]] {
         let start = GoldenDirectory.start
         let snapshot = BatchEncoder(offset: 0)
@@ -102,7 +102,7 @@ enum GoldenKinds {
         ]
     }
 
-    /// Returns the number of records that the end promises.
+    /// Returns the number of records stated in the end-of-snapshot record.
     private static func writeSnapshot(_ snapshot: BatchEncoder) -> Int {
         GoldenDirectory.batch(snapshot, at: 0) {
             control(snapshot, .policy, Array("free".utf8), policy(1, 0, 0, [5, 60 * second, 20, 0]))
@@ -130,7 +130,7 @@ enum GoldenKinds {
             GoldenDirectory.removed(log, "forgotten")
             state(log, "rate", .slidingLog, slidingLog(places: 1, oldest: 0, [(5 * hour, 4096)]))
         }
-        // A key that a flush forgets, and what it leaves.
+        // A key removed by a flush, and a key set after it.
         GoldenDirectory.batch(log, at: 4000) { control(log, .flushAll, []) }
         GoldenDirectory.batch(log, at: 5000) {
             control(log, .policy, Array("tier".utf8), policy(3, 1, 0, [9, 24 * hour, 9, -5 * hour]))
@@ -142,7 +142,7 @@ enum GoldenKinds {
 
     private static func writeSecondLog(_ log: BatchEncoder) {
         GoldenDirectory.batch(log, at: 6000) {
-            // Two limits of before: emission interval, tolerance, end.
+            // Two superseded limits: emission interval, tolerance, end.
             let before = [12 * second, 240 * second, time + 300 * second, second, 10 * second, time + 500 * second]
             control(log, .policy, Array("free".utf8), policy(2, 0, 0, [1, 60 * second, 30, 0] + before))
             control(log, .policy, Array("none".utf8), policy(4, 0, 1, [0, second, 0, 0]))
@@ -163,7 +163,7 @@ enum GoldenKinds {
                 log, [0, 67, 4] + Array("acme".utf8) + [3] + Array("joelogin".utf8), .fixedWindow, fixedWindow(hour, 1))
         }
         GoldenDirectory.batch(log, at: 8000) {
-            // The same once more, and a key under the bytes of an ID's, which is another key.
+            // The same again, and an ordinary key with the bytes of an ID's key, which is a different key.
             state(log, tokenKey("rate", "id-2"), .counter, word(1))
             GoldenDirectory.removed(log, "n")
         }
@@ -171,7 +171,7 @@ enum GoldenKinds {
 }
 
 extension SimulatedFileSystem {
-    /// What a start finds, one line a state, then one a record of a policy or a rule.
+    /// The recovered state: one line per key, then one line per policy or rule.
     func foundState() throws(RecoveryError) -> String {
         let engine = Engine(shards: 4)
         let horizon = EngineTime(nanoseconds: GoldenKinds.time)
@@ -224,7 +224,7 @@ extension SimulatedFileSystem {
         #expect(try GoldenDirectory.inMemory(GoldenKinds.path).foundState() == stored("expected.jsonl"))
     }
 
-    @Test func theSnapshotAloneIsTheStateInFrontOfTheLog() throws {
+    @Test func theSnapshotAloneIsTheStateBeforeTheLog() throws {
         let files = try GoldenDirectory.inMemory(GoldenKinds.path)
         files["manifest"] = GoldenDirectory.snapshotAlone()
         #expect(try files.foundState() == stored("expected-snapshot.jsonl"))
@@ -240,14 +240,14 @@ extension SimulatedFileSystem {
         #expect(try GoldenDirectory.inMemory(GoldenKinds.path).dumped().lines == stored("dump.jsonl"))
     }
 
-    /// The tables, spelled here, make these very files.
-    @Test func theGoldenFilesAreWhatTheTablesSay() throws {
+    /// The tables as encoded here yield exactly these files.
+    @Test func theGoldenFilesMatchTheTables() throws {
         let files = try GoldenDirectory.inMemory(GoldenKinds.path)
         for (name, bytes) in GoldenKinds.files() { #expect(files[name] == bytes, "\(name)") }
     }
 
-    /// The product's own records of policies and rules are those bytes.
-    @Test func policiesAndRulesAreWrittenByTheSameTables() throws {
+    /// The product encodes policies and rules to the same bytes.
+    @Test func policiesAndRulesAreEncodedByTheSameTables() throws {
         let limit = try Limit(.fixedWindow, units: 9, period: 24 * GoldenKinds.hour, offset: -5 * GoldenKinds.hour)
         let policy = PolicyRecord(Policy(name: Array("tier".utf8), limit: limit, mode: .shadow))
         let hour = GoldenKinds.hour

@@ -1,7 +1,7 @@
-// A directory of format version 1 as files: what a program of any later version must still read. The same directory
-// is what the tests of check and dump damage.
+// A directory of format version 1 as files, which every later version must still read. Tests of check and dump damage
+// the same directory.
 //
-// Golden/v1 is written once, by `ESCAPEMENT_WRITE_GOLDEN=1 swift test --filter writeGolden`, and never changed again.
+// Golden/v1 was written once by `ESCAPEMENT_WRITE_GOLDEN=1 swift test --filter writeGolden` and must never change.
 
 import Glibc
 import LimiterEngine
@@ -9,16 +9,16 @@ import Persistence
 import TestSupport
 import Testing
 
-/// The golden directory, made from nothing: snapshot-1, log-2 and log-3 behind it, and everything a record can be.
+/// Builds the golden directory from scratch: snapshot-1, then log-2 and log-3, with every kind of record.
 enum GoldenDirectory {
     static let time: Int64 = 1_700_000_000_000_000_000
     static let history = String(repeating: "0123456789abcdef0123", count: 2)
-    /// Where the snapshot ends and the log begins.
+    /// The journal offset at which the snapshot ends and the log begins.
     static let start: Int64 = 4096
     static let notText: [UInt8] = [0xFF, 0xFE, 0x00, 0x80]
     static let long = [UInt8](repeating: UInt8(ascii: "k"), count: 200)
 
-    /// Its files by name.
+    /// The files by name.
     static func files() -> [String: [UInt8]] {
         let snapshot = BatchEncoder(offset: 0)
         batch(snapshot, at: 0) {
@@ -59,7 +59,7 @@ enum GoldenDirectory {
             state(log, long, .gcra, Int64.max)
             state(log, "naïve \"\\\u{1}☃", .gcra, time + 10_000_000_000)
         }
-        // A refund: later, and lower.
+        // A refund: a later record with a lower value.
         batch(log, at: 8_000) { state(log, "user:1", .gcra, time + 59_000_000_000, deadline: time + 62_500_000_000) }
         let last = taken(log)
 
@@ -118,12 +118,12 @@ enum GoldenDirectory {
 
     static let path = String(#filePath.dropLast("GoldenTests.swift".count)) + "Golden/v1"
 
-    /// A file of Golden/v1 as it is.
+    /// A file of Golden/v1, verbatim.
     static func stored(_ name: String) throws -> [UInt8] {
         try RealFileSystem().contents(of: "\(path)/\(name)", limit: 1 << 20)
     }
 
-    /// The directory as it is stored, in memory, as `/data/appendonlydir`.
+    /// The stored directory in memory, as `/data/appendonlydir`.
     static func inMemory() throws -> SimulatedFileSystem { try inMemory(path) }
 
     /// A directory of golden files, in memory.
@@ -139,7 +139,7 @@ enum GoldenDirectory {
 }
 
 extension SimulatedFileSystem {
-    /// Recovers `/data/appendonlydir` and says what is in the engine then, one line a key, by key.
+    /// Recovers `/data/appendonlydir` and returns the engine's contents, one line per key, sorted by key.
     func recoveredState() throws(RecoveryError) -> (report: RecoveryReport, lines: String) {
         let engine = Engine(shards: 4)
         let horizon = EngineTime(nanoseconds: GoldenDirectory.time)
@@ -161,7 +161,7 @@ extension SimulatedFileSystem {
         return (report, lines)
     }
 
-    /// Every record as `escapement dump` shows it.
+    /// Every record as `escapement dump` prints it.
     func dumped() throws(RecoveryError) -> (outcome: RecordDump.Outcome, lines: String) {
         var bytes: [UInt8] = []
         let outcome = try RecordDump(files: self, directory: GoldenDirectory.directory).run { part in
@@ -171,7 +171,7 @@ extension SimulatedFileSystem {
         return (outcome, String(decoding: bytes, as: UTF8.self))
     }
 
-    /// A log or snapshot that is read and written again: header, batches, records.
+    /// Decodes a log or snapshot and encodes it again: header, batches, records.
     func encodedAgain(_ name: String) throws -> [UInt8] {
         let bytes = self[name]
         let content: FileHeader.Content = name.hasPrefix("log") ? .log : .snapshot
@@ -232,7 +232,7 @@ extension SimulatedFileSystem {
         #expect(report.cut == nil)
     }
 
-    @Test func theSnapshotAloneIsTheStateInFrontOfTheLog() throws {
+    @Test func theSnapshotAloneIsTheStateBeforeTheLog() throws {
         let files = try GoldenDirectory.inMemory()
         files["manifest"] = GoldenDirectory.snapshotAlone()
         let (report, lines) = try files.recoveredState()
@@ -240,7 +240,7 @@ extension SimulatedFileSystem {
         #expect(report.end == GoldenDirectory.start)
     }
 
-    /// What is read and written again is the same, byte by byte: files, batches, records, manifest, mark.
+    /// Decoding and encoding again yields the same bytes: files, batches, records, manifest, mark.
     @Test(arguments: ["snapshot-1", "log-2", "log-3"])
     func recordsEncodeToTheSameBytes(_ name: String) throws {
         let files = try GoldenDirectory.inMemory()
@@ -254,8 +254,8 @@ extension SimulatedFileSystem {
         #expect(SyncMark.encoded(try #require(SyncMark.decode(mark))) == mark)
     }
 
-    /// The writer of this version makes these very files.
-    @Test func theGoldenFilesAreWhatThisVersionWrites() throws {
+    /// This version writes exactly these files.
+    @Test func thisVersionWritesTheGoldenFiles() throws {
         for (name, bytes) in GoldenDirectory.files() {
             #expect(try bytes == GoldenDirectory.stored("appendonlydir/\(name)"), "\(name)")
         }
@@ -263,7 +263,7 @@ extension SimulatedFileSystem {
 }
 
 extension GoldenDirectory {
-    /// A manifest that knows the snapshot and no log.
+    /// A manifest with the snapshot and no log.
     static func snapshotAlone() -> [UInt8] {
         Manifest(history: history, snapshot: Manifest.Entry(number: 1, offset: start)).encoded()
     }

@@ -1,5 +1,5 @@
-// A journal driver on a bench: a real engine and journal, files in memory, and everything else set by a
-// table. The driver's actions are recorded in words.
+// A test bench for the journal driver: a real engine and journal, files in memory, and all other events from a table.
+// The driver's actions are recorded as text.
 
 import Glibc
 import LimiterEngine
@@ -9,9 +9,9 @@ import Testing
 
 @testable import Persistence
 
-/// A host that decides nothing.
+/// A host that makes no decisions.
 final class JournalBench: JournalHost {
-    /// A row of a table: milliseconds, what happens then, and what the driver does about it.
+    /// A row of a table: the time in milliseconds, the event, and the driver's expected actions.
     typealias Row = (at: Int64, step: String, actions: String)
 
     let files = SimulatedFileSystem()
@@ -58,7 +58,7 @@ final class JournalBench: JournalHost {
 
     // MARK: Tables
 
-    /// Lets the rows happen one after the other.
+    /// Applies the rows in order.
     func run(_ rows: [Row], _ location: SourceLocation = #_sourceLocation) {
         for (index, row) in rows.enumerated() {
             actions = []
@@ -94,7 +94,7 @@ final class JournalBench: JournalHost {
         case "readBack": endRestore(now)
         case "resume": feed(.resume, now)
         case "stop": feed(.stop(savesSnapshot: words.count > 1), now)
-        default: Issue.record("no step is called \(text)")
+        default: Issue.record("unknown step \(text)")
         }
     }
 
@@ -114,7 +114,7 @@ final class JournalBench: JournalHost {
         case "growth":
             journalSettings.rewritePercentage = 100
             journalSettings.rewriteMinBytes = 300
-        default: Issue.record("no setting is called \(word)")
+        default: Issue.record("unknown setting \(word)")
         }
     }
 

@@ -1,4 +1,5 @@
-// The journal's driver by table, continued: snapshots, the log switched on and off, other states and names, the end.
+// The journal driver, table-driven, continued: snapshots, switching the log on and off, other states and names,
+// shutdown.
 
 import LimiterEngine
 import Testing
@@ -14,13 +15,13 @@ import Testing
 
     // MARK: Snapshots
 
-    @Test func aSnapshotIsAdoptedWhenTheLogHasAllOfIt() throws {
+    @Test func aSnapshotIsAdoptedOnceTheLogCoversIt() throws {
         let bench = try bench()
         bench.run([
             (1, "change", ""),
             (1, "save", "collect 1, append, publish 1, write snapshot, taken"),
             (2, "change", ""),
-            // One that began before this request may miss what the client has just done.
+            // A snapshot begun before this request may lack the client's latest changes.
             (2, "rewrite", "taken"),
         ])
         #expect(bench.driver.scheduled == .rewrite)
@@ -36,7 +37,7 @@ import Testing
         #expect(bench.driver.log.synced == bench.journal.offset)
     }
 
-    @Test func aSnapshotIsNotAdoptedWhenTheLogHasNotAllOfIt() throws {
+    @Test func aSnapshotIsNotAdoptedBeforeTheLogCoversIt() throws {
         let bench = try bench()
         bench.run([
             (1, "change", ""),
@@ -51,7 +52,7 @@ import Testing
         #expect(bench.driver.log.manifest == before && bench.driver.outcomes.saves == 0)
     }
 
-    @Test func aRuleOfSaveIsMetByTimeAndChanges() throws {
+    @Test func aSaveRuleIsMetByTimeAndChanges() throws {
         let bench = try bench(.no)
         bench.run([
             (0, "set save", ""),
@@ -81,8 +82,8 @@ import Testing
         #expect(bench.driver.outcomes.rewrites == 1)
     }
 
-    /// One that fails is tried again after a pause, unless a client asks.
-    @Test func aSnapshotThatFailsIsTriedAgainLater() throws {
+    /// A failed snapshot is retried after a pause, or at once if a client requests one.
+    @Test func aFailedSnapshotIsRetriedLater() throws {
         let bench = try bench(.no, logs: false)
         bench.run([
             (0, "set save", ""),
@@ -97,7 +98,7 @@ import Testing
         ])
     }
 
-    // MARK: The log is switched on and off
+    // MARK: Switching the log on and off
 
     @Test func aLogThatIsSwitchedOnBeginsWithASnapshot() throws {
         let bench = try bench(.always, logs: false)
@@ -106,14 +107,14 @@ import Testing
             (1, "on", ""),
             (1, "tickets", ""),
             (2, "turn", "write snapshot"),
-            // Collections would not bring the ticket any nearer.
+            // Collections would not bring the ticket any closer to its release.
             (3, "turn", ""),
             (4, "written", "collect 1, adopted, answer finished, publish 1"),
         ])
         #expect(bench.driver.recoverableOffset == bench.journal.offset)
     }
 
-    @Test func aLogThatIsSwitchedOffGetsWhatHadChanged() throws {
+    @Test func aLogThatIsSwitchedOffGetsAllEarlierChanges() throws {
         let bench = try bench(.always)
         bench.run([
             (1, "tickets", ""),
@@ -125,8 +126,8 @@ import Testing
         #expect(KeyspaceSession(engine: engine).count() == 1 && report.end == bench.journal.offset)
     }
 
-    /// A snapshot that began before the log ended has less than the log, so another one is taken.
-    @Test func aSnapshotUnderWayIsTakenAgainWhenTheLogEnds() throws {
+    /// A snapshot begun before the log ended has less than the log, so another one is taken.
+    @Test func aSnapshotInProgressIsRetakenWhenTheLogEnds() throws {
         let bench = try bench()
         bench.run([
             (1, "save", "collect 1, publish 1, write snapshot, taken"),
@@ -139,11 +140,11 @@ import Testing
         bench.run([(5, "written", "adopted, answer finished")])
         let (engine, report) = try PromiseCheck.recover(bench.files, wall: bench.engineTime)
         #expect(KeyspaceSession(engine: engine).count() == 1)
-        // No offset identifies what it has.
+        // No offset identifies the snapshot's state.
         #expect(report.manifest.history == String(repeating: "f", count: 40))
     }
 
-    @Test func offAndOnAgainBetweenTwoTurnsIsNothing() throws {
+    @Test func offAndOnAgainBetweenTwoTurnsHasNoEffect() throws {
         try bench(.no).run([
             (1, "change", ""),
             (1, "off", ""),
@@ -160,7 +161,7 @@ import Testing
             (1, "change", ""),
             (2, "detach", "collect 1, append, publish 1, answer stateIsBeingReplaced"),
         ])
-        // The old state is whole on disk, and nothing can be added to it.
+        // The old state is complete on disk, and nothing can be appended to it.
         #expect(!bench.driver.log.isOpen && bench.driver.log.synced == bench.journal.offset)
         bench.run([
             (3, "change", ""),
@@ -174,14 +175,14 @@ import Testing
         #expect(bench.driver.filesAreCurrent && bench.driver.recoverableOffset == bench.journal.offset)
     }
 
-    @Test func aNameThatTheDiskDoesNotTakeIsTriedAgain() throws {
+    @Test func aNameThatCannotBeWrittenIsRetried() throws {
         let bench = try bench(logs: false)
         let name = String(repeating: "c", count: 40)
         bench.run([
             (0, "save", "write snapshot, taken"),
             (1, "written", "adopted, answer finished"),
             (1, "fails rename", ""),
-            // Without a log that is not a reason to refuse writes.
+            // Without a log this is not a reason to refuse writes.
             (2, "rename \(name)", ""),
             (3, "works", ""),
             (1001, "turn", ""),
@@ -191,8 +192,8 @@ import Testing
         #expect(bench.driver.log.manifest.history == name && bench.driver.breaker.state == .closed)
     }
 
-    /// What follows under the new name must not follow what is on disk under the old one.
-    @Test func aLogWhoseNameTheDiskDoesNotTakeIsBegunAnew() throws {
+    /// Bytes under the new name must not follow the old name's bytes on disk.
+    @Test func aLogWhoseNameCannotBeWrittenIsRestarted() throws {
         let bench = try bench()
         let name = String(repeating: "c", count: 40)
         bench.run([
@@ -210,7 +211,7 @@ import Testing
         #expect(bench.driver.log.manifest.history == name && bench.driver.log.manifest.snapshot != nil)
     }
 
-    @Test func theStateOnDiskIsReadBackUntilThatWorksOrIsNotWanted() throws {
+    @Test func aRestoreIsRetriedUntilItSucceedsOrIsCancelled() throws {
         let bench = try bench(.no)
         bench.run([
             (1, "change", ""),
@@ -235,20 +236,20 @@ import Testing
         #expect(bench.driver.recoverableOffset == bench.driver.log.synced && !bench.driver.hasGap)
     }
 
-    // MARK: The end
+    // MARK: Shutdown
 
-    @Test func theEndBringsEverythingToDisk() throws {
+    @Test func shutdownWritesEverythingToDisk() throws {
         let bench = try bench()
         bench.run([(1, "change", ""), (2, "stop", "collect 1, append, publish 1, publish 1, end safe")])
         #expect(bench.driver.log.synced == bench.journal.offset)
     }
 
-    @Test func theEndSaysWhenTheDiskFails() throws {
+    @Test func shutdownReportsADiskFailure() throws {
         try bench().run([
             (1, "change", ""), (1, "fails sync", ""),
             (2, "stop", "collect 1, append, publish 1, refusing, end unsafe"),
         ])
-        // A log that failed before is begun anew.
+        // A log that failed earlier is restarted.
         try bench(.always).run([
             (1, "tickets", ""),
             (1, "turn", "collect 1, append, sync here"),
@@ -259,12 +260,12 @@ import Testing
         ])
     }
 
-    @Test func theEndTakesASnapshotIfAsked() throws {
+    @Test func shutdownTakesASnapshotIfRequested() throws {
         let bench = try bench(logs: false)
         bench.run([(1, "change", ""), (2, "stop save", "end safe")])
         #expect(bench.driver.log.manifest.history == String(repeating: "f", count: 40))
         #expect(bench.driver.log.manifest.snapshot != nil)
-        // What is in memory is a part of another state.
+        // The state in memory is part of another state.
         let detached = try self.bench(logs: false)
         detached.run([
             (1, "detach", "answer stateIsBeingReplaced"), (2, "change", ""), (2, "stop save", "end safe"),
@@ -272,8 +273,8 @@ import Testing
         #expect(detached.driver.log.manifest.snapshot == nil)
     }
 
-    /// A command that never ends holds locks: the changes under them are in no file, and no snapshot is taken.
-    @Test func theEndIsNotSafeWhenChangesWereLeftOut() throws {
+    /// A command that never ends holds locks: changes under them are in no file, and no snapshot is taken.
+    @Test func shutdownIsNotSafeIfChangesWereLeftOut() throws {
         let bench = try bench(logs: false)
         bench.isAbandoningStuckLocks = true
         bench.run([(1, "change", ""), (2, "stop save", "end unsafe")])

@@ -1,5 +1,5 @@
-// The journal's driver by table: what happens at which millisecond, and what it does about it. Here: tickets, syncs,
-// and a disk that fails.
+// The journal driver, table-driven: the event at each millisecond, and the driver's actions. Here: tickets, syncs,
+// and a failing disk.
 
 import LimiterEngine
 import TestSupport
@@ -16,7 +16,7 @@ import Testing
 
     // MARK: Tickets
 
-    @Test func aTicketIsGoodWhenItsCollectionIsOnDisk() throws {
+    @Test func aTicketIsPublishedOnceItsCollectionIsOnDisk() throws {
         try bench(.always).run([
             (0, "turn", ""),
             (1, "tickets 3", ""),
@@ -30,8 +30,9 @@ import Testing
         ])
     }
 
-    /// Those that the last sync released are back in a moment, so the first of them does not get a sync for itself.
-    @Test func repliesAreGatheredForHalfOfWhatASyncTakes() throws {
+    /// Clients released by the last sync send their next requests within moments, so the first reply does not get a
+    /// sync to itself.
+    @Test func repliesGatherForHalfTheDurationOfASync() throws {
         let bench = try bench(.always)
         bench.run([
             (1, "tickets 3", ""),
@@ -43,9 +44,9 @@ import Testing
         #expect(bench.driver.pause(now: 2_000_000) == 500_000)
         bench.run([
             (2, "tickets 2", ""),
-            // As many as the last time.
+            // As many as the previous sync released.
             (2, "turn", "collect 2, append, sync here"),
-            // Never longer than a millisecond.
+            // Never for more than a millisecond.
             (102, "synced 100", "publish 2"),
             (102, "tickets", ""),
             (102, "turn", ""),
@@ -54,7 +55,7 @@ import Testing
         bench.run([(103, "turn", "collect 3, append, sync here")])
     }
 
-    @Test func withoutSyncsATicketIsGoodWhenItIsWritten() throws {
+    @Test func withoutSyncsATicketIsPublishedOnceWritten() throws {
         try bench(.no).run([
             (0, "tickets", ""),
             (0, "turn", "collect 1, append, publish 1"),
@@ -62,8 +63,8 @@ import Testing
         ])
     }
 
-    /// However long it has been: under `no` the kernel says when.
-    @Test func withoutSyncsNothingIsForcedHoweverLong() throws {
+    /// No sync however much time has passed: under `no` the kernel decides when to write back.
+    @Test func withoutSyncsNothingIsEverForced() throws {
         try bench(.no).run([
             (20, "change", ""),
             (20, "turn", "collect 1, append, publish 1"),
@@ -72,7 +73,7 @@ import Testing
         ])
     }
 
-    @Test func whatIsNotWaitedForIsCollectedAtAPace() throws {
+    @Test func changesWithoutWaitingRepliesAreCollectedAtAPace() throws {
         let bench = try bench(.no)
         bench.run([
             (20, "change", ""),
@@ -83,7 +84,7 @@ import Testing
         #expect(bench.driver.pause(now: 22_000_000) == 8_000_000)
         bench.run([(30, "turn", "collect 2, append, publish 2")])
         #expect(bench.driver.pause(now: 30_000_000) == 100_000_000)
-        // A collection that took long is followed by a longer pause, up to a tenth of a second.
+        // A slow collection is followed by a longer pause, up to a tenth of a second.
         bench.run([(50, "change", "")])
         bench.driver.handle(.turn, now: 50_000_000)
         bench.driver.worked(until: 51_000_000)
@@ -96,7 +97,7 @@ import Testing
 
     // MARK: everysec
 
-    @Test func aSyncEverySecondRunsElsewhere() throws {
+    @Test func aSyncEverySecondRunsOnTheOtherThread() throws {
         let bench = try bench()
         bench.run([
             (1000, "change", ""),
@@ -114,9 +115,9 @@ import Testing
         bench.run([(4100, "syncedElsewhere", ""), (4200, "turn", "sync elsewhere")])
     }
 
-    // MARK: The disk fails
+    // MARK: Disk failures
 
-    @Test func aFailedWriteIsRepeatedAndNothingIsPromisedBefore() throws {
+    @Test func aFailedWriteIsRetriedAndPromisesNothingBefore() throws {
         let bench = try bench(.always)
         bench.run([
             (0, "fails write", ""),
@@ -126,7 +127,7 @@ import Testing
             (500, "turn", "collect 2"),
             (1001, "turn", "collect 3"),
             (1002, "works", ""),
-            // Twice as long as before.
+            // Twice the previous pause.
             (3000, "turn", ""),
             (3001, "turn", "collect 4, append, append, sync here"),
             (3003, "synced", "publish 4, fine"),
@@ -156,7 +157,7 @@ import Testing
             (900, "turn", ""),
             (1002, "turn", "write snapshot"),
             (1003, "tickets", ""),
-            // A segment that no start reads promises nothing.
+            // A segment that recovery would not read promises nothing.
             (1020, "turn", "collect 2, append, sync here"),
             (1021, "synced", ""),
             (1030, "written", "collect 3, adopted, answer finished, fine, publish 3"),
@@ -164,7 +165,7 @@ import Testing
         #expect(bench.driver.breaker.state == .closed && bench.driver.recoverableOffset == bench.journal.offset)
     }
 
-    @Test func aFailedSyncElsewhereIsFinal() throws {
+    @Test func aFailedSyncOnTheOtherThreadIsFinal() throws {
         try bench().run([
             (1000, "change", ""),
             (1000, "turn", "collect 1, append, publish 1, sync elsewhere"),
@@ -177,15 +178,15 @@ import Testing
         ])
     }
 
-    /// A repair that fails is tried again later, and what it wrote is of no use.
-    @Test func aRepairThatFailsIsRepeated() throws {
+    /// A failed repair is retried later, and the files it wrote are discarded.
+    @Test func aFailedRepairIsRetried() throws {
         let bench = try bench(.always)
         bench.run([
             (1, "tickets", ""),
             (1, "turn", "collect 1, append, sync here"),
             (1, "fails sync", ""),
             (2, "synced", "refusing"),
-            // The directory cannot be synced either.
+            // Syncing the directory fails too.
             (1002, "turn", ""),
             (1003, "fails write", ""),
             (3001, "turn", ""),
@@ -202,8 +203,8 @@ import Testing
         #expect(names.filter { $0.hasPrefix("snapshot-") }.count == 1, "\(names)")
     }
 
-    /// A snapshot that began before the gap has less than the repair, and leaves no file.
-    @Test func aRepairOvertakesTheSnapshotUnderWay() throws {
+    /// A snapshot begun before the gap has less than the repair, and leaves no file.
+    @Test func aRepairSupersedesTheSnapshotInProgress() throws {
         let bench = try bench()
         bench.run([
             (1, "change", ""),
@@ -221,8 +222,8 @@ import Testing
         bench.run([(2004, "written", "collect 3, adopted, answer finished, fine, publish 3")])
     }
 
-    /// What waits for a disk is bounded; then a snapshot takes its place.
-    @Test func tooMuchThatWaitsIsDropped() throws {
+    /// The bytes waiting for a disk are bounded; beyond that a snapshot replaces them.
+    @Test func aWriteBacklogOverTheLimitIsDropped() throws {
         let bench = try bench(.always)
         bench.run([
             (0, "fails write", ""),

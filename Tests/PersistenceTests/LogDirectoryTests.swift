@@ -1,4 +1,4 @@
-// What LogDirectory promises in its header, one broken call at a time, and the machines on which it once was not true.
+// The guarantees in LogDirectory's header, with one failing call at a time, and regressions of faults in them.
 
 import Glibc
 import LimiterEngine
@@ -19,7 +19,7 @@ import Testing
         try log.roll(at: 0, time: now, continues: true)
     }
 
-    /// A part of the journal that gives these keys a state.
+    /// A journal part that sets the state of these keys.
     private func part(_ keys: String...) -> Journal.Part { part(keys, session, journal) }
 
     private func part(_ keys: [String], _ session: KeyspaceSession, _ journal: Journal) -> Journal.Part {
@@ -36,13 +36,13 @@ import Testing
         return try writer.finish(time: now)
     }
 
-    /// Keys and end of a recovery from a disk.
+    /// The keys and end offset recovered from a disk.
     private func recovered(_ image: DiskImage) throws -> (keys: Set<String>, report: RecoveryReport) {
         let (engine, report) = try PromiseCheck.recover(SimulatedFileSystem(image: image), wall: now)
         return (Set(KeyspaceSession(engine: engine).allStates().keys), report)
     }
 
-    /// Loses power now, forty times with other luck; these keys are left every time.
+    /// Simulates forty different power losses at this moment; these keys survive each of them.
     private func expect(_ keys: Set<String>, afterPowerLossOf files: SimulatedFileSystem) throws {
         var random = SeededGenerator(seed: 11)
         for number in 0..<40 {
@@ -60,9 +60,9 @@ import Testing
         return try body()
     }
 
-    // MARK: What is appended
+    // MARK: Appending
 
-    @Test func appendedAndSyncedSayWhatIsThere() throws {
+    @Test func appendedAndSyncedReportTheirOffsets() throws {
         let first = part("a")
         try log.append(first)
         #expect(log.appended == first.end && log.synced == 0)
@@ -83,7 +83,7 @@ import Testing
         #expect(log.synced == end && log.appended > end)
     }
 
-    @Test func aFailedAppendCanBeTriedAgain() throws {
+    @Test func aFailedAppendCanBeRetried() throws {
         try log.append(part("a"))
         let appended = log.appended
         let torn = part("b")
@@ -102,7 +102,7 @@ import Testing
         try log.append(part("a"))
         let torn = part("b")
         let size = FileHeader.size + Int(log.appended)
-        // Until some of it got through before the disk was full.
+        // Until part of it was written before the disk was full.
         for _ in 0..<100 where files.image.size(files.image.inode("/data/log-1")!) == size {
             #expect(throws: StorageError.self) { try failing([.write], ENOSPC) { try log.append(torn) } }
         }
@@ -113,7 +113,7 @@ import Testing
         try expect(["a", "b"], afterPowerLossOf: files)
     }
 
-    // MARK: What a sync says
+    // MARK: Sync results
 
     @Test func aFailedSyncStaysUntilASnapshotIsAdopted() throws {
         try log.append(part("a"))
@@ -122,7 +122,7 @@ import Testing
         try log.append(part("b"))
         #expect(throws: StorageError.self) { try failing([.sync]) { try log.sync() } }
         #expect(log.isDamaged && log.isSegmentDamaged && log.synced == safe)
-        // The kernel would say that all is well now.
+        // A further fsync would report success now.
         #expect(throws: StorageError.self) { try log.sync() }
         #expect(log.synced == safe)
 
@@ -142,7 +142,7 @@ import Testing
         try log.append(part("a"))
         let job = try #require(log.beginSync())
         let result = failing([.sync]) { job.run() }
-        // The other thread has the kernel's only report, and this one does not know of it yet.
+        // The other thread received the kernel's only report, and this thread does not know of it yet.
         #expect(throws: StorageError.self) { try log.roll(at: log.appended, time: now, continues: true) }
         #expect(throws: StorageError.self) { try log.adopt(try snapshot(at: 0)) }
         #expect(log.isDamaged && log.manifest.logs.map(\.number) == [1])
@@ -163,18 +163,18 @@ import Testing
         try expect(["a", "b"], afterPowerLossOf: files)
     }
 
-    @Test func aLogThatCannotBeSyncedIsClosedAllTheSame() throws {
+    @Test func aLogThatCannotBeSyncedIsStillClosed() throws {
         try log.append(part("a"))
         try log.sync()
         try log.append(part("b"))
         #expect(throws: StorageError.self) { try failing([.sync]) { try log.close() } }
         #expect(!log.isOpen && !log.isPublished)
-        // Nothing goes on behind it, and what it has is what a start finds.
+        // Nothing continues it, and recovery finds its contents.
         #expect(throws: StorageError.self) { try log.roll(at: log.appended, time: now, continues: true) }
         #expect(try recovered(files.image).keys == ["a", "b"])
     }
 
-    @Test func theSyncOfAnOlderSegmentSaysNothing() throws {
+    @Test func theSyncOfAnOlderSegmentPromisesNothing() throws {
         try log.append(part("a"))
         let job = try #require(log.beginSync())
         try log.roll(at: log.appended, time: now, continues: true)
@@ -185,11 +185,11 @@ import Testing
         #expect(log.synced == synced && !log.isDamaged)
     }
 
-    // MARK: What recovery read
+    // MARK: Continuing after recovery
 
-    @Test func whatARecoveryReadIsBuiltUponOnlyOnDisk() throws {
+    @Test func recoveredBytesAreSyncedBeforeTheLogContinues() throws {
         try log.append(part("a"))
-        // Killed, and started again on what only the kernel had.
+        // The process is killed and restarted on bytes that were only in the page cache.
         let second = SimulatedFileSystem(image: files.image)
         let (again, going, next) = try PromiseCheck.start(second, now: now)
         try next.roll(at: going.offset, time: now, continues: true)
@@ -198,7 +198,7 @@ import Testing
         try expect(["a", "b"], afterPowerLossOf: second)
     }
 
-    @Test func norOnWhatAFailedSyncLeftInMemory() throws {
+    @Test func bytesOfAFailedSyncAreSyncedBeforeTheLogContinues() throws {
         try log.append(part("a"))
         #expect(throws: StorageError.self) { try failing([.sync]) { try log.sync() } }
         let second = SimulatedFileSystem(image: files.image)
@@ -209,7 +209,7 @@ import Testing
         try expect(["a", "b"], afterPowerLossOf: second)
     }
 
-    @Test func norOnACutThatIsInMemoryAlone() throws {
+    @Test func aCutInThePageCacheIsSyncedBeforeTheLogContinues() throws {
         try log.append(part("a"))
         try log.sync()
         let torn = part("b")
@@ -218,7 +218,7 @@ import Testing
         for _ in 0..<100 where files.image.size(inode) == size {
             #expect(throws: StorageError.self) { try failing([.write], ENOSPC) { try log.append(torn) } }
         }
-        // The next try cuts, and gets no further.
+        // The next attempt truncates the file, and the process ends there.
         files.stop = (files.calls + 2, 0)
         #expect(throws: StorageError.self) { try log.append(torn) }
         #expect(files.image.size(inode) == size)
@@ -228,11 +228,11 @@ import Testing
         try expect(["a"], afterPowerLossOf: second)
     }
 
-    @Test func leftoversGoOnlyWhenTheManifestIsOnDisk() throws {
+    @Test func leftoversAreRemovedOnlyOnceTheManifestIsOnDisk() throws {
         try log.append(part("a"))
         try log.roll(at: log.appended, time: now, continues: true)
         let finished = try snapshot(at: log.appended)
-        // The process ends when the new manifest has its name, and the directory has not been synced.
+        // The process ends after the new manifest has been renamed into place, before the directory is synced.
         files.observer = { call, _ in if call == .rename { files.stop = (files.calls + 2, 0) } }
         #expect(throws: StorageError.self) { try log.adopt(finished) }
         let second = SimulatedFileSystem(image: files.image)

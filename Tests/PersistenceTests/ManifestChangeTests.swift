@@ -1,4 +1,4 @@
-// How the directory's manifest changes, and what it names when the change fails in the middle.
+// Changes of the directory's manifest, and what it names if a change fails midway.
 
 import Glibc
 import LimiterEngine
@@ -39,17 +39,17 @@ import Testing
         return Set(KeyspaceSession(engine: engine).allStates().keys)
     }
 
-    /// The second of the two syncs of the directory fails: the name is new, and nobody knows for how long.
-    private func failingBehindTheRename(_ body: () throws -> Void) {
+    /// The second of the two directory syncs fails: the new name exists, but may not survive a power loss.
+    private func failingAfterTheRename(_ body: () throws -> Void) {
         files.observer = { call, _ in if call == .rename { files.failing = [.syncDirectory] } }
         #expect(throws: StorageError.self, performing: body)
         files.observer = nil
         files.failing = []
     }
 
-    @Test func theLogGoesOnWhereTheManifestOnDiskSays() throws {
+    @Test func theLogContinuesWhereTheManifestOnDiskPoints() throws {
         try append("a")
-        failingBehindTheRename { try log.roll(at: log.appended, time: now, continues: true) }
+        failingAfterTheRename { try log.roll(at: log.appended, time: now, continues: true) }
         #expect(log.manifest.logs.count == 1)
         #expect(try keys() == ["a"])
         try append("b")
@@ -67,7 +67,7 @@ import Testing
         for _ in 0..<40 { #expect(try keys(files.image.afterPowerLoss(.unordered, &random)) == ["a"]) }
     }
 
-    @Test func damageInFrontOfTheMarkIsNotTakenForATornTail() throws {
+    @Test func damageBeforeTheMarkIsNotATornTail() throws {
         try append("a")
         let first = FileHeader.size + Int(log.appended)
         try append("b")
@@ -90,7 +90,7 @@ import Testing
 
     @Test func nothingIsAppendedWhileTheManifestIsInDoubt() throws {
         try append("a")
-        failingBehindTheRename { try log.roll(at: log.appended, time: now, continues: true) }
+        failingAfterTheRename { try log.roll(at: log.appended, time: now, continues: true) }
         let appended = log.appended
         session.throttle("b", burst: 99, count: 1, period: 1000, now: now)
         journal.collect(time: now)
@@ -107,7 +107,7 @@ import Testing
         try append("a")
         try log.roll(at: log.appended, time: now, continues: true)
         let finished = try snapshot()
-        failingBehindTheRename { try log.adopt(finished) }
+        failingAfterTheRename { try log.adopt(finished) }
         log.abandon(snapshot: finished.number)
         #expect(try keys() == ["a"])
         try append("b")
@@ -125,12 +125,12 @@ import Testing
         #expect(try keys() == ["a"])
     }
 
-    @Test func adoptingKeepsTheLogsBehindTheSnapshotAlone() throws {
+    @Test func adoptingKeepsOnlyTheLogsAfterTheSnapshot() throws {
         try append("a")
         try log.roll(at: log.appended, time: now, continues: true)
         let finished = try snapshot()
         try append("b")
-        // Another segment while the snapshot was being written.
+        // A new segment begins while the snapshot is being written.
         try log.roll(at: log.appended, time: now, continues: true)
         try append("c")
         try log.adopt(finished)
@@ -157,7 +157,7 @@ import Testing
         #expect(try keys() == ["a", "lost"])
     }
 
-    @Test func withoutALogTheSnapshotIsAllThereIs() throws {
+    @Test func withoutALogTheSnapshotIsTheWholeState() throws {
         try append("a")
         try log.close()
         #expect(!log.isOpen)
@@ -179,7 +179,7 @@ import Testing
             engine: engine, time: now)
         while try writer.step(time: now) {}
         let finished = try writer.finish(time: now)
-        // Ended here, there is a whole snapshot that nothing names: left over from what did not come to its end.
+        // If the process ends here, a complete snapshot exists that no manifest names: a leftover.
         #expect(try keys(files.image).isEmpty)
         try log.adopt(finished)
         #expect(try keys(files.image).count == 50)
@@ -200,7 +200,7 @@ import Testing
         #expect(error?.path == "/data/log-1")
     }
 
-    @Test func whatCannotBeReadIsNamed() throws {
+    @Test func unreadableFilesAreNamed() throws {
         try append("a")
         for call in [SystemCall.read, .open] {
             files.failing = [call]
@@ -210,7 +210,7 @@ import Testing
         }
     }
 
-    @Test func aTornTailIsCutOnlyWhereThatIsAllowed() throws {
+    @Test func aTornTailIsCutOnlyIfAllowed() throws {
         try append("a")
         try log.sync()
         let inode = try #require(files.image.inode("/data/log-1"))

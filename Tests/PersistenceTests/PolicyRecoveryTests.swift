@@ -1,4 +1,4 @@
-// Policies and rules through the log, through a snapshot, and through both at once.
+// Policies and rules recovered from the log, from a snapshot, and from both.
 
 import LimiterEngine
 import TestSupport
@@ -38,7 +38,7 @@ import Testing
         try log.sync()
     }
 
-    /// What is in force, in an order that does not depend on hashes.
+    /// The records in force, in an order independent of hashing.
     private func records(_ engine: Engine) -> [[[UInt8]]] {
         engine.policies.table.records.map { [[$0.kind.rawValue], $0.key, $0.value] }
             .sorted { $0.joined().lexicographicallyPrecedes($1.joined()) }
@@ -73,7 +73,7 @@ import Testing
 
     private let subject = RuleSubject(tenant: name("acme"), client: nil, action: [0, 255, 10])
 
-    @Test func theLogBringsThemBack() throws {
+    @Test func theyAreRecoveredFromTheLog() throws {
         try edit { draft throws(PolicyError) in
             try draft.set(try! Self.policy("free", units: 5))
             try draft.set(try! Self.policy("gone", units: 6))
@@ -95,8 +95,8 @@ import Testing
         #expect(table.rules.map(\.origin) == [.file])
     }
 
-    /// Limits of before are part of a policy: a restart must not give anything back.
-    @Test func aRunningCapComesBack() throws {
+    /// Superseded limits are part of a policy: a restart must not replenish anything.
+    @Test func aSupersededLimitInForceIsRecovered() throws {
         try edit { draft throws(PolicyError) in try draft.set(try! Self.policy("free", units: 100)) }
         try edit { draft throws(PolicyError) in
             let limit = try! Limit(.gcra, units: 1, period: 60_000_000_000, burst: 50)
@@ -107,7 +107,7 @@ import Testing
         #expect(try recovered().engine.policies.table.policies[0].limit.cappedUntil > now.nanoseconds)
     }
 
-    @Test func flushingLeavesThem() throws {
+    @Test func flushingKeepsThem() throws {
         try edit { draft throws(PolicyError) in try draft.set(try! Self.policy("free", units: 5)) }
         session.throttle("key", burst: 9, count: 1, period: 1000, now: now)
         try write()
@@ -117,8 +117,8 @@ import Testing
         #expect(try recovered().engine.policies.table.policies.count == 1)
     }
 
-    /// More than fit one step of the writer, and changes while it works, on either side of what it has written.
-    @Test func aSnapshotHoldsThem() throws {
+    /// More than fit into one step of the writer, and changes while it runs, both before and after its position.
+    @Test func aSnapshotContainsThem() throws {
         try edit { draft throws(PolicyError) in
             for number in 0..<700 { try draft.set(try! Self.policy("p\(number)", units: 5)) }
             for number in 0..<700 {
@@ -137,13 +137,13 @@ import Testing
             }
         }
         try expectTheSameAgain()
-        #expect(log.manifest.logs.count == 1, "nothing but the snapshot has the first ones")
+        #expect(log.manifest.logs.count == 1, "only the snapshot has the first ones")
         let report = try recovered(workers: 2).report
         #expect(report.records == 1400 + 1000 + 3)
     }
 
-    /// The table may be taken later than the offset that the snapshot stands for: then the log repeats what is there.
-    @Test func theLogMayRepeatWhatTheSnapshotHas() throws {
+    /// The table may be captured later than the snapshot's offset: then the log repeats changes already in it.
+    @Test func theLogMayRepeatChangesInTheSnapshot() throws {
         try edit { draft throws(PolicyError) in try draft.set(try! Self.policy("a", units: 1)) }
         try write()
         let offset = journal.offset
@@ -166,7 +166,7 @@ import Testing
         #expect(try recovered().engine.policies.table.policies.map(\.name) == [Self.name("b")])
     }
 
-    @Test func aRecordThatIsNoPolicyIsDamage() throws {
+    @Test func aRecordThatIsNotAPolicyIsDamage() throws {
         let good = PolicyRecord(try Self.policy("free", units: 5))
         var bad = good
         bad.value[1] = 99

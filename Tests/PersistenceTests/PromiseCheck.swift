@@ -1,17 +1,17 @@
-// Whether a directory keeps what was promised: recovers copies of a disk and compares them with what the server had.
+// Checks that a directory keeps its promises: recovers copies of a disk and compares them with the server's state.
 
 import LimiterEngine
 import TestSupport
 
 @testable import Persistence
 
-/// Something promised is missing, something is there that never was, or a recovery refused.
+/// Promised data is missing, data appeared that never existed, or a recovery refused the files.
 struct BrokenPromise: Error, CustomStringConvertible {
     let description: String
 }
 
 enum PromiseCheck {
-    /// An engine recovered from a disk, on which recovery may cut a torn tail.
+    /// Recovers an engine from a disk; recovery may cut a torn tail.
     static func recover(
         _ files: SimulatedFileSystem, wall: EngineTime, workers: Int = 1
     ) throws(RecoveryError) -> (engine: Engine, report: RecoveryReport) {
@@ -22,8 +22,8 @@ enum PromiseCheck {
         return (engine, report)
     }
 
-    /// What a server begins with on a disk: an engine whose changes are kept, their journal, and the log's directory,
-    /// with no segment begun.
+    /// The components a server starts with on a disk: an engine with journaling on, its journal, and the log's
+    /// directory without an open segment.
     static func start(
         _ files: SimulatedFileSystem, now: EngineTime
     ) throws -> (session: KeyspaceSession, journal: Journal, log: LogDirectory) {
@@ -54,7 +54,7 @@ enum PromiseCheck {
         return last!
     }
 
-    /// Whether what was recovered is the state behind some batch, none older than was promised.
+    /// Checks that the recovered state is the state after some batch, and not before the last promised one.
     static func compare(
         _ engine: Engine, _ report: RecoveryReport, _ promise: ServerSimulation.Promise, wall: EngineTime
     ) throws(BrokenPromise) {
@@ -89,7 +89,7 @@ enum PromiseCheck {
         guard violations.isEmpty else { throw broken("\(violations)") }
     }
 
-    /// A server on what was recovered.
+    /// A server that continues from the recovered state.
     static func restart<Server: ServerSimulation>(
         _ recovered: (files: SimulatedFileSystem, engine: Engine, report: RecoveryReport),
         _ promise: ServerSimulation.Promise, mode: ServerSimulation.Mode, wall: EngineTime, random: SeededGenerator,

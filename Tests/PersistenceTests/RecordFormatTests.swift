@@ -1,4 +1,4 @@
-// Records and batches as bytes: there and back, cut anywhere, with any bit turned round, with lengths that lie.
+// Records and batches as bytes: round trips, truncation anywhere, any bit flipped, false lengths.
 
 import LimiterEngine
 import TestSupport
@@ -6,7 +6,7 @@ import Testing
 
 @testable import Persistence
 
-/// A record that owns its bytes, to compare.
+/// A record that owns its bytes, for comparison.
 private enum OwnedRecord: Equatable {
     case state(key: [UInt8], KeyState)
     case removed(key: [UInt8])
@@ -45,7 +45,7 @@ private enum OwnedRecord: Equatable {
     }
 }
 
-/// Decodes from an allocation of exactly these bytes, so that a sanitizer sees the first one read too far.
+/// Decodes from an allocation of exactly these bytes, so that a sanitizer detects the first byte read past the end.
 private func decode(_ bytes: [UInt8]) throws(RecordError) -> (record: OwnedRecord, used: Int) {
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
     defer { memory.deallocate() }
@@ -80,17 +80,17 @@ private func key(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIf
         return records.map { .control(ControlKind($0.kind), key: $0.key, body: $0.value) }
     }()
 
-    @Test func thereAndBack() throws {
+    @Test func roundTrip() throws {
         for record in Self.records {
             let bytes = record.encoded
-            // What stands behind a record is none of its business.
+            // Bytes after a record do not affect it.
             let (decoded, used) = try decode(bytes + [0xFF, 0xFF])
             #expect(decoded == record)
             #expect(used == bytes.count)
         }
     }
 
-    @Test func theBytesAreThoseOfTheTable() {
+    @Test func theBytesMatchTheTable() {
         let state = OwnedRecord.state(key: [0x6B, 0x31], KeyState(kind: .gcra, word: 0x0102, deadline: 0x0304))
         let kind = StateKind.gcra.rawValue
         let word: [UInt8] = [2, 1, 0, 0, 0, 0, 0, 0]
@@ -109,8 +109,9 @@ private func key(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIf
         }
     }
 
-    /// A record has no checksum of its own: a turned bit is refused, or is another valid record within the bytes.
-    @Test func everyBitTurnedRound() {
+    /// A record has no checksum of its own: after a bit flip it is refused, or is another valid record within the
+    /// bytes.
+    @Test func everyFlippedBit() {
         for record in Self.records where record.encoded.count < 400 {
             let bytes = record.encoded
             for bit in 0..<bytes.count * 8 {
@@ -119,24 +120,25 @@ private func key(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIf
                 guard let (other, used) = try? decode(damaged) else { continue }
                 #expect(used <= damaged.count)
                 #expect(other != record)
-                #expect(other.encoded == Array(damaged.prefix(used)), "only one spelling is valid")
+                #expect(other.encoded == Array(damaged.prefix(used)), "only one encoding is valid")
             }
         }
     }
 
-    @Test func kindsThatNobodyKnows() {
+    @Test func unknownKindsAreRefused() {
         for kind in UInt8.min...UInt8.max {
             let bytes = [kind, 1, 8] + [UInt8](repeating: 1, count: 8) + [UInt8](repeating: 1, count: 8) + [0x6B]
             let isControl = kind & 0x80 != 0
             let low = kind & 0x3F
-            // The bytes are no policy and no rule, whose kinds are known as well: PolicyRecoveryTests has those.
+            // The bytes are neither a policy nor a rule, whose kinds are also known; PolicyRecoveryTests covers
+            // those.
             let control = ControlKind(rawValue: low).map { $0.policyKind == nil } ?? false
             let isKnown = isControl ? kind & 0x40 == 0 && control : StateKind(rawValue: low)?.fixedSize == 8
             #expect((try? decode(bytes)) != nil ? isKnown : !isKnown, "kind \(kind)")
         }
     }
 
-    @Test func lengthsThatLie() {
+    @Test func falseLengthsAreRefused() {
         let spellings: [[UInt8]] = [
             [0x80, 0x00], [0x81, 0x00], [0x80, 0x80, 0x00], [0xFF, 0xFF, 0xFF, 0x7F], [0xFF, 0xFF, 0xFF, 0xFF, 0x0F],
             [0xFF, 0xFF, 0xFF, 0xFF, 0x7F], [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01], [0x80, 0x80, 0x80, 0x10],
@@ -148,7 +150,7 @@ private func key(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIf
             #expect(throws: RecordError.self) { try decode([1, 1] + length + rest) }
         }
         #expect(throws: RecordError.self) { try decode([1] + spellings[8]) }
-        // A state of the wrong length, a removal with a state or a deadline, a deadline before all time.
+        // A state of the wrong length, a removal with a state or a deadline, a deadline before the minimum time.
         #expect(throws: RecordError.self) { try decode([1, 0, 7] + rest) }
         #expect(throws: RecordError.self) { try decode([0, 0, 1] + rest) }
         #expect(throws: RecordError.self) { try decode([0x40, 0, 0] + rest) }
@@ -157,7 +159,7 @@ private func key(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIf
         }
     }
 
-    @Test func noiseIsRefusedOrARecord() {
+    @Test func randomBytesAreRefusedOrARecord() {
         var random = SeededGenerator(seed: 4)
         for _ in 0..<20_000 {
             var bytes = (0..<(1 + random.below(30))).map { _ in UInt8(random.below(256)) }

@@ -1,5 +1,5 @@
-// A key whose state takes another shape (a deadline that comes or goes, another kind, another algorithm by its policy)
-// is one record of the journal. Were it a removal and a state, a crash between the two would forget what was there.
+// Replacing a key's state by another form (a deadline added or removed, another kind, another algorithm of its
+// policy) is a single journal record. With a removal and a state, a crash between the two would lose the state.
 
 import LimiterEngine
 import TestSupport
@@ -17,7 +17,7 @@ import Testing
         journal = Journal(engine: session.engine, offset: 0)
     }
 
-    /// The records collected since the last time, in words.
+    /// The records collected since the previous call, as text.
     private func collected() throws -> [String] {
         journal.collect(time: now)
         let part = journal.take(replacement: ByteBuffer())
@@ -47,7 +47,7 @@ import Testing
         #expect(take.decision.outcome == .allowed)
     }
 
-    /// Each change with the state before it collected already, and waiting still.
+    /// Each change with the previous state either collected already or still pending.
     @Test(arguments: [true, false])
     func oneRecordEach(isCollectedBetween: Bool) throws {
         func expect(_ records: [String], _ place: Comment) throws {
@@ -68,7 +68,7 @@ import Testing
         try set(4, deadline: .remove)
         try expect(["counter"], "a counter in place of a limiter")
         if !isCollectedBetween {
-            #expect(try collected() == ["removed", "counter"], "what came before the removal, and after it")
+            #expect(try collected() == ["removed", "counter"], "the records before and after the removal")
         }
         #expect(session.engine.violatedInvariants() == [])
     }

@@ -1,4 +1,4 @@
-// From an engine to files and back, on the real file system.
+// From an engine to files and back on the real file system.
 
 import Glibc
 import LimiterEngine
@@ -42,7 +42,7 @@ import Testing
         return (engine, report)
     }
 
-    @Test func logAndSnapshotBringEverythingBack() throws {
+    @Test func logAndSnapshotRestoreEverything() throws {
         let (path, engine, journal, log) = try fresh()
         let session = KeyspaceSession(engine: engine)
         func write(_ range: Range<Int>, word: Int64) throws {

@@ -1,5 +1,5 @@
-// One conversation with three engines: one that never stopped, one recovered from the log, one recovered from a
-// snapshot and the log behind it, twice over. Whoever asks cannot tell them apart, whatever is asked.
+// The same requests to several engines: one that never stopped, one recovered from the log, one recovered from a
+// snapshot plus the log after it, replayed twice. Their answers are indistinguishable.
 
 import LimiterEngine
 import TestSupport
@@ -8,7 +8,7 @@ import Testing
 @testable import Persistence
 
 @Suite struct SameAnswersTests {
-    /// A journal's reader on a disk of its own.
+    /// A consumer of the journal with its own disk.
     private struct Reader {
         let files = SimulatedFileSystem()
         let log: LogDirectory
@@ -65,7 +65,7 @@ import Testing
             .run(history: simulatedHistory, cutsTornTail: true)
         let copies = [KeyspaceSession(engine: fromLog.engine), KeyspaceSession(engine: twice.engine)]
         let states = session.allStates().alive(after: now)
-        #expect(Set(states.values.map(\.kind)) == Set(StateKind.allCases), "every kind is asked for")
+        #expect(Set(states.values.map(\.kind)) == Set(StateKind.allCases), "every kind occurs")
         #expect(Set(engine.policies.table.records.map(\.kind)) == [.policy, .rule])
         for copy in copies {
             #expect(copy.allStates().alive(after: now) == states, "seed \(seed)")

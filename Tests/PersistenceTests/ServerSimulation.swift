@@ -1,9 +1,9 @@
-// A server without sockets and threads: an engine, its journal and its directory, driven by random numbers, and a
-// record of what it has promised. The caller decides what happens to its disk.
+// A server without sockets and threads: an engine, its journal and its directory, driven by random numbers, with a
+// record of its promises. The caller decides what happens to the disk.
 //
-// LogDirectory is called in more orders than the server's journal driver ever uses; DriverSimulation has the driver
-// itself. Owns: how failures are answered. A failed append is tried again later; after a failed sync the log continues
-// in an unpublished segment behind a new snapshot.
+// LogDirectory is called in more orders than the server's journal driver ever uses; DriverSimulation runs the driver
+// itself. Owns: the response to failures. A failed append is retried later; after a failed sync the log continues in
+// an unpublished segment after a new snapshot.
 
 import LimiterEngine
 import Persistence
@@ -11,20 +11,20 @@ import TestSupport
 
 /// Where the simulated server keeps its files.
 let simulatedDirectory = "/data"
-/// What its journal is called.
+/// The name of its history.
 let simulatedHistory = String(repeating: "0", count: 40)
 
 class ServerSimulation {
-    /// What a server had promised when something happened to it.
+    /// A server's promises at the moment of a fault.
     struct Promise {
-        /// What the stream says behind every batch, by the batch's end in the journal, and the batch's time.
+        /// The stream's state after every batch, by the batch's end offset, with the batch's time.
         var history: [Int64: (states: States, policies: PolicyBytes, time: EngineTime)] = [0: ([:], [:], .seconds(0))]
-        /// Up to here everything must survive.
+        /// Everything up to this offset must survive.
         var guaranteed: Int64 = 0
-        /// Engine time at the end: nothing can be later.
+        /// Engine time at the end; no recovered time may be later.
         var latest = EngineTime.seconds(1_000_000)
 
-        /// What the stream has had: kinds of state by name, policies and rules, and ones that were removed.
+        /// What the stream has contained: kinds of state by name, policies and rules, and removed ones.
         var kinds: Set<String> {
             let last = history[history.keys.max() ?? 0]?.policies ?? [:]
             return history.values.reduce(into: []) { kinds, batch in
@@ -36,7 +36,7 @@ class ServerSimulation {
                 }
             }
         }
-        /// Everything there is to be had.
+        /// Every kind that can occur.
         static let allKinds = Set(
             StateKind.allCases.map { "\($0)" } + PolicyRecord.Kind.allCases.map { "\($0)" })
     }
@@ -52,17 +52,17 @@ class ServerSimulation {
     let session: KeyspaceSession
     let journal: Journal
     private(set) var log: LogDirectory
-    /// The states that the stream has: those of the last collection.
+    /// The stream's states as of the last collection.
     var collected: States
     private var waiting: [Journal.Part] = []
     private var snapshot: (writer: SnapshotWriter, number: Int)?
     private var syncing: (job: LogDirectory.SyncJob, result: Result<Void, StorageError>?)?
     private var needsSnapshot = false
     private var appendFailures = 0
-    /// Parts of the journal have been thrown away that no file has.
+    /// Parts of the journal were discarded that no file contains.
     private var hasGap = false
 
-    /// A server on a directory that has been recovered into `engine`; it has no segment yet.
+    /// A server on a directory that was recovered into `engine`, without an open segment.
     required init(
         files: SimulatedFileSystem, engine: Engine, report: RecoveryReport, promise: Promise, mode: Mode,
         wall: EngineTime, random: SeededGenerator
@@ -82,9 +82,9 @@ class ServerSimulation {
 
     // MARK: Running
 
-    /// Gets the log going; false when the disk did not want to.
+    /// Begins the log; returns false if the disk failed.
     func start() -> Bool {
-        // Before or behind the first segment; never while a snapshot is being written, which is in no manifest yet.
+        // Before or after the first segment; never during a snapshot, which no manifest names yet.
         if random.below(2) == 0, snapshot == nil { log.removeLeftovers() }
         attempt { () throws(StorageError) in
             if !log.isOpen { try log.roll(at: journal.offset, time: now, continues: true) }
@@ -94,17 +94,17 @@ class ServerSimulation {
         return log.isOpen
     }
 
-    /// Ends the log and begins it again, with nothing changed in between.
+    /// Ends the log and begins it again without changes in between.
     private func reopen() {
         flush()
         guard waiting.isEmpty, !hasGap, log.isPublished, !log.isDamaged else { return }
         if attempt({ () throws(StorageError) in try log.close() }) { _ = start() }
     }
 
-    /// The disk works from here on: in the end everything is on it again. Then the process may end as it should.
+    /// The disk no longer fails: eventually everything is on it. Then the process may shut down cleanly.
     func heal() throws(BrokenPromise) {}
 
-    /// One random step.
+    /// Performs one random step.
     func step() {
         defer { note() }
         promise.latest = max(promise.latest, now)
@@ -130,16 +130,16 @@ class ServerSimulation {
     func change() {
         let question = Question(&random, keys: 10)
         question.ask(session, journal: journal, now: now)
-        // A change of policies or rules is in the stream at once, in front of what waits to be collected.
+        // A change of policies or rules is in the stream at once, ahead of changes that await collection.
         remember()
     }
 
-    /// Some time passes.
+    /// Advances the clock by a random amount.
     func pass() { now = now.adding(Int64(random.below(20_000)) * 1_000_000) }
 
     // MARK: Journal
 
-    /// Has every change so far in the journal.
+    /// Encodes every change so far into the journal.
     func encode() {
         journal.collect(time: now)
         collected = session.allStates()
@@ -152,7 +152,8 @@ class ServerSimulation {
         if part.bytes.count > 0 { waiting.append(part) }
     }
 
-    /// The batch just made, if it was one, has the states last collected, and the policies and rules as they are now.
+    /// Records the state after the batch just made, if any: the states last collected, and the policies and rules as
+    /// of now.
     func remember() {
         guard promise.history[journal.offset] == nil else { return }
         promise.history[journal.offset] = (collected, session.engine.policyBytes, now)
@@ -175,7 +176,7 @@ class ServerSimulation {
         while let part = waiting.first {
             guard attempt({ () throws(StorageError) in try log.append(part) }) else {
                 appendFailures += 1
-                // A server that gives up on its log keeps nothing for it.
+                // A server that gives up its log discards the parts waiting for it.
                 if appendFailures > 4 {
                     appendFailures = 0
                     repair()
@@ -205,9 +206,9 @@ class ServerSimulation {
 
     // MARK: Snapshots
 
-    /// Goes on in a segment that counts once a snapshot stands in front of it.
+    /// Continues in a segment that takes effect once a new snapshot precedes it.
     private func repair() {
-        // A snapshot that goes on is refused in the end.
+        // A snapshot that continues is refused at its end.
         if random.below(2) == 0 { abandonSnapshot() }
         collect()
         waiting = []
@@ -274,7 +275,7 @@ class ServerSimulation {
 
     // MARK: Promises
 
-    /// What the directory says is safe has now been promised.
+    /// Everything the directory reports as safe is now promised.
     private func note() {
         guard !files.isStopped, log.isOpen, log.isPublished, !log.isDamaged else { return }
         promise.guaranteed = max(promise.guaranteed, log.synced)

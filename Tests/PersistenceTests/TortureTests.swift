@@ -1,7 +1,7 @@
-// Random servers on random disks, ended at random instants, again and again on the same files.
+// Random servers on random disks, stopped at random instants, repeatedly on the same files.
 //
-// A test runs a number of lives, the first ones the same each time; ESCAPEMENT_SEEDS may ask for fewer,
-// ESCAPEMENT_TORTURE=seconds runs for so long, and ESCAPEMENT_SEED=n one seed alone.
+// A test simulates a number of runs, the first of them fixed. ESCAPEMENT_SEEDS reduces their number,
+// ESCAPEMENT_TORTURE=seconds keeps going for that long, and ESCAPEMENT_SEED=n runs one seed alone.
 
 import Glibc
 import LimiterEngine
@@ -12,17 +12,17 @@ import Testing
 
 @Suite struct TortureTests {
     #if DEBUG
-        private static let lives: UInt64 = 300
+        private static let runs: UInt64 = 300
     #else
-        private static let lives: UInt64 = 3_000
+        private static let runs: UInt64 = 3_000
     #endif
-    /// Lives that are the same each time.
-    private static let firstLives: UInt64 = 200
+    /// The number of fixed runs.
+    private static let fixedRuns: UInt64 = 200
 
-    /// One server's life: started, tormented, ended, recovered, and so on. Throws what was broken. Returns what its
-    /// journal has had at the end.
+    /// One server's run: repeatedly start it, inject faults, stop it and recover. Throws a broken promise. Returns
+    /// the kinds of records that its journal has contained.
     @discardableResult
-    static func life<Server: ServerSimulation>(
+    static func run<Server: ServerSimulation>(
         seed: UInt64, of type: Server.Type, _ look: (Server, UInt64) -> Void = { _, _ in }
     ) throws -> Set<String> {
         var random = SeededGenerator(seed: seed)
@@ -39,11 +39,11 @@ import Testing
             let server = PromiseCheck.restart(
                 recovered, promise, mode: mode, wall: wall, random: SeededGenerator(seed: random.next()),
                 as: type)
-            try torment(server, &random)
+            try runWithFaults(server, &random)
             look(server, seed)
             promise = server.promise
             promise.latest = max(promise.latest, server.now)
-            // A process that is killed leaves what it wrote; a machine without power does not.
+            // A killed process leaves everything it wrote; a machine that loses power does not.
             image = random.below(2) == 0 ? files.image : files.image.afterPowerLoss(metadata, &random)
             wall = EngineTime(nanoseconds: server.now.nanoseconds + (Int64(random.below(41)) - 20) * 1_000_000_000)
         }
@@ -51,7 +51,7 @@ import Testing
         return promise.kinds
     }
 
-    /// The disk when a recovery came to its end in the middle, or could not read.
+    /// The disk after a recovery that was interrupted or could not read.
     private static func interruptedRecovery(
         of image: DiskImage, _ wall: EngineTime, _ metadata: DiskImage.Metadata, _ random: inout SeededGenerator
     ) -> DiskImage {
@@ -66,7 +66,7 @@ import Testing
         return random.below(2) == 0 ? files.image : files.image.afterPowerLoss(metadata, &random)
     }
 
-    private static func torment(_ server: ServerSimulation, _ random: inout SeededGenerator) throws {
+    private static func runWithFaults(_ server: ServerSimulation, _ random: inout SeededGenerator) throws {
         let files = server.files
         if random.below(4) > 0 { files.stop = (files.calls + 1 + random.below(120), random.below(60)) }
         _ = server.start()
@@ -83,47 +83,47 @@ import Testing
         if random.below(3) == 0 { try server.heal() }
     }
 
-    @Test func everyLifeKeepsItsPromises() { live(as: ServerSimulation.self) }
+    @Test func everyRunKeepsItsPromises() { runAll(as: ServerSimulation.self) }
 
-    @Test func everyLifeOfTheDriverKeepsItsPromises() {
+    @Test func everyRunOfTheDriverKeepsItsPromises() {
         var sum = DriverSimulation.Coverage()
-        let lives = live(as: DriverSimulation.self) { server, seed in
-            // Of those that are the same each time, so that no draw decides about it.
-            if seed < Self.firstLives { sum.add(server.coverage) }
+        let runs = runAll(as: DriverSimulation.self) { server, seed in
+            // Counts only fixed runs, so that the verdict does not depend on a draw.
+            if seed < Self.fixedRuns { sum.add(server.coverage) }
         }
-        #expect(lives < Self.firstLives || sum.isEnough(lives: Int(Self.firstLives)), "too little happened: \(sum)")
+        #expect(runs < Self.fixedRuns || sum.isEnough(runs: Int(Self.fixedRuns)), "too little happened: \(sum)")
     }
 
     @discardableResult
-    private func live<Server: ServerSimulation>(
+    private func runAll<Server: ServerSimulation>(
         as type: Server.Type, _ look: (Server, UInt64) -> Void = { _, _ in }
     ) -> UInt64 {
         if let seed = environmentNumber("ESCAPEMENT_SEED") {
-            #expect(throws: Never.self, "seed \(seed)") { try Self.life(seed: seed, of: type, look) }
+            #expect(throws: Never.self, "seed \(seed)") { try Self.run(seed: seed, of: type, look) }
             return 1
         }
         let seconds = environmentNumber("ESCAPEMENT_TORTURE").map { Int64($0) }
-        let most = min(Self.lives, environmentNumber("ESCAPEMENT_SEEDS") ?? Self.lives)
+        let most = min(Self.runs, environmentNumber("ESCAPEMENT_SEEDS") ?? Self.runs)
         let start = ContinuousClock.now
         let new = newSeed(for: "torture")
-        var lives: UInt64 = 0
+        var runs: UInt64 = 0
         var broken = 0
         var kinds: Set<String> = []
-        while seconds.map({ start.duration(to: .now) < .seconds($0) }) ?? (lives < most), broken < 5 {
-            let seed = lives < Self.firstLives ? lives : new + lives
+        while seconds.map({ start.duration(to: .now) < .seconds($0) }) ?? (runs < most), broken < 5 {
+            let seed = runs < Self.fixedRuns ? runs : new + runs
             do {
-                kinds.formUnion(try Self.life(seed: seed, of: type, look))
+                kinds.formUnion(try Self.run(seed: seed, of: type, look))
             } catch {
                 broken += 1
                 Issue.record("\(type), ESCAPEMENT_SEED=\(seed): \(error)")
             }
-            lives += 1
-            // Of those that are the same each time, so that no draw decides about it.
-            if lives == Self.firstLives {
-                #expect(kinds == ServerSimulation.Promise.allKinds, "not every kind was there: \(kinds)")
+            runs += 1
+            // Counts only fixed runs, so that the verdict does not depend on a draw.
+            if runs == Self.fixedRuns {
+                #expect(kinds == ServerSimulation.Promise.allKinds, "some kinds never occurred: \(kinds)")
             }
         }
-        print("torture of \(type): \(lives) lives, the new ones from ESCAPEMENT_SEED=\(new + Self.firstLives) on")
-        return lives
+        print("torture of \(type): \(runs) runs, the new ones from ESCAPEMENT_SEED=\(new + Self.fixedRuns) on")
+        return runs
     }
 }

@@ -5,14 +5,14 @@ import Testing
 @Suite("Arguments")
 struct ArgumentTests {
     private func integer(_ bytes: [UInt8]) -> Int64? {
-        // Exactly sized, so that a sanitizer sees the first byte read too far.
+        // Exactly sized, so that a sanitizer detects a read past the end.
         let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: max(bytes.count, 1))
         defer { memory.deallocate() }
         for (index, byte) in bytes.enumerated() { memory[index] = byte }
         return Argument(base: memory, count: bytes.count).integer
     }
 
-    /// The rule, slowly: the standard library's reading, and only the one spelling it writes itself.
+    /// A slow reference: parsed by the standard library, and accepted only in the canonical form that it prints.
     private func reference(_ bytes: [UInt8]) -> Int64? {
         guard let value = Int64(String(decoding: bytes, as: UTF8.self)), Array("\(value)".utf8) == bytes else {
             return nil
@@ -40,7 +40,7 @@ struct ArgumentTests {
         }
     }
 
-    @Test("against the slow reading, random and around every power of ten and two")
+    @Test("against a slow reference, random and around every power of ten and two")
     func againstReference() {
         var generator = SeededGenerator(for: "integers of requests")
         let seed = generator.seed
@@ -77,7 +77,7 @@ struct ArgumentTests {
         #expect(wrong.isEmpty, "seed \(seed): \(wrong.prefix(10))")
     }
 
-    @Test("words match in any case, and only letters have one")
+    @Test("words match in any case, for letters only")
     func matching() {
         func matches(_ text: String, _ word: StaticString) -> Bool {
             Array(text.utf8).withUnsafeBufferPointer {
@@ -89,14 +89,14 @@ struct ArgumentTests {
         #expect(!matches("cl.throttl", "CL.THROTTLE"))
         #expect(!matches("cl.throttlee", "CL.THROTTLE"))
         #expect(matches("", ""))
-        // 0x20 apart like letters, but none: @ and `, [ and {, the NUL and the space.
+        // Bytes that differ by 0x20 like letters, but are not: @ and `, [ and {, NUL and space.
         #expect(!matches("@", "`"))
         #expect(!matches("[", "{"))
         #expect(!matches("\u{0}", " "))
         #expect(!matches("token-buckeT\u{0}", "token-bucket") && matches("TOKEN-bucket", "token-bucket"))
     }
 
-    @Test("words against comparing byte by byte: every length, one byte changed in any way")
+    @Test("words against a byte-by-byte comparison: every length, every change of one byte")
     func matchingAnything() {
         let word: StaticString = "Az@[`{19-abcdefghijklm"
         let whole = Array(word.description.utf8)
@@ -121,7 +121,7 @@ struct ArgumentTests {
         }
     }
 
-    @Test("where arguments lie, counted from one of them")
+    @Test("positions of arguments, relative to one of them")
     func layout() {
         let list = ArgumentList()
         list.load(["name", "key", "LIMIT", "10", ""].map { Array($0.utf8) })
@@ -130,14 +130,14 @@ struct ArgumentTests {
         #expect(list.writeLayout(from: 2, count: 3, to: layout))
         #expect(list.hasLayout(layout, count: 3, from: 2))
         #expect(!list.hasLayout(layout, count: 3, from: 1) && !list.hasLayout(layout, count: 3, from: 3))
-        // The same bytes, otherwise divided.
+        // The same bytes with other argument boundaries.
         list.load(["name", "key", "LIMI", "T10", ""].map { Array($0.utf8) })
         #expect(!list.hasLayout(layout, count: 3, from: 2))
         list.load(["LIMIT", "10", "", "more"].map { Array($0.utf8) })
         #expect(list.hasLayout(layout, count: 3, from: 0))
     }
 
-    @Test("a list grows, saves, restores elsewhere, and loads copies")
+    @Test("a list grows, saves, restores in another list, and loads copies")
     func list() {
         let list = ArgumentList()
         let words = (0..<1000).map { Array("word \($0)".utf8) } + [[]]

@@ -9,7 +9,7 @@ struct InlineTests {
         verify("PING\n", gives: [request("PING")])
         verify("  set\tfoo   bar  \r\n", gives: [request("set", "foo", "bar")])
         verify("POST / HTTP/1.1\r\n", gives: [request("POST", "/", "HTTP/1.1")])
-        // Only the CR in front of the LF belongs to the line end; another one is white space.
+        // Only the CR directly before the LF belongs to the line end; any other CR is white space.
         verify("a\rb\r\r\n", gives: [request("a", "b")])
         verify("caf\u{E9} \u{1F600}\n", gives: [request("caf\u{E9}", "\u{1F600}")])
     }
@@ -25,14 +25,14 @@ struct InlineTests {
         verify(#"ab"c d""# + "\n", gives: [request("abc d")])
     }
 
-    @Test("single quotes know only their own escape")
+    @Test("single quotes have only one escape")
     func singleQuotes() {
         verify(#"E 'a b\n\'"'"# + "\r\n", gives: [request("E", #"a b\n'""#)])
         verify("''\n", gives: [request("")])
     }
 
     @Test(
-        "quotes that do not balance",
+        "unbalanced quotes",
         arguments: [
             #"""#, #"a "b"#, #"a 'b"#, #"'it\'"#, #""a"b"#, #"'a'b"#, #"a "b\"#, #""a\""#, #""a""b""#,
         ])

@@ -94,16 +94,16 @@ struct ReplyBufferTests {
     func sanitising() {
         #expect(written { $0.error("ERR unknown 'a\r\n+OK\r\n'") } == "-ERR unknown 'a  +OK  '\r\n")
         #expect(written { $0.error("\n") } == "- \r\n")
-        // Swift holds CR LF together to be one character; the wire does not.
+        // In Swift, CR LF is a single character; on the wire it is two bytes.
         #expect(written { $0.error("a\r\nb\rc\nd") } == "-a  b c d\r\n")
-        // Only the error's own bytes: what was written before keeps its line ends.
+        // Only the error's own bytes: earlier replies keep their line ends.
         #expect(
             written {
                 $0.ok(); $0.error("x\ny")
             } == "+OK\r\n-x y\r\n")
     }
 
-    @Test("grows with what it holds intact, truncates, gives memory back")
+    @Test("grows without losing its contents, truncates, releases memory")
     func growth() {
         let buffer = ReplyBuffer(capacity: 1)
         var expected: [UInt8] = []
@@ -121,7 +121,7 @@ struct ReplyBufferTests {
         #expect(buffer.bytes.elementsEqual(expected))
     }
 
-    @Test("an array's header inserted behind its values")
+    @Test("an array's header inserted after its values are written")
     func insertedHeader() {
         for elements in [0, 1, 9, 10, 12345] {
             let text = written {

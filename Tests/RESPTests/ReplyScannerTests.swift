@@ -13,7 +13,7 @@ struct ReplyScannerTests {
         var scanner = ReplyScanner()
         var start = 0
         for end in Array(cuts) + [bytes.count] {
-            // Exactly sized, so that a sanitizer sees the first byte read too far.
+            // Exactly sized, so that a sanitizer detects a read past the end.
             let memory = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: end - start)
             defer { memory.deallocate() }
             _ = memory.initialize(from: bytes[start..<end])
@@ -51,14 +51,14 @@ struct ReplyScannerTests {
         }
     }
 
-    @Test("errors and pushes are told apart")
+    @Test("errors and pushes are distinguished")
     func errorsAndPushes() {
         check("-ERR no\r\n+OK\r\n!3\r\nERR\r\n:1\r\n", Counts(replies: 4, errors: 2))
         check(">2\r\n+message\r\n-x\r\n+OK\r\n", Counts(replies: 1, pushes: 1))
         check("|1\r\n+a\r\n:1\r\n-ERR no\r\n", Counts(replies: 1, errors: 1))
     }
 
-    @Test("what is not all there is not counted")
+    @Test("incomplete replies are not counted")
     func unfinished() {
         for text in [
             "+", "+O", "+OK\r", "$", "$3\r\nab", "$3\r\nabc", "$3\r\nabc\r", "*2\r\n:1\r\n", "%1\r\n:1\r\n", "|0\r\n",
@@ -68,7 +68,7 @@ struct ReplyScannerTests {
         }
     }
 
-    @Test("bytes that are no replies")
+    @Test("invalid replies")
     func broken() {
         for (text, failure) in [
             ("x\r\n", .unknownType(UInt8(ascii: "x"))), ("*1\r\n\r\n", .unknownType(0x0D)), ("$a\r\n", .invalidLength),
@@ -87,7 +87,7 @@ struct ReplyScannerTests {
         #expect(counts(Array(("+a" + longest.dropFirst()).utf8), cuts: [100]) == Counts(failure: .lineTooLong))
     }
 
-    @Test("depth is free to scan, bounded to decode")
+    @Test("scanning accepts any depth, decoding a bounded one")
     func depth() {
         func nested(_ depth: Int) -> [UInt8] { Array((String(repeating: "*1\r\n", count: depth) + ":1\r\n").utf8) }
         #expect(counts(nested(100_000), cuts: [17]) == Counts(replies: 1))
@@ -95,7 +95,7 @@ struct ReplyScannerTests {
         #expect(throws: ReplyError.tooDeep) { try ReplyValue.decode(nested(ReplyValue.depthMax + 1)) }
     }
 
-    @Test("stops behind as many replies as asked for")
+    @Test("stops after the requested number of replies")
     func most() {
         var scanner = ReplyScanner()
         let bytes = Array("+OK\r\n:12\r\n$1\r\na\r\n".utf8)
@@ -107,7 +107,7 @@ struct ReplyScannerTests {
         #expect(scanner.replies == 3)
     }
 
-    @Test("what the reply buffer writes is read back, in both versions")
+    @Test("replies round-trip in both protocol versions")
     func roundTrip() throws {
         for version in [ProtocolVersion.resp2, .resp3] {
             let buffer = ReplyBuffer()
@@ -140,7 +140,7 @@ struct ReplyScannerTests {
         }
     }
 
-    @Test("decoding: several at once, the incomplete, the wrong scalar")
+    @Test("decoding: several at once, incomplete ones, wrong scalars")
     func decoding() throws {
         #expect(
             try ReplyValue.decodeAll(Array("+OK\r\n>1\r\n:1\r\n(12\r\n|1\r\n+a\r\n:1\r\n#f\r\n!1\r\nE\r\n".utf8)) == [

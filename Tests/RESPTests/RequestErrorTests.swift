@@ -6,7 +6,7 @@ struct RequestErrorTests {
     private static let lineMax = 64 * 1024
 
     @Test(
-        "counts that are no count",
+        "invalid counts",
         arguments: [
             "a", "", " 1", "1 ", "+1", "01", "00", "-", "-0", "--1", "1a", "1.0", "0x1", "1025", "2147483648",
             "9223372036854775808", "18446744073709551617", "99999999999999999999", "-9223372036854775809", "\u{0}",
@@ -16,7 +16,7 @@ struct RequestErrorTests {
     }
 
     @Test(
-        "lengths that are no length",
+        "invalid lengths",
         arguments: [
             "a", "", " 1", "1 ", "+1", "01", "-0", "-1", "-2", "1a", "1048577", "4294967297", "9223372036854775808",
             "18446744073709551617", "\u{0}",
@@ -49,7 +49,7 @@ struct RequestErrorTests {
         verify("*2\r\n$1\r\na\r\n\(first)1\r\nb\r\n", gives: [.failure(.expectedBulk(got: byte))])
     }
 
-    @Test("an argument that is longer or shorter than it said")
+    @Test("an argument longer or shorter than announced")
     func missingTerminator() {
         verify("*1\r\n$4\r\nPINGxx", gives: [.failure(.missingTerminator)])
         verify("*1\r\n$4\r\nPING\rx", gives: [.failure(.missingTerminator)])
@@ -58,7 +58,7 @@ struct RequestErrorTests {
         verify("*1\r\n$0\r\nxx", gives: [.failure(.missingTerminator)])
     }
 
-    @Test("good requests in front of a broken one are answered, what follows it is not looked at")
+    @Test("requests before a broken one are parsed, input after it is ignored")
     func afterGoodOnes() {
         verify(
             "PING\r\n*1\r\n$1\r\na\r\n*x\r\nPING\r\n",
@@ -95,7 +95,7 @@ struct RequestErrorTests {
         verify("*1\r\n$\(digits)1\r\n", gives: [.failure(.lengthLineTooLong)])
     }
 
-    @Test("the texts are the ones clients know")
+    @Test("the error texts are Redis's")
     func texts() {
         let texts: [(ProtocolError, String)] = [
             (.tls, "TLS is not supported here"),
@@ -111,7 +111,7 @@ struct RequestErrorTests {
         for (error, text) in texts { #expect(error.text == "ERR Protocol error: " + text) }
     }
 
-    @Test("an announced count or length costs no memory")
+    @Test("an announced count or length allocates no memory")
     func announcedIsNotAllocated() {
         let limits = RequestLimits(bulkLengthMax: 1 << 30, argumentsMax: Int(Int32.max))
         verify("*2147483647\r\n$1073741824\r\nx", gives: [], unfinished: 27, limits: limits)

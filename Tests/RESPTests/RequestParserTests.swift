@@ -19,7 +19,7 @@ struct RequestParserTests {
         verify(encoded([everyByte, [], everyByte]), gives: [.request([everyByte, [], everyByte])])
     }
 
-    @Test("empty requests are nothing, and need no reply")
+    @Test("empty requests are skipped without a reply")
     func nothing() {
         verify("*0\r\n", gives: [.nothing])
         verify("*-1\r\n", gives: [.nothing])
@@ -38,7 +38,7 @@ struct RequestParserTests {
             ])
     }
 
-    @Test("what is not all there waits")
+    @Test("incomplete requests wait for more input")
     func unfinished() {
         for (input, complete) in [
             ("*", 0), ("*1", 0), ("*1\r", 0), ("*1\r\n", 0), ("*1\r\n$", 0), ("*1\r\n$4\r\nPIN", 0),
@@ -49,7 +49,7 @@ struct RequestParserTests {
         }
     }
 
-    @Test("a list holds no arguments of the request before while the next one's first line is awaited")
+    @Test("a list holds no stale arguments while the next request's first line is incomplete")
     func noStaleArguments() {
         let list = ArgumentList()
         var parser = RequestParser()
@@ -81,7 +81,7 @@ struct RequestParserTests {
         verify("a b 'c\r\n", gives: [.failure(.unbalancedQuotes)], limits: limits)
     }
 
-    @Test("strangers: ten arguments and 16 KiB")
+    @Test("unauthenticated clients: ten arguments and 16 KiB")
     func unauthenticated() {
         let ten = [[UInt8]](repeating: [0x61], count: 10)
         verify(encoded(ten), gives: [.request(ten)], authenticated: false)

@@ -1,17 +1,17 @@
-// Feeds a parser the way a connection does, as nastily as that is allowed: every feed hands it the unfinished request
-// in a fresh allocation of exactly its size, and between feeds the argument list is used for something else.
-// Shared by the unit tests and the fuzz target (a link there), so both mean the same by "as a connection does".
+// Feeds a parser as a connection does, in the harshest permitted way: every feed is a fresh allocation of exactly the
+// unfinished request's size, and between feeds the argument list is used for other requests. Shared by the unit tests
+// and the fuzz target (through a link), so that both feed parsers alike.
 
 import RESP
 
-/// What a parser said about one stretch of input.
+/// A parser's result for a stretch of input.
 enum RequestEvent: Equatable {
     case request([[UInt8]])
     case nothing
     case failure(ProtocolError)
 }
 
-/// Everything a parser said about an input, in order.
+/// All of a parser's results for an input, in order.
 struct RequestTranscript: Equatable {
     var events: [RequestEvent] = []
     /// Bytes at the end that no event covers; 0 after a failure.
@@ -19,7 +19,7 @@ struct RequestTranscript: Equatable {
 }
 
 extension RequestLimits {
-    /// What the tests use where the limits are not the point.
+    /// Default limits, for tests that are not about limits.
     static let usual = RequestLimits(bulkLengthMax: 1 << 20, argumentsMax: 1024)
 }
 
@@ -34,7 +34,7 @@ func replay(
     var (start, end) = (0, 0)
     for cut in Array(cuts) + [input.count] where cut >= end {
         end = cut
-        // Exactly sized, so that a sanitizer sees the first byte read too far; and never where it was before.
+        // Exactly sized, so that a sanitizer detects a read past the end, and never at the previous address.
         let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: max(end - start, 1))
         defer { memory.deallocate() }
         input.withUnsafeBufferPointer { memory.initialize(from: $0.baseAddress! + start, count: end - start) }

@@ -1,8 +1,8 @@
 import RESP
 import Testing
 
-/// Checks that `input` gives `events`: whole, byte by byte, cut at every position (long inputs: near both ends), and
-/// three times in a row when nothing fails.
+/// Checks that `input` yields `events`: in one piece, byte by byte, cut at every position (for long inputs: near both
+/// ends), and three times in a row if nothing fails.
 func verify(
     _ input: [UInt8], gives events: [RequestEvent], unfinished: Int = 0, limits: RequestLimits = .usual,
     authenticated: Bool = true, at location: SourceLocation = #_sourceLocation
@@ -10,7 +10,7 @@ func verify(
     let expected = RequestTranscript(events: events, unfinished: unfinished)
     func check(_ input: [UInt8], cuts: some Sequence<Int>, _ expected: RequestTranscript, _ how: String) {
         let found = replay(input, cuts: cuts, limits: limits, authenticated: authenticated)
-        // One comparison, so that a million right answers cost no million reports.
+        // A single comparison, so that a million correct results do not cost a million reports.
         if found != expected {
             Issue.record("\(how): \(describe(found)), not \(describe(expected))", sourceLocation: location)
         }
@@ -29,7 +29,7 @@ func verify(
     check(input + input + input, cuts: [input.count + 1], thrice, "three, cut in the second")
 }
 
-/// As above, for input that is text.
+/// The same for text input.
 func verify(
     _ input: String, gives events: [RequestEvent], unfinished: Int = 0, limits: RequestLimits = .usual,
     authenticated: Bool = true, at location: SourceLocation = #_sourceLocation
@@ -39,7 +39,7 @@ func verify(
         at: location)
 }
 
-/// The request of these words.
+/// The request with these words.
 func request(_ words: String...) -> RequestEvent { .request(words.map { Array($0.utf8) }) }
 
 /// The bytes of these arguments as an array of bulk strings.

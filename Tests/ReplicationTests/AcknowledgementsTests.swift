@@ -1,4 +1,4 @@
-// WAIT and min-replicas-to-write.
+// WAIT, WAITAOF and min-replicas-to-write.
 
 import System
 import TestSupport
@@ -9,7 +9,7 @@ import Testing
 @Suite struct AcknowledgementsTests {
     private typealias Answer = Acknowledgements.Answer
 
-    @Test func aWaitEndsWhenEnoughHaveIt() {
+    @Test func aWaitEndsWhenEnoughReplicasHaveAcknowledged() {
         var acknowledgements = Acknowledgements()
         #expect(acknowledgements.wait(ticket: 1, offset: 10, count: 0, deadline: nil) == Answer(ticket: 1, count: 0))
         #expect(acknowledgements.wait(ticket: 2, offset: 10, count: 1, deadline: nil) == nil)
@@ -22,7 +22,7 @@ import Testing
         #expect(acknowledgements.wait(ticket: 4, offset: 25, count: 1, deadline: nil) == Answer(ticket: 4, count: 1))
     }
 
-    @Test func aWaitEndsWithItsTime() {
+    @Test func aWaitEndsAtItsTimeout() {
         var acknowledgements = Acknowledgements()
         _ = acknowledgements.acknowledged(1, offset: 10, synced: -1, now: 0)
         _ = acknowledgements.wait(ticket: 1, offset: 10, count: 2, deadline: 100)
@@ -40,7 +40,7 @@ import Testing
         #expect(acknowledgements.acknowledged(2, offset: 11, synced: 11, now: 0) == [])
     }
 
-    @Test func aLinkThatIsOverCountsNoMore() {
+    @Test func aClosedLinkIsNotCounted() {
         var acknowledgements = Acknowledgements()
         _ = acknowledgements.acknowledged(1, offset: 10, synced: 5, now: 0)
         acknowledgements.removed(1)
@@ -48,18 +48,18 @@ import Testing
         #expect(acknowledgements.wait(ticket: 1, offset: 10, count: 1, deadline: nil) == nil)
     }
 
-    @Test func onDiskIsSomethingElse() {
+    @Test func syncedOffsetsAreTrackedSeparately() {
         var acknowledgements = Acknowledgements()
         #expect(acknowledgements.wait(ticket: 1, offset: 10, count: 1, deadline: nil, demandsSync: true) == nil)
         #expect(acknowledgements.acknowledged(1, offset: 10, synced: 9, now: 0) == [])
         #expect(acknowledgements.count(of: 10) == 1 && acknowledgements.count(of: 10, synced: true) == 0)
         #expect(acknowledgements.acknowledged(1, offset: 10, synced: 10, now: 0) == [Answer(ticket: 1, count: 1)])
-        // What was acknowledged once stays so.
+        // An acknowledgement never moves back.
         #expect(acknowledgements.acknowledged(1, offset: 3, synced: -1, now: 0) == [])
         #expect(acknowledgements.count(of: 10) == 1 && acknowledgements.count(of: 10, synced: true) == 1)
     }
 
-    @Test func thisNodesDiskCountsToo() {
+    @Test func waitaofCountsTheLocalDisk() {
         var acknowledgements = Acknowledgements()
         #expect(acknowledgements.synced(5) == [])
         #expect(
@@ -74,13 +74,13 @@ import Testing
         #expect(acknowledgements.acknowledged(1, offset: 7, synced: 7, now: 0) == [])
         #expect(acknowledgements.synced(7) == [Answer(ticket: 3, count: 1, isLocal: true)])
         #expect(!acknowledgements.awaitsDisk)
-        // Not asked for, and told all the same.
+        // Not requested, but reported in the answer.
         #expect(
             acknowledgements.wait(ticket: 4, offset: 7, count: 1, deadline: nil, demandsSync: true)
                 == Answer(ticket: 4, count: 1, isLocal: true))
     }
 
-    @Test func nobodyWaitsForALogThatIsNotThere() {
+    @Test func waitaofWithoutALogIsAnsweredAtOnce() {
         var acknowledgements = Acknowledgements()
         #expect(
             acknowledgements.wait(ticket: 1, offset: 5, count: 0, deadline: nil, demandsLocal: true)
@@ -103,7 +103,7 @@ import Testing
         #expect(acknowledgements.refusesWrites(minimum: 1, lag: 10, now: 116))
     }
 
-    @Test func whoIsPrimaryNoMoreTellsEverybody() {
+    @Test func aDemotedPrimaryUnblocksEveryWait() {
         var acknowledgements = Acknowledgements()
         _ = acknowledgements.acknowledged(1, offset: 10, synced: 5, now: 0)
         _ = acknowledgements.wait(ticket: 7, offset: 11, count: 1, deadline: 5)

@@ -1,4 +1,4 @@
-// The journal's end in memory.
+// The replication backlog: the tail of the journal in memory.
 
 import Persistence
 import Testing
@@ -43,7 +43,7 @@ import Testing
         #expect(backlog.bytes(from: backlog.start - 1, limit: 1) == nil)
     }
 
-    @Test func keepsWhatALinkNeeds() {
+    @Test func keepsBytesThatALinkNeeds() {
         let stream = TestStream()
         let backlog = Backlog(capacity: 100, offset: 0, blockSize: 100)
         for number in 0..<20 { append(stream.batch(number..<number + 2), to: backlog) }
@@ -57,7 +57,7 @@ import Testing
         #expect(backlog.count <= backlog.keptMost && backlog.keptMost < 450)
     }
 
-    @Test func restartsElsewhere() {
+    @Test func restartsAtAnotherOffset() {
         let stream = TestStream()
         let backlog = Backlog(capacity: 1000, offset: 0)
         append(stream.batch(0..<3), to: backlog)
@@ -69,7 +69,7 @@ import Testing
         #expect(backlog.bytes(from: 9000, limit: 1 << 20)?.count == backlog.count)
     }
 
-    @Test func isNeverSmallerThanItMayBe() {
+    @Test func hasAMinimumSize() {
         let backlog = Backlog(capacity: 1, offset: 0)
         #expect(backlog.capacity == Backlog.capacityMin)
         backlog.capacity = 2

@@ -1,4 +1,4 @@
-// Every transition of the link as the primary sees it.
+// Every state transition of the link on the primary's side.
 
 import Persistence
 import System
@@ -17,7 +17,7 @@ import Testing
         ServingNode(readiness: readiness, isReplica: isReplica, identity: ReplicationIdentity(id: a))
     }
 
-    /// A backlog of two batches from 100 on; the boundary between them.
+    /// A backlog of two batches that starts at offset 100, and the boundary between the batches.
     private func backlog() -> (backlog: Backlog, boundary: Int64) {
         let stream = TestStream(offset: 100)
         let backlog = Backlog(capacity: 100_000, offset: 100)
@@ -35,7 +35,7 @@ import Testing
         return link
     }
 
-    @Test func continuesWhereABatchBegins() {
+    @Test func continuesOnlyAtABatchBoundary() {
         let (backlog, boundary) = backlog()
         for (offset, isPartial) in [
             (100, true), (boundary, true), (backlog.end, true), (99, false), (101, false), (backlog.end + 1, false),
@@ -50,9 +50,9 @@ import Testing
         var stranger = DownstreamLink(now: 0)
         let request = SyncRequest(position: StreamPosition(id: b, offset: boundary))
         #expect(stranger.request(request, of: primary, backlog: backlog, now: 0) == [.beginSnapshot])
-        var nobody = DownstreamLink(now: 0)
-        #expect(nobody.request(SyncRequest(position: nil), of: primary, backlog: nil, now: 0) == [.beginSnapshot])
-        #expect(nobody.request(SyncRequest(position: nil), of: primary, backlog: nil, now: 0) == [.close(.unexpected)])
+        var initial = DownstreamLink(now: 0)
+        #expect(initial.request(SyncRequest(position: nil), of: primary, backlog: nil, now: 0) == [.beginSnapshot])
+        #expect(initial.request(SyncRequest(position: nil), of: primary, backlog: nil, now: 0) == [.close(.unexpected)])
     }
 
     @Test func refusesWhenItCannotServe() {
@@ -65,13 +65,13 @@ import Testing
             let actions = link.request(SyncRequest(position: nil), of: node(readiness), backlog: backlog, now: 0)
             guard actions.count == 2, case .send(let line) = actions[0] else { return #expect(Bool(false)) }
             #expect(line.hasPrefix(word) && line.hasSuffix("\r\n"))
-            // It comes back with another connection.
+            // The replica reconnects.
             #expect(actions[1] == .close(.refused))
             #expect(link.state == .closed && !link.isReplica)
         }
     }
 
-    @Test func whoSpeaksOutOfTurnIsLetGo() {
+    @Test func outOfOrderCommandsCloseTheLink() {
         let (backlog, _) = backlog()
         var link = streaming(backlog)
         #expect(link.spokeOutOfTurn() == [.close(.unexpected)])
@@ -93,7 +93,7 @@ import Testing
         #expect(link.nextOffset == backlog.end)
     }
 
-    @Test func aFullSyncIsSnapshotThenJournal() {
+    @Test func aFullSyncSendsTheSnapshotThenTheJournal() {
         let (backlog, boundary) = backlog()
         var link = DownstreamLink(now: 0)
         _ = link.request(SyncRequest(position: nil), of: primary, backlog: backlog, now: 0)
@@ -108,7 +108,7 @@ import Testing
         #expect(link.snapshotEnded(wholeAt: backlog.end, now: 0) == [.wantTime])
         if case .journal(let bytes) = link.output(from: backlog) { link.sent(bytes.count) }
         #expect(link.nextOffset == backlog.end)
-        // Not whole yet, then whole.
+        // An incomplete state does not count as online; a complete one does.
         #expect(link.announced(.acknowledged(offset: boundary, synced: -1), end: backlog.end, now: 5) == [])
         #expect(!link.isOnline)
         let whole = ReplicaAnnouncement.acknowledged(offset: backlog.end, synced: 3)
@@ -119,7 +119,7 @@ import Testing
         #expect(link.snapshotFailed() == [])
     }
 
-    @Test func aSnapshotThatFailsEndsTheLink() {
+    @Test func aFailedSnapshotClosesTheLink() {
         for begins in [false, true] {
             var link = DownstreamLink(now: 0)
             _ = link.request(SyncRequest(position: nil), of: primary, backlog: nil, now: 0)
@@ -129,7 +129,7 @@ import Testing
         }
     }
 
-    @Test func acknowledgementsAreBelievedOnlyIfTheyCanBeTrue() {
+    @Test func impossibleAcknowledgementsAreRejected() {
         let (backlog, boundary) = backlog()
         var link = streaming(backlog)
         let all = ReplicaAnnouncement.acknowledged(offset: backlog.end, synced: 0)
@@ -140,14 +140,14 @@ import Testing
         #expect(link.announced(future, end: backlog.end + 5, now: 9) == [.close(.unexpected)])
         #expect(!link.isOnline)
         #expect(link.announced(future, end: backlog.end + 5, now: 9) == [])
-        // Out of turn: while a snapshot is sent. A connection that is no replica says nothing by it.
+        // Ignored from a connection that is not a replica; out of order during the snapshot.
         var early = DownstreamLink(now: 0)
         #expect(early.announced(.acknowledged(offset: 5, synced: 0), end: 10, now: 0) == [])
         _ = early.request(SyncRequest(position: nil), of: primary, backlog: nil, now: 0)
         #expect(early.announced(.acknowledged(offset: 0, synced: 0), end: 10, now: 0) == [.close(.unexpected)])
     }
 
-    @Test func remembersWhatWasAnnounced() {
+    @Test func remembersWhatTheReplicaAnnounced() {
         var link = DownstreamLink(now: 0)
         _ = link.announced(.listeningPort(7001), end: 0, now: 1)
         _ = link.announced(.address("10.0.0.1"), end: 0, now: 2)
@@ -158,7 +158,7 @@ import Testing
         #expect(link.lag(now: 5) == nil)
     }
 
-    @Test func aSilentReplicaIsGone() {
+    @Test func aSilentReplicaTimesOut() {
         let (backlog, _) = backlog()
         var link = streaming(backlog)
         #expect(link.tick(end: backlog.end, settings, now: .boot + settings.timeout) == [.wantTime])
@@ -191,7 +191,7 @@ import Testing
         #expect(slow.tick(end: soft, settings, now: 100_000_000_000) == [.close(.outputLimit)])
     }
 
-    @Test func endsWithItsConnectionAndWithTheHistory() {
+    @Test func closesWithItsConnectionAndWithTheHistory() {
         let (backlog, _) = backlog()
         var link = streaming(backlog)
         #expect(link.historyChanged() == [.close(.history)])
@@ -204,20 +204,20 @@ import Testing
         #expect(idle.state == .announced)
     }
 
-    @Test func takesOverFromItsOwnPrimaryAlone() {
+    @Test func takesOverOnlyFromItsOwnPrimary() {
         let (backlog, boundary) = backlog()
-        let wish = SyncRequest(position: StreamPosition(id: a, offset: boundary), takesOver: true)
-        // Its link is down, of course: the primary has closed it.
+        let takeover = SyncRequest(position: StreamPosition(id: a, offset: boundary), takesOver: true)
+        // The node's own link is down: the primary closed it before it sent the request.
         var link = DownstreamLink(now: 0)
         let replica = node(.withoutPrimary, isReplica: true)
-        #expect(link.request(wish, of: replica, backlog: backlog, now: 0) == [.takeOver])
+        #expect(link.request(takeover, of: replica, backlog: backlog, now: 0) == [.takeOver])
         var promoted = primary
         promoted.identity.branch(to: b, at: boundary)
         let yes: [DownstreamLink.Action] = [.send("+CONTINUE \(b)\r\n"), .wantTime]
-        #expect(link.request(wish, of: promoted, backlog: backlog, now: 0) == yes)
-        // The answer was lost, so it is asked again.
+        #expect(link.request(takeover, of: promoted, backlog: backlog, now: 0) == yes)
+        // The answer was lost, so the request is repeated.
         var again = DownstreamLink(now: 0)
-        #expect(again.request(wish, of: promoted, backlog: backlog, now: 0) == yes)
+        #expect(again.request(takeover, of: promoted, backlog: backlog, now: 0) == yes)
 
         func refusal(_ request: SyncRequest, _ node: ServingNode) -> String? {
             var link = DownstreamLink(now: 0)
@@ -226,9 +226,9 @@ import Testing
             }
             return line
         }
-        #expect(refusal(wish, primary)?.hasPrefix("-ERR PSYNC FAILOVER can't be sent to a master") == true)
+        #expect(refusal(takeover, primary)?.hasPrefix("-ERR PSYNC FAILOVER can't be sent to a master") == true)
         let other = SyncRequest(position: StreamPosition(id: b, offset: boundary), takesOver: true)
         #expect(refusal(other, replica)?.hasPrefix("-ERR PSYNC FAILOVER replid must match") == true)
-        #expect(refusal(wish, node(.incomplete, isReplica: true))?.hasPrefix("-NOMASTERLINK") == true)
+        #expect(refusal(takeover, node(.incomplete, isReplica: true))?.hasPrefix("-NOMASTERLINK") == true)
     }
 }

@@ -1,4 +1,4 @@
-// The command FAILOVER.
+// The FAILOVER command.
 
 import System
 import TestSupport
@@ -14,7 +14,7 @@ import Testing
         Failover.Candidate(address: address, acknowledged: acknowledged, isOnline: isOnline)
     }
 
-    /// One that waits for replicas to have 100.
+    /// A failover that waits for replicas to acknowledge offset 100.
     private func waiting(_ request: Failover.Request) throws -> Failover {
         var failover = Failover()
         let actions = try failover.start(
@@ -26,7 +26,7 @@ import Testing
         return failover
     }
 
-    @Test func refusesWhatCannotBe() {
+    @Test func refusesImpossibleRequests() {
         func refusal(
             _ request: Failover.Request, isReplica: Bool = false, _ candidates: [Failover.Candidate]
         ) -> FailoverError? {
@@ -54,7 +54,7 @@ import Testing
         #expect(FailoverError.notInProgress.rawValue == "ERR No failover in progress.")
     }
 
-    @Test func theFirstThatHasEverythingTakesOver() throws {
+    @Test func theFirstReplicaWithEverythingTakesOver() throws {
         var failover = try waiting(Failover.Request())
         #expect(throws: FailoverError.alreadyInProgress) {
             try failover.start(Failover.Request(), isReplica: false, candidates: [], now: 0)
@@ -74,7 +74,7 @@ import Testing
         #expect(failover.tick(candidates: [candidate(there, 100)], now: 0) == [.handOver(there)])
     }
 
-    @Test func timeEndsItOrForcesIt() throws {
+    @Test func theTimeoutAbortsOrForcesIt() throws {
         var failover = try waiting(Failover.Request(target: there, timeout: 50))
         #expect(failover.tick(candidates: [candidate(there, 99)], now: 49) == [])
         #expect(failover.tick(candidates: [candidate(there, 99)], now: 50) == [.resumeWrites])
@@ -82,11 +82,11 @@ import Testing
         var forced = try waiting(Failover.Request(target: there, force: true, timeout: 50))
         #expect(forced.tick(candidates: [], now: 49) == [])
         #expect(forced.tick(candidates: [], now: 50) == [.handOver(there)])
-        // No time-out ends it now: the target may have taken over.
+        // The timeout no longer applies: the target may have taken over.
         #expect(forced.tick(candidates: [], now: .distantFuture) == [])
     }
 
-    @Test func aRefusalOrAnAbortTakesTheRoleBack() throws {
+    @Test func aRefusalOrAnAbortRestoresTheRole() throws {
         var refused = try waiting(Failover.Request())
         _ = refused.tick(candidates: [candidate(here, 100)], now: 0)
         #expect(refused.answered(tookOver: false) == [.takeBack, .resumeWrites])
@@ -99,7 +99,7 @@ import Testing
         #expect(late.answered(tookOver: true) == [])
     }
 
-    @Test func anotherChangeOfRoleEndsIt() throws {
+    @Test func anotherRoleChangeAbortsIt() throws {
         var failover = try waiting(Failover.Request())
         #expect(failover.overruled() == [.resumeWrites])
         #expect(failover.state == .none)

@@ -1,4 +1,4 @@
-// The world around a driver, in a test that looks at what the driver asks for and in which order.
+// A fake environment for a driver, for tests that check what the driver calls and in which order.
 
 import LimiterEngine
 import Persistence
@@ -7,7 +7,7 @@ import TestSupport
 
 @testable import Replication
 
-/// Writes down every call as a line; what is only looked up leaves none.
+/// Records every call as a line, except for plain queries.
 final class FakeEnvironment: NodeEnvironment {
     let engine = Engine(shards: 1)
     let journal: Journal
@@ -22,17 +22,17 @@ final class FakeEnvironment: NodeEnvironment {
     var hasUncountedChanges = false
     var syncedOffset: Int64 = -1
     var filesAreCurrent = true
-    /// What saving the role fails with.
+    /// The error that saving the role throws.
     var saveError: StorageError?
     private(set) var saved: SavedRole?
-    /// By when what is read back has expired.
+    /// The horizon of the last restore: state that expired before it is dropped.
     private(set) var restoreHorizon: EngineTime?
     private var isJournaling = false
     private var backlog: Backlog?
-    /// What runs while the driver waits for writers.
+    /// Runs while the driver waits for writers.
     var whileWaiting: () -> Void = {}
 
-    /// A node of this role without a state, which has started.
+    /// A started node with this role and no state.
     init(_ role: NodeRole.Role, saved: SavedRole? = nil) {
         journal = Journal(engine: engine, offset: 0)
         self.saved = saved
@@ -42,18 +42,18 @@ final class FakeEnvironment: NodeEnvironment {
             journal: journal, settings: NodeDriver.Settings(upstream: UpstreamLink.Settings(listeningPort: 7000)),
             environment: self)
         driver.start()
-        _ = take()
+        _ = drainCalls()
     }
 
-    /// What a start of an empty directory finds.
+    /// The recovery report for an empty directory.
     static func recovered() -> RecoveryReport {
         let recovery = Recovery(
             files: SimulatedFileSystem(), path: "data", engine: Engine(shards: 1), horizon: EngineTime(nanoseconds: 0))
         return try! recovery.run(history: TestStream.id("a").text, cutsTornTail: true)
     }
 
-    /// The calls since the last time.
-    func take() -> [String] {
+    /// The calls since the previous `drainCalls`.
+    func drainCalls() -> [String] {
         defer { lines = [] }
         return lines
     }

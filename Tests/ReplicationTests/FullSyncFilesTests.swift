@@ -1,4 +1,4 @@
-// A full sync on its way to a replica's disk: what a start finds before, in between and afterwards.
+// A full sync written to a replica's disk: what recovery finds before it, during it and afterwards.
 
 import Glibc
 import LimiterEngine
@@ -21,7 +21,7 @@ import Testing
         return (StreamTruth.dump(engine), report)
     }
 
-    /// What a replica does with what comes in.
+    /// Receives a stream as a replica does.
     private func receive(
         _ bytes: [UInt8], into log: LogDirectory, path: String, beforeAdopting: () throws -> Void
     ) throws {
@@ -51,9 +51,9 @@ import Testing
         #expect(journal.offset == decoder.offset)
     }
 
-    @Test func theOldStateStaysUntilTheNewIsWhole() throws {
+    @Test func theOldStateStaysUntilTheNewOneIsComplete() throws {
         let path = directory.path
-        // A life of its own first.
+        // First, a history of its own.
         let own = TestStream()
         let log = LogDirectory(
             files: RealFileSystem(), path: path, recovered: try recover(path).report)
@@ -68,7 +68,7 @@ import Testing
         let primary = TestStream()
         _ = primary.batch(0..<500)
         var stream = primary.snapshot { primary.write(3..<40) }
-        stream += primary.take() + primary.batch(7..<9) + primary.emptyBatch()
+        stream += primary.drain() + primary.batch(7..<9) + primary.emptyBatch()
         try receive(stream, into: log, path: path) {
             let between = try recover(path)
             #expect(between.state == before.state && between.report.manifest.history == a)
@@ -78,7 +78,8 @@ import Testing
         #expect(after.report.end == primary.journal.offset)
         #expect(after.report.manifest.history == b)
 
-        // A promotion renames the history; a name that is not on disk is left to the snapshot that brings it.
+        // A promotion renames the history. If the old name is not on disk, the rename is left to the snapshot that
+        // brings it.
         try log.rename(history: a, to: String(repeating: "c", count: 40))
         #expect(try recover(path).report.manifest.history == b)
         try log.rename(history: b, to: String(repeating: "c", count: 40))
@@ -87,16 +88,16 @@ import Testing
         #expect(renamed.state == after.state && renamed.report.end == after.report.end)
     }
 
-    @Test func aReplicaSJournalIsItsPrimaryS() {
+    @Test func aReplicasJournalEqualsItsPrimarys() {
         let primary = TestStream(offset: 40)
         let copy = Journal(engine: Engine(shards: 1), offset: 40)
         let bytes = primary.batch(0..<5) + primary.emptyBatch() + primary.batch(2..<3)
         bytes.withUnsafeBytes { TestStream.forEachBatch($0) { copy.append($0, $1) } }
-        #expect(TestStream.take(copy) == bytes)
+        #expect(TestStream.drain(copy) == bytes)
         #expect(copy.offset == primary.journal.offset)
-        // Promoted, it goes on behind the primary's last byte, and not in front of its time.
+        // After its promotion it continues from the primary's last byte, and never at an earlier time.
         copy.recordTime(EngineTime(nanoseconds: 5))
-        let next = TestStream.take(copy)
+        let next = TestStream.drain(copy)
         let batch = next.withUnsafeBytes { JournalBatch($0)! }
         #expect(batch.offset == primary.journal.offset && batch.time == primary.time && batch.payloadCount == 0)
         copy.restart(at: 7, time: EngineTime(nanoseconds: 3))

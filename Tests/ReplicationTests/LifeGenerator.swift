@@ -1,14 +1,14 @@
-// The draws of a life. How a number is made of the generator's bits must not change: only with these draws do the
-// seeds of `SimulationTests.regressions` give the lives in which something was wrong once.
+// Random draws for simulation runs. How a number is derived from the generator's bits must not change: the seeds in
+// `SimulationTests.regressions` reproduce their runs only with exactly these draws.
 
 import System
 import TestSupport
 
-/// Random numbers that come again with the same seed.
+/// Random numbers that are reproducible from a seed.
 struct LifeGenerator: RandomNumberGenerator {
     private var base: SeededGenerator
 
-    /// Neighbouring seeds must not give the same numbers one place apart: so it begins at a number made from the seed.
+    /// Starts at a hash of the seed; otherwise neighbouring seeds would yield the same sequence shifted by one.
     init(seed: UInt64) {
         var first = SeededGenerator(seed: ~seed)
         base = SeededGenerator(seed: first.next())
@@ -16,7 +16,7 @@ struct LifeGenerator: RandomNumberGenerator {
 
     mutating func next() -> UInt64 { base.next() }
 
-    /// True once in `times`.
+    /// True with probability 1 in `times`.
     mutating func once(in times: Int) -> Bool { below(times) == 0 }
 
     mutating func below(_ limit: Int) -> Int { Int(next() >> 33) % max(1, limit) }

@@ -1,4 +1,4 @@
-// Full syncs in the middle of other events, and what replicas are sent.
+// Full syncs interrupted by other events, and what replicas are sent.
 
 import LimiterEngine
 import Persistence
@@ -10,37 +10,37 @@ import Testing
 extension NodeDriverTests {
     // MARK: Full syncs
 
-    /// A replica that a snapshot has begun to come to.
+    /// A replica in the middle of receiving a snapshot.
     func receiving() -> (FakeEnvironment, NodeDriver) {
         let world = FakeEnvironment(.replica(of: other))
         answer(world, ["+PONG", "+OK", "+OK", "+FULLRESYNC \(TestStream.id("b")) 0"])
-        _ = world.take()
+        _ = world.drainCalls()
         let snapshot = TestStream().snapshot()
         snapshot.prefix(FileHeader.size).withUnsafeBytes { world.driver.upstreamReceived($0) }
         return (world, world.driver)
     }
 
-    @Test func aFullSyncTakesTheStateAwayOnlyWhenReadersAndDiskAreDone() {
+    @Test func aFullSyncDropsTheStateOnlyAfterReadersAndDiskAreDone() {
         let (world, driver) = receiving()
-        #expect(world.take() == ["close: receiving", "detach", "wait for readers", "journal at 0"])
+        #expect(world.drainCalls() == ["close: receiving", "detach", "wait for readers", "journal at 0"])
         #expect(driver.role.dataset == .none)
     }
 
-    @Test func promotedInsideAFullSyncItGoesBackBeforeItLeads() {
+    @Test func aPromotionDuringAFullSyncRestoresTheOldStateBeforeItLeads() {
         let (world, driver) = receiving()
-        _ = world.take()
+        _ = world.drainCalls()
         driver.lead()
-        #expect(world.take() == ["disconnect", "save", "close: restoring", "wait for readers", "restore 1"])
+        #expect(world.drainCalls() == ["disconnect", "save", "close: restoring", "wait for readers", "restore 1"])
         #expect(world.gates.isReplica && world.gates.isReceiving && !driver.role.leads)
         driver.restored(1, FakeEnvironment.recovered())
-        let calls = world.take()
+        let calls = world.drainCalls()
         #expect(calls.first == "journal at 0" && calls.contains("resume log"))
         #expect(driver.role.leads && !world.gates.isReplica && !world.gates.isReceiving && !world.gates.isRestoring)
     }
 
-    /// Nothing is known of the clock that the state on disk was kept by: so the wall clock counts, as at a start, and
-    /// not that of the full sync's primary, which is an hour ahead.
-    @Test func whatIsReadBackGoesOnByItsOwnClock() {
+    /// The clock of the state on disk is unknown, so the wall clock applies, as after a restart, and not the clock of
+    /// the full sync's primary, which is an hour ahead.
+    @Test func aRestoredStateDoesNotUseTheFullSyncsClock() {
         let (world, driver) = receiving()
         world.wall = WallInstant(nanoseconds: TestStream.start) - 3600 * NodeDriverTests.second
         driver.lead()
@@ -49,57 +49,57 @@ extension NodeDriverTests {
         #expect(driver.clock.now(world.steady) == EngineTime(world.wall))
     }
 
-    /// It is told to follow, and promoted again, before the state is back: only the last restore counts.
-    @Test func aRestoreThatIsNotWantedAnyMoreChangesNothing() {
+    /// The node is told to follow and promoted again before the restore ends: only the last restore takes effect.
+    @Test func aCancelledRestoreChangesNothing() {
         let (world, driver) = receiving()
         driver.lead()
         driver.follow(third, asker: 0)
-        #expect(world.take().contains("stop restoring"))
+        #expect(world.drainCalls().contains("stop restoring"))
         driver.restored(1, FakeEnvironment.recovered())
-        #expect(driver.role.isReplica && world.take() == [])
+        #expect(driver.role.isReplica && world.drainCalls() == [])
         driver.lead()
-        _ = world.take()
+        _ = world.drainCalls()
         driver.restored(1, FakeEnvironment.recovered())
-        #expect(!driver.role.leads && world.take() == [])
+        #expect(!driver.role.leads && world.drainCalls() == [])
         driver.restored(2, FakeEnvironment.recovered())
         #expect(driver.role.leads)
     }
 
-    /// Whichever node is followed next, clients cannot read a partial state, and replicas are not given it.
+    /// Whichever node is followed next, a partial state is neither readable by clients nor sent to replicas.
     @Test func aPartialStateIsNeverServed() {
         let (world, driver) = receiving()
         driver.follow(third, asker: 0)
         #expect(world.gates.isReceiving)
-        _ = world.take()
+        _ = world.drainCalls()
         serve(1, world)
-        #expect(world.take().contains("close 1 after -NOMASTE"))
+        #expect(world.drainCalls().contains("close 1 after -NOMASTE"))
         #expect(driver.served.isEmpty)
     }
 
-    /// Nor does a node with one take over where a primary asks it to.
+    /// A node with a partial state also refuses to take over at a primary's request.
     @Test func aPartialStateDoesNotTakeOver() {
         let (world, driver) = receiving()
-        _ = world.take()
+        _ = world.drainCalls()
         serve(1, world, SyncRequest(position: StreamPosition(id: TestStream.id("b"), offset: 0), takesOver: true))
-        #expect(world.take() == ["close 1 after -NOMASTE"])
+        #expect(world.drainCalls() == ["close 1 after -NOMASTE"])
         #expect(driver.role.isReplica)
     }
 
     // MARK: Replicas
 
-    @Test func aReplicaThatSpeaksOutOfTurnIsClosed() {
+    @Test func aReplicaThatSendsCommandsOutOfOrderIsClosed() {
         for words in [["PING"], ["REPLCONF", "ACK", "999999"], ["REPLCONF", "ack"], []] {
             let (world, driver) = primaryWithReplica()
             driver.said(words, by: 1)
-            #expect(world.take() == ["close 1"] && driver.served.isEmpty, "\(words)")
-            // Nothing of it is heard any more.
+            #expect(world.drainCalls() == ["close 1"] && driver.served.isEmpty, "\(words)")
+            // Its further input is ignored.
             driver.said(["REPLCONF", "ACK", "0"], by: 1)
             driver.lost(1)
-            #expect(world.take() == [])
+            #expect(world.drainCalls() == [])
         }
     }
 
-    @Test func whatAReplicaIsSentHasALimit() {
+    @Test func theBytesSentAtOnceAreBounded() {
         let (world, driver) = primaryWithReplica()
         for number in 0..<100 { world.write("key-\(number)") }
         world.collect()
@@ -109,7 +109,7 @@ extension NodeDriverTests {
             return min(bytes.count, 60)
         }
         #expect(hasMore && sent == 120)
-        // A socket that is full is tried once.
+        // A full socket is tried once per call.
         var tries = 0
         #expect(
             driver.send(to: 1, limit: 100) { _ in
@@ -121,14 +121,14 @@ extension NodeDriverTests {
         #expect(!driver.send(to: 1, limit: 100) { $0.count })
     }
 
-    /// Changes that no journal has: replicas get a history that begins with them.
-    @Test func changesThatWereNotKeptBeginAHistory() {
+    /// Changes that no journal contains: replicas get a new history that begins after them.
+    @Test func unjournaledChangesBeginAHistory() {
         let world = FakeEnvironment(.primary)
         let before = world.driver.role.identity.id
         world.hasUncountedChanges = true
         serve(1, world, SyncRequest(position: StreamPosition(id: before, offset: 0)))
         #expect(world.driver.role.identity.id != before && world.driver.role.identity.past == nil)
-        #expect(world.take().contains("attach false"))
+        #expect(world.drainCalls().contains("attach false"))
         #expect(world.driver.fullSyncs == 1 && world.driver.refusedPartialSyncs == 1)
     }
 }

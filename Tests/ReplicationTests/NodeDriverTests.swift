@@ -1,5 +1,5 @@
-// What a driver asks of its environment, and in which order, by sequences of events. What needs several nodes to be
-// seen is the simulation's.
+// What a driver asks of its environment, and in which order, for sequences of events. Effects that need several nodes
+// are covered by the simulation.
 
 import LimiterEngine
 import Persistence
@@ -14,13 +14,13 @@ import Testing
     static let second = Nanoseconds.seconds(1)
     let noSpace = StorageError("write", "role", code: 28)
 
-    /// A primary with a replica, 1, that is online with all there is.
+    /// A primary with replica 1, which is online and up to date.
     func primaryWithReplica() -> (FakeEnvironment, NodeDriver) {
         let world = FakeEnvironment(.primary)
         let driver = world.driver!
         serve(1, world)
         acknowledge(1, world)
-        _ = world.take()
+        _ = world.drainCalls()
         return (world, driver)
     }
 
@@ -35,7 +35,7 @@ import Testing
         while world.driver.send(to: id, limit: 1 << 20, { $0.count }) {}
     }
 
-    /// The replica acknowledges what it has been sent.
+    /// The replica acknowledges everything sent to it.
     func acknowledge(_ id: LinkID, _ world: FakeEnvironment, synced: Int64 = -1) {
         sendAll(id, world)
         let offset = world.driver.served[id]!.link.nextOffset
@@ -44,21 +44,21 @@ import Testing
 
     // MARK: Roles
 
-    @Test func aPrimaryThatIsToFollowClosesItsGateFirstAndConnectsLast() {
+    @Test func aDemotedPrimaryClosesItsGateFirstAndConnectsLast() {
         let (world, driver) = primaryWithReplica()
         driver.wait(5, NodeDriver.WaitDemand(replicas: 2, timeout: nil))
-        _ = world.take()
+        _ = world.drainCalls()
         driver.follow(other, asker: 9)
         #expect(
-            world.take() == [
+            world.drainCalls() == [
                 "close: replica", "wait for writers", "collect", "journaling false", "close 1", "unblock 5",
                 "rename to 0", "save", "connect to 7001", "close clients except 9",
             ])
         #expect(world.saved == .role(.replica(of: other)))
     }
 
-    /// What a command that had begun writes is in the journal that the node leaves with.
-    @Test func whatIsWrittenWhileWritersAreWaitedForIsCollected() {
+    /// Writes of commands already in progress are in the journal that the node is demoted with.
+    @Test func writesDuringTheWaitForWritersAreCollected() {
         let (world, driver) = primaryWithReplica()
         let before = world.journal.offset
         world.whileWaiting = { world.write("late") }
@@ -66,17 +66,17 @@ import Testing
         #expect(world.journal.offset > before)
     }
 
-    @Test func aReplicaThatIsToFollowAnotherKeepsItsClients() {
+    @Test func aReplicaThatChangesItsPrimaryKeepsItsClients() {
         let world = FakeEnvironment(.replica(of: other))
         world.driver.follow(third, asker: 9)
-        #expect(world.take() == ["disconnect", "save", "connect to 7002"])
+        #expect(world.drainCalls() == ["disconnect", "save", "connect to 7002"])
         world.driver.follow(third, asker: 9)
-        #expect(world.take() == [])
+        #expect(world.drainCalls() == [])
     }
 
-    /// A node that was promoted and has added nothing goes back to the history before, unless it has made changes that
-    /// no journal has: then the offset names more than one state.
-    @Test(arguments: [false, true]) func aPrimaryWithUncountedChangesDoesNotGoBackToItsPast(hasChanges: Bool) {
+    /// A promoted node that has added nothing returns to the previous history, unless it has made changes that no
+    /// journal contains: then the offset identifies more than one state.
+    @Test(arguments: [false, true]) func aPrimaryWithUncountedChangesDoesNotReturnToItsPast(hasChanges: Bool) {
         let world = FakeEnvironment(.replica(of: other))
         let driver = world.driver!
         let past = TestStream.id("b")
@@ -91,79 +91,79 @@ import Testing
         let own = driver.role.identity.id
         driver.follow(third, asker: 0)
         answer(world, ["+PONG", "+OK"])
-        _ = world.take()
+        _ = world.drainCalls()
         answer(world, ["+OK"])
-        #expect(world.take() == ["send PSYNC \(hasChanges ? own : past) \(end + 1)"])
+        #expect(world.drainCalls() == ["send PSYNC \(hasChanges ? own : past) \(end + 1)"])
     }
 
     // MARK: The role on disk
 
-    @Test func aRoleThatTheDiskDoesNotTakeIsSavedLater() {
+    @Test func aRoleThatCannotBeSavedIsSavedLater() {
         let world = FakeEnvironment(.replica(of: other))
         let driver = world.driver!
         world.saveError = noSpace
         driver.follow(third, asker: 0)
         #expect(world.saved == nil && driver.unsavedRole == .role(.replica(of: third)))
-        _ = world.take()
+        _ = world.drainCalls()
         driver.tick()
-        #expect(world.take() == ["cannot save"])
-        // Not with every tick.
+        #expect(world.drainCalls() == ["cannot save"])
+        // Not retried at every tick.
         driver.tick()
-        #expect(world.take() == [])
+        #expect(world.drainCalls() == [])
         world.saveError = nil
         world.steady += NodeDriverTests.second
         driver.tick()
         #expect(world.saved == .role(.replica(of: third)) && driver.unsavedRole == nil)
     }
 
-    @Test func aNodeThatWasToldNothingRemembersThatItHasHadReplicas() {
+    @Test func aConfiguredPrimaryRemembersThatItHadReplicas() {
         let world = FakeEnvironment(.primary)
         serve(1, world)
         #expect(world.saved == .configured)
-        // What it was told counts more.
+        // A role set by a command takes precedence.
         let told = FakeEnvironment(.primary, saved: .role(.primary))
         serve(1, told)
         #expect(told.saved == .role(.primary))
     }
 
-    @Test func whatItWasAsAReplicaSaysNothingOfAPrimary() {
+    @Test func aConfiguredReplicasRecordDoesNotApplyToAPrimary() {
         let world = FakeEnvironment(.primary, saved: .configuredReplica)
         #expect(world.saved == .configured)
     }
 
     // MARK: FAILOVER
 
-    @Test func aFailoverAddsNothingAfterItsEnd() throws {
+    @Test func nothingIsJournaledDuringTheHandover() throws {
         let (world, driver) = primaryWithReplica()
         world.whileWaiting = { world.write("late") }
         try driver.startFailover(Failover.Request(), asker: 3)
-        #expect(world.take() == ["close: held", "wait for writers", "collect"])
+        #expect(world.drainCalls() == ["close: held", "wait for writers", "collect"])
         let end = world.journal.offset
         world.whileWaiting = {}
-        // Neither time nor WAIT nor another replica adds a batch.
+        // Neither heartbeats nor WAIT nor another replica add a batch.
         world.steady += 5 * NodeDriverTests.second
         driver.wait(5, NodeDriver.WaitDemand(replicas: 2, timeout: nil))
         serve(2, world)
         driver.tick()
         #expect(world.journal.offset == end && driver.failover.state == .waitingForSync)
-        _ = world.take()
+        _ = world.drainCalls()
         acknowledge(1, world)
         #expect(driver.failover.state == .inProgress && world.saved == .handingOver(other))
-        let calls = world.take()
+        let calls = world.drainCalls()
         #expect(calls.firstIndex(of: "save")! < calls.firstIndex(of: "connect to 7001")!)
         #expect(world.journal.offset == end && world.gates.holdsWrites && world.gates.isReplica)
     }
 
-    /// Started again without that on disk it would be a second primary.
-    @Test func nothingIsHandedOverThatCannotBeSaved() throws {
+    /// If this were not on disk, a restart would create a second primary.
+    @Test func aHandoverThatCannotBeSavedIsAborted() throws {
         let (world, driver) = primaryWithReplica()
         try driver.startFailover(Failover.Request(), asker: 3)
         world.saveError = noSpace
-        _ = world.take()
+        _ = world.drainCalls()
         acknowledge(1, world)
-        #expect(world.take() == ["cannot save", "open: held"])
+        #expect(world.drainCalls() == ["cannot save", "open: held"])
         #expect(driver.role.leads && driver.failover.state == .none)
-        // The disk may have it all the same: what it said before is put there again.
+        // The write may have reached the disk despite the error, so the previous role is saved again.
         #expect(driver.unsavedRole == .configured)
     }
 
@@ -173,15 +173,15 @@ import Testing
         try driver.startFailover(Failover.Request(), asker: 3)
         acknowledge(1, world)
         answer(world, ["+PONG", "+OK", "+OK"])
-        _ = world.take()
+        _ = world.drainCalls()
         answer(world, ["+CONTINUE \(TestStream.id("b"))"])
         #expect(driver.failover.state == .none && world.saved == .role(.replica(of: other)))
-        #expect(world.take().contains("close clients except 3"))
+        #expect(world.drainCalls().contains("close clients except 3"))
         #expect(world.gates.isReplica && !world.gates.holdsWrites)
         #expect(driver.role.identity.id == TestStream.id("b") && driver.role.identity.past?.id == id)
     }
 
-    @Test func aTargetThatRefusesIsFollowedNoMore() throws {
+    @Test func aTargetThatRefusesIsNotFollowed() throws {
         let (world, driver) = primaryWithReplica()
         try driver.startFailover(Failover.Request(), asker: 3)
         acknowledge(1, world)
@@ -191,16 +191,16 @@ import Testing
         #expect(!world.gates.isReplica && !world.gates.holdsWrites)
     }
 
-    /// REPLICAOF of the target while it is asked to take over: it is followed as any other.
-    @Test func aWishToTakeOverEndsWithReplicaof() throws {
+    /// REPLICAOF names the target during the takeover request: it is then followed like any other primary.
+    @Test func replicaofEndsATakeoverRequest() throws {
         let (world, driver) = primaryWithReplica()
         try driver.startFailover(Failover.Request(), asker: 3)
         acknowledge(1, world)
         #expect(driver.link.takesOver)
-        _ = world.take()
+        _ = world.drainCalls()
         driver.follow(other, asker: 0)
         #expect(!driver.link.takesOver && driver.failover.state == .none)
-        #expect(world.take() == ["open: held", "disconnect", "save", "connect to 7001"])
+        #expect(world.drainCalls() == ["open: held", "disconnect", "save", "connect to 7001"])
         #expect(world.saved == .role(.replica(of: other)))
     }
 
@@ -213,14 +213,14 @@ import Testing
 
     // MARK: WAIT
 
-    @Test func waitCountsWhatTheClientHasWritten() {
+    @Test func waitCoversTheClientsWrites() {
         let (world, driver) = primaryWithReplica()
         world.write("new")
         driver.wait(5, NodeDriver.WaitDemand(replicas: 1, timeout: nil))
-        // The replica had everything before that.
-        #expect(!world.take().contains("answer 5: 1"))
+        // The replica had acknowledged everything before that write.
+        #expect(!world.drainCalls().contains("answer 5: 1"))
         acknowledge(1, world)
-        #expect(world.take().contains("answer 5: 1"))
+        #expect(world.drainCalls().contains("answer 5: 1"))
     }
 
     @Test func waitAsksReplicasAtOnce() {
@@ -237,29 +237,29 @@ import Testing
         driver.wait(5, NodeDriver.WaitDemand(replicas: 1, timeout: nil, onDisk: true, onOwnDisk: true))
         acknowledge(1, world, synced: world.journal.offset)
         driver.tick()
-        #expect(!world.take().contains { $0.hasPrefix("answer") })
+        #expect(!world.drainCalls().contains { $0.hasPrefix("answer") })
         world.syncedOffset = world.journal.offset
         driver.tick()
-        #expect(world.take().contains("answer 5: 1 and here"))
+        #expect(world.drainCalls().contains("answer 5: 1 and here"))
     }
 
-    @Test func aClientThatHasGoneIsNotAnswered() {
+    @Test func aDisconnectedClientIsNotAnswered() {
         let (world, driver) = primaryWithReplica()
         driver.wait(5, NodeDriver.WaitDemand(replicas: 2, timeout: NodeDriverTests.second))
         driver.waiterGone(5)
         world.steady += 2 * NodeDriverTests.second
         driver.tick()
-        #expect(!world.take().contains { $0.hasPrefix("answer") })
+        #expect(!world.drainCalls().contains { $0.hasPrefix("answer") })
         #expect(driver.acknowledgements.waiting == 0)
     }
 
     @Test func aReplicaUnblocksWaitAtOnce() {
         let world = FakeEnvironment(.replica(of: other))
         world.driver.wait(5, NodeDriver.WaitDemand(replicas: 0, timeout: nil))
-        #expect(world.take() == ["unblock 5"])
+        #expect(world.drainCalls() == ["unblock 5"])
     }
 
-    @Test func writesNeedTheReplicasThatAreDemanded() throws {
+    @Test func writesNeedMinReplicasToWrite() throws {
         let (world, driver) = primaryWithReplica()
         driver.settings.minReplicas = 1
         driver.settings.maxLag = NodeDriverTests.second
@@ -267,20 +267,20 @@ import Testing
         driver.lost(1)
         driver.tick()
         #expect(world.gates.lacksGoodReplicas)
-        // A replica refuses writes for other reasons.
+        // A replica refuses writes anyway.
         driver.follow(other, asker: 0)
         driver.tick()
         #expect(!world.gates.lacksGoodReplicas)
-        // It does so from the first write on.
-        _ = world.take()
+        // On a new primary the gate closes before the first write.
+        _ = world.drainCalls()
         driver.lead()
-        let calls = world.take()
+        let calls = world.drainCalls()
         let closed = try #require(calls.firstIndex(of: "close: lacks replicas"))
         #expect(closed < calls.firstIndex(of: "open: replica")!)
     }
 
-    /// A replica that acknowledges while its snapshot is not whole yet does not count.
-    @Test func aReplicaCountsFromItsWholeStateOn() {
+    /// A replica that acknowledges before its snapshot is complete does not count.
+    @Test func aReplicaCountsOnceItsStateIsComplete() {
         let world = FakeEnvironment(.primary)
         let driver = world.driver!
         world.write("old")
@@ -292,8 +292,8 @@ import Testing
         #expect(world.journal.offset > begin)
         driver.said(["REPLCONF", "ACK", "\(begin)"], by: 1)
         driver.wait(5, NodeDriver.WaitDemand(replicas: 1, timeout: nil))
-        #expect(driver.acknowledgements.online == 0 && !world.take().contains { $0.hasPrefix("answer") })
+        #expect(driver.acknowledgements.online == 0 && !world.drainCalls().contains { $0.hasPrefix("answer") })
         acknowledge(1, world)
-        #expect(driver.acknowledgements.online == 1 && world.take().contains("answer 5: 1"))
+        #expect(driver.acknowledgements.online == 1 && world.drainCalls().contains("answer 5: 1"))
     }
 }

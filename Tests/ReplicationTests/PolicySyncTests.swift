@@ -1,4 +1,4 @@
-// Policies and rules in a full sync: how they are cut into pieces, and when they take force.
+// Policies and rules in a full sync: how they are split into pieces, and when they take effect.
 
 import LimiterEngine
 import TestSupport
@@ -22,12 +22,12 @@ import Testing
         }
     }
 
-    @Test func manyRulesComeInPiecesAndTakeForceOnce() throws {
+    @Test func manyRulesArriveInPiecesAndTakeEffectOnce() throws {
         try fill()
         own.write(0..<2000)
         let stream = SnapshotStream(journalOffset: 0, engine: own.engine, time: own.time)
         let copy = Engine(shards: 1)
-        // Something of before, which must not stay.
+        // Earlier contents, which the full sync must remove.
         try copy.policies.edit(now: own.time) { draft throws(PolicyError) in
             try draft.set(Policy(name: [1], limit: own.engine.policies.table.policies[0].limit))
         }
@@ -52,9 +52,9 @@ import Testing
         read(stream.finish(wholeAt: 0, time: own.time))
         #expect(stream.keys == 1 + Self.ruleCount + 2000)
         #expect(pieces > 30)
-        // What comes last in a piece may be as long as 256 short keys.
+        // The last item of a piece may be as long as 256 short keys.
         #expect(largest < 1 << 16 + 1 << 14)
-        #expect(copy.policies.version == before, "no table is made before the end")
+        #expect(copy.policies.version == before, "no table is built before the end")
         applier.endSnapshot()
         #expect(copy.policies.version == before + 1)
         let (found, expected) = (copy.policies.table, own.engine.policies.table)
@@ -63,15 +63,16 @@ import Testing
         #expect(Set(found.rules.map(\.subject)) == Set(expected.rules.map(\.subject)))
         #expect(KeyspaceSession(engine: copy).count() == 2000)
         applier.endSnapshot()
-        #expect(copy.policies.version == before + 1, "nothing is coming in any more")
+        #expect(copy.policies.version == before + 1, "the snapshot has ended")
     }
 
-    /// Behind the snapshot each batch takes force by itself, and a snapshot that begins anew forgets what had come.
-    @Test func whatComesBehindASnapshotTakesForceAtOnce() throws {
+    /// After the snapshot each batch takes effect on its own, and a restarted snapshot discards the pieces received
+    /// so far.
+    @Test func batchesAfterASnapshotTakeEffectAtOnce() throws {
         func record(_ name: UInt8) throws -> [UInt8] {
             let policy = Policy(name: [name], limit: try Limit(.gcra, units: 5, period: 60_000_000_000))
             own.journal.excludingCollections { own.journal.recordExcluding([PolicyRecord(policy)], time: own.time) }
-            return own.take()
+            return own.drain()
         }
         let copy = Engine(shards: 1)
         let applier = BatchApplier(engine: copy)

@@ -1,4 +1,4 @@
-// Who may continue from where.
+// Which replication positions may continue in which histories.
 
 import TestSupport
 import Testing

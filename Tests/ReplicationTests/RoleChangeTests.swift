@@ -1,4 +1,4 @@
-// What happens in which order when a node's part changes.
+// The actions of a role change, and their order.
 
 import Testing
 
@@ -20,11 +20,11 @@ import Testing
         #expect(new.identity == ReplicationIdentity(id: b))
     }
 
-    @Test func aReplicaGoesOnWhereItsFilesEnd() {
+    @Test func aReplicaContinuesWhereItsFilesEnd() {
         let node = NodeRole(role: .replica(of: there), recovered: a, end: 100, fresh: b)
         #expect(node.position(end: 100) == StreamPosition(id: a, offset: 100))
         #expect(node.started() == [.refuseWrites, .journal(false), .startLink(there, takesOver: false)])
-        // It was about to hand over, and nobody knows whether it has.
+        // It crashed during a handover, and whether the target took over is unknown.
         #expect(node.started(takesOver: true).last == .startLink(there, takesOver: true))
         #expect(node.shownPriority(configured: 7) == 7)
     }
@@ -57,7 +57,7 @@ import Testing
             ])
     }
 
-    @Test func anEmptyPrimaryThatFollowsIsNotPromoted() {
+    @Test func anEmptyPrimaryThatFollowsMayNotBePromoted() {
         var node = NodeRole(role: .primary, recovered: nil, end: 0, fresh: a)
         _ = node.follow(there, isEmpty: true)
         #expect(node.shownPriority(configured: 7) == 0 && node.position(end: 9) == nil)
@@ -66,8 +66,9 @@ import Testing
         #expect(relieved.position(end: 9) == StreamPosition(id: a, offset: 9))
     }
 
-    @Test func whatWasNeverWholeIsNobodysOnDisk() {
-        // Before its first state, after a start from what it began then, and of what it had when it first followed.
+    @Test func anIncompleteStateIsUnownedOnDisk() {
+        // Before its first state, after a restart from files begun then, and with the state it had when it first
+        // followed.
         for (recovered, isUnproven) in [(nil, false), (ReplicationID.unowned, false), (a, true)] {
             let node = NodeRole(
                 role: .replica(of: there), recovered: recovered, end: 7, fresh: b, isUnproven: isUnproven)
@@ -77,15 +78,15 @@ import Testing
                 ])
             #expect(node.shownPriority(configured: 7) == 0 && node.position(end: 7) == nil)
         }
-        // A primary may have begun with such files; they are no past.
+        // A primary may have started from such files; they are not a past history.
         let primary = NodeRole(role: .primary, recovered: .unowned, end: 7, fresh: b, isUnproven: true)
         #expect(primary.identity == ReplicationIdentity(id: b) && primary.shownPriority(configured: 7) == 7)
-        // Told while it runs: before the role is on disk, lest a start between the two believe in the state.
+        // While running: before the role is on disk, so that a restart in between does not trust the state.
         var empty = NodeRole(role: .primary, recovered: a, end: 7, fresh: b)
         let actions = empty.follow(there, isEmpty: true)
         let places = [NodeRole.Action.markUnowned, .saveRole].map { actions.firstIndex(of: $0) }
         #expect(places[0] != nil && places[0]! < places[1]!)
-        // The name is not taken back for that of its past.
+        // Returning to its past does not restore the old name either.
         #expect(empty.returnToPast(end: 7) == nil)
     }
 
@@ -100,7 +101,7 @@ import Testing
         #expect(node.serving(linkIsUp: false, isLoading: false).readiness == .ready)
     }
 
-    @Test func withoutAnyStateOfAPrimaryItLeadsWithItsOwn() {
+    @Test func withoutAStateFromAPrimaryItLeadsWithItsOwn() {
         var node = NodeRole(role: .replica(of: there), recovered: nil, end: 0, fresh: c)
         #expect(
             node.becomePrimary(end: 50, fresh: b) == [
@@ -110,9 +111,9 @@ import Testing
         #expect(node.identity == ReplicationIdentity(id: b) && node.dataset == .whole && node.leads)
     }
 
-    // MARK: Promoted inside a full sync
+    // MARK: Promotion during a full sync
 
-    /// A node promoted inside a full sync.
+    /// A node promoted during a full sync.
     private func restoring(isPartial: Bool = false) -> NodeRole {
         var node = NodeRole(role: .replica(of: there), recovered: a, end: 100, fresh: c)
         #expect(node.snapshotBegan(c) == [.closeReplicaLinks])
@@ -122,13 +123,13 @@ import Testing
         return node
     }
 
-    @Test(arguments: [false, true]) func aPartOfAStateIsNeverLedWith(isPartial: Bool) {
+    @Test(arguments: [false, true]) func aPartialStateNeverLeads(isPartial: Bool) {
         var node = restoring(isPartial: isPartial)
         #expect(node.dataset == .restoring && !node.leads && !node.isReplica && node.position(end: 50) == nil)
         #expect(node.serving(linkIsUp: false, isLoading: false).readiness == .loading)
-        // Said once more, it is under way already.
+        // Already in progress, so a second promotion does nothing.
         #expect(node.becomePrimary(end: 50, fresh: b) == [])
-        // As at a start: the state on disk is the past of a history of its own.
+        // As after a restart, the state on disk becomes the past of a new history.
         #expect(
             node.restored(recovered: a, end: 90, fresh: b) == [
                 .leadTime, .resumeLog, .saveIdentity, .journal(true), .allowWrites,
@@ -139,7 +140,7 @@ import Testing
         #expect(node.restored(recovered: a, end: 90, fresh: c) == [])
     }
 
-    @Test func filesOfNobodyAreNoPast() {
+    @Test func unownedFilesAreNotAPastHistory() {
         for recovered in [nil, ReplicationID.unowned] {
             var node = restoring()
             _ = node.restored(recovered: recovered, end: 0, fresh: b)
@@ -147,15 +148,15 @@ import Testing
         }
     }
 
-    /// Empty or not, what is in memory says nothing of what is on disk, which is not disowned.
-    @Test(arguments: [false, true]) func toldToFollowAgainItGivesUpReadingBack(isEmpty: Bool) {
+    /// Empty or not, memory does not tell what is on disk, so the state on disk is not marked unowned.
+    @Test(arguments: [false, true]) func followingAgainCancelsTheRestore(isEmpty: Bool) {
         var node = restoring()
         #expect(
             node.follow(elsewhere, isEmpty: isEmpty) == [
                 .stopRestoring, .refuseWrites, .saveRole, .startLink(elsewhere, takesOver: false),
             ])
         #expect(node.dataset == .none && node.isReplica && !node.neverSynced && node.position(end: 50) == nil)
-        // An answer that comes too late.
+        // A result that arrives too late.
         #expect(node.restored(recovered: a, end: 90, fresh: b) == [])
         #expect(node.isReplica)
         #expect(node.becomePrimary(end: 50, fresh: b).last == .restore)
@@ -167,13 +168,13 @@ import Testing
         #expect(node.identity.id == b && node.identity.past == StreamPosition(id: a, offset: 100))
     }
 
-    @Test func changesThatWereNotKeptEndTheHistory() {
+    @Test func unjournaledChangesEndTheHistory() {
         var node = NodeRole(role: .primary, recovered: nil, end: 0, fresh: a)
         #expect(node.journalingBegins(fresh: c) == [.closeReplicaLinks, .restartBacklog, .journal(true)])
         #expect(node.identity == ReplicationIdentity(id: c))
     }
 
-    @Test func saysWhetherItCanServe() {
+    @Test func reportsWhetherItCanServe() {
         let node = NodeRole(role: .replica(of: there), recovered: a, end: 100, fresh: c)
         #expect(node.serving(linkIsUp: true, isLoading: true).readiness == .loading)
         #expect(node.serving(linkIsUp: true, isLoading: false).readiness == .ready)

@@ -1,5 +1,5 @@
-// What clients do to the primary: limits of every algorithm said in numbers, by a policy's name or by a rule, with and
-// without tokens, refunds, counters, deadlines, removals; and what operators do to policies and rules.
+// Client and operator workload on the primary: limits of every algorithm, given by numbers, by policy or by rule,
+// with and without tokens, refunds, counters, deadlines and deletions; edits of policies and rules.
 
 import LimiterEngine
 import Persistence
@@ -11,12 +11,12 @@ extension Simulation {
     private static let keys = 12
     private static let millisecond: Int64 = 1_000_000
 
-    /// A few calls.
+    /// Issues a few calls.
     func write(to node: SimulatedNode) {
         if node.admitsWrites { runWrites(on: node) }
     }
 
-    /// Calls that have been admitted.
+    /// Runs calls that have been admitted.
     func runWrites(on node: SimulatedNode) {
         coverage.writes += 1
         let session = KeyspaceSession(engine: node.engine)
@@ -52,7 +52,7 @@ extension Simulation {
 
     // MARK: Limits
 
-    /// Numbers of a limit of this algorithm.
+    /// Random parameters for a limit of this algorithm.
     private func limit(_ algorithm: Limit.Algorithm) -> Limit {
         let period = random.between(50, 3000) * Simulation.millisecond
         let isRate = algorithm.kind == .gcra
@@ -60,7 +60,7 @@ extension Simulation {
             algorithm, units: random.between(1, 6), period: period, burst: isRate ? random.between(1, 6) : nil)
     }
 
-    /// Mostly the algorithm that belongs to the key, so that calls meet their own kind of state.
+    /// Mostly uses the key's own algorithm, so that calls usually find a state of their own kind.
     private func limit(forKey number: Int) -> Limit {
         let all = Limit.Algorithm.allCases
         return limit(all[random.once(in: 12) ? random.below(all.count) : number % all.count])
@@ -82,7 +82,7 @@ extension Simulation {
         }
     }
 
-    /// A policy may have had another algorithm when the key was used last.
+    /// The policy may have used another algorithm when the key was last used.
     private func takeByPolicy(_ session: KeyspaceSession, _ time: EngineTime) {
         let table = session.policies
         guard !table.policies.isEmpty else { return }
@@ -142,7 +142,7 @@ extension Simulation {
 
     // MARK: Policies and rules
 
-    /// As the server does: registry and journal in one step.
+    /// Updates registry and journal in one step, as the server does.
     private func editPolicies(of node: SimulatedNode) {
         let name = Array("policy-\(random.below(3))".utf8)
         let subject = RuleSubject(
@@ -153,7 +153,7 @@ extension Simulation {
         let kind = random.below(8)
         let time = node.engineTime
         node.journal.excludingCollections {
-            // What cannot be is refused as a whole.
+            // An invalid edit is refused as a whole.
             try? node.engine.policies.edit(now: time) { draft throws(PolicyError) in
                 switch kind {
                 case 0: try draft.removePolicy(name)

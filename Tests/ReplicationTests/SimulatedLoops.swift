@@ -1,13 +1,13 @@
-// What runs a simulated node's commands: loops, whose turns have numbers, last a while, and may lend their locks.
+// Runs a simulated node's commands on event loops whose turns are numbered, take time, and may lend their locks.
 //
-//   batch          admitted ─ runs ─▶ end                       a turn of no length, as almost all are
+//   batch          admitted ─ runs ─▶ end                       a turn of zero length, the common case
 //   long batch     admitted ─ runs some ─── … ─── the rest ─▶ end        the turn lock is held meanwhile
 //   EXEC, planned  admitted ─ lends its turn ─ … ─ holds all loops, admitted again ─ runs ─ follow-up ─▶ end
 //
-// Meanwhile anything may happen to the node: REPLICAOF, FAILOVER, a promotion. Waiting for the
-// turns in progress runs the rest of each at once.
+// Between these steps anything may happen to the node: REPLICAOF, FAILOVER, a promotion. Waiting for turns in
+// progress runs the rest of each turn at once.
 //
-// Owns: the rules by which a command that was admitted may still run. They are those of EventLoop and ExclusivePlan.
+// Owns: the rules that decide whether an admitted command may still run, the same as in EventLoop and ExclusivePlan.
 
 import TestSupport
 
@@ -15,14 +15,14 @@ import TestSupport
 
 /// A node's loops.
 final class SimulatedLoops {
-    /// What keeps a command from running after a change of role that was waited for.
+    /// Rules that stop a command from running after a role change has waited for turns in progress.
     struct Rules {
-        /// Waiting for turns in progress goes by their numbers, so a turn that has lent its lock is waited for. If
-        /// false, it goes by locks alone.
+        /// Turns in progress are awaited by number, so a turn that has lent its lock is included. If false, they are
+        /// awaited by lock alone.
         var waitsForNumbers = true
-        /// A command that waited for locks is admitted again when it has them.
+        /// A command that waited for locks passes admission again once it holds them.
         var admitsAgain = true
-        /// Settings that an EXEC changes take effect when it has released its stripes.
+        /// Settings changed by an EXEC take effect after it has released its stripes.
         var settingsFollowTheRelease = true
     }
 
@@ -35,18 +35,18 @@ final class SimulatedLoops {
     private unowned let node: SimulatedNode
     private var turns: [Turn?] = [nil, nil]
     private var lastNumber = 0
-    /// The commands of an EXEC run.
+    /// The commands of an EXEC are running.
     private var holdsStripes = false
 
     init(_ node: SimulatedNode) { self.node = node }
 
     private var simulation: Simulation { node.simulation }
 
-    /// A client's commands arrive at one of the loops.
+    /// Runs a client's commands on a random loop.
     func serve() {
         guard node.admitsWrites else { return }
         let loop = simulation.random.below(turns.count)
-        // That loop is busy: they wait in the socket.
+        // The loop is busy: the commands wait in the socket.
         guard turns[loop] == nil else { return }
         switch simulation.random.below(16) {
         case 0: beginTransaction(on: loop)
@@ -55,13 +55,13 @@ final class SimulatedLoops {
         }
     }
 
-    /// A turn begins that lasts, where a role is about to change.
+    /// Begins a long turn just before a role change.
     func serveLongTurn() {
         guard node.admitsWrites, let loop = turns.indices.first(where: { turns[$0] == nil }) else { return }
         if simulation.random.once(in: 2) { beginTransaction(on: loop) } else { beginLongBatch(on: loop) }
     }
 
-    /// Returns when no turn is under way that had begun.
+    /// Returns once no turn that had begun is in progress.
     func waitForTurnsInProgress() {
         for loop in turns.indices {
             guard let turn = turns[loop], simulation.loopRules.waitsForNumbers || !turn.isLent else { continue }
@@ -89,16 +89,16 @@ final class SimulatedLoops {
 
     private func beginLongBatch(on loop: Int) {
         simulation.coverage.longTurns += 1
-        // A node that has written nothing more than its replicas have may continue as their replica.
+        // A node that has written nothing beyond what its replicas have may continue as their replica.
         if simulation.random.once(in: 2) { simulation.runWrites(on: node) }
         begin(on: loop, isLent: false) { [self] in simulation.runWrites(on: node) }
     }
 
-    /// EXEC with a command that looks at the connections of all loops, and now and then CONFIG SET appendonly.
+    /// EXEC with a command that inspects the connections of all loops, and sometimes CONFIG SET appendonly.
     private func beginTransaction(on loop: Int) {
         simulation.coverage.lentTurns += 1
         begin(on: loop, isLent: true) { [self] in
-            // The locks of all loops: turns that hold theirs end first.
+            // Needs the locks of all loops, so turns that hold theirs end first.
             for other in turns.indices where turns[other]?.isLent == false { end(turns[other]!.number, of: other) }
             guard node.admitsWrites || !simulation.loopRules.admitsAgain else {
                 simulation.coverage.refusedTransactions += 1
@@ -113,8 +113,8 @@ final class SimulatedLoops {
         }
     }
 
-    /// Whatever needs every stripe asks: a loop that holds some and needs all waits for itself, and the node never
-    /// answers anybody again.
+    /// Called by code that needs every stripe: a loop that already holds some and needs all would deadlock, and the
+    /// node would never answer again.
     func checkStripesAreFree(for what: String) {
         if holdsStripes { node.fail("hangs: \(what) waits for the stripes of a transaction") }
     }

@@ -1,18 +1,18 @@
-// Connections between simulated nodes: bytes in order within a direction, cut into any pieces, delayed, lost with their
-// connection at any byte. A lost connection may be noticed by both ends, by one, or by none.
+// Connections between simulated nodes. Bytes are ordered within a direction, split anywhere, delayed, and lost with
+// their connection at any byte. Both ends, one end or neither may notice a lost connection.
 
 import System
 import TestSupport
 @testable import Replication
 
-/// Two directions of bytes between two nodes.
+/// A connection between two nodes: one byte stream in each direction.
 final class SimulatedConnection {
     enum End {
         case client, server
         var other: End { self == .client ? .server : .client }
     }
 
-    /// A class, so that its pieces are not copied with each that comes or goes.
+    /// A class, so that adding or removing a piece does not copy the others.
     final class Direction {
         var pieces: [(bytes: [UInt8], number: Int)] = []
         var first = 0
@@ -23,15 +23,15 @@ final class SimulatedConnection {
     let id: Int
     let client: SimulatedNode
     let server: SimulatedNode
-    /// The lives of the two processes whose connection this is.
+    /// Which run of each process the connection belongs to.
     let clientLife: Int
     let serverLife: Int
-    /// What the server may have in flight.
+    /// Maximum number of bytes in flight from the server.
     let window: Int
     let toServer = Direction()
     let toClient = Direction()
     var isOpen = true
-    /// How often the client had begun a full sync, or lost power, when the connection was made.
+    /// The client's count of full syncs begun and power losses when the connection was made.
     let clientLosses: Int
 
     init(id: Int, client: SimulatedNode, server: SimulatedNode, window: Int) {
@@ -59,7 +59,7 @@ extension Simulation {
         after(delay) { [self] in
             guard client.isUp, client.life == life, client.attempt == attempt else { return }
             guard server.isUp, isReachable(client, server) else {
-                // A lost packet is not heard of, a refused connection is.
+                // The client notices a refused connection, but not a lost packet.
                 if random.once(in: 2) { client.connectionFailed() }
                 return
             }
@@ -122,7 +122,7 @@ extension Simulation {
         }
     }
 
-    /// One end closes, or the network loses it.
+    /// One end closes the connection, or the network loses it.
     func close(_ connection: SimulatedConnection, by end: SimulatedConnection.End?, isNoticed: Bool) {
         guard connection.isOpen else { return }
         connection.isOpen = false

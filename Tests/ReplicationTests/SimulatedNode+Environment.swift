@@ -1,5 +1,5 @@
-// What a simulated node's driver asks for: gates, the journal, the disk, answers. What it does is noted, and checked
-// where there is something that must be true of it.
+// The environment of a simulated node's driver: gates, the journal, the disk, answers. The driver's actions are
+// recorded, and checked against invariants.
 
 import Glibc
 import LimiterEngine
@@ -16,8 +16,8 @@ extension SimulatedNode: NodeEnvironment {
     var wall: WallInstant { Simulation.epoch + (simulation.now - .boot) + skew }
     var isLoading: Bool { false }
 
-    /// A history is about to begin: because the node is promoted, has its old state back, or is asked by a replica for
-    /// changes that were not kept.
+    /// Called when a history is about to begin: at a promotion, after a restore, or when a replica requests changes
+    /// that were not journaled.
     func freshID() -> ReplicationID {
         guard hasStarted else { return simulation.freshID() }
         promotion = nil
@@ -40,10 +40,10 @@ extension SimulatedNode: NodeEnvironment {
         if before.isReplica, !gates.isReplica { began() }
     }
 
-    /// The node leads: with its next change it makes bytes of its history.
+    /// The node begins to lead: its next change appends to its own history.
     private func began() {
-        if hasPart { fail("leads with a part of a state") }
-        // One without a key says of itself that it has nothing, and may have all there was.
+        if hasPart { fail("leads with a partial state") }
+        // A node without keys reports that it has no state, yet it may have everything up to that place.
         if let promotion, promotion.wasWhole, role.identity.past == nil {
             simulation.truth.contains(role.identity.id, all: promotion.place)
         }
@@ -72,7 +72,7 @@ extension SimulatedNode: NodeEnvironment {
         let before = journal.pendingBytes
         storage.drain()
         guard role.isReplica, !storage.isJournaling, before > 0 else { return }
-        // A batch of the stream is in engine and journal.
+        // A batch of the stream has reached engine and journal.
         if hasBeenUp, !hasPart { clockPlace = position }
         simulation.checkState(of: self)
     }
@@ -82,7 +82,7 @@ extension SimulatedNode: NodeEnvironment {
 
     func restartJournal(at offset: Int64, time: EngineTime) {
         storage.restart(at: offset, time: time)
-        lastSaid = time
+        lastBatchTime = time
     }
 
     func withBacklog<Result>(_ body: (Backlog?) -> Result) -> Result { body(storage.backlog) }
@@ -96,11 +96,11 @@ extension SimulatedNode: NodeEnvironment {
     var syncedOffset: Int64 { storage.synced }
     var filesAreCurrent: Bool { storage.filesAreCurrent }
 
-    /// A full sync begins.
+    /// A full sync begins, and the node leaves its state on disk.
     func detach() {
         losses += 1
         simulation.coverage.fullSyncs += 1
-        tell("gets a snapshot")
+        tell("receives a snapshot")
         simulation.considerPromoting(insideFullSync: self)
         storage.perform { storage.detach() }
         if !hasPart, storage.filesAreCurrent { filesClockPlace = clockPlace }
@@ -111,9 +111,9 @@ extension SimulatedNode: NodeEnvironment {
     func attach(history: String, isNewState: Bool) {
         storage.requests.append(.attach(history: history, isNewState: isNewState))
         if isNewState {
-            tell("is whole")
+            tell("has a complete state")
             hasPart = false
-            // What is on disk counts no more, though it may be found there for a while.
+            // The previous files no longer count, though they may remain on disk for a while.
             resyncs += 1
             answered = nil
             simulation.checkState(of: self)
@@ -127,7 +127,7 @@ extension SimulatedNode: NodeEnvironment {
 
     func rename(from old: String?, to new: String) {
         if old == nil {
-            // What it has on disk no longer counts as any history.
+            // The files on disk no longer belong to any history.
             answered = nil
             simulation.promises.removeAll { $0.node === self && $0.isSynced }
         }
@@ -147,7 +147,7 @@ extension SimulatedNode: NodeEnvironment {
 
     func resumeLog() { storage.perform { storage.resume() } }
 
-    /// The directory of the role fails with the log's, and now and then alone.
+    /// The role's directory fails together with the log's, and sometimes on its own.
     func save(_ role: SavedRole) throws(StorageError) {
         guard files.failing.isEmpty, !simulation.random.once(in: 10) else {
             simulation.coverage.unsavedRoles += 1
@@ -160,14 +160,14 @@ extension SimulatedNode: NodeEnvironment {
 
     func answer(_ answer: Acknowledgements.Answer) {
         guard let wait = waits.removeValue(forKey: answer.ticket) else {
-            return fail("answers a wait twice, or one that was never asked for")
+            return fail("answers a wait twice, or an unknown one")
         }
         simulation.answered(answer, wait, at: self)
     }
 
     func unblock(_ ticket: UInt64) {
-        if waits.removeValue(forKey: ticket) == nil { fail("unblocks what does not wait") }
-        if role.leads { fail("says that it leads no more, and does") }
+        if waits.removeValue(forKey: ticket) == nil { fail("unblocks a client that does not wait") }
+        if role.leads { fail("reports that it no longer leads, but leads") }
     }
 
     func note(_ note: NodeNote) {
@@ -182,7 +182,7 @@ extension SimulatedNode: NodeEnvironment {
         case .linkDown(_, .stream(let error)): fail("\(error)")
         case .partialSync, .fullSync:
             if case .partialSync = note { simulation.coverage.partialSyncs += 1 }
-            if hasPart { fail("gives a replica a part of a state") }
+            if hasPart { fail("sends a replica a partial state") }
         default: break
         }
     }

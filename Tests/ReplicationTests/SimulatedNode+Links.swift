@@ -1,17 +1,17 @@
-// A simulated node's connections: to its primary, and those that replicas make to it. Before PSYNC these are clients',
-// and what they say is answered here, as the server's loops do; from there on it is the driver's.
+// A simulated node's connections: to its primary, and from its replicas. Until PSYNC a replica is an ordinary client,
+// and its commands are answered here as the server's loops would; after that the driver handles the link.
 
 import Persistence
 import TestSupport
 
 @testable import Replication
 
-/// A replica's connection, at the node that serves it.
+/// A replica's connection on the node that serves it.
 final class SimulatedReplicaClient {
     let connection: SimulatedConnection
     var input: [UInt8] = []
     var announcements: [ReplicaAnnouncement] = []
-    /// It has asked for the stream.
+    /// Has sent PSYNC.
     var isKnown = false
     var isClosed = false
 
@@ -45,7 +45,7 @@ extension SimulatedNode {
         upstream = nil
     }
 
-    // MARK: Of replicas
+    // MARK: From replicas
 
     func accepted(_ connection: SimulatedConnection) {
         let client = SimulatedReplicaClient(connection: connection)
@@ -53,7 +53,7 @@ extension SimulatedNode {
     }
 
     func close(_ replica: ServedReplica, after bytes: [UInt8]) {
-        guard let client = clients.removeValue(forKey: replica.id) else { return fail("closes a link twice") }
+        guard let client = clients.removeValue(forKey: replica.id) else { return fail("closes a link a second time") }
         client.isClosed = true
         let close = { [simulation] in
             simulation.close(client.connection, by: .server, isNoticed: !simulation.random.once(in: 4))
@@ -63,7 +63,7 @@ extension SimulatedNode {
         simulation.after(100_000_000) { close() }
     }
 
-    // MARK: What the network says
+    // MARK: Network events
 
     func lost(_ connection: SimulatedConnection) {
         if connection === upstream {
@@ -140,9 +140,9 @@ extension SimulatedNode {
         for client in clients.values.sorted(by: { $0.id < $1.id }) { send(to: client) }
     }
 
-    /// Sends as much as the connection takes.
+    /// Sends as much as the connection accepts.
     private func send(to client: SimulatedReplicaClient) {
-        // What is sent may be a reason to collect, which is a reason to send.
+        // Sending may trigger a collection, which triggers sending.
         guard client.isKnown, !client.isClosed, !isSending else { return }
         isSending = true
         isInEvent = true
@@ -161,14 +161,14 @@ extension SimulatedNode {
         }
     }
 
-    /// Time for changes before, between and after the pieces of a snapshot.
+    /// Gives clients a chance to write before, between and after the pieces of a snapshot.
     private func writeInsideSnapshot(_ client: SimulatedReplicaClient) {
         guard driver.served[client.id]?.link.state == .sendingSnapshot, !role.isReplica, simulation.random.once(in: 3)
         else { return }
         simulation.write(to: self)
     }
 
-    /// A command in array form from the front of `input`; an empty one for an empty line.
+    /// Removes a command in array form from the front of `input`; returns an empty command for an empty line.
     static func takeCommand(_ input: inout [UInt8]) -> [String]? {
         guard !input.isEmpty else { return nil }
         var position = 0

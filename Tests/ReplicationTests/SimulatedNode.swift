@@ -1,8 +1,8 @@
-// A node of a simulated life: the driver that the server runs, on a real engine, a real journal and a real log. What is
-// simulated is the world around it. What survives a loss of power is apart from what does not.
+// A node in a simulation run: the server's driver on a real engine, a real journal and a real log. Only its
+// environment is simulated. State that survives a power loss is kept apart from state that does not.
 //
-// SimulatedNode+Environment has what the driver asks for, SimulatedNode+Links the node's connections, SimulatedLoops
-// what runs its clients' commands, SimulatedStorage its disk.
+// SimulatedNode+Environment implements the driver's environment, SimulatedNode+Links the node's connections,
+// SimulatedLoops the execution of client commands, SimulatedStorage the disk.
 
 import LimiterEngine
 import Persistence
@@ -11,21 +11,21 @@ import TestSupport
 
 @testable import Replication
 
-/// One node.
+/// A simulated node.
 final class SimulatedNode {
     struct Wait {
-        /// Everything that the client had written; nil until that has been collected.
+        /// The end of the client's writes; nil until they have been collected.
         var position: StreamPosition?
         let count: Int
         let isSynced: Bool
         let isLocal: Bool
     }
 
-    /// What a node was when it was promoted.
+    /// The node's state at its promotion.
     struct Promotion {
         let place: StreamPosition
         let wasWhole: Bool
-        /// Its link had been up, with a whole state.
+        /// Its link had been up, and its state was complete.
         let wasUp: Bool
     }
 
@@ -33,21 +33,21 @@ final class SimulatedNode {
     let number: Int
     let address: PeerAddress
 
-    // What survives.
+    // State that survives a crash.
     let files = SimulatedFileSystem()
     let configuredRole: NodeRole.Role
-    /// The file of the role.
+    /// The saved role, as in the role file.
     var savedRole: SavedRole?
     var settings = StorageSettings()
     var skew: Nanoseconds
-    /// Powers lost and full syncs begun: after one, what was acknowledged in memory may be gone.
+    /// Count of power losses and of full syncs begun: after either, acknowledged changes in memory may be gone.
     var losses = 0
-    /// Full syncs that have made the state whole: what was on disk before may be gone.
+    /// Count of completed full syncs: after one, the earlier state on disk may be gone.
     var resyncs = 0
-    /// Up to here clients were told, under `appendfsync always`, that their changes are on disk.
+    /// Under `appendfsync always`, clients were told that changes up to here are on disk.
     var answered: StreamPosition?
 
-    // A life.
+    // State of one process run.
     var isUp = false
     var life = 0
     var steadyOffset = Nanoseconds.zero
@@ -58,31 +58,31 @@ final class SimulatedNode {
     var driver: NodeDriver!
     var sweeper: Sweeper
     private(set) var loops: SimulatedLoops!
-    /// An event of the driver is under way.
+    /// A driver event is being handled.
     var isInEvent = false
-    /// It has begun to do what it is to do.
+    /// The driver has started.
     var hasStarted = false
-    /// The gates as the driver has shown them.
+    /// The gates as last set by the driver.
     var gates = NodeGates()
     var waits: [UInt64: Wait] = [:]
     var runID = ""
-    /// There are changes that were not collected.
+    /// Some changes are not collected yet.
     var hasUncollected = false
-    /// What is in memory is a part of a state: a full sync has begun that has not made it whole.
+    /// The state in memory is partial: a full sync has begun and is not complete.
     var hasPart = false
-    /// The latest time in any batch of the state.
-    var lastSaid = EngineTime(nanoseconds: 0)
-    /// The link has been up since it was told whom to follow.
+    /// The latest time in any batch applied to the state.
+    var lastBatchTime = EngineTime(nanoseconds: 0)
+    /// The link has been up since the last change of primary.
     var hasBeenUp = false
-    /// Where it heard last what time it is there, in a whole state; nil since it led, was told to follow another, or
-    /// began a full sync.
+    /// Where a complete state last received its primary's time; nil after leading, changing the primary, or beginning
+    /// a full sync.
     var clockPlace: StreamPosition?
-    /// The same of the state on disk, when a full sync began last.
+    /// The same for the state on disk when the last full sync began.
     var filesClockPlace: StreamPosition?
     var promotion: Promotion?
-    /// The last failover may lose something.
+    /// The last failover was forced and may lose writes.
     private(set) var isFailoverForced = false
-    /// Where it was when changes began to be kept; nil once that is noted.
+    /// Where journaling began; nil once recorded.
     var uncountedOrigin: StreamPosition?
 
     // Links.
@@ -90,7 +90,7 @@ final class SimulatedNode {
     var attempt = 0
     var clients: [LinkID: SimulatedReplicaClient] = [:]
     var isSending = false
-    /// The latest sent of all pieces that have arrived.
+    /// The number of the latest-sent piece received so far.
     var lastPiece = 0
 
     init(_ simulation: Simulation, number: Int, role: NodeRole.Role, skew: Nanoseconds) {
@@ -108,13 +108,13 @@ final class SimulatedNode {
     var link: UpstreamLink { driver.link }
     var failover: Failover { driver.failover }
     var engineTime: EngineTime { driver.clock.now(steady) }
-    /// Engine time minus the simulation's.
+    /// Engine time minus simulation time.
     var clockOffset: Int64 { engineTime.offset(from: simulation.now).nanoseconds }
     var position: StreamPosition { driver.position }
     var isPrimary: Bool { isUp && role.leads }
     var isWhole: Bool { role.dataset == .whole && !role.neverSynced }
     var priority: Int { role.shownPriority(configured: 100) }
-    /// Commands that write are admitted.
+    /// Write commands are admitted.
     var admitsWrites: Bool {
         isPrimary && !gates.isReplica && !gates.isReceiving && !gates.holdsWrites && !gates.lacksGoodReplicas
             && !storage.refusesWrites
@@ -134,7 +134,7 @@ final class SimulatedNode {
         let wanted = SavedRole.role(savedRole, configured: configuredRole)
         let report = recover(wanted)
         forget()
-        lastSaid = report.lastTime
+        lastBatchTime = report.lastTime
         journal = Journal(engine: engine, offset: report.end)
         sweeper = Sweeper(engine: engine)
         driver = NodeDriver(
@@ -155,7 +155,7 @@ final class SimulatedNode {
         storage.switchLogging(settings.logs)
     }
 
-    /// What does not survive.
+    /// Discards everything that does not survive a crash.
     private func forget() {
         loops = SimulatedLoops(self)
         isInEvent = false
@@ -175,7 +175,7 @@ final class SimulatedNode {
     }
 
     private func recover(_ wanted: NodeRole.Role) -> RecoveryReport {
-        // A replica's own clock says nothing of what is still in force where its primary is.
+        // A replica's own clock does not determine what has expired by its primary's.
         let horizon = wanted == .primary ? EngineTime(wall) : EngineTime(nanoseconds: 0)
         let recovery = Recovery(files: files, path: SimulatedStorage.path, engine: engine, horizon: horizon)
         do throws(RecoveryError) {
@@ -206,22 +206,22 @@ final class SimulatedNode {
 
     func fail(_ text: String) { simulation.fail("node \(number): \(text)") }
 
-    /// A line of the life's story, where it is told.
+    /// Logs a line of the run, if the run is explained.
     func tell(_ text: @autoclosure () -> String) {
         guard simulation.explains else { return }
         let place = driver == nil ? "no place" : "\(role.identity.id.text.prefix(6)) \(journal.offset)"
         print("\((simulation.now - .boot).millisecondsRoundedDown) ms, node \(number) at \(place): \(text())")
     }
 
-    /// The process ends: as it should, or killed, or with the power.
+    /// The process ends: by a clean shutdown, a kill, or a power loss.
     func crash(clean: Bool) {
         guard isUp else { return }
-        tell("ends, \(clean ? "as it should" : "suddenly")")
+        tell("ends, \(clean ? "cleanly" : "in a crash")")
         if clean { storage.perform { storage.stop(savesSnapshot: simulation.random.once(in: 2)) } }
         isUp = false
         losses += 1
         if clean || simulation.random.once(in: 4) {
-            // What the kernel has it keeps.
+            // A kill keeps what is in the kernel's page cache.
             simulation.coverage.kills += 1
         } else {
             let metadata = DiskImage.Metadata.allCases[simulation.random.below(2)]
@@ -237,15 +237,15 @@ final class SimulatedNode {
         if !gates.isReceiving { _ = sweeper.step(buckets: 16, now: engineTime) }
         event { driver.tick() }
         if simulation.random.once(in: 30), files.failing.isEmpty { files.image.writeBack() }
-        // The journal's thread has turns of its own, now and then none between two of these.
+        // The journal thread runs on its own schedule; sometimes it makes no turn between two ticks.
         if !simulation.random.once(in: 5) { storage.turn() }
     }
 
     // MARK: Events
 
-    /// Something happens to the driver; then what it has to send is sent.
+    /// Handles a driver event, then sends the output it produced.
     func event(_ body: () throws -> Void) rethrows {
-        precondition(!isInEvent, "an event inside of another")
+        precondition(!isInEvent, "nested event")
         isInEvent = true
         defer {
             isInEvent = false
@@ -255,12 +255,12 @@ final class SimulatedNode {
         try body()
     }
 
-    /// What must be true of the gates between events.
+    /// Checks invariants of the gates between events.
     private func checkGates() {
-        if hasPart, !gates.isReceiving { fail("serves clients a part of a state") }
-        if role.isReplica, !gates.isReplica { fail("takes writes as a replica") }
-        if role.leads, gates.isReplica || gates.isReceiving || gates.isRestoring { fail("leads and does not serve") }
-        if gates.holdsWrites != (failover.state != .none) { fail("holds writes for nothing") }
+        if hasPart, !gates.isReceiving { fail("serves clients a partial state") }
+        if role.isReplica, !gates.isReplica { fail("accepts writes as a replica") }
+        if role.leads, gates.isReplica || gates.isReceiving || gates.isRestoring { fail("leads but does not serve") }
+        if gates.holdsWrites != (failover.state != .none) { fail("holds writes without a failover") }
     }
 
     func follow(_ other: SimulatedNode) { event { driver.follow(other.address, asker: 0) } }
@@ -276,12 +276,12 @@ final class SimulatedNode {
         try? event { try driver.abortFailover() }
     }
 
-    /// The state on disk is back in the engine.
+    /// The state on disk has been restored into the engine.
     func restored(_ number: Int, _ report: RecoveryReport) {
         guard role.dataset == .restoring, number == driver.restores else { return }
-        lastSaid = report.lastTime
+        lastBatchTime = report.lastTime
         hasPart = false
-        tell("goes back to \(report.manifest.history.prefix(6)) \(report.end)")
+        tell("restored \(report.manifest.history.prefix(6)) \(report.end)")
         simulation.coverage.restores += 1
         event { driver.restored(number, report) }
         if report.foundState { simulation.checkRecovery(of: self, report) }
@@ -305,7 +305,7 @@ final class SimulatedNode {
 
     // MARK: Journal
 
-    /// Every change so far, encoded.
+    /// Encodes every change so far.
     func collectJournal() {
         journal.collect(time: engineTime)
         hasCollectedAll = journal.pendingBytes > 0
@@ -313,12 +313,13 @@ final class SimulatedNode {
         for (ticket, wait) in waits where wait.position == nil { waits[ticket]!.position = position }
     }
 
-    /// What is taken from the journal now ends in a state that the engine has.
+    /// The bytes now drained from the journal end at the engine's current state.
     private var hasCollectedAll = false
 
-    /// These bytes are on their way to disk and replicas.
+    /// Records bytes on their way to disk and replicas.
     func taken(_ bytes: UnsafeRawBufferPointer) {
-        // Between REPLICAOF and the end of the collection the node is a replica that still has its own changes.
+        // Between REPLICAOF and the end of the collection, the node is a replica whose own changes are still being
+        // collected.
         guard !role.isReplica || storage.isJournaling else { return noteTimes(bytes) }
         simulation.truth.added(bytes, to: role.identity.id)
         if hasCollectedAll, simulation.random.once(in: 2) { simulation.checkJournal(of: self) }
@@ -329,21 +330,21 @@ final class SimulatedNode {
         var place = 0
         while place < bytes.count {
             let batch = JournalBatch(UnsafeRawBufferPointer(rebasing: bytes[place...]))!
-            lastSaid = max(lastSaid, batch.time)
+            lastBatchTime = max(lastBatchTime, batch.time)
             place += batch.count
         }
     }
 
-    /// There is something to be sent.
+    /// New bytes are available to send.
     func streamed() { if !isInEvent { sendAll() } }
 
-    /// Changes count from here on, and some may have been made that do not.
+    /// Journaling begins here; changes made before may be missing from it.
     func journalingBegan() {
         guard isUp, !role.isReplica else { return }
         noteBeginning()
     }
 
-    /// The node makes bytes of its history, from here on.
+    /// Records that the node appends to its own history from here on.
     func noteBeginning() {
         simulation.truth.began(
             role.identity, at: journal.offset, reader.state(), clock: clockOffset, time: engineTime, by: number)

@@ -1,5 +1,5 @@
-// What a simulated node's journal driver asks for, and what becomes of its decisions: syncs and recoveries end in
-// simulated time, snapshots are written a piece at each turn.
+// The host of a simulated node's journal driver, which carries out its decisions: syncs and recoveries complete in
+// simulated time; snapshots are written one piece per turn.
 
 import Glibc
 import LimiterEngine
@@ -9,10 +9,10 @@ import TestSupport
 
 @testable import Replication
 
-/// A snapshot on its way.
+/// A snapshot in progress.
 final class SimulatedSnapshot {
     let number: Int
-    /// Everything up to here is in it.
+    /// The snapshot contains everything up to here.
     let origin: StreamPosition
     private let writer: SnapshotWriter
     private var hasAllKeys = false
@@ -41,7 +41,7 @@ final class SimulatedSnapshot {
 }
 
 extension SimulatedStorage {
-    /// What the thread waits for.
+    /// What the journal thread is waiting for.
     enum Wait {
         case sync(LogDirectory.SyncJob, began: SteadyInstant)
         case readBack(number: Int, horizon: EngineTime)
@@ -112,14 +112,14 @@ extension SimulatedStorage: JournalHost {
             node.simulation.coverage.snapshots += 1
             if node.simulation.random.once(in: 4) { checkFiles() }
         case .readBack(let number, let horizon): wait = .readBack(number: number, horizon: horizon)
-        case .restored(let number, let report): tellRestored(number, report)
-        case .note(let note): take(note)
+        case .restored(let number, let report): reportRestored(number, report)
+        case .note(let note): handle(note)
         case .end(let isSafe): self.isSafe = isSafe
         case .snapshotRequestTaken, .answerSnapshotWaiters, .syncTook: break
         }
     }
 
-    private func take(_ note: JournalDriver.Note) {
+    private func handle(_ note: JournalDriver.Note) {
         node.tell(String("\(note)".prefix(100)))
         switch note {
         case .storageWorks: node.simulation.coverage.repairs += 1
@@ -130,8 +130,8 @@ extension SimulatedStorage: JournalHost {
         }
     }
 
-    /// Replies that waited are out: under `always` clients have been promised everything up to where the collection
-    /// ended.
+    /// Releases held replies: under `always`, clients have now been promised everything up to the end of the
+    /// collection.
     private func publish(_ ticket: Int) {
         durable = ticket
         let end = ends[ticket]
@@ -143,7 +143,8 @@ extension SimulatedStorage: JournalHost {
         if node.simulation.random.once(in: 20) { checkFiles() }
     }
 
-    /// If the power went now, a start would find a state that its history had, with all that clients were promised.
+    /// Checks that after a power loss now, recovery would find a valid state of its history with everything clients
+    /// were promised.
     private func checkFiles() {
         let (simulation, truth) = (node.simulation, node.simulation.truth)
         let engine = Engine(shards: 1, seed: simulation.hashSeed)
@@ -152,11 +153,11 @@ extension SimulatedStorage: JournalHost {
             horizon: EngineTime(nanoseconds: 0))
         do throws(RecoveryError) {
             let report = try recovery.run(history: node.runID, cutsTornTail: true)
-            guard let id = ReplicationID(report.manifest.history) else { return node.fail("has files of no history") }
+            guard let id = ReplicationID(report.manifest.history) else { return node.fail("has files with no history") }
             let position = StreamPosition(id: id, offset: report.end)
             simulation.coverage.checkedFiles += 1
             if let answered = node.answered, !truth.contains(position, answered) {
-                node.fail("has answered for \(answered), and has \(position) on disk")
+                node.fail("promised \(answered), but has \(position) on disk")
             }
             let expected = truth.states(at: position)
             guard !expected.isEmpty else { return }
@@ -165,7 +166,7 @@ extension SimulatedStorage: JournalHost {
             guard !expected.contains(where: { $0.digest(at: time) == found.digest(at: time) }) else { return }
             node.fail("has on disk at \(position) \(truth.difference(found, expected[0], at: time))")
         } catch {
-            node.fail("could not start now: \(error)")
+            node.fail("could not restart now: \(error)")
         }
     }
 
@@ -186,7 +187,7 @@ extension SimulatedStorage: JournalHost {
         }
     }
 
-    /// Whatever the thread waits for ends now.
+    /// Ends whatever the thread is waiting for.
     func endWait() {
         while let next = wait {
             wait = nil
@@ -212,7 +213,7 @@ extension SimulatedStorage: JournalHost {
         }
     }
 
-    private func tellRestored(_ number: Int, _ report: RecoveryReport) {
+    private func reportRestored(_ number: Int, _ report: RecoveryReport) {
         let (life, simulation) = (node.life, node.simulation)
         simulation.after(simulation.random.once(in: 2) ? 0 : simulation.random.between(0, 50_000_000)) { [node] in
             guard node.isUp, node.life == life else { return }

@@ -1,9 +1,8 @@
-// The world around the journal's driver of a simulated node through one life: the driver itself is the server's, on
-// simulated files. Here is what the server's Durability and JournalStream do in threads: what changes are kept for, the
-// parts on their way to disk, tickets.
+// The environment of a simulated node's journal driver for one process run. The driver is the server's, on simulated
+// files. This file does what the server's Durability and JournalStream do with threads: why changes are journaled,
+// the parts on their way to disk, tickets.
 //
-// Owns: nothing that decides about the disk. SimulatedStorage+Host carries out what the driver decides, in simulated
-// time.
+// Makes no decisions about the disk: SimulatedStorage+Host carries out the driver's, in simulated time.
 
 import LimiterEngine
 import Persistence
@@ -12,7 +11,7 @@ import TestSupport
 
 @testable import Replication
 
-/// What a node is configured to do about its disk.
+/// A node's persistence settings.
 struct StorageSettings {
     typealias Policy = JournalDriver.Settings.Sync
 
@@ -22,7 +21,7 @@ struct StorageSettings {
     var isClosedOnFailure = true
 }
 
-/// The disk's side of a node's life.
+/// The storage side of one process run.
 final class SimulatedStorage {
     static let path = "data"
 
@@ -33,13 +32,13 @@ final class SimulatedStorage {
     private(set) var driver: JournalDriver!
     var settings: StorageSettings { node.settings }
 
-    // What changes are kept for.
+    // Reasons to journal changes.
     private var wantsLog = false
     private(set) var wantsStream = false
     private var isPrimary = true
     private(set) var isJournaling = false
     private(set) var isLogging = false
-    /// Changes were made that no journal has, since the history began.
+    /// Since the history began, changes were made that no journal contains.
     var hasUncountedChanges = false
 
     // The stream.
@@ -63,16 +62,16 @@ final class SimulatedStorage {
     }
 
     var requests: [Request] = []
-    /// The restore that is still wanted; 0 for none.
+    /// The number of the restore still wanted; 0 for none.
     var wantedRestore = 0
-    /// What the thread waits for, if it does.
+    /// What the thread is waiting for, if anything.
     var wait: Wait?
-    /// Syncs that the other thread has run, and when they began.
+    /// Results of syncs run by the sync thread, and when each began.
     var syncResults: [(job: LogDirectory.SyncJob, result: Result<Void, StorageError>, began: SteadyInstant)] = []
     var runs: [SimulatedSnapshot] = []
-    /// Whether everything is on disk, once the thread has ended.
+    /// Whether everything is on disk; set when the thread ends.
     var isSafe: Bool?
-    /// A log that has grown is replaced by a snapshot.
+    /// A log that has grown past its threshold is replaced by a snapshot.
     let grows: Bool
 
     init(_ node: SimulatedNode, files: SimulatedFileSystem, report: RecoveryReport, engine: Engine, journal: Journal) {
@@ -83,7 +82,7 @@ final class SimulatedStorage {
         let log = LogDirectory(files: files, path: SimulatedStorage.path, recovered: report)
         log.removeLeftovers()
         var pace = JournalDriver.Pace()
-        // Lives are short, and their journals, too.
+        // Runs are short, so intervals are short too.
         pace.syncInterval = .milliseconds(100)
         if node.simulation.random.once(in: 2) { pace.unwrittenMax = 300 }
         grows = node.simulation.random.once(in: 2)
@@ -95,12 +94,12 @@ final class SimulatedStorage {
     var hasGap: Bool { driver.hasGap }
     var isDetached: Bool { driver.isDetached }
     var filesAreCurrent: Bool { driver.filesAreCurrent }
-    /// Up to where a start would find the journal; -1 where that cannot be said.
+    /// The end of the journal as recovery would find it; -1 if unknown.
     var synced: Int64 { driver.recoverableOffset }
     var refusesWrites: Bool { health == .refusing }
     var now: SteadyInstant { node.steady }
 
-    // MARK: What changes are kept for
+    // MARK: Reasons to journal
 
     func switchLogging(_ enabled: Bool) {
         if enabled {
@@ -124,7 +123,7 @@ final class SimulatedStorage {
     }
 
     func set(isPrimary: Bool) {
-        // What no journal has it takes along.
+        // A demoted node takes its unjournaled changes along.
         if self.isPrimary, !isPrimary, hasUncountedChanges { node.noteBeginning() }
         self.isPrimary = isPrimary
         follow()
@@ -140,7 +139,7 @@ final class SimulatedStorage {
         if keeps { node.journalingBegan() }
     }
 
-    /// The node's own disk worked once: a segment behind what was restored.
+    /// Begins a segment after the restored files, if the disk works at that moment.
     func begin(at offset: Int64) {
         do throws(StorageError) {
             try log.roll(at: offset, time: node.engineTime, continues: true)
@@ -156,14 +155,14 @@ final class SimulatedStorage {
     @discardableResult
     func drain() -> Bool {
         guard journal.pendingBytes > 0 else { return false }
-        let part = take()
+        let part = drainPart()
         parts.append(part)
         hasChanges = true
         node.streamed()
         return true
     }
 
-    private func take() -> Journal.Part {
+    private func drainPart() -> Journal.Part {
         let part = journal.take(replacement: ByteBuffer(capacity: 256))
         withExtendedLifetime(part.bytes) { bytes in
             backlog?.append(bytes.bytes, at: part.offset)
@@ -179,9 +178,9 @@ final class SimulatedStorage {
 
     func endDisk() { parts.end() }
 
-    /// Drains without a part for the disk.
+    /// Drains without producing a part for the disk.
     private func end() -> Int64 {
-        let part = take()
+        let part = drainPart()
         node.streamed()
         return part.end
     }
@@ -199,7 +198,7 @@ final class SimulatedStorage {
     }
 
     func restart(at offset: Int64, time: EngineTime) {
-        if parts.areWanted { node.fail("the journal goes on elsewhere while the log wants it") }
+        if parts.areWanted { node.fail("the journal restarts at another offset while the log uses it") }
         drain()
         journal.restart(at: offset, time: time)
         backlog?.restart(at: offset)
@@ -207,7 +206,7 @@ final class SimulatedStorage {
 
     // MARK: The journal thread
 
-    /// Clients have changed something; replies to them wait where they do in the server.
+    /// Clients have changed something; replies to them are held as in the server.
     func noteChanges() {
         guard isJournaling else { return }
         hasChanges = true
@@ -216,11 +215,11 @@ final class SimulatedStorage {
         waiting += 1
     }
 
-    /// One turn of the thread, unless it waits for the disk.
+    /// Runs one turn of the thread, unless it waits for the disk.
     func turn() {
         if case .sync? = wait { return }
         if case .readBack? = wait {
-            // A recovery is slow now and then.
+            // Recovery is sometimes slow.
             guard !node.simulation.random.once(in: 3) else { return }
             endWait()
         }
@@ -231,18 +230,18 @@ final class SimulatedStorage {
         }
         for run in runs {
             run.step(time: node.engineTime)
-            // Nothing may have been collected since the last keys were written.
+            // Possibly nothing has been collected since the last keys were written.
             if node.simulation.random.once(in: 2) { run.step(time: node.engineTime) }
             guard let result = run.result else { continue }
             feed(.snapshotEnded(number: run.number, result))
             runs.removeAll { $0 === run }
         }
         feed(.turn)
-        comeBack()
+        scheduleEarlyTurn()
     }
 
-    /// A turn sooner than the next of the regular ones, where replies are being gathered for a sync.
-    private func comeBack() {
+    /// Schedules an extra turn before the next regular one, while replies gather for a shared sync.
+    private func scheduleEarlyTurn() {
         let pause = driver.pause(now: now)
         guard wait == nil, pause > .zero, pause <= .milliseconds(1) else { return }
         node.simulation.coverage.gatherings += 1
@@ -272,10 +271,9 @@ final class SimulatedStorage {
         node.simulation.coverage.failures += driver.failures - failures
     }
 
-    // MARK: What the node waits for
+    // MARK: Requests of the node
 
-    /// Something the node waits for: it comes after everything that was asked for before, and after what the thread
-    /// waits for itself.
+    /// Runs a request synchronously, after everything requested before it and after whatever the thread waits for.
     func perform(_ request: () -> Void) {
         endWait()
         drainRequests()
@@ -294,18 +292,18 @@ final class SimulatedStorage {
 
     func resume() {
         if isLogging, breaker.state == .closed, journal.offset != log.appended {
-            node.fail("has a journal that does not continue its files")
+            node.fail("has a journal that is not contiguous with its files")
         }
         feed(.resume)
     }
 
-    /// The process ends as it should.
+    /// Shuts the process down cleanly.
     func stop(savesSnapshot: Bool) {
         feed(.stop(savesSnapshot: savesSnapshot))
         guard !isDetached, isSafe == true, isLogging || savesSnapshot else { return }
-        // What a good end has left out is after what the log has.
+        // Changes that a clean shutdown left out come after the end of the log.
         if isLogging { node.collect() }
-        // That the end is a good one is an answer, too.
+        // A clean shutdown promises durability too.
         if node.isWhole { node.answered = node.position }
     }
 }

@@ -1,5 +1,5 @@
-// One seeded life of a few nodes: time and events, what clients, operators and misfortune do to them, and what must be
-// true at every moment. Everything random comes from the seed.
+// One seeded run of a few nodes: time and events, the actions of clients and operators, injected faults, and
+// invariants checked at every moment. All randomness derives from the seed.
 
 import Glibc
 import LimiterEngine
@@ -10,12 +10,12 @@ import Testing
 
 @testable import Replication
 
-/// A life of some nodes.
+/// A simulation run.
 final class Simulation {
-    /// The wall clock when it begins.
+    /// The wall clock at the start.
     static let epoch = WallInstant(nanoseconds: 1_700_000_000_000_000_000)
 
-    /// A write that a client was told has reached nodes.
+    /// A write acknowledged to a client as replicated.
     struct Promise {
         let position: StreamPosition
         let node: SimulatedNode
@@ -25,7 +25,7 @@ final class Simulation {
     }
 
     let seed: UInt64
-    /// The story is told, and failures say what differs.
+    /// Logs the run, and makes failures report the difference.
     let explains: Bool
     var random: LifeGenerator
     var now = SteadyInstant.boot
@@ -33,30 +33,30 @@ final class Simulation {
     var connections: [SimulatedConnection] = []
     var nextConnection = 0
     var nextPiece = 0
-    /// Pairs of nodes that do not reach one another: ten times the lower number, and the higher.
+    /// Pairs of nodes that cannot reach each other, as ten times the lower number plus the higher.
     var partitions: Set<Int> = []
     var truth: StreamTruth
     let hashSeed: HashSeed
     var coverage = Coverage()
-    /// What was found to be wrong.
+    /// The number of invariant violations found.
     private(set) var failures = 0
     var promises: [Promise] = []
     var nextTicket: UInt64 = 0
     let backlogSize: Int
-    /// By what rules nodes' loops run commands; others than the server's where it is to be seen that lives tell.
+    /// The rules by which loops run commands. Tests weaken them to show that runs detect the faults they prevent.
     let loopRules: SimulatedLoops.Rules
     /// `min-replicas-to-write`.
     let minReplicas: Int
     var linkSettings = DownstreamLink.Settings()
-    /// Whoever was promoted last.
+    /// The node promoted last.
     var lastPrimary: SimulatedNode?
     private var events: [(time: SteadyInstant, number: Int, body: () -> Void)] = []
     private var nextEvent = 0
     private var isCalm = false
 
     /// - Parameters:
-    ///   - explains: Failures say what differs, which costs time.
-    ///   - loopRules: By what rules loops run commands.
+    /// - explains: Makes failures report the difference, which is slow.
+    /// - loopRules: The rules by which loops run commands.
     init(seed: UInt64, explains: Bool = false, loopRules: SimulatedLoops.Rules = SimulatedLoops.Rules()) {
         self.seed = seed
         self.loopRules = loopRules
@@ -72,8 +72,8 @@ final class Simulation {
         linkSettings.softTime = .milliseconds(200)
     }
 
-    /// The nodes of this life. Not a part of `init`, where the optimizer of Swift 6.3 fails on objects that are given
-    /// `self`.
+    /// Creates the nodes. Not part of `init`, because the optimizer of Swift 6.3 fails on objects that are passed
+    /// `self` there.
     private func addNodes() {
         let hasSubreplica = random.once(in: 2)
         let count = hasSubreplica ? 4 : 3
@@ -93,7 +93,7 @@ final class Simulation {
         }
     }
 
-    /// Something is wrong.
+    /// Records an invariant violation.
     func fail(_ text: String) {
         failures += 1
         Issue.record("seed \(seed): \(text)")
@@ -116,7 +116,7 @@ final class Simulation {
     func after(_ delay: Nanoseconds, _ body: @escaping () -> Void) { at(now + delay, body) }
 
     private func isEarlier(_ one: Int, _ other: Int) -> Bool {
-        // Not as tuples: that is generic, and this is asked most of all.
+        // Not a tuple comparison: that is generic, and this is the hottest function.
         let (left, right) = (events[one].time, events[other].time)
         return left != right ? left < right : events[one].number < events[other].number
     }
@@ -157,13 +157,13 @@ final class Simulation {
             nextDue()()
         }
         checkConvergence()
-        letGo()
+        breakCycles()
         truth.count(into: &coverage)
         return coverage
     }
 
-    /// Events and connections hold what holds them.
-    private func letGo() {
+    /// Breaks reference cycles: events and connections retain their owners.
+    private func breakCycles() {
         events = []
         connections = []
         for node in nodes {
@@ -186,7 +186,7 @@ final class Simulation {
     private func clientUntil(_ end: SteadyInstant) {
         after(random.between(500_000, 20_000_000)) { [self] in
             guard now < end else { return }
-            // Clients may still know an old primary.
+            // Clients may still address an old primary.
             let primaries = nodes.filter(\.isPrimary)
             if !primaries.isEmpty {
                 let node = primaries[random.below(primaries.count)]
@@ -201,7 +201,7 @@ final class Simulation {
         node.wait(count: 1 + random.below(2), isSynced: random.once(in: 4), isLocal: random.once(in: 12))
     }
 
-    // MARK: Misfortune and operators
+    // MARK: Faults and operators
 
     private func actUntil(_ end: SteadyInstant) {
         after(random.between(5_000_000, 200_000_000)) { [self] in
@@ -232,14 +232,14 @@ final class Simulation {
         case 7:
             if node.isUp { coverage.clockSteps += 1 }
             node.skew += random.between(-1_000_000_000_000, 1_000_000_000_000)
-        case 8, 9: promoteSomebody()
+        case 8, 9: promoteBestReplica()
         case 10, 11: startFailover()
         case 12:
-            // Somebody follows somebody else.
+            // A node follows another one at random.
             let other = nodes[random.below(nodes.count)]
             if node.isUp, node !== other, !node.isPrimary { node.follow(other) }
         case 13:
-            // A promotion that no Sentinel would make.
+            // A promotion that no Sentinel would choose.
             guard let node = nodes.first(where: { $0.isUp && !$0.isWhole }) ?? (random.once(in: 3) ? node : nil),
                 node.isUp
             else { return }
@@ -248,7 +248,7 @@ final class Simulation {
         case 14, 15, 16: breakDisk(of: node)
         case 17: switchSomeLog(node)
         case 18, 19:
-            // Also in the middle of a full sync, by an EXEC that was begun before.
+            // Also during a full sync, by an EXEC begun before it.
             guard node.isUp else { return }
             node.storage.requests.append(.snapshot(random.once(in: 2) ? .save : .rewrite))
         default:
@@ -258,7 +258,7 @@ final class Simulation {
         }
     }
 
-    /// Writes, syncs or both fail for a while.
+    /// Makes writes, syncs or both fail for a while.
     private func breakDisk(of node: SimulatedNode) {
         guard node.isUp, !isCalm else { return }
         coverage.faults += 1
@@ -269,7 +269,7 @@ final class Simulation {
         let life = node.life
         let end = random.between(.milliseconds(1), random.once(in: 4) ? 1_500_000_000 : 100_000_000)
         after(end) { if node.life == life { node.files.failing = [] } }
-        // What was promised afterwards has to survive like everything else.
+        // Promises made after the fault must survive as well.
         guard random.once(in: 4) else { return }
         after(end + random.between(0, 2_000_000_000)) { [self] in
             guard node.isUp, node.life == life, !isCalm else { return }
@@ -279,7 +279,7 @@ final class Simulation {
         }
     }
 
-    /// CONFIG SET appendonly, by an operator.
+    /// CONFIG SET appendonly by an operator.
     private func switchSomeLog(_ any: SimulatedNode) {
         let node = random.once(in: 2) ? lastPrimary ?? any : any
         guard node.isUp, !isCalm else { return }
@@ -299,14 +299,14 @@ final class Simulation {
         node.storage.switchLogging(node.settings.logs)
     }
 
-    /// What a Sentinel does: the best of those that may be promoted, then the others follow it.
-    private func promoteSomebody() {
+    /// Acts as a Sentinel: promotes the best eligible node, then makes the others follow it.
+    private func promoteBestReplica() {
         let candidates = nodes.filter { $0.isUp && $0.role.isReplica && $0.priority > 0 }
         guard let best = candidates.max(by: { $0.journal.offset < $1.journal.offset }) else { return }
         coverage.promotions += 1
         best.promote()
         if !best.settings.logs, random.once(in: 2) {
-            // What it takes until then is in no journal.
+            // Its writes until then are in no journal.
             after(random.between(0, 30_000_000)) { [self] in
                 guard best.isUp, !isCalm, !best.settings.logs else { return }
                 write(to: best)
@@ -318,7 +318,7 @@ final class Simulation {
         for other in nodes where other !== best && !random.once(in: 4) {
             after(random.once(in: 2) ? 0 : random.between(0, 300_000_000)) { [self] in
                 guard other.isUp, best === lastPrimary, !isCalm else { return }
-                // What the old primary took a moment ago is in no batch yet.
+                // The old primary's most recent writes are not in a batch yet.
                 if random.once(in: 2) { write(to: other) }
                 if random.once(in: 2) { other.loops.serveLongTurn() }
                 other.follow(best)
@@ -326,8 +326,8 @@ final class Simulation {
         }
     }
 
-    /// Full syncs are short: now and then a node is promoted inside of one, and now and then it is told to follow again
-    /// before it leads.
+    /// Full syncs are short, so this sometimes promotes a node during one, and sometimes makes it follow again before
+    /// it leads.
     func considerPromoting(insideFullSync node: SimulatedNode) {
         guard !isCalm, random.once(in: 9) else { return }
         let life = node.life
@@ -352,7 +352,7 @@ final class Simulation {
         request.force = request.target != nil && random.once(in: 3)
         if random.once(in: 2) { node.loops.serveLongTurn() }
         node.startFailover(request)
-        // Without an answer only an operator ends it.
+        // Without an answer, only an operator ends the failover.
         after(random.between(20_000_000, 900_000_000)) {
             guard node.isUp, node.failover.state != .none, !self.isCalm else { return }
             node.abortFailover()
@@ -371,7 +371,7 @@ final class Simulation {
         insist(on: leader)
     }
 
-    /// What Sentinels do until it is so: a wish to take over may still be under way.
+    /// Repeats a Sentinel's commands until they take effect, since a takeover request may still be in flight.
     private func insist(on leader: SimulatedNode) {
         leader.promote()
         for (index, node) in nodes.enumerated() where node !== leader {

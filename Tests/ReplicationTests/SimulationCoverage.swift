@@ -1,7 +1,7 @@
-// What has happened in lives: a simulation in which nothing happens finds nothing.
+// Event counters of simulation runs: a run in which nothing happens finds nothing.
 
 extension Simulation {
-    /// How often something that the simulation is there for has happened.
+    /// How often each event of interest occurred.
     struct Coverage {
         var writes = 0
         var online = 0
@@ -11,24 +11,24 @@ extension Simulation {
         var takeovers = 0
         var cuts = 0
         var crashes = 0
-        /// Processes that ended with what the kernel had of their files kept.
+        /// Processes killed; the kernel's page cache survived.
         var kills = 0
         var waits = 0
-        /// Waits for the disks of replicas.
+        /// Waits for replicas' disks.
         var syncedWaits = 0
-        /// Waits for the disk of the node itself.
+        /// Waits for the node's own disk.
         var localWaits = 0
         var checkedStates = 0
         var checkedClocks = 0
         var checkedStarts = 0
-        /// Starts at a place that no history has.
+        /// Restarts at a position that belongs to no history.
         var namelessStarts = 0
-        /// Starts that were checked for what `appendfsync always` had promised.
+        /// Restarts checked against promises under `appendfsync always`.
         var checkedAnswers = 0
-        /// Looks at what a loss of power would leave, after snapshots and answers.
+        /// Checks of what a power loss would leave on disk, after snapshots and replies.
         var checkedFiles = 0
         var converged = 0
-        /// Pieces that arrived before one sent earlier over another connection to the same node.
+        /// Pieces that overtook an earlier one sent over another connection to the same node.
         var reordered = 0
         var clockSteps = 0
         // Records in journals.
@@ -43,13 +43,13 @@ extension Simulation {
         var ruleRecords = 0
         var policyRemovals = 0
         var ruleRemovals = 0
-        // Turns of loops: that lasted, that lent their locks, that were waited for; and transactions that were not
-        // admitted again.
+        // Loop turns that took time, lent their locks, or were waited for; transactions refused at their second
+        // admission.
         var longTurns = 0
         var lentTurns = 0
         var awaitedTurns = 0
         var refusedTransactions = 0
-        /// Roles that the disk did not take.
+        /// Failed saves of the role.
         var unsavedRoles = 0
         // Disks.
         var faults = 0
@@ -57,22 +57,22 @@ extension Simulation {
         var repairs = 0
         var snapshots = 0
         var slowSyncs = 0
-        /// Syncs put off a little because more replies were expected to share them.
+        /// Syncs delayed briefly so that more replies share them.
         var gatherings = 0
         /// Snapshots taken because the log had grown.
         var grownLogs = 0
-        /// Logs given up because too much waited for the disk.
+        /// Write backlogs dropped because too much was waiting for the disk.
         var droppedBacklogs = 0
-        /// Logs switched on or off while the node worked.
+        /// Logs switched on or off at run time.
         var switches = 0
-        /// Histories begun because changes had been made that no journal has.
+        /// Histories begun because of changes that no journal contains.
         var lateJournals = 0
-        /// Nodes promoted inside a full sync that went back to the state on disk; tries at that which failed, and those
-        /// that ended because the node was told to follow again.
+        /// Nodes promoted during a full sync that restored the state on disk; restores that failed; restores
+        /// cancelled because the node was told to follow again.
         var restores = 0
         var failedRestores = 0
         var stoppedRestores = 0
-        /// Batches put in by replicas whose disk was failing.
+        /// Batches applied by replicas whose disk was failing.
         var followedInMemory = 0
 
         static func + (left: Coverage, right: Coverage) -> Coverage {

@@ -1,5 +1,5 @@
-// What a snapshot must not do to the next start: neither one that was begun on a disk that fails, nor one that takes
-// the place of files whose journal had gone further.
+// What a snapshot must not break for the next start: a snapshot begun on a failing disk, or one that replaces files
+// whose journal extended further.
 
 import Glibc
 import LimiterEngine
@@ -13,13 +13,13 @@ import Testing
     private let files = SimulatedFileSystem()
     private let time = EngineTime(nanoseconds: TestStream.start)
 
-    /// A start with these files; throws where it refuses.
+    /// Recovers from these files; throws if they are refused.
     private func start(_ files: SimulatedFileSystem) throws -> RecoveryReport {
         try Recovery(files: files, path: "data", engine: Engine(shards: 1), horizon: EngineTime(nanoseconds: 0))
             .run(history: TestStream.id("a").text, cutsTornTail: true)
     }
 
-    /// Neither the files nor what a loss of power would leave of them at the worst are a state.
+    /// Recovery finds nothing, neither in the files nor in the worst case after a power loss.
     private func expectNothing() throws {
         for files in [files, SimulatedFileSystem(image: files.image.atWorst)] {
             #expect(try !start(files).foundState)
@@ -33,9 +33,9 @@ import Testing
         _ = try writer.step(time: time)
     }
 
-    /// A full sync may put the journal back to a lower offset. The mark of the old one, that the kernel has long
-    /// brought to disk, must not be held against it.
-    @Test func aJournalMayGoOnAtALowerOffset() throws {
+    /// A full sync may restart the journal at a lower offset. The old journal's sync mark, long since on disk, must
+    /// not be applied to the new one.
+    @Test func aJournalMayRestartAtALowerOffset() throws {
         let log = LogDirectory(files: files, path: "data", recovered: try start(files))
         try log.roll(at: 0, time: time, continues: true)
         let own = TestStream()
@@ -58,14 +58,15 @@ import Testing
         }
     }
 
-    /// The first snapshot of a directory without a log: it stands beside no manifest unless that comes first.
+    /// The first snapshot of a directory without a log: its file would have no manifest unless the manifest is
+    /// written first.
     @Test(arguments: [(true, false), (false, true), (true, true)])
-    func aSnapshotThatWasBegunAndNotFinishedIsNoObstacle(writes: Bool, syncs: Bool) throws {
+    func anUnfinishedSnapshotDoesNotPreventAStart(writes: Bool, syncs: Bool) throws {
         let log = LogDirectory(files: files, path: "data", recovered: try start(files))
         files.failureCodes = [ENOSPC]
         files.failing = (writes ? SystemCall.writing : []).union(syncs ? SystemCall.syncing : [])
         #expect(throws: StorageError.self) { try beginSnapshot(log) }
-        // There is room again, for a snapshot that the process does not live to finish.
+        // The disk has space again, for a snapshot that a crash interrupts.
         files.failing = []
         try expectNothing()
         try beginSnapshot(log)

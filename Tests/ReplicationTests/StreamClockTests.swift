@@ -1,4 +1,4 @@
-// Time on a node that follows, and when a primary says what time it is.
+// Stream time on a replica, and when a primary sends heartbeats.
 
 import LimiterEngine
 import System
@@ -11,7 +11,7 @@ import Testing
     private func time(_ nanoseconds: Int64) -> EngineTime { EngineTime(nanoseconds: nanoseconds) }
     private func wall(_ nanoseconds: Int64) -> WallInstant { WallInstant(nanoseconds: nanoseconds) }
 
-    @Test func aLeaderRunsAndAFollowerStands() {
+    @Test func theClockRunsOnALeaderAndStopsOnAFollower() {
         var clock = StreamClock(leadingFrom: time(1000), steady: 50)
         #expect(clock.now(60) == time(1010))
         clock.follow(60)
@@ -22,9 +22,9 @@ import Testing
         #expect(clock.now(200) == time(1020))
     }
 
-    @Test func aPromotedNodeGoesOnFromItsPrimaryAndNotFromItsOwnClock() {
+    @Test func aPromotedNodeContinuesItsPrimarysClock() {
         var clock = StreamClock(followingFrom: time(100))
-        // Heard with delays of 30 and 5: the shorter one is nearer to the primary's clock.
+        // Received with delays of 30 and 5: the shorter delay is the better estimate of the primary's clock.
         clock.heard(time(1000), at: 530)
         clock.heard(time(1100), at: 605)
         clock.heard(time(1200), at: 790)
@@ -33,13 +33,13 @@ import Testing
         #expect(clock.now(810) == time(1305))
     }
 
-    /// Promoted inside a full sync it goes back to the state of before, and to what it knew of time then: the other
-    /// primary's clock, an hour ahead or behind, gives nothing back and blocks nobody longer.
-    @Test(arguments: [-900, 0, 100_000]) func insideAFullSyncTheClockOfBeforeIsKept(ahead: Int64) {
+    /// A node promoted during a full sync returns to its earlier state and to that state's clock: the other primary's
+    /// clock, ahead or behind, neither replenishes limits early nor blocks any client longer.
+    @Test(arguments: [-900, 0, 100_000]) func duringAFullSyncThePreviousClockIsKept(ahead: Int64) {
         var clock = StreamClock(followingFrom: time(100))
         clock.heard(time(1000), at: 500)
         clock.replaced(at: time(1050 + ahead), 550, filesAreCurrent: true)
-        // The link broke, and it begins anew.
+        // The link broke, and the full sync restarts.
         clock.heard(time(1060 + ahead), at: 560)
         clock.replaced(at: time(1070 + ahead), 570, filesAreCurrent: true)
         clock.goBack()
@@ -49,7 +49,7 @@ import Testing
         #expect(clock.now(700) == time(1200))
     }
 
-    @Test func aStateThatIsWholeBringsItsClockAlong() {
+    @Test func aCompleteStateBringsItsClock() {
         var clock = StreamClock(followingFrom: time(100))
         clock.heard(time(1000), at: 500)
         clock.replaced(at: time(5050), 550, filesAreCurrent: true)
@@ -59,8 +59,8 @@ import Testing
         #expect(clock.now(700) == time(5200))
     }
 
-    /// A full sync made the state whole, and another began before that was on disk: the files are of the first state.
-    @Test(arguments: [false, true]) func theClockIsThatOfTheFiles(isSaved: Bool) {
+    /// A full sync completed the state, and another began before it was on disk: the files hold the first state.
+    @Test(arguments: [false, true]) func theClockMatchesTheFiles(isSaved: Bool) {
         var clock = StreamClock(followingFrom: time(100))
         clock.heard(time(1000), at: 500)
         clock.replaced(at: time(5050), 550, filesAreCurrent: true)
@@ -71,17 +71,17 @@ import Testing
         #expect(clock.now(700) == time(isSaved ? 5200 : 1200))
     }
 
-    @Test func filesMayBeAheadOfWhatWasHeard() {
+    @Test func filesMayBeAheadOfTheLastHeartbeat() {
         var clock = StreamClock(followingFrom: time(100))
         clock.replaced(at: time(50), 550, filesAreCurrent: true)
         clock.goBack()
         clock.recovered(time(2000))
-        // Nothing was heard in the state of before: the wall clock says how long the process was down.
+        // The earlier state received no heartbeat: the wall clock tells how long the process was down.
         clock.lead(wall: wall(1500), at: 700)
         #expect(clock.now(700) == time(2000))
     }
 
-    @Test func aNodeThatHeardNothingAsksTheWallClock() {
+    @Test func withoutAHeartbeatTheWallClockApplies() {
         var ahead = StreamClock(followingFrom: time(100))
         ahead.lead(wall: wall(5000), at: 10)
         #expect(ahead.now(20) == time(5010))
@@ -90,7 +90,7 @@ import Testing
         #expect(behind.now(20) == time(110))
     }
 
-    @Test func aFullSyncMaySetItBack() {
+    @Test func aFullSyncMaySetTheClockBack() {
         var clock = StreamClock(leadingFrom: time(9000), steady: 0)
         clock.follow(0)
         clock.replaced(at: time(500), 100, filesAreCurrent: true)
@@ -99,7 +99,7 @@ import Testing
         #expect(clock.now(110) == time(510))
     }
 
-    @Test func anotherStreamIsMeasuredAnew() {
+    @Test func anotherStreamIsMeasuredAfresh() {
         var clock = StreamClock(followingFrom: time(0))
         clock.heard(time(1000), at: 0)
         clock.follow(10)
@@ -113,7 +113,7 @@ import Testing
         #expect(lifeSignInterval(timeout: 60_000_000_000) == 1_000_000_000)
         var asking = KeepAlive(interval: 100)
         asking.askInterval = 30
-        // Batches go out all the time.
+        // Batches are sent continuously.
         let due = (0..<100).filter {
             asking.isDue(end: Int64($0), hasLinks: true, now: SteadyInstant(nanoseconds: Int64($0)))
         }

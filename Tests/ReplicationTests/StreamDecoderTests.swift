@@ -1,4 +1,4 @@
-// A stream cut anywhere is the same stream; a damaged one is none.
+// A stream decodes identically however it is split; a damaged stream is rejected.
 
 import LimiterEngine
 import Persistence
@@ -8,7 +8,7 @@ import Testing
 @testable import Replication
 
 @Suite struct StreamDecoderTests {
-    /// What came out, one word each.
+    /// The decoded events, one word each.
     private func decode(_ decoder: StreamDecoder, _ pieces: [[UInt8]]) throws -> [String] {
         var words: [String] = []
         for piece in pieces {
@@ -34,12 +34,12 @@ import Testing
         let stream = TestStream()
         _ = stream.batch(0..<5)
         var bytes = Array(text: "\n\n") + stream.snapshot { stream.write(3..<4) }
-        bytes += stream.take()
+        bytes += stream.drain()
         bytes += stream.emptyBatch() + stream.batch(7..<9)
         return bytes
     }
 
-    @Test func everyCutGivesTheSame() throws {
+    @Test func everySplitDecodesIdentically() throws {
         let bytes = fullStream()
         let whole = try decode(StreamDecoder(), [bytes])
         #expect(whole.count == 7 && whole[0].hasPrefix("header@") && whole[3].hasPrefix("end:5:"))
@@ -59,8 +59,9 @@ import Testing
         }
     }
 
-    /// Whatever byte is wrong: nothing comes out that was not in the whole stream, and nothing after an error.
-    @Test func everyDamageIsSeen() throws {
+    /// Whatever byte is damaged, the decoder emits nothing that was not in the original stream, and nothing after an
+    /// error.
+    @Test func everyDamagedByteIsDetected() throws {
         let bytes = Array(fullStream().dropFirst(2))
         let whole = try decode(StreamDecoder(), [bytes])
         for position in 0..<bytes.count {
@@ -81,7 +82,7 @@ import Testing
                 }
             }
             #expect(words == Array(whole.prefix(words.count)))
-            // A length made larger waits for bytes that do not come.
+            // After an increased length, the decoder waits for bytes that never arrive.
             #expect(failure != nil || words.count < whole.count)
             if failure != nil { #expect(throws: StreamError.self) { try decode(decoder, [[0]]) } }
         }
@@ -96,7 +97,7 @@ import Testing
         #expect(throws: StreamError.self) { try decode(StreamDecoder(offset: 78), [bytes]) }
     }
 
-    @Test func recordsHaveTheirPlace() {
+    @Test func recordsAreAcceptedOnlyInTheirPlace() {
         let encoder = BatchEncoder(offset: 0)
         let empty = UnsafeRawBufferPointer(start: nil, count: 0)
         [UInt8](repeating: 0, count: 16).withUnsafeBytes {

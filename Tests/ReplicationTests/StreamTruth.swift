@@ -1,22 +1,22 @@
-// What is true of every history, noted when it is made: the state at each offset, where it came from, whose clock it
-// runs on.
+// Ground truth for every history, recorded as it is made: the state at each offset, the history's origin, and the
+// clock it runs on.
 //
-// A state is made from the batches of the journal, and where everything that changed has been collected it is compared
-// with the engine it came from. It holds no bytes: of each key, policy and rule a hash of its name, one of what it is,
-// and until when that counts.
+// States are built from the journal's batches, and compared with the engine they came from whenever everything has
+// been collected. They hold no bytes: for each key, policy and rule, a hash of its name, a hash of its contents, and
+// its expiry.
 
 import LimiterEngine
 import Persistence
 
 @testable import Replication
 
-/// Everything somebody has: keys, tokens, policies and rules.
+/// A node's complete state: keys, tokens, policies and rules.
 struct StreamState: Equatable {
     /// A key, a policy or a rule.
     struct Entry {
         let name: UInt64
         let digest: UInt64
-        /// When it is worth nothing any more.
+        /// When the entry expires.
         let expiry: Int64
         let isKey: Bool
     }
@@ -25,7 +25,7 @@ struct StreamState: Equatable {
 
     var count: Int { entries.count }
 
-    /// One number for all that is in force at `time`, in whatever order.
+    /// An order-independent hash of all entries live at `time`.
     func digest(at time: Int64) -> UInt64 {
         var sum: UInt64 = 0
         entries.withUnsafeBufferPointer { entries in
@@ -100,7 +100,7 @@ struct StreamState: Equatable {
     }
 }
 
-/// Everything that was ever streamed.
+/// Everything ever streamed.
 struct StreamTruth {
     private struct Place: Hashable {
         let history: Int
@@ -109,19 +109,19 @@ struct StreamTruth {
 
     private var numbers: [ReplicationID: Int] = [:]
     private var states: [Place: StreamState] = [:]
-    /// What a place stood for until changes were made there that no journal has.
+    /// Earlier states at a place where unjournaled changes were made since.
     private var earlier: [Place: [StreamState]] = [:]
-    /// The state at the end of what was noted of a history.
+    /// The state at the recorded end of each history.
     private var ends: [StreamState] = []
     private var parents: [StreamPosition?] = []
-    /// Places that a history began with all changes of, though with no bytes of them.
+    /// Places whose changes a history began with, though without their bytes.
     private var origins: [ReplicationID: StreamPosition] = [:]
-    /// The node that makes the bytes of a history.
+    /// The node that appends to each history.
     private var makers: [Int] = []
     private var clocks: [Int64] = []
-    /// Where histories began, and what time it was there.
+    /// The offset and time at which each history began.
     private var beginnings: [(offset: Int64, time: Int64)] = []
-    /// Names and what they stood for, where a failure is to be explained.
+    /// Readable names and contents by hash, if failures are to be explained.
     private(set) var words: [UInt64: String]?
 
     private var kinds = [Int](repeating: 0, count: 8)
@@ -129,10 +129,10 @@ struct StreamTruth {
 
     init(explains: Bool) { words = explains ? [:] : nil }
 
-    // MARK: Noting
+    // MARK: Recording
 
-    /// A node begins a history at `offset`, with this state, by a clock that is so far ahead of the simulation's. Or it
-    /// goes on in one, from a state with changes that no journal has: as long as nobody else knows of the history.
+    /// A node begins a history at `offset` with this state, on a clock that is `clock` ahead of the simulation's. Or
+    /// it continues a history from a state with unjournaled changes, as long as no other node knows that history.
     mutating func began(
         _ identity: ReplicationIdentity, at offset: Int64, _ state: StreamState, clock: Int64, time: EngineTime,
         by node: Int
@@ -152,10 +152,10 @@ struct StreamTruth {
         states[place] = state
     }
 
-    /// A history, or files of this name, began with all changes of that place, though with no bytes of it.
+    /// A history, or a set of files of this name, began with all changes up to `origin`, though without their bytes.
     mutating func contains(_ id: ReplicationID, all origin: StreamPosition) { origins[id] = origin }
 
-    /// Whole batches were added to a history.
+    /// Records complete batches appended to a history.
     mutating func added(_ bytes: UnsafeRawBufferPointer, to id: ReplicationID) {
         guard let number = numbers[id] else { return }
         var state = ends[number]
@@ -206,7 +206,7 @@ struct StreamTruth {
         }
     }
 
-    /// How many records of each kind there were.
+    /// Adds the number of records of each kind.
     func count(into coverage: inout Simulation.Coverage) {
         coverage.gcraRecords += kinds[Int(StateKind.gcra.rawValue)]
         coverage.counterRecords += kinds[Int(StateKind.counter.rawValue)]
@@ -221,22 +221,22 @@ struct StreamTruth {
         coverage.ruleRemovals += controls[Int(PolicyRecord.Kind.ruleRemoval.rawValue)]
     }
 
-    // MARK: Asking
+    // MARK: Queries
 
-    /// Engine time minus the simulation's time at whoever has made the bytes in front of a place, or at whoever began a
-    /// history there, if that is later: a full sync brings its clock along, with or without bytes behind it.
+    /// Engine time minus simulation time of the node that made the bytes before a place, or of the node that began a
+    /// history there, if later: a full sync transfers its clock, whether or not bytes follow it.
     func clock(at position: StreamPosition) -> Int64? {
         let found = lineage(of: position)
         return found.filter { $0 == found.last || beginnings[$0].offset == position.offset }.map { clocks[$0] }.max()
     }
 
-    /// The time at which a history began, this one or one that it came out of, if it began at this place: by then some
-    /// keys may have been forgotten there that are in the files it began with.
+    /// The time at which this history or one of its ancestors began, if it began at this place: by then some keys in
+    /// the files it began with may have expired there.
     func beginning(at position: StreamPosition) -> Int64? {
         lineage(of: position).first { beginnings[$0].offset == position.offset }.map { beginnings[$0].time }
     }
 
-    /// The histories that have this place, from its own back to the one in which its bytes were made.
+    /// The histories that share this place, from its own back to the one in which its bytes were made.
     private func lineage(of position: StreamPosition) -> [Int] {
         var found: [Int] = []
         var id: ReplicationID? = position.id
@@ -248,17 +248,16 @@ struct StreamTruth {
         return found
     }
 
-    /// Whether changes were made at a place that no journal has, and not by this node. Only who has made them can be
-    /// there.
+    /// Whether unjournaled changes were made at a place by another node. Only the node that made them can be there.
     func isForeign(_ position: StreamPosition, to node: Int) -> Bool {
         guard let number = numbers[position.id], makers[number] != node else { return false }
         return earlier[Place(history: number, offset: position.offset)] != nil
     }
 
-    /// The state at the end of what was noted of a history.
+    /// The state at the recorded end of a history.
     func end(of id: ReplicationID) -> StreamState? { numbers[id].map { ends[$0] } }
 
-    /// What a primary had at a place, in that history or in the one it came out of.
+    /// States that a primary had at a place, in its history or in an ancestor.
     func states(at position: StreamPosition) -> [StreamState] {
         lineage(of: position).flatMap { number in
             let place = Place(history: number, offset: position.offset)
@@ -268,7 +267,7 @@ struct StreamTruth {
 
     /// Whether a node at `position` has everything up to `other`.
     func contains(_ position: StreamPosition, _ other: StreamPosition) -> Bool {
-        // Where a history began is a place of the one before as well, and a node may have gone back to that.
+        // The start of a history is also a place of its parent, and a node may have returned to that.
         var wanted = other
         while let number = numbers[wanted.id], let parent = parents[number], wanted.offset <= parent.offset {
             wanted.id = parent.id
@@ -286,7 +285,7 @@ struct StreamTruth {
         return wanted.offset <= place.offset
     }
 
-    /// What is in one and not so in the other, for people.
+    /// Readable differences between the two states.
     func difference(_ found: StreamState, _ wanted: StreamState, at time: Int64) -> String {
         let (left, right) = (StreamTruth.live(found, time), StreamTruth.live(wanted, time))
         return Set(left.keys).union(right.keys).sorted().filter { left[$0] != right[$0] }.map { name in
@@ -300,11 +299,11 @@ struct StreamTruth {
             state.entries.filter { $0.expiry > time }.map { ($0.name, $0.digest) }, uniquingKeysWith: { $1 })
     }
 
-    /// The state of an engine, what has expired and was not found yet included.
+    /// The state of an engine, including expired entries not yet removed.
     static func dump(_ engine: Engine) -> StreamState { StreamReader(engine).state() }
 }
 
-/// Reads an engine's state again and again.
+/// Reads an engine's state repeatedly.
 final class StreamReader {
     private let session: KeyspaceSession
     private var version: UInt64?

@@ -1,4 +1,4 @@
-// The words between two nodes.
+// The handshake messages between two nodes.
 
 import Testing
 
@@ -7,7 +7,7 @@ import Testing
 @Suite struct SyncMessagesTests {
     private let a = TestStream.id("a")
 
-    @Test func requestsComeBackAsTheyWereSent() {
+    @Test func requestsRoundTrip() {
         for request in [
             SyncRequest(position: nil), SyncRequest(position: StreamPosition(id: a, offset: 0)),
             SyncRequest(position: StreamPosition(id: a, offset: 41), takesOver: true),
@@ -18,7 +18,7 @@ import Testing
         #expect(encodedCommand(["PING", "a b"]).text == "*2\r\n$4\r\nPING\r\n$3\r\na b\r\n")
     }
 
-    @Test func whatIsNoPositionAsksForEverything() {
+    @Test func anInvalidPositionRequestsAFullSync() {
         for words in [["?", "-1"], ["xyz", "5"], [a.text, "0"], [a.text, "-7"]] {
             #expect(SyncRequest(arguments: words) == SyncRequest(position: nil))
         }
@@ -28,11 +28,11 @@ import Testing
         #expect(SyncRequest(arguments: [a.text, "9223372036854775807"])?.position?.offset == Int64.max - 1)
     }
 
-    @Test func answersComeBackAsTheyWereSent() {
+    @Test func answersRoundTrip() {
         for answer in [
             SyncAnswer.full(StreamPosition(id: a, offset: 7)), .partial(a), .refused("NOMASTERLINK no"),
         ] {
-            // CR LF is one character.
+            // In Swift, CR LF is one character.
             #expect(answer.line.hasSuffix("\r\n"))
             #expect(SyncAnswer(String(answer.line.dropLast()), asked: StreamPosition(id: a, offset: 1)) == answer)
         }
@@ -44,7 +44,7 @@ import Testing
         #expect(SyncAnswer("+CONTINUE \(a)", asked: nil) == nil)
     }
 
-    /// What a replica says of itself stands in INFO, which is read by lines.
+    /// A replica's announced address appears in INFO, which is parsed by line.
     @Test func anAddressIsOneWordOfOneLine() throws {
         for host in ["h", "10.0.0.1", "fe80::1%eth0", "bücher.example", String(repeating: "x", count: 255)] {
             #expect(PeerAddress.isHost(host))
@@ -62,13 +62,13 @@ import Testing
         }
     }
 
-    @Test func announcementsAreReadOrRefused() throws {
+    @Test func announcementsAreParsedOrRefused() throws {
         #expect(
             try ReplicaAnnouncement.parse(["listening-port", "7001", "IP-ADDRESS", "h", "capa", "eof"])
                 == [.listeningPort(7001), .address("h"), .capability])
         #expect(try ReplicaAnnouncement.parse(["ACK", "9"]) == [.acknowledged(offset: 9, synced: -1)])
         #expect(try ReplicaAnnouncement.parse(["ack", "9", "fack", "4"]) == [.acknowledged(offset: 9, synced: 4)])
-        // Nothing is on disk that is not there at all.
+        // The synced offset cannot exceed the acknowledged one.
         #expect(try ReplicaAnnouncement.parse(["ack", "9", "fack", "40"]) == [.acknowledged(offset: 9, synced: 9)])
         for words in [
             [], ["ack"], ["ack", "x"], ["ack", "-1"], ["fack", "1"], ["ack", "1", "fack", "-2"],

@@ -1,4 +1,4 @@
-// Small engines, journals and streams for tests that look at one machine.
+// Small engines, journals and streams for tests of a single state machine.
 
 import LimiterEngine
 import Persistence
@@ -28,11 +28,11 @@ final class TestStream {
         }
     }
 
-    /// The bytes since the last time.
-    func take() -> [UInt8] { TestStream.take(journal) }
+    /// The bytes since the previous `drain`.
+    func drain() -> [UInt8] { TestStream.drain(journal) }
 
-    /// The bytes a journal has, copied while their memory is there.
-    static func take(_ journal: Journal) -> [UInt8] {
+    /// A copy of the journal's pending bytes.
+    static func drain(_ journal: Journal) -> [UInt8] {
         let part = journal.take(replacement: ByteBuffer())
         return withExtendedLifetime(part.bytes) { Array($0.bytes) }
     }
@@ -41,16 +41,16 @@ final class TestStream {
     func batch(_ keys: Range<Int>) -> [UInt8] {
         write(keys)
         journal.collect(time: time)
-        return take()
+        return drain()
     }
 
     /// A batch without records.
     func emptyBatch() -> [UInt8] {
         journal.recordTime(time)
-        return take()
+        return drain()
     }
 
-    /// A snapshot for a replica, whole at the journal's end. `during` is called when the keys have been walked.
+    /// A snapshot for a replica, complete at the journal's end. `during` is called after the walk over the keys.
     func snapshot(during: () -> Void = {}) -> [UInt8] {
         journal.collect(time: time)
         let stream = SnapshotStream(journalOffset: journal.offset, engine: engine, time: time)
@@ -63,7 +63,7 @@ final class TestStream {
 
     static func id(_ digit: Character) -> ReplicationID { ReplicationID(String(repeating: digit, count: 40))! }
 
-    /// The whole, valid batches at the beginning of `bytes`.
+    /// Calls `body` for the complete, valid batches at the beginning of `bytes`.
     static func forEachBatch(
         _ bytes: UnsafeRawBufferPointer, _ body: (JournalBatch, UnsafeRawBufferPointer) -> Void
     ) {

@@ -1,4 +1,4 @@
-// Every transition of a replica's link.
+// Every state transition of a replica's link to its primary.
 
 import LimiterEngine
 import Persistence
@@ -9,7 +9,7 @@ import Testing
 @testable import Replication
 
 @Suite struct UpstreamLinkTests {
-    /// A link and what it asked for, in words.
+    /// A link, and its actions as text.
     private final class Driver {
         let link: UpstreamLink
         var log: [String] = []
@@ -39,7 +39,7 @@ import Testing
             }
         }
 
-        func take() -> [String] {
+        func drain() -> [String] {
             defer { log = [] }
             return log
         }
@@ -61,11 +61,11 @@ import Testing
             link.tick(now: now, synced: 5, perform)
         }
 
-        /// To the point where PSYNC has been sent.
+        /// Runs the handshake up to the point where PSYNC has been sent.
         func shakeHands() {
             link.connected(now: now, perform)
             for _ in 0..<3 { receive("+OK\r\n") }
-            _ = take()
+            _ = drain()
         }
     }
 
@@ -75,23 +75,23 @@ import Testing
 
     // MARK: Handshake
 
-    @Test func theHandshakeIsRedisS() {
+    @Test func theHandshakeIsRediss() {
         let driver = Driver {
             $0.password = "p"
             $0.user = "u"
             $0.address = "10.0.0.1"
         }
         driver.start(StreamPosition(id: a, offset: 41))
-        #expect(driver.take() == ["connect"])
+        #expect(driver.drain() == ["connect"])
         #expect(driver.link.state == .connecting)
         var sent: [String] = []
         driver.link.connected(now: 0, driver.perform)
         for reply in ["+PONG\r\n", "+OK\r\n", "+OK\r\n", "-ERR what?\r\n", "+OK\r\n"] {
-            sent += driver.take()
-            // In single bytes.
+            sent += driver.drain()
+            // One byte at a time.
             for byte in reply.utf8 { driver.receive([byte]) }
         }
-        sent += driver.take()
+        sent += driver.drain()
         #expect(
             sent == [
                 "PING", "AUTH u p", "REPLCONF listening-port 7001", "REPLCONF ip-address 10.0.0.1",
@@ -100,13 +100,13 @@ import Testing
         #expect(driver.link.state == .requesting)
     }
 
-    /// What a node answers to AUTH comes into the log, and one that does not know the command repeats its arguments.
+    /// A node's answer to AUTH is logged, and a server that does not know the command echoes its arguments.
     @Test(arguments: [
         ("WRONGPASS invalid username-password pair", "WRONGPASS invalid username-password pair"),
         ("ERR unknown command 'AUTH', with args beginning with: 'us' 'secr' ", "ERR in answer to AUTH"),
         ("ERR secret is not welcome", "ERR in answer to AUTH"),
     ])
-    func noSecretIsInAFailure(_ answer: String, _ expected: String) {
+    func failuresContainNoSecret(_ answer: String, _ expected: String) {
         let driver = Driver {
             $0.password = "secret"
             $0.user = "user1"
@@ -114,46 +114,46 @@ import Testing
         driver.start(nil)
         driver.link.connected(now: 0, driver.perform)
         driver.receive("+PONG\r\n")
-        _ = driver.take()
+        _ = driver.drain()
         driver.receive("-\(answer)\r\n")
-        #expect(driver.take() == ["disconnect refused(\"\(expected)\")"])
+        #expect(driver.drain() == ["disconnect refused(\"\(expected)\")"])
     }
 
-    @Test func withoutPasswordAndAddressTheirStepsAreLeftOut() {
+    @Test func withoutPasswordAndAddressTheirStepsAreSkipped() {
         let driver = Driver()
         driver.start(nil)
         driver.link.connected(now: 0, driver.perform)
-        _ = driver.take()
+        _ = driver.drain()
         driver.receive("-NOAUTH Authentication required.\r\n")
-        #expect(driver.take() == ["REPLCONF listening-port 7001"])
+        #expect(driver.drain() == ["REPLCONF listening-port 7001"])
         driver.receive("+OK\r\n")
-        #expect(driver.take() == ["REPLCONF capa psync2 capa escapement1"])
+        #expect(driver.drain() == ["REPLCONF capa psync2 capa escapement1"])
         driver.receive("+OK\r\n")
-        #expect(driver.take() == ["PSYNC ? -1"])
+        #expect(driver.drain() == ["PSYNC ? -1"])
     }
 
     @Test(arguments: ["-LOADING soon", "hello", "-ERR no"])
-    func aPrimaryThatDoesNotAnswerPingIsTriedAgain(reply: String) {
+    func aPrimaryThatDoesNotAnswerPingIsRetried(reply: String) {
         let driver = Driver()
         driver.start(somewhere)
         driver.link.connected(now: 0, driver.perform)
-        _ = driver.take()
+        _ = driver.drain()
         driver.receive(reply + "\r\n")
-        #expect(driver.take().count == 1)
+        #expect(driver.drain().count == 1)
         #expect(driver.link.state == .waiting(until: driver.now + 100_000_000))
     }
 
     @Test(arguments: ["-MASTERDOWN no", "-MISCONF no", "-NOPERM no"])
-    func anErrorThatDoesNotConcernTheLinkIsNoHindrance(reply: String) {
+    func errorsUnrelatedToTheLinkAreIgnored(reply: String) {
         let driver = Driver()
         driver.start(somewhere)
         driver.link.connected(now: 0, driver.perform)
-        _ = driver.take()
+        _ = driver.drain()
         driver.receive(reply + "\r\n")
-        #expect(driver.take() == ["REPLCONF listening-port 7001"])
+        #expect(driver.drain() == ["REPLCONF listening-port 7001"])
     }
 
-    @Test func aWrongPasswordIsTriedAgainLater() {
+    @Test func aWrongPasswordIsRetriedLater() {
         let driver = Driver { $0.password = "p" }
         driver.start(somewhere)
         driver.link.connected(now: 0, driver.perform)
@@ -161,7 +161,7 @@ import Testing
         #expect(driver.link.failure == .refused("WRONGPASS no"))
     }
 
-    @Test func aLineHasAnEnd() {
+    @Test func anUnterminatedLineIsRefused() {
         let driver = Driver()
         driver.start(somewhere)
         driver.link.connected(now: 0, driver.perform)
@@ -171,9 +171,9 @@ import Testing
         #expect(driver.link.failure == .unexpected("a line without an end"))
     }
 
-    // MARK: Pauses and time-outs
+    // MARK: Retry delays and timeouts
 
-    @Test func pausesGrowAndEndWithALinkThatIsUp() {
+    @Test func retryDelaysGrowAndResetOnceTheLinkIsUp() {
         let driver = Driver()
         driver.start(somewhere)
         var pauses: [Int64] = []
@@ -195,7 +195,7 @@ import Testing
         #expect(driver.link.state == .waiting(until: driver.now + 100_000_000))
     }
 
-    @Test func aSilentPrimaryIsGone() {
+    @Test func aSilentPrimaryTimesOut() {
         let driver = Driver()
         driver.start(somewhere)
         driver.tick(after: 60_000_000_000)
@@ -212,19 +212,19 @@ import Testing
         #expect(driver.link.failure == .silence)
     }
 
-    @Test func stoppingClosesAndNothingComesAfterIt() {
+    @Test func stoppingClosesTheLinkForGood() {
         let driver = Driver()
         driver.start(somewhere)
         driver.shakeHands()
         driver.link.stop(driver.perform)
-        #expect(driver.take() == ["disconnect "])
+        #expect(driver.drain() == ["disconnect "])
         driver.receive("+CONTINUE\r\n")
         driver.tick(after: 100_000_000_000)
         driver.link.failed(now: 0, driver.perform)
         driver.link.connected(now: 0, driver.perform)
-        #expect(driver.take() == [] && driver.link.state == .off)
+        #expect(driver.drain() == [] && driver.link.state == .off)
         driver.link.stop(driver.perform)
-        #expect(driver.take() == [])
+        #expect(driver.drain() == [])
     }
 
     // MARK: Partial
@@ -236,21 +236,21 @@ import Testing
         driver.start(StreamPosition(id: a, offset: Int64(first.count)))
         driver.shakeHands()
         driver.receive("+CONTINUE \(a)\r\n")
-        #expect(driver.take() == ["online"])
+        #expect(driver.drain() == ["online"])
         let second = stream.batch(2..<4)
         driver.receive(second)
-        #expect(driver.take() == ["batch \(first.count)"])
+        #expect(driver.drain() == ["batch \(first.count)"])
         let end = first.count + second.count
         #expect(driver.link.position == StreamPosition(id: a, offset: Int64(end)))
         driver.tick()
-        #expect(driver.take() == ["REPLCONF ACK \(end) FACK 5"])
+        #expect(driver.drain() == ["REPLCONF ACK \(end) FACK 5"])
         driver.tick(after: 999_999_999)
-        #expect(driver.take() == [])
+        #expect(driver.drain() == [])
         driver.tick(after: 1)
-        #expect(driver.take() == ["REPLCONF ACK \(end) FACK 5"])
-        // An empty batch asks for one at once; two in one piece for one.
+        #expect(driver.drain() == ["REPLCONF ACK \(end) FACK 5"])
+        // An empty batch requests an immediate acknowledgement; two in one piece get a single one.
         driver.receive(stream.emptyBatch() + stream.emptyBatch())
-        #expect(driver.take() == ["batch \(end)", "batch \(end + 24)", "REPLCONF ACK \(end + 48) FACK -1"])
+        #expect(driver.drain() == ["batch \(end)", "batch \(end + 24)", "REPLCONF ACK \(end + 48) FACK -1"])
     }
 
     @Test func followsAnotherHistory() {
@@ -258,7 +258,7 @@ import Testing
         driver.start(somewhere)
         driver.shakeHands()
         driver.receive("+CONTINUE \(b)\r\n")
-        #expect(driver.take() == ["follow b", "online"])
+        #expect(driver.drain() == ["follow b", "online"])
         #expect(driver.link.position == StreamPosition(id: b, offset: 0))
     }
 
@@ -271,13 +271,13 @@ import Testing
         driver.receive(stream.batch(0..<1))
         #expect(driver.link.state == .completing)
         driver.tick(after: 1_000_000_000)
-        #expect(driver.take().last == "sign")
+        #expect(driver.drain().last == "sign")
         stream.time.nanoseconds += 10
         driver.receive(stream.emptyBatch())
-        #expect(driver.take().contains("online") && driver.link.isUp && driver.link.horizon == nil)
+        #expect(driver.drain().contains("online") && driver.link.isUp && driver.link.horizon == nil)
     }
 
-    @Test func aPrimaryWhoseClockStaysBehindIsAskedForEverything() {
+    @Test func aPrimaryWhoseClockStaysBehindCausesAFullSync() {
         let driver = Driver()
         driver.start(somewhere, horizon: TestStream.start + 10)
         driver.shakeHands()
@@ -288,10 +288,10 @@ import Testing
         driver.tick(after: 100_000_000)
         driver.link.connected(now: driver.now, driver.perform)
         for _ in 0..<3 { driver.receive("+OK\r\n") }
-        #expect(driver.take().last == "PSYNC ? -1")
+        #expect(driver.drain().last == "PSYNC ? -1")
     }
 
-    @Test func whatDoesNotFitTwiceIsForgotten() {
+    @Test func aPositionThatFailsTwiceIsDiscarded() {
         let driver = Driver()
         driver.start(StreamPosition(id: a, offset: 7))
         for round in 0..<2 {
@@ -305,7 +305,7 @@ import Testing
     }
 
     @Test(arguments: ["NOMASTERLINK no", "LOADING soon", "ERR what"])
-    func aRefusedRequestIsMadeAgainLater(words: String) {
+    func aRefusedRequestIsRetriedLater(words: String) {
         let driver = Driver()
         driver.start(somewhere)
         driver.shakeHands()
@@ -315,7 +315,7 @@ import Testing
     }
 
     @Test(arguments: ["+CONTINUE xyz", "+FULLRESYNC", "+FULLRESYNC xyz 0", "+HELLO", "$5"])
-    func anAnswerThatIsNoneIsAFailure(answer: String) {
+    func anUnknownAnswerIsAFailure(answer: String) {
         let driver = Driver()
         driver.start(somewhere)
         driver.shakeHands()
@@ -325,7 +325,7 @@ import Testing
 
     // MARK: Full
 
-    @Test func aFullSyncIsWholeOnlyAtItsEnd() {
+    @Test func aFullSyncIsCompleteOnlyAtItsEnd() {
         let stream = TestStream()
         let driver = Driver()
         _ = stream.batch(0..<3)
@@ -335,20 +335,20 @@ import Testing
         driver.receive("\r\n+FULLRESYNC \(a) \(offset)\r\n\n\n")
         #expect(driver.link.state == .receiving && driver.link.isSyncing)
         driver.tick(after: 1_000_000_000)
-        #expect(driver.take() == ["sign"])
+        #expect(driver.drain() == ["sign"])
         let snapshot = stream.snapshot { stream.write(1..<2) }
-        let behind = stream.take()
+        let behind = stream.drain()
         driver.receive(snapshot)
-        #expect(driver.take() == ["begin a \(offset)", "part", "part", "end 3"])
+        #expect(driver.drain() == ["begin a \(offset)", "part", "part", "end 3"])
         #expect(driver.link.state == .completing && driver.link.wholeAt == stream.journal.offset)
         driver.tick(after: 1_000_000_000)
-        #expect(driver.take() == ["sign"])
+        #expect(driver.drain() == ["sign"])
         driver.receive(behind)
-        #expect(driver.take() == ["batch \(offset)", "whole", "online"])
+        #expect(driver.drain() == ["batch \(offset)", "whole", "online"])
         #expect(driver.link.isUp && driver.link.wholeAt == nil)
     }
 
-    @Test func aSnapshotCutOffIsNoPosition() {
+    @Test func aTruncatedSnapshotYieldsNoPosition() {
         let stream = TestStream()
         _ = stream.batch(0..<3)
         let snapshot = stream.snapshot()
@@ -357,7 +357,7 @@ import Testing
         driver.shakeHands()
         driver.receive("+FULLRESYNC \(b) \(stream.journal.offset)\r\n")
         driver.link.failed(now: driver.now, driver.perform)
-        // Nothing of the snapshot has come, so what was there is there.
+        // No part of the snapshot has arrived, so the previous state is intact.
         #expect(driver.link.position == somewhere)
         driver.tick(after: 100_000_000)
         driver.shakeHands()
@@ -367,7 +367,7 @@ import Testing
         #expect(driver.link.position == nil)
     }
 
-    @Test func anUnfinishedSyncContinuesInItsHistoryAlone() {
+    @Test func anUnfinishedSyncContinuesOnlyInItsHistory() {
         let stream = TestStream()
         _ = stream.batch(0..<3)
         let offset = stream.journal.offset
@@ -397,42 +397,42 @@ import Testing
         driver.receive("+FULLRESYNC \(a) 5\r\n")
         driver.receive(stream.snapshot())
         guard case .unexpected = driver.link.failure else { return #expect(Bool(false)) }
-        #expect(driver.take() == ["disconnect unexpected(\"a snapshot of offset \(stream.journal.offset)\")"])
+        #expect(driver.drain() == ["disconnect unexpected(\"a snapshot of offset \(stream.journal.offset)\")"])
     }
 
     // MARK: Taking over
 
-    @Test func theWishToBeRelievedIsAnsweredOnce() {
+    @Test func aTakeoverRequestIsAnsweredOnce() {
         let driver = Driver()
         driver.start(somewhere, takesOver: true)
         driver.link.connected(now: 0, driver.perform)
         for _ in 0..<3 { driver.receive("+OK\r\n") }
-        #expect(driver.take().last == "PSYNC \(a) 1 FAILOVER")
+        #expect(driver.drain().last == "PSYNC \(a) 1 FAILOVER")
         driver.link.failed(now: driver.now, driver.perform)
         driver.tick(after: 100_000_000)
         driver.link.connected(now: 0, driver.perform)
         for _ in 0..<3 { driver.receive("+OK\r\n") }
-        #expect(driver.take().last == "PSYNC \(a) 1 FAILOVER")
+        #expect(driver.drain().last == "PSYNC \(a) 1 FAILOVER")
         driver.receive("+CONTINUE \(b)\r\n")
-        #expect(driver.take() == ["took over success()", "follow b", "online"])
+        #expect(driver.drain() == ["took over success()", "follow b", "online"])
         driver.link.failed(now: driver.now, driver.perform)
         driver.tick(after: 100_000_000)
         driver.link.connected(now: 0, driver.perform)
         for _ in 0..<3 { driver.receive("+OK\r\n") }
-        #expect(driver.take().last == "PSYNC \(b) 1")
+        #expect(driver.drain().last == "PSYNC \(b) 1")
     }
 
-    @Test func aTargetThatRefusesIsTold() {
+    @Test func aTargetsRefusalIsReported() {
         let driver = Driver()
         driver.start(somewhere, takesOver: true)
         driver.shakeHands()
         driver.receive("-ERR no\r\n")
-        #expect(driver.take().last?.hasPrefix("took over failure") == true)
-        // Whoever lets it follow all the same does not have it ask for the same for ever.
+        #expect(driver.drain().last?.hasPrefix("took over failure") == true)
+        // If the node is told to follow it anyway, it must not repeat the takeover request forever.
         driver.tick(after: 100_000_000)
         driver.link.connected(now: driver.now, driver.perform)
         for _ in 0..<3 { driver.receive("+OK\r\n") }
-        #expect(driver.take().last == "PSYNC \(a) 1")
+        #expect(driver.drain().last == "PSYNC \(a) 1")
     }
 
     @Test(arguments: ["-MISCONF no", "-LOADING soon", "what"])
@@ -440,9 +440,9 @@ import Testing
         let driver = Driver()
         driver.start(somewhere, takesOver: true)
         driver.link.connected(now: 0, driver.perform)
-        _ = driver.take()
+        _ = driver.drain()
         driver.receive(reply + "\r\n")
-        #expect(driver.take().last?.hasPrefix("took over failure") == true)
+        #expect(driver.drain().last?.hasPrefix("took over failure") == true)
     }
 
     @Test func aTargetThatMayHaveTakenOverIsAskedAgain() {
@@ -453,12 +453,12 @@ import Testing
         for reply in ["-LOADING soon", "-MISCONF no"] {
             driver.tick(after: 1_000_000_000)
             driver.link.connected(now: driver.now, driver.perform)
-            _ = driver.take()
+            _ = driver.drain()
             driver.receive(reply + "\r\n")
-            #expect(!driver.take().contains { $0.hasPrefix("took over") })
+            #expect(!driver.drain().contains { $0.hasPrefix("took over") })
         }
-        // Whatever its disk is like, its answer is wanted.
+        // Whatever the state of its disk, the outcome of the takeover is needed.
         for _ in 0..<2 { driver.receive("+OK\r\n") }
-        #expect(driver.take().last == "PSYNC \(a) 1 FAILOVER")
+        #expect(driver.drain().last == "PSYNC \(a) 1 FAILOVER")
     }
 }

@@ -1,12 +1,12 @@
-// Which commands may run: every command in every state of the server and of the session, against the flags and the
-// order of refusals of a real Redis.
+// Command admission: every command in every server and session state, checked against Redis's flags and its order of
+// refusals.
 
 import Testing
 
 @testable import RespServer
 
 @Suite struct AdmissionTests {
-    /// Every command: alone, and as EXEC that runs it.
+    /// Every command, both on its own and as an EXEC that runs it.
     static let requests: [(name: String, facts: RequestFacts)] = CommandTableTests.all.flatMap { name, spec in
         let alone = RequestFacts(spec.flags, isWrite: spec.flags.contains(.write))
         var exec = RequestFacts(exec.flags, isWrite: alone.isWrite)
@@ -23,10 +23,10 @@ import Testing
         SessionFacts(
             isUnauthenticated: $0 & 1 != 0, isInTransaction: $0 & 2 != 0, isInSubscribedMode: $0 & 4 != 0)
     }
-    /// A session with nothing unusual.
+    /// A session with default state.
     static let usual = SessionFacts()
 
-    /// Redis's flags of a command; nil for those that it does not have.
+    /// Redis's flags of each command; nil if Redis does not have the command.
     static let redisFlags: [String: Set<String>] = Dictionary(
         uniqueKeysWithValues: redisCommandFacts.split(separator: "\n").map {
             let columns = $0.split(separator: "|", omittingEmptySubsequences: false).map(String.init)
@@ -39,11 +39,11 @@ import Testing
 
     // MARK: One thing at a time
 
-    @Test func nothingUnusualKeepsNothingBack() {
+    @Test func everyCommandRunsInTheDefaultState() {
         for (name, facts) in Self.requests { #expect(Self.decide(facts, Self.usual, []) == .run, "\(name)") }
     }
 
-    /// What Redis's flags say of a command that is alone with one unusual thing.
+    /// With exactly one abnormal state, the decision follows from Redis's flags.
     @Test func aSingleStateRefusesWhatRedisRefuses() {
         for (name, spec) in CommandTableTests.all {
             guard let flags = Self.redisFlags[name] else { continue }
@@ -75,12 +75,12 @@ import Testing
     static let whileSubscribed: Set<String> = [
         "ping", "subscribe", "unsubscribe", "psubscribe", "punsubscribe", "quit", "reset",
     ]
-    /// What a node has to be told in every state of its link, as Redis does not say of it.
+    /// Commands that configure a node and must work in every link state; Redis has no counterpart.
     static var ownStale: Set<String> {
         Set(CommandTableTests.all.filter { $0.spec.flags.contains(.ownRefusal) }.map(\.name))
     }
 
-    @Test func pausesHoldWhatRedisHolds() {
+    @Test func pausesSuspendWhatRedisSuspends() {
         for (name, spec) in CommandTableTests.all {
             let facts = RequestFacts(spec.flags, isWrite: spec.flags.contains(.write))
             let ignores = spec.flags.contains(.ignoresPause)
@@ -88,7 +88,7 @@ import Testing
             #expect(held(.paused) == !ignores, "\(name)")
             #expect(held(.writesPaused) == (!ignores && (facts.isWrite || name == "publish")), "\(name)")
             #expect(held(.handingOver) == (!ignores && facts.isWrite), "\(name)")
-            // What only gets into the queue is no write yet; EXEC is.
+            // Queuing a command is not a write; EXEC is.
             let queued = Self.decide(facts, SessionFacts(isInTransaction: true), [.paused, .writesPaused])
             if !spec.flags.contains(.noMulti), !spec.flags.contains(.transactionControl) {
                 #expect(queued == .queue, "\(name)")
@@ -99,7 +99,7 @@ import Testing
         #expect(Self.decide(writing, SessionFacts(isInTransaction: true), .handingOver) == .suspend)
     }
 
-    @Test func execRunsWhereAllThatItRunsDoes() {
+    @Test func execRunsIfAllItsCommandsMayRun() {
         var exec = RequestFacts(Self.exec.flags, isWrite: false)
         let transaction = SessionFacts(isInTransaction: true)
         for state: ServerState in [.loading, .stale, .receiving, .lacksState] {
@@ -111,10 +111,10 @@ import Testing
         }
     }
 
-    // MARK: Everything at once
+    // MARK: Combined states
 
-    /// In any combination the refusal is the first one in Redis's order among those of its parts.
-    @Test func theFirstRefusalInRedisSOrderCounts() {
+    /// In any combination the first applicable refusal in Redis's order wins.
+    @Test func theFirstRefusalInRedissOrderWins() {
         let relevant: CommandFlags = [
             .noAuth, .noMulti, .reportsDisk, .whileSubscribed, .transactionControl, .ignoresPause, .mayReplicate,
         ]
@@ -141,7 +141,7 @@ import Testing
                 }
             }
         }
-        #expect(seen.count > 10, "commands that differ")
+        #expect(seen.count > 10, "distinct decisions")
     }
 
     private static func firstRefusal(
@@ -151,7 +151,7 @@ import Testing
             if case .refuse(let refusal) = decide(facts, session, state) { return refusal }
             return nil
         }
-        // While the state is loaded the node's part is not settled, so nothing is refused because of it.
+        // While the dataset is loading, the node's role is not settled, so nothing is refused because of it.
         let isLoading = state.contains(.loading)
         func ofServer(_ part: ServerState) -> Refusal? {
             let isPart: ServerState = [.restoring, .replica, .lacksReplicas, .stale, .lacksState]
@@ -170,7 +170,7 @@ import Testing
 
     // MARK: The fast path
 
-    /// What may go into a batch unasked would also run if it were asked about.
+    /// A command that the fast path accepts without an admission check would also pass that check.
     @Test func theFastPathAdmitsNothingThatWouldBeRefused() {
         typealias Word = ConnectionFields.Word
         for flag in (0..<16).map({ ConnectionFlags(rawValue: 1 << $0) }) {
@@ -188,8 +188,8 @@ import Testing
         #expect(Admission.isOnFastPath(Word(.fastPathCompatible, .fastPathCompatible), []))
     }
 
-    /// The connection and its session share a word, and neither changes what is the other's.
-    @Test func bothHalvesOfTheWordKeepTheirFlags() {
+    /// The connection and its session share a word; neither changes the other's flags.
+    @Test func theHalvesOfTheSharedWordAreIndependent() {
         var fields = ConnectionFields([.unixSocket, .blocked])
         fields.sessionFlags.insert([.monitor, .resp3])
         #expect(fields.connectionFlags == [.unixSocket, .blocked] && fields.sessionFlags == [.monitor, .resp3])

@@ -1,4 +1,4 @@
-// The memory of a batch: where calls, groups and keys go, and what is counted of them.
+// The memory of a batch: where calls, groups and keys are stored, and which counters a batch keeps.
 
 import LimiterEngine
 import RESP
@@ -13,12 +13,12 @@ import Testing
         Batch.Note(owner: 3, command: command, form: form, version: .resp3)
     }
 
-    @Test func aCallIsThreeCacheLinesLong() {
+    @Test func aCallOccupiesThreeCacheLines() {
         #expect(MemoryLayout<LimitCall>.stride == 192)
         #expect(UInt(bitPattern: batch.calls) % 64 == 0)
     }
 
-    @Test func theCommandIsKnownWhileAllCallsAreOfOne() {
+    @Test func theCommandIsKnownWhileAllCallsShareIt() {
         batch.add(1, note(7))
         batch.add(1, note(7))
         #expect(batch.command == 7 && batch.count == 2 && batch.room == Batch.callsMax - 2)
@@ -43,13 +43,13 @@ import Testing
         #expect(batch.groups.isEmpty && batch.requestCount == 0)
     }
 
-    @Test func aKeyOfAnyLengthHasItsMemoryInABatchOfItsOwn() {
+    @Test func aKeyOfAnyLengthFitsIntoAnEmptyBatch() {
         let first = batch.keyMemory(Batch.keyCapacity - 10)
         batch.add(1, note(1))
         #expect(batch.hasKeyMemory(10) && !batch.hasKeyMemory(11))
         #expect(batch.keyMemory(10) == first + (Batch.keyCapacity - 10))
         batch.removeAll()
-        // Decided and empty, it takes one that is longer than all its memory, and short ones with it.
+        // Once decided and cleared, it accepts a key longer than its whole key buffer, and short keys after it.
         for count in [Batch.keyCapacity + 1, 1 << 20] {
             #expect(batch.hasKeyMemory(count))
             let long = batch.keyMemory(count)

@@ -1,4 +1,4 @@
-// `maxmemory-clients`, how its text is read and what it amounts to; and how often the heap is looked at.
+// How `maxmemory-clients` is parsed and resolved to bytes, and how often the heap is measured.
 
 import System
 import Testing
@@ -18,15 +18,15 @@ import Testing
         #expect(try settings("1mb").clientMemoryLimit == 1 << 20)
         #expect(try settings("5%", maxmemory: 1 << 30).clientMemoryLimit == (1 << 30) / 20)
         #expect(try settings("100%", maxmemory: 1 << 30).clientMemoryLimit == 1 << 30)
-        // A part of nothing limits nothing, and no part of something neither.
+        // A percentage of an unlimited maxmemory is no limit, and neither is 0%.
         #expect(try settings("5%").clientMemoryLimit == Int.max)
         #expect(try settings("0%", maxmemory: 1 << 30).clientMemoryLimit == Int.max)
-        // Less than a few connections need is taken for that.
+        // A limit too small for a few connections is raised to the minimum.
         #expect(try settings("1").clientMemoryLimit == 128 << 10)
         #expect(try settings("1%", maxmemory: 1 << 20).clientMemoryLimit == 128 << 10)
     }
 
-    @Test func readsAsItWasWritten() throws {
+    @Test func readsBackAsWritten() throws {
         let setting = try #require(SettingsTable.setting(named: "maxmemory-clients"))
         for (text, read, file) in [("0", "0", "0"), ("2mb", "2097152", "2mb"), ("5%", "5%", "5%")] {
             let settings = try settings(text)
@@ -37,7 +37,7 @@ import Testing
         #expect(setting.defaultText == "0")
     }
 
-    @Test func refusesOthers() throws {
+    @Test func refusesInvalidText() throws {
         let setting = try #require(SettingsTable.setting(named: "maxmemory-clients"))
         for text in ["", "%", "-1", "-5%", "101%", "5.5%", "5 %", "x%", "many", "9223372036854775807"] {
             var settings = Settings()
@@ -46,7 +46,7 @@ import Testing
         }
     }
 
-    @Test func theHeapIsLookedAtTheMoreRarelyTheLongerItTakes() {
+    @Test func theHeapIsMeasuredLessOftenTheLongerItTakes() {
         let second = Nanoseconds.seconds(1)
         #expect(MemoryMonitor.pause(freePieces: 0) == second)
         #expect(MemoryMonitor.pause(freePieces: 1_000) == second)

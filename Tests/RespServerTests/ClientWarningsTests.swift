@@ -1,4 +1,4 @@
-// How often the log names a host, and what it says of those it does not name.
+// Rate limiting of warnings about clients: how often the log names a host, and how it reports suppressed warnings.
 
 import System
 import TestSupport
@@ -18,7 +18,7 @@ import Testing
         #expect(warnings.note(.http, address: "10.0.0.1:5", steady: .boot + minute + 1) == nil)
     }
 
-    @Test func anotherHostAndAnotherEventAreNews() {
+    @Test func anotherHostOrEventIsLoggedAtOnce() {
         let warnings = ClientWarnings()
         #expect(warnings.note(.authentication, address: "10.0.0.1:1", steady: 0) == 0)
         #expect(warnings.note(.authentication, address: "[::1]:1", steady: 0) == 0)
@@ -27,11 +27,11 @@ import Testing
         #expect(warnings.note(.authentication, address: "[::2]:2", steady: 0) == 1)
     }
 
-    /// A crowd neither fills the log nor the memory.
-    @Test func fewHostsAMinute() {
+    /// Many hosts fill neither the log nor the memory.
+    @Test func theHostsNamedAMinuteAreBounded() {
         let warnings = ClientWarnings()
-        let said = (0..<1_000).filter { warnings.note(.http, address: "10.0.0.\($0):1", steady: 5) != nil }
-        #expect(said.count == ClientWarnings.hostsMax)
+        let logged = (0..<1_000).filter { warnings.note(.http, address: "10.0.0.\($0):1", steady: 5) != nil }
+        #expect(logged.count == ClientWarnings.hostsMax)
         #expect(
             warnings.note(.http, address: "10.1.0.1:1", steady: .boot + minute + 5) == 1_000 - ClientWarnings.hostsMax)
     }

@@ -1,4 +1,4 @@
-// Names found whatever their case, and nothing else found.
+// Command lookup: names match in any case, and nothing else matches.
 
 import RESP
 import TestSupport
@@ -7,7 +7,7 @@ import Testing
 @testable import RespServer
 
 @Suite struct CommandTableLookupTests {
-    /// Puts the bytes at the very end of an allocation, so that an address sanitizer sees a read beyond them.
+    /// Puts the bytes at the very end of an allocation, so that AddressSanitizer detects a read past them.
     static func find(_ lookup: CommandLookup, _ bytes: [UInt8]) -> Int? {
         let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: max(bytes.count, 1))
         defer { memory.deallocate() }
@@ -25,7 +25,7 @@ import Testing
         for (index, spec) in CommandTable.specs.enumerated() {
             let name = Array(spec.name.utf8)
             let letters = name.indices.filter { name[$0] &- 0x61 < 26 }
-            // All spellings of names up to ten letters, a thousand of the longer ones.
+            // All case variants of names of up to ten letters, 1024 of longer names.
             for choice in 0..<min(1 << letters.count, 1 << 10) {
                 var spelling = name
                 if letters.count <= 10 {
@@ -53,7 +53,7 @@ import Testing
         let names = Dictionary(
             uniqueKeysWithValues: CommandTable.specs.enumerated().map { (Array($1.name.utf8), $0) })
         for _ in 0..<50_000 {
-            // Names with some bytes changed, added or dropped are the hard cases; pure noise comes along.
+            // Names with a few bytes changed, added or dropped are the hard cases; random noise is tried as well.
             var bytes = CommandTable.specs.randomElement(using: &generator)!.name.utf8.map { $0 }
             for _ in 0..<Int.random(in: 1...2, using: &generator) {
                 switch Int.random(in: 0..<4, using: &generator) {
@@ -80,8 +80,8 @@ import Testing
         #expect(Self.find(CommandTable.lookup, []) == nil)
     }
 
-    /// Every name with every byte in every place: only the case of letters may differ. `[` is `{` less one bit, and
-    /// 0x0E is `.` less the same bit.
+    /// Every name with every byte value at every position: only the case of letters may differ. `[` is `{` with one
+    /// bit cleared, and 0x0E is `.` with the same bit cleared.
     @Test func foldsLettersOnly() throws {
         for (index, spec) in CommandTable.specs.enumerated() {
             let name = Array(spec.name.utf8)
@@ -105,7 +105,7 @@ import Testing
         #expect(Self.find(special, Array("EXACTLY-16-BYTES".utf8)) == 4)
     }
 
-    /// Names of all lengths, among them some that differ only in the last byte and some too long for two words.
+    /// Names of every length, including names that differ only in the last byte and names longer than two words.
     @Test func manyNamesOfAllLengths() throws {
         var names: [String] = []
         for length in 1...40 {

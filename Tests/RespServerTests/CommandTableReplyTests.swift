@@ -1,5 +1,5 @@
-// COMMAND and HELP byte for byte against what redis-server 7.0.15 answers, where both know the command, and in shape
-// where only the content is ours.
+// COMMAND and HELP: byte for byte what redis-server 7.0.15 answers for commands that both have; the same structure
+// where only the content is our own.
 
 import Glibc
 import RESP
@@ -52,7 +52,7 @@ import Testing
                 + "$7\r\nkeystep\r\n:1\r\n$5\r\nlimit\r\n:0\r\n~0\r\n")
     }
 
-    /// Redis's own but for its `noscript` flag, which means nothing here.
+    /// As in Redis except for the `noscript` flag, which has no meaning here.
     @Test func infoOfASubcommand() {
         #expect(
             Self.info(.resp2, "CLIENT|list", "nope", "client|", "client|nope")
@@ -75,7 +75,7 @@ import Testing
                 "*1\r\n*10\r\n$11\r\ncl.throttle\r\n:-5\r\n~3\r\n+write\r\n+denyoom\r\n+fast\r\n:1\r\n:1\r\n:1\r\n"))
     }
 
-    @Test func docsOfGetHaveRedissShape() {
+    @Test func docsOfGetHaveRedissStructure() {
         let spec = CommandTable.specs.first { $0.name == "get" }!
         let middle =
             "$7\r\nsummary\r\n$\(spec.summary.utf8.count)\r\n\(spec.summary)\r\n$5\r\nsince\r\n$5\r\n0.1.0\r\n"
@@ -86,7 +86,7 @@ import Testing
         #expect(Self.docs(.resp2, "nope") == "*0\r\n")
     }
 
-    /// The part of Redis's answer from the arguments on, which is free of wording.
+    /// Redis's answer from the arguments on, the part without prose.
     @Test func docsOfExpireHaveRedissArguments() {
         let text = Self.docs(.resp3, "expire")
         let arguments =
@@ -98,7 +98,7 @@ import Testing
         #expect(text.contains(arguments))
     }
 
-    @Test func subcommandsOfDocsCarryTheirContainer() {
+    @Test func subcommandsInDocsAreNamedWithTheirContainer() {
         let text = Self.docs(.resp3, "object")
         #expect(text.contains("$11\r\nsubcommands\r\n%5\r\n$15\r\nobject|encoding\r\n%5\r\n"))
         #expect(Self.docs(.resp3, "object|freq").hasPrefix("%1\r\n$11\r\nobject|freq\r\n%5\r\n"))
@@ -132,7 +132,7 @@ import Testing
         #expect(Self.getKeys("nope", "a") == "-ERR Invalid command specified\r\n")
     }
 
-    /// Every value of the whole answer is there: it parses to its last byte, in both versions.
+    /// The whole answer is well formed: it parses to its last byte in both protocol versions.
     @Test(arguments: [ProtocolVersion.resp2, .resp3])
     func wholeAnswersAreComplete(version: ProtocolVersion) throws {
         for text in [
@@ -144,7 +144,7 @@ import Testing
         }
     }
 
-    @Test func helpHasRedissForm() {
+    @Test func helpHasRedissFormat() {
         let help = Self.bytes(.resp2, ["slowlog", "help"]) { HelpText.reply($0, to: $1) }
         #expect(
             help.hasPrefix(
@@ -178,7 +178,7 @@ import Testing
         #expect(try syntax("hello") == "[<protover> [AUTH <username> <password>] [SETNAME <clientname>]]")
     }
 
-    /// `escapement --print-command-docs > docs/commands.md` brings the file up to date.
+    /// `escapement --print-command-docs > docs/commands.md` regenerates the file.
     @Test func documentationIsUpToDate() throws {
         let root = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
         let path = "\(root)/docs/commands.md"
@@ -190,7 +190,7 @@ import Testing
     }
 }
 
-/// Walks over one RESP value.
+/// Skips one RESP value at a time.
 private struct Reader {
     struct Malformed: Error {}
 

@@ -1,4 +1,4 @@
-// The command table against itself and against the facts of a real Redis.
+// The command table: its internal consistency, and its agreement with a real Redis.
 
 import RESP
 import Testing
@@ -6,14 +6,14 @@ import Testing
 @testable import RespServer
 
 @Suite struct CommandTableTests {
-    /// Every entry with the name clients write, subcommands behind their container.
+    /// Every entry with the name that clients send; subcommands follow their container.
     static let all: [(name: String, spec: CommandSpec)] = CommandTable.specs.flatMap { spec in
         [(spec.name, spec)] + spec.subcommands.map { ("\(spec.name) \($0.name)", $0) }
     }
 
-    /// Where this server differs from Redis 7.0 on purpose.
+    /// Commands that deliberately differ from Redis 7.0.
     static let ownArguments: Set<String> = ["cluster", "command getkeys"]
-    /// Redis 7.2 and our own.
+    /// Commands of Redis 7.2 and our own.
     static let unknownToRedis: Set<String> = [
         "cl.throttle", "client setinfo", "client no-touch", "debug sleep", "debug metrics", "debug help", "increx",
         "rl.take", "rl.peek",
@@ -65,8 +65,8 @@ import Testing
                 #expect(CommandSpec.categoryNames.contains(category), "\(category) of \(name)")
             }
             let changes = spec.flags.contains(.write)
-            #expect(!(changes && spec.flags.contains(.readonly)), "\(name) cannot both write and only read")
-            #expect(!spec.flags.contains(.denyOOM) || changes, "\(name) needs memory but writes nothing")
+            #expect(!(changes && spec.flags.contains(.readonly)), "\(name) is both a write and read-only")
+            #expect(!spec.flags.contains(.denyOOM) || changes, "\(name) has denyoom but does not write")
             if spec.keys.first > 0 { #expect(spec.keys.step > 0, "\(name)") }
             Self.check(spec.arguments, of: name)
         }
@@ -75,7 +75,7 @@ import Testing
         }
     }
 
-    /// What redis-cli asserts of arguments.
+    /// Invariants that redis-cli asserts of argument specifications.
     private static func check(_ arguments: [ArgumentSpec], of name: String) {
         for argument in arguments {
             #expect(!argument.name.isEmpty, "\(name)")
@@ -86,15 +86,16 @@ import Testing
         }
     }
 
-    /// Arguments that the arity counts: as many as have to be there, and no upper bound if some may be left out.
+    /// The arity that follows from the arguments: the number of required ones, without an upper bound if some are
+    /// optional.
     @Test func arityFollowsFromTheArguments() {
-        // Containers' words, and the three whose arguments Redis leaves undocumented.
+        // Skips containers, and commands whose arguments Redis leaves undocumented.
         for (name, spec) in Self.all where spec.subcommands.isEmpty && !["quit", "replconf"].contains(name) {
             let words = name.split(separator: " ").count
             let least = spec.arguments.map { Self.least($0) }.reduce(words, +)
             #expect(abs(spec.arity) >= least, "\(name)")
             let open = spec.arguments.contains { Self.isOpen($0) }
-            if open { #expect(spec.arity < 0, "\(name) has arguments that may be left out") }
+            if open { #expect(spec.arity < 0, "\(name) has optional arguments") }
         }
     }
 
@@ -143,13 +144,13 @@ import Testing
                 ])
         let editing: Set<String> = ["rl.policy set", "rl.policy del", "rl.rule set", "rl.rule del", "rl.rule reload"]
         #expect(names(.records) == editing.subtracting(["rl.rule reload"]).union(["flushall", "flushdb"]))
-        // What a replica answers: it may not write.
+        // Allowed on a replica because they do not write.
         let reading = ["rl.peek", "rl.policy get", "rl.policy list", "rl.rule get", "rl.rule list", "rl.rule resolve"]
         #expect(names(.readonly).isSuperset(of: reading))
         #expect(names(.write).isSuperset(of: editing.union(["rl.take", "rl.takeall", "rl.check", "rl.refund"])))
     }
 
-    @Test func leavesOutWhatIsNotThere() {
+    @Test func omitsAbsentFields() {
         let names = Set(Self.all.map(\.name))
         for absent in [
             "sentinel", "acl", "client tracking", "client caching", "client capa", "client maint_notifications", "eval",
@@ -171,7 +172,7 @@ import Testing
         }
     }
 
-    /// Keys between words that may look like AND, and keys that do.
+    /// Keys among words that could be mistaken for AND, and keys that are AND.
     @Test func keysOfTakeAll() {
         func keys(_ line: String) -> [Int] {
             let list = ArgumentList()
@@ -184,7 +185,8 @@ import Testing
         #expect(keys("RL.TAKEALL a POLICY x AND") == [1])
         #expect(keys("RL.TAKEALL") == [])
         let spec = CommandTable.specs.first { $0.name == "rl.takeall" }!
-        // Clients ask COMMAND GETKEYS before every call of a command with the flag; the key specification says it all.
+        // For commands with movablekeys, clients call COMMAND GETKEYS before every call; the key specification
+        // suffices here.
         #expect(!spec.flagNames.contains("movablekeys") && spec.keyFlags.contains("incomplete"))
     }
 

@@ -16,7 +16,7 @@ import Testing
         #expect(found.map(\.value) == ["127.0.0.1 -::1", "16777216", "0", ""])
     }
 
-    @Test func getTakesGlobsInAnyCase() {
+    @Test func getAcceptsGlobsInAnyCase() {
         #expect(get("MAX*") == ["maxclients", "maxmemory-clients", "maxmemory", "maxmemory-policy"])
         #expect(get("*") == SettingsTable.all.flatMap(\.names))
         #expect(get("nothing*") == [])
@@ -33,7 +33,7 @@ import Testing
         #expect(get("replica-read-only") == ["replica-read-only"])
     }
 
-    @Test func setChangesEverythingNamed() throws {
+    @Test func setChangesAllNamedSettings() throws {
         let change = try Settings().configSet([("MaxClients", "20"), ("maxmemory", "1gb")])
         #expect(change.settings.maxclients == 20)
         #expect(change.settings.maxmemoryBytes == 1 << 30)
@@ -93,7 +93,7 @@ import Testing
         try ConfigFile.apply(Array(old.utf8), path: "old", to: &settings)
         change(&settings)
         let new = ConfigRewrite.text(Array(old.utf8), settings: settings, changed: changed)
-        // Whatever the layout: read again, the file gives the settings that were to be written.
+        // Whatever the layout, the file must read back as the settings that were written.
         var readBack = Settings()
         try ConfigFile.apply(new, path: "new", to: &readBack)
         #expect(readBack == settings)
@@ -158,7 +158,7 @@ import Testing
     }
 
     @Test func keepsEditsMadeSinceTheStart() {
-        // Someone set maxclients and added a line for a later version while the server ran.
+        // The file was edited while the server ran: another maxclients, and a setting of a later version.
         let edited = Array("maxclients 99\nfuture-setting 1\nhz bad\n".utf8)
         var settings = Settings()
         settings.hz = 20
@@ -173,8 +173,8 @@ import Testing
         #expect(String(decoding: new, as: UTF8.self) == "hz 20\n")
     }
 
-    /// Random files and random changes: the new text always reads as the settings it was written for, keeps every
-    /// comment, and is not changed by being written once more.
+    /// Random files and random changes: the new text always reads back as the settings it was written for, keeps
+    /// every comment, and does not change when rewritten again.
     @Test func randomRewritesReadBack() throws {
         var random = SeededGenerator(for: "randomRewritesReadBack")
         let seed = random.seed
@@ -209,7 +209,7 @@ import Testing
         }
     }
 
-    /// Bytes nobody meant as a configuration are refused or read, and never crash.
+    /// Random bytes are parsed or refused, and never crash the parser.
     @Test func randomBytesAreRefusedOrRead() {
         var random = SeededGenerator(for: "randomBytesAreRefusedOrRead")
         let seed = random.seed
@@ -267,7 +267,7 @@ import Testing
         return stat(path, &status) == 0 ? status.st_mode & 0o777 : 0
     }
 
-    @Test func replacesTheFileWhole() throws {
+    @Test func replacesTheFileAtomically() throws {
         let directory = TemporaryDirectory("config")
         defer { withExtendedLifetime(directory) {} }
         let path = directory.file("a.conf")
@@ -277,7 +277,8 @@ import Testing
         try ConfigFile.replace(path, with: Array("port 2\n".utf8))
         #expect(try ConfigFile.read(path) == Array("port 2\n".utf8))
         #expect(mode(path) == 0o604)
-        // Through a link: the link stays, its target changes, and nothing else is left in the directory.
+        // Through a symbolic link: the link stays, its target changes, and no temporary file is left in the
+        // directory.
         let link = directory.file("link.conf")
         #expect(symlink(path, link) == 0)
         try ConfigFile.replace(link, with: Array("port 3\n".utf8))
@@ -287,13 +288,13 @@ import Testing
         #expect(access("\(path).\(getpid()).tmp", F_OK) != 0)
     }
 
-    @Test func aFailureIsNamedAndLeavesTheFile() throws {
+    @Test func aFailureIsReportedAndLeavesTheFileUnchanged() throws {
         let error = #expect(throws: ConfigFileError.self) {
             try ConfigFile.replace("/nonexistent/a.conf", with: [])
         }
         #expect(error?.text.contains("cannot write configuration file '/nonexistent/a.conf") == true)
         #expect(error?.text.hasSuffix(": No such file or directory") == true)
-        // The directory stands in the file's way: the temporary file has to go again.
+        // The target is a directory, so the rename fails and the temporary file must be removed.
         let directory = TemporaryDirectory("config")
         #expect(throws: ConfigFileError.self) { try ConfigFile.replace(directory.path, with: [1]) }
         #expect(access("\(directory.path).\(getpid()).tmp", F_OK) != 0)
@@ -315,8 +316,9 @@ import Testing
         return String(decoding: new, as: UTF8.self)
     }
 
-    /// What an included file sets stays there; what it would set otherwise than it was changed to is appended after it.
-    @Test func rewriteLeavesIncludedFilesTheirSay() throws {
+    /// Values set by an included file stay there; a value that differs from the included one is appended after the
+    /// include.
+    @Test func rewriteLeavesIncludedFilesAlone() throws {
         let texts = ["a": "maxclients 5\nhz 20\n"]
         #expect(try rewritten("port 7000\ninclude a\n", including: texts) { _ in } == "port 7000\ninclude a\n")
         #expect(

@@ -4,7 +4,7 @@ import Testing
 
 @testable import RespServer
 
-/// The configuration file: reading it, the one that is shipped, and the command line that goes with it.
+/// The configuration file: its parser, the shipped file, and the command line that overrides it.
 @Suite struct ConfigFileTests {
     private func apply(_ text: String) throws(ConfigFileError) -> Settings {
         var settings = Settings()
@@ -38,7 +38,7 @@ import Testing
         #expect(settings.clientOutputBufferLimit.pubsub == OutputBufferLimits().pubsub)
     }
 
-    /// Files of a test, by name; a pattern matches all names that begin with what stands before its star.
+    /// In-memory files by name; a pattern matches every name with the prefix before its `*`.
     static func files(_ texts: [String: String]) -> ConfigFiles {
         ConfigFiles(
             read: { path throws(ConfigFileError) in
@@ -56,14 +56,14 @@ import Testing
         return settings
     }
 
-    @Test func includesStandForTheirLines() throws {
+    @Test func anIncludeIsReplacedByTheLinesOfItsFile() throws {
         let texts = ["a": "hz 20\nport 7001\ninclude deep\n", "deep": "maxclients 5", "d/1": "hz 30", "d/2": "hz 40"]
         #expect(try apply("hz 11\ninclude a\nport 7000", including: texts).hz == 20)
         #expect(try apply("include a\nport 7000", including: texts).port == 7000)
         #expect(try apply("INCLUDE a", including: texts).maxclients == 5)
         #expect(try apply("include d/*", including: texts).hz == 40)
         #expect(try apply("include \"d/2\" d/1", including: texts).hz == 30)
-        // A pattern may match nothing; a name must be there.
+        // A pattern may match nothing; a plain name must exist.
         #expect(try apply("include none/*", including: texts).hz == Settings().hz)
     }
 
@@ -113,7 +113,7 @@ import Testing
         #expect(throws: ConfigFileError(text: message)) { try apply(text) }
     }
 
-    @Test func bytesThatAreNoTextAreRefused() {
+    @Test func bytesThatAreNotTextAreRefused() {
         var settings = Settings()
         #expect(throws: ConfigFileError.self) {
             try ConfigFile.apply(Array("requirepass ".utf8) + [0xFF, 0x61], path: "test.conf", to: &settings)
@@ -138,12 +138,12 @@ import Testing
 
     // MARK: The shipped file
 
-    @Test func shippedFileIsWhatTheTableSays() throws {
+    @Test func shippedFileMatchesTheTable() throws {
         let root = #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.joined()
         let shipped = String(decoding: try ConfigFile.read(root + "/escapement.conf"), as: UTF8.self)
         #expect(
             shipped == ConfigText.defaultFile(),
-            "escapement.conf is not what the settings table says; run: escapement --print-config > escapement.conf")
+            "escapement.conf does not match the settings table; run: escapement --print-config > escapement.conf")
     }
 
     @Test func shippedFileHoldsTheDefaults() throws {
@@ -152,8 +152,8 @@ import Testing
         for line in text.split(separator: "\n") { #expect(line.count <= 120, "\(line)") }
     }
 
-    /// What stands there as a comment is a line that works: taken out of its comment, it gives the default.
-    @Test func everySettingStandsInTheShippedFile() throws {
+    /// Every commented-out setting in the file is a valid line that, uncommented, sets the default.
+    @Test func everySettingIsInTheShippedFile() throws {
         let lines = ConfigText.defaultFile().split(separator: "\n").map(String.init)
         for setting in SettingsTable.all {
             let line = setting.line(Settings())
@@ -182,7 +182,7 @@ import Testing
         return launch
     }
 
-    @Test func nothingMeansDefaults() {
+    @Test func noArgumentsMeanDefaults() {
         #expect(parse() == .run(.init(settings: Settings(), configPath: nil, flagNames: [])))
     }
 

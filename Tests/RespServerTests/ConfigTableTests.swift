@@ -3,7 +3,7 @@ import Testing
 
 @testable import RespServer
 
-/// The table as a whole, and what each kind of value takes and refuses.
+/// The settings table as a whole, and which values each kind of setting accepts and refuses.
 @Suite struct ConfigTableTests {
     @Test func namesAreUniqueAndLowerCase() {
         let names = SettingsTable.all.flatMap(\.names)
@@ -12,7 +12,7 @@ import Testing
     }
 
     @Test func everyFieldHasASetting() {
-        // One setting for each stored property: a field nobody can set, or a setting without a field, shows up here.
+        // One setting for each stored property: this detects a field without a setting and a setting without a field.
         #expect(Mirror(reflecting: Settings()).children.count == SettingsTable.all.count)
     }
 
@@ -29,8 +29,8 @@ import Testing
         #expect(SettingsTable.setting(named: "nothing") == nil)
     }
 
-    /// CONFIG sanity: no setting refuses or changes what it says about itself, in either spelling.
-    @Test func everySettingTakesItsOwnValue() throws {
+    /// Every setting accepts the value it reports, in its CONFIG GET form and its file form, and stays unchanged.
+    @Test func everySettingAcceptsItsOwnValue() throws {
         var changed = Settings()
         changed.maxclients = 77
         changed.clientOutputBufferLimit.pubsub = OutputBufferLimit(hardBytes: 3, softBytes: 1 << 20, softSeconds: 9)
@@ -59,7 +59,7 @@ import Testing
 
     // MARK: Values
 
-    /// Every value in the list is refused, says so in one form for people and one for clients, and changes nothing.
+    /// Every value in the list is refused with an error for the operator and one for the client, and changes nothing.
     private func expectRefused(
         _ name: String, _ values: [String], client: String, sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
@@ -191,7 +191,7 @@ import Testing
         try expectRefused("bind", ["-", "a b c/d", "\"::1\"", tooMany], client: "argument must be \(setting.allowed)")
     }
 
-    /// The host of the primary stands in a file of words, so it must be one.
+    /// The primary's host is written to a file of space-separated words, so it must be a single word.
     @Test func thePrimarysHostIsOneWord() {
         #expect(PeerAddress(words: ["db-1", "7777"]) == PeerAddress(host: "db-1", port: 7777))
         for host in ["", "a b", "a\tb", "a\r\nb", " a", "a\u{7F}", String(repeating: "x", count: 256)] {

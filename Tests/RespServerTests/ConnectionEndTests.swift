@@ -1,4 +1,4 @@
-// Connections that are about to end, that wait for the answer to a command, and whose replies wait for the disk.
+// Connections that are closing, blocked on a command, or have replies held until fsync.
 
 import Persistence
 import Synchronization
@@ -15,7 +15,7 @@ import Transport
 
     // MARK: The end of the input
 
-    @Test func aPeerThatHasEndedItsInputGetsEveryReply() {
+    @Test func aHalfClosedPeerGetsEveryReply() {
         let peer = bench.connect()
         peer.send(request("PING") + request("GET", "nothing") + request("ECHO", "a"))
         peer.endOutput()
@@ -26,7 +26,7 @@ import Transport
         #expect(bench.loop.assigned.load(ordering: .relaxed) == 0)
     }
 
-    @Test func theBeginningOfARequestIsNotAnswered() {
+    @Test func anIncompleteRequestIsNotAnswered() {
         let peer = bench.connect()
         peer.send("*1\r\n$4\r\nPI")
         bench.turn()
@@ -35,12 +35,12 @@ import Transport
         #expect(peer.received() == "" && peer.isClosed && bench.loop.connections.isEmpty)
     }
 
-    /// More replies than the socket has room for: the connection stays until the peer has taken them.
-    @Test func whatIsUnsentIsSentFirst() {
+    /// With more replies than the socket buffer holds, the connection stays open until the peer has read them.
+    @Test func unsentRepliesAreSentBeforeTheClose() {
         let peer = bench.connect()
         let word = String(repeating: "w", count: 500_000)
         var count = 0
-        // How much a socket has room for is the kernel's to say.
+        // The kernel decides how much a socket buffer holds.
         while !peer.connection.channel.hasOutput, count < 100 {
             var rest = Array(request("ECHO", word).utf8)[...]
             while !rest.isEmpty {
@@ -50,7 +50,7 @@ import Transport
             count += 1
         }
         peer.endOutput()
-        // A turn reads so much and no more.
+        // The number of bytes read per turn is bounded.
         for _ in 0..<100 where !peer.connection.flags.contains(.closeAfterReply) { bench.turn() }
         #expect(peer.connection.flags.isSuperset(of: [.closeAfterReply, .ending]) && !peer.connection.isReading)
         var received = 0
@@ -61,7 +61,7 @@ import Transport
         #expect(peer.isClosed && received == count * (word.utf8.count + 11))
     }
 
-    @Test func oneThatMakesNoProgressIsClosedAfterAWhile() {
+    @Test func aClosingConnectionWithoutProgressTimesOut() {
         let peer = bench.connect()
         bench.server.pause.begin(.all, until: .distantFuture, now: SteadyInstant.now())
         peer.send(request("PING"))
@@ -83,8 +83,8 @@ import Transport
         #expect(bench.loop.ending.isEmpty && bench.loop.suspended.isEmpty)
     }
 
-    /// What is suspended and has ended its input is answered all the same when the pause is over.
-    @Test func aSuspendedPeerThatHasEndedItsInput() {
+    /// Suspended requests of a half-closed peer are still answered when the pause ends.
+    @Test func aSuspendedHalfClosedPeerIsAnswered() {
         let peer = bench.connect()
         bench.server.pause.begin(.all, until: .distantFuture, now: SteadyInstant.now())
         peer.send(request("ECHO", "a"))
@@ -98,29 +98,29 @@ import Transport
         #expect(peer.received() == "$1\r\na\r\n" && peer.isClosed)
     }
 
-    @Test func whichTimeOutsAreLong() {
+    @Test func whichTimeoutsAreLong() {
         #expect(EventLoop.isLong(timeout: .forever) && EventLoop.isLong(timeout: .milliseconds(60_001)))
         #expect(!EventLoop.isLong(timeout: .milliseconds(1)) && !EventLoop.isLong(timeout: .seconds(60)))
     }
 
-    // MARK: Commands that take their time
+    // MARK: Blocking commands
 
     @Test func aBlockedConnectionIsReadAndAnsweredLater() {
         let peer = bench.connect()
         bench.within { $0.block(peer.connection) }
         bench.within { $0.block(peer.connection) }
-        #expect(bench.server.clientsBlocked.load(ordering: .relaxed) == 1, "it waits once")
+        #expect(bench.server.clientsBlocked.load(ordering: .relaxed) == 1, "counted once")
         peer.send(request("ECHO", "after"))
         bench.turn()
         #expect(peer.received() == "" && peer.connection.channel.input?.count == 25)
         bench.within { $0.unblock(peer.connection, Array(":7\r\n".utf8)) }
         #expect(peer.received() == ":7\r\n$5\r\nafter\r\n" && bench.server.clientsBlocked.load(ordering: .relaxed) == 0)
-        // An answer to one that does not wait is dropped.
+        // A reply to a connection that is not blocked is dropped.
         bench.within { $0.unblock(peer.connection, Array(":8\r\n".utf8)) }
         #expect(peer.received() == "")
     }
 
-    @Test func repliesThatAreOffStayOffForWhatWasWaitedFor() {
+    @Test func repliesStayOffForABlockedCommand() {
         let peer = bench.connect()
         bench.within { loop in
             peer.connection.resp.flags.insert(.replyOff)
@@ -130,8 +130,8 @@ import Transport
         #expect(peer.received() == "" && !peer.connection.flags.contains(.blocked))
     }
 
-    /// The peer has ended its input: an answer that comes soon is waited for, one that may never come is not.
-    @Test func theEndOfABlockedPeersInput() {
+    /// On a half-closed connection, a reply that is due soon is awaited; one that may never come is not.
+    @Test func aHalfClosedBlockedPeerIsAnsweredIfTheReplyIsDueSoon() {
         let (soon, never) = (bench.connect(), bench.connect())
         bench.within { loop in
             loop.block(soon.connection)
@@ -147,7 +147,7 @@ import Transport
         #expect(soon.received() == ":7\r\n" && soon.isClosed && bench.loop.connections.isEmpty)
     }
 
-    @Test func aBlockedConnectionThatIsClosedWaitsNoMore() {
+    @Test func closingABlockedConnectionUnblocksIt() {
         let peer = bench.connect()
         bench.within { loop in
             loop.block(peer.connection)
@@ -157,8 +157,8 @@ import Transport
         #expect(peer.received() == "" && peer.isClosed && bench.server.clientsBlocked.load(ordering: .relaxed) == 0)
     }
 
-    /// The last reply of a connection that is to be closed is the one it waits for.
-    @Test func theAnswerComesBeforeTheEnd() {
+    /// The last reply of a closing connection is the one it is blocked on.
+    @Test func theReplyIsSentBeforeTheClose() {
         let peer = bench.connect()
         bench.within { loop in
             loop.block(peer.connection)
@@ -170,9 +170,9 @@ import Transport
         #expect(peer.received() == ":7\r\n" && peer.isClosed)
     }
 
-    // MARK: Replies that wait for the disk
+    // MARK: Held replies
 
-    /// A server whose replies to changes wait, with no thread that would release them.
+    /// A server that holds replies to changes until fsync, without a journal thread to release them.
     private static func holding() throws -> LoopBench {
         try LoopBench {
             $0.appendonly = true
@@ -180,13 +180,13 @@ import Transport
         }
     }
 
-    @Test func repliesToChangesWaitAndWhatFollowsWithThem() throws {
+    @Test func repliesToChangesAndAllLaterRepliesAreHeld() throws {
         let bench = try Self.holding()
         let durability = bench.server.durability
         let peer = bench.connect()
         #expect(bench.answer(request("GET", "k"), to: peer) == "$-1\r\n")
         #expect(bench.answer(request("INCR", "k"), to: peer) == "")
-        // Nothing of it has changed anything, and it waits nevertheless.
+        // Changes nothing, but is held too, to keep the order of replies.
         #expect(bench.answer(request("PING"), to: peer) == "")
         let ticket = durability.beginCollection()
         #expect(bench.answer(request("INCR", "k"), to: peer) == "")
@@ -199,8 +199,8 @@ import Transport
         #expect(peer.received() == ":2\r\n" && peer.connection.held == nil && bench.loop.holding.isEmpty)
     }
 
-    /// What was denied has changed nothing and waits for nothing; others' replies do not wait either.
-    @Test func onlyChangesWait() throws {
+    /// A denied call has changed nothing, so its reply is not held; neither are other clients' replies.
+    @Test func onlyRepliesToChangesAreHeld() throws {
         let bench = try Self.holding()
         let (writer, reader) = (bench.connect(), bench.connect())
         writer.send(request("INCR", "k"))
@@ -209,7 +209,7 @@ import Transport
         #expect(writer.received() == "" && reader.received() == "$-1\r\n")
     }
 
-    @Test func aDiskThatHasFailedEndsThoseThatWait() throws {
+    @Test func aFailedDiskClosesConnectionsWithHeldReplies() throws {
         let bench = try Self.holding()
         let (waiting, other) = (bench.connect(), bench.connect())
         #expect(bench.answer(request("INCR", "k"), to: waiting) == "")
@@ -219,7 +219,7 @@ import Transport
         #expect(bench.loop.holding.isEmpty)
     }
 
-    /// Without a log there is nothing to wait for.
+    /// Without a log there is no fsync to wait for.
     @Test func repliesAreReleasedWhenTheLogIsSwitchedOff() throws {
         let bench = try Self.holding()
         let peer = bench.connect()
@@ -229,7 +229,7 @@ import Transport
         #expect(peer.received() == ":1\r\n")
     }
 
-    @Test func aPeerThatHasEndedItsInputGetsTheHeldReply() throws {
+    @Test func aHalfClosedPeerGetsTheHeldReply() throws {
         let bench = try Self.holding()
         let peer = bench.connect()
         peer.send(request("INCR", "k"))

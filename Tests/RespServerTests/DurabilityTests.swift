@@ -1,4 +1,4 @@
-// What is kept for a log that is switched off and on while the server works.
+// Which changes are journaled while the append-only log is switched off and on at run time.
 
 import LimiterEngine
 import Persistence
@@ -18,7 +18,7 @@ import Testing
         session = KeyspaceSession(engine: engine)
     }
 
-    /// Makes a change, and returns how many bytes the journal has of it and of others not collected before.
+    /// Makes a change and returns how many journal bytes it produced, including earlier ones not yet collected.
     private func journaled(_ name: String) -> Int {
         _ = Array(name.utf8).withUnsafeBytes { try? session.add(1, toCounter: $0, now: now) }
         if durability.isJournaling { durability.journal.collect(time: now) }
@@ -30,18 +30,18 @@ import Testing
         #expect(journaled("a") > 0 && !durability.hasLogToEnd)
         durability.switchLogging(false, engine: engine)
         #expect(!durability.isLogging && durability.hasLogToEnd)
-        #expect(journaled("b") > 0, "the log would lack it when it is switched on before it has ended")
+        #expect(journaled("b") > 0, "missing from the log if it is switched on again before it has ended")
         durability.switchLogging(true, engine: engine)
         durability.logEnded(engine: engine)
         #expect(journaled("c") > 0 && !durability.hasLogToEnd && !durability.hasUncountedChanges)
     }
 
-    @Test func nothingIsKeptBehindTheEnd() {
+    @Test func nothingIsKeptAfterTheEnd() {
         durability.switchLogging(true, engine: engine)
         durability.switchLogging(false, engine: engine)
         durability.logEnded(engine: engine)
         #expect(journaled("a") == 0 && !durability.hasLogToEnd && durability.hasUncountedChanges)
-        // Replicas need them, whatever becomes of the log.
+        // Replicas need the changes with or without a log.
         durability.switchStreamOn(engine: engine)
         durability.switchLogging(true, engine: engine)
         durability.switchLogging(false, engine: engine)

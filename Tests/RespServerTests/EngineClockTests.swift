@@ -1,4 +1,4 @@
-// The clocks' differences as clients see them, and the end of engine time.
+// The offset between engine time and the wall clock as clients see it, and the end of engine time.
 
 import Glibc
 import LimiterEngine
@@ -18,14 +18,14 @@ import Testing
         EngineClock.skewForClients(measured: measured, known: known, error: error)
     }
 
-    @Test func clocksThatAreNearAreTheSame() {
+    @Test func smallClockDifferencesAreIgnored() {
         #expect(skew(0) == 0 && skew(99_000_000) == 0 && skew(-99_000_000) == 0)
         #expect(skew(3600 * second + 17, known: 3600 * second) == 3600 * second)
-        // A measurement that was interrupted says less.
+        // An interrupted measurement is less precise.
         #expect(skew(400_000_000, error: 350_000_000) == 0)
     }
 
-    @Test func aStepIsTakenOverAndUndone() {
+    @Test func aClockStepIsFollowedAndReversed() {
         let stepped = skew(3600 * second + 250)
         #expect(stepped == 3600 * second)
         #expect(skew(-300, known: stepped) == 0)
@@ -45,20 +45,20 @@ import Testing
         #expect(stream.now(steady + second) == .latest)
     }
 
-    /// On a replica engine time stands still between batches; what clients are shown goes by the primary's clock.
+    /// On a replica, engine time stops between batches; instants shown to clients follow the primary's clock.
     @Test func aReplicaShowsInstantsByItsPrimarysClock() {
         let clock = EngineClock()
         let (steady, wall) = (SteadyInstant.now(), WallInstant.now())
         var stream = StreamClock(followingFrom: EngineTime(wall - 7200 * second))
         clock.show(stream)
-        // Nothing was heard: as if it began to lead now.
+        // No heartbeat received yet: the same as on a primary.
         #expect(clock.skewForClients() == 0)
         stream.heard(EngineTime(wall + 3600 * second), at: steady)
         clock.show(stream)
         let still = clock.now()
         usleep(2000)
         #expect(clock.now() == still && clock.skewForClients() == 3600 * second)
-        // Heard a good while ago, it is as far ahead as before.
+        // The offset does not shrink with the age of the last heartbeat.
         var old = StreamClock(followingFrom: EngineTime(nanoseconds: 0))
         old.heard(EngineTime(wall - 50 * second), at: steady - 50 * second)
         clock.show(old)

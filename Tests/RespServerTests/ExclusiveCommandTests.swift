@@ -1,4 +1,4 @@
-// What commands need to themselves, what they leave to be done afterwards, and what the state of the server is.
+// What exclusive commands lock, what they defer until after the command, and the server state they are admitted in.
 
 import Persistence
 import RESP
@@ -25,7 +25,7 @@ import Testing
         "flushall", "flushdb", "rl.policy|del", "rl.policy|set", "rl.rule|del", "rl.rule|set",
     ]
 
-    /// A connection in a transaction in which these commands are queued.
+    /// The plan for EXEC on a connection with these commands queued.
     private func plan(of names: [String], aborted: Bool = false, watching: [String] = []) throws -> ExclusivePlan? {
         let transaction = Transaction()
         for name in names {
@@ -58,7 +58,7 @@ import Testing
         }
     }
 
-    /// Alone a command takes its stripes itself, and almost none needs anything else.
+    /// Outside a transaction a command locks its own stripes, and almost no command needs more than that.
     @Test func whatEachCommandNeedsAlone() {
         let peer = bench.connect()
         for command in bench.server.commands.flat where command.fullName != "exec" {
@@ -82,7 +82,7 @@ import Testing
         #expect(plan.stopsAllLoops && plan.excludesCollections)
     }
 
-    /// The stripes are those of the commands' keys and of the watched ones.
+    /// EXEC locks the stripes of its commands' keys and of the watched keys.
     @Test func theStripesOfATransaction() throws {
         func numbers(_ plan: ExclusivePlan?) throws -> Set<Int> {
             guard case .some(let set) = try #require(plan).stripes else { return [] }
@@ -107,14 +107,14 @@ import Testing
         let peer = bench.connect()
         let exec = bench.server.commands.flat[bench.server.commands.exec]
         #expect(bench.loop.exclusivePlan(for: exec, peer.connection) == nil)
-        // WATCH alone has begun none.
+        // WATCH alone does not start a transaction.
         peer.connection.resp.transaction = Transaction()
         #expect(bench.loop.exclusivePlan(for: exec, peer.connection) == nil)
     }
 
     // MARK: Follow-ups
 
-    /// Settings take effect when the command is done, and before its reply: also when EXEC has changed them.
+    /// Settings take effect after the command and before its reply, including those changed inside EXEC.
     @Test func settingsTakeEffectAfterTheCommand() {
         let peer = bench.connect()
         #expect(bench.answer(request("CONFIG", "SET", "slowlog-log-slower-than", "123456"), to: peer) == "+OK\r\n")
@@ -126,12 +126,12 @@ import Testing
         #expect(bench.server.slowLog.threshold == .microseconds(7) && bench.loop.followUp.isEmpty)
     }
 
-    /// A configuration file that is not there: what CONFIG REWRITE answers then.
+    /// A missing configuration file, and CONFIG REWRITE's answer to it.
     private static let file = "/nowhere/escapement.conf"
     private static let problem = "-ERR Rewriting config file: "
 
-    /// The client of work on files waits for it, its further requests with it, and other clients do not.
-    @Test func workOnFilesIsWaitedForByItsClientAlone() throws {
+    /// A client waits for its own file work, and so do its further requests; other clients do not wait.
+    @Test func fileWorkBlocksOnlyItsOwnClient() throws {
         let bench = try LoopBench(file: Self.file)
         let (peer, other) = (bench.connect(), bench.connect())
         peer.send(request("ECHO", "a") + request("CONFIG", "REWRITE") + request("ECHO", "b"))
@@ -139,13 +139,13 @@ import Testing
         bench.turn()
         #expect(peer.received() == "$1\r\na\r\n" && peer.connection.flags.contains(.blocked))
         #expect(other.received() == "+PONG\r\n")
-        bench.turns(until: "the answer comes") { !peer.connection.flags.contains(.blocked) }
+        bench.turns(until: "the answer arrives") { !peer.connection.flags.contains(.blocked) }
         let answer = peer.received()
         #expect(answer.hasPrefix(Self.problem) && answer.hasSuffix("\r\n$1\r\nb\r\n"), "\(answer)")
     }
 
-    /// Inside EXEC each answer stands in its command's place.
-    @Test func answersToWorkOnFilesStandInTheirPlaces() throws {
+    /// Inside EXEC, each deferred answer is placed at its command's position.
+    @Test func answersToFileWorkKeepTheirPlaceInExec() throws {
         let bench = try LoopBench(file: Self.file)
         let peer = bench.connect()
         let words = ["ECHO a", "CONFIG REWRITE", "ECHO b", "CONFIG REWRITE", "ECHO c"]
@@ -154,7 +154,7 @@ import Testing
         peer.send("EXEC\r\n")
         bench.turn()
         #expect(peer.received() == "")
-        bench.turns(until: "the answer comes") { !peer.connection.flags.contains(.blocked) }
+        bench.turns(until: "the answer arrives") { !peer.connection.flags.contains(.blocked) }
         let lines = peer.received().split(separator: "\r\n")
         try #require(lines.count == 9)
         #expect(lines[2] == "a" && lines[5] == "b" && lines[8] == "c" && lines[0] == "*5")
@@ -163,7 +163,7 @@ import Testing
 
     // MARK: The state of the server
 
-    /// Each state by itself, and which of its parts it sets.
+    /// Each condition on its own, and the state bits it sets.
     @Test func theStateOfTheServer() throws {
         let now = SteadyInstant.now()
         func state(stale: Bool = true, _ change: (Server) -> Void) throws -> ServerState {
@@ -188,7 +188,7 @@ import Testing
         #expect(try state { $0.durability.set(health: .refusing) } == .diskFailed)
         #expect(try state { $0.pause.begin(.all, until: now + Nanoseconds(1), now: now) } == .paused)
         #expect(try state { $0.pause.begin(.writes, until: now + Nanoseconds(1), now: now) } == .writesPaused)
-        #expect(try state { $0.pause.begin(.all, until: now, now: now - Nanoseconds(1)) } == [], "it is over")
+        #expect(try state { $0.pause.begin(.all, until: now, now: now - Nanoseconds(1)) } == [], "the pause has ended")
         #expect(try state { $0.pause.holdsWrites.store(true, ordering: .relaxed) } == .handingOver)
         let peer = bench.connect()
         #expect(bench.answer(request("MONITOR"), to: peer) == "+OK\r\n" && bench.loop.state == .monitored)

@@ -19,7 +19,7 @@ import Testing
         // Escapes.
         ("\\*", "*", true), ("\\*", "a", false), ("\\?x", "?x", true), ("a\\", "a\\", true), ("\\\\", "\\", true),
         ("\\a", "a", true), ("*\\*", "a*", true), ("*\\*", "ab", false),
-        // Case counts unless told otherwise.
+        // Matching is case-sensitive by default.
         ("ABC", "abc", false),
     ])
     func matches(pattern: String, text: String, expected: Bool) {
@@ -29,14 +29,14 @@ import Testing
     @Test(arguments: [
         ("ABC", "abc", true), ("abc", "ABC", true), ("[A-C]", "b", true), ("[a-c]", "B", true), ("[xB]", "b", true),
         ("\\A", "a", true), ("max*", "MAXCLIENTS", true), ("[^a]", "A", false), ("@", "`", false),
-        // An escape inside a class keeps its case: so does Redis.
+        // An escaped byte inside a class stays case-sensitive, as in Redis.
         ("[\\A]", "a", false), ("[\\a]", "a", true),
     ])
     func ignoresCaseWhenAsked(pattern: String, text: String, expected: Bool) {
         #expect(GlobPattern(pattern, ignoringCase: true).matches(text) == expected)
     }
 
-    @Test func bytesThatAreNoTextMatch() {
+    @Test func bytesThatAreNotTextMatch() {
         let text: [UInt8] = [0xFF, 0x00, 0xFE]
         #expect(text.withUnsafeBufferPointer { GlobPattern([0xFF, 0x3F, 0x2A]).matches($0) })
         #expect(text.withUnsafeBufferPointer { GlobPattern([0xFF, 0x5B, 0x00, 0x2D, 0x01, 0x5D, 0x2A]).matches($0) })
@@ -49,8 +49,8 @@ import Testing
         return steps
     }
 
-    /// Texts and patterns that make a matcher go back again and again: what it does is in proportion to the text.
-    @Test func noPatternMakesAMatchLong() {
+    /// Patterns and texts that cause heavy backtracking: the work stays proportional to the length of the text.
+    @Test func matchingTimeIsLinearForEveryPattern() {
         let text = [UInt8](repeating: UInt8(ascii: "a"), count: 100_000)
         let many = GlobPattern(String(repeating: "a*", count: 500) + "b")
         #expect(steps(many, text, is: false) < 10)
@@ -68,14 +68,14 @@ import Testing
         }
         let classes = GlobPattern("*" + String(repeating: "[a-z]", count: 200) + "[b]*")
         #expect(steps(classes, text, is: false) <= GlobPattern.stepsMax(textLength: text.count))
-        // Short texts do not pay for tables that are larger than they are.
+        // A short text must not pay for building tables larger than itself.
         #expect(steps(classes, Array(text.prefix(300)), is: false) < 256 * 220)
         #expect(steps(classes, Array(text.prefix(203)), is: false) < 1_000)
         let tables = GlobPattern(String(repeating: "*?aaaaaaaaaaaaaaab", count: 56) + "*")
         #expect(steps(tables, text, is: false) <= GlobPattern.stepsMax(textLength: text.count))
     }
 
-    /// Every way of searching, against the simple matcher.
+    /// Every search strategy against the simple matcher.
     @Test(arguments: [false, true]) func agreesWithTheSimpleMatcher(ignoringCase: Bool) {
         var random = SeededGenerator(for: "globs")
         let pieces = [
@@ -87,7 +87,7 @@ import Testing
             let (length, stars) = (random.below(60), random.below(3))
             for _ in 0..<length {
                 let piece = pieces[random.below(pieces.count)]
-                // Rarely a star, so that there are long segments; mostly what fits the texts.
+                // Few stars, so that segments are long; mostly pieces that match the texts.
                 if piece == "*" { if random.below(8) > stars { continue } }
                 if piece.hasPrefix("["), random.below(3) > 0 { continue }
                 pattern += random.below(3) > 0 && piece != "*" ? ["a", "?"][random.below(2)] : piece
@@ -111,8 +111,8 @@ import Testing
         #expect(matches > 130)
     }
 
-    /// Bytes of all values in patterns and texts.
-    @Test func agreesOnAnyBytes() {
+    /// All byte values in patterns and texts.
+    @Test func agreesOnArbitraryBytes() {
         var random = SeededGenerator(for: "glob bytes")
         for _ in 0..<20_000 {
             let alphabet = (0..<4).map { _ in UInt8(random.below(256)) } + Array("*?[]^-\\".utf8)
@@ -133,8 +133,8 @@ import Testing
         }
     }
 
-    /// Small patterns over a small alphabet, against a matcher that tries everything.
-    @Test func agreesWithTheObviousMatcher() {
+    /// Every small pattern over a small alphabet, against a brute-force matcher.
+    @Test func agreesWithTheBruteForceMatcher() {
         let alphabet = Array("ab*?".utf8)
         let texts = words(over: Array("ab".utf8), longest: 5)
         for pattern in words(over: alphabet, longest: 5) {

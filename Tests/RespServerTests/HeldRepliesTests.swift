@@ -1,4 +1,4 @@
-// Replies that wait for the disk: which leave with which collection, and in what order.
+// Held replies: which are released by which collection, and in what order.
 
 import TestSupport
 import Testing
@@ -14,7 +14,7 @@ import Testing
 
     private func take(upTo ticket: Int) -> String { String(decoding: held.take(upTo: ticket), as: UTF8.self) }
 
-    @Test func eachPartLeavesWithItsTicket() {
+    @Test func eachPartIsReleasedWithItsTicket() {
         append("a", ticket: 3)
         append("bc", ticket: 5)
         #expect(take(upTo: 2) == "" && held.count == 3)
@@ -24,8 +24,8 @@ import Testing
         #expect(take(upTo: Int.max) == "")
     }
 
-    /// A reply to a read, or a message: it waits for nothing but its turn.
-    @Test func whatHasNoTicketStaysInItsPlace() {
+    /// A reply to a read, or a message: it waits only for the replies before it.
+    @Test func repliesWithoutATicketKeepTheirPlace() {
         append("a", ticket: 3)
         append("b", ticket: 0)
         append("c", ticket: 4)
@@ -37,7 +37,7 @@ import Testing
         #expect(take(upTo: 0) == "e")
     }
 
-    /// Tickets ascend; if one ever did not, its reply would still wait for those before.
+    /// Tickets ascend; even if one did not, its reply would still wait for those before it.
     @Test func nothingOvertakes() {
         append("a", ticket: 7)
         append("b", ticket: 5)
@@ -45,8 +45,8 @@ import Testing
         #expect(take(upTo: 7) == "ab")
     }
 
-    /// Places are counted from the first byte ever held, not from the first that is left.
-    @Test func partsThatComeAfterOthersHaveLeft() {
+    /// Offsets count from the first byte ever held, not from the first one remaining.
+    @Test func partsAppendedAfterARelease() {
         append("ab", ticket: 1)
         append("c", ticket: 2)
         #expect(take(upTo: 1) == "ab")
@@ -56,17 +56,17 @@ import Testing
         #expect(held.count == 2 && take(upTo: 3) == "de")
     }
 
-    /// A batch of a thousand replies to one collection is one part.
-    @Test func memoryFollowsBytesAndCollections() {
+    /// A batch of a thousand replies to one collection is a single part.
+    @Test func memoryGrowsWithBytesAndCollections() {
         #expect(held.memory == 0)
         for _ in 0..<10_000 { append(":1\r\n", ticket: 9) }
         #expect(held.count == 40_000)
-        // An array has grown to twice what it needs at most; a part has two numbers.
+        // An array's capacity is at most twice its count; a part is two integers.
         #expect(held.memory >= 40_000 && held.memory < 2 * 40_000 + 256, "\(held.memory)")
     }
 
     /// Against a list of replies, each with the highest ticket up to it.
-    @Test func leaveAsInAList() {
+    @Test func agreesWithAPlainList() {
         var random = SeededGenerator(for: "held replies")
         var list: [(text: String, ticket: Int)] = []
         var (ticket, expected, taken) = (1, "", "")

@@ -1,4 +1,4 @@
-// Which arguments MONITOR and the slow log leave out, whatever a client sends.
+// Which arguments MONITOR and the slow log redact, whatever a client sends.
 
 import RESP
 import Testing
@@ -6,7 +6,7 @@ import Testing
 @testable import RespServer
 
 @Suite struct HiddenArgumentsTests {
-    /// The request as it is shown, with `*` for what is hidden.
+    /// The request as it is logged, with `*` for redacted arguments.
     private func shown(_ line: String) throws -> String {
         let words = line.split(separator: " ").map(String.init)
         let arguments = SlowLogTests.arguments(words)
@@ -20,11 +20,11 @@ import Testing
         ("CONFIG SET requirepass pw", "CONFIG SET requirepass *"),
         ("config set MasterAuth pw hz 10", "config set MasterAuth * hz 10"),
         ("CONFIG SET hz 10 masteruser u REQUIREPASS pw", "CONFIG SET hz 10 masteruser * REQUIREPASS *"),
-        // Misspelt, and not pairs.
+        // Misspelt names, and an incomplete pair.
         ("CONFIG SET requirepas pw", "CONFIG SET requirepas *"),
         ("CONFIG SET requirepass my pw", "CONFIG SET * * *"),
         ("CONFIG SET maxmemory requirepass pw", "CONFIG SET * * *"),
-        // The value of another setting is no secret.
+        // The value of another setting is not a secret.
         ("CONFIG SET hz requirepass", "CONFIG SET hz requirepass"),
         ("CONFIG GET requirepass", "CONFIG GET requirepass"),
         ("COMMAND GETKEYS AUTH pw", "COMMAND GETKEYS AUTH *"), ("COMMAND GETKEYS AUHT pw", "COMMAND GETKEYS AUHT *"),
@@ -37,13 +37,13 @@ import Testing
         #expect(try shown(line) == expected)
     }
 
-    /// Nested as deep as a request can be.
+    /// Nested as deeply as a request can be: the recursion stays shallow.
     @Test func isShallow() throws {
         let words = Array(repeating: "COMMAND GETKEYS", count: 32_000).joined(separator: " ")
         #expect(try shown(words).hasPrefix("COMMAND GETKEYS COMMAND * *"))
     }
 
-    @Test func secretSettingsAreNamedAsSuch() {
+    @Test func settingsThatHoldSecretsAreMarked() {
         let secrets = SettingsTable.all.filter(\.isSecret).map(\.name)
         #expect(secrets == ["requirepass", "masteruser", "masterauth"])
         let telling = SettingsTable.all.filter { $0.name.contains("pass") || $0.name.contains("auth") }

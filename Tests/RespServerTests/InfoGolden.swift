@@ -1,11 +1,12 @@
-// What INFO answered before its lines came from the registry: names in their order, and how each value is spelled. Kept
-// as text: exporters, Sentinel and dashboards parse it, so it changes only on purpose.
+// The lines INFO must keep: field names in order, and the format of each value. Stored as text because exporters,
+// Sentinel and dashboards parse it, so it may only change on purpose.
 //
-// A line is a name and its value, or the kind of its value: `i` an integer, `2` `3` `6` a number with so many decimals,
-// `%` two decimals and a percent sign, `h` bytes for people, `t` any text, `=` pairs with a kind each.
+// A line is a name and either a literal value or its format: `i` an integer; `2` `3` `6` a number with that many
+// decimals; `%` two decimals and a percent sign; `h` human-readable bytes; `t` any text; `=` pairs with a format
+// each.
 
 enum InfoGolden {
-    /// INFO everything of a primary with a log and a replica, after a few commands.
+    /// INFO everything of a primary with a log and a replica after a few commands.
     static let primary = """
         # Server
         redis_version t

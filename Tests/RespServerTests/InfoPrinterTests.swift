@@ -1,4 +1,4 @@
-// INFO as the registry prints it, against what it was before.
+// INFO as printed from the registry, against the golden text.
 
 import Replication
 import System
@@ -16,7 +16,7 @@ import Testing
         text.split(separator: "\r\n", omittingEmptySubsequences: false).map(String.init)
     }
 
-    /// Whether a value is of the kind that the golden text names.
+    /// Whether a value has the format that the golden text names.
     private static func fits(_ value: String, _ kind: String) -> Bool {
         switch kind {
         case "i": value.wholeMatch(of: /-?\d+/) != nil
@@ -50,10 +50,10 @@ import Testing
         }
     }
 
-    @Test func fieldsOrderAndFormatsAreThoseOfBefore() {
+    @Test func fieldsOrderAndFormatsMatchTheGoldenText() {
         let sections = InfoPrinter.sections(["everything"])
         var lines = Self.lines(InfoPrinter.text(sections, sample.primaryReading()))
-        // The text ends in a line's end.
+        // The text ends with a line terminator.
         #expect(lines.last == "")
         lines.removeLast()
         Self.expect(lines, are: InfoGolden.primary)
@@ -75,7 +75,7 @@ import Testing
             up.contains("master_link_status:up\r\n") && up.contains("role:slave\r\n") && !up.contains("role:master"))
     }
 
-    /// Lines that only some states of a server have.
+    /// Lines that appear only in some server states.
     @Test func linesComeAndGo() {
         var reading = sample.reading()
         reading.isRecovering = false

@@ -1,4 +1,4 @@
-// A server without clients: its engine, its journal thread on a directory of its own, and a disk that fails on demand.
+// A server without clients: an engine, a journal thread with its own directory, and a disk that fails on demand.
 
 import CLinux
 import Glibc
@@ -10,7 +10,7 @@ import Testing
 
 @testable import RespServer
 
-/// One life of a journal thread. `stop` ends it.
+/// One run of a journal thread; `stop` ends it.
 final class JournalNode: Sendable {
     let server: Server
     let files = FailingFiles()
@@ -23,7 +23,7 @@ final class JournalNode: Sendable {
     var status: StorageStatus { durability.status }
     var directory: String { temporary.path }
 
-    /// Nothing runs before `start`.
+    /// Creates the node; its thread runs only after `start`.
     init(_ change: (inout Settings) -> Void = { _ in }) throws {
         var settings = Settings()
         settings.shards = 4
@@ -34,7 +34,7 @@ final class JournalNode: Sendable {
         server = try Server(settings: CurrentSettings(settings), log: try Log(path: "/dev/null"))
     }
 
-    /// As a start of the server does: recovers, begins a log if there is to be one, and has the thread run.
+    /// Follows the server's start: recovers, begins a log if one is configured, and starts the thread.
     func start() {
         let started = Thread.start(name: "journal") { [self] in
             do {
@@ -61,19 +61,19 @@ final class JournalNode: Sendable {
             }
         }
         thread.withLock { $0 = started }
-        eventually("it begins") { self.hasBegun.withLock { $0 } }
+        eventually("the thread begins") { self.hasBegun.withLock { $0 } }
     }
 
-    /// Looks at the thread for half a second. Returns whether it used less than a fifth of a processor meanwhile, which
-    /// a thread that never waits does not, and one that has nothing to do does however busy the machine is.
+    /// Observes the thread for half a second. Returns whether it used less than a fifth of a CPU: a thread in a busy
+    /// loop uses more, while an idle thread stays below however busy the machine is.
     func rests() -> Bool {
         let (began, used) = (SteadyInstant.now(), processorTime)
-        // A length of time to look at, not one to wait for something.
+        // The length of the observation, not a wait for an event.
         usleep(500_000)
         return (processorTime - used) * 5 < SteadyInstant.now() - began
     }
 
-    /// How much of a processor the thread has used so far; it must not have ended.
+    /// CPU time the thread has used so far. The thread must not have ended.
     private var processorTime: Nanoseconds {
         var clock = clockid_t()
         var time = timespec()
@@ -82,7 +82,7 @@ final class JournalNode: Sendable {
         return .seconds(time.tv_sec) + Nanoseconds(Int64(time.tv_nsec))
     }
 
-    /// Has everything on disk. Returns whether it is.
+    /// Stops the thread after it has written everything to disk; returns whether it succeeded.
     func stop() -> Bool? {
         durability.ask(.stop(savesSnapshot: false))
         eventually("the thread ends") { self.outcome.withLock { $0 != nil } }
@@ -95,12 +95,12 @@ final class JournalNode: Sendable {
         durability.doorbell.ring()
     }
 
-    /// Names of the files.
+    /// The names of the files in the directory, sorted.
     var names: [String] { ((try? RealFileSystem().list(directory)) ?? []).sorted() }
 
     func names(_ prefix: String) -> [String] { names.filter { $0.hasPrefix(prefix) } }
 
-    /// Makes and removes keys as clients would.
+    /// Creates and deletes keys as clients would.
     func churn(_ numbers: Range<Int>, padding: Int = 100) {
         let keyspace = KeyspaceSession(engine: server.engine)
         let pad = String(repeating: "k", count: padding)
@@ -121,11 +121,11 @@ final class JournalNode: Sendable {
         durability.noteChanges()
     }
 
-    /// Bytes that the engine counts against `maxmemory`.
+    /// Bytes counted against `maxmemory`.
     var memory: Int { KeyspaceSession(engine: server.engine).statistics().memory }
 
-    /// Asks again and again; an issue when it does not come true. The deadline is one that no right server on a busy
-    /// machine misses: a disk that failed is tried again after a second at most.
+    /// Polls the condition and records an issue if it stays false. A correct server meets the deadline even on a busy
+    /// machine: after a disk failure it retries within a second.
     func eventually(_ what: Comment, seconds: Int64 = 120, _ condition: () -> Bool) {
         let deadline = SteadyInstant.now() + .seconds(seconds)
         while !condition() {

@@ -1,5 +1,5 @@
-// The journal thread on its way back to the state on disk, when the disk does not let it read or write, and when nobody
-// wants the state any more.
+// The journal thread restoring the state on disk: when the disk cannot be read or written, and when the restore is
+// cancelled.
 
 import LimiterEngine
 import Persistence
@@ -10,7 +10,7 @@ import Testing
 @testable import RespServer
 
 @Suite struct JournalRestoreTests {
-    /// A node with two keys on disk and parts of another state in memory, as inside a full sync.
+    /// A node with two keys on disk and part of another state in memory, as in the middle of a full sync.
     private func detached() throws -> JournalNode {
         let node = try JournalNode()
         node.start()
@@ -32,17 +32,17 @@ import Testing
         node.durability.ask(.restore(number: number, horizon: EngineTime(nanoseconds: 0)))
     }
 
-    /// The report, once the replication thread has been told.
+    /// The recovery report, once it has reached the replication thread.
     private func report(of node: JournalNode, number: Int = 1) throws -> RecoveryReport {
         var found: RecoveryReport?
-        node.eventually("the state is back") {
+        node.eventually("the state is restored") {
             for case .restored(number, let report) in node.server.replication.requests.drain() { found = report }
             return found != nil
         }
         return try #require(found)
     }
 
-    /// What the replication thread does next.
+    /// The replication thread's next step.
     private func resume(_ node: JournalNode, _ report: RecoveryReport) {
         node.durability.stream.restart(at: report.end, time: report.lastTime)
         let answer = DiskAnswer()
@@ -58,7 +58,7 @@ import Testing
         }
     }
 
-    /// Whether a start would find these keys.
+    /// Whether recovery from disk would find these keys.
     private func keysOnDisk(_ node: JournalNode, _ names: String...) throws -> [Bool] {
         let engine = Engine(shards: 4)
         _ = try Recovery(
@@ -70,7 +70,7 @@ import Testing
         }
     }
 
-    @Test func theLogGoesOnWhereItEnded() throws {
+    @Test func theLogContinuesWhereItEnded() throws {
         let node = try detached()
         restore(node)
         let report = try report(of: node)
@@ -79,15 +79,15 @@ import Testing
         node.add("c")
         #expect(node.stop() == true)
         #expect(try keysOnDisk(node, "a", "b", "c", "theirs") == [true, true, true, false])
-        // The log was continued, and no snapshot was needed.
+        // The log was continued, so no snapshot was needed.
         #expect(node.names("snapshot-").isEmpty)
     }
 
-    @Test func aDiskThatCannotBeReadIsTriedAgain() throws {
+    @Test func readingAFailedDiskIsRetried() throws {
         let node = try detached()
         node.files.fail("read", "log-", code: 5)
         restore(node)
-        node.eventually("it fails") { node.files.failed > 0 }
+        node.eventually("the disk fails") { node.files.failed > 0 }
         #expect(node.status.restoreBegan != nil)
         #expect(node.server.replication.requests.drain().isEmpty)
         node.files.work()
@@ -96,8 +96,8 @@ import Testing
         #expect(node.status.restoreBegan == nil && node.stop() == true)
     }
 
-    /// Without a log to append to, writes are refused until the disk has taken a snapshot of the old state.
-    @Test func aDiskThatCannotBeWrittenRefusesWrites() throws {
+    /// With no log to append to, writes are refused until a snapshot of the old state is on disk.
+    @Test func writesAreRefusedWhileTheDiskCannotBeWritten() throws {
         let node = try detached()
         restore(node)
         let report = try report(of: node)
@@ -105,35 +105,35 @@ import Testing
         resume(node, report)
         #expect(node.durability.health == .refusing)
         node.files.work()
-        node.eventually("it works again") { node.durability.health == .fine }
+        node.eventually("the disk works again") { node.durability.health == .fine }
         node.add("c")
         #expect(node.stop() == true)
         #expect(try keysOnDisk(node, "a", "b", "c", "theirs") == [true, true, true, false])
     }
 
-    @Test func whatIsNotWantedEndsAndIsNotReported() throws {
+    @Test func aCancelledRestoreEndsWithoutAReport() throws {
         let node = try detached()
         node.files.wait("read", "log-")
         restore(node)
-        node.eventually("it has begun") { node.status.restoreBegan != nil }
+        node.eventually("the restore has begun") { node.status.restoreBegan != nil }
         node.durability.want(restore: 0)
         node.files.work()
         let answer = DiskAnswer()
         node.durability.ask(.stopRestoring(answer))
         answer.wait()
         #expect(node.server.replication.requests.drain().isEmpty && node.status.restoreBegan == nil)
-        // Another one is.
+        // The next restore is reported.
         restore(node, number: 2)
         resume(node, try report(of: node, number: 2))
         #expect(keys(node.server.engine, "a", "b") == [true, true] && node.stop() == true)
     }
 
-    /// What is on disk is whole.
-    @Test func theEndDoesNotWaitForIt() throws {
+    /// The state on disk is complete.
+    @Test func shutdownDoesNotWaitForTheRestore() throws {
         let node = try detached()
         node.files.fail("read", "log-", code: 5)
         restore(node)
-        node.eventually("it fails") { node.files.failed > 0 }
+        node.eventually("the disk fails") { node.files.failed > 0 }
         node.durability.want(restore: 0)
         #expect(node.stop() == true)
         node.files.work()

@@ -1,4 +1,4 @@
-// The journal's bytes on their way to disk and backlog: no byte missed, none twice, and not too many kept.
+// The journal's bytes on their way to disk and backlog: none lost, none duplicated, and a bounded number buffered.
 
 import LimiterEngine
 import Persistence
@@ -19,8 +19,8 @@ import Testing
         for _ in 0..<batches { journal.recordTime(EngineTime(nanoseconds: 1)) }
     }
 
-    /// Takes everything that waits for the disk; the parts have to follow one another.
-    private func take(from start: Int64) -> Int64 {
+    /// Drains the bytes that wait for the disk and checks that the parts are contiguous.
+    private func drain(from start: Int64) -> Int64 {
         var end = start
         while let part = stream.nextForDisk() {
             #expect(part.offset == end)
@@ -29,7 +29,7 @@ import Testing
         return end
     }
 
-    @Test func diskAndBacklogGetTheSame() {
+    @Test func diskAndBacklogGetTheSameBytes() {
         add(3)
         let start = stream.beginDisk()
         #expect(start == journal.offset && stream.nextForDisk() == nil)
@@ -40,17 +40,17 @@ import Testing
         add(4)
         #expect(stream.drain() && !stream.drain())
         #expect(stream.withBacklog { $0?.end } == journal.offset)
-        #expect(take(from: start) == journal.offset)
+        #expect(drain(from: start) == journal.offset)
     }
 
-    /// Whoever begins a backlog is not the only one who writes: bytes added between two steps must not get lost. A
-    /// backlog traps when it is handed a part that does not follow what it has.
-    @Test(arguments: [true, false]) func aBacklogMayBeginWhileOthersAdd(wantsDisk: Bool) {
+    /// Loops keep appending while a backlog is created: bytes added between two steps must not get lost. A backlog
+    /// traps on a part that does not continue its contents.
+    @Test(arguments: [true, false]) func aBacklogMayStartDuringAppends(wantsDisk: Bool) {
         let (journal, isOver) = (journal, Locked(false))
-        // A thread of its own, as it never lets another go first.
+        // Not a task: this loop never yields.
         Thread.detach(name: "adding") {
             while !isOver.withLock({ $0 }) {
-                // No more than somebody takes.
+                // Keeps pace with the reader.
                 if journal.pendingBytes < 1 << 12 { journal.recordTime(EngineTime(nanoseconds: 1)) }
             }
         }
@@ -64,13 +64,13 @@ import Testing
         isOver.withLock { $0 = true }
     }
 
-    @Test func whatWaitsForTheDiskIsCounted() {
+    @Test func bytesWaitingForTheDiskAreCounted() {
         add(5)
-        #expect(stream.bytesForDisk == 0, "nobody wants it")
+        #expect(stream.bytesForDisk == 0, "nothing consumes it")
         let start = stream.beginDisk()
         stream.beginBacklog(capacity: 1 << 20)
         add(10)
-        #expect(stream.bytesForDisk == Int(journal.offset - start), "also what is the journal's still")
+        #expect(stream.bytesForDisk == Int(journal.offset - start), "including bytes still in the journal")
         stream.drain()
         add(1)
         #expect(stream.bytesForDisk == Int(journal.offset - start))
@@ -79,12 +79,12 @@ import Testing
         add(10)
         stream.drain()
         #expect(stream.nextForDisk() == nil && stream.bytesForDisk == 0)
-        #expect(stream.withBacklog { $0?.end } == journal.offset, "replicas go on")
+        #expect(stream.withBacklog { $0?.end } == journal.offset, "replicas continue")
         let anew = stream.beginDisk()
         #expect(anew == journal.offset)
         add(1)
         stream.drain()
-        #expect(take(from: anew) == journal.offset)
-        #expect(stream.bytesForDisk == 0, "what was taken does not wait")
+        #expect(drain(from: anew) == journal.offset)
+        #expect(stream.bytesForDisk == 0, "drained bytes no longer wait")
     }
 }

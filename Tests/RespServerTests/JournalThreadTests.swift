@@ -1,4 +1,4 @@
-// The journal thread and a disk that fails: what is kept in memory meanwhile has a bound, and nobody works for nothing.
+// The journal thread and a failing disk: buffered memory is bounded, and no thread does useless work.
 
 import Glibc
 import LimiterEngine
@@ -9,32 +9,32 @@ import Testing
 @testable import RespServer
 
 @Suite struct JournalThreadTests {
-    /// A node whose disk has just failed, under `fail-mode open`.
+    /// A node under `fail-mode open` whose disk has just failed.
     private func failing() throws -> JournalNode {
         let node = try JournalNode { $0.failMode = .open }
         node.start()
         node.add("before")
-        node.eventually("it is on disk") { node.status.syncedOffset > 0 }
+        node.eventually("the change is on disk") { node.status.syncedOffset > 0 }
         node.files.fail("write", "log-")
         node.add("first")
         node.eventually("the disk fails") { node.durability.health == .memoryOnly }
         return node
     }
 
-    /// A key that changed and is gone stays as a tombstone until it is collected.
-    @Test func keysThatAreGoneUseNoMemoryWhileTheDiskFails() throws {
+    /// A key that was changed and deleted stays as a tombstone until the next collection.
+    @Test func deletedKeysUseNoMemoryWhileTheDiskFails() throws {
         let node = try failing()
         let before = node.memory
         for turn in 0..<20 { node.churn(turn * 1000..<turn * 1000 + 1000) }
-        node.eventually("what is gone uses no memory") { node.memory < before + 100_000 }
+        node.eventually("deleted keys use no memory") { node.memory < before + 100_000 }
         #expect(node.status.breaker != .closed)
         node.files.work()
-        node.eventually("it works again") { node.status.breaker == .closed }
+        node.eventually("the disk works again") { node.status.breaker == .closed }
         #expect(node.stop() == true)
     }
 
-    /// Policies go to the journal without a collection. They are counted, and end at the same bound.
-    @Test func whatIsRecordedDirectlyIsCountedAndBounded() throws {
+    /// Policies are journaled without a collection. Their bytes are counted, and the same limit applies.
+    @Test func directlyJournaledRecordsAreCountedAndBounded() throws {
         let node = try failing()
         let journal = node.durability.journal
         let body = [UInt8](repeating: 7, count: 1 << 20)
@@ -45,28 +45,28 @@ import Testing
             node.durability.noteChanges()
         }
         record(30)
-        node.eventually("it is counted") { node.status.unsyncedBytes >= 30 << 20 }
+        node.eventually("the bytes are counted") { node.status.unsyncedBytes >= 30 << 20 }
         record(40)
-        node.eventually("it is given up") { node.status.unsyncedBytes < 30 << 20 && journal.pendingBytes == 0 }
+        node.eventually("the backlog is dropped") { node.status.unsyncedBytes < 30 << 20 && journal.pendingBytes == 0 }
         #expect(node.status.breaker != .closed && node.stop() == false)
     }
 
-    /// A turn that has nothing to do waits for the next reason to do something.
-    @Test(arguments: [true, false]) func aLogThatCannotBeOpenedCostsNoTime(isOpen: Bool) throws {
+    /// An idle iteration blocks until there is work.
+    @Test(arguments: [true, false]) func aLogThatCannotBeOpenedCausesNoBusyLoop(isOpen: Bool) throws {
         let node = try JournalNode { $0.failMode = isOpen ? .open : .closed }
         node.files.fail("create", "log-")
         node.start()
-        node.eventually("no log can be begun") { node.status.breaker == .open }
+        node.eventually("beginning the log fails") { node.status.breaker == .open }
         node.add("a")
         node.durability.noteChanges()
-        node.eventually("it costs no time") { node.rests() }
+        node.eventually("the thread is idle") { node.rests() }
         node.files.work()
-        node.eventually("it works again") { node.status.breaker == .closed }
+        node.eventually("the disk works again") { node.status.breaker == .closed }
         #expect(node.stop() == true)
     }
 
-    /// A reply that waits for a log to be begun with a snapshot gets nothing from collections.
-    @Test func aReplyThatWaitsForASnapshotCostsNoTime() throws {
+    /// A reply that waits for a snapshot to begin the log is not released by collections, so none must run for it.
+    @Test func aReplyHeldForASnapshotCausesNoBusyLoop() throws {
         let node = try JournalNode {
             $0.appendonly = false
             $0.appendfsync = .always
@@ -76,20 +76,20 @@ import Testing
         node.files.wait("fsync", "snapshot-")
         node.set { $0.appendonly = true }
         node.durability.switchLogging(true, engine: node.server.engine)
-        node.eventually("the snapshot is under way") { node.status.isSnapshotRunning }
+        node.eventually("the snapshot is running") { node.status.isSnapshotRunning }
         node.add("b")
         let ticket = node.durability.takeTicket()
         let before = node.status.collections
-        node.eventually("it costs no time") { node.rests() }
+        node.eventually("the thread is idle") { node.rests() }
         #expect(node.status.collections - before < 10)
         #expect(node.durability.durableTicket < ticket)
         node.files.work()
-        node.eventually("it is on disk") { node.durability.durableTicket >= ticket }
+        node.eventually("the change is on disk") { node.durability.durableTicket >= ticket }
         #expect(node.stop() == true)
     }
 
-    /// Nor does one begin a log that nobody wants: what is in it later would be under the name of a state of before.
-    @Test func withoutALogANameIsTriedAgainAndNoLogBegun() throws {
+    /// Nor is a log begun when none is configured: its later contents would carry the name of an earlier state.
+    @Test func withoutALogTheHistoryNameIsRetriedAndNoLogBegun() throws {
         let node = try JournalNode { $0.appendonly = false }
         node.start()
         node.add("a")
@@ -101,7 +101,7 @@ import Testing
         answer.wait()
         #expect(node.durability.health == .fine && node.status.breaker == .open)
         node.files.work()
-        node.eventually("it works again") { node.status.breaker == .closed }
+        node.eventually("the disk works again") { node.status.breaker == .closed }
         #expect(node.names("log-") == [] && !node.durability.isJournaling)
         let manifest = try RealFileSystem().contents(of: "\(node.directory)/manifest", limit: 4096)
         #expect(String(decoding: manifest, as: UTF8.self).contains("history \(name)\n"))
@@ -110,7 +110,7 @@ import Testing
 
     // MARK: Snapshots
 
-    /// Asks for one that fails, once.
+    /// Requests one snapshot, which fails.
     private func failSnapshot(_ node: JournalNode) {
         let before = node.files.failed
         node.files.fail("write", "snapshot-")
@@ -118,7 +118,7 @@ import Testing
         node.eventually("a snapshot fails") { node.files.failed > before && !node.status.isSnapshotUnderWay }
     }
 
-    @Test func failedSnapshotsLeaveNothingBehind() throws {
+    @Test func failedSnapshotsLeaveNoFiles() throws {
         let node = try JournalNode()
         node.start()
         for number in 0..<10 {
@@ -132,8 +132,8 @@ import Testing
         #expect(node.names("snapshot-").count == 1 && node.stop() == true)
     }
 
-    /// Nothing changes where writes are refused, so no rule would be met that has a snapshot taken.
-    @Test func aSnapshotThatFailedIsTriedAgainWhereWritesAreRefused() throws {
+    /// While writes are refused nothing changes, so no save rule would ever trigger the next snapshot.
+    @Test func aFailedSnapshotIsRetriedWhileWritesAreRefused() throws {
         let node = try JournalNode {
             $0.appendonly = false
             $0.save = SaveRules("3600 1000")!
@@ -143,18 +143,19 @@ import Testing
         failSnapshot(node)
         node.eventually("writes are refused") { node.durability.health == .refusing }
         node.files.work()
-        node.eventually("it is tried again") { node.durability.health == .fine && node.status.snapshots == 1 }
+        node.eventually("the snapshot is retried") { node.durability.health == .fine && node.status.snapshots == 1 }
         #expect(node.stop() == true)
     }
 
-    /// What a snapshot that began in the middle of a segment keeps of it is growth, which the next one takes away.
+    /// A snapshot that began in the middle of a segment keeps that segment; it counts as growth, and the next one
+    /// removes it.
     @Test func aSegmentThatOutlivedItsSnapshotIsReplacedByTheNext() throws {
         let node = try JournalNode()
         node.start()
         node.add("k")
         failSnapshot(node)
         node.churn(0..<2000)
-        node.eventually("it is written") { node.status.logBytes > 100_000 && node.status.unsyncedBytes == 0 }
+        node.eventually("the log is written") { node.status.logBytes > 100_000 && node.status.unsyncedBytes == 0 }
         node.files.work()
         node.durability.ask(.snapshot(.save, waiter: nil))
         node.eventually("a snapshot is taken") { node.status.snapshots == 1 }

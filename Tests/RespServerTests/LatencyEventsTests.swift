@@ -1,4 +1,4 @@
-// The latency monitor's samples and bounds.
+// The latency monitor: which events it samples, and its bounds.
 
 import System
 import Testing
@@ -9,7 +9,7 @@ import Testing
     @Test func keepsWhatReachesTheThreshold() {
         let events = LatencyEvents()
         events.add("command", took: .milliseconds(1_000), unixSeconds: 1)
-        #expect(events.latest().isEmpty, "0 is off")
+        #expect(events.latest().isEmpty, "0 disables it")
         events.threshold = .milliseconds(100)
         events.add("command", took: .milliseconds(99), unixSeconds: 2)
         #expect(events.latest().isEmpty)
@@ -21,7 +21,7 @@ import Testing
         #expect(events.threshold == .zero)
     }
 
-    @Test func joinsDelaysOfOneSecond() {
+    @Test func mergesDelaysWithinOneSecond() {
         let events = LatencyEvents(threshold: .milliseconds(1))
         events.add("fork", took: .milliseconds(5), unixSeconds: 10)
         events.add("fork", took: .milliseconds(9), unixSeconds: 10)
@@ -41,7 +41,7 @@ import Testing
         let history = events.history("a")
         #expect(history.count == LatencyEvents.samplesPerEvent)
         #expect(history.first?.unixSeconds == 40 && history.last?.unixSeconds == 199)
-        #expect(events.latest()[0].longest == .milliseconds(200), "the longest outlives its sample")
+        #expect(events.latest()[0].longest == .milliseconds(200), "the maximum outlives its sample")
         for index in 0..<100 { events.add("event\(index)", took: .milliseconds(1), unixSeconds: 1) }
         #expect(events.latest().count == LatencyEvents.eventsMax)
     }

@@ -1,4 +1,4 @@
-// Buckets and what is computed from them, against plain arithmetic over the durations themselves.
+// Histogram buckets and percentiles, against plain arithmetic over the recorded durations.
 
 import TestSupport
 import Testing
@@ -6,7 +6,7 @@ import Testing
 @testable import RespServer
 
 @Suite struct LatencyHistogramTests {
-    /// The bounds belong to their buckets, one nanosecond more to the next.
+    /// A bucket includes its upper bound; one nanosecond more falls into the next bucket.
     @Test func bucketsMeetWithoutGaps() {
         #expect(LatencyHistograms.bucket(nanoseconds: 0) == 0)
         for bucket in 0..<(LatencyHistograms.bucketCount - 1) {
@@ -36,7 +36,7 @@ import Testing
         #expect(LatencySnapshot().cumulativeMicroseconds().isEmpty)
     }
 
-    /// A percentile is the bound of the bucket in which the exact one lies.
+    /// A percentile is the upper bound of the bucket that contains the exact value.
     @Test func percentilesOfRandomDurations() {
         var random = SeededGenerator(for: "percentiles of durations")
         let histograms = LatencyHistograms(commandCount: 1)
@@ -73,7 +73,7 @@ import Testing
         #expect(first.snapshot(command: 0) == LatencySnapshot())
     }
 
-    /// A reader beside the owner sees counts that only grow, and in the end all of them.
+    /// A concurrent reader sees counts that never decrease, and all of them in the end.
     @Test func readersSeeGrowingCounts() async {
         let histograms = LatencyHistograms(commandCount: 1)
         await withTaskGroup(of: Void.self) { group in

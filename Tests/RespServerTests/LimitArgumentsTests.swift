@@ -1,4 +1,4 @@
-// What RL.* accept and refuse: every word, every period, every error names its argument.
+// What the RL.* commands accept and refuse: every option, every period, and errors that name the argument.
 
 import LimiterEngine
 import RESP
@@ -28,7 +28,7 @@ import Testing
         var take = LimitCall.blank
         try LimitArguments.read(
             .take, list, to: &take, KeyspaceSession(engine: engine), LimitCache(), tokenWindow: 5)
-        // What it borrowed is gone.
+        // The borrowed bytes are no longer valid.
         if take.token != nil { take.token = UnsafeRawBufferPointer(start: nil, count: 0) }
         return take
     }
@@ -55,7 +55,7 @@ import Testing
         "", "s", "1w", "1.5s", "+1", "01", "1 s", "1us", "1sm", "9223372036854775808", "m1", "0x1", "1M",
         "1S", "1H", "2D", "1MS", "1mS",
     ])
-    func noPeriods(text: String) {
+    func invalidPeriods(text: String) {
         let list = ArgumentList()
         list.load([[], [], Array("LIMIT".utf8), [0x31], Array("PER".utf8), Array(text.utf8)])
         let problem = ArgumentProblem(Self.period("PER", text))
@@ -64,7 +64,7 @@ import Testing
         }
     }
 
-    @Test func everyWordCounts() throws {
+    @Test func everyOptionIsParsed() throws {
         let take = try Self.take("cost 3 BURST 9 per 2s ATMOST id abc limit 4 ALGO token-bucket")
         #expect(take.limit == (try Limit(.tokenBucket, units: 4, period: 2_000_000_000, burst: 9)))
         #expect(take.demand == (try Demand(3, isPartial: true)))
@@ -77,7 +77,7 @@ import Testing
         #expect(window.demand == .one && window.token == nil)
     }
 
-    @Test func everyWordOfTheCalendarCounts() throws {
+    @Test func everyCalendarOptionIsParsed() throws {
         let month = try Self.take("zone -0530 LIMIT 4 start 31 PER MONTH ALGO Calendar COST 2")
         let zone = try ZoneRegistry.shared.intern(try ZoneName("-05:30"))
         #expect(month.limit == (try Limit(units: 4, per: CalendarPeriod(.month, start: 31)!, zone: zone)))
@@ -173,7 +173,7 @@ import Testing
             + "'\(value)'"
     }
 
-    /// A block says nothing of a burst, or that there is none.
+    /// A block (LIMIT 0) has no burst; an explicit BURST 0 is also accepted.
     @Test func aBlockMayHaveNoBurst() throws {
         #expect(try Self.take("LIMIT 0 PER 1 BURST 0").limit.capacity == 0)
     }
@@ -194,17 +194,17 @@ import Testing
             "near 'off': the policy's name seems to be missing before MODE"
         ),
     ])
-    func whatWasForgottenIsSaid(line: String, start: Int, accepted: LimitWords, text: String) {
+    func errorsNameTheMissingArgument(line: String, start: Int, accepted: LimitWords, text: String) {
         #expect(throws: ArgumentProblem("ERR syntax error " + text)) {
             _ = try LimitArguments(Self.list(line), from: start, accepting: accepted)
         }
     }
 
-    @Test func theLongestTokenIsOne() {
+    @Test func theLongestTokenIsAccepted() {
         #expect(Self.problem("LIMIT 1 PER 1 ID \(String(repeating: "x", count: 256))") == nil)
     }
 
-    @Test func whatAClientSentIsShownShortAndPrintable() {
+    @Test func quotedInputIsTruncatedAndPrintable() {
         #expect(Self.problem("LIMIT 1 PER 1 \u{7}\(String(repeating: "x", count: 500))")!.utf8.count < 100)
     }
 

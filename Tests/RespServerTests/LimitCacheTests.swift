@@ -1,4 +1,4 @@
-// Limits known again by their words: always what reading them anew would give, errors included.
+// The cache of parsed limits: a hit always equals a fresh parse, errors included.
 
 import LimiterEngine
 import RESP
@@ -8,7 +8,7 @@ import Testing
 @testable import RespServer
 
 @Suite struct LimitCacheTests {
-    /// What reading gave: the call, or the error's text.
+    /// The result of a parse: the call, or the error's text.
     private struct Reading: Equatable {
         var limit: Limit?
         var demand: Demand?
@@ -57,7 +57,7 @@ import Testing
         for round in 0..<30_000 {
             var line = Bool.random(using: &random) ? usual.randomElement(using: &random)! : []
             for _ in 0..<Int.random(in: 0...4, using: &random) { line += words.randomElement(using: &random)! }
-            // Now and then the same bytes, otherwise divided.
+            // Occasionally the same bytes with other word boundaries.
             if Int.random(in: 0..<10, using: &random) == 0, line.count > 1 {
                 let position = Int.random(in: 0..<line.count - 1, using: &random)
                 let joined = Array((line[position] + line[position + 1]).utf8)
@@ -85,16 +85,16 @@ import Testing
             return
         }
         #expect(entry.pointee.arguments == 4 && entry.pointee.limit == first.limit)
-        // Another cost is read; another limit is another one, though it begins alike.
+        // A different cost is parsed; a different limit with the same prefix is a miss.
         #expect(read(["LIMIT", "10", "PER", "1s"], cache).demand == .one)
         #expect(read(["LIMIT", "10", "PER", "1s", "BURST", "2"], cache).limit?.capacity == 2)
         #expect(read(["LIMIT", "10", "PER", "1s"], cache).limit == first.limit)
     }
 
-    @Test func whatIsTooLongIsNotKept() {
+    @Test func longLimitsAreNotCached() {
         let cache = LimitCache()
         let list = ArgumentList()
-        // Ten arguments at most, and so many bytes.
+        // At most ten arguments, and a bounded number of bytes.
         let long = ["LIMIT", "10", "PER", String(repeating: "0", count: 200)]
         #expect(read(long, cache).problem != "")
         list.load((["RL.TAKE", "key"] + long).map { Array($0.utf8) })

@@ -39,7 +39,7 @@ import Testing
         ("a\r\nb", "\"a\\r\\nb\""), ("\t\u{0}\u{1B}[0m\u{7F}", "\"\\t\\x00\\x1b[0m\\x7f\""),
         ("\u{9B}1m", "\"\\xc2\\x9b1m\""), ("größe", "größe"), ("🙂", "🙂"),
     ])
-    func textValuesStayOneWordOnOneLine(value: String, written: String) {
+    func valuesStayOneWordOnOneLine(value: String, written: String) {
         #expect(text("m", ["v": .string(value)]) == start + "m  v=\(written)\n")
     }
 
@@ -78,8 +78,8 @@ import Testing
         #expect(LogLine.timestamp(milliseconds) == written)
     }
 
-    /// Every day of 400 years, against the C library.
-    @Test func timestampsAgreeWithTheLibrary() {
+    /// Every day of 400 years against the C library.
+    @Test func timestampsAgreeWithTheCLibrary() {
         for day in stride(from: -40_000, to: 110_000, by: 1) {
             var seconds = day * 86_400 + 3661
             var parts = tm()
@@ -88,7 +88,7 @@ import Testing
             let numbers = written.split { !$0.isNumber }.compactMap { Int($0) }
             let expected = [Int(parts.tm_year) + 1900, Int(parts.tm_mon) + 1, Int(parts.tm_mday), 1, 1, 1, 7]
             guard numbers == expected else {
-                Issue.record("day \(day): \(written), the library says \(expected)")
+                Issue.record("day \(day): \(written), the C library returns \(expected)")
                 return
             }
         }
@@ -161,7 +161,7 @@ import Testing
     }
 
     @Test(arguments: [(S_IFIFO, "it is a FIFO that no process reads"), (S_IFSOCK, "it is a socket")])
-    func whatWouldBlockIsRefused(kind: mode_t, reason: String) throws {
+    func filesThatWouldBlockAreRefused(kind: mode_t, reason: String) throws {
         try withLogFile { path in
             try #require(mknod(path, kind | 0o600, 0) == 0)
             let error = #expect(throws: LogFileError.self) { try Log(path: path) }
@@ -179,8 +179,9 @@ import Testing
         }
     }
 
-    /// The output takes nothing: no caller waits, and what does not fit is counted where it is missing.
-    @Test func aStalledOutputStopsNoCaller() async throws {
+    /// While the output is stalled, no caller blocks; lines that do not fit are dropped, and their number is logged
+    /// in their place.
+    @Test func aStalledOutputBlocksNoCaller() async throws {
         var ends: [CInt] = [0, 0]
         try #require(pipe(&ends) == 0)
         let (output, input) = (ends[0], ends[1])
@@ -215,7 +216,7 @@ import Testing
         close(output)
     }
 
-    @Test func failedWritesAreCountedAndForgotten() throws {
+    @Test func failedWritesAreCountedAndDropped() throws {
         let log = try Log(path: "/dev/full")
         log.notice("a")
         log.notice("b")
@@ -241,7 +242,7 @@ import Testing
     }
 }
 
-/// The lines that come through a pipe, up to one that contains `text`.
+/// Reads lines from a pipe up to and including one that contains `text`.
 private func readToEnd(_ descriptor: CInt, until text: String) -> [String] {
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 65_536)

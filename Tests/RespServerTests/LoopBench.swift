@@ -1,5 +1,5 @@
-// An event loop without its thread, and clients of it over socket pairs: a test runs each turn itself, so what a turn
-// reads, keeps and answers is decided by nothing else.
+// An event loop without its thread, and clients connected over socket pairs: the test runs each turn itself, so what
+// a turn reads, buffers and answers is deterministic.
 
 import Glibc
 import LimiterEngine
@@ -10,12 +10,12 @@ import Transport
 
 @testable import RespServer
 
-/// A server of one loop whose turns are run by hand.
+/// A server with one loop whose turns the test runs.
 final class LoopBench {
     let server: Server
     var loop: EventLoop { server.loops[0] }
 
-    /// - Parameter file: The configuration file that it was started with.
+    /// - Parameter file: The configuration file the server was started with.
     init(file: String? = nil, _ change: (inout Settings) -> Void = { _ in }) throws {
         var settings = Settings()
         settings.ioThreads = 1
@@ -23,11 +23,11 @@ final class LoopBench {
         change(&settings)
         server = try Server(settings: CurrentSettings(settings, file: file), log: try Log(path: "/dev/null"))
         server.finishLoading()
-        // However busy the machine is, nothing is put off to the next turn unless a test says so.
+        // However slow the machine is, no work is deferred to the next turn unless a test asks for it.
         loop.turnLimit = .forever
     }
 
-    /// One turn, with what is ready now; waits as long for something to be.
+    /// One turn over the events that are ready, waiting at most this long for one.
     func turn(waiting milliseconds: Int32 = 0) {
         let ready = loop.poller.wait(milliseconds: milliseconds)
         loop.beginTurn()
@@ -35,7 +35,7 @@ final class LoopBench {
         loop.endTurn()
     }
 
-    /// Turns until it is so: for what another thread has a part in.
+    /// Runs turns until the condition holds, for effects that involve another thread.
     func turns(until what: Comment, _ condition: () -> Bool) {
         let deadline = SteadyInstant.now() + .seconds(60)
         while !condition() {
@@ -47,7 +47,7 @@ final class LoopBench {
         }
     }
 
-    /// Does something that only a turn may.
+    /// Runs code that may only run inside a turn.
     func within(_ body: (EventLoop) -> Void) {
         loop.beginTurn()
         loop.readClocks()
@@ -57,7 +57,7 @@ final class LoopBench {
         loop.endTurn()
     }
 
-    /// The client of a connection that was accepted by a listener of RESP.
+    /// The client end of a connection accepted by a RESP listener.
     func connect() -> TestPeer {
         var pair: [Int32] = [-1, -1]
         let result = socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0, &pair)
@@ -69,7 +69,7 @@ final class LoopBench {
         return TestPeer(pair[1], loop.connections.last!)
     }
 
-    /// What a client is answered to all of these bytes, sent at once.
+    /// The replies to these bytes, sent at once.
     func answer(_ text: String, to peer: TestPeer? = nil) -> String {
         let peer = peer ?? connect()
         peer.send(text)
@@ -83,7 +83,7 @@ final class TestPeer {
     let descriptor: Int32
     /// The server's end.
     let connection: Connection
-    /// The server has closed the connection, as far as `received` has seen.
+    /// Whether `received` has seen the server close the connection.
     private(set) var isClosed = false
 
     init(_ descriptor: Int32, _ connection: Connection) {
@@ -93,7 +93,7 @@ final class TestPeer {
 
     deinit { close(descriptor) }
 
-    /// Sends as many of the bytes as there is room for, and returns their number.
+    /// Sends as many of the bytes as fit into the socket buffer and returns their number.
     @discardableResult
     func send(_ bytes: some Collection<UInt8>) -> Int {
         let flags = Int32(MSG_NOSIGNAL)
@@ -103,10 +103,10 @@ final class TestPeer {
     @discardableResult
     func send(_ text: String) -> Int { send(Array(text.utf8)) }
 
-    /// Ends its output; it still listens.
+    /// Half-closes the connection: it can still receive.
     func endOutput() { shutdown(descriptor, Int32(SHUT_WR)) }
 
-    /// All that has been sent to it until now.
+    /// All bytes received so far.
     func receivedBytes() -> [UInt8] {
         var all: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 65536)

@@ -1,4 +1,4 @@
-// A wave: when it has to end before more is read, and what it keeps of the one before.
+// The buffers of a loop's wave of reads: when they are full, and what survives from one wave to the next.
 
 import Glibc
 import System
@@ -26,7 +26,7 @@ import Transport
         #expect(buffers.isFull)
     }
 
-    /// There is always room for the least that is read, so a read of what is left never is one of nothing.
+    /// The minimum read size always remains free, so a read is never given an empty buffer.
     @Test func isFullOfInput() {
         buffers.inputUsed = LoopBuffers.inputCapacity - LoopBuffers.readMin
         #expect(!buffers.isFull)
@@ -49,11 +49,11 @@ import Transport
         buffers.forgetServed()
         buffers.begin(connection, replyStart: 5)
         #expect(buffers.servedCount == 1 && buffers.served.count == 1)
-        #expect(buffers.replyEnds[0] == 5 && !buffers.changes[0], "it has what another had before")
+        #expect(buffers.replyEnds[0] == 5 && !buffers.changes[0], "left over from the previous connection")
     }
 
-    /// Replies may be written in the middle of a wave; its input stays where it is until the next one.
-    @Test func inputAndRequestsCountUntilTheNextWave() {
+    /// Replies may be flushed in the middle of a wave; its input stays in place until the next wave.
+    @Test func inputAndRequestsAreKeptUntilTheNextWave() {
         buffers.handled = 3
         buffers.inputUsed = 100
         buffers.begin(connection, replyStart: 0)

@@ -1,4 +1,4 @@
-// What a reading adds up, and what decisions of a batch are counted as.
+// What a metrics reading sums up, and how a batch's decisions are counted.
 
 import LimiterEngine
 import RESP
@@ -28,8 +28,8 @@ import Testing
         #expect(InfoPrinter.text([.stats], reading).contains("total_commands_processed:33\r\n"))
     }
 
-    /// INFO without arguments does not look through every histogram.
-    @Test func onlyWhatIsAskedForIsRead() throws {
+    /// INFO without arguments does not scan every histogram.
+    @Test func onlyRequestedSectionsAreRead() throws {
         let sample = try SampleServer(loops: 1)
         _ = sample.primaryReading()
         #expect(sample.reading(MetricSection.allCases.filter(\.isDefault)).commands.isEmpty)
@@ -39,7 +39,7 @@ import Testing
         #expect(counts.memoryResident == 0 && sample.reading([.memory]).memoryResident > 0)
     }
 
-    @Test func resetForgetsDecisions() {
+    @Test func resetClearsDecisions() {
         let statistics = CommandStatistics(commands: 2)
         statistics.record(1, DecisionTally(allowed: 1, denied: 1, undecided: 1, grantedUnits: 3, deniedUnits: 4))
         var sum = CommandStatistics.Sum()
@@ -89,15 +89,15 @@ import Testing
         return call
     }
 
-    @Test func onlyCallsThatTakeAreDecisions() throws {
+    @Test func onlyTakesCountAsDecisions() throws {
         let tally = try Self.decide([
             Self.call(7), Self.call(1, .peek), Self.call(5), Self.call(2, .refund), Self.call(5), Self.call(0),
         ])
         #expect(tally == DecisionTally(allowed: 3, denied: 1, undecided: 0, grantedUnits: 12, deniedUnits: 5))
     }
 
-    /// A counter's key has no limit: the call that takes from it ends in an error.
-    @Test func errorsAreUndecided() throws {
+    /// A counter's key has no limit: a call that takes from it fails.
+    @Test func failedCallsAreNotDecisions() throws {
         var counter = LimitCall.blank
         counter.setAdd(1)
         let tally = try Self.decide([counter, Self.call(1)])

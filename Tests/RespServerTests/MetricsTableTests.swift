@@ -1,4 +1,4 @@
-// The registry's rules: what a metric may be called, how many series it may have, and what its documentation says.
+// The registry's rules for metrics: valid names, bounded numbers of series, and complete documentation.
 
 import Glibc
 import Testing
@@ -24,7 +24,7 @@ import Testing
         }
     }
 
-    /// In OpenMetrics a family may not be called like another one's samples.
+    /// In OpenMetrics a family's name must not equal the name of another family's sample.
     @Test func familiesDoNotCollide() {
         var samples: [String: String] = [:]
         for metric in Self.named {
@@ -43,7 +43,7 @@ import Testing
         }
     }
 
-    @Test func suffixesSayTypeAndUnit() {
+    @Test func suffixesNameTypeAndUnit() {
         for metric in Self.named {
             let name = metric.name!
             #expect((metric.type == .counter) == name.hasSuffix("_total"), "\(name)")
@@ -55,7 +55,7 @@ import Testing
                 for unit in ["seconds", "bytes", "ratio"] { #expect(!base.hasSuffix("_\(unit)"), "\(name)") }
             case .seconds: #expect(base.hasSuffix("_seconds"), "\(name)")
             case .timestampSeconds:
-                // Prometheus's own name for the start is an exception.
+                // The conventional name of Prometheus for the start time is an exception.
                 #expect(base.hasSuffix("_timestamp_seconds") || base.hasSuffix("_start_time_seconds"), "\(name)")
             case .bytes: #expect(base.hasSuffix("_bytes"), "\(name)")
             case .ratio: #expect(base.hasSuffix("_ratio"), "\(name)")
@@ -77,7 +77,7 @@ import Testing
         }
     }
 
-    /// Each family has a bound that does not depend on clients or keys.
+    /// Each family's number of series has a bound that does not depend on clients or keys.
     @Test func labelsAreBounded() {
         for metric in MetricsTable.all {
             #expect(metric.seriesMax >= 1 && metric.seriesMax <= 1000, "\(metric.help): \(metric.seriesMax)")
@@ -90,8 +90,8 @@ import Testing
         }
     }
 
-    /// What only INFO shows is a number of Prometheus in other words, or none that belongs there.
-    @Test func whatIsDerivedNamesItsSources() {
+    /// A value only INFO shows is derived from Prometheus metrics, or does not belong in Prometheus.
+    @Test func derivedMetricsNameTheirSources() {
         let names = Set(Self.named.map { $0.name! })
         for metric in MetricsTable.all {
             guard case .infoOnly(let reason) = metric.exposure else { continue }
@@ -109,12 +109,12 @@ import Testing
                 #expect(seen.insert("\(field.name)|\(field.part ?? "")").inserted, "\(field.name) twice")
             }
             #expect(metric.section.isInInfo || metric.fields.isEmpty, "\(metric.help)")
-            // A row with a part is one part of one line.
+            // A row with a part is exactly one part of one line.
             if metric.fields.contains(where: { $0.part != nil }) { #expect(metric.fields.count == 1) }
         }
     }
 
-    /// Rows of a section follow each other, so that the order of the table is the order of INFO.
+    /// Rows of a section are adjacent, so the order of the table is the order of INFO.
     @Test func sectionsAreInOrder() {
         #expect(MetricSection.allCases.flatMap { MetricsTable.rows($0) }.count == MetricsTable.all.count)
         for section in MetricSection.allCases where section != .modules {
@@ -122,7 +122,7 @@ import Testing
         }
     }
 
-    /// `escapement --print-metrics-docs > docs/metrics.md` brings the file up to date.
+    /// `escapement --print-metrics-docs > docs/metrics.md` regenerates the file.
     @Test func documentationIsUpToDate() throws {
         let root = #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.joined()
         let path = "\(root)/docs/metrics.md"

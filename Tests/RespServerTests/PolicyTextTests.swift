@@ -1,5 +1,5 @@
-// Policies and rules as text: the rules file reads back what was written, whatever the names; and what is stored of
-// overrides comes back, whole or torn.
+// Policies and rules as text: the rules file reads back what was written, whatever the names, and stored overrides
+// read back complete or torn.
 
 import LimiterEngine
 import RESP
@@ -17,7 +17,7 @@ import Testing
         Array("'\n\t\r".utf8), Array("ü".utf8), [UInt8](repeating: 0x20, count: 512),
     ]
 
-    @Test func policiesComeBackAsTheyWere() throws {
+    @Test func policiesReadBackAsWritten() throws {
         let minute: Int64 = 60_000_000_000
         let limits = [
             try Limit(.gcra, units: 100, period: minute, burst: 20), try Limit(.gcra, units: 0, period: 1_000_000),
@@ -46,8 +46,8 @@ import Testing
             PolicyText.terms(Policy(name: [1], limit: limits[0])) == "LIMIT 100 PER 1m BURST 20 ALGO gcra MODE enforce")
     }
 
-    /// What was accepted once may name a zone that this machine does not have; what is new may not.
-    @Test func aZoneThatIsNotThere() throws {
+    /// A stored policy may name a zone that this machine lacks; a new one may not.
+    @Test func aMissingZoneIsRefusedOnlyInNewPolicies() throws {
         let zone = try ZoneRegistry.shared.intern(try ZoneName("Never/Heard-Of"))
         let limit = try Limit(units: 5, per: CalendarPeriod(.year, start: 4)!, zone: zone)
         let policy = Policy(name: [UInt8(ascii: "p")], limit: limit)
@@ -60,7 +60,7 @@ import Testing
         #expect(read.unreadable == 0 && read.overrides.policies[policy.name]?.limit == limit)
     }
 
-    @Test func rulesComeBackAsTheyWere() throws {
+    @Test func rulesReadBackAsWritten() throws {
         for name in Self.names {
             for subject in [
                 RuleSubject(tenant: name, client: nil, action: nil),
@@ -73,7 +73,7 @@ import Testing
         }
     }
 
-    @Test func whatIsStoredOfOverridesComesBack() {
+    @Test func storedOverridesReadBack() {
         let text = """
             # comment
             policy a LIMIT 1 PER 1h
@@ -83,9 +83,9 @@ import Testing
             rule acme * search POL
             """
         let (overrides, unreadable) = OverridesFile.read(Array(text.utf8))
-        #expect(overrides.policies.count == 1 && overrides.policies[[0x61]]?.limit.units == 2, "the last one counts")
+        #expect(overrides.policies.count == 1 && overrides.policies[[0x61]]?.limit.units == 2, "the last one wins")
         #expect(overrides.policies[[0x61]]?.origin == .file)
-        #expect(overrides.rules.count == 1, "the last line has no end")
+        #expect(overrides.rules.count == 1, "the last line is torn")
         #expect(unreadable == 1)
         #expect(OverridesFile.read([]).overrides.isEmpty)
     }

@@ -1,5 +1,5 @@
-// The registry for Prometheus: lines, escapes and histograms. Real parsers read the whole of it in the integration test
-// test_metrics.py.
+// The registry in Prometheus formats: lines, escapes and histograms. The integration test test_metrics.py checks the
+// whole output with real parsers.
 
 import Persistence
 import RESP
@@ -33,7 +33,7 @@ import Testing
         #expect(open.last == "# EOF")
     }
 
-    @Test func statesAreASeriesEach() throws {
+    @Test func eachStateIsASeries() throws {
         var reading = try SampleServer().reading([.persistence])
         reading.storage.breaker = .halfOpen
         let states = Self.lines(reading, .openMetrics).filter { $0.hasPrefix("escapement_storage_breaker_state{") }
@@ -45,7 +45,7 @@ import Testing
             ])
     }
 
-    /// A series that is not known now is still there.
+    /// A series whose value is unknown is still exported.
     @Test func unknownIsNotANumber() throws {
         var reading = try SampleServer().reading([.persistence])
         reading.storage.lastSnapshotSeconds = -1
@@ -73,7 +73,7 @@ import Testing
         #expect(lines.contains(#"\#(name)_sum{command="cl.throttle"} 2.000009001"#))
     }
 
-    @Test func familiesKeepToTheirBound() throws {
+    @Test func familiesStayWithinTheirBound() throws {
         var reading = try SampleServer().reading([.replication])
         reading.replication.replicas = (0..<40).map {
             ReplicaLine(host: "h", port: 7000 + $0 / 2, state: "online", offset: 0, lag: .zero)
@@ -82,7 +82,7 @@ import Testing
         #expect(lines.count { $0.hasPrefix("escapement_replica_lag_seconds{") } == 16)
         #expect(Set(lines).count == lines.count, "no series twice")
         #expect(lines.contains("escapement_replicas_connected 40"))
-        // Three states of at most sixteen replicas.
+        // Three states for each of at most sixteen replicas.
         #expect(lines.count { $0.hasPrefix("escapement_replica_state{") } == 48)
     }
 

@@ -6,11 +6,11 @@ import Testing
 
 @testable import RespServer
 
-/// What the replication thread does for the node's driver.
+/// The replication thread's callbacks for the node's driver.
 struct ReplicationThreadTests {
-    /// A loop that takes REPLICAOF closes the gate to writes before the driver hears of it. Until then other gates may
-    /// change, and must leave that one alone.
-    @Test func aGateThatALoopHasClosedIsOpenedByTheDriverAlone() throws {
+    /// A loop that executes REPLICAOF closes the write gate before the driver learns of it. Until then other gates
+    /// may change, but that one must stay closed.
+    @Test func onlyTheDriverReopensAGateThatALoopClosed() throws {
         let node = try JournalNode()
         let report = try Recovery(
             files: FailingFiles(), path: node.directory, engine: node.server.engine, horizon: node.server.clock.now()

@@ -1,4 +1,4 @@
-// The rules file: what it may say, and that every mistake is told with its line.
+// The rules file: its syntax, and errors that name the line.
 
 import LimiterEngine
 import Testing
@@ -54,11 +54,11 @@ import Testing
         ("# \0\npolicy a LIMIT 1 PER 1\n \0", "rules.conf:3: a zero byte; in a name it is written \"\\x00\""),
         ("limit 5", "rules.conf:1: a line must begin with policy, rule or #, not with 'limit'"),
     ])
-    func mistakesAreToldWithTheirLine(text: String, error: String) {
+    func errorsNameTheirLine(text: String, error: String) {
         #expect(throws: RulesFileError(text: error)) { try read(text) }
     }
 
-    @Test func whatTheRegistrySaysIsToldWithALineWhereThereIsOne() throws {
+    @Test func errorsOfTheRegistryNameALineIfThereIsOne() throws {
         let file = try read("# \nrule * * * POLICY nosuch")
         #expect(
             file.error(.unknownPolicy(Array("nosuch".utf8))).text == "rules.conf:2: there is no policy 'nosuch'")

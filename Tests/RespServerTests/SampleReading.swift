@@ -1,4 +1,4 @@
-// A server that serves nobody, and what its metrics are read from.
+// A server without clients, and metrics readings from it.
 
 import LimiterEngine
 import RESP
@@ -24,7 +24,7 @@ struct SampleServer {
 
     func command(_ name: String) -> Int { server.commands.flat.first { $0.fullName == name }!.index }
 
-    /// A primary with a log, a replica, keys, and a few commands behind it.
+    /// A primary with a log, a replica and keys, after a few commands.
     func primaryReading() -> MetricsReading {
         let statistics = server.loops[0].commandStatistics
         statistics.record(command("cl.throttle"), calls: 3, nanoseconds: 3_000_000, failed: false, latency: true)

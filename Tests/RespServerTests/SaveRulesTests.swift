@@ -1,4 +1,4 @@
-// The rules of the setting `save`.
+// Rules of the `save` setting.
 
 import Persistence
 import System
@@ -16,7 +16,7 @@ import Testing
         }
     }
 
-    @Test func dueWhenBothAreReached() throws {
+    @Test func dueWhenBothThresholdsAreReached() throws {
         let rules = try #require(SaveRules("60 10 3600 1"))
         #expect(!rules.isDue(after: .seconds(59), changes: 1000))
         #expect(!rules.isDue(after: .seconds(60), changes: 9))

@@ -1,5 +1,5 @@
-// How a RESP session consumes its input: requests that come in any number of pieces, long ones, and what breaks the
-// protocol.
+// How a RESP session consumes its input: requests split into any number of pieces, long requests, and protocol
+// errors.
 
 import RESP
 import Synchronization
@@ -22,8 +22,8 @@ import Transport
 
     @Test func aPipelineIsAnsweredInOrder() { #expect(bench.answer(Self.pipeline) == Self.answers) }
 
-    /// Wherever a read ends, the next one continues there.
-    @Test func inputIsCutAnywhere() {
+    /// Wherever a read ends, the next one continues.
+    @Test func inputMayBeSplitAnywhere() {
         let bytes = Array(Self.pipeline.utf8)
         for cut in 1..<bytes.count {
             let peer = bench.connect()
@@ -37,7 +37,7 @@ import Transport
         }
     }
 
-    @Test func inputComesByteByByte() {
+    @Test func inputMayArriveByteByByte() {
         let peer = bench.connect()
         var answers = ""
         for byte in Self.pipeline.utf8 {
@@ -48,8 +48,8 @@ import Transport
         #expect(answers == Self.answers)
     }
 
-    /// Connections whose requests are incomplete do not see each other's arguments.
-    @Test func placesAreTheConnectionsOwn() {
+    /// Connections with incomplete requests do not see each other's arguments.
+    @Test func parserStateIsPerConnection() {
         let words = ["first", "second", "third"]
         let peers = words.map { _ in bench.connect() }
         let requests = words.map { Array(request("ECHO", $0).utf8) }
@@ -60,7 +60,7 @@ import Transport
         for (peer, word) in zip(peers, words) { #expect(peer.received() == "$\(word.utf8.count)\r\n\(word)\r\n") }
     }
 
-    /// A request of many reads is kept as a whole, and its memory given back once it has been answered.
+    /// A request that spans many reads is buffered as a whole; its memory is released once it has been answered.
     @Test func aLongRequest() {
         let peer = bench.connect()
         let usual = bench.loop.clientMemory.load(ordering: .relaxed)
@@ -76,7 +76,7 @@ import Transport
             answer += peer.receivedBytes()
         }
         #expect(String(decoding: answer, as: UTF8.self) == expected)
-        #expect(most > usual + 700_000, "what is kept is counted")
+        #expect(most > usual + 700_000, "buffered input is counted")
         bench.turn()
         #expect(bench.loop.clientMemory.load(ordering: .relaxed) == usual)
     }
@@ -88,7 +88,7 @@ import Transport
         bench.turn()
         bench.turn()
         #expect(!peer.connection.flags.contains(.closed))
-        // It counts from the second read on, which is where input is kept whole.
+        // The limit applies from the second read on, where input is buffered as a whole.
         peer.send(String(repeating: "x", count: 2_000))
         bench.turn()
         #expect(peer.received() == "" && peer.isClosed && peer.connection.flags.contains(.closed))
@@ -97,8 +97,8 @@ import Transport
 
     // MARK: Errors
 
-    /// What came before the error is answered, the error is said, and what comes after it is not looked at.
-    @Test func anErrorEndsTheConnectionAfterTheAnswers() {
+    /// Requests before the error are answered, the error is reported, and input after it is ignored.
+    @Test func aProtocolErrorClosesTheConnectionAfterEarlierReplies() {
         let cases = [
             ("*x\r\n", "invalid multibulk length"), ("*1\r\n+4\r\n", "expected '$', got '+'"),
             ("*1\r\n$-1\r\n", "invalid bulk length"), ("*1\r\n$4\r\nPINGxx", "expected CRLF after bulk"),
@@ -115,13 +115,13 @@ import Transport
         }
     }
 
-    @Test func anErrorIsNotSaidWhereNoReplyIs() {
+    @Test func protocolErrorsAreSilentWhileRepliesAreOff() {
         let peer = bench.connect()
         #expect(bench.answer(request("CLIENT", "REPLY", "OFF") + "*x\r\n", to: peer) == "" && peer.isClosed)
     }
 
-    /// A stranger's requests are kept small, from the next request on once it has authenticated.
-    @Test func aStrangerMaySendLittle() throws {
+    /// Requests of unauthenticated clients have low limits, which end with the request after a successful AUTH.
+    @Test func unauthenticatedRequestsAreLimited() throws {
         let bench = try LoopBench { $0.requirepass = "secret" }
         let many = request("ECHO", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10")
         let peer = bench.connect()
@@ -132,9 +132,9 @@ import Transport
         #expect(!known.isClosed)
     }
 
-    // MARK: Input that waits
+    // MARK: Suspended input
 
-    /// A command that has to wait is run again from its first byte, and what came after it after that.
+    /// A suspended command is run again from its first byte, and the input after it follows.
     @Test func suspendedInputIsKeptAndRunLater() {
         let other = bench.connect()
         let peer = bench.connect()
@@ -146,8 +146,8 @@ import Transport
         #expect(peer.received() == "$1\r\na\r\n$1\r\nb\r\n" && !peer.connection.flags.contains(.suspended))
     }
 
-    /// A turn that has lasted long puts commands off, each connection's in its order, and batched calls not.
-    @Test func aSpentTurnPutsCommandsOff() {
+    /// A turn that has run too long defers commands, in order for each connection; batched calls still run.
+    @Test func aTurnOverItsTimeLimitDefersCommands() {
         let peer = bench.connect()
         bench.loop.turnLimit = -.milliseconds(1)
         let requests = request("GET", "nothing") + request("ECHO", "a") + request("ECHO", "b")
@@ -163,7 +163,7 @@ import Transport
     @Test func repliesAreSkippedAndTurnedOff() {
         let skip = request("CLIENT", "REPLY", "SKIP") + request("ECHO", "a") + request("ECHO", "b")
         #expect(bench.answer(skip) == "$1\r\nb\r\n")
-        // A batched call is none while replies are unusual.
+        // Calls are not batched while replies are off or skipped.
         let batched = request("CLIENT", "REPLY", "SKIP") + request("GET", "nothing") + request("GET", "nothing")
         #expect(bench.answer(batched) == "$-1\r\n")
         let off =
@@ -172,11 +172,11 @@ import Transport
         #expect(bench.answer(off) == "+OK\r\n$1\r\nb\r\n")
     }
 
-    @Test func theVersionIsTheSessions() {
+    @Test func theProtocolVersionIsPerSession() {
         let (new, old) = (bench.connect(), bench.connect())
         #expect(bench.answer(request("HELLO", "3"), to: new).hasPrefix("%7\r\n"))
         #expect(new.connection.isFastPathEligible)
-        // In one wave, each in its own spelling.
+        // In one wave, each client gets its own protocol version.
         for peer in [new, old, new, old] { peer.send(request("GET", "nothing")) }
         bench.turn()
         #expect(new.received() == "_\r\n_\r\n" && old.received() == "$-1\r\n$-1\r\n")

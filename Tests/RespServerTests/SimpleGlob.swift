@@ -1,14 +1,14 @@
-// A glob matcher that is short and slow: what GlobPattern has to agree with. Going back to the last `*` is enough,
-// since every part of a pattern except `*` takes exactly one byte.
+// A short and slow glob matcher that GlobPattern must agree with. Backtracking to the last `*` suffices, since every
+// part of a pattern except `*` matches exactly one byte.
 
 enum SimpleGlob {
-    /// Whether the whole of `text` fits the pattern. O(text × pattern).
+    /// Whether the whole of `text` matches the pattern. O(text × pattern).
     static func matches(
         _ text: UnsafeBufferPointer<UInt8>, pattern: UnsafeBufferPointer<UInt8>, ignoringCase: Bool = false
     ) -> Bool {
         var textIndex = 0
         var patternIndex = 0
-        // After the last `*` seen, and the first text byte that star does not take yet.
+        // Where to resume after the last `*`, and the first text byte that this star does not match yet.
         var resumePattern: Int?
         var resumeText = 0
         while true {
@@ -20,7 +20,7 @@ enum SimpleGlob {
                 continue
             }
             if textIndex == text.count {
-                // Every other part needs a byte, and a longer star would leave even fewer.
+                // Every other part needs a byte, and a longer match of the star would leave even fewer.
                 return patternIndex == pattern.count
             }
             if patternIndex < pattern.count {
@@ -39,10 +39,10 @@ enum SimpleGlob {
     }
 }
 
-/// One part of a pattern that takes exactly one byte, judged against that byte.
+/// One part of a pattern that matches exactly one byte, evaluated against that byte.
 private struct Part {
     var fits: Bool
-    /// The first pattern index after the part; does not depend on the byte.
+    /// The pattern index after the part; independent of the byte.
     var end: Int
 
     private init(fits: Bool, end: Int) {
@@ -65,8 +65,8 @@ private struct Part {
         }
     }
 
-    /// Reads a class from after its `[`. As in Redis, the end of the pattern closes an open class, `]` right after
-    /// `[` closes an empty one, a range may be written backwards, and the end of a range may be any byte, even `]`.
+    /// Parses a class from after its `[`. As in Redis, the end of the pattern closes an open class, `]` right after
+    /// `[` closes an empty one, a range may be reversed, and the end of a range may be any byte, even `]`.
     private init(classIn pattern: UnsafeBufferPointer<UInt8>, at start: Int, byte: UInt8, ignoringCase: Bool) {
         var index = start
         let isNegated = index < pattern.count && pattern[index] == UInt8(ascii: "^")
@@ -75,7 +75,7 @@ private struct Part {
         var isMember = false
         while index < pattern.count, pattern[index] != UInt8(ascii: "]") {
             if pattern[index] == UInt8(ascii: "\\"), index + 1 < pattern.count {
-                // The escaped byte is compared as it is, ignoring case or not: that is what Redis does.
+                // As in Redis, an escaped byte is compared verbatim, even when ignoring case.
                 if pattern[index + 1] == byte { isMember = true }
                 index += 2
             } else if index + 2 < pattern.count, pattern[index + 1] == UInt8(ascii: "-") {
@@ -93,7 +93,7 @@ private struct Part {
     }
 }
 
-/// Lower case for A–Z when case is ignored.
+/// Folds A–Z to lower case if case is ignored.
 private func fold(_ byte: UInt8, _ ignoringCase: Bool) -> UInt8 {
     ignoringCase && byte &- 0x41 < 26 ? byte | 0x20 : byte
 }

@@ -1,4 +1,4 @@
-// Work in slices: however small they are, the answer is the same, and no slice does much more than it may.
+// Sliced work: slices of any size give the same answer, and no slice exceeds its step budget by much.
 
 import TestSupport
 import Testing
@@ -21,7 +21,7 @@ import Transport
 
     private func names(_ count: Int) -> [[UInt8]] { (0..<count).map { Array("key:\($0)".utf8) } }
 
-    /// Does all of the work in slices; how many there were.
+    /// Runs all of the work in slices; returns their number.
     private func finish(
         _ work: any SlicedWork, _ session: KeyspaceSession, steps: Int, perKey: Int = 10, overrun: Int
     ) -> Int {
@@ -43,7 +43,7 @@ import Transport
         return Array(reply.bytes) + elements.pieces.flatMap { $0 } + Array(elements.buffer.bytes)
     }
 
-    /// The bulk strings of an answer, wherever they are in it.
+    /// The bulk strings of an answer at any nesting level.
     private func bulks(_ bytes: [UInt8]) -> [String] {
         let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\r\n").map(String.init)
         return zip(lines, lines.dropFirst()).filter { $0.0.hasPrefix("$") }.map(\.1)
@@ -72,7 +72,7 @@ import Transport
             let work = KeysWork(GlobPattern("*"))
             #expect(work.advance(session, now: now, &budget))
             #expect(bulks(answer(work)).count == 1_000 && budget.steps < 100_000)
-            // Too few steps for all, and none at all.
+            // Too few steps for the whole work, and none at all.
             for steps in [500, 0] {
                 var budget = StepBudget.transaction(steps: steps)
                 let work = KeysWork(GlobPattern("*"))
@@ -101,7 +101,8 @@ import Transport
         #expect(calls == 3)
     }
 
-    /// Long keys, and a pattern for which each takes a million steps: a call ends with a cursor to continue from.
+    /// Long keys, and a pattern that takes a million steps per key: a call returns early with a cursor to continue
+    /// from.
     @Test func scanEndsEarlyWhenAPatternTakesLong() throws {
         let long = (0..<40 as Range<UInt8>).map { [UInt8](repeating: UInt8(ascii: "a"), count: 65_536) + [$0] }
         let session = session(keys: long)
@@ -115,7 +116,7 @@ import Transport
             calls += 1
         } while cursor != 0
         #expect(calls > 1)
-        // Inside EXEC, when others have spent all steps: one batch of keys, and the cursor.
+        // Inside EXEC, after other commands have used up all steps: one batch of keys, and the cursor.
         session.holdingAll {
             var budget = StepBudget.transaction(steps: 0)
             let work = ScanWork(cursor: 0, effort: 1_000, pattern: pattern, type: nil)
@@ -124,7 +125,7 @@ import Transport
         }
     }
 
-    @Test func theFirstKeyOfATableThatIsNearlyEmpty() {
+    @Test func theFirstKeyOfANearlyEmptyTable() {
         let session = session(keys: names(50_000), shards: 1)
         for name in names(50_000).dropLast() { name.withUnsafeBytes { _ = session.remove($0, now: now) } }
         let work = FirstKeyWork()
@@ -162,7 +163,7 @@ import Transport
         for start in stride(from: 0, to: words.count, by: 10) {
             listed.append([words[start + 1], words[start + 3], words[start + 5]])
         }
-        // `!` is how everybody sorts before names here; the answer has `*`.
+        // `!` sorts as the wildcard, before all names; the answer shows it as `*`.
         let order = subjects.sorted { $0.lexicographicallyPrecedes($1) }
         let expected = order.map { names in names.map { $0 == "!" ? "*" : $0 } }
         #expect(listed == expected)
@@ -171,7 +172,7 @@ import Transport
         #expect(answer(policies).starts(with: Array("*20\r\n".utf8)))
     }
 
-    @Test func aLongAnswerIsKeptInPieces() {
+    @Test func aLongAnswerIsStoredInPieces() {
         let pieces = ReplyPieces()
         var expected: [UInt8] = []
         for number in 0..<20_000 {

@@ -1,4 +1,4 @@
-// The slow log: its bounds, its order, and what it says about what it leaves out.
+// The slow log: its bounds, its order, and how it reports what it omits.
 
 import RESP
 import System
@@ -45,7 +45,7 @@ import Testing
         #expect(newest.unixSeconds == 1_700_000_000)
     }
 
-    @Test func idsGoOnAfterAReset() {
+    @Test func idsContinueAfterAReset() {
         let log = SlowLog()
         Self.add(log, ["get", "a"])
         log.reset()
@@ -69,7 +69,7 @@ import Testing
         #expect(log.lengthMax == 0)
     }
 
-    /// The texts and bounds of Redis: 32 arguments with the last one a note, 128 bytes each.
+    /// Redis's texts and limits: at most 32 arguments, the last one a note, of 128 bytes each.
     @Test func cutsArguments() {
         func cut(_ words: [String]) -> [String] {
             SlowLog.cut(Self.arguments(words), hidden: .none).map { String(decoding: $0, as: UTF8.self) }

@@ -6,7 +6,7 @@ import Testing
 
 @testable import RespServer
 
-/// Turns that lend their lock: what waits for their end, and what a command finds when all loops have stopped.
+/// Turns that release their lock: what waits for them to end, and what a command finds when all loops have stopped.
 struct TurnTests {
     private static func server(loops: Int) throws -> Server {
         var settings = Settings()
@@ -14,14 +14,14 @@ struct TurnTests {
         return try Server(settings: CurrentSettings(settings), log: Log(level: .warning))
     }
 
-    /// A thread that has lent its turn is in it until the turn's end, whoever holds the lock: a handover that waits for
-    /// "every command that had begun" waits for this one.
+    /// A thread that has lent its turn remains in the turn until its end, whichever thread holds the lock: a handover
+    /// that waits for "every command that had begun" waits for this turn too.
     @Test func aLentTurnIsWaitedFor() throws {
         let server = try Self.server(loops: 2)
         let (other, lender) = (server.loops[0], server.loops[1])
         let order = Locked<[String]>([])
         let isLent = Doorbell()
-        // The first lock that the lender wants: so it stays without any, its own included.
+        // The first lock that the lender acquires next, so the lender blocks here without any lock, its own included.
         other.turn.acquire()
         let ended = [
             Thread.start(name: "lender") {
@@ -32,21 +32,21 @@ struct TurnTests {
                 lender.endTurn()
             },
             Thread.start(name: "waiter") {
-                // The lender holds its own lock until it lends it.
+                // The lender holds its own lock until it lends its turn.
                 while isLent.count == 0 { isLent.wait(since: 0, atMost: .seconds(1)) }
                 lender.waitForTurnInProgress()
                 order.withLock { $0.append("waiter") }
             },
         ]
-        // Waits until the turn is lent and the waiter has had a look at it, or has gone past it.
+        // Waits until the turn is lent and the waiter either blocks on it or has wrongly passed it.
         while lender.turnEnded.waiters == 0, order.withLock({ $0.isEmpty }) { sched_yield() }
         other.turn.release()
         for thread in ended { pthread_join(thread, nil) }
         #expect(order.withLock { $0 } == ["command", "end of turn", "waiter"])
     }
 
-    /// Between turns, and for a turn that began after the call, nobody waits.
-    @Test func noTurnIsNotWaitedFor() throws {
+    /// No wait between turns, nor for a turn that began after the call.
+    @Test func withoutATurnInProgressNothingWaits() throws {
         let server = try Self.server(loops: 1)
         server.waitForTurnsInProgress()
         let loop = server.loops[0]
@@ -56,7 +56,7 @@ struct TurnTests {
         #expect(loop.currentTurn == 0 && loop.lastTurn == 1)
     }
 
-    @Test func allLoopsAreHeldAndGivenBack() throws {
+    @Test func allLoopsAreStoppedAndResumed() throws {
         let server = try Self.server(loops: 3)
         let loop = server.loops[1]
         loop.beginTurn()
@@ -69,7 +69,7 @@ struct TurnTests {
         }
     }
 
-    /// New connections are dealt to loops that are free, however few connections the busy one has.
+    /// New connections are assigned to idle loops, however few connections the busy loop has.
     @Test func aLoopInALongCommandGetsNoConnections() throws {
         let server = try Self.server(loops: 2)
         server.loops[1].assigned.store(100, ordering: .relaxed)

@@ -19,7 +19,7 @@ import Testing
         #expect(commands.counts == .init(calls: 4, others: 1, names: ["eval": 2, "client|foo": 1]))
         commands.reset()
         #expect(commands.counts == .init())
-        #expect(count(["EVAL"], in: commands) == .none, "warned about once in a server's life")
+        #expect(count(["EVAL"], in: commands) == .none, "warned about once per server run")
         #expect(commands.counts == .init(calls: 1, others: 0, names: ["eval": 1]))
     }
 

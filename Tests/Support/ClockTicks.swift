@@ -1,10 +1,10 @@
-// Tests of machines that are handed the time move a clock by hand and count its ticks: `now: 99` is its 99th
+// Tests of state machines that are passed the time advance a clock by hand and count its ticks: `now: 99` is the 99th
 // nanosecond.
 
 public import System
 
 extension SteadyInstant: ExpressibleByIntegerLiteral {
-    /// The tick of a test's clock.
+    /// A tick of a test's clock.
     public init(integerLiteral ticks: Int64) { self.init(nanoseconds: ticks) }
 }
 

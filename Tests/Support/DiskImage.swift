@@ -1,19 +1,19 @@
-// What is on a disk, and what a process only believes to be there: the state behind the simulated file system.
+// The contents of a disk, both durable and cached: the state of the simulated file system.
 //
-// Owns: what survives a loss of power. A file has bytes as everybody sees them, bytes that are on the disk, and the
-// changes between the two, which reach the disk one sector at a time and in any order. A directory likewise has names
-// as seen, names on the disk, and the changes between. A value: a copy is another disk.
+// Owns: what survives a power loss. A file has bytes as seen by processes, bytes on disk, and the changes in between,
+// which reach the disk one sector at a time and in any order. Likewise a directory has names as seen, names on disk,
+// and the changes in between. A value type: a copy is another disk.
 
-/// A disk at one instant.
+/// The state of a disk at one instant.
 public struct DiskImage {
-    /// Bytes that reach the disk together.
+    /// Bytes that reach the disk atomically.
     public static let sectorSize = 512
 
-    /// What a loss of power does to names that were not synced.
+    /// What a power loss does to names that were not synced.
     public enum Metadata: CaseIterable {
-        /// A journaling file system: the changes are on disk up to some point, in their order.
+        /// A journaling file system: a prefix of the changes, in order, is on disk.
         case ordered
-        /// The worst that POSIX allows: any of them.
+        /// The worst case that POSIX permits: any subset of the changes.
         case unordered
     }
 
@@ -54,10 +54,10 @@ public struct DiskImage {
     /// The paths of all files.
     public var paths: [String] { names.keys.sorted() }
 
-    /// The number by which a file stays the same whatever it is called; nil when there is no such name.
+    /// The file's number, which is independent of its name; nil if the name does not exist.
     public func inode(_ path: String) -> Int? { names[path] }
 
-    /// Makes an empty file.
+    /// Creates an empty file.
     mutating func create(_ path: String) -> Int {
         inodes.append(Inode())
         names[path] = inodes.count - 1
@@ -65,20 +65,20 @@ public struct DiskImage {
         return inodes.count - 1
     }
 
-    /// Takes a name away. Files that are open keep what they have.
+    /// Removes a name. Open files keep their contents.
     mutating func remove(_ path: String) {
         names[path] = nil
         pendingNames.append(.unlink(path))
     }
 
-    /// Gives a file another name.
+    /// Renames a file.
     mutating func rename(_ path: String, to newPath: String) {
         let inode = names.removeValue(forKey: path)!
         names[newPath] = inode
         pendingNames.append(.rename(from: path, to: newPath, inode))
     }
 
-    /// The names are on disk as they are seen.
+    /// Makes the names durable as seen by processes.
     mutating func syncNames() {
         durableNames = names
         pendingNames = []
@@ -86,24 +86,24 @@ public struct DiskImage {
 
     // MARK: Bytes
 
-    /// A file's bytes as they are seen.
+    /// A file's bytes as seen by processes.
     public func content(_ inode: Int) -> [UInt8] { inodes[inode].content }
-    /// Their number.
+    /// The number of bytes in a file.
     public func size(_ inode: Int) -> Int { inodes[inode].content.count }
 
-    /// Writes as the kernel does: seen at once, on the disk later.
+    /// Writes to the page cache: visible at once, on disk later.
     public mutating func write(_ bytes: [UInt8], at offset: Int, _ inode: Int) {
         DiskImage.put(bytes, at: offset, into: &inodes[inode].content)
         inodes[inode].pending.append(.write(at: offset, bytes))
     }
 
-    /// Cuts a file, or lengthens it by zeros.
+    /// Truncates a file, or extends it with zeros.
     public mutating func truncate(to size: Int, _ inode: Int) {
         DiskImage.resize(&inodes[inode].content, to: size)
         inodes[inode].pending.append(.truncate(to: size))
     }
 
-    /// Everything written to a file is on disk.
+    /// Makes everything written to a file durable.
     mutating func sync(_ inode: Int) {
         for change in inodes[inode].pending {
             switch change {
@@ -114,20 +114,20 @@ public struct DiskImage {
         inodes[inode].pending = []
     }
 
-    /// The kernel could not write: it says so once, forgets that there was anything to write, and still shows it.
+    /// A failed write-back: the kernel reports it once, marks the pages clean, and still shows their contents.
     mutating func loseUnsynced(_ inode: Int, _ random: inout SeededGenerator) {
         inodes[inode].durable = DiskImage.survivors(inodes[inode], &random)
         inodes[inode].pending = []
     }
 
-    /// Turns one bit of a file round, on the disk and in memory.
+    /// Flips one bit of a file, on disk and in memory.
     public mutating func flip(bit: Int, ofByte position: Int, _ inode: Int) {
         sync(inode)
         inodes[inode].content[position] ^= 1 << UInt8(bit)
         inodes[inode].durable[position] ^= 1 << UInt8(bit)
     }
 
-    /// Puts a file there as an operator would.
+    /// Places a file as an operator would.
     public mutating func plant(_ bytes: [UInt8], at path: String) {
         let inode = names[path] ?? create(path)
         truncate(to: 0, inode)
@@ -138,7 +138,7 @@ public struct DiskImage {
 
     // MARK: Power
 
-    /// What is there when power comes back.
+    /// The state of the disk after a power loss.
     public func afterPowerLoss(_ metadata: Metadata, _ random: inout SeededGenerator) -> DiskImage {
         var after = self
         for number in inodes.indices {
@@ -165,7 +165,7 @@ public struct DiskImage {
         return after
     }
 
-    /// What is there after a loss of power that left nothing but what was synced.
+    /// The worst case of a power loss: only synced state survives.
     public var atWorst: DiskImage {
         var after = self
         for number in inodes.indices {
@@ -177,13 +177,13 @@ public struct DiskImage {
         return after
     }
 
-    /// The kernel has brought the bytes of all files to disk, but not their names: it may do so at any time.
+    /// The kernel writes back the bytes of all files, but not their names, as it may at any time.
     public mutating func writeBack() {
         for inode in inodes.indices where !inodes[inode].pending.isEmpty { sync(inode) }
     }
 
-    /// The bytes on the disk with some of the changes: all, none, those up to some instant, or for every sector those
-    /// up to an instant of its own, the size being another such sector.
+    /// The bytes on disk with a subset of the changes: all, none, those up to one instant, or for each sector those
+    /// up to its own instant. The size is treated as one more sector.
     private static func survivors(_ inode: Inode, _ random: inout SeededGenerator) -> [UInt8] {
         let pending = inode.pending
         guard !pending.isEmpty else { return inode.durable }
@@ -208,7 +208,7 @@ public struct DiskImage {
         return bytes
     }
 
-    /// Copies the part of `source`, which begins at `offset`, that lies in `range`.
+    /// Copies the part of `source`, which begins at `offset`, that overlaps `range`.
     private static func copy(_ source: [UInt8], at offset: Int, to bytes: inout [UInt8], within range: Range<Int>) {
         let part = range.clamped(to: offset..<offset + source.count)
         guard !part.isEmpty else { return }

@@ -1,5 +1,5 @@
-// Files of another file system, the kernel's unless told otherwise, but for calls that a test has fail or take their
-// time: a disk that is full, or slow, and works again when the test says so.
+// Wraps another file system, by default the kernel's, and makes selected calls fail or block: a disk that is full or
+// slow, and works again when the test decides.
 
 public import Glibc
 public import Persistence
@@ -7,7 +7,7 @@ import System
 
 /// Files whose calls can be made to fail.
 public final class FailingFiles: FileSystem {
-    /// Which calls: an operation, and how the file's name begins.
+    /// Selects calls by operation and by a prefix of the file's name.
     private struct Calls: Hashable {
         let operation: String
         let prefix: String
@@ -22,21 +22,21 @@ public final class FailingFiles: FileSystem {
     private let base: any FileSystem
     private let state = Locked(State())
 
-    /// The files of `base`; all of it works.
+    /// Wraps `base`; initially no call fails.
     public init(_ base: any FileSystem = RealFileSystem()) { self.base = base }
 
-    /// Has a call (`create`, `read`, `write`, `fsync`, `ftruncate`, `rename`) on files whose name begins with `prefix`
-    /// fail.
+    /// Makes calls of an operation (`create`, `read`, `write`, `fsync`, `ftruncate`, `rename`) fail on files whose
+    /// name begins with `prefix`.
     public func fail(_ operation: String, _ prefix: String, code: Int32 = ENOSPC) {
         state.withLock { $0.failures[Calls(operation: operation, prefix: prefix)] = code }
     }
 
-    /// Has a call not return before `work`.
+    /// Makes a call block until `work`.
     public func wait(_ operation: String, _ prefix: String) {
         state.withLock { _ = $0.waits.insert(Calls(operation: operation, prefix: prefix)) }
     }
 
-    /// Everything works again.
+    /// Ends all failures and waits.
     public func work() {
         state.withLock {
             $0.failures = [:]
@@ -44,7 +44,7 @@ public final class FailingFiles: FileSystem {
         }
     }
 
-    /// Calls that have failed so far.
+    /// The number of calls that have failed so far.
     public var failed: Int { state.withLock { $0.failed } }
 
     fileprivate func check(_ operation: String, _ path: String) throws(StorageError) {
@@ -59,27 +59,27 @@ public final class FailingFiles: FileSystem {
         if let code { throw StorageError(operation, path, code: code) }
     }
 
-    /// Opens a file; `create` where that makes it.
+    /// Opens a file; the operation is `create` if that creates it.
     public func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
         if mode == .create { try check("create", path) }
         return FailingFile(base: try base.open(path, mode), files: self)
     }
 
-    /// Gives a file another name; known by the new one.
+    /// Renames a file; calls are matched by the new name.
     public func rename(_ path: String, to newPath: String) throws(StorageError) {
         try check("rename", newPath)
         try base.rename(path, to: newPath)
     }
 
-    /// Removes a file; as all that follows, never made to fail.
+    /// Removes a file; like all calls below, it never fails on request.
     public func remove(_ path: String) throws(StorageError) { try base.remove(path) }
     /// Names in a directory.
     public func list(_ directory: String) throws(StorageError) -> [String] { try base.list(directory) }
     /// Creates a directory.
     public func createDirectory(_ path: String) throws(StorageError) { try base.createDirectory(path) }
-    /// Brings names to disk.
+    /// Makes names durable.
     public func syncDirectory(_ path: String) throws(StorageError) { try base.syncDirectory(path) }
-    /// Whether there is such a file.
+    /// Whether the file exists.
     public func exists(_ path: String) throws(StorageError) -> Bool { try base.exists(path) }
     /// Takes a lock.
     public func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? { try base.lock(path) }

@@ -1,37 +1,36 @@
-// The parts of a journal that its log has not been given yet: what a host of JournalDriver keeps between collecting and
-// appending.
+// Journal parts not yet handed to the log: the queue of a JournalDriver host between collecting and appending.
 
 public import Persistence
 
-/// Parts in their order, while there is a log that wants them.
+/// Parts in order, kept only while a log wants them.
 public struct PartsForDisk {
     private var parts: [Journal.Part] = []
-    /// Whether there is a log that wants them.
+    /// Whether a log wants parts.
     public private(set) var areWanted = false
 
-    /// None, and none wanted.
+    /// An empty queue without a log.
     public init() {}
 
-    /// Bytes that wait.
+    /// The number of bytes queued.
     public var bytes: Int { parts.reduce(0) { $0 + $1.bytes.count } }
 
-    /// A log begins; it has what came before.
+    /// A log begins that already contains everything before this point.
     public mutating func begin() {
         parts = []
         areWanted = true
     }
 
-    /// The log has ended, and what waited for it is dropped.
+    /// The log has ended; queued parts are dropped.
     public mutating func end() {
         parts = []
         areWanted = false
     }
 
-    /// Adds a part, if one is wanted and there is something in it.
+    /// Queues a part if parts are wanted and it is not empty.
     public mutating func append(_ part: Journal.Part) {
         if areWanted, part.bytes.count > 0 { parts.append(part) }
     }
 
-    /// Takes the first; nil when none waits.
+    /// Removes and returns the first part; nil if the queue is empty.
     public mutating func next() -> Journal.Part? { parts.isEmpty ? nil : parts.removeFirst() }
 }

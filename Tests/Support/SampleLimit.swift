@@ -1,10 +1,10 @@
-// Limits of any algorithm, for tests that go through all of them.
+// Limits of any algorithm, for tests that cover all of them.
 
 public import LimiterEngine
 
 extension Limit {
-    /// A limit of these numbers. Windows of the calendar have no period in nanoseconds: they are UTC's days where it is
-    /// no longer than a day, else weeks, months or years.
+    /// A limit with these numbers. Calendar windows have no period in nanoseconds, so a period of up to a day becomes
+    /// a UTC day, and a longer one a week, month or year.
     public static func sample(
         _ algorithm: Algorithm, units: Int64, period: Int64, burst: Int64? = nil, offset: Int64 = 0
     ) throws(LimitError) -> Limit {

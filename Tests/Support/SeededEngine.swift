@@ -8,7 +8,7 @@ private let hashSeed = {
 }()
 
 extension Engine {
-    /// An engine whose hash has the same seed as all others of this process. What `Engine` takes by itself, no failure
-    /// could be repeated with.
+    /// An engine whose hash seed is shared by all engines of this process. With `Engine`'s own random seed a failure
+    /// could not be reproduced.
     public convenience init(shards: Int) { self.init(shards: shards, seed: hashSeed) }
 }

@@ -1,17 +1,17 @@
-// Random numbers that repeat: every random test draws from one of these and prints the seed it began with.
+// Reproducible random numbers: every random test draws from one of these and prints its initial seed.
 //
-// Three things decide about the seed, in this order: `ESCAPEMENT_SEED`, if it is set; the test's name, if
-// `ESCAPEMENT_FIXED_SEEDS` is, as in `make test`, whose verdict must not depend on a draw; else chance.
+// The seed is chosen in this order: `ESCAPEMENT_SEED`, if set; a hash of the test's name, if `ESCAPEMENT_FIXED_SEEDS`
+// is set, as in `make test`, whose verdict must not depend on a draw; otherwise at random.
 
 import Glibc
 
-/// SplitMix64: small, quick, good enough to find trouble with.
+/// SplitMix64: small, fast, and good enough for tests.
 public struct SeededGenerator: RandomNumberGenerator, Sendable {
-    /// What it began with.
+    /// The initial seed.
     public let seed: UInt64
     private var state: UInt64
 
-    /// The numbers of this seed.
+    /// A generator with this seed.
     public init(seed: UInt64) {
         self.seed = seed
         state = seed
@@ -37,11 +37,11 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
     public mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
 }
 
-/// Whether every run draws the same.
+/// Whether every run draws the same numbers.
 public let seedsAreFixed = getenv("ESCAPEMENT_FIXED_SEEDS") != nil
 
-/// A seed for the named test: its own where seeds are fixed, else a new one. Below 2^63, so that others can be counted
-/// from it.
+/// A seed for the named test: derived from its name if seeds are fixed, otherwise random. Below 2^63, so that callers
+/// can count up from it.
 public func newSeed(for test: String) -> UInt64 {
     guard seedsAreFixed else { return UInt64.random(in: 1...UInt64.max / 2) }
     // FNV-1a.
@@ -49,5 +49,5 @@ public func newSeed(for test: String) -> UInt64 {
     return hash >> 1
 }
 
-/// The number in an environment variable; nil when it is not set.
+/// The number in an environment variable; nil if it is not set.
 public func environmentNumber(_ name: String) -> UInt64? { getenv(name).flatMap { UInt64(String(cString: $0)) } }

@@ -1,86 +1,85 @@
-// A file system in memory that fails as kernels and disks fail: short and interrupted transfers, full disks, broken
-// disks, a process that ends between two bytes of a write. What a loss of power leaves is DiskImage's business. Where
-// none of that is asked for, these are files in memory that never fail.
+// An in-memory file system with the failures of kernels and disks: short and interrupted transfers, full disks,
+// broken disks, a process that ends between two bytes of a write. DiskImage decides what survives a power loss.
+// Without injected faults, these are in-memory files that never fail.
 //
-// Only calls that change something are counted, since a process that ends before a call that only looks leaves what it
-// leaves before the next one that changes.
+// Only calls that change something are counted: a process that ends before a read-only call leaves the same state as
+// one that ends before the next change.
 
 import Glibc
 public import Persistence
 
-/// A call as faults and observers know it.
+/// System calls as seen by faults and observers.
 public enum SystemCall: CaseIterable, Sendable {
-    /// `create` is an `open` that makes a file or empties it.
+    /// `create` is an `open` that creates or truncates a file.
     case open, create, read, write, sync, truncate, rename, remove, syncDirectory
 
-    /// What fails on a full disk.
+    /// Calls that fail on a full disk.
     public static let writing: Set<SystemCall> = [.create, .write, .truncate, .rename]
-    /// What brings things to disk.
+    /// Calls that make data durable.
     public static let syncing: Set<SystemCall> = [.sync, .syncDirectory]
 
-    /// Whether files or names are other ones afterwards, or may be.
+    /// Whether the call may change files or names.
     var changes: Bool { self != .read && self != .open }
 }
 
-/// Files in memory.
+/// In-memory files.
 ///
-/// `@unchecked Sendable`: used by one thread at a time; recoveries in these tests run their workers one after the
-/// other.
+/// `@unchecked Sendable`: used by one thread at a time; recoveries in these tests run their workers sequentially.
 public final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
-    /// What is there.
+    /// The disk's contents.
     public var image: DiskImage
-    /// Decides what chance decides: which faults, how short a transfer, what survives.
+    /// Source of all random choices: faults, lengths of short transfers, what survives.
     public var random: SeededGenerator
 
-    /// Transfers are short, and interrupted now and then.
+    /// Transfers are short, and occasionally interrupted.
     public var isChoppy = false
     /// Which calls fail.
     public var failing: Set<SystemCall> = []
-    /// With which of these errors.
+    /// Errors that they fail with, chosen at random.
     public var failureCodes: [Int32] = [ENOSPC, EIO]
-    /// How often: 1 in so many.
+    /// Calls in `failing` fail with odds of 1 in this many.
     public var failureOdds = 1
-    /// Writes that fail may leave some of their bytes whatever the error, not only on a full disk.
+    /// A failed write may leave some of its bytes whatever the error, not only on a full disk.
     public var tearsWrites = false
-    /// Paths that cannot be opened, and why.
+    /// Paths that cannot be opened, with the error.
     public var unreadable: [String: Int32] = [:]
-    /// The number of a call that fails once, whichever it is, and how.
+    /// The number of a single call that fails, whichever call it is, and its error.
     public var failure: (call: Int, code: Int32)?
-    /// Keeps failing from `failure` on.
+    /// All calls from `failure` on keep failing.
     public var failsForGood = false
 
-    /// Calls so far that change something.
+    /// The number of calls so far that change something.
     public private(set) var calls = 0
-    /// The process ends in this call, after so many bytes where it is a write.
+    /// The process ends in this call; if it is a write, after this many bytes.
     public var stop: (call: Int, bytes: Int)?
-    /// The process has ended: nothing it still tries has an effect.
+    /// The process has ended: its further calls have no effect.
     public private(set) var isStopped = false
-    /// Told of every call that changes something before it does; of a write with its file, offset and bytes.
+    /// Called before every call that changes something; for a write, with its file, offset and bytes.
     public var observer: ((_ call: SystemCall, _ write: (inode: Int, offset: Int, bytes: [UInt8])?) -> Void)?
 
-    /// Files open now.
+    /// The number of files open now.
     public fileprivate(set) var openFiles = 0 {
         didSet { mostOpenFiles = max(mostOpenFiles, openFiles) }
     }
-    /// The most there were at once since this was last set.
+    /// The maximum number of open files since this was last set.
     public var mostOpenFiles = 0
 
     private var locks: Set<String> = []
 
-    /// What is on `image`; chance is that of `seed`.
+    /// The files on `image`, with random choices from `seed`.
     public init(image: DiskImage = DiskImage(), seed: UInt64 = 1) {
         self.image = image
         random = SeededGenerator(seed: seed)
     }
 
-    /// Files with these contents by path, all of it on disk.
+    /// Files with these contents by path, all of them durable.
     public convenience init(_ contents: [String: [UInt8]]) {
         self.init()
         self.contents = contents
     }
 
-    /// The contents of all files by path. What is set is on disk; a file that stays is the same one to those who have
-    /// it open.
+    /// The contents of all files by path. Values set are durable; a file that already exists remains the same one for
+    /// processes that have it open.
     public var contents: [String: [UInt8]] {
         get {
             var contents: [String: [UInt8]] = [:]
@@ -89,7 +88,7 @@ public final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
         }
         set {
             for path in image.paths where newValue[path] == nil { image.remove(path) }
-            // In an order that is the same each time.
+            // In a deterministic order.
             for path in newValue.keys.sorted() {
                 let bytes = newValue[path]!
                 if let inode = image.inode(path), image.content(inode) == bytes { continue }
@@ -126,13 +125,13 @@ public final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
         }
         if failing.contains(call), random.below(failureOdds) == 0 {
             let code = failureCodes[random.below(failureCodes.count)]
-            // Nothing is too full to be read.
+            // A full disk can still be read.
             return .fails(StorageError("\(call)", path, code: call == .read ? EIO : code))
         }
         return .goesOn
     }
 
-    /// A call that happens whole or not at all.
+    /// A call that takes effect completely or not at all.
     private func perform(_ call: SystemCall, _ path: String, _ effect: () -> Void) throws(StorageError) {
         switch begin(call, path) {
         case .goesOn: effect()
@@ -157,7 +156,7 @@ public final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
         return File(self, inode, path)
     }
 
-    /// Gives a file another name.
+    /// Renames a file.
     public func rename(_ path: String, to newPath: String) throws(StorageError) {
         guard image.inode(path) != nil else { throw StorageError("rename", path, code: ENOENT) }
         try perform(.rename, path) { image.rename(path, to: newPath) }
@@ -169,25 +168,25 @@ public final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
         try perform(.remove, path) { image.remove(path) }
     }
 
-    /// Names in a directory, which is what paths say.
+    /// Names in a directory, derived from the paths.
     public func list(_ directory: String) throws(StorageError) -> [String] {
         let prefix = directory + "/"
         let names = image.paths.filter { $0.hasPrefix(prefix) }.map { $0.dropFirst(prefix.count).prefix { $0 != "/" } }
         return Set(names).sorted().map(String.init)
     }
 
-    /// Directories are what paths say.
+    /// Directories are implied by paths.
     public func createDirectory(_ path: String) throws(StorageError) {}
 
-    /// Brings all names to disk.
+    /// Makes all names durable.
     public func syncDirectory(_ path: String) throws(StorageError) {
         try perform(.syncDirectory, path) { image.syncNames() }
     }
 
-    /// Whether there is such a file.
+    /// Whether the file exists.
     public func exists(_ path: String) throws(StorageError) -> Bool { image.inode(path) != nil }
 
-    /// Takes a lock that holds as long as its reference.
+    /// Acquires a lock that is held as long as its reference.
     public func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? {
         guard locks.insert(path).inserted else { return nil }
         return Lock { [weak self] in self?.locks.remove(path) }
@@ -241,7 +240,7 @@ public final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
                 system.image.write(Array(bytes.prefix(count)), at: offset, inode)
                 throw StorageError("write", path, code: EIO)
             case .fails(let error):
-                // What a full disk still had room for is there, and the caller is told of the rest.
+                // What fitted onto the full disk is written; the error covers the rest.
                 let leavesPart = error.code == ENOSPC || system.tearsWrites && error.code != EINTR
                 guard leavesPart, bytes.count > 1, system.random.below(2) == 0 else { throw error }
                 let count = 1 + system.random.below(bytes.count - 1)

@@ -1,17 +1,17 @@
-// A directory for the files of one test.
+// A temporary directory for a test's files.
 
 import Glibc
 
-/// A directory in /tmp that goes, with all that is in it, when the object does.
+/// A directory in /tmp that is removed with its contents when the object is deallocated.
 public final class TemporaryDirectory: Sendable {
-    /// Where it is.
+    /// The directory's path.
     public let path: String
 
-    /// Makes it; its name begins with `escapement-` and `name`.
+    /// Creates the directory; its name begins with `escapement-` and `name`.
     public init(_ name: String) {
         var template = Array("/tmp/escapement-\(name)-XXXXXX".utf8CString)
         guard let made = template.withUnsafeMutableBufferPointer({ mkdtemp($0.baseAddress!) }) else {
-            fatalError("no directory for \(name): errno \(errno)")
+            fatalError("cannot create a directory for \(name): errno \(errno)")
         }
         path = String(cString: made)
     }
@@ -21,7 +21,7 @@ public final class TemporaryDirectory: Sendable {
     /// The path of a file in it.
     public func file(_ name: String) -> String { "\(path)/\(name)" }
 
-    /// Names of what is in it, in their order.
+    /// The names of its entries, sorted.
     public var names: [String] { TemporaryDirectory.names(path) }
 
     private static func names(_ path: String) -> [String] {
@@ -37,7 +37,7 @@ public final class TemporaryDirectory: Sendable {
         return names.sorted()
     }
 
-    /// A link is removed, and not followed.
+    /// Removes a symbolic link without following it.
     private static func remove(_ path: String) {
         if unlink(path) == 0 { return }
         for name in names(path) { remove("\(path)/\(name)") }

@@ -1,4 +1,4 @@
-// Files read, written and replaced whole.
+// Reading, writing and atomically replacing files.
 
 import Glibc
 import System
@@ -29,7 +29,7 @@ extension TemporaryDirectory {
         #expect(try directory.read("file", limit: 0) == [])
     }
 
-    @Test func aReplacedFileKeepsItsModeAndANewOneGetsIts() throws {
+    @Test func aReplacedFileKeepsItsModeAndANewOneGetsTheGivenMode() throws {
         let directory = TemporaryDirectory("files")
         let path = "\(directory.path)/file"
         try AtomicFile.replace(path, with: [1], mode: 0o640)
@@ -38,10 +38,10 @@ extension TemporaryDirectory {
         try AtomicFile.replace(path, with: [2], mode: 0o640)
         #expect(directory.mode("file") == 0o604)
         #expect(try directory.read("file") == [2])
-        #expect(directory.names == ["file"], "nothing temporary is left")
+        #expect(directory.names == ["file"], "no temporary file is left")
     }
 
-    @Test func aSymbolicLinkStaysOne() throws {
+    @Test func aSymbolicLinkStaysALink() throws {
         let directory = TemporaryDirectory("files")
         try AtomicFile.replace("\(directory.path)/file", with: [1], mode: 0o600)
         symlink("file", "\(directory.path)/link")
@@ -51,7 +51,7 @@ extension TemporaryDirectory {
         #expect(try directory.read("file") == [2])
     }
 
-    @Test func aTemporaryFileOfACrashIsInNoOnesWay() throws {
+    @Test func aTemporaryFileLeftByACrashDoesNotInterfere() throws {
         let directory = TemporaryDirectory("files")
         let left = try FileDescriptor.open(
             "\(directory.path)/file.\(getpid()).tmp", O_WRONLY | O_CREAT | O_EXCL, mode: 0o400)

@@ -1,4 +1,4 @@
-// Instants and lengths of time: units, rounding, and what happens at the ends of 64 bits.
+// Instants and durations: units, rounding, and saturation at the limits of 64 bits.
 
 import CLinux
 import Glibc
@@ -13,9 +13,9 @@ import Testing
     private let most = Nanoseconds(Int64.max)
     private let least = Nanoseconds(Int64.min)
 
-    // MARK: Lengths
+    // MARK: Durations
 
-    @Test func unitsAreWhatTheySay() {
+    @Test func unitsHaveTheirNamedLength() {
         #expect(Nanoseconds.microseconds(3).nanoseconds == 3000)
         #expect(Nanoseconds.milliseconds(3).nanoseconds == 3_000_000)
         #expect(Nanoseconds.seconds(3).nanoseconds == 3_000_000_000)
@@ -35,7 +35,7 @@ import Testing
         #expect(Nanoseconds.milliseconds(exactly: Int64.min) == nil)
     }
 
-    /// A row: nanoseconds, and their milliseconds rounded down and up.
+    /// A row: nanoseconds, and the milliseconds rounded down and up.
     @Test(
         arguments: [
             (0, 0, 0), (1, 0, 1), (999_999, 0, 1), (1_000_000, 1, 1), (1_000_001, 1, 2), (-1, -1, 0),
@@ -54,7 +54,7 @@ import Testing
         #expect(Nanoseconds.milliseconds(1001).secondsRoundedUp == 2 && Nanoseconds.seconds(2).secondsRoundedUp == 2)
     }
 
-    @Test func lengthsAddUpAndSaturate() {
+    @Test func durationsAddUpAndSaturate() {
         #expect(
             Nanoseconds(5) + Nanoseconds(7) == Nanoseconds(12) && Nanoseconds(5) - Nanoseconds(7) == Nanoseconds(-2))
         #expect(most + Nanoseconds(1) == most && least + Nanoseconds(-1) == least)
@@ -70,7 +70,7 @@ import Testing
         #expect(sum == .forever)
     }
 
-    @Test func lengthsMultiplyAndSaturate() {
+    @Test func durationsMultiplyAndSaturate() {
         #expect(Nanoseconds(6) * 7 == Nanoseconds(42) && 7 * Nanoseconds(6) == Nanoseconds(42))
         #expect(most * 2 == most && most * -2 == least && least * 2 == least && least * -1 == most)
         #expect(most * 0 == .zero && Nanoseconds(7) / 2 == Nanoseconds(3) && Nanoseconds(-7) / 2 == Nanoseconds(-3))
@@ -101,7 +101,7 @@ import Testing
         let before = SteadyInstant.now()
         Thread.sleep(.milliseconds(2))
         let after = SteadyInstant.now()
-        // Says the same as the kernel does, and sleeping took as long as it was to.
+        // Agrees with the kernel's clock, and the sleep lasted at least as long as requested.
         #expect(after - before >= .milliseconds(2))
         var time = timespec()
         clock_gettime(CLOCK_BOOTTIME, &time)
@@ -109,7 +109,7 @@ import Testing
         #expect(after <= .boot + kernel && before > .boot)
     }
 
-    @Test func noTimeIsNotSlept() {
+    @Test func sleepingForNoTimeReturnsAtOnce() {
         Thread.sleep(.zero)
         Thread.sleep(.seconds(-5))
     }
@@ -137,11 +137,11 @@ import Testing
         #expect(WallInstant.latest > instant)
     }
 
-    @Test func theWallClockIsOne() {
+    @Test func theWallClocksAgree() {
         let before = WallInstant.now()
         let second = CalendarSecond.now()
         #expect((0..<1_000_000_000).contains(second.nanosecond))
-        // Unless the clock is stepped between the two.
+        // Unless the clock is stepped between the two reads.
         let shown = WallInstant(nanoseconds: second.unixSeconds * 1_000_000_000 + second.nanosecond)
         #expect((shown - before).magnitude < .seconds(3600))
     }

@@ -4,15 +4,15 @@ import Synchronization
 import System
 import Testing
 
-/// The lock, and the order in which a debug build lets locks be taken.
+/// The lock, and the lock order that debug builds enforce.
 struct LockTests {
     private static func path(_ name: String) -> String {
         let tests = #filePath.split(separator: "/").dropLast(2).joined(separator: "/")
         return "/\(tests)/../\(name)"
     }
 
-    /// The page's table of ranks is this enumeration: the same names in the same order.
-    @Test func thePageListsTheRanks() throws {
+    /// The documentation's table of ranks lists this enumeration: the same names in the same order.
+    @Test func theDocumentationListsTheRanks() throws {
         let descriptor = open(Self.path("docs/concurrency.md"), O_RDONLY)
         try #require(descriptor >= 0)
         defer { close(descriptor) }
@@ -37,7 +37,7 @@ struct LockTests {
         let lock = Lock.allocate(rank: .value)
         defer { lock.deallocate() }
         let sum = Atomic<Int>(0)
-        // The cell is only touched with the lock held: a lost addition shows.
+        // The cell is only accessed with the lock held, so a lost increment is detected.
         nonisolated(unsafe) let cell = UnsafeMutablePointer<Int>.allocate(capacity: 1)
         cell.initialize(to: 0)
         defer { cell.deallocate() }
@@ -70,7 +70,7 @@ struct LockTests {
     }
 
     #if DEBUG
-        /// ThreadSanitizer's runtime does not survive the process that an exit test starts.
+        /// ThreadSanitizer's runtime does not survive the child process of an exit test.
         @Test(.enabled(if: getenv("ESCAPEMENT_SANITIZER") == nil)) func outOfOrderStops() async {
             await #expect(processExitsWith: .signal(SIGABRT)) {
                 let (turn, stripe) = (Lock.allocate(rank: .turn), Lock.allocate(rank: .stripe))
@@ -89,7 +89,7 @@ struct LockTests {
             }
         }
 
-        @Test func whatIsHeldDecidesWhatMayBeTaken() {
+        @Test func heldLocksDecideWhichMayBeAcquired() {
             TestThread.run(1) { _ in
                 let stripe = Lock.allocate(rank: .stripe, order: 7)
                 defer { stripe.deallocate() }
@@ -104,7 +104,7 @@ struct LockTests {
             }
         }
 
-        @Test func inOrderGoesOn() {
+        @Test func lockingInOrderSucceeds() {
             TestThread.run(1) { _ in
                 let locks = LockRank.allCases.map { Lock.allocate(rank: $0) }
                 for lock in locks { lock.acquire() }
@@ -116,7 +116,7 @@ struct LockTests {
     #endif
 }
 
-/// Threads of a test, all joined before `run` returns.
+/// Threads of a test, all of them joined before `run` returns.
 enum TestThread {
     private final class Start: Sendable {
         let number: Int

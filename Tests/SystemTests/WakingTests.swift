@@ -1,11 +1,11 @@
-// How threads reach each other: mailboxes, wake events, bells, pollers.
+// Communication between threads: mailboxes, wake events, bells, pollers.
 
 import Glibc
 import System
 import Testing
 
 @Suite struct WakingTests {
-    @Test func aMailboxIsReadableWhileThereIsMail() throws {
+    @Test func aMailboxIsReadableWhileItHasMessages() throws {
         let mailbox = try Mailbox<Int>()
         let poller = try Poller(capacity: 4)
         try poller.add(mailbox.wakeDescriptor, .readable, token: 7)
@@ -44,7 +44,7 @@ import Testing
         }
     }
 
-    @Test func aPollerTellsWhatIsAskedOfIt() throws {
+    @Test func aPollerReportsRequestedEvents() throws {
         var ends: [Int32] = [0, 0]
         #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
         defer { close(ends[0]) }
@@ -63,7 +63,7 @@ import Testing
         #expect(poller.wait(milliseconds: 0) == 0)
     }
 
-    @Test func aBellThatRangBeforeTheWaitIsHeard() {
+    @Test func aBellRungBeforeTheWaitIsNotMissed() {
         let bell = Doorbell()
         let seen = bell.count
         bell.ring()

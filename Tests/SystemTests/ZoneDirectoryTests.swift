@@ -1,11 +1,11 @@
-// The time zone database's directory: what is found and read, and what is not.
+// The time zone database's directory: which files are found and read, and which are refused.
 
 import Glibc
 import System
 import Testing
 
 @Suite("ZoneDirectory, for Calendar") struct ZoneDirectoryTests {
-    /// A directory with a few files; the test removes it.
+    /// A directory with a few files, which the test removes.
     private func make() throws -> String {
         var template = Array("/tmp/escapement-zones-XXXXXX".utf8CString)
         let path = try #require(mkdtemp(&template).map { String(cString: $0) })
@@ -28,7 +28,7 @@ import Testing
         for directory in ["Europe", "America/Argentina", "America", "posix", ""] { rmdir("\(path)/\(directory)") }
     }
 
-    @Test func namesAreThoseOfFilesThatBeginWithACapital() throws {
+    @Test func namesAreThoseOfFilesWithACapitalInitial() throws {
         let path = try make()
         defer { remove(path) }
         let names = try ZoneDirectory(path).names()
@@ -36,12 +36,12 @@ import Testing
         for name in ["zone.tab", "localtime", "posix/Zulu", "Dangling", "Pipe", "Europe"] {
             #expect(!names.contains(name))
         }
-        // A link to a parent is followed for a few levels only.
+        // A link to a parent directory is followed for a few levels only.
         #expect(names.count < 40 && names == names.sorted())
         #expect(throws: ZoneDirectory.Failure.self) { try ZoneDirectory(path + "/none").names() }
     }
 
-    @Test func aFileIsReadOrItIsSaidWhyNot() throws {
+    @Test func aFileIsReadOrTheReasonIsReported() throws {
         let path = try make()
         defer { remove(path) }
         let directory = ZoneDirectory(path)

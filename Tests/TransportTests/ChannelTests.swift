@@ -1,4 +1,4 @@
-// A channel over a stream that does what the test says: every order of short writes, no room and failures.
+// A channel over a scripted stream: every order of short writes, full buffers and failures.
 
 import Glibc
 import System
@@ -9,12 +9,12 @@ import Testing
 
 /// A stream layer that follows a script.
 ///
-/// `@unchecked Sendable`: one test's, on one thread.
+/// `@unchecked Sendable`: used by one test on one thread.
 private final class ScriptedLayer: StreamLayer, @unchecked Sendable {
     var reads: [ReadResult] = []
     var writes: [WriteResult] = []
     var wants: PollEvents = []
-    /// What has been taken, in order.
+    /// The bytes accepted, in order.
     private(set) var taken: [UInt8] = []
     private(set) var calls = 0
 
@@ -32,7 +32,7 @@ private final class ScriptedLayer: StreamLayer, @unchecked Sendable {
     }
 }
 
-/// A channel by reference: the macros cannot look into what is not copied.
+/// A channel behind a reference, since the test macros cannot capture non-copyable values.
 private final class TestChannel {
     private var channel: Channel
 
@@ -52,24 +52,24 @@ private final class TestChannel {
 }
 
 @Suite struct ChannelTests {
-    @Test func whatFitsIsNotKept() {
+    @Test func bytesThatFitAreNotBuffered() {
         let layer = ScriptedLayer()
         let channel = TestChannel(ByteStream(-1, layer: layer))
         layer.writes = [.bytes(3)]
         #expect(channel.send([1, 2, 3]) == SendResult(sent: 3, waiting: 0, hasFailed: false))
         #expect(!channel.hasOutput && channel.memory == 0)
         #expect(channel.send([]) == SendResult(sent: 0, waiting: 0, hasFailed: false))
-        #expect(layer.calls == 1, "nothing to send, nothing asked")
+        #expect(layer.calls == 1, "no call without bytes to send")
     }
 
-    @Test func whatDoesNotFitWaitsInOrder() {
+    @Test func bytesThatDoNotFitWaitInOrder() {
         let layer = ScriptedLayer()
         let channel = TestChannel(ByteStream(-1, layer: layer))
         layer.writes = [.bytes(1)]
         #expect(channel.send([1, 2, 3]) == SendResult(sent: 1, waiting: 2, hasFailed: false))
         #expect(channel.send(piece: [4]) == SendResult(sent: 0, waiting: 3, hasFailed: false))
         #expect(channel.send([5]) == SendResult(sent: 0, waiting: 4, hasFailed: false))
-        #expect(layer.calls == 1, "the stream is not asked before it has room")
+        #expect(layer.calls == 1, "no call before the stream is writable")
         #expect(channel.memory > 0)
         layer.writes = [.bytes(2), .wouldBlock]
         #expect(channel.flush() == SendResult(sent: 2, waiting: 2, hasFailed: false))
@@ -79,7 +79,7 @@ private final class TestChannel {
         #expect(!channel.hasOutput && channel.memory == 0)
     }
 
-    @Test func aPeerThatIsGoneIsToldOfAtOnceAndNothingIsKept() {
+    @Test func aClosedPeerIsReportedAtOnceAndNothingIsBuffered() {
         let layer = ScriptedLayer()
         let channel = TestChannel(ByteStream(-1, layer: layer))
         layer.writes = [.failed(EPIPE)]
@@ -92,7 +92,7 @@ private final class TestChannel {
         #expect(channel.memory == 0)
     }
 
-    /// Any script: what has been taken is always a prefix of what was sent, and the sums agree.
+    /// For any script, the bytes accepted are always a prefix of the bytes sent, and the totals agree.
     @Test func anyScript() {
         var random = SeededGenerator(for: "channel scripts")
         for _ in 0..<300 {
@@ -126,7 +126,7 @@ private final class TestChannel {
         }
     }
 
-    @Test func aPollerIsAskedOnlyForWhatHasChanged() throws {
+    @Test func thePollerIsUpdatedOnlyOnChanges() throws {
         var ends: [Int32] = [0, 0]
         try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &ends) == 0)
         let poller = try Poller(capacity: 4)
@@ -135,7 +135,7 @@ private final class TestChannel {
         defer { for end in ends { close(end) } }
         try channel.register(with: poller, .readable)
         #expect(channel.interest == .readable && poller.wait(milliseconds: 0) == 0)
-        // A layer that has to write before it can read on is polled for that.
+        // A layer that must write before it can continue reading is polled for writability.
         layer.wants = .writable
         channel.poll(with: poller, .readable)
         #expect(channel.interest == [.readable, .writable])
@@ -147,7 +147,7 @@ private final class TestChannel {
 
     // MARK: The kernel's own stream
 
-    @Test func aPlainStreamIsTheSocket() throws {
+    @Test func aPlainStreamWritesToTheSocket() throws {
         var ends: [Int32] = [0, 0]
         try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &ends) == 0)
         let (left, right) = (ByteStream(ends[0]), ByteStream(ends[1]))
@@ -156,7 +156,7 @@ private final class TestChannel {
         #expect(read() == .wouldBlock)
         #expect([UInt8]([1, 2, 3]).withUnsafeBytes(left.write) == .bytes(3))
         #expect(read() == .bytes(3) && memory[..<3] == [1, 2, 3])
-        // Until the kernel has no room.
+        // Until the socket buffer is full.
         let chunk = [UInt8](repeating: 7, count: 1 << 16)
         var written = 0
         while case .bytes(let count) = chunk.withUnsafeBytes(left.write) { written += count }
@@ -170,7 +170,7 @@ private final class TestChannel {
         right.close()
     }
 
-    @Test func aBufferGrowsWithWhatIsReceived() {
+    @Test func aBufferGrowsWithReceivedData() {
         let buffer = InputBuffer()
         var expected: [UInt8] = []
         for size in [1, 300, 0, 5_000] {

@@ -1,11 +1,11 @@
-// Output that waits leaves in order, whatever it is made of and however little of it is taken at a time.
+// Queued output leaves in order, whatever its pieces and however little is written at a time.
 
 import TestSupport
 import Testing
 import Transport
 
 @Suite struct OutputQueueTests {
-    /// Pieces and small additions, sent a few bytes at a time: what goes out is what came in, in order.
+    /// Pieces and small additions, sent a few bytes at a time, leave in the order they were added.
     @Test func sendsEverythingInOrder() {
         var random = SeededGenerator(for: "output queue")
         let output = OutputQueue()

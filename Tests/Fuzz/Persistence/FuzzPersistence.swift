@@ -1,14 +1,14 @@
-// The fuzz target of the files on disk, and of the same bytes on their way to a replica (scripts/fuzz). Any bytes as
-// log, snapshot, manifest, sync mark and header:
-//  1. Nothing crashes, and no length field has more memory asked for than the file is long (malloc_limit_mb).
-//  2. What a start makes of it is an engine whose invariants hold, whatever it was that it put in.
-//  3. What was recovered is recovered again, the same, also behind a segment begun after it.
-//  4. Check and dump say that there is damage exactly where a start refuses; what was repaired starts.
-//  FuzzStream.swift says what is asked of the stream.
+// The fuzz target of the files on disk, and of the same bytes sent to a replica (scripts/fuzz). Arbitrary bytes as log,
+// snapshot, manifest, sync mark and header:
+//  1. Nothing crashes, and no length field causes an allocation larger than the file (malloc_limit_mb).
+//  2. A start yields an engine whose invariants hold, whatever records were applied.
+//  3. The recovered state is recovered identically again, also after a new segment has been begun.
+//  4. Check and dump report damage exactly when a start refuses; a repaired directory starts.
+//  FuzzStream.swift lists the properties of the stream.
 //
-// Input: byte 0 what it is, byte 1 flags, bytes 2 and 3 where one file ends and the next begins, the rest is content.
-// A checksum keeps a fuzzer out, so a flag has the harness mend headers, batch headers and checksums before it feeds
-// them: then any bytes are records.
+// Input: byte 0 the kind of input, byte 1 flags, bytes 2 and 3 where one file ends and the next begins, the rest is
+// content. Checksums would keep a fuzzer out, so a flag makes the harness repair headers, batch headers and checksums
+// before it feeds them: then arbitrary bytes are records.
 
 import LimiterEngine
 import Persistence
@@ -23,14 +23,15 @@ private func runDriver(
     _ oneInput: OneInput
 ) -> CInt
 
-/// SwiftPM makes this name an executable's entry, so libFuzzer's own `main` is never linked and has to be stood in for.
+/// SwiftPM uses this name as an executable's entry point, so libFuzzer's own `main` is never linked; this replaces
+/// it.
 @_cdecl("fuzz_persistence_main")
 public func entry(_ count: CInt, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?) -> CInt {
     var (count, arguments) = (count, arguments)
     return runDriver(&count, &arguments, fuzzOneInput)
 }
 
-/// One input: chooses what to check by its first byte. Traps when a property does not hold.
+/// Runs one input; its first byte selects what to check. Traps if a property does not hold.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzOneInput(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     guard size >= 4 else { return 0 }
@@ -43,7 +44,7 @@ public func fuzzOneInput(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     case 3: checkDirectory([(.log, content)], flags)
     case 4: checkDirectory([(.snapshot, content)], flags)
     case 6:
-        // A snapshot, the stream behind it, and where it is cut.
+        // A snapshot, the stream after it, and where the input is split.
         let isSnapshot = flags.contains(.overlapping)
         let middle = Int(data[2]) * content.count / 256
         var bytes = Array(content[(isSnapshot ? middle : 0)...])
@@ -71,18 +72,18 @@ public func fuzzOneInput(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
 
 private struct Flags: OptionSet {
     let rawValue: UInt8
-    /// Headers and batches are made valid; what is in them stays.
+    /// Headers and batches are made valid; their contents stay.
     static let mended = Flags(rawValue: 1)
-    /// The last file is left as it is.
+    /// The last file is left unmodified.
     static let mendedButLast = Flags(rawValue: 2)
     static let severalWorkers = Flags(rawValue: 4)
-    /// There is a sync mark in the middle of the last file.
+    /// A sync mark points into the middle of the last file.
     static let marked = Flags(rawValue: 8)
-    /// The journal has come as far as it can.
+    /// The journal is near its maximum offset.
     static let late = Flags(rawValue: 16)
-    /// A snapshot ends by saying how many records it has.
+    /// A snapshot ends with the number of its records.
     static let ended = Flags(rawValue: 32)
-    /// The snapshot stands for the first half of the log.
+    /// The snapshot covers the first half of the log.
     static let overlapping = Flags(rawValue: 64)
 }
 
@@ -96,7 +97,7 @@ private func checkManifest(_ bytes: [UInt8], _ flags: Flags) {
     }
     guard let manifest = try? Manifest(bytes) else { return }
     guard let again = try? Manifest(manifest.encoded()), again == manifest else {
-        fatalError("\(manifest) does not survive being written")
+        fatalError("\(manifest) does not survive a round trip")
     }
     let files = SimulatedFileSystem(["/d/manifest": bytes])
     checkStart(files, Manifest(history: manifest.history), .init())
@@ -109,7 +110,7 @@ private func checkMark(_ bytes: [UInt8], _ flags: Flags) {
         store(bytes.withUnsafeBytes { Checksum.crc32c(UnsafeRawBufferPointer(rebasing: $0[..<8])) }, in: &bytes, at: 8)
     }
     if let offset = SyncMark.decode(bytes) { precondition(SyncMark.encoded(offset) == bytes) }
-    // A mark of any offset beside a log that is shorter.
+    // A mark with any offset, next to a shorter log.
     let manifest = Manifest(history: history, logs: [Manifest.Entry(number: 1, offset: 0)])
     let log = FileHeader(content: .log, number: 1, journalOffset: 0, time: EngineTime(nanoseconds: 5)).encoded()
     checkStart(
@@ -166,35 +167,35 @@ private func checkStart(_ files: SimulatedFileSystem, _ manifest: Manifest, _ fl
     let original = SimulatedFileSystem(files.contents)
     let dumped = dump(files)
     guard let first = recover(files, flags) else {
-        precondition(!found.isClean, "refused, and checked as \(found.text)")
-        precondition(!dumped, "refused, and dumped without complaint")
+        precondition(!found.isClean, "refused, but checked as \(found.text)")
+        precondition(!dumped, "refused, but dumped without an error")
         checkRepair(original, found, flags)
         return
     }
-    precondition(found.isClean, "recovered, and checked as \(found.text)")
-    precondition(dumped, "recovered, and not dumped")
-    guard let second = recover(files, []) else { fatalError("what was recovered once is refused now") }
+    precondition(found.isClean, "recovered, but checked as \(found.text)")
+    precondition(dumped, "recovered, but not dumped")
+    guard let second = recover(files, []) else { fatalError("the second recovery is refused") }
     precondition(second.states == first.states && second.report.end == first.report.end && second.report.cut == nil)
-    // A journal that has come as far as it can has no next batch.
+    // A journal at its maximum offset has no next batch.
     guard first.report.end < lastOffset else { return }
     let log = LogDirectory(files: files, path: "/d", recovered: first.report)
     do {
         try log.roll(at: first.report.end, time: first.report.lastTime, continues: true)
     } catch {
-        fatalError("a new segment cannot be begun: \(error)")
+        fatalError("cannot begin a new segment: \(error)")
     }
-    guard let third = recover(files, flags) else { fatalError("refused because of a new segment") }
+    guard let third = recover(files, flags) else { fatalError("refused after a new segment") }
     precondition(third.states == first.states && third.report.end == first.report.end && third.report.cut == nil)
 }
 
 private func checkRepair(_ files: SimulatedFileSystem, _ found: DirectoryCheck, _ flags: Flags) {
     guard (try? DirectoryRepair(files: files, check: found)) != nil else { return }
     let now = DirectoryCheck(files: files, directory: "/d")
-    precondition(now.isClean, "repaired, and checked as \(now.text)")
-    precondition(recover(files, flags) != nil, "repaired, and refused")
+    precondition(now.isClean, "repaired, but checked as \(now.text)")
+    precondition(recover(files, flags) != nil, "repaired, but refused")
 }
 
-/// Whether a dump went through to the end.
+/// Whether the dump completed.
 private func dump(_ files: SimulatedFileSystem) -> Bool {
     do {
         _ = try RecordDump(files: files, directory: "/d").run { bytes in
@@ -225,7 +226,7 @@ private func recover(_ files: SimulatedFileSystem, _ flags: Flags) -> Recovered?
     var keys: [[UInt8]] = []
     session.forEachKey(now: horizon) { key, _ in keys.append(Array(key)) }
     for key in keys { states[key] = key.withUnsafeBytes { session.state(of: $0, now: horizon) } }
-    precondition(keys.count == states.count, "a key stands in the engine twice")
+    precondition(keys.count == states.count, "a key is in the engine twice")
     return Recovered(report: report, states: states)
 }
 
@@ -243,8 +244,8 @@ private func mendHeaderSum(_ bytes: inout [UInt8]) {
     store(bytes.withUnsafeBytes { Checksum.crc32c(UnsafeRawBufferPointer(rebasing: $0[..<52])) }, in: &bytes, at: 52)
 }
 
-/// A file whose header and batches are valid; what time it is, how many keys are announced, how long batches are and
-/// what the records are is the input's to say.
+/// A file whose header and batches are valid; the input determines the time, the announced number of keys, the
+/// lengths of batches and the records.
 private func mended(
     _ input: [UInt8], _ content: FileHeader.Content, _ entry: Manifest.Entry, isEnded: Bool, wholeAt: Int64? = nil
 ) -> [UInt8] {
@@ -273,7 +274,7 @@ private func mended(
     }
     guard content == .snapshot, isEnded else { return bytes }
     let encoder = BatchEncoder(offset: Int64(position - FileHeader.size))
-    // In a stream it also says where in the journal the state is whole.
+    // In a stream it also contains the journal offset at which the state is complete.
     let numbers = [Int64(records)] + (wholeAt.map { [$0] } ?? [])
     numbers.map(\.littleEndian).withUnsafeBytes {
         encoder.addControl(.endOfSnapshot, key: UnsafeRawBufferPointer(start: nil, count: 0), body: $0)

@@ -1,14 +1,14 @@
-// The part of the fuzz target that a replica reads from whoever claims to be its primary:
-//  1. The same bytes cut anywhere make the same events, or the same refusal.
-//  2. What is handed on can be put into an engine, whose invariants then hold.
-//  3. A link that is told anything says only what its state allows, and acknowledges only what it has handed on.
+// The part of the fuzz target for input that a replica reads from an untrusted primary:
+//  1. The same bytes produce the same events, or the same error, however they are split.
+//  2. Decoded events can be applied to an engine, whose invariants then hold.
+//  3. Whatever a link receives, it sends only what its state allows, and acknowledges only what it has passed on.
 
 import LimiterEngine
 import Persistence
 import Replication
 import System
 
-/// Bytes as a snapshot with the stream behind it, or as a stream alone, read whole and in pieces.
+/// Bytes as a snapshot with the stream after it, or as a stream alone, read whole and in pieces.
 func checkStream(_ bytes: [UInt8], piece: Int, isSnapshot: Bool) {
     let whole = read(bytes, piece: bytes.count, isSnapshot)
     let pieces = read(bytes, piece: piece, isSnapshot)
@@ -20,7 +20,7 @@ private func read(_ bytes: [UInt8], piece: Int, _ isSnapshot: Bool) -> [String] 
     let engine = Engine(shards: 4, seed: HashSeed(1, 2, 3))
     let applier = BatchApplier(engine: engine)
     var events: [String] = []
-    // What is freed behind a piece must not be read again.
+    // Memory freed after a piece must not be read again.
     for start in stride(from: 0, to: bytes.count, by: max(1, piece)) {
         let part = Array(bytes[start..<min(bytes.count, start + max(1, piece))])
         let isOver = part.withUnsafeBytes { part in
@@ -52,13 +52,13 @@ private func apply(_ event: StreamDecoder.Event, _ applier: BatchApplier) -> Str
         do throws(RecordError) {
             try applier.apply(bytes, horizon: EngineTime(nanoseconds: 1))
         } catch {
-            fatalError("handed on, and refused: \(error)")
+            fatalError("decoded, but refused: \(error)")
         }
         return "batch \(batch.offset) \(batch.count)"
     }
 }
 
-/// Bytes as everything that a primary answers. The first connection gets them whole, the next ones what is left.
+/// Bytes as everything a primary sends. The first connection gets all of them, later connections the remainder.
 func checkLink(_ bytes: [UInt8], piece: Int, hasState: Bool) {
     let link = UpstreamLink(settings: UpstreamLink.Settings(listeningPort: 1))
     let id = ReplicationID(String(repeating: "a", count: 40))!
@@ -93,7 +93,7 @@ func checkLink(_ bytes: [UInt8], piece: Int, hasState: Bool) {
         }
         now += .milliseconds(200)
         link.tick(now: now, synced: -1, perform)
-        precondition(connections < 200, "it connects without a pause")
+        precondition(connections < 200, "reconnects without a delay")
     }
     link.stop(perform)
 }

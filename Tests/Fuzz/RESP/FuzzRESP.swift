@@ -1,10 +1,10 @@
-// The fuzz target of the wire format (scripts/fuzz). Three properties, over any bytes cut anywhere:
+// The fuzz target of the wire format (scripts/fuzz). Three properties, for arbitrary bytes split anywhere:
 //  1. A parser's events and arguments do not depend on how the bytes arrive. Every feed is a heap allocation of exactly
-//     its size (RequestReplay), so reading one byte too far is a report of AddressSanitizer, not luck.
-//  2. The same for the reply scanner, and what it finds complete the decoder can read.
-//  3. What a parser takes as a request is the same request when written back as an array of bulk strings.
+//     its size (RequestReplay), so AddressSanitizer reliably reports a read past the end.
+//  2. The same for the reply scanner; and the decoder accepts every reply that the scanner found complete.
+//  3. A parsed request encoded again as an array of bulk strings parses to the same request.
 //
-// Input: byte 0 chooses mode and limits, bytes 1 to 4 where to cut, the rest is what arrives.
+// Input: byte 0 selects mode and limits, bytes 1 to 4 the positions of cuts, the rest is the input.
 
 import RESP
 
@@ -17,14 +17,15 @@ private func runDriver(
     _ oneInput: OneInput
 ) -> CInt
 
-/// SwiftPM makes this name an executable's entry, so libFuzzer's own `main` is never linked and has to be stood in for.
+/// SwiftPM uses this name as an executable's entry point, so libFuzzer's own `main` is never linked; this replaces
+/// it.
 @_cdecl("fuzz_resp_main")
 public func entry(_ count: CInt, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?) -> CInt {
     var (count, arguments) = (count, arguments)
     return runDriver(&count, &arguments, fuzzOneInput)
 }
 
-/// One input: chooses what to check by its first byte. Traps when a property does not hold.
+/// Runs one input; its first byte selects what to check. Traps if a property does not hold.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzOneInput(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     guard size >= 5 else { return 0 }
@@ -39,14 +40,14 @@ public func fuzzOneInput(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     return 0
 }
 
-/// Four positions from four bytes, or every position when the first byte says so.
+/// Four positions from four bytes, or every position if the first byte selects that.
 private func makeCuts(_ bytes: [UInt8], below count: Int) -> [Int] {
     if bytes[0] == 0xFF { return Array(0..<count) }
     return bytes.map { Int($0) * max(count, 1) / 256 }.sorted()
 }
 
 private func checkRequests(_ input: [UInt8], cuts: [Int], mode: UInt8) {
-    // Tight limits, or a fuzzer would need inputs of 64 KiB to meet one.
+    // Low limits, or a fuzzer would need inputs of 64 KiB to reach one.
     var limits = mode & 2 == 0 ? RequestLimits(bulkLengthMax: 64, argumentsMax: 12) : RequestLimits.usual
     if mode & 4 == 0 { limits.lineLengthMax = 32 }
     let authenticated = mode & 8 == 0

@@ -1,9 +1,9 @@
-// The fuzz target of time zones (scripts/fuzz). Any bytes as a zone file, as the rule at its end, and as a zone's name:
-//  1. Nothing crashes, and no count of a file has more memory asked for than the file is long (malloc_limit_mb).
-//  2. What is read makes windows that contain their instant and tile time, at its ends too.
-//  3. A name's canonical text is a name, the same one, and cannot lead out of a directory.
+// The fuzz target of time zones (scripts/fuzz). Arbitrary bytes as a zone file, as a file's footer, as a zone's name:
+//  1. Nothing crashes, and no count in a file causes an allocation larger than the file (malloc_limit_mb).
+//  2. Rules that parse yield windows that contain their instant and tile time, including its ends.
+//  3. A name's canonical text is again a name, the same one, and cannot lead out of a directory.
 //
-// Input: byte 0 what it is, byte 1 the period, bytes 2 to 9 an instant, the rest is content.
+// Input: byte 0 the kind of input, byte 1 the period, bytes 2 to 9 an instant, the rest is content.
 
 import LimiterEngine
 
@@ -16,14 +16,15 @@ private func runDriver(
     _ oneInput: OneInput
 ) -> CInt
 
-/// SwiftPM makes this name an executable's entry, so libFuzzer's own `main` is never linked and has to be stood in for.
+/// SwiftPM uses this name as an executable's entry point, so libFuzzer's own `main` is never linked; this replaces
+/// it.
 @_cdecl("fuzz_zones_main")
 public func entry(_ count: CInt, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?) -> CInt {
     var (count, arguments) = (count, arguments)
     return runDriver(&count, &arguments, fuzzOneInput)
 }
 
-/// One input: chooses what to check by its first byte. Traps when a property does not hold.
+/// Runs one input; its first byte selects what to check. Traps if a property does not hold.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzOneInput(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     guard size >= 10 else { return 0 }
@@ -41,7 +42,7 @@ public func fuzzOneInput(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     return 0
 }
 
-/// A file of version 3 up to its footer's text: one type, no transitions.
+/// A version 3 file up to the text of its footer: one type, no transitions.
 private let fileHead: [UInt8] = {
     let header = Array("TZif3".utf8) + [UInt8](repeating: 0, count: 15 + 16) + [0, 0, 0, 1, 0, 0, 0, 1]
     let block: [UInt8] = [0, 0, 0, 0, 0, 0, 0]
@@ -53,7 +54,7 @@ private func checkWindows(_ rules: ZoneRules, _ period: CalendarPeriod, _ time: 
         rules.window(containing: EngineTime(nanoseconds: time), period)
     }
     var time = min(time, EngineTime.latest.nanoseconds)
-    // A few windows to each side.
+    // A few windows in each direction.
     for _ in 0..<4 {
         let found = window(time)
         precondition(found.begin <= time && time < found.end, "\(found) does not contain \(time)")
@@ -78,6 +79,6 @@ private func checkName(_ bytes: [UInt8]) {
         precondition(name.text.utf8.count <= ZoneName.lengthMax)
         precondition(name.offsetMinutes != nil || !name.text.utf8.contains(UInt8(ascii: ".")), "\(name)")
     } catch {
-        precondition("\(error)".utf8.allSatisfy { (0x20...0x7E).contains($0) }, "an error that is not printable")
+        precondition("\(error)".utf8.allSatisfy { (0x20...0x7E).contains($0) }, "the error is not printable")
     }
 }
