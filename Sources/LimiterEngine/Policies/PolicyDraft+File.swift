@@ -1,5 +1,5 @@
-// Applying the rules file: a three-way merge of what the file had when it was last read, what it has now, and what is
-// in force. Changes in the file take effect, changes by commands are kept.
+// Applies the rules file: a three-way merge of the file when it was last read, the file now, and the entries in force.
+// Changes in the file take effect; changes by commands are kept.
 //
 //   in force          the file before             the file now      result
 //   of origin file    the same, by definition     different         the file's version takes effect
@@ -9,7 +9,7 @@
 //   nothing           unknown: the entry is new   anything          the file's version takes effect
 //   anything          anything                    as in force       the entry is of origin file from here on
 //
-// An entry that the file does not have and never had is left alone.
+// An entry that the file does not have and never had is left unchanged.
 
 /// A policy or a rule.
 public enum PolicyEntry: Equatable, Sendable {
@@ -18,7 +18,7 @@ public enum PolicyEntry: Equatable, Sendable {
     /// A rule.
     case rule(Rule)
 
-    /// Where it came from.
+    /// Its origin.
     public var origin: PolicyOrigin {
         switch self {
         case .policy(let policy): policy.origin
@@ -27,7 +27,7 @@ public enum PolicyEntry: Equatable, Sendable {
     }
 }
 
-/// What applying the rules file has changed, and what it has kept.
+/// What applying the rules file changed, and what it kept.
 public struct FileReport: Sendable {
     /// Why an entry that differs from the file was kept.
     public enum Reason: Equatable, Sendable {
@@ -35,32 +35,32 @@ public struct FileReport: Sendable {
         case changedByCommand
         /// A command has removed it.
         case removedByCommand
-        /// The file has dropped the policy, and a rule made by a command uses it.
+        /// The file has dropped the policy, but a rule made by a command uses it.
         case inUse(by: RuleSubject)
     }
 
-    /// One policy or rule that the file and what was in force differ about.
+    /// A policy or rule that differs between the file and the entries in force.
     public struct Difference: Equatable, Sendable {
-        /// What was in force; nil for nothing.
+        /// The entry in force; nil for none.
         public var inForce: PolicyEntry?
-        /// What the file has; nil for nothing.
+        /// The file's entry; nil for none.
         public var file: PolicyEntry?
-        /// Why it was kept; nil if the file's version took effect.
+        /// Why the entry in force was kept; nil if the file's took effect.
         public var kept: Reason?
-        /// The file's version is different from when it was last read, or that is not known.
+        /// Whether the file's entry has changed since it was last read, or that is unknown.
         public var hasFileChanged = true
     }
 
-    /// Most differences that are listed, of those applied and of those kept.
+    /// Upper bound on the differences listed, for each of applied and kept.
     public static let listedMax = 50
 
-    /// How many entries were applied.
+    /// Number of entries applied.
     public private(set) var appliedCount = 0
     /// The first of them.
     public private(set) var applied: [Difference] = []
-    /// How many were kept although the file differs.
+    /// Number of entries kept although the file differs.
     public private(set) var keptCount = 0
-    /// The first of them, those first about which the file has changed.
+    /// The first of them, those changed in the file first.
     public private(set) var kept: [Difference] = []
 
     /// No differences.
@@ -85,11 +85,11 @@ public struct FileReport: Sendable {
     }
 }
 
-/// What a policy and a rule have in common for a file.
+/// Operations that policies and rules have in common for a merge.
 private protocol FileEntry {
     var origin: PolicyOrigin { get }
     var entry: PolicyEntry { get }
-    /// Whether they say the same; where they come from, and a policy's past, are no difference.
+    /// Whether they are equal, ignoring origin and a policy's superseded limits.
     func saysTheSame(as other: Self) -> Bool
 }
 
@@ -111,17 +111,17 @@ extension Rule: FileEntry {
 }
 
 private enum Verdict {
-    /// There is nothing to do.
+    /// They agree; nothing to do.
     case agreed
-    /// A command has set what the file has: the entry is of origin file from here on.
+    /// A command has set the file's value: the entry is of origin file from here on.
     case adopted
     /// The file's version takes effect.
     case applied
     case kept(FileReport.Reason, hasFileChanged: Bool)
 
     /// - Parameters:
-    ///   - inForce: Nil for nothing.
-    ///   - said: What the file had when it was last read, if a command has changed or removed that.
+    ///   - said: The file's entry when it was last read, if a command has changed or removed it.
+    ///   - says: The file's current entry; nil for none.
     ///   - says: What it has now; nil for nothing.
     init<Entry: FileEntry>(_ inForce: Entry?, said: Entry?, says: Entry?, force: Bool) {
         guard let inForce else {
@@ -153,14 +153,14 @@ private enum Verdict {
 }
 
 extension PolicyDraft {
-    /// Applies what has changed in the rules file, and keeps what commands have changed.
+    /// Applies changes of the rules file, and keeps changes made by commands.
     ///
     /// - Parameters:
     ///   - policies: The file's, each name once.
     ///   - rules: The file's, each subject once.
-    ///   - force: The file takes precedence, for every entry that it has or has dropped since it was last read.
-    /// - Throws: `policyInUse` when the file has dropped a policy that a rule of its own needs, or that it is forced to
-    ///   remove; `unknownPolicy` for a rule without its policy. Then nothing is changed.
+    ///   - force: The file takes precedence for every entry that it has, or has dropped since it was last read.
+    /// - Throws: `policyInUse` when the file has dropped a policy that one of its own rules needs, or that a forced
+    ///   removal would take from a rule; `unknownPolicy` for a rule without its policy. Nothing is changed then.
     /// - Complexity: O(policies + rules), of the file and in force.
     public mutating func applyFile(
         policies filePolicies: [Policy], rules fileRules: [Rule], force: Bool = false
@@ -170,7 +170,7 @@ extension PolicyDraft {
         try dropRules(notIn: Set(fileRules.map(\.subject)), &taking)
         try take(fileRules, knowing: Set(filePolicies.map(\.name)), &taking)
         try dropPolicies(notIn: Set(filePolicies.map(\.name)), &taking)
-        // Counted when the old ones are gone: all names of a full file may be new.
+        // Checked after the old ones are removed: all names in a full file may be new.
         guard policies.count <= policiesMax else { throw .tooManyPolicies }
         for policy in taking.removed.values.sorted(by: { $0.policy.name.lexicographicallyPrecedes($1.policy.name) }) {
             taking.overrides.policies[policy.policy.name] = policy.policy
@@ -185,10 +185,10 @@ extension PolicyDraft {
 
     private struct FileTaking {
         var report: FileReport
-        /// What stays overridden.
+        /// The remaining overrides.
         var overrides: FileOverrides
         let force: Bool
-        /// Policies of the file that commands have removed, and that no rule needs so far.
+        /// Policies of the file that commands have removed and that no rule has needed so far.
         var removed: [[UInt8]: (policy: Policy, difference: FileReport.Difference)] = [:]
     }
 
@@ -256,7 +256,7 @@ extension PolicyDraft {
                 taking.report.add(difference)
                 continue
             }
-            // A policy that a command has removed comes back with the rule that needs it.
+            // A policy that a command has removed is restored with the rule that needs it.
             if policies[rule.policy] == nil, var needed = taking.removed.removeValue(forKey: rule.policy) {
                 try put(needed.policy)
                 needed.difference.kept = nil
@@ -278,7 +278,7 @@ extension PolicyDraft {
                     drop(policy.name)
                     break
                 }
-                // Which rules use it is looked for only where that is the answer.
+                // The rules that use it are searched only when they are the answer.
                 let users = rules.values.filter { $0.policy == policy.name }
                 if let user = users.first(where: { $0.origin == .file || taking.force }) {
                     throw .policyInUse(by: user.subject, count: users.count)
@@ -293,7 +293,7 @@ extension PolicyDraft {
 }
 
 extension RuleSubject {
-    /// An order for lists: `*` before names, names by their bytes.
+    /// A sort order for lists: `*` before names, names by their bytes.
     public func precedes(_ other: RuleSubject) -> Bool {
         for (left, right) in [(tenant, other.tenant), (client, other.client), (action, other.action)]
         where left != right {
