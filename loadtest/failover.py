@@ -15,7 +15,7 @@ from replication import Nodes
 from sentinels import Group, Throttlers
 from wire import eventually
 
-# A second: what the target is stated for. Not what is recommended (docs/high-availability.md).
+# A second, the setting for which the target is defined. Not a recommendation (docs/high-availability.md).
 DOWN_AFTER_MS = 1000
 
 
@@ -26,7 +26,7 @@ def one(group, number):
     eventually(lambda: len(clients.admitted) > 500, "calls are admitted", 20)
     failed_at = time.monotonic()
     old.crash()
-    # Sentinel takes a second to notice: what is admitted sooner was on its way.
+    # Sentinel takes a second to notice: calls admitted sooner were already in flight.
     again = eventually(
         lambda: min((t for t in list(clients.admitted) if t > failed_at + DOWN_AFTER_MS / 2000), default=None),
         "admitted again", 30)

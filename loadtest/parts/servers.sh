@@ -1,5 +1,5 @@
-# Servers to measure: ours to start, and only these are ended. Sourced by scripts/bench, which sets work, escapement
-# and loadtest.
+# Starts servers to measure, and stops only those it started. Sourced by scripts/bench, which sets work, escapement and
+# loadtest.
 
 pids=()
 stop_all() {
@@ -10,7 +10,7 @@ stop_all() {
 trap stop_all EXIT
 trap 'exit 130' INT TERM
 
-# A port nobody listens on; the kernel hands out its own from 32768 up, so these stay free.
+# A port without a listener. The kernel assigns ephemeral ports from 32768 up, so these stay free.
 next_port=$((20000 + $$ % 5000))
 free_port() {
     while (exec 3<>"/dev/tcp/127.0.0.1/$next_port") 2>/dev/null; do next_port=$((next_port + 1)); done
@@ -41,7 +41,7 @@ start_escapement() {
     start "$name" "$escapement" --port PORT --dir "$PWD/$work/data-$name" --maxclients 20000 --appendonly no "$@"
     loaded "$port"
 }
-# Waits until a server that restores its state answers.
+# Waits until a server that is restoring its state answers.
 loaded() {
     local deadline=$((SECONDS + 300))
     until [[ $(redis-cli -p "$1" PING 2>/dev/null) == PONG ]]; do
@@ -50,5 +50,5 @@ loaded() {
     done
 }
 
-# One number of INFO.
+# One field of INFO.
 info() { "$loadtest" call --port "$1" INFO everything | tr -d '\r' | sed -n "s/^$2://p"; }
