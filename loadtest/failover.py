@@ -1,7 +1,7 @@
-"""How long a failover takes: kill -9 of the primary under load, until a client's call is admitted again.
+"""Measures the duration of a failover: from kill -9 of the primary under load until a client's call is admitted again.
 
 Three nodes and three stock Sentinels on loopback, as the integration tests start them (PYTHONPATH=Tests/Integration).
-The old primary comes back as a replica before the next one. Prints each time, the median, and what was admitted beyond
+The old primary comes back as a replica before the next failover. Prints each duration, the median, and the excess over
 the limit.
 """
 
@@ -15,7 +15,7 @@ from replication import Nodes
 from sentinels import Group, Throttlers
 from wire import eventually
 
-# A second, the setting for which the target is defined. Not a recommendation (docs/high-availability.md).
+# One second, as in the target. Not the recommended value (docs/high-availability.md).
 DOWN_AFTER_MS = 1000
 
 
@@ -26,7 +26,7 @@ def one(group, number):
     eventually(lambda: len(clients.admitted) > 500, "calls are admitted", 20)
     failed_at = time.monotonic()
     old.crash()
-    # Sentinel takes a second to notice: calls admitted sooner were already in flight.
+    # Sentinel takes a second to notice, so a call that was admitted sooner was in transit.
     again = eventually(
         lambda: min((t for t in list(clients.admitted) if t > failed_at + DOWN_AFTER_MS / 2000), default=None),
         "admitted again", 30)

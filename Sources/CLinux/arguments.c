@@ -1,8 +1,9 @@
-// Keeps the arguments that the kernel started the process with.
+// Keeps the arguments with which the kernel started the process.
 //
-// The Swift runtime looks for them just below `environ` when it is loaded. A preloaded library that has called setenv by
-// then, as libfaketime does, has moved `environ` to the heap, and CommandLine.arguments is empty without an error. glibc
-// calls every function of .init_array with the arguments of main, whatever `environ` is by then, so they are taken there.
+// When it is loaded, the Swift runtime looks for them just below `environ`. If a preloaded library has called setenv
+// before, as libfaketime does, `environ` has moved to the heap, and CommandLine.arguments is empty without an error.
+// glibc calls every function in .init_array with the arguments of main, wherever `environ` is by then, so they are
+// saved there.
 #include "CLinux.h"
 
 static int kept_count;

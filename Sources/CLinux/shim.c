@@ -1,4 +1,4 @@
-// The lock ranks that a thread holds, for debug builds: one definition, since they share a thread-local list.
+// The lock ranks that a thread holds, for debug builds: defined once, since they share a thread-local list.
 #include "CLinux.h"
 
 #include <stdio.h>
@@ -10,12 +10,12 @@ struct held_lock {
     uint32_t order;
 };
 
-// In the order in which they were taken, so the last one has the highest rank and order.
+// In the order of acquisition, so the last one has the highest rank and order.
 static _Thread_local struct held_lock *held;
 static _Thread_local size_t held_count;
 static _Thread_local size_t held_capacity;
 
-// The names of LockRank's cases, in their order.
+// The names of LockRank's cases, in order.
 static const char *const rank_names[] = {
     "none",          "fileSync", "turn",   "sweep",        "settingsEffects", "journalingDemand",
     "journalStream", "journal",  "stripe", "policyEditor", "value",           "mailbox",
@@ -50,7 +50,7 @@ void clinux_rank_release(const uint32_t *word) {
         if (held[place - 1].word != word) continue;
         for (size_t next = place; next < held_count; next++) held[next - 1] = held[next];
         held_count--;
-        // What an exiting thread would leave behind.
+        // Otherwise an exiting thread would leak it.
         if (held_count == 0) {
             free(held);
             held = 0;
@@ -58,7 +58,7 @@ void clinux_rank_release(const uint32_t *word) {
         }
         return;
     }
-    fprintf(stderr, "lock order: a lock is released that this thread does not hold\n");
+    fprintf(stderr, "lock order: releasing a lock that this thread does not hold\n");
     abort();
 }
 

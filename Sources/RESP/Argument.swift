@@ -1,16 +1,16 @@
-// One argument of a request, and the list of them that a parser fills.
+// One argument of a request, and the list of arguments that a parser fills.
 //
-// Owns: nothing of the bytes. An `Argument` borrows the read buffer of whoever parses and is valid only while one
-// command runs; whoever keeps bytes longer copies them. Knows no command and no protocol version.
+// Does not own the bytes. An `Argument` borrows the parser's read buffer and is valid only while one command runs; code
+// that keeps bytes longer must copy them. Knows no command and no protocol version.
 
 public import System
 
 /// A borrowed run of bytes: one argument of a request.
 ///
-/// Valid only until the command that received it returns. Copying is the keeper's job (`bytes`, `string`).
+/// Valid only until the command that received it returns; to keep the bytes, copy them (`bytes`, `string`).
 @frozen
 public struct Argument {
-    /// The first byte; never read past `count`.
+    /// The first byte. At most `count` bytes are read from here.
     public let base: UnsafePointer<UInt8>
     /// Length in bytes, 0 or more.
     public let count: Int
@@ -25,24 +25,24 @@ public struct Argument {
     /// The bytes, borrowed.
     @inlinable public var buffer: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: base, count: count) }
 
-    /// The bytes, borrowed, untyped: the form in which the engine takes keys.
+    /// The bytes, borrowed and untyped, as the engine expects keys.
     @inlinable public var raw: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
 
     /// A copy of the bytes. Allocates.
     public var bytes: [UInt8] { Array(buffer) }
 
-    /// A copy as text; bytes that are no UTF-8 become U+FFFD. Allocates.
+    /// A copy as text; bytes that are not valid UTF-8 become U+FFFD. Allocates.
     public var string: String { String(decoding: buffer, as: UTF8.self) }
 
-    /// What an error text repeats of the argument: its first 128 bytes as text. Allocates.
+    /// The form in which error texts quote the argument: its first 128 bytes as text. Allocates.
     public var shown: String { Argument(base: base, count: min(128, count)).string }
 
-    /// Whether the bytes are `word`, letters A–Z and a–z taken as equal. `word` is ASCII. O(count), no allocation.
+    /// Whether the bytes equal `word`, ignoring case for A–Z and a–z. `word` is ASCII. O(count), no allocation.
     public func matches(_ word: StaticString) -> Bool {
         guard count == word.utf8CodeUnitCount else { return false }
         let other = Argument(base: word.utf8Start, count: count)
         guard count > 8 else { return shortWord == other.shortWord }
-        // Eight bytes at a time; the last eight overlap what is known already.
+        // Eight bytes at a time; the last eight may overlap bytes compared before.
         var offset = 0
         while offset &+ 8 < count {
             guard foldedWord(at: offset) == other.foldedWord(at: offset) else { return false }
@@ -51,27 +51,28 @@ public struct Argument {
         return foldedWord(at: count &- 8) == other.foldedWord(at: count &- 8)
     }
 
-    /// The number that 4 to 8 digits fileText, the bytes taken all at once; nil if one of them is no digit.
+    /// The value of 4 to 8 decimal digits, computed from all bytes at once; nil if one of them is not a digit.
     @inlinable var eightDigits: Int64? {
         assert(count >= 4 && count <= 8)
         let raw = UnsafeRawPointer(base)
         let head = UInt64(UInt32(littleEndian: raw.loadUnaligned(as: UInt32.self)))
         let tail = UInt64(UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self)))
-        // The last digit stands in the highest byte, and zeros in front of the first one.
+        // The last digit is in the highest byte, and zeros precede the first one.
         let unused = UInt64(truncatingIfNeeded: (8 &- count) &* 8)
         let zeros: UInt64 = 0x3030_3030_3030_3030
         let values = (head &<< unused | tail &<< 32 | (zeros & ~(UInt64.max &<< unused))) ^ zeros
-        // Above 9 each byte gets its highest bit, from itself or from the sum.
+        // Bytes above 9 have their highest bit set afterwards, in themselves or in the sum.
         guard (values | (values &+ 0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080 == 0 else { return nil }
-        // Two digits to a byte pair, then four to two, then eight.
+        // Combines two digits per byte pair, then four, then eight.
         let tens = values &* 10 &+ (values &>> 8)
         let low = (tens & 0x0000_00FF_0000_00FF) &* (100 &+ (1_000_000 &<< 32))
         let high = ((tens &>> 16) & 0x0000_00FF_0000_00FF) &* (1 &+ (10_000 &<< 32))
         return Int64(truncatingIfNeeded: (low &+ high) &>> 32)
     }
 
-    /// Up to eight bytes as a little-endian word, letters in lower case, zeros behind them; so a word for two arguments
-    /// of the same length is the same only if they are. `count` is at most 8. Reads no byte outside the argument.
+    /// Up to eight bytes as a little-endian word, letters in lower case, padded with zeros at the end, so that the
+    /// words of two arguments of the same length are equal only if the arguments are. `count` is at most 8. Reads no
+    /// byte outside the argument.
     @inlinable @inline(__always)
     public var shortWord: UInt64 {
         assert(count <= 8)
@@ -82,7 +83,7 @@ public struct Argument {
             return folded(head | UInt64(tail) &<< UInt64(truncatingIfNeeded: (count &- 4) &* 8))
         }
         guard count > 0 else { return 0 }
-        // First, middle and last, some of them the same byte at the same place.
+        // First, middle and last byte; some of them may be the same byte at the same position.
         let middle = count &>> 1
         var word = UInt64(base[0])
         word |= UInt64(base[middle]) &<< UInt64(truncatingIfNeeded: middle &* 8)
@@ -90,7 +91,7 @@ public struct Argument {
         return folded(word)
     }
 
-    /// The eight bytes from `offset` on, letters in lower case. All of them are the argument's.
+    /// The eight bytes at `offset`, letters in lower case. All of them must be within the argument.
     @inline(__always)
     private func foldedWord(at offset: Int) -> UInt64 {
         assert(offset >= 0 && offset + 8 <= count)
@@ -103,8 +104,8 @@ public struct Argument {
         return buffer.elementsEqual(text.utf8)
     }
 
-    /// The number the bytes fileText in decimal: an optional `-`, then digits without a leading zero, nothing else;
-    /// nil for anything else or past 64 bits. The form Redis takes, so `+1`, ` 1`, `01` and `-0` are not numbers.
+    /// The value of the bytes as a decimal number: an optional `-`, then digits without a leading zero, nothing else;
+    /// nil for anything else or past 64 bits. The form Redis accepts, so `+1`, ` 1`, `01` and `-0` are not numbers.
     @inlinable
     public var integer: Int64? {
         var index = 0
@@ -116,7 +117,7 @@ public struct Argument {
         if first == 0x30 { return count == 1 ? 0 : nil }
         guard first > 0x30, first <= 0x39 else { return nil }
         if count >= 4, count <= 8, !negative { return eightDigits }
-        // 18 digits always fit, so the checked arithmetic is paid only by longer numbers.
+        // 18 digits always fit, so only longer numbers pay for checked arithmetic.
         var value = Int64(first &- 0x30)
         index &+= 1
         if count <= 18 {
@@ -143,25 +144,26 @@ public struct Argument {
     }
 }
 
-/// Lower case for A–Z, everything else as it is.
+/// Lower case for A–Z, all other bytes unchanged.
 @inlinable
 func folded(_ byte: UInt8) -> UInt8 {
     byte &- 0x41 < 26 ? byte | 0x20 : byte
 }
 
-/// Eight bytes at once: lower case for those that are A–Z, the others as they are.
+/// Eight bytes at once: lower case for A–Z, all other bytes unchanged.
 @inlinable
 func folded(_ word: UInt64) -> UInt64 {
     let ones: UInt64 = 0x0101_0101_0101_0101
-    // Seven bits of each byte, so that no sum carries into the next one; bit 7 of a sum says that it is that large.
+    // Seven bits of each byte, so that no sum carries into the next one; bit 7 of a sum is set if the byte reaches the
+    // bound.
     let low = word & (0x7F &* ones)
     let isFromA = low &+ (0x80 - 0x41) &* ones
-    let isBehindZ = low &+ (0x80 - 0x5B) &* ones
-    let isUpper = (isFromA & ~isBehindZ) & ~word & (0x80 &* ones)
+    let isAfterZ = low &+ (0x80 - 0x5B) &* ones
+    let isUpper = (isFromA & ~isAfterZ) & ~word & (0x80 &* ones)
     return word | isUpper &>> 2
 }
 
-/// Where one argument lies, counted from the list's base.
+/// The location of one argument, relative to the list's base.
 @frozen
 public struct ArgumentRange {
     /// Bytes from the base to the argument's first byte.
@@ -177,8 +179,8 @@ public struct ArgumentRange {
     }
 }
 
-/// The arguments of the request being parsed, as ranges over one base. Reused from request to request: grows to the
-/// longest seen and allocates only then. Not thread-safe; each event loop has its own.
+/// The arguments of the request being parsed, as ranges relative to one base. Reused from request to request: grows to
+/// the longest request seen and allocates only then. Not thread-safe; each event loop has its own.
 public final class ArgumentList {
     @usableFromInline
     struct Fields {
@@ -188,10 +190,10 @@ public final class ArgumentList {
         @usableFromInline var origin: UnsafePointer<UInt8>
     }
 
-    /// Pinned: checks for exclusive access took five nanoseconds, several times a command.
+    /// Pinned: exclusivity checks took five nanoseconds, several times per command.
     @usableFromInline let fields: Pinned<Fields>
     private let placeholder: UnsafePointer<UInt8>
-    /// Where `origin` points when the arguments are copies: inline words with their quotes taken off, queued commands.
+    /// Where `origin` points if the arguments are copies: inline words without their quotes, queued commands.
     private var scratchStorage: UnsafeMutablePointer<UInt8>?
 
     /// An empty list with room for 16 arguments.
@@ -219,7 +221,7 @@ public final class ArgumentList {
         set { fields.pointee.origin = newValue }
     }
 
-    /// How many arguments there are, the command's name included.
+    /// Number of arguments, including the command's name.
     @inlinable public var count: Int { length }
 
     /// Argument `index`; 0 is the command's name. `index` must be below `count`.
@@ -230,8 +232,8 @@ public final class ArgumentList {
         return Argument(base: origin + Int(range.offset), count: Int(range.count))
     }
 
-    /// Writes where `count` arguments from `start` on lie, counted from the first of them, to `layout`. False when not
-    /// all of them stand behind the first one.
+    /// Writes the ranges of `count` arguments starting at `start`, relative to the first of them, to `layout`. False if
+    /// any of them precedes the first one in memory.
     public func writeLayout(from start: Int, count: Int, to layout: UnsafeMutablePointer<ArgumentRange>) -> Bool {
         precondition(start >= 0 && count > 0 && start + count <= length)
         let first = ranges[start].offset
@@ -243,7 +245,7 @@ public final class ArgumentList {
         return true
     }
 
-    /// Whether `count` arguments from `start` on lie as `layout` says.
+    /// Whether the ranges of `count` arguments starting at `start` match `layout`.
     @inlinable
     public func hasLayout(_ layout: UnsafePointer<ArgumentRange>, count: Int, from start: Int) -> Bool {
         guard start &+ count <= length else { return false }
@@ -257,7 +259,7 @@ public final class ArgumentList {
         return differences == 0
     }
 
-    /// Forgets all arguments. Keeps the memory.
+    /// Removes all arguments. Keeps the memory.
     @inlinable public func removeAll() { length = 0 }
 
     @inlinable
@@ -279,14 +281,14 @@ public final class ArgumentList {
     /// A copy of the ranges, for a request that has to wait for more bytes. Allocates.
     public func save() -> [ArgumentRange] { Array(UnsafeBufferPointer(start: ranges, count: length)) }
 
-    /// Puts saved ranges back, now counted from `base`.
+    /// Restores saved ranges, now relative to `base`.
     public func restore(_ saved: [ArgumentRange], base: UnsafePointer<UInt8>) {
         length = 0
         for range in saved { append(range) }
         origin = base
     }
 
-    /// Replaces the list by copies of `arguments`: how a queued command gets its arguments back.
+    /// Replaces the list by copies of `arguments`, to run a queued command.
     public func load(_ arguments: [[UInt8]]) {
         length = 0
         var total = 0
@@ -305,7 +307,7 @@ public final class ArgumentList {
         origin = UnsafePointer(storage)
     }
 
-    /// Storage for `bytes` bytes that lives until the next call. The 16 bytes behind them are readable.
+    /// Storage for `bytes` bytes, valid until the next call. The 16 bytes after them are readable.
     func makeScratch(_ bytes: Int) -> UnsafeMutablePointer<UInt8> {
         scratchStorage?.deallocate()
         let storage = UnsafeMutablePointer<UInt8>.allocate(capacity: bytes + 16)

@@ -1,33 +1,34 @@
-// The ways a request can break the protocol. Each one is answered once, then the connection is closed: after it the
+// The ways in which a request can violate the protocol. Each is answered once, then the connection is closed: the
 // server and the client no longer agree on where the next request begins.
 
 /// A violation of the request grammar or of one of its limits.
 public enum ProtocolError: Equatable, Sendable {
-    /// The first message of a TLS connection. As an inline command it might never end, and both sides would wait.
+    /// The first message of a TLS connection. As an inline command it might never end, and both sides would wait
+    /// forever.
     case tls
     /// An inline command longer than 64 KiB without a line feed.
     case inlineTooLong
-    /// Quotes in an inline command that do not close, or close in front of something other than white space.
+    /// Quotes in an inline command that are not closed, or are closed before something other than white space.
     case unbalancedQuotes
     /// A `*` line longer than 64 KiB.
     case countLineTooLong
-    /// The number behind `*` is no integer or above the limit, or an inline command has more words than that.
+    /// The number after `*` is not an integer or above the limit, or an inline command has more words than the limit.
     case invalidCount
     /// More than 10 arguments before authentication.
     case unauthenticatedCount
     /// A `$` line longer than 64 KiB.
     case lengthLineTooLong
-    /// An argument that begins with another byte than `$`: that byte.
+    /// An argument that begins with a byte other than `$`: that byte.
     case expectedBulk(got: UInt8)
-    /// The number behind `$` is no integer, negative, or above the limit.
+    /// The number after `$` is not an integer, negative, or above the limit.
     case invalidLength
     /// An argument longer than 16 KiB before authentication.
     case unauthenticatedLength
-    /// The two bytes behind an argument are not CR LF.
+    /// The two bytes after an argument are not CR LF.
     case missingTerminator
 
-    /// The reply's text, without the leading `-` and the line end. These are the texts Redis clients know, except for
-    /// TLS and the missing terminator, which Redis lets pass.
+    /// The reply's text, without the leading `-` and the line end. These are Redis's texts, except for TLS and the
+    /// missing terminator, which Redis does not detect.
     public var text: String {
         let reason =
             switch self {
@@ -46,20 +47,20 @@ public enum ProtocolError: Equatable, Sendable {
         return "ERR Protocol error: " + reason
     }
 
-    /// CR and LF would end the error line early, so they become spaces. Bytes from 128 on go out as the character of
-    /// that number, so that the line stays UTF-8.
+    /// CR and LF would end the error line early, so they become spaces. Bytes from 128 on are sent as the character
+    /// with that code, so that the line remains UTF-8.
     private static func printable(_ byte: UInt8) -> String {
         byte == 0x0D || byte == 0x0A ? " " : String(UnicodeScalar(byte))
     }
 }
 
-/// How much a request may ask for. Every length is compared with these before it is added to anything.
+/// Limits of a request. Every length is compared with these before it is added to anything.
 public struct RequestLimits: Sendable {
-    /// Largest argument in bytes.
+    /// Maximum size of an argument in bytes.
     public var bulkLengthMax: Int
-    /// Most arguments in one request.
+    /// Maximum number of arguments in one request.
     public var argumentsMax: Int
-    /// Longest line in bytes, its line end not counted; at least 32.
+    /// Maximum length of a line in bytes, without its line end; at least 32.
     public var lineLengthMax: Int = 64 * 1024
 
     /// Limits for an authenticated connection.

@@ -1,5 +1,5 @@
-// The values of RESP2 and RESP3, one method each. Where the versions differ the RESP2 form is the one Redis sends to
-// its older clients: a map is a flat array, a set an array, a null a null bulk, a push an array.
+// The values of RESP2 and RESP3, one method each. Where the versions differ, the RESP2 form is what Redis sends to
+// older clients: a map is a flat array, a set an array, a null a null bulk, a push an array.
 
 extension ReplyBuffer {
     /// `+text`. The text must not contain CR or LF.
@@ -9,7 +9,7 @@ extension ReplyBuffer {
         append("\r\n")
     }
 
-    /// `+text`, CR and LF made spaces.
+    /// `+text`, with CR and LF replaced by spaces.
     public func simple(text: String) {
         append(byte: UInt8(ascii: "+"))
         appendSanitised(text)
@@ -19,8 +19,8 @@ extension ReplyBuffer {
     /// `+OK`
     public func ok() { append("+OK\r\n") }
 
-    /// `-text`: first word upper case, the code clients branch on. CR and LF become spaces, since they would end the
-    /// line and whatever follows would be read as the next reply.
+    /// `-text`: the first word is the upper-case error code that clients branch on. CR and LF become spaces, since they
+    /// would end the line and the rest would be read as the next reply.
     public func error(_ text: String) {
         append(byte: UInt8(ascii: "-"))
         appendSanitised(text)
@@ -33,13 +33,13 @@ extension ReplyBuffer {
     /// `:value`
     public func integer(_ value: Int) { appendLine(UInt8(ascii: ":"), Int64(value)) }
 
-    /// An array of five integers: what CL.THROTTLE answers. One bounds check for all of it.
+    /// An array of five integers, the reply of CL.THROTTLE. One bounds check for all of it.
     public func integers(_ first: Int64, _ second: Int64, _ third: Int64, _ fourth: Int64, _ fifth: Int64) {
         reserve(4 + 5 * 24)
         count = write(UInt8(ascii: "5"), first, second, third, fourth, fifth)
     }
 
-    /// An array of six integers: what RL.TAKE answers. One bounds check for all of it.
+    /// An array of six integers, the reply of RL.TAKE. One bounds check for all of it.
     public func integers(
         _ first: Int64, _ second: Int64, _ third: Int64, _ fourth: Int64, _ fifth: Int64, _ sixth: Int64
     ) {
@@ -48,8 +48,8 @@ extension ReplyBuffer {
         count = writeLine(UInt8(ascii: ":"), sixth, to: base, at: cursor)
     }
 
-    /// The head of an array of as many values as the digit says, and the first five. There is room; returns where the
-    /// next one goes.
+    /// Writes the header of an array with `digit` values, and the first five of them. The caller has reserved the
+    /// space. Returns the index of the next value.
     @inline(__always)
     private func write(
         _ digit: UInt8, _ first: Int64, _ second: Int64, _ third: Int64, _ fourth: Int64, _ fifth: Int64
@@ -69,11 +69,11 @@ extension ReplyBuffer {
         return writeLine(colon, fifth, to: base, at: cursor)
     }
 
-    /// A bulk string of the number in decimal.
+    /// A bulk string with the number in decimal.
     public func bulk(_ value: Int64) {
         reserve(8 + 24)
         let start = count
-        // Written behind the longest header there is, then moved to where it ends.
+        // The digits are written after the space for the longest header, then moved to the end of the actual one.
         let digits = writeLine(UInt8(ascii: " "), value, to: base, at: start + 8) - (start + 8) - 3
         count = writeLine(UInt8(ascii: "$"), Int64(digits), to: base, at: start)
         (base + count).update(from: base + start + 9, count: digits + 2)
@@ -104,7 +104,7 @@ extension ReplyBuffer {
         text.withUTF8 { bulk($0) }
     }
 
-    /// Text for people, several lines: a verbatim string in RESP3, a bulk string in RESP2.
+    /// Human-readable text of several lines: a verbatim string in RESP3, a bulk string in RESP2.
     public func verbatim(_ text: String) {
         guard version == .resp3 else { return bulk(text) }
         appendLine(UInt8(ascii: "="), Int64(text.utf8.count + 4))
@@ -119,21 +119,21 @@ extension ReplyBuffer {
     /// The absent array, as of an aborted EXEC.
     public func nullArray() { append(version == .resp3 ? "_\r\n" : "*-1\r\n") }
 
-    /// Begins an array; `count` values have to follow.
+    /// Begins an array; `count` values must follow.
     public func array(_ count: Int) { appendLine(UInt8(ascii: "*"), Int64(count)) }
 
-    /// Begins a map; `count` pairs of values have to follow.
+    /// Begins a map; `count` pairs of values must follow.
     public func map(_ count: Int) {
         version == .resp3
             ? appendLine(UInt8(ascii: "%"), Int64(count)) : appendLine(UInt8(ascii: "*"), Int64(count) * 2)
     }
 
-    /// Begins a set; `count` values have to follow.
+    /// Begins a set; `count` values must follow.
     public func set(_ count: Int) {
         appendLine(version == .resp3 ? UInt8(ascii: "~") : UInt8(ascii: "*"), Int64(count))
     }
 
-    /// Begins a push: something the client did not just ask for. `count` values have to follow.
+    /// Begins a push: a message that is not the reply to a request. `count` values must follow.
     public func push(_ count: Int) {
         appendLine(version == .resp3 ? UInt8(ascii: ">") : UInt8(ascii: "*"), Int64(count))
     }
@@ -145,7 +145,7 @@ extension ReplyBuffer {
 
     /// A double; text in RESP2.
     public func double(_ value: Double) {
-        // Swift spells the sign and the payload of what is no number; clients know only `nan`.
+        // Swift prints the sign and the payload of a NaN; clients know only `nan`.
         var text = value.isNaN ? "nan" : "\(value)"
         if text.hasSuffix(".0") { text.removeLast(2) }
         guard version == .resp3 else { return bulk(text) }
@@ -154,8 +154,8 @@ extension ReplyBuffer {
         append("\r\n")
     }
 
-    /// Inserts the header of an array of `elements` values in front of everything from byte `index` on: for answers
-    /// whose length is known only once they are written. O(bytes behind `index`).
+    /// Inserts the header of an array of `elements` values before everything from byte `index` on: for replies whose
+    /// length is known only once they are written. O(bytes after `index`).
     public func insertArrayHeader(at index: Int, elements: Int) {
         precondition(index >= 0 && index <= count)
         let end = count

@@ -1,22 +1,22 @@
-// Where replies are written: one growing run of bytes, and every kind of RESP2 and RESP3 value appended to it.
+// The buffer for replies: one growing run of bytes, with a method to append each kind of RESP2 and RESP3 value.
 //
-// Owns: its bytes. Knows the two protocol versions, so a handler says *what* it answers (a map, a null, a push) and
-// the buffer says how that looks to this client. Refuses to know sockets: whoever sends takes the bytes and truncates.
+// Owns: its bytes. Knows the two protocol versions, so a handler specifies *what* it replies (a map, a null, a push)
+// and the buffer encodes it for this client. Refuses to know sockets: the sender reads the bytes and truncates.
 
 import System
 
-/// The version of the protocol a connection speaks.
+/// The protocol version of a connection.
 @frozen
 public enum ProtocolVersion: UInt8, Sendable {
-    /// What every connection speaks until it says HELLO 3.
+    /// The default, until the client sends HELLO 3.
     case resp2 = 2
-    /// Maps, sets, doubles, nulls and pushes of their own.
+    /// Has maps, sets, doubles, nulls and pushes as separate types.
     case resp3 = 3
 }
 
-/// A growing byte buffer that knows how RESP values look. Not thread-safe; each event loop has its own.
+/// A growing byte buffer that encodes RESP values. Not thread-safe; each event loop has its own.
 ///
-/// Appending is O(bytes), amortised. The buffer keeps what it has grown to until `removeAll(retaining:)`.
+/// Appending is O(bytes), amortised. The buffer keeps its capacity until `removeAll(retaining:)`.
 public final class ReplyBuffer {
     private struct Fields {
         var base: UnsafeMutablePointer<UInt8>
@@ -55,7 +55,7 @@ public final class ReplyBuffer {
         set { fields.pointee.capacity = newValue }
     }
 
-    /// How values are spelled from here on.
+    /// The version used to encode values from here on.
     public var version: ProtocolVersion {
         get { fields.pointee.version }
         set { fields.pointee.version = newValue }
@@ -64,13 +64,13 @@ public final class ReplyBuffer {
     /// The bytes written, borrowed until the next append.
     public var bytes: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: base, count: count) }
 
-    /// Drops everything behind the first `length` bytes; `length` is at most `count`.
+    /// Drops everything after the first `length` bytes; `length` is at most `count`.
     public func truncate(to length: Int) {
         precondition(length >= 0 && length <= count)
         count = length
     }
 
-    /// Empties the buffer, and gives memory back where one reply had made it larger than `retained` bytes.
+    /// Empties the buffer, and frees memory if a reply has made it larger than `retained` bytes.
     public func removeAll(retaining retained: Int) {
         count = 0
         guard capacity > retained else { return }
@@ -97,7 +97,7 @@ public final class ReplyBuffer {
 
     // MARK: Raw bytes
 
-    /// Appends bytes as they are.
+    /// Appends bytes unchanged.
     public func append(_ bytes: UnsafeBufferPointer<UInt8>) {
         guard let source = bytes.baseAddress else { return }
         reserve(bytes.count)
@@ -105,17 +105,17 @@ public final class ReplyBuffer {
         count &+= bytes.count
     }
 
-    /// Appends bytes as they are.
+    /// Appends bytes unchanged.
     public func append(_ bytes: [UInt8]) {
         bytes.withUnsafeBufferPointer { append($0) }
     }
 
-    /// Appends text as it is, in UTF-8.
+    /// Appends text unchanged, in UTF-8.
     public func append(_ text: StaticString) {
         append(UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
-    /// Appends text as it is, in UTF-8.
+    /// Appends text unchanged, in UTF-8.
     public func append(text: String) {
         var text = text
         text.withUTF8 { append($0) }
@@ -135,7 +135,7 @@ public final class ReplyBuffer {
     }
 }
 
-/// Writes `prefix`, `value` in decimal, CR and LF at `index`, and returns the index behind them. Needs 23 bytes.
+/// Writes `prefix`, `value` in decimal, CR and LF at `index`, and returns the index after them. Needs 23 bytes.
 @inline(__always)
 func writeLine(_ prefix: UInt8, _ value: Int64, to base: UnsafeMutablePointer<UInt8>, at index: Int) -> Int {
     var cursor = index
@@ -152,7 +152,7 @@ func writeLine(_ prefix: UInt8, _ value: Int64, to base: UnsafeMutablePointer<UI
     return cursor &+ 2
 }
 
-/// The digits of 0 to 99, two each. No variable: that would be looked for, or made, at every use.
+/// The digits of 0 to 99, two each. Not a stored constant: that would be looked up, or initialized, at every use.
 @inline(__always)
 private var pairs: StaticString {
     """
@@ -161,7 +161,7 @@ private var pairs: StaticString {
     """
 }
 
-/// A call of its own: six copies of it in one reply would cost more in instructions fetched.
+/// Not inlined: six copies of it in one reply would cost more in instruction fetches.
 @inline(never)
 private func writeDigits(_ value: Int64, to base: UnsafeMutablePointer<UInt8>, at index: Int) -> Int {
     var cursor = index
@@ -193,7 +193,7 @@ private func writePair(_ number: Int, from pairs: UnsafeRawPointer, to place: Un
         of: pairs.loadUnaligned(fromByteOffset: number &* 2, as: UInt16.self), as: UInt16.self)
 }
 
-/// How many digits a number has: 1 to 20.
+/// Number of decimal digits: 1 to 20.
 @inline(__always)
 private func digitCount(_ value: UInt64) -> Int {
     if value < 10_000 {
@@ -208,7 +208,7 @@ private func digitCount(_ value: UInt64) -> Int {
     var bound: UInt64 = 1_000_000_000
     while value >= bound {
         digits &+= 1
-        // 20 digits is the most there are, and the bound of the 21st does not fit.
+        // 20 digits is the maximum, and the bound for a 21st does not fit.
         if digits == 20 { break }
         bound = bound &* 10
     }

@@ -1,44 +1,46 @@
-// The client's side of the wire, as far as counting goes: where replies end and which of them are errors, over bytes
-// that arrive in any pieces. The load generator lives on it, and tests use it to find a reply before decoding it.
+// The client's side of the protocol, as far as counting goes: finds where replies end and which of them are errors,
+// over bytes that arrive in arbitrary pieces. The load generator is built on it, and tests use it to find a reply
+// before decoding it.
 //
-// Owns: a few words of state. Refuses to keep bytes or to build values (see ReplyValue): nothing is allocated, however
-// long or deep a reply is. Depth needs no stack here: a reply ends when as many values were seen as were announced.
+// Owns: a few words of state. Refuses to keep bytes or to build values (see ReplyValue): it never allocates, however
+// long or deeply nested a reply is. Nesting needs no stack here: a reply ends when as many values were seen as were
+// announced.
 //
 //   type byte ──▶ rest of its line ──▶ value done, or its elements are owed, or payload ──▶ CR LF ──▶ value done
 
-/// Why bytes are not RESP, or more of it than is taken.
+/// Why bytes are not valid RESP, or exceed the limits.
 public enum ReplyError: Error, Equatable, Sendable {
-    /// A value that begins with this byte; no type does.
+    /// A value that begins with this byte, which is not a type.
     case unknownType(UInt8)
-    /// A length or an element count that is no integer, or larger than `ReplyScanner.lengthMax`.
+    /// A length or an element count that is not an integer, or larger than `ReplyScanner.lengthMax`.
     case invalidLength
     /// A line longer than `ReplyScanner.lineLengthMax`.
     case lineTooLong
-    /// A CR without LF, an LF without CR, or a payload without CR LF behind it.
+    /// A CR without LF, an LF without CR, or a payload not followed by CR LF.
     case missingTerminator
-    /// A reply that owes more than `ReplyScanner.lengthMax` values at once.
+    /// A reply that has more than `ReplyScanner.lengthMax` values outstanding at once.
     case tooManyElements
-    /// Aggregates within aggregates, more than `ReplyValue.depthMax` of them.
+    /// More than `ReplyValue.depthMax` levels of nested aggregates.
     case tooDeep
-    /// The text of an integer, a double or a boolean is none.
+    /// The text of an integer, a double or a boolean is not valid.
     case invalidScalar
 }
 
 /// An incremental counter of RESP2 and RESP3 replies. Streamed strings and aggregates (`$?`), which no server sends,
 /// are refused as an invalid length.
 public struct ReplyScanner: Sendable {
-    /// Largest payload in bytes and most values owed at once: 2^30.
+    /// Maximum payload in bytes, and maximum number of values outstanding at once: 2^30.
     public static let lengthMax: Int64 = 1 << 30
-    /// Longest line in bytes, type byte and line end included.
+    /// Maximum length of a line in bytes, including the type byte and the line end.
     public static let lineLengthMax = 64 * 1024
 
-    /// Complete replies so far, errors included, pushes not.
+    /// Complete replies so far, including errors but not pushes.
     public private(set) var replies = 0
-    /// Complete replies so far that were errors themselves; an error inside an array is a value like others.
+    /// Complete replies so far that are errors; an error inside an array counts as an ordinary value.
     public private(set) var errors = 0
-    /// Complete pushes so far: what the server says unasked.
+    /// Complete pushes so far: messages that the server sent unrequested.
     public private(set) var pushes = 0
-    /// What was wrong with the bytes; nothing is scanned after it.
+    /// The error in the bytes, if any; scanning stops there.
     public private(set) var failure: ReplyError?
 
     private enum Phase: UInt8 { case type, line, payload, payloadReturn, payloadFeed }
@@ -46,26 +48,26 @@ public struct ReplyScanner: Sendable {
     /// Type byte of the value whose line is open, and of the reply as a whole.
     private var kind: UInt8 = 0
     private var outermost: UInt8 = 0
-    /// Values the reply still lacks, the open one included; 0 between replies.
+    /// Values the reply still lacks, including the open one; 0 between replies.
     private var owed: Int64 = 0
     private var number = Number()
     private var lineLength = 0
     private var endsInReturn = false
     private var payloadLeft = 0
 
-    /// A scanner in front of a reply's first byte.
+    /// A scanner positioned at a reply's first byte.
     public init() {}
 
     /// True between replies: every byte so far belongs to a complete one.
     public var isBetweenReplies: Bool { owed == 0 && phase == .type }
 
-    /// Looks at the next bytes of the stream, each once.
+    /// Scans the next bytes of the stream, each once.
     ///
     /// - Parameters:
-    ///   - bytes: What has arrived; may end anywhere.
-    ///   - most: Stop behind this many further replies or pushes.
-    /// - Returns: How many bytes were looked at: all of them unless `most` was reached or `failure` is set. O(bytes
-    ///   looked at), payloads skipped in one step.
+    ///   - bytes: The bytes that have arrived; may end anywhere.
+    ///   - most: Stop after this many further replies or pushes.
+    /// - Returns: The number of bytes scanned: all of them unless `most` was reached or `failure` is set. O(bytes
+    ///   scanned), payloads skipped in one step.
     @discardableResult
     public mutating func scan(_ bytes: UnsafeBufferPointer<UInt8>, most: Int = .max) -> Int {
         guard failure == nil, let base = bytes.baseAddress else { return 0 }
@@ -113,7 +115,7 @@ public struct ReplyScanner: Sendable {
         phase = .line
     }
 
-    /// Reads to the line's end or the bytes' end and returns the index behind what it read.
+    /// Reads to the line's end or the end of the bytes, and returns the index after the last byte read.
     private mutating func scanLine(_ base: UnsafePointer<UInt8>, from start: Int, count: Int) -> Int {
         var (cursor, length, returned) = (start, lineLength, endsInReturn)
         let countsBytes = ReplyKind(kind)!.hasLength
@@ -132,7 +134,7 @@ public struct ReplyScanner: Sendable {
             if byte == 0x0D {
                 returned = true
             } else if countsBytes {
-                number.take(byte)
+                number.append(byte)
             }
             guard length < ReplyScanner.lineLengthMax else {
                 failure = .lineTooLong
@@ -158,7 +160,7 @@ public struct ReplyScanner: Sendable {
             payloadLeft = Int(length)
             phase = length == 0 ? .payloadReturn : .payload
         case .elements, .pairs, .attributes:
-            // Attributes stand in front of the value they belong to, so they pay for none.
+            // Attributes precede the value they belong to, so they do not complete a value themselves.
             let values = max(length, 0) * (kind == .elements ? 1 : 2) + (kind == .attributes ? 1 : 0)
             guard owed + values <= ReplyScanner.lengthMax else {
                 failure = .tooManyElements
@@ -191,13 +193,13 @@ public struct ReplyScanner: Sendable {
         var isNegative = false
         var isMalformed = false
 
-        mutating func take(_ byte: UInt8) {
+        mutating func append(_ byte: UInt8) {
             if byte == UInt8(ascii: "-"), digits == 0, !isNegative {
                 isNegative = true
                 return
             }
             let digit = byte &- 0x30
-            // Once above the limit it stays there, so the product cannot overflow.
+            // Once above the limit it stays above it, so the product cannot overflow.
             guard digit <= 9, value <= ReplyScanner.lengthMax, !(digits == 1 && value == 0) else {
                 isMalformed = true
                 return
@@ -206,7 +208,7 @@ public struct ReplyScanner: Sendable {
             digits += 1
         }
 
-        /// The length, -1 for a null where that may be, nil for anything else.
+        /// The length; -1 for a null where that is allowed; nil for anything else.
         func length(nullable: Bool) -> Int64? {
             guard !isMalformed, digits > 0, value <= ReplyScanner.lengthMax else { return nil }
             guard isNegative else { return value }
@@ -217,7 +219,7 @@ public struct ReplyScanner: Sendable {
 
 /// What follows a type byte.
 enum ReplyKind {
-    /// Text up to the line end is the whole value.
+    /// The text up to the line end is the whole value.
     case line
     /// A length, then that many bytes and CR LF.
     case payload
@@ -225,7 +227,7 @@ enum ReplyKind {
     case elements
     /// A count, then twice that many values.
     case pairs
-    /// As pairs, but the value they belong to comes behind them.
+    /// As pairs, but followed by the value they belong to.
     case attributes
 
     @inline(__always)
@@ -243,6 +245,6 @@ enum ReplyKind {
     }
 
     var hasLength: Bool { self != .line }
-    /// `$-1` and `*-1` are RESP2's nulls. Taken from all of the kind: a client loses nothing by it.
+    /// `$-1` and `*-1` are RESP2's nulls. Accepted for all types of these kinds: a client loses nothing by it.
     var isNullable: Bool { self == .payload || self == .elements }
 }

@@ -1,5 +1,5 @@
-// A reply as a value, for tests and for whoever reads one answer at a time. Decodes what ReplyScanner found complete.
-// Allocates freely and recurses, to a bounded depth: not for a hot path.
+// A reply as a value, for tests and for code that reads one reply at a time. Decodes what ReplyScanner found complete.
+// Allocates freely and recurses, to a bounded depth: not for hot paths.
 
 /// One decoded RESP2 or RESP3 value.
 public indirect enum ReplyValue: Equatable, Sendable {
@@ -37,17 +37,17 @@ public indirect enum ReplyValue: Equatable, Sendable {
         /// The entry's value.
         public var value: ReplyValue
 
-        /// An entry of these two.
+        /// An entry with this key and value.
         public init(key: ReplyValue, value: ReplyValue) {
             self.key = key
             self.value = value
         }
     }
 
-    /// Most aggregates within each other.
+    /// Maximum depth of nested aggregates.
     public static let depthMax = 32
 
-    /// A bulk string of this text.
+    /// A bulk string with this text.
     public static func text(_ text: String) -> ReplyValue { .bulk(Array(text.utf8)) }
 
     /// The text of a simple string, a bulk string, a verbatim string or an error; nil for other kinds.
@@ -72,7 +72,7 @@ public indirect enum ReplyValue: Equatable, Sendable {
         }
     }
 
-    /// The value behind the text `key` of a map, or of an array that lists keys and values in turn, as RESP2 does.
+    /// The value for the text `key` in a map, or in an array of alternating keys and values, as in RESP2.
     public subscript(_ key: String) -> ReplyValue? {
         switch self {
         case .map(let pairs): return pairs.first { $0.key.text == key }?.value
@@ -83,8 +83,8 @@ public indirect enum ReplyValue: Equatable, Sendable {
         }
     }
 
-    /// The first reply or push in `bytes` and its length in bytes; nil when it is not complete yet. Attributes are
-    /// read and dropped.
+    /// The first reply or push in `bytes` and its length in bytes; nil if it is not complete yet. Attributes are read
+    /// and dropped.
     public static func decode(_ bytes: [UInt8]) throws(ReplyError) -> (value: ReplyValue, length: Int)? {
         var scanner = ReplyScanner()
         let length = bytes.withUnsafeBufferPointer { scanner.scan($0, most: 1) }
@@ -94,7 +94,7 @@ public indirect enum ReplyValue: Equatable, Sendable {
         return (try decoder.value(depth: 0), length)
     }
 
-    /// All values in `bytes`, which must end with one.
+    /// All values in `bytes`, which must end with a complete one.
     public static func decodeAll(_ bytes: [UInt8]) throws(ReplyError) -> [ReplyValue] {
         var values: [ReplyValue] = []
         var rest = bytes
@@ -107,7 +107,7 @@ public indirect enum ReplyValue: Equatable, Sendable {
     }
 }
 
-/// Reads values from bytes that a scanner has already found well formed, so lines and payloads are known to end.
+/// Reads values from bytes that a scanner has already found well-formed, so lines and payloads are known to end.
 private struct ReplyDecoder {
     var bytes: ArraySlice<UInt8>
 

@@ -1,23 +1,23 @@
-// Inline commands: one line of words, for people with netcat and for health checks. Words may be quoted:
-// `"…"` knows \n \r \t \b \a \xHH and a backslash in front of any other byte, `'…'` knows only \'.
-// A closing quote has to be followed by white space or the end of the line.
+// Inline commands: one line of words, for people with netcat and for health checks. Words may be quoted: in `"…"` the
+// escapes are \n \r \t \b \a \xHH and a backslash before any other byte, in `'…'` only \'. A closing quote must be
+// followed by white space or the end of the line.
 
 extension RequestParser {
     @inline(never)
     mutating func parseInline(
         _ base: UnsafePointer<UInt8>, count: Int, into list: ArgumentList, limits: RequestLimits
     ) -> Outcome {
-        // A handshake, of any version of TLS.
+        // A TLS handshake, of any version.
         if base[0] == 0x16, count > 1, base[1] == 0x03 { return .failure(.tls) }
         while position < count, base[position] != 0x0A { position &+= 1 }
-        // Before the question whether the line is complete, or the answer would depend on how the bytes arrived.
+        // Checked before completeness, or the result would depend on how the bytes arrived.
         guard position <= limits.lineLengthMax else { return .failure(.inlineTooLong) }
         guard position < count else { return .incomplete }
         var end = position
         position &+= 1
         if end > 0, base[end &- 1] == 0x0D { end &-= 1 }
         guard list.splitLine(Argument(base: base, count: end), argumentsMax: limits.argumentsMax) else {
-            // Full means that the word behind the last allowed one was never looked at.
+            // A full list means that the word after the last allowed one was never read.
             return .failure(list.count == limits.argumentsMax ? .invalidCount : .unbalancedQuotes)
         }
         return list.count == 0 ? .nothing : .request
@@ -25,11 +25,11 @@ extension RequestParser {
 }
 
 extension ArgumentList {
-    /// Replaces the list by the words of `line`, quotes and escapes taken off. False when the quotes do not balance
-    /// or there are more than `argumentsMax` words. The words live until the list is next filled.
+    /// Replaces the list by the words of `line`, with quotes and escapes removed. False if the quotes do not balance or
+    /// there are more than `argumentsMax` words. The words are valid until the list is next filled.
     public func splitLine(_ line: Argument, argumentsMax: Int) -> Bool {
         removeAll()
-        // A word is never longer than its spelling, so the line's length is enough for all of them.
+        // A word is never longer than its quoted form, so the line's length is enough for all of them.
         let storage = makeScratch(line.count)
         origin = UnsafePointer(storage)
         var splitter = LineSplitter(line: line.buffer, output: storage)
@@ -52,13 +52,13 @@ private struct LineSplitter {
         self.output = output
     }
 
-    /// Goes to the next word; false when there is none.
+    /// Skips to the next word; false if there is none.
     mutating func skipSpaces() -> Bool {
         while cursor < line.count, LineSplitter.isSpace(line[cursor]) { cursor += 1 }
         return cursor < line.count
     }
 
-    /// Reads the word at the cursor; nil when its quotes do not balance.
+    /// Reads the word at the cursor; nil if its quotes do not balance.
     mutating func next() -> ArgumentRange? {
         let start = written
         while cursor < line.count, !LineSplitter.isSpace(line[cursor]) {
@@ -73,7 +73,7 @@ private struct LineSplitter {
         return ArgumentRange(offset: UInt32(start), count: UInt32(written - start))
     }
 
-    /// Reads up to the closing quote; false when it is missing or touches the next word.
+    /// Reads up to the closing quote; false if it is missing or followed directly by another word.
     private mutating func readQuoted(closing quote: UInt8) -> Bool {
         let isDouble = quote == UInt8(ascii: "\"")
         while cursor < line.count {
@@ -96,7 +96,7 @@ private struct LineSplitter {
         return false
     }
 
-    /// Reads what follows a backslash between double quotes.
+    /// Reads the rest of an escape in double quotes, after the backslash.
     private mutating func readEscape() {
         let byte = line[cursor]
         if byte == UInt8(ascii: "x"), cursor + 2 < line.count, let high = hexadecimalValue(line[cursor + 1]),

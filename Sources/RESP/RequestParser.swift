@@ -1,51 +1,51 @@
 // The request grammar: arrays of bulk strings (`*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n`) and inline commands, mixed freely.
 //
-// Owns: how far into the current request it has looked. Nothing that was read is looked at again when more arrives,
-// so a peer that sends one byte at a time costs one step a byte. Refuses to own bytes: the caller keeps the request
-// contiguous from its first byte and passes that pointer in, whichever buffer it lives in by now. Knows no command.
+// Owns: how far into the current request it has looked. No byte is looked at again when more arrive, so a peer that
+// sends one byte at a time costs one step per byte. Refuses to own bytes: the caller keeps the request contiguous from
+// its first byte and passes a pointer to that, whichever buffer it is in by then. Knows no command.
 //
 //   start ──'*'──▶ count line ──n──▶ length line ──▶ payload ──┐ n times
 //     │                 └─0 or less: nothing        ▲──────────┘──▶ request
 //     └─other──▶ inline line ──▶ request, or nothing when empty
 //
-// Invariants: (1) `position` never passes the bytes offered. (2) Every length is at most its limit before it is
-// added to `position`, and limits are below 2^31, so `position` cannot overflow. (3) After `.incomplete` only the
-// parser's fields and the argument ranges are needed to go on.
+// Invariants: (1) `position` never exceeds the number of bytes offered. (2) Every length is at most its limit before it
+// is added to `position`, and limits are below 2^31, so `position` cannot overflow. (3) After `.incomplete` only the
+// parser's fields and the argument ranges are needed to continue.
 
 import System
 
-/// An incremental parser of requests. One per connection; a few words of state and no memory of its own.
+/// An incremental parser of requests. One per connection; a few words of state and no allocated memory.
 @frozen
 public struct RequestParser: Sendable {
-    /// What a call found.
+    /// The result of a call.
     @frozen
     public enum Outcome: Equatable, Sendable {
-        /// A request is complete: its arguments are in the list, `consumed` bytes are done with.
+        /// A request is complete: its arguments are in the list, and `consumed` bytes are processed.
         case request
-        /// An empty line or an empty array: no reply is due, `consumed` bytes are done with.
+        /// An empty line or an empty array: there is no reply, and `consumed` bytes are processed.
         case nothing
-        /// More bytes are needed. The ranges in the list belong to the request and must be given back with it.
+        /// More bytes are needed. The ranges in the list belong to the request and must be passed again with it.
         case incomplete
-        /// The peer broke the protocol; nothing after this can be understood.
+        /// The peer violated the protocol; nothing after this can be parsed.
         case failure(ProtocolError)
     }
 
-    /// Bytes of the current request that have been looked at; after `.request` and `.nothing`, its length.
+    /// Bytes of the current request that have been parsed; after `.request` and `.nothing`, its length.
     @usableFromInline var position = 0
     /// Where the digits of the unfinished `*` or `$` line begin; 0 while no such line is open.
     @usableFromInline var lineStart = 0
-    /// Arguments still to come; 0 while the request's first line is awaited.
+    /// Arguments still to come; 0 while waiting for the request's first line.
     @usableFromInline var remaining: Int32 = 0
-    /// Length of the payload being awaited, or -1 while its length line is.
+    /// Length of the payload being awaited; -1 while waiting for its length line.
     @usableFromInline var pendingLength: Int32 = -1
 
-    /// A parser in front of a request's first byte.
+    /// A parser positioned at a request's first byte.
     @inlinable public init() {}
 
-    /// Length in bytes of the request or nothing just found.
+    /// Length in bytes of the request, or of the empty input, just found.
     @inlinable public var consumed: Int { position }
 
-    /// Goes back to a request's first byte: after `.request` and `.nothing`, before the next call.
+    /// Resets the parser to a request's first byte: call after `.request` and `.nothing`, before the next `parse`.
     @inlinable
     public mutating func startNext() {
         position = 0
@@ -54,15 +54,15 @@ public struct RequestParser: Sendable {
         pendingLength = -1
     }
 
-    /// Looks at the bytes that came since the last call.
+    /// Parses the bytes that arrived since the last call.
     ///
     /// - Parameters:
-    ///   - base: The request's first byte. May be another address than last time, with the same bytes.
-    ///   - count: How many bytes of input there are from `base`, those already looked at included; below 2^32.
-    ///   - list: Receives the arguments; must hold the ranges of this request if it was incomplete before.
-    ///   - limits: What the peer may send.
-    ///   - authenticated: False puts the tight limits for strangers in force.
-    /// - Returns: See `Outcome`. O(bytes not seen before).
+    ///   - base: The request's first byte. The address may differ from the last call's, but not the bytes.
+    ///   - count: Number of bytes of input from `base` on, including those parsed before; below 2^32.
+    ///   - list: Receives the arguments; must contain the ranges of this request if it was incomplete before.
+    ///   - limits: The limits of a request.
+    ///   - authenticated: False applies the tighter limits for unauthenticated clients.
+    /// - Returns: See `Outcome`. O(bytes not parsed before).
     public mutating func parse(
         _ base: UnsafePointer<UInt8>, count: Int, into list: ArgumentList, limits: RequestLimits,
         authenticated: Bool
@@ -93,7 +93,7 @@ public struct RequestParser: Sendable {
         _ base: UnsafePointer<UInt8>, count: Int, into list: ArgumentList, limits: RequestLimits,
         authenticated: Bool
     ) -> Outcome {
-        if pendingLength < 0, lineStart == 0 { takeShortArguments(base, count: count, into: list, limits: limits) }
+        if pendingLength < 0, lineStart == 0 { parseShortArguments(base, count: count, into: list, limits: limits) }
         while remaining > 0 {
             if pendingLength < 0 {
                 if lineStart == 0 {
@@ -124,10 +124,10 @@ public struct RequestParser: Sendable {
         return .request
     }
 
-    /// Takes arguments of up to 99 bytes that are here whole and well-formed: nearly all there are. Stops in front of
-    /// the first other one, with which the general way goes on.
+    /// Parses arguments of up to 99 bytes that are complete and well-formed: nearly all arguments are. Stops before the
+    /// first other one, where the general path continues.
     @inline(__always)
-    private mutating func takeShortArguments(
+    private mutating func parseShortArguments(
         _ base: UnsafePointer<UInt8>, count: Int, into list: ArgumentList, limits: RequestLimits
     ) {
         let raw = UnsafeRawPointer(base)
@@ -135,20 +135,21 @@ public struct RequestParser: Sendable {
         var left = remaining
         let fields = list.fields
         var length = fields.pointee.length
-        // The shortest argument, `$0` and its line ends, has six bytes: so what is loaded here has been offered.
+        // The shortest argument, `$0` and its line ends, has six bytes, so all bytes loaded here have been offered.
         while left > 0, count &- cursor >= 6 {
             let line = UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: cursor, as: UInt32.self))
             let first = (line &>> 8) & 0xFF &- 0x30
             var size = Int(first)
             var start = cursor &+ 4
             if line & 0xFFFF_00FF != 0x0A0D_0024 {
-                // Not `$d CR LF`, so perhaps `$dd CR` with the LF behind it.
+                // Not `$d CR LF`, so perhaps `$dd CR`, followed by LF.
                 let second = (line &>> 16) & 0xFF &- 0x30
                 guard line & 0xFF00_00FF == 0x0D00_0024, base[start] == 0x0A, first != 0, second <= 9 else { break }
                 size = size &* 10 &+ Int(second)
                 start &+= 1
             }
-            // No line this short is over the limit of lines, nor the length over what strangers may send.
+            // A line this short cannot exceed the line limit, nor can the length exceed the limit for unauthenticated
+            // clients.
             guard first <= 9, size <= limits.bulkLengthMax, count &- start >= size &+ 2,
                 raw.loadUnaligned(fromByteOffset: start &+ size, as: UInt16.self) == UInt16(littleEndian: 0x0A0D)
             else { break }
@@ -169,9 +170,9 @@ public struct RequestParser: Sendable {
 
     // MARK: Number lines
 
-    /// What `readNumberLine` returns beside numbers from 0 on.
+    /// Values that `readNumberLine` returns besides numbers from 0 on.
     private enum Line {
-        /// A well-formed number below zero, whichever.
+        /// Any well-formed number below zero.
         static let negative: Int64 = -1
         static let incomplete: Int64 = -2
         static let malformed: Int64 = -3
@@ -187,7 +188,7 @@ public struct RequestParser: Sendable {
     /// The number on the open line, or one of `Line`. Closes the line unless it is incomplete.
     @inline(__always)
     private mutating func readNumberLine(_ base: UnsafePointer<UInt8>, count: Int, lengthMax: Int) -> Int64 {
-        // Nearly every line is one to three digits that are all here.
+        // Nearly every line is one to three digits and complete.
         var cursor = lineStart
         if position == cursor {
             var value: Int64 = 0
@@ -212,10 +213,10 @@ public struct RequestParser: Sendable {
     @inline(never)
     private mutating func readNumberLineSlowly(_ base: UnsafePointer<UInt8>, count: Int, lengthMax: Int) -> Int64 {
         while position < count, base[position] != 0x0D { position &+= 1 }
-        // Before the question whether the line is complete, or the answer would depend on how the bytes arrived.
-        // The line begins with its `*` or `$`, one byte in front of the digits.
+        // Checked before completeness, or the result would depend on how the bytes arrived. The line begins with its
+        // `*` or `$`, one byte before the digits.
         guard position &- lineStart < lengthMax else { return Line.tooLong }
-        // Stays in front of the CR until the LF is here too.
+        // Stays before the CR until the LF has arrived too.
         guard position &+ 1 < count else { return Line.incomplete }
         let digits = Argument(base: base + lineStart, count: position &- lineStart)
         let terminated = base[position &+ 1] == 0x0A

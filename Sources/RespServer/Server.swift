@@ -1,8 +1,8 @@
-// The server: what all event loops share, put together once.
+// The server: the state shared by all event loops, assembled once.
 //
-// Owns: the engine, the settings in force, the registries that loops meet in (subscriptions, monitors, pause), and the
-// life of the loops' threads. The control thread (Lifecycle/ControlThread) accepts, sweeps and handles signals; the
-// loops do everything else.
+// Owns: the engine, the settings in force, the registries shared by loops (subscriptions, monitors, pause), and the
+// lifetime of the loops' threads. The control thread (Lifecycle/ControlThread) accepts connections and handles signals;
+// the sweep thread (Lifecycle/SweepThread) sweeps; the loops do everything else.
 
 import CLinux
 import Glibc
@@ -13,8 +13,8 @@ import System
 
 /// One server process.
 ///
-/// `@unchecked Sendable`: `loops` is written once before any thread starts; everything else is immutable or guards
-/// itself.
+/// `@unchecked Sendable`: `loops` is written once before any thread starts; everything else is immutable or
+/// synchronizes itself.
 final class Server: @unchecked Sendable {
     let engine: Engine
     let clock = EngineClock()
@@ -36,7 +36,8 @@ final class Server: @unchecked Sendable {
     let replication: ReplicationHandle
     let fileJobs = FileJobs()
     let recoveryProgress = RecoveryProgress()
-    /// Held by the sweep thread while it sweeps: whoever takes it knows that a sweep by an earlier clock is over.
+    /// Held by the sweep thread while it sweeps: a thread that acquires it knows that any sweep using an earlier clock
+    /// is over.
     let sweepTurn = Lock.allocate(rank: .sweep)
     let startedAt: SteadyInstant
     let startedAtUnix: Int64
@@ -44,16 +45,16 @@ final class Server: @unchecked Sendable {
     let runID: String
     private(set) var loops: [EventLoop] = []
 
-    /// Connections that count for maxclients: replicas' are among them.
+    /// Connections that count towards maxclients, including replicas'.
     let clientsNow = Atomic<Int>(0)
     let replicasNow = Atomic<Int>(0)
-    /// Those that wait for the answer to a command that takes its time.
+    /// Connections that wait for the reply to a blocking command.
     let clientsBlocked = Atomic<Int>(0)
     let clientsEver = Atomic<Int64>(0)
-    /// Ids are given to connections from clients and to those that this node opens.
+    /// The last id given to a connection, from a client or opened by this node.
     let lastClientID = Atomic<Int64>(0)
     let clientsRejected = Atomic<Int64>(0)
-    /// When clients were last closed to save memory.
+    /// When clients were last closed to free memory.
     let lastClientEviction = Atomic<SteadyInstant>(.distantPast)
     private let shutdownRequests: ShutdownRequests
     private let loading = Atomic<Bool>(true)
@@ -84,17 +85,17 @@ final class Server: @unchecked Sendable {
         }
     }
 
-    /// How many event loops serve clients.
+    /// Number of event loops that serve clients.
     static func loopCount(_ settings: Settings) -> Int {
         guard settings.ioThreads == 0 else { return settings.ioThreads }
         return max(1, min(128, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
     }
 
-    /// How many clients may be connected at once: the setting, or what the limit of open files allows.
+    /// Maximum number of clients: the setting, or what the limit of open files allows.
     var maxclients: Int { min(currentSettings.value.maxclients, openFiles.clientsMax) }
 
-    /// Makes the settings in force take effect. One caller at a time: of two CONFIG SETs the one that applies last has
-    /// read what both have set. Takes every stripe where the log is switched, so it is called with none held.
+    /// Applies the settings in force. One caller at a time: of two CONFIG SETs, the one that applies last has read the
+    /// changes of both. Locks every stripe if the log is switched, so it must be called with none held.
     func applyCurrent() {
         applying.withLock { _ in
             apply(currentSettings.value)
@@ -103,18 +104,19 @@ final class Server: @unchecked Sendable {
         }
     }
 
-    /// Has the limit of memory follow the node's role, which has just changed.
+    /// Adapts the memory limit to the node's role, which has just changed.
     func roleChanged() { applying.withLock { _ in limitMemory(currentSettings.value) } }
 
-    /// What is put back at the start was accepted once, and what comes to a replica its primary has accepted: no limit
-    /// applies to either. A replica that forgot keys by itself would not have its primary's state at its offset.
+    /// State restored at startup was accepted before, and data that a replica receives was accepted by its primary: no
+    /// limit applies to either. A replica that evicted keys on its own would not have its primary's state at its
+    /// offset.
     private func limitMemory(_ settings: Settings) {
         engine.setMemoryLimit(
             isLoading || replication.isReplica ? 0 : settings.maxmemoryBytes,
             policy: settings.maxmemoryPolicy == .evictSoonest ? .evictSoonest : .refuse)
     }
 
-    /// Has settings take effect that live outside of the event loops.
+    /// Applies the settings that are not kept by the event loops.
     private func apply(_ settings: Settings) {
         limitMemory(settings)
         engine.setTokenLimit(settings.idempotencyTokensMax)
@@ -129,10 +131,10 @@ final class Server: @unchecked Sendable {
 
     // MARK: Loading
 
-    /// Whether the state is still being put back.
+    /// Whether the state is still being restored.
     var isLoading: Bool { loading.load(ordering: .acquiring) }
 
-    /// The state is there: everybody is served from here on.
+    /// The state is restored: every client is served from now on.
     func finishLoading() {
         loading.store(false, ordering: .releasing)
         applyCurrent()
@@ -140,10 +142,10 @@ final class Server: @unchecked Sendable {
 
     // MARK: Connections
 
-    /// A turn that has lasted longer keeps its loop from getting new connections.
+    /// A loop whose turn has lasted longer than this gets no new connections.
     private static let longTurn = Nanoseconds.milliseconds(100)
 
-    /// The loop that has the fewest connections, among those that are not in the middle of a long command.
+    /// The loop with the fewest connections, preferring those that are not in the middle of a long command.
     func loopForNext() -> EventLoop {
         let longAgo = SteadyInstant.now() - Server.longTurn
         func isBusy(_ loop: EventLoop) -> Bool { loop.turnBeganAt.load(ordering: .relaxed) < longAgo }
@@ -169,7 +171,7 @@ final class Server: @unchecked Sendable {
         }
     }
 
-    /// Returns when every loop has ended, or at `deadline`; and the numbers of those that have not.
+    /// Waits until every loop has ended, or until `deadline`. Returns the numbers of those that have not.
     func waitForLoops(until deadline: SteadyInstant) -> [Int] {
         while true {
             let seen = loopEnded.count
@@ -180,35 +182,35 @@ final class Server: @unchecked Sendable {
         }
     }
 
-    /// Returns when no command is running that had begun before this call: whatever runs from then on has seen what was
-    /// set before. Called by the replication thread alone.
+    /// Waits until no command is running that had begun before this call: every later command sees what was set before.
+    /// Called only by the replication thread.
     func waitForTurnsInProgress() {
         for loop in loops { loop.waitForTurnInProgress() }
     }
 
     // MARK: Stopping
 
-    /// Whether the server is about to end.
+    /// Whether the server is about to stop.
     var isStopping: Bool { stops.load(ordering: .relaxed) }
 
-    /// Nothing is looked after any more from here on.
+    /// Stops the periodic work.
     func stopping() { stops.store(true, ordering: .relaxed) }
 
-    /// Asks the control thread to stop the server: SHUTDOWN.
+    /// Asks the control thread to stop the server, for SHUTDOWN.
     ///
     /// - Parameter savesSnapshot: Whether a snapshot is taken at the end; nil leaves it to the setting `save`.
     func requestShutdown(savesSnapshot: Bool?) {
         shutdownRequests.post(ShutdownRequests.Request(savesSnapshot: savesSnapshot, failure: nil))
     }
 
-    /// Asks the control thread to stop the server, which then ends with an error: it could not start.
+    /// Asks the control thread to stop the server, which then exits with an error: it could not start.
     func abandon(_ failure: String) {
         shutdownRequests.post(ShutdownRequests.Request(savesSnapshot: false, failure: failure))
     }
 
-    /// What has been asked for.
+    /// The shutdown request, if there is one.
     var shutdownRequest: ShutdownRequests.Request? { shutdownRequests.current }
 
-    /// Readable once a shutdown has been asked for.
+    /// Readable once a shutdown has been requested.
     var shutdownDescriptor: Int32 { shutdownRequests.descriptor }
 }

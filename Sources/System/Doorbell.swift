@@ -1,11 +1,11 @@
-// How a thread that waits for work alone is woken: a counter that goes up with every ring. A thread that waits for
-// descriptors as well has a WakeEvent.
+// Wakes a thread that waits only for work: a counter that every ring increments. A thread that also waits for
+// descriptors has a WakeEvent.
 
 import CLinux
 
-/// Rings wake the one thread that waits. A ring between looking for work and waiting is not lost.
+/// A ring wakes the one thread that waits. A ring between checking for work and waiting is not lost.
 ///
-/// `@unchecked Sendable`: both words are only touched by atomic operations.
+/// `@unchecked Sendable`: both words are accessed only by atomic operations.
 public final class Doorbell: @unchecked Sendable {
     private let words: UnsafeMutablePointer<UInt32>
     private var rings: UnsafeMutablePointer<UInt32> { words }
@@ -19,19 +19,19 @@ public final class Doorbell: @unchecked Sendable {
 
     deinit { words.deallocate() }
 
-    /// How often it has rung: look before looking for work.
+    /// Number of rings so far. Read it before checking for work.
     public var count: UInt32 { clinux_word_load(rings) }
 
-    /// Threads that wait, for tests.
+    /// Number of waiting threads, for tests.
     public var waiters: UInt32 { clinux_word_load(sleepers) }
 
-    /// Wakes the waiting thread. A few nanoseconds when none waits.
+    /// Wakes the waiting thread. A few nanoseconds if none waits.
     public func ring() {
         clinux_word_increment(rings)
         if clinux_word_load(sleepers) != 0 { clinux_futex_wake_one(rings) }
     }
 
-    /// Returns when it has rung since `seen` was looked at, or after `limit`; at once if that is not above zero.
+    /// Returns once the bell has rung since `seen` was read, or after `limit`; at once if `limit` is not positive.
     public func wait(since seen: UInt32, atMost limit: Nanoseconds) {
         guard limit > .zero else { return }
         clinux_word_increment(sleepers)

@@ -1,44 +1,44 @@
-// Files read and written whole, by descriptor: interrupted and short calls are finished here, once.
+// Reads and writes whole files by descriptor, and handles interrupted and partial calls in one place.
 //
-// For small files of the server's own (settings, rules, the log's output). Data files go through Persistence's
-// FileSystem, which tests can replace.
+// For the server's small files (settings, rules, the log's output). Data files go through Persistence's FileSystem,
+// which tests can replace.
 
 import Glibc
 
-/// An open file. A value without ownership: the one who opened it closes it.
+/// An open file. A value without ownership: the code that opened it closes it.
 public struct FileDescriptor: Sendable {
     /// The kernel's number.
     public let rawValue: Int32
 
-    /// A descriptor that is open already.
+    /// Wraps a descriptor that is already open.
     public init(_ rawValue: Int32) { self.rawValue = rawValue }
 
-    /// Where a tool's answer goes.
+    /// For a tool's output.
     public static let standardOutput = FileDescriptor(STDOUT_FILENO)
-    /// Where complaints go.
+    /// For error messages.
     public static let standardError = FileDescriptor(STDERR_FILENO)
 
-    /// Opens a file; the descriptor is not handed on to programs that are started.
+    /// Opens a file with close-on-exec set.
     ///
     /// - Parameters:
     ///   - flags: As for open(2), such as `O_RDONLY | O_NONBLOCK`.
-    ///   - mode: Of a file that is created, before the umask.
+    ///   - mode: Permissions of a file that is created, before the umask.
     public static func open(_ path: String, _ flags: Int32, mode: UInt32 = 0) throws(SystemError) -> FileDescriptor {
         let descriptor = Glibc.open(path, flags | O_CLOEXEC, mode)
         guard descriptor >= 0 else { throw SystemError("open") }
         return FileDescriptor(descriptor)
     }
 
-    /// Gives the descriptor back.
+    /// Closes the descriptor.
     public func close() { Glibc.close(rawValue) }
 
-    /// Whether it is a regular file: one that is never waited for but for its disk.
+    /// Whether it is a regular file: I/O on one waits only for its disk.
     public var isRegular: Bool {
         var status = stat()
         return fstat(rawValue, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
     }
 
-    /// Everything from the present position to the end, or nil if that is more than `limit` bytes.
+    /// Everything from the current position to the end; nil if that is more than `limit` bytes.
     public func readAll(limit: Int) throws(SystemError) -> [UInt8]? {
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: min(limit + 1, 1 << 16))
@@ -54,7 +54,7 @@ public struct FileDescriptor: Sendable {
         }
     }
 
-    /// Writes all of the bytes, waiting for as long as the file wants. After an error some of them may be written.
+    /// Writes all of the bytes, blocking as long as necessary. After an error some of them may have been written.
     public func writeAll(_ bytes: [UInt8]) throws(SystemError) {
         if let error = bytes.withUnsafeBytes(write) { throw error }
     }
@@ -77,7 +77,7 @@ public struct FileDescriptor: Sendable {
         return nil
     }
 
-    /// Returns once everything written survives a loss of power.
+    /// Returns once everything written would survive a loss of power.
     public func sync() throws(SystemError) {
         while fsync(rawValue) != 0 {
             if errno != EINTR { throw SystemError("fsync") }
@@ -85,21 +85,21 @@ public struct FileDescriptor: Sendable {
     }
 }
 
-/// A file that is replaced whole.
+/// Replaces whole files atomically.
 public enum AtomicFile {
     /// Why a file was not replaced.
     public struct Failure: Error {
-        /// The file or directory that something failed on: the file itself, or the temporary one beside it.
+        /// The path on which the operation failed: the file, its directory, or the temporary file beside it.
         public let path: String
-        /// What failed, and why.
+        /// The failed call and its error.
         public let error: SystemError
     }
 
-    /// Puts `bytes` in place of what the file at `path` holds: a crash or a loss of power leaves the old or the new,
-    /// whole. A temporary file in the same directory, fsync, rename, fsync of the directory. A file that is there keeps
-    /// its mode, and a symbolic link stays one. Waits for the disk.
+    /// Replaces the content of the file at `path` by `bytes`: after a crash or a loss of power the file has its old or
+    /// its new content, complete. Writes a temporary file in the same directory, then fsync, rename, fsync of the
+    /// directory. An existing file keeps its mode, and a symbolic link remains one. Blocks on the disk.
     ///
-    /// - Parameter mode: Of a file that is not there yet.
+    /// - Parameter mode: Permissions of a file that does not exist yet.
     public static func replace(_ path: String, with bytes: [UInt8], mode: UInt32) throws(Failure) {
         let target = resolved(path)
         let temporary = "\(target).\(getpid()).tmp"

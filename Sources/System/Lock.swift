@@ -1,37 +1,38 @@
-// The one lock of the product: four bytes, spins briefly, then sleeps in the kernel. Debug builds check its rank.
+// The product's only lock: four bytes; spins briefly, then sleeps in the kernel. Debug builds check its rank.
 //
 // Why not `Synchronization.Mutex`: on Linux its contended path is a priority-inheritance futex, which on two cores with
-// eight threads fell from 200 ns a round to 195 µs, and ThreadSanitizer does not see into it. This one stays at 200 to
-// 270 ns and costs the same uncontended; its atomics are compiled into the caller.
+// eight threads degraded from 200 ns to 195 µs per round, and ThreadSanitizer cannot see into it. This lock stays at
+// 200 to 270 ns and costs the same uncontended; its atomics are inlined into the caller.
 //
-// Owns: mutual exclusion, and the order in which locks may be taken (`LockRank`). Knows nothing of what it guards.
+// Owns: mutual exclusion, and the order in which locks may be acquired (`LockRank`). Knows nothing of the data it
+// guards.
 
 public import CLinux
 
-/// The places in the lock order, lowest first. A thread that holds a lock may only take locks of a higher rank, or of
-/// the same rank and a higher order number. docs/concurrency.md lists them; a test compares the two.
+/// The levels of the lock order, lowest first. A thread that holds a lock may acquire only locks of a higher rank, or
+/// of the same rank and a higher order number. docs/concurrency.md lists them; a test compares the two.
 public enum LockRank: UInt32, CaseIterable, Sendable {
-    /// Held while the disk works, so it is taken with nothing held.
+    /// Held during disk I/O, so it is acquired with no other lock held.
     case fileSync = 1
     /// An event loop's turn; ordered by the loop's number.
     case turn
     /// A sweep of expired keys.
     case sweep
-    /// Settings taking effect outside of the loops.
+    /// Applying settings outside of the loops.
     case settingsEffects
-    /// Which readers of the journal there are, and so whether the engine keeps changes.
+    /// The readers of the journal, which determine whether the engine journals changes.
     case journalingDemand
-    /// The journal's bytes on their way to disk and replicas.
+    /// The journal's bytes in transit to disk and replicas.
     case journalStream
     /// The order of batches in the journal.
     case journal
     /// A shard; ordered by the shard's number.
     case stripe
-    /// Policies and rules while they are changed.
+    /// Changing policies and rules.
     case policyEditor
-    /// A value behind a lock of its own.
+    /// A value with a lock of its own.
     case value
-    /// A list of messages or requests: may be appended to under any of the above.
+    /// A queue of messages or requests: may be appended to while holding any of the above.
     case mailbox
     /// Free pages.
     case pagePool
@@ -41,7 +42,7 @@ public enum LockRank: UInt32, CaseIterable, Sendable {
 
 /// A lock over four bytes. Not recursive, not fair; released by the thread that acquired it.
 ///
-/// `@unchecked Sendable`: the word is only touched by atomic operations; the rest is immutable.
+/// `@unchecked Sendable`: the word is accessed only by atomic operations; the rest is immutable.
 public struct Lock: @unchecked Sendable {
     @usableFromInline let word: UnsafeMutablePointer<UInt32>
     #if DEBUG
@@ -49,9 +50,9 @@ public struct Lock: @unchecked Sendable {
         @usableFromInline let order: UInt32
     #endif
 
-    /// A lock in the caller's memory, which holds 0 while the lock is free.
+    /// A lock in the caller's memory, which contains 0 while the lock is free.
     ///
-    /// - Parameter order: The place among locks of the same rank.
+    /// - Parameter order: The position among locks of the same rank.
     @inlinable @inline(__always)
     public init(at word: UnsafeMutablePointer<UInt32>, rank: LockRank, order: Int = 0) {
         self.word = word
@@ -61,17 +62,17 @@ public struct Lock: @unchecked Sendable {
         #endif
     }
 
-    /// A lock with memory of its own; `deallocate` gives it back.
+    /// A lock with memory of its own, which `deallocate` frees.
     public static func allocate(rank: LockRank, order: Int = 0) -> Lock {
         let word = UnsafeMutablePointer<UInt32>.allocate(capacity: 1)
         word.initialize(to: 0)
         return Lock(at: word, rank: rank, order: order)
     }
 
-    /// Gives the memory of an allocated lock back. The lock must be free.
+    /// Frees the memory of an allocated lock. The lock must not be held.
     public func deallocate() { word.deallocate() }
 
-    /// Takes the lock; waits for as long as another thread holds it.
+    /// Acquires the lock; waits while another thread holds it.
     @inlinable @inline(__always)
     public func acquire() {
         #if DEBUG
@@ -80,8 +81,8 @@ public struct Lock: @unchecked Sendable {
         clinux_lock(word)
     }
 
-    /// Takes the lock, unless `isAbandoned` becomes true while another thread holds it: asked ten times a second.
-    /// Returns whether the lock is held now.
+    /// Acquires the lock, unless `isAbandoned` becomes true while another thread holds it; checks it ten times a
+    /// second. Returns whether the lock is now held.
     public func acquire(unless isAbandoned: () -> Bool) -> Bool {
         #if DEBUG
             clinux_rank_acquire(word, rank.rawValue, order)
@@ -97,7 +98,7 @@ public struct Lock: @unchecked Sendable {
         return true
     }
 
-    /// Gives the lock back. Returns whether another thread has been waiting for it; it takes a while to wake up.
+    /// Releases the lock. Returns whether another thread has been waiting for it; that thread needs time to wake up.
     @inlinable @inline(__always) @discardableResult
     public func release() -> Bool {
         #if DEBUG
@@ -107,7 +108,7 @@ public struct Lock: @unchecked Sendable {
     }
 }
 
-/// Stops a debug build when the calling thread holds a lock: before it waits for a disk or for another thread.
+/// Traps in a debug build if the calling thread holds a lock: for use before waiting for a disk or another thread.
 @inlinable @inline(__always)
 public func assertHoldsNoLock() {
     #if DEBUG
@@ -115,7 +116,7 @@ public func assertHoldsNoLock() {
     #endif
 }
 
-/// As `assertHoldsNoLock`, but a turn may be held.
+/// As `assertHoldsNoLock`, but a turn lock may be held.
 @inlinable @inline(__always)
 public func assertHoldsNoLockButTurn() {
     #if DEBUG

@@ -1,10 +1,10 @@
-// A value behind a lock: what registries and logs keep their state in.
+// A value behind a lock: holds the state of registries and logs.
 //
-// `Lock` says why this is not `Synchronization.Mutex`.
+// `Lock` explains why this is not `Synchronization.Mutex`.
 
-/// A value that one thread at a time may look at and change. Not recursive.
+/// A value that one thread at a time may read and change. Not recursive.
 ///
-/// `@unchecked Sendable`: `value` is touched only inside `withLock`, with the lock held.
+/// `@unchecked Sendable`: `value` is accessed only inside `withLock`, with the lock held.
 public final class Locked<Value>: @unchecked Sendable {
     @usableFromInline let lock: Lock
     @usableFromInline let value: UnsafeMutablePointer<Value>

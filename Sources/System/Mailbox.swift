@@ -1,6 +1,6 @@
-// How other threads reach one that polls: a list of messages behind a lock, and a wake event.
+// Sends messages to a thread that polls: a list of messages behind a lock, and a wake event.
 
-/// Messages for one thread, which polls `wakeDescriptor`. Any thread posts.
+/// Messages for one thread, which polls `wakeDescriptor`. Any thread may post.
 public final class Mailbox<Message: Sendable>: Sendable {
     @usableFromInline let messages = Locked<[Message]>([], rank: .mailbox)
     @usableFromInline let wakeEvent: WakeEvent
@@ -8,10 +8,10 @@ public final class Mailbox<Message: Sendable>: Sendable {
     /// Readable while there are messages.
     public var wakeDescriptor: Int32 { wakeEvent.descriptor }
 
-    /// Fails when the kernel has no descriptor left.
+    /// Throws if the process has no descriptor left.
     public init() throws(SystemError) { wakeEvent = try WakeEvent() }
 
-    /// Adds a message, and wakes the reader if it is the first.
+    /// Adds a message, and wakes the reader if the list was empty.
     @inlinable
     public func post(_ message: Message) {
         let isFirst = messages.withLock { list in
@@ -21,11 +21,11 @@ public final class Mailbox<Message: Sendable>: Sendable {
         if isFirst { wakeEvent.signal() }
     }
 
-    /// Wakes the reader without a message: there is something for it to see elsewhere.
+    /// Wakes the reader without a message: there is work for it elsewhere.
     @inlinable
     public func wake() { wakeEvent.signal() }
 
-    /// Takes all messages, oldest first. The reader's thread.
+    /// Removes and returns all messages, oldest first. Call on the reader's thread.
     @inlinable
     public func drain() -> [Message] {
         wakeEvent.clear()

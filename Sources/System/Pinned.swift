@@ -1,27 +1,27 @@
-// Fields of a class that are looked at with every request.
+// Fields of a class that every request accesses.
 
-/// Fields in memory of their own, at a place that never changes. A class's variables are checked for exclusive access
-/// at every use; these are plain memory. The owner gives them back with `deallocate`, and lets no two threads use them
-/// at once.
+/// Fields in memory of their own, at an address that never changes. Access to a class's variables is checked for
+/// exclusivity every time; these are plain memory. The owner frees them with `deallocate`, and must not let two threads
+/// use them at the same time.
 @frozen
 public struct Pinned<Fields> {
     @usableFromInline let pointer: UnsafeMutablePointer<Fields>
 
-    /// Memory for the fields, with these values.
+    /// Allocates the fields, with these values.
     @inlinable
     public init(_ initial: Fields) {
         pointer = .allocate(capacity: 1)
         pointer.initialize(to: initial)
     }
 
-    /// The fields. A load or store each, nothing else.
+    /// The fields. Each access is one load or store, nothing else.
     @inlinable
     public var pointee: Fields {
         @inline(__always) unsafeAddress { UnsafePointer(pointer) }
         @inline(__always) nonmutating unsafeMutableAddress { pointer }
     }
 
-    /// Ends the fields and gives their memory back. They may not be used afterwards.
+    /// Deinitializes and frees the fields. They must not be used afterwards.
     @inlinable
     public func deallocate() {
         pointer.deinitialize(count: 1)

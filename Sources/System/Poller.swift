@@ -3,34 +3,34 @@
 import CLinux
 import Glibc
 
-/// What is asked of a descriptor, or what it is ready for.
+/// The events to wait for on a descriptor, or those it is ready for.
 public struct PollEvents: OptionSet, Sendable {
-    /// As epoll has it.
+    /// In epoll's encoding.
     public let rawValue: UInt32
 
-    /// Events as epoll has them.
+    /// Events in epoll's encoding.
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-    /// There is input, or its end.
+    /// There is input, or the end of input.
     public static let readable = PollEvents(rawValue: UInt32(clinux_epoll_in))
     /// There is room for output.
     public static let writable = PollEvents(rawValue: UInt32(clinux_epoll_out))
-    /// The peer has ended its output. Has to be asked for.
+    /// The peer has ended its output. Must be requested.
     public static let peerEnded = PollEvents(rawValue: UInt32(clinux_epoll_peer_hangup))
-    /// Both directions have ended. Need not be asked for.
+    /// Both directions have ended. Always reported.
     public static let hangup = PollEvents(rawValue: UInt32(clinux_epoll_hangup))
-    /// An error waits to be read. Need not be asked for.
+    /// An error is pending. Always reported.
     public static let error = PollEvents(rawValue: UInt32(clinux_epoll_error))
 }
 
-/// A set of descriptors to wait for, level-triggered, each with a token of the owner's choice. One thread's; owns the
-/// epoll descriptor and memory for events, not what it watches.
+/// A set of descriptors to wait for, level-triggered, each with a token chosen by the owner. Belongs to one thread;
+/// owns the epoll descriptor and memory for events, but not the watched descriptors.
 public struct Poller: ~Copyable {
     private let descriptor: Int32
     private let events: UnsafeMutablePointer<epoll_event>
     private let capacity: Int
 
-    /// - Parameter capacity: Most events that one wait brings.
+    /// - Parameter capacity: Maximum number of events that one wait returns.
     public init(capacity: Int) throws(SystemError) {
         descriptor = clinux_epoll_create()
         guard descriptor >= 0 else { throw SystemError("epoll_create1") }
@@ -50,24 +50,24 @@ public struct Poller: ~Copyable {
         }
     }
 
-    /// Changes what is asked of a descriptor that is watched. One system call.
+    /// Changes the events to wait for on a watched descriptor. One system call.
     public func change(_ fd: Int32, _ wanted: PollEvents, token: UInt64) {
         let result = clinux_epoll_control(descriptor, EPOLL_CTL_MOD, fd, wanted.rawValue, token)
-        assert(result == 0, "a descriptor that is not watched")
+        assert(result == 0, "the descriptor is not watched")
     }
 
-    /// Watches a descriptor no more. Its events of the last wait are still to be seen.
+    /// Stops watching a descriptor. Its events from the last wait can still be read.
     public func remove(_ fd: Int32) {
         _ = clinux_epoll_control(descriptor, EPOLL_CTL_DEL, fd, 0, 0)
     }
 
-    /// Waits until something is ready, or for `milliseconds`; -1 for as long as it takes. Returns how many events there
-    /// are; 0 also when a signal came in between.
+    /// Waits until something is ready, for `milliseconds` at most; -1 for no limit. Returns the number of events; also
+    /// 0 if a signal interrupted the wait.
     public func wait(milliseconds: Int32) -> Int {
         Int(max(0, epoll_wait(descriptor, events, Int32(capacity), milliseconds)))
     }
 
-    /// An event of the last wait: which descriptor, and what it is ready for.
+    /// An event of the last wait: the descriptor's token, and what it is ready for.
     public func event(_ number: Int) -> (token: UInt64, events: PollEvents) {
         assert(number < capacity)
         let event = events + number

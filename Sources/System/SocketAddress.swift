@@ -2,15 +2,15 @@
 
 public import Glibc
 
-/// What the kernel says of a socket's ends. Stateless.
+/// The addresses of a socket's two ends, from the kernel. Stateless.
 public enum SocketAddress {
-    /// The other end of a connection; `?:0` where the kernel does not know it.
+    /// The remote end of a connection; `?:0` if the kernel does not know it.
     public static func peer(of fd: Int32) -> String { address(fd, getpeername) }
 
-    /// This end of a connection.
+    /// The local end of a connection.
     public static func local(of fd: Int32) -> String { address(fd, getsockname) }
 
-    /// Whether the other end of a connection is this machine; not where the kernel does not know it.
+    /// Whether the remote end of a connection is this machine; false if the kernel does not know.
     public static func isPeerLoopback(of fd: Int32) -> Bool {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
@@ -48,7 +48,7 @@ public enum SocketAddress {
         }
     }
 
-    /// Whether the peer is this machine.
+    /// Whether an address is a loopback address.
     public static func isLoopback(_ storage: sockaddr_storage) -> Bool {
         let text = text(storage)
         return text.hasPrefix("127.") || text.hasPrefix("[::1]") || text.hasPrefix("[::ffff:127.")

@@ -1,4 +1,4 @@
-// A system call that failed: which one, and why.
+// A failed system call: which one, and why.
 
 import Glibc
 
@@ -24,6 +24,6 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
     /// `bind: Address already in use`
     public var description: String { "\(call): \(SystemError.text(code))" }
 
-    /// The C library's words for an error number.
+    /// The C library's text for an error number.
     public static func text(_ code: Int32) -> String { String(cString: strerror(code)) }
 }

@@ -1,9 +1,9 @@
-// Threads, as POSIX has them: a name and a body.
+// POSIX threads: a name and a body.
 
 public import CLinux
 import Glibc
 
-/// Starts threads and lets them sleep. Owns nothing: a thread ends when its body returns.
+/// Starts threads and puts them to sleep. Owns nothing: a thread ends when its body returns.
 public enum Thread {
     private final class Start {
         let name: String
@@ -15,7 +15,8 @@ public enum Thread {
         }
     }
 
-    /// Lets the calling thread sleep for `length`, or until a signal comes; not at all if that is not above zero.
+    /// Puts the calling thread to sleep for `length`, or until a signal arrives; returns at once if `length` is not
+    /// positive.
     public static func sleep(_ length: Nanoseconds) {
         guard length > .zero else { return }
         let (seconds, rest) = length.nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
@@ -28,9 +29,9 @@ public enum Thread {
         pthread_detach(start(name: name, body))
     }
 
-    /// Starts a thread. Traps when the kernel refuses: the server cannot run without its loops.
+    /// Starts a thread. Traps if the kernel refuses: the server cannot run without its loops.
     ///
-    /// - Parameter name: At most 15 bytes of it are shown by the kernel.
+    /// - Parameter name: The kernel shows at most 15 bytes of it.
     @discardableResult
     public static func start(name: String, _ body: @escaping @Sendable () -> Void) -> pthread_t {
         var thread = pthread_t()

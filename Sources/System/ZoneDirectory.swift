@@ -1,35 +1,35 @@
-// The operating system's time zone database: a directory of small files, one a zone, some in directories of their own.
+// The operating system's time zone database: a directory of small files, one per zone, some in subdirectories.
 //
-// Owns: finding and reading the files, within bounds. What is in them is for LimiterEngine. Waits for a disk.
+// Owns: finding and reading the files, within bounds. LimiterEngine interprets their content. Blocks on the disk.
 
 import Glibc
 
 /// The directory of the time zone database.
 public struct ZoneDirectory: Sendable {
-    /// Where the database is on Linux: the package is called tzdata.
+    /// Location of the database on Linux: the package is called tzdata.
     public static let usual = "/usr/share/zoneinfo"
-    /// Longest file that is read.
+    /// Maximum size of a file, in bytes.
     public static let lengthMax = 65_536
-    /// Most names that are listed.
+    /// Maximum number of names listed.
     public static let namesMax = 8192
 
     private let path: String
 
-    /// The database in a directory. Nothing is opened yet.
+    /// The database in a directory. Does not open anything yet.
     public init(_ path: String = ZoneDirectory.usual) { self.path = path }
 
     /// Why a zone's file was not read.
     public enum Failure: Error, Equatable, Sendable, CustomStringConvertible {
-        /// The directory has no such file; which directory.
+        /// The directory has no such file; the directory's path.
         case notFound(in: String)
-        /// It is a directory, or something else that has no content.
+        /// Not a regular file; its path.
         case notRegular(String)
-        /// More than `lengthMax` bytes.
+        /// More than `lengthMax` bytes; the file's path.
         case tooLong(String)
-        /// A system call has failed on this path.
+        /// A system call failed on this path.
         case failed(String, SystemError)
 
-        /// What is wrong, with the path.
+        /// The error text, including the path.
         public var description: String {
             switch self {
             case .notFound(let directory): "there is no such zone in \(directory)"
@@ -40,7 +40,7 @@ public struct ZoneDirectory: Sendable {
         }
     }
 
-    /// The bytes of a zone's file. A name that leads out of the directory is not found.
+    /// The bytes of a zone's file. A name that leads out of the directory is reported as not found.
     public func read(_ name: String) throws(Failure) -> [UInt8] {
         let parts = name.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         guard parts.allSatisfy({ !$0.isEmpty && !$0.elementsEqual("..".utf8) }), !name.utf8.contains(0) else {
@@ -49,7 +49,7 @@ public struct ZoneDirectory: Sendable {
         let file = "\(path)/\(name)"
         let bytes: [UInt8]?
         do throws(SystemError) {
-            // A pipe with this name must not be waited for.
+            // A FIFO with this name must not block.
             let descriptor = try FileDescriptor.open(file, O_RDONLY | O_NONBLOCK)
             defer { descriptor.close() }
             guard descriptor.isRegular else { throw SystemError("open", code: EISDIR) }
@@ -65,8 +65,8 @@ public struct ZoneDirectory: Sendable {
         return bytes
     }
 
-    /// The names of all zones, sorted: of the regular files that begin with a capital letter, and of those in
-    /// directories that do. What is left out are tables (`zone.tab`), `localtime`, and copies of the database
+    /// The names of all zones, sorted: regular files whose names begin with a capital letter, directly or in
+    /// directories whose names do. This excludes tables (`zone.tab`), `localtime`, and copies of the database
     /// (`posix/`, `right/`).
     public func names() throws(Failure) -> [String] {
         var names: [String] = []
@@ -74,7 +74,8 @@ public struct ZoneDirectory: Sendable {
         while let directory = directories.popLast() {
             for entry in try entries(of: directory) {
                 let name = directory + entry
-                // Nothing in the database is deeper than America/Argentina/Salta; a link to a parent ends here.
+                // No zone is nested deeper than America/Argentina/Salta; this also stops at links to a parent
+                // directory.
                 let depth = name.utf8.count { $0 == UInt8(ascii: "/") }
                 guard depth < 3, names.count < ZoneDirectory.namesMax else { continue }
                 var status = stat()

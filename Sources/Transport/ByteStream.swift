@@ -1,28 +1,28 @@
-// The two directions of a connection: bytes in, bytes out, and nothing that waits.
+// The two directions of a connection: bytes in, bytes out; nothing blocks.
 //
-// Owns no descriptor: whoever holds the Channel closes it. This file is the only one of the product that calls read and
-// send on a socket.
+// Does not own the descriptor: the owner of the Channel closes it. This file is the only one of the product that calls
+// read and send on a socket.
 
 import Glibc
 public import System
 
-/// What a read brought.
+/// The result of a read.
 @frozen
 public enum ReadResult: Equatable, Sendable {
-    /// So many bytes, 1 or more.
+    /// This many bytes, 1 or more.
     case bytes(Int)
-    /// None yet.
+    /// No input yet.
     case wouldBlock
     /// The peer has ended its output.
     case end
-    /// The connection is gone; the kernel's error number.
+    /// The connection is lost; the kernel's error number.
     case failed(Int32)
 }
 
-/// What became of a write.
+/// The result of a write.
 @frozen
 public enum WriteResult: Equatable, Sendable {
-    /// So many bytes have been taken, 1 or more; perhaps not all.
+    /// This many bytes were accepted, 1 or more; possibly not all.
     case bytes(Int)
     /// There is no room.
     case wouldBlock
@@ -30,21 +30,22 @@ public enum WriteResult: Equatable, Sendable {
     case failed(Int32)
 }
 
-/// What lies between a socket and a channel that is not plain. One connection's; called by the thread that owns it.
+/// A layer between a socket and a channel, such as encryption. Belongs to one connection; called by the thread that
+/// owns it.
 public protocol StreamLayer: AnyObject, Sendable {
-    /// Brings bytes to `buffer`, which is not empty.
+    /// Reads bytes into `buffer`, which is not empty.
     func read(into buffer: UnsafeMutableRawBufferPointer, from socket: Int32) -> ReadResult
-    /// Takes bytes, of which there is one or more.
+    /// Accepts bytes, of which there is at least one.
     func write(_ bytes: UnsafeRawBufferPointer, to socket: Int32) -> WriteResult
-    /// What it waits for beside what the channel waits for: a layer may have to write before it can read on.
+    /// Events the layer waits for in addition to the channel's: it may have to write before it can continue reading.
     var wants: PollEvents { get }
 }
 
-/// A non-blocking byte stream: a socket, and the layer on top of it where there is one.
+/// A non-blocking byte stream: a socket, and the layer on top of it, if any.
 public struct ByteStream: Sendable {
     /// The socket.
     public let descriptor: Int32
-    /// Nil for a plain stream, which costs nothing then.
+    /// Nil for a plain stream, which then has no overhead.
     private let layer: (any StreamLayer)?
 
     /// A stream over a non-blocking socket.
@@ -53,7 +54,7 @@ public struct ByteStream: Sendable {
         self.layer = layer
     }
 
-    /// Reads as many bytes as there are and fit. One system call for a plain stream.
+    /// Reads as many bytes as are available and fit. One system call for a plain stream.
     @inline(__always)
     public func read(into buffer: UnsafeMutableRawBufferPointer) -> ReadResult {
         if let layer { return layer.read(into: buffer, from: descriptor) }
@@ -75,17 +76,17 @@ public struct ByteStream: Sendable {
         }
     }
 
-    /// The peer's address as text; `?:0` where the kernel does not know it. One system call.
+    /// The peer's address as text; `?:0` if the kernel does not know it. One system call.
     public var peerAddress: String { SocketAddress.peer(of: descriptor) }
     /// This end's address as text. One system call.
     public var localAddress: String { SocketAddress.local(of: descriptor) }
     /// Whether the peer is on this machine, by its address. One system call.
     public var isPeerLoopback: Bool { SocketAddress.isPeerLoopback(of: descriptor) }
 
-    /// Sets up a TCP socket: bytes are sent at once, and a peer that has vanished is noticed.
+    /// Configures a TCP socket: bytes are sent without delay, and a peer that has vanished is detected.
     ///
-    /// - Parameter keepAlive: Seconds of silence after which the kernel asks whether the peer is there, as in Redis:
-    ///   three more times a third of that apart. 0 for never.
+    /// - Parameter keepAlive: Seconds of silence after which the kernel probes the peer, as in Redis: up to three
+    ///   probes, a third of that time apart. 0 for never.
     public func configureTCP(keepAlive seconds: Int) {
         func set(_ level: Int32, _ option: Int32, _ value: Int) {
             var value = Int32(value)
@@ -99,12 +100,13 @@ public struct ByteStream: Sendable {
         set(Int32(IPPROTO_TCP), TCP_KEEPCNT, 3)
     }
 
-    /// What has to be polled for beside what the user of the stream waits for.
+    /// Events to poll for in addition to those the stream's user waits for.
     public var wants: PollEvents { layer?.wants ?? [] }
 
-    /// Ends both directions at once; the descriptor stays. The peer learns it, and the next read brings the end.
+    /// Ends both directions at once; the descriptor stays open. The peer is notified, and the next read returns the
+    /// end.
     public func shutdown() { Glibc.shutdown(descriptor, Int32(SHUT_RDWR)) }
 
-    /// Gives the descriptor back.
+    /// Closes the descriptor.
     public func close() { Glibc.close(descriptor) }
 }

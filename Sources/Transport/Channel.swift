@@ -1,15 +1,15 @@
-// One connection's stream with what had to be kept of its input and output, and what is polled for.
+// One connection's stream with its buffered input and output, and the events it is polled for.
 //
-// Ten thousand idle connections must cost next to nothing, so both buffers are nil while there is nothing to keep.
-// Knows no protocol, no loop and no limit: it says what has happened, and its owner decides what that means.
+// Ten thousand idle connections must cost next to nothing, so both buffers are nil while they are empty. Knows no
+// protocol, no loop and no limit: it reports what has happened, and its owner decides what that means.
 
 public import System
 
-/// What became of bytes to be sent.
+/// The result of sending bytes.
 public struct SendResult: Equatable, Sendable {
-    /// Bytes that the stream has taken.
+    /// Bytes that the stream has accepted.
     public var sent: Int
-    /// Bytes that wait for room, these and earlier ones.
+    /// Bytes that wait for room, including earlier ones.
     public var waiting: Int
     /// The peer is gone; nothing more can be sent.
     public var hasFailed: Bool
@@ -19,9 +19,9 @@ public struct SendResult: Equatable, Sendable {
 public struct Channel: ~Copyable {
     /// The stream. Closed by the owner.
     public let stream: ByteStream
-    /// What the poller is asked for.
+    /// The events the stream is polled for.
     public private(set) var interest: PollEvents
-    /// Input that is not done with.
+    /// Input not yet consumed.
     public var input: InputBuffer?
     /// Output that the stream has no room for yet.
     public private(set) var output: OutputQueue?
@@ -34,7 +34,7 @@ public struct Channel: ~Copyable {
 
     // MARK: Polling
 
-    /// Has the stream polled. Fails when the kernel refuses.
+    /// Registers the stream with the poller. Throws if the kernel refuses.
     public mutating func register(
         with poller: borrowing Poller, _ wanted: PollEvents, token: UInt64
     ) throws(SystemError) {
@@ -42,7 +42,7 @@ public struct Channel: ~Copyable {
         try poller.add(stream.descriptor, interest, token: token)
     }
 
-    /// Changes what the stream is polled for. No system call when that is the same.
+    /// Changes the events the stream is polled for. No system call if they are the same.
     public mutating func poll(with poller: borrowing Poller, _ wanted: PollEvents, token: UInt64) {
         let wanted = wanted.union(stream.wants)
         guard wanted != interest else { return }
@@ -55,7 +55,7 @@ public struct Channel: ~Copyable {
     /// Whether output waits for room.
     public var hasOutput: Bool { output != nil }
 
-    /// Sends bytes after whatever waits for room. What the stream does not take is copied and waits, too.
+    /// Sends bytes after any that wait for room. Bytes the stream does not accept are copied and wait, too.
     public mutating func send(_ bytes: UnsafeBufferPointer<UInt8>) -> SendResult {
         guard !bytes.isEmpty else { return SendResult(sent: 0, waiting: output?.count ?? 0, hasFailed: false) }
         var sent = 0
@@ -72,14 +72,14 @@ public struct Channel: ~Copyable {
         return SendResult(sent: sent, waiting: output!.count, hasFailed: false)
     }
 
-    /// As `send`, for bytes that need no copy where others wait already.
+    /// As `send`, for bytes that need no copy when others are waiting already.
     public mutating func send(piece: [UInt8]) -> SendResult {
         guard let output else { return piece.withUnsafeBufferPointer { send($0) } }
         output.append(piece)
         return SendResult(sent: 0, waiting: output.count, hasFailed: false)
     }
 
-    /// Sends what waits, as far as there is room. Calls the stream again until it takes nothing or nothing is left.
+    /// Sends the waiting bytes until the stream accepts no more or none are left.
     public mutating func flush() -> SendResult {
         guard let output else { return SendResult(sent: 0, waiting: 0, hasFailed: false) }
         let before = output.count
@@ -98,7 +98,7 @@ public struct Channel: ~Copyable {
         return SendResult(sent: before - left, waiting: left, hasFailed: hasFailed)
     }
 
-    /// Forgets what was kept: the connection is over.
+    /// Discards both buffers: the connection is over.
     public mutating func discard() {
         input = nil
         output = nil
@@ -106,10 +106,10 @@ public struct Channel: ~Copyable {
 
     // MARK: Memory
 
-    /// Bytes of memory that one kept buffer takes beside its contents: an object, and the head of an array in it.
+    /// Memory that one buffer uses besides its contents: an object, and an array header in it.
     public static var bufferOverhead: Int { 96 }
 
-    /// Bytes of memory that are kept. O(1).
+    /// Bytes of memory that the buffers use. O(1).
     public var memory: Int {
         let ofInput = input.map { $0.memory + Channel.bufferOverhead } ?? 0
         return ofInput + (output.map { $0.memory + Channel.bufferOverhead } ?? 0)

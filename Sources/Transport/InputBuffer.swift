@@ -1,11 +1,11 @@
-// Input that has to be kept.
+// Buffered input.
 
-/// Bytes of one request that is not complete, or of several that have to wait. Grows with what is received, never with
-/// what is announced. Not thread-safe.
+/// Bytes of one incomplete request, or of several that have to wait. Grows with the bytes received, never with an
+/// announced length. Not thread-safe.
 public final class InputBuffer {
     /// The first byte. Moves when the buffer grows.
     public private(set) var base: UnsafeMutablePointer<UInt8>
-    /// Bytes kept.
+    /// Number of bytes in the buffer.
     public private(set) var count: Int
     private var capacity: Int
 
@@ -19,13 +19,13 @@ public final class InputBuffer {
 
     deinit { base.deallocate() }
 
-    /// A copy of what is kept.
+    /// A copy of the contents.
     public var bytes: [UInt8] { Array(UnsafeBufferPointer(start: base, count: count)) }
 
     /// Bytes of memory held.
     public var memory: Int { capacity }
 
-    /// Room for at least `bytes` more, doubling what is there.
+    /// Makes room for at least `bytes` more, at least doubling the capacity if it has to grow.
     public func reserve(_ bytes: Int) {
         guard capacity - count < bytes else { return }
         capacity = max(capacity * 2, count + bytes)
@@ -35,18 +35,18 @@ public final class InputBuffer {
         base = larger
     }
 
-    /// Where received bytes go.
+    /// The free space to which received bytes are written.
     public var free: UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(start: base + count, count: capacity - count)
     }
 
-    /// Counts `bytes` more that were written to `free`.
+    /// Adds `bytes` bytes that were written to `free`.
     public func received(_ bytes: Int) {
         precondition(bytes <= capacity - count)
         count += bytes
     }
 
-    /// Adds a copy of bytes.
+    /// Appends a copy of the bytes.
     public func append(_ more: some Collection<UInt8>) {
         guard !more.isEmpty else { return }
         reserve(more.count)
@@ -54,7 +54,7 @@ public final class InputBuffer {
         received(more.count)
     }
 
-    /// Drops the first `bytes` bytes. O(what is left).
+    /// Drops the first `bytes` bytes. O(bytes left).
     public func consume(_ bytes: Int) {
         precondition(bytes <= count)
         guard bytes > 0 else { return }

@@ -1,56 +1,57 @@
-// Sockets that accept: one per bound address, and the unix socket.
+// Listening sockets: one per bound address, and the unix socket.
 
 import CLinux
 import Glibc
 public import System
 
-/// Why the server cannot listen somewhere: one sentence for the person who started it.
+/// Why the server cannot listen at an endpoint: one sentence for the operator.
 public struct ListenError: Error {
     /// The sentence, such as `cannot listen on 10.0.0.1 port 6379: the address is in use by another process`.
     public let text: String
 
-    /// An error that says `text`.
+    /// An error with this sentence.
     public init(text: String) { self.text = text }
 }
 
-/// A listening socket. A value without ownership: whoever made it closes it.
+/// A listening socket. A value without ownership: its creator closes it.
 public struct Listener: Sendable {
-    /// Where it listens.
+    /// Where a socket listens.
     public enum Endpoint: Sendable, Equatable {
         /// A TCP address: numeric, a name, `*` for all of IPv4, `::*` for all of IPv6. Port 0 takes any.
         case tcp(host: String, port: Int)
-        /// A path, with the permissions of the socket; 0 leaves them to the umask.
+        /// A path, with the socket's permissions; 0 leaves them to the umask.
         case unix(path: String, mode: Int)
     }
 
-    /// What is spoken on its connections.
+    /// The protocol of its connections.
     public enum Kind: Sendable {
         case resp
     }
 
-    /// What lies below that.
+    /// The layer below that protocol.
     public enum Security: Sendable {
         case plain
     }
 
-    /// The socket. Polled by whoever accepts.
+    /// The socket. Polled by the thread that accepts.
     public let descriptor: Int32
     /// Where it listens.
     public let endpoint: Endpoint
-    /// What is spoken on its connections.
+    /// The protocol of its connections.
     public let kind: Kind
-    /// What lies below that.
+    /// The layer below that protocol.
     public let security: Security
 
-    /// Whether connections come from this machine by the file system.
+    /// Whether it is a unix socket, so that all connections are from this machine.
     public var isUnixSocket: Bool {
         if case .unix = endpoint { return true }
         return false
     }
 
-    /// Listens. A unix socket left by a server that is gone is replaced; one that answers is not.
+    /// Starts listening. A unix socket left by a server that has exited is replaced; one that accepts connections is
+    /// not.
     ///
-    /// - Parameter backlog: Connections that the kernel keeps until they are accepted.
+    /// - Parameter backlog: Maximum number of connections that the kernel queues until they are accepted.
     public init(_ endpoint: Endpoint, kind: Kind, security: Security, backlog: Int) throws(ListenError) {
         self.endpoint = endpoint
         self.kind = kind
@@ -62,22 +63,22 @@ public struct Listener: Sendable {
             }
     }
 
-    /// Ends listening. The path of a unix socket stays.
+    /// Stops listening. The path of a unix socket remains.
     public func close() { Glibc.close(descriptor) }
 
     // MARK: Accepting
 
-    /// What accepting brought.
+    /// The result of accepting.
     public enum Accepted {
         /// A connection; the caller's to close.
         case stream(ByteStream)
         /// No more are waiting.
         case none
-        /// None could be taken, mostly for want of descriptors or memory.
+        /// Accepting failed, usually for lack of descriptors or memory.
         case failed(SystemError)
     }
 
-    /// Takes a connection that waits.
+    /// Accepts a waiting connection.
     public func accept() -> Accepted {
         while true {
             let fd = clinux_accept(descriptor)
@@ -102,7 +103,7 @@ public struct Listener: Sendable {
         let isAny = host == "*" || host == "::*"
         let result = getaddrinfo(isAny ? nil : host, String(port), &hints, &found)
         guard result == 0, let info = found else {
-            throw ListenError(text: "bind: '\(host)' is no address: \(String(cString: gai_strerror(result)))")
+            throw ListenError(text: "bind: '\(host)' is not an address: \(String(cString: gai_strerror(result)))")
         }
         defer { freeaddrinfo(found) }
         let place = "\(host) port \(port)"
@@ -137,7 +138,7 @@ public struct Listener: Sendable {
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
                 let probe = clinux_socket(AF_UNIX, Int32(SOCK_STREAM.rawValue))
                 defer { Glibc.close(probe) }
-                // A file that is no socket refuses a connection as well: that one is somebody's.
+                // A file that is not a socket refuses a connection as well; it must not be deleted.
                 if connect(probe, generic, length) != 0, errno == ECONNREFUSED, isSocket(path) { unlink(path) }
                 return Glibc.bind(fd, generic, length)
             }

@@ -1,18 +1,18 @@
-// Connections that this server makes: to where a name's address says, without waiting.
+// Connections that this server makes: resolving names, and connecting without blocking.
 
 import CLinux
 import Glibc
 public import System
 
-/// One address that a host's name stands for.
+/// One address that a host name resolves to.
 public struct ResolvedAddress: Equatable, Sendable {
     /// `AF_INET` or `AF_INET6`.
     let family: Int32
     /// The bytes of its `sockaddr`.
     let bytes: [UInt8]
 
-    /// The addresses of a host, in the order in which they are to be tried, `limit` at most; none where the name is not
-    /// known. Waits for name servers.
+    /// The addresses of a host, in the order in which to try them, `limit` at most; none if the name is unknown. Blocks
+    /// on name servers.
     public static func all(host: String, port: Int, limit: Int) -> [ResolvedAddress] {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
@@ -31,7 +31,7 @@ public struct ResolvedAddress: Equatable, Sendable {
 }
 
 extension ByteStream {
-    /// Begins to connect. The stream becomes writable when that has worked or failed: `connectError` says which.
+    /// Begins to connect. The stream becomes writable when that has succeeded or failed: `connectError` tells which.
     public static func connecting(to address: ResolvedAddress) throws(SystemError) -> ByteStream {
         let descriptor = clinux_socket(address.family, Int32(SOCK_STREAM.rawValue))
         guard descriptor >= 0 else { throw SystemError("socket") }
@@ -48,7 +48,7 @@ extension ByteStream {
         return stream
     }
 
-    /// Why connecting has failed: the kernel's error number; 0 where it has not.
+    /// The kernel's error number if connecting failed; 0 otherwise.
     public var connectError: Int32 {
         var error: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)

@@ -13,7 +13,7 @@ SOURCE = r"""
 #include <string.h>
 #include <unistd.h>
 
-/* GATE is the file that opens the gate, GATE_SEEN comes into being when somebody waits at it. */
+/* GATE is the file that opens the gate; GATE_SEEN is created when a thread waits at it. */
 static void wait_at_gate(void) {
     FILE *seen = fopen(getenv("GATE_SEEN"), "w");
     if (seen) fclose(seen);

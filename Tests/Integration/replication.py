@@ -67,7 +67,7 @@ class Node(DurableServer):
     def syncs(self):
         """Full and partial syncs that this node has served, and partial ones that it refused, according to its log."""
         log = self.settled_log()
-        return log.count("replica gets everything"), log.count("replica goes on where it was")
+        return log.count("full resync started"), log.count("partial resync accepted")
 
 
 class Nodes:

@@ -118,7 +118,7 @@ class Server:
     def standing_still(self):
         """Suspends the server. The signal alone is not enough: a thread may still run on another core when it
         arrives."""
-        def stands():
+        def is_stopped():
             threads = os.listdir(f"/proc/{self.pid}/task")
             return all(
                 open(f"/proc/{self.pid}/task/{thread}/stat").read().rsplit(")", 1)[1].split()[0] == "T"
@@ -126,7 +126,7 @@ class Server:
 
         os.kill(self.pid, signal.SIGSTOP)
         try:
-            eventually(stands, f"{self.arguments[0]} stands still")
+            eventually(is_stopped, f"{self.arguments[0]} is suspended")
             yield
         finally:
             if self.process.poll() is None:

@@ -1,5 +1,5 @@
-"""ALGO calendar: windows of a zone's days, weeks, months and years, at the instants that Python's zoneinfo gives; what of
-them survives, is replicated and is carried over; zones that are not there, or come later."""
+"""ALGO calendar: windows of days, weeks, months and years of a zone, compared with Python's zoneinfo; durability,
+replication and changes of the algorithm; zones that are missing, or are installed later."""
 
 import datetime
 import pathlib
@@ -28,7 +28,7 @@ def instant(*date, zone=BERLIN):
 
 
 def start_at(launch, directory, when, *flags, zoneinfo=DATABASE):
-    """A server whose engine time begins at `when`, which is later than now: its log says that it was there already."""
+    """A server whose engine time begins at `when`, in the future: according to its log it has already been there."""
     write_log(directory / "data", when, [(when, [gcra_record(b"in force", when + 3600 * SECOND)])])
     return launch("--appendfsync", "always", "--zoneinfo", str(zoneinfo), *flags)
 
@@ -46,15 +46,15 @@ BORDERS = [
 
 
 @pytest.mark.parametrize("terms, begin, end", BORDERS, ids=[" ".join(terms.split()[1:]) for terms, _, _ in BORDERS])
-def test_a_window_ends_where_the_calendar_has_it(launch, tmp_path, terms, begin, end):
-    """The window before `begin` gives way to that one, which ends at `end`."""
+def test_a_window_ends_at_the_boundary_of_the_calendar(launch, tmp_path, terms, begin, end):
+    """The window before `begin` is followed by the one that ends at `end`."""
     begin, end = instant(*begin), instant(*end)
     server = start_at(launch, tmp_path, begin - 2 * SECOND)
     take = f"RL.TAKE k LIMIT 3 {terms}".split()
     with server.connect() as wire:
         first = wire.call(*take, "COST", 3)
         assert first[:5] == [1, 3, 3, 0, -1]
-        # A busy machine may have come here after the border: then the three are of the window that is looked at.
+        # On a busy machine the boundary may already have passed: then the three units are in the window under test.
         is_late = first[5] > 2000
         reply = eventually(lambda: (lambda r: r if r[5] > 2000 else None)(wire.call(*take)), "the next window")
         assert reply[:4] == ([0, 0, 3, 0] if is_late else [1, 1, 3, 2])
@@ -64,7 +64,7 @@ def test_a_window_ends_where_the_calendar_has_it(launch, tmp_path, terms, begin,
         assert wire.calls("TYPE k", "OBJECT ENCODING k") == [b"calendar", b"calendar"]
 
 
-def test_every_answer(wire):
+def test_every_reply(wire):
     take = f"RL.TAKE k LIMIT 5 {MONTH}"
     replies = wire.calls(f"{take} COST 3", f"RL.PEEK k LIMIT 5 {MONTH} COST 3", f"{take} COST 3",
                          f"{take} COST 3 ATMOST", f"{take} COST 6", f"{take} COST 0",
@@ -73,7 +73,7 @@ def test_every_answer(wire):
         [1, 3, 5, 2], [0, 0, 5, 2], [0, 0, 5, 2], [1, 2, 5, 0], [0, 0, 5, 0], [1, 0, 5, 0], [1, 2, 5, 2], [1, 3, 5, 5]]
     assert replies[4][4] == -1, "six never fit"
     assert replies[2][4] == replies[2][5] > 0, "the wait is until the window ends"
-    assert replies[8] == 0, "given back, so there is no key"
+    assert replies[8] == 0, "refunded, so there is no key"
 
 
 ERRORS = [
@@ -95,12 +95,12 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("terms, error", ERRORS, ids=[terms[:40] for terms, _ in ERRORS])
-def test_errors_name_the_word_and_change_nothing(wire, terms, error):
+def test_errors_name_the_argument_and_change_nothing(wire, terms, error):
     for request in [f"RL.TAKE k LIMIT 5 {terms}", f"RL.PEEK k LIMIT 5 {terms}", f"RL.REFUND k LIMIT 5 {terms}",
                     f"RL.TAKEALL other LIMIT 1 PER 1h AND k LIMIT 5 {terms}", f"RL.POLICY SET p LIMIT 5 {terms}"]:
         reply = wire.call(*request.split())
         assert isinstance(reply, ErrorReply) and reply.startswith(error), request
-        # The same in a transaction, where the words are read when it runs.
+        # The same in a transaction, where the arguments are parsed when it runs.
         wire.ok("MULTI")
         assert wire.call(*request.split()) == b"QUEUED"
         assert wire.call("EXEC")[0].startswith(error), request
@@ -120,7 +120,7 @@ def test_in_a_transaction(wire):
     assert replies[6][:4] == [1, 1, 5, 4] and replies[7] == b"calendar"
 
 
-def test_carried_over_to_and_from_every_algorithm(wire):
+def test_units_are_carried_over_to_and_from_every_algorithm(wire):
     for number, other in enumerate(["gcra", "token-bucket", "fixed-window", "sliding-window", "sliding-log"]):
         key, name = f"k{number}", f"p{number}"
         wire.ok("RL.POLICY", "SET", name, *f"LIMIT 10 PER 1d ALGO {other}".split())
@@ -134,15 +134,15 @@ def test_carried_over_to_and_from_every_algorithm(wire):
         assert wire.call("TYPE", key) == (b"gcra" if other == "token-bucket" else other.encode())
 
 
-def test_a_changed_limit_finds_what_was_spent(wire):
-    """Another limit, unit or zone asks a window that has begun, and moves it not at all."""
+def test_a_changed_limit_applies_to_the_current_window(wire):
+    """Another limit, unit or zone applies to a window that has begun, without moving it."""
     first = wire.call(*f"RL.TAKE k LIMIT 5 PER year ALGO calendar COST 4".split())
     for terms in ["LIMIT 5 PER year ALGO calendar", "LIMIT 4 PER day ALGO calendar ZONE Asia/Tokyo", f"LIMIT 5 {MONTH}"]:
         reply = wire.call(*f"RL.PEEK k {terms} COST 2".split())
         assert reply[0] == 0 and first[5] - 60_000 < reply[5] <= first[5], terms
 
 
-def test_policies_show_and_keep_their_words(start, tmp_path):
+def test_policies_show_and_keep_their_fields(start, tmp_path):
     rules = tmp_path / "rules.conf"
     rules.write_text("policy filed LIMIT 7 PER week ALGO calendar ZONE -0530 START 7 MODE shadow\n")
     server = start("--rules-file", rules)
@@ -165,7 +165,7 @@ def test_policies_show_and_keep_their_words(start, tmp_path):
         assert wire.call(*"RL.CHECK tenant client action COST 4".split())[:4] == [1, 4, 10, 6]
 
 
-def test_a_rules_file_with_a_zone_that_is_not_there_is_refused(tmp_path):
+def test_a_rules_file_with_a_missing_zone_is_refused(tmp_path):
     rules = tmp_path / "rules.conf"
     rules.write_text("policy a LIMIT 7 PER week ALGO calendar\npolicy b LIMIT 7 PER day ALGO calendar ZONE Mars/Olympus\n")
     done = subprocess.run([find_binary(), "--port", "0", "--unixsocket", str(tmp_path / "s"), "--dir", str(tmp_path),
@@ -197,7 +197,7 @@ def test_killed_and_started_again(launch, snapshot):
     server.crash()
 
 
-def test_a_replica_has_them_and_takes_over(start):
+def test_a_replica_has_the_windows_and_takes_over(start):
     primary = start()
     replica = start("--replicaof", f"127.0.0.1 {primary.port}")
     with primary.connect() as first, replica.connect() as second:
@@ -208,11 +208,12 @@ def test_a_replica_has_them_and_takes_over(start):
         peeks = [f"RL.PEEK k LIMIT 5 {MONTH}", "RL.PEEK named POLICY p"]
         assert [r[:4] for r in second.calls(*peeks)] == [[1, 1, 5, 3], [1, 1, 9, 5]]
         second.ok("REPLICAOF", "NO", "ONE")
-        eventually(lambda: second.call("RL.TAKE", "named", "POLICY", "p")[:4] == [1, 1, 9, 4], "it takes over")
+        eventually(lambda: second.call("RL.TAKE", "named", "POLICY", "p")[:4] == [1, 1, 9, 4], "it is the primary")
 
 
 def test_a_machine_without_the_zone(start, launch, tmp_path):
-    """The state loads, and windows that have begun are in force; the next one is refused by name until the zone is there."""
+    """The state loads, and windows that have begun are in force; the next one is refused by name until the zone
+    exists."""
     server = launch("--appendfsync", "always")
     with server.connect() as wire:
         wire.ok(*f"RL.POLICY SET p LIMIT 9 {MONTH}".split())
@@ -230,7 +231,7 @@ def test_a_machine_without_the_zone(start, launch, tmp_path):
         assert wire.call(*"RL.TAKEALL a LIMIT 1 PER 1h AND fresh POLICY p".split()).startswith(unknown)
         assert wire.call(*"RL.POLICY GET p".split())[21] == b"Europe/Berlin"
         assert wire.calls("EXISTS fresh k a")[0] == 0
-        # What is there now is found when the zones are read again, without a restart.
+        # The zone is found when the zones are read again, without a restart.
         (little / "Europe").mkdir()
         shutil.copy(DATABASE / "Europe/Berlin", little / "Europe/Berlin")
         server.process.send_signal(signal.SIGHUP)
@@ -240,7 +241,7 @@ def test_a_machine_without_the_zone(start, launch, tmp_path):
     server.crash()
 
 
-def test_without_a_database_there_are_offsets(start, tmp_path):
+def test_offsets_work_without_a_database(start, tmp_path):
     server = start("--zoneinfo", tmp_path / "nowhere")
     assert "no time zone database" in server.log()
     with server.connect() as wire:

@@ -403,7 +403,7 @@ def test_redis_py_with_password(start):
 # The other languages
 
 
-def works(*arguments):
+def is_available(*arguments):
     return shutil.which(arguments[0]) is not None and subprocess.run(arguments, capture_output=True).returncode == 0
 
 
@@ -418,7 +418,7 @@ SCRIPTS = {
 @pytest.mark.parametrize("package", SCRIPTS)
 def test_program(server, package):
     interpreter, probe, script = SCRIPTS[package]
-    if not works(*interpreter, *probe):
+    if not is_available(*interpreter, *probe):
         missing(f"{package} is not installed (scripts/setup test)")
     assert run([*interpreter, PROGRAMS / script, server.port]) == "ok\n"
 

@@ -17,7 +17,7 @@ EVERYSEC = ("--appendfsync", "everysec")
 MINUTE_CALL = ("CL.THROTTLE", "minutes", 9, 10, 600)  # a unit a minute
 
 
-def converse(wire):
+def create_everything(wire):
     """Creates every kind of state that a restart must keep."""
     for number in range(40):
         take(wire, f"key-{number}", 1 + number % 7)
@@ -34,7 +34,7 @@ def converse(wire):
     wire.call("CL.THROTTLE", "gone in a blink", 1, 1000, 1)
 
 
-def portrait(wire):
+def visible_state(wire):
     """Everything that a client can see of the state: absolute times and remaining units, of which only those of
     "minutes" change during a test."""
     keys = sorted(key for key in wire.call("KEYS", "*") if key != b"gone in a blink")
@@ -79,12 +79,12 @@ def test_restart_keeps_everything(launch, policy, way):
     server = launch("--appendfsync", policy)
     clock = Countdown()
     with server.connect() as wire:
-        converse(wire)
-        before = portrait(wire)
+        create_everything(wire)
+        before = visible_state(wire)
         stop_by(server, wire, way)
     server = launch("--appendfsync", policy)
     with server.connect() as wire:
-        after = portrait(wire)
+        after = visible_state(wire)
         if way == "kill":
             assert after.pop(b"the last")[2] == BURST
         assert_same(before, after, clock.passed())

@@ -52,7 +52,7 @@ def test_full_disk_closed(launch, policy):
         wait_until_fine(wire)
         found = info(wire)
         assert found["aof_last_write_status"] == "ok"
-        assert server.settled_log().count("storage works again") == 1
+        assert server.settled_log().count("storage recovered") == 1
         for number in range(20):
             acknowledged[f"after-{number}"] = take(wire, f"after-{number}")[2]
         if policy is EVERYSEC:

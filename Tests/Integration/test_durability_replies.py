@@ -46,11 +46,11 @@ def test_always_syncs_every_acknowledged_change(launch):
         for number in range(20):
             take(wire, f"k{number}")
 
-        def is_said():
+        def is_reported():
             found = info(wire, "persistence")
             return int(found["journal_syncs"]) >= 20 and found["journal_offset"] == found["journal_synced_offset"]
 
-        eventually(is_said, "twenty syncs")
+        eventually(is_reported, "twenty syncs")
 
 
 def test_denied_and_read_only_calls_do_not_wait(launch):

@@ -138,7 +138,7 @@ def test_the_log_is_switched_on_in_a_transaction(start):
 
 
 @contextlib.contextmanager
-def sent_away():
+def may_be_disconnected():
     """A demotion may close a connection; a connection may not be left unanswered."""
     try:
         yield
@@ -172,7 +172,7 @@ def test_transactions_beside_settings_and_roles(start):
     def transactions(offset):
         def work():
             for number in range(len(requests)):
-                with sent_away():
+                with may_be_disconnected():
                     exec_after_write(server, requests[(number + offset) % len(requests)], ["CLIENT", "LIST"],
                                      ["CONFIG", "SET", "hz", "10"])
         return work
@@ -180,13 +180,13 @@ def test_transactions_beside_settings_and_roles(start):
     def settings():
         number = 0
         while not done.is_set():
-            with sent_away(), server.connect(timeout=PATIENCE) as wire:
+            with may_be_disconnected(), server.connect(timeout=PATIENCE) as wire:
                 wire.call("CONFIG", "SET", "appendonly", "yes" if number % 2 else "no")
             number += 1
 
     def roles():
         while not done.is_set():
-            with sent_away(), server.connect(timeout=PATIENCE) as wire:
+            with may_be_disconnected(), server.connect(timeout=PATIENCE) as wire:
                 wire.call("REPLICAOF", "127.0.0.1", NOWHERE)
                 wire.call("REPLICAOF", "NO", "ONE")
 
@@ -269,7 +269,7 @@ def test_a_command_that_never_finishes(start, held):
     # Enough connections that every loop would have got one if the sleeping loop were assigned any.
     eventually(lambda: answers_on_new_connections(server, 8), "new connections are answered", PATIENCE)
     assert end(server, PATIENCE) == 1
-    server.wait_log("a command has not ended")
+    server.wait_log("a command is still running")
     stuck.close()
     status, text = run_to_end("check", server.directory, cwd=server.directory, seconds=PATIENCE)
     assert status == 0, text
@@ -340,7 +340,7 @@ def test_a_pipe_for_a_rules_file(start, fifo, tmp_path):
         answer = wire.read()
         assert isinstance(answer, ErrorReply) and b"not a regular file" in answer
         server.process.send_signal(signal.SIGHUP)
-        eventually(lambda: "rules file not taken" in server.log(), "the signal is noticed", PATIENCE)
+        eventually(lambda: "rules file rejected" in server.log(), "the signal is noticed", PATIENCE)
         assert wire.call("RL.POLICY", "GET", "a")[1] == b"a"
 
 

@@ -30,7 +30,7 @@ def exchange(wire, *lines):
     return wire.until_closed()
 
 
-def alone(wire):
+def is_only_client(wire):
     return info(wire, "clients")["connected_clients"] == "1"
 
 
@@ -70,7 +70,7 @@ def test_every_reply_comes(start, flags, lines, replies):
             assert int(wire.call("GET", "k")) == sum(line == "INCR k" for line in lines)
         if lines == ["MULTI", "INCR k"]:
             assert wire.call("EXISTS", "k") == 0
-        eventually(lambda: alone(wire), "the connection is closed")
+        eventually(lambda: is_only_client(wire), "the connection is closed")
 
 
 @pytest.mark.parametrize("flags", [(), ALWAYS], ids=["everysec", "always"])
@@ -108,7 +108,7 @@ def test_a_slow_reader_gets_everything(start):
         for number in range(60):
             assert slow.read()[:3] == b"%03d" % number
         assert slow.until_closed() == b""
-        eventually(lambda: alone(wire), "the connection is closed")
+        eventually(lambda: is_only_client(wire), "the connection is closed")
 
 
 @pytest.mark.parametrize("mode", ["WRITE", "ALL"])
@@ -150,7 +150,7 @@ def test_unbounded_waits_are_abandoned(start, line):
         assert exchange(other, "INCR k", line, "INCR k") == b":1\r\n"
         assert wire.call("GET", "k") == b"1"
         eventually(lambda: info(wire, "clients")["blocked_clients"] == "0", "the connection is closed")
-        assert alone(wire)
+        assert is_only_client(wire)
 
 
 @pytest.mark.parametrize("flags", [(), ALWAYS], ids=["everysec", "always"])
@@ -164,7 +164,7 @@ def test_a_reset_is_noticed_at_once(start, flags):
                     eventually(lambda: info(wire, "clients")["blocked_clients"] == "1", "the command waits")
                 half_close(other)
                 other.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            eventually(lambda: alone(wire), "the connection is closed")
+            eventually(lambda: is_only_client(wire), "the connection is closed")
             assert info(wire, "clients")["blocked_clients"] == "0"
 
 
@@ -176,7 +176,7 @@ def test_a_unix_socket_that_is_closed_is_noticed_at_once(start, tmp_path):
         local.send(requests("INCR k", "WAIT 1 60000"))
         eventually(lambda: info(wire, "clients")["blocked_clients"] == "1", "the command waits")
         local.close()
-        eventually(lambda: alone(wire), "the connection is closed")
+        eventually(lambda: is_only_client(wire), "the connection is closed")
         assert wire.call("GET", "k") == b"1"
         assert info(wire, "clients")["blocked_clients"] == "0"
         # A half-closed connection is kept while the command waits, as over TCP.

@@ -117,7 +117,7 @@ def test_the_rules_file(start, tmp_path):
         path.write_text("policy other LIMIT 8 PER 1h\nrule * * * POLICY nosuch\n")
         assert wire.call("RL.RULE", "RELOAD") == f"ERR {path}:2: there is no policy 'nosuch'".encode()
         server.process.send_signal(signal.SIGHUP)
-        eventually(lambda: "rules file not taken" in server.log(), "the complaint in the log")
+        eventually(lambda: "rules file rejected" in server.log(), "the complaint in the log")
         path.write_text("policy free LIMIT 9 PER 1h\n")
         server.process.send_signal(signal.SIGHUP)
         eventually(lambda: policies(wire)[b"free"] == (9, b"file"), "the file is reloaded")

@@ -261,7 +261,7 @@ def test_replica_bounds_its_buffer_while_the_disk_stays_full(nodes):
             # Between two checks of the journal thread the buffer may exceed its bound: give the thread time to check.
             eventually(lambda: int(info(wire, "persistence")["journal_unsynced_bytes"]) <= 64 << 20, "it is bounded")
         assert breaker(wire) != "closed"
-        assert "too much waits for the disk" in replica.settled_log()
+        assert "write backlog dropped" in replica.settled_log()
         # 240 MB arrived.
         assert int(info(wire, "memory")["used_memory_rss"]) - before < 150 << 20
         limit_files(replica, None)

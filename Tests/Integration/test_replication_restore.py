@@ -181,7 +181,7 @@ def test_killed_while_it_restores_its_state(nodes, appendonly):
     other = with_another_primary(nodes, *flags)
     with inside_a_full_sync(node, other), files_away(node):
         node.lead()
-        eventually(lambda: "cannot read the state on disk back" in node.log(), "it cannot restore its state")
+        eventually(lambda: "cannot restore the state on disk" in node.log(), "it cannot restore its state")
         node.crash()
     node = nodes("b", *flags)
     assert node.info()["role"] == "master" and state_of(node) == before
@@ -212,7 +212,7 @@ def stuck(nodes):
     with inside_a_full_sync(node, other):
         with files_away(node):
             node.lead()
-            eventually(lambda: "cannot read the state on disk back" in node.log(), "it cannot restore its state")
+            eventually(lambda: "cannot restore the state on disk" in node.log(), "it cannot restore its state")
             yield node, before, other
 
 

@@ -58,7 +58,7 @@ QUESTIONS = [
 ]
 
 
-def say(server):
+def create_everything(server):
     with server.connect() as wire:
         for line, reply in zip(EVERYTHING, wire.calls(*EVERYTHING)):
             assert not getattr(reply, "startswith", lambda _: False)(b"ERR"), (line, reply)
@@ -107,7 +107,7 @@ BOTH = pytest.mark.parametrize("first, second", [("old", "new"), ("new", "old")]
 @BOTH
 def test_each_follows_the_other(node, first, second):
     primary = node(first, "a")
-    say(primary)
+    create_everything(primary)
     replica = node(second, "b", of=primary)
     wait_online(primary, 1)
     compare(primary, replica)
@@ -124,7 +124,7 @@ def test_each_follows_the_other(node, first, second):
 @BOTH
 def test_each_takes_over_from_the_other_and_hands_back(node, first, second):
     primary = node(first, "a")
-    say(primary)
+    create_everything(primary)
     replica = node(second, "b", of=primary)
     wait_online(primary, 1)
     for leader, follower in ((primary, replica), (replica, primary)):
@@ -141,7 +141,7 @@ def test_each_takes_over_from_the_other_and_hands_back(node, first, second):
 def test_each_starts_with_the_files_of_the_other(node, first, second, saves):
     """From the log, and from a snapshot followed by the log; and back."""
     server = node(first, "a")
-    say(server)
+    create_everything(server)
     fill(server, 1000, "led")
     if saves:
         with server.connect(60) as wire:
@@ -160,7 +160,7 @@ def test_a_group_is_upgraded_node_by_node(node):
     primary = node("old", "a")
     replica = node("old", "b", of=primary)
     wait_online(primary, 1)
-    say(primary)
+    create_everything(primary)
     fill(primary, 500, "led")
     expected = compare(primary, replica)
     replica.stop()

@@ -393,9 +393,9 @@ def main():
         lives += this.lives
         answered += this.answered
         print(f"seed {this.seed}, {policy}: {this.lives} lives, {this.answered} replies, {this.snapshots} snapshots "
-              f"asked for, {this.torn} torn ends, {this.refused} refused by a full disk, {this.behind} keys behind "
+              f"requested, {this.torn} torn tails, {this.refused} refused by a full disk, {this.behind} keys behind "
               f"their last request", flush=True)
-    print(f"{lives} lives, {answered} replies, every promise kept")
+    print(f"{lives} lives, {answered} replies, no guarantee violated")
 
 
 if __name__ == "__main__":

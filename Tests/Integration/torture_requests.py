@@ -21,6 +21,8 @@ LIMIT = BURST + 1
 PERIOD = "10000d"
 TERMS = ("LIMIT", LIMIT, "PER", PERIOD)
 ALGORITHMS = ["gcra", "token-bucket", "fixed-window", "sliding-window", "sliding-log"]
+# The period of a calendar window is another kind of word, so rules that change algorithms leave calendar out.
+CALENDAR_TERMS = ("LIMIT", LIMIT, "PER", "year", "ALGO", "calendar", "ZONE", "-05:30")
 # Counters live for a multiple of this many seconds; a run lasts less than one.
 SPAN = 1_000_000
 FULL = {"units": 0}
@@ -85,7 +87,8 @@ class Holdings:
         self.ids = 0
         self.throttled = [f"{number}:{index}" for index in range(16)]
         self.limiters = [
-            Limiter(f"{number}:{algo}:{index}", *TERMS, "ALGO", algo) for algo in ALGORITHMS for index in range(3)]
+            Limiter(f"{number}:{terms[-1]}:{index}", *terms)
+            for terms in [*((*TERMS, "ALGO", algo) for algo in ALGORITHMS), CALENDAR_TERMS] for index in range(3)]
         self.counters = [f"{number}:counter:{index}" for index in range(6)]
         self.names = {algo: f"{number}:{algo}" for algo in ALGORITHMS}
         self.clients = [f"c{index}" for index in range(4)]
@@ -338,7 +341,7 @@ class Throttled(Limiter):
 # Querying a server
 
 
-def converse(wire, holdings, count):
+def send_random(wire, holdings, count):
     """Sends that many requests, a few at a time, and requires the right reply to each. Returns the first answers to
     IDs, by slot."""
     answers = {}

@@ -1,12 +1,11 @@
-# The cost of the log, throughput under appendfsync always, recovery, latency while a snapshot is taken. Sourced by
-# scripts/bench.
+# Cost of the log, throughput under appendfsync always, recovery, latency during a snapshot. Sourced by scripts/bench.
 
-# The cost of the log: the same server without one and with `everysec`.
+# Cost of the log: the same server without one and with `everysec`.
 report_log_cost() {
     local count=$1 off on pair
     start_escapement off --io-threads 1
     off="$port:$pid"
-    # Without rewrites: they are measured separately.
+    # Without rewrites, which are measured separately.
     start_escapement on --io-threads 1 --appendonly yes --auto-aof-rewrite-percentage 0
     on="$port:$pid"
     if ((count > 100000)); then
@@ -39,7 +38,7 @@ report_hot_key() {
     stop_all
 }
 
-# Throughput under `appendfsync always`, alternating with redis-server on the same disk.
+# Throughput under `appendfsync always`, in turn with redis-server on the same disk.
 report_always() {
     local ours theirs run name rates
     start_escapement always --appendonly yes --appendfsync always
@@ -66,7 +65,7 @@ report_always() {
     stop_all
 }
 
-# Loading a snapshot into memory, against redis-server loading the same number of strings from its own file.
+# Recovery from a snapshot, compared with redis-server loading as many strings from its own file.
 report_recovery() {
     local data="$PWD/$work/data-recovery" usec took size
     start_escapement recovery --appendonly yes --auto-aof-rewrite-percentage 0
@@ -97,7 +96,7 @@ report_recovery() {
     stop_all
 }
 
-# Latency at half load, without snapshots and with one after the other.
+# Latency at half load, without and with back-to-back snapshots.
 report_snapshot_latency() {
     local rate without with run
     start_escapement latency --appendonly yes --auto-aof-rewrite-percentage 0

@@ -1,7 +1,7 @@
-# Every kind of limit against CL.THROTTLE: server CPU per command, and memory per key. Sourced by scripts/bench.
+# Every kind of limit compared with CL.THROTTLE: server CPU per command, and memory per key. Sourced by scripts/bench.
 
-# A unit lasts 2.6 s, so that keys in use do not expire. With shorter periods every call would find its key gone, and
-# the benchmark would measure the creation of keys rather than limits.
+# The interval of a unit is 2.6 s, so that keys in use do not expire. With shorter periods every call would find its key
+# expired, and would measure the cost of creating keys, not of limits.
 
 # A policy and 10,000 rules, a third each for a client's action, a client, a tenant's action.
 write_rules() {
@@ -23,7 +23,7 @@ report_limits() {
     write_rules >"$work/rules.conf"
     start_escapement limits --io-threads 1 --rules-file "$PWD/$work/rules.conf"
     at="$port:$pid"
-    [[ $(info "$port" limiter_rules) == 10001 ]] || fail "the rules were not loaded"
+    [[ $(info "$port" limiter_rules) == 10001 ]] || fail "the rules are not there"
     for count in 100000 10000; do
         echo "## $count keys, one loop, all allowed"
         echo

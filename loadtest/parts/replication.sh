@@ -1,6 +1,6 @@
-# A replica's cost to its primary, the stream's bytes, lag, full sync, failovers. Sourced by scripts/bench.
+# Cost of a replica for its primary, bytes of the stream, lag, full sync, failovers. Sourced by scripts/bench.
 
-# start_replica NAME PORT-OF-PRIMARY FLAGS…: starts a replica and waits until its link is up.
+# start_replica NAME PORT-OF-PRIMARY FLAGS…: a replica whose link is up.
 start_replica() {
     local name=$1 primary=$2
     shift 2
@@ -14,7 +14,7 @@ start_replica() {
 linked() {
     local deadline=$((SECONDS + $2))
     until [[ $(redis-cli -p "$1" INFO replication 2>/dev/null | tr -d '\r') == *master_link_status:up* ]]; do
-        ((SECONDS < deadline)) || fail "the link of the replica on port $1 does not come up"
+        ((SECONDS < deadline)) || fail "the replica on port $1 does not come up"
         sleep 0.02
     done
 }
@@ -43,7 +43,7 @@ report_replica_cost() {
     stop_all
 }
 
-# stream_bytes PORT KEYS PIPELINE: bytes of the stream per allowed call.
+# stream_bytes KEYS PIPELINE: bytes of the stream per allowed call.
 stream_bytes() {
     local before after calls
     before=$(info "$1" master_repl_offset)
@@ -110,7 +110,7 @@ report_full_sync() {
             echo "- what the primary's clients saw meanwhile ($((rate / 2)) a second asked): $(tr '\n' ' ' <"$work/load.log")"
             redis-cli -p "$primary" WAIT 1 30000 >/dev/null
             [[ $(info "$primary" master_repl_offset) == $(info "$replica" master_repl_offset) ]] ||
-                fail "the replica's offset differs from its primary's"
+                fail "the replica is not where its primary is"
         fi
     done
     echo

@@ -1,5 +1,4 @@
-# Starts servers to measure, and stops only those it started. Sourced by scripts/bench, which sets work, escapement and
-# loadtest.
+# Starts the servers to measure, and stops only these. Sourced by scripts/bench, which sets work, escapement and loadtest.
 
 pids=()
 stop_all() {
@@ -10,7 +9,7 @@ stop_all() {
 trap stop_all EXIT
 trap 'exit 130' INT TERM
 
-# A port without a listener. The kernel assigns ephemeral ports from 32768 up, so these stay free.
+# A port that nothing listens on; the kernel's ephemeral ports start at 32768, so these stay free.
 next_port=$((20000 + $$ % 5000))
 free_port() {
     while (exec 3<>"/dev/tcp/127.0.0.1/$next_port") 2>/dev/null; do next_port=$((next_port + 1)); done
@@ -18,7 +17,7 @@ free_port() {
     next_port=$((next_port + 1))
 }
 
-# start NAME COMMAND…: PORT in the command becomes the port. Sets pid and port; returns once it accepts connections.
+# start NAME COMMAND…: PORT in the command is replaced by the port. Sets pid and port; returns once it accepts connections.
 start() {
     local name=$1
     shift
@@ -41,7 +40,7 @@ start_escapement() {
     start "$name" "$escapement" --port PORT --dir "$PWD/$work/data-$name" --maxclients 20000 --appendonly no "$@"
     loaded "$port"
 }
-# Waits until a server that is restoring its state answers.
+# Waits until a server has restored its state and answers.
 loaded() {
     local deadline=$((SECONDS + 300))
     until [[ $(redis-cli -p "$1" PING 2>/dev/null) == PONG ]]; do
@@ -50,5 +49,5 @@ loaded() {
     done
 }
 
-# One field of INFO.
+# The value of one INFO field.
 info() { "$loadtest" call --port "$1" INFO everything | tr -d '\r' | sed -n "s/^$2://p"; }

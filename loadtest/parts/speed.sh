@@ -1,4 +1,4 @@
-# The cost of CL.THROTTLE against the floor, Redis and a Lua script; idle connections; memory. Sourced by scripts/bench.
+# Cost of CL.THROTTLE compared with the floor, Redis and a Lua script; idle connections; memory. Sourced by scripts/bench.
 
 report_speed() {
     heading Benchmark
@@ -24,7 +24,7 @@ report_speed() {
         --target "64:escapement<=0.35*redis-incr" --target "64:escapement<=redis-lua/13"
     stop_all
 
-    # Always through a variable: a failure inside another command's arguments would go unnoticed.
+    # Each result goes through a variable: a failure inside another command's arguments would go unnoticed.
     local found
     start_escapement idle
     found=$("$loadtest" idle --port "$port" --pid "$pid" --connections "$connections")
@@ -39,7 +39,7 @@ report_speed() {
     found=$("$loadtest" memory --port "$port" --pid "$pid" --keys "$keys" CL.THROTTLE key:__seq_int__ 1000 1 3600)
     echo "Memory (target 56 bytes each, keys of 16 bytes): $found."
     echo
-    # The same store again: the cost of the larger table's cache misses. A burst of 1000, so that nothing is denied.
+    # The same keys again, to measure the cache misses of the larger table. The burst of 1000 keeps calls from being denied.
     found=$("$loadtest" keyspace --port "$port" --pid "$pid" --many "$keys" --seconds "$seconds" \
         CL.THROTTLE key:__rand_int__ 1000 1 3600)
     echo "Few keys against many (target 1.5): $found."

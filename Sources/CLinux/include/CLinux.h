@@ -1,7 +1,7 @@
-// What the Glibc module does not expose to Swift, and nothing else: epoll, accept4, eventfd, signalfd, futex,
-// prefetch, the pause instruction, atomics on plain memory, a checksum, the process's arguments. In the header, so that
-// every call inlines into its Swift caller, but for the arguments (arguments.c) and the lock ranks of debug builds
-// (shim.c). No policy lives here: no retry, no error text, no allocation.
+// What the Glibc module does not expose to Swift, and nothing else: epoll, accept4, eventfd, signalfd, futex, prefetch,
+// the pause instruction, atomics on plain memory, a checksum, the process's arguments. In the header, so that every
+// call is inlined into its Swift caller, except for the arguments (arguments.c) and the lock ranks of debug builds
+// (shim.c). Contains no policy: no retry, no error text, no allocation.
 #ifndef ESCAPEMENT_CLINUX_H
 #define ESCAPEMENT_CLINUX_H
 
@@ -36,7 +36,7 @@ static inline int clinux_socket(int family, int type) {
 
 static inline int clinux_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
 
-// ---- epoll: the event carries one 64-bit word that is the caller's own ----
+// ---- epoll: the event carries one 64-bit word chosen by the caller ----
 
 static inline int clinux_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 
@@ -79,7 +79,7 @@ static inline void clinux_pause(void) {
 #endif
 }
 
-// Sleeps while *word still holds `expected`. Spurious returns happen; the caller loops.
+// Sleeps while *word contains `expected`. May return spuriously; the caller loops.
 static inline void clinux_futex_wait(uint32_t *word, uint32_t expected) {
     int saved = errno;
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, (void *)0, (void *)0, 0);
@@ -92,8 +92,8 @@ static inline void clinux_futex_wake_one(uint32_t *word) {
     errno = saved;
 }
 
-// A lock of four bytes. 0 free, 1 held, 2 held and somebody may be asleep. Spins briefly, then sleeps in the kernel.
-// Not fair, not recursive; the holder may be any thread.
+// A lock of four bytes. 0: free; 1: held; 2: held, and a thread may be asleep. Spins briefly, then sleeps in the
+// kernel. Not fair, not recursive; any thread may release it.
 static inline int clinux_lock_try(uint32_t *word) {
     uint32_t expected = 0;
     return __atomic_compare_exchange_n(word, &expected, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
@@ -111,14 +111,14 @@ static inline void clinux_lock(uint32_t *word) {
     if (__builtin_expect(!clinux_lock_try(word), 0)) clinux_lock_slow(word);
 }
 
-// Returns whether somebody may have been asleep, and is being woken up.
+// Returns whether a thread may have been asleep, and is being woken up.
 static inline int clinux_unlock(uint32_t *word) {
     int is_awaited = __builtin_expect(__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) == 2, 0);
     if (is_awaited) clinux_futex_wake_one(word);
     return is_awaited;
 }
 
-// As clinux_lock, but gives up after about `nanoseconds`. Returns whether the lock is held.
+// As clinux_lock, but gives up after about `nanoseconds`. Returns whether the lock was acquired.
 static inline int clinux_lock_for(uint32_t *word, int64_t nanoseconds) {
     if (clinux_lock_try(word)) return 1;
     for (int spin = 0; spin < 100; spin++) {
@@ -140,16 +140,17 @@ static inline int clinux_lock_for(uint32_t *word, int64_t nanoseconds) {
     return 1;
 }
 
-// Debug builds note which locks the calling thread holds, and stop when one is taken out of order: System/Lock.swift.
-// Whether the calling thread may take a lock of this rank and order.
+// Debug builds record which locks the calling thread holds, and abort when one is acquired out of order:
+// System/Lock.swift.
+// Returns whether the calling thread may acquire a lock of this rank and order.
 int clinux_rank_permits(uint32_t rank, uint32_t order);
 void clinux_rank_acquire(const uint32_t *word, uint32_t rank, uint32_t order);
 void clinux_rank_release(const uint32_t *word);
-// Stops when the calling thread holds a lock of a higher rank.
+// Aborts if the calling thread holds a lock of a higher rank.
 void clinux_rank_assert_free(uint32_t highest);
 const char *clinux_rank_name(uint32_t rank);
 
-// ---- counters on plain memory: one writer adds, anybody reads ----
+// ---- counters on plain memory: one writer, any number of readers ----
 
 static inline uint64_t clinux_counter_load(const uint64_t *counter) {
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
@@ -159,7 +160,7 @@ static inline void clinux_counter_store(uint64_t *counter, uint64_t value) {
     __atomic_store_n(counter, value, __ATOMIC_RELAXED);
 }
 
-// For the counter's only writer: a plain load, add and store, never a locked instruction.
+// For the counter's only writer: a plain load, add and store, without a locked instruction.
 static inline void clinux_counter_add_owned(uint64_t *counter, uint64_t amount) {
     __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + amount, __ATOMIC_RELAXED);
 }
@@ -168,8 +169,8 @@ static inline void clinux_counter_add_owned(uint64_t *counter, uint64_t amount) 
 
 static inline void clinux_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
 
-// For memory that is about to be written: it comes without a second round to whatever core had it. The compiler emits
-// the instruction only for processors named to it; on those without, it does nothing.
+// For memory that is about to be written: fetches the cache line in exclusive state, which avoids a second transfer.
+// The compiler would emit the instruction only if told the processor has it; processors without it ignore it.
 static inline void clinux_prefetch_to_write(const void *address) {
 #if defined(__x86_64__)
     __asm__ __volatile__("prefetchw %0" : : "m"(*(const char *)address));
@@ -183,8 +184,8 @@ static inline void *clinux_map_pages(uint64_t bytes) {
     return memory == MAP_FAILED ? 0 : memory;
 }
 
-// As clinux_map_pages, at a multiple of its size (a power of two of 2 MiB or more), in huge pages where the kernel has
-// them: memory that is looked into at random would else pay for a walk through the page tables each time.
+// As clinux_map_pages, at a multiple of its size (a power of two of 2 MiB or more), in huge pages if the kernel has
+// them: otherwise every random access to this memory would cost a page table walk.
 static inline void *clinux_map_huge(uint64_t bytes) {
     char *memory = (char *)clinux_map_pages(2 * bytes);
     if (!memory) return 0;
@@ -201,16 +202,17 @@ static inline int clinux_forget_pages(void *memory, uint64_t bytes) {
     return madvise(memory, bytes, MADV_DONTNEED);
 }
 
-// ---- the process's arguments, as the kernel handed them over (arguments.c) ----
+// ---- the process's arguments, as passed by the kernel (arguments.c) ----
 
-// How many there are, the program's name included; 0 when the process was started without any.
+// Their number, including the program's name; 0 if the process was started without any.
 int clinux_argument_count(void);
 
-// One of them, valid for the life of the process.
+// One of them, valid for the lifetime of the process.
 const char *clinux_argument(int index);
 
-// Bytes that the C library has given out and not got back, with what it keeps about each piece; and how many free pieces it
-// has. Takes the lock of one arena after the other, and under it looks at each of those. 0 where the library cannot tell.
+// Bytes allocated from the C library and not freed, including its overhead per allocation; and the number of its free
+// chunks. Locks one arena after the other, and walks the free chunks of each under its lock. 0 if the library cannot
+// tell.
 static inline uint64_t clinux_heap_in_use(uint64_t *free_pieces) {
 #if defined(__GLIBC__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 33)
     struct mallinfo2 info = mallinfo2();
@@ -222,25 +224,25 @@ static inline uint64_t clinux_heap_in_use(uint64_t *free_pieces) {
 #endif
 }
 
-// Of that, the bytes of this piece.
+// The part of that used by this allocation.
 static inline uint64_t clinux_heap_size(void *memory) { return malloc_usable_size(memory) + sizeof(size_t); }
 
-// ---- process: these constants have a type in C that Swift cannot pass back ----
+// ---- process: constants whose C type Swift cannot pass back ----
 
 static inline int clinux_usage(struct rusage *usage, int children) {
     return getrusage(children ? RUSAGE_CHILDREN : RUSAGE_SELF, usage);
 }
 
-// Shown by top and ps; cut to 15 bytes by the kernel.
+// Shown by top and ps; truncated to 15 bytes by the kernel.
 static inline void clinux_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 static inline int clinux_open_files_limit(struct rlimit *limit) { return getrlimit(RLIMIT_NOFILE, limit); }
 
 static inline int clinux_set_open_files_limit(const struct rlimit *limit) { return setrlimit(RLIMIT_NOFILE, limit); }
 
-// ---- CRC-32C (Castagnoli), with the processor's own instruction where it has one ----
+// ---- CRC-32C (Castagnoli), with the processor's instruction if it has one ----
 
-// Sixteen steps of four bits each: small, and only used where there is no instruction.
+// A table of sixteen entries, two lookups per byte: small, and used only where there is no instruction.
 static inline uint32_t clinux_crc32c_portable(uint32_t crc, const unsigned char *bytes, uint64_t count) {
     static const uint32_t steps[16] = {
         0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
@@ -282,7 +284,7 @@ static inline uint32_t clinux_crc32c(uint32_t crc, const void *bytes, uint64_t c
     return ~crc;
 }
 
-// ---- waiting with a limit ----
+// ---- waiting with a time-out ----
 
 // As clinux_futex_wait, but for at most `nanoseconds`.
 static inline void clinux_futex_wait_for(uint32_t *word, uint32_t expected, int64_t nanoseconds) {
@@ -292,7 +294,7 @@ static inline void clinux_futex_wait_for(uint32_t *word, uint32_t expected, int6
     errno = saved;
 }
 
-// In one order for all threads: a ring that does not see the sleeper is seen by the sleeper.
+// Sequentially consistent: a ring that does not see the sleeper is seen by the sleeper.
 static inline uint32_t clinux_word_load(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
 
 static inline void clinux_word_increment(uint32_t *word) { __atomic_fetch_add(word, 1, __ATOMIC_SEQ_CST); }
@@ -301,12 +303,12 @@ static inline void clinux_word_decrement(uint32_t *word) { __atomic_fetch_sub(wo
 
 // ---- files ----
 
-// Takes the lock on an open file that ends with the process, for this process alone or together with others that only
-// look; 0 when somebody else has it.
+// Locks an open file until the process ends, exclusively or shared with other readers; 0 if another process holds the
+// lock.
 static inline int clinux_lock_file(int fd) { return flock(fd, LOCK_EX | LOCK_NB) == 0; }
 static inline int clinux_lock_file_shared(int fd) { return flock(fd, LOCK_SH | LOCK_NB) == 0; }
 
-// The calling thread gives way to others that want the processor.
+// Lowers the calling thread's scheduling priority.
 static inline void clinux_lower_priority(void) { setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10); }
 
 #endif

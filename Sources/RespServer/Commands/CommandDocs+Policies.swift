@@ -23,6 +23,9 @@ extension CommandDocs {
         Each change made by a command is one line of the log, with the client's address and name and the limit before
         and after.
 
+        The period of `calendar` is a unit of the calendar: RL.POLICY GET has 0 as `per_ms`, and `per`, `zone` and
+        `start` after the other fields.
+
         For policies of the rules file that commands change, see RL.RULE.
 
 

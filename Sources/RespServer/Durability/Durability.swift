@@ -1,8 +1,8 @@
-// What loops, commands and INFO see of the log and the snapshots; the work is the journal thread's.
+// The interface of the log and the snapshots for loops, commands and INFO; the journal thread does the work.
 //
-// A loop that changed something says so (`noteChanges`), or, where replies wait for the disk, takes a ticket: the
-// number of the next collection to begin, which is certain to hold the change. When a collection is on disk all
-// tickets up to its number are good. One sync so serves every connection that waits.
+// A loop reports that it changed something (`noteChanges`), or, where replies wait for the disk, takes a ticket: the
+// number of the next collection to begin, which is certain to contain the change. Once a collection is on disk, all
+// tickets up to its number are durable. So one sync serves every waiting connection.
 //
 // Owns: tickets, health, the status. Refuses to touch a file.
 
@@ -11,7 +11,7 @@ import Persistence
 import Synchronization
 import System
 
-/// What the other threads see and ask of the log and its snapshots. Everything may be called by any thread.
+/// What other threads read and request of the log and its snapshots. All members are safe to call from any thread.
 final class Durability: Sendable {
     let journal: Journal
     let stream: JournalStream
@@ -20,7 +20,7 @@ final class Durability: Sendable {
     private let begun = Atomic<Int>(0)
     private let requested = Atomic<Int>(0)
     private let durable = Atomic<Int>(0)
-    /// Connections whose replies wait for the next collection, and how many the journal thread reckons with.
+    /// Connections whose replies wait for the next collection, and the number the journal thread expects.
     private let waiting = Atomic<Int>(0)
     private let expected = Atomic<Int>(1)
     private let hasChanges = Atomic<Bool>(false)
@@ -33,25 +33,26 @@ final class Durability: Sendable {
     /// The restore that is wanted, by number; 0 for none.
     private let wantedRestore = Atomic<Int>(0)
 
-    /// What the journal thread is asked to do.
+    /// A request to the journal thread.
     enum Request: Sendable {
-        /// Take a snapshot; `waiter` is answered when it is done.
+        /// Take a snapshot; `waiter` gets its reply when it is done.
         case snapshot(SnapshotKind, waiter: Connection?)
-        /// The journal goes on elsewhere, with a state that is not whole: nothing is written until `attach`.
+        /// The journal continues at another offset, with an incomplete state: nothing is written until `attach`.
         case detach(DiskAnswer)
-        /// The state is whole, and in this history: the files are begun anew. It may be another than the one they have.
+        /// The state is complete, and belongs to this history, which may differ from that of the files: the files are
+        /// started over.
         case attach(history: String, isNewState: Bool)
-        /// The journal is called by another name from here on; what is on disk is its beginning, if it is called as
-        /// the first says; nil for whatever it is called.
+        /// Renames the journal's history. The files on disk become its beginning if their history is `from`, or
+        /// regardless of it if `from` is nil.
         case rename(from: String?, to: String, DiskAnswer)
-        /// Empty the engine and read the state on disk back into it, in place of a state that is not whole. States
-        /// expired by `horizon` are left out. When that is done the replication thread is told.
+        /// Empty the engine and read the state on disk back into it, replacing an incomplete state. States expired by
+        /// `horizon` are left out. The replication thread is notified when that is done.
         case restore(number: Int, horizon: EngineTime)
-        /// No restore any more: when this is answered nothing goes into the engine.
+        /// Cancel any restore: once this is answered, nothing more is written to the engine.
         case stopRestoring(DiskAnswer)
-        /// The journal continues where the restored files end: so does the log.
+        /// The journal continues where the restored files end, and so does the log.
         case resume(DiskAnswer)
-        /// Write everything, with a snapshot if asked, and end.
+        /// Write everything, with a snapshot if requested, and end.
         case stop(savesSnapshot: Bool)
     }
 
@@ -62,17 +63,17 @@ final class Durability: Sendable {
 
     // MARK: Changes
 
-    /// Whether there is to be a log.
+    /// Whether a log is wanted.
     var isLogging: Bool { logging.load(ordering: .relaxed) }
 
-    /// Says that keys have changed: they are collected soon. One load when that is known already.
+    /// Reports that keys have changed, so that they are collected soon. One load if that is already known.
     @inline(__always)
     func noteChanges() {
         guard isJournaling, !hasChanges.load(ordering: .sequentiallyConsistent) else { return }
         if !hasChanges.exchange(true, ordering: .sequentiallyConsistent) { doorbell.ring() }
     }
 
-    /// The collection that will hold every change made before this call, and is now asked for.
+    /// Requests a collection and returns its number: that collection contains every change made before this call.
     func takeTicket() -> Int {
         let ticket = begun.load(ordering: .sequentiallyConsistent) + 1
         let isFirst = requested.max(ticket, ordering: .sequentiallyConsistent).oldValue < ticket
@@ -86,18 +87,18 @@ final class Durability: Sendable {
 
     // MARK: Switching
 
-    /// What decides whether changes are kept.
+    /// Determines whether changes are journaled.
     private struct JournalingDemand {
         var log = false
         var stream = false
         var isPrimary = true
-        /// Changes were made that no journal has, since the history began.
+        /// Since the history began, changes were made that are in no journal.
         var hasUncountedChanges = false
     }
 
-    /// Says whether there is to be a log; the files follow in their own time. Switched on, every later change counts
-    /// when this returns. Switched off, changes are kept until the log has ended: whoever switches it on again before
-    /// that has never been without, and no log has a gap.
+    /// Sets whether a log is wanted; the files follow later. When it is switched on, every change after this call
+    /// returns is logged. When it is switched off, changes are still journaled until the log has ended: if it is
+    /// switched on again before that, the log was never interrupted. No log has a gap.
     func switchLogging(_ enabled: Bool, engine: Engine) {
         demand.withLock { demand in
             if enabled {
@@ -109,10 +110,10 @@ final class Durability: Sendable {
         doorbell.ring()
     }
 
-    /// Whether changes are kept for a log that nobody wants any more.
+    /// Whether changes are still journaled for a log that is no longer wanted.
     var hasLogToEnd: Bool { !isLogging && demand.withLock { $0.log } }
 
-    /// The log has ended: nothing more is kept for it, unless somebody wants one again.
+    /// The log has ended: changes are no longer journaled for it, unless a log is wanted again.
     func logEnded(engine: Engine) {
         demand.withLock { demand in
             guard !isLogging else { return }
@@ -121,7 +122,7 @@ final class Durability: Sendable {
         }
     }
 
-    /// Has the engine keep changes for replicas. Stays so.
+    /// Makes the engine journal changes for replicas, permanently.
     func switchStreamOn(engine: Engine) {
         demand.withLock { demand in
             demand.stream = true
@@ -129,7 +130,7 @@ final class Durability: Sendable {
         }
     }
 
-    /// On a replica changes come out of the stream, and are not kept once more.
+    /// On a replica changes come from the stream, and are not journaled again.
     func set(isPrimary: Bool, engine: Engine) {
         demand.withLock { demand in
             demand.isPrimary = isPrimary
@@ -137,11 +138,11 @@ final class Durability: Sendable {
         }
     }
 
-    /// Whether changes were made that no journal has: no offset stands for a state then, and the history must end
-    /// before somebody else learns of it.
+    /// Whether changes were made that are in no journal: no offset identifies the state then, and the history must end
+    /// before another node learns of it.
     var hasUncountedChanges: Bool { demand.withLock { $0.hasUncountedChanges } }
 
-    /// Another history begins, or another state.
+    /// Clears `hasUncountedChanges`: another history or state begins.
     func beginCounting() { demand.withLock { $0.hasUncountedChanges = false } }
 
     private func apply(_ demand: inout JournalingDemand, engine: Engine) {
@@ -153,10 +154,10 @@ final class Durability: Sendable {
         if !keeps { engine.setJournaling(false) }
     }
 
-    /// Whether changes are kept for log or replicas. Read once a batch.
+    /// Whether changes are journaled for the log or for replicas. Read once per batch.
     var isJournaling: Bool { journaling.load(ordering: .relaxed) }
 
-    /// Has the journal thread look: there are bytes that nobody collected here.
+    /// Wakes the journal thread: there are bytes for the disk that it did not collect itself.
     func noteStream() {
         hasChanges.store(true, ordering: .sequentiallyConsistent)
         doorbell.ring()
@@ -169,7 +170,7 @@ final class Durability: Sendable {
     /// Whether writes are refused because the disk failed.
     var refusesWrites: Bool { health == .refusing }
 
-    /// What a refused write is told.
+    /// The error reply to a refused write.
     var refusalText: String {
         let status = status
         return isLogging
@@ -187,7 +188,7 @@ final class Durability: Sendable {
         doorbell.ring()
     }
 
-    /// From here on the restore of this number is wanted, and no other; 0 for none. One under way that is not wanted
+    /// Sets the only restore that is wanted from now on; 0 for none. A restore in progress that is no longer wanted
     /// ends within a batch.
     func want(restore number: Int) { wantedRestore.store(number, ordering: .sequentiallyConsistent) }
 
@@ -205,7 +206,7 @@ final class Durability: Sendable {
 
     func update(_ change: (inout StorageStatus) -> Void) { lockedStatus.withLock { change(&$0) } }
 
-    /// Whether a ticket is out that is not durable.
+    /// Whether a ticket was issued that is not yet durable.
     var hasOpenTicket: Bool { requested.load(ordering: .sequentiallyConsistent) > durableTicket }
 
     var hasUncollectedChanges: Bool { hasChanges.load(ordering: .sequentiallyConsistent) }
@@ -213,23 +214,23 @@ final class Durability: Sendable {
     var waitingReplies: Int { waiting.load(ordering: .relaxed) }
     var groupTarget: Int { expected.load(ordering: .relaxed) }
 
-    /// How many replies will probably wait together next time.
+    /// Sets how many replies will probably wait together next time.
     func expectGroup(of count: Int) { expected.store(max(1, count), ordering: .relaxed) }
 
-    /// A collection begins; returns its number.
+    /// Begins a collection; returns its number.
     func beginCollection() -> Int {
         waiting.store(0, ordering: .relaxed)
         hasChanges.store(false, ordering: .sequentiallyConsistent)
         return begun.add(1, ordering: .sequentiallyConsistent).newValue
     }
 
-    /// Every collection up to this one is on disk.
+    /// Marks every collection up to this one as on disk.
     func publish(durable ticket: Int) { durable.store(ticket, ordering: .sequentiallyConsistent) }
 
     func set(health: StorageHealth) { storageHealth.store(health.rawValue, ordering: .sequentiallyConsistent) }
 }
 
-/// Lets another thread wait for something the journal thread does.
+/// Lets another thread wait for an action of the journal thread.
 final class DiskAnswer: Sendable {
     private let isDone = Locked(false)
     private let doorbell = Doorbell()

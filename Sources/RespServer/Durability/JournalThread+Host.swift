@@ -1,4 +1,4 @@
-// What JournalDriver asks of the server: settings, tickets, the journal and its way to disk.
+// The server as JournalDriver's host: settings, tickets, the journal and its path to disk.
 
 import LimiterEngine
 import Persistence
@@ -9,7 +9,7 @@ extension JournalThread: JournalHost {
     var journalSettings: JournalDriver.Settings { server.currentSettings.value.journal }
     var engineTime: EngineTime { server.clock.now() }
 
-    // MARK: What is wanted
+    // MARK: Demand
 
     var isLogging: Bool { durability.isLogging }
     var hasLogToEnd: Bool { durability.hasLogToEnd }
@@ -44,7 +44,8 @@ extension JournalThread: JournalHost {
 
     // MARK: Names
 
-    /// A name that no other history has, so that a start asks for everything. Files of an unowned state stay so.
+    /// A history that no node has, so that the next start requests a full sync. Files of an unowned state remain
+    /// unowned.
     func historyWithoutLog(current: String, snapshot number: Int) -> String {
         if current == ReplicationID.unowned.text { return current }
         var generator = SystemRandomNumberGenerator()
@@ -53,7 +54,7 @@ extension JournalThread: JournalHost {
 }
 
 extension Settings {
-    /// What concerns the journal.
+    /// The settings that concern the journal.
     fileprivate var journal: JournalDriver.Settings {
         let sync: JournalDriver.Settings.Sync =
             switch appendfsync {
@@ -68,24 +69,24 @@ extension Settings {
 }
 
 extension Log {
-    /// The line for what the driver has noted.
+    /// Logs a note of the driver.
     func write(_ note: JournalDriver.Note) {
         switch note {
         case .storageFailed(let error, let failsClosed):
             warning(
                 "storage failed: "
                     + (failsClosed
-                        ? "writes are refused until it works again" : "changes are kept in memory alone"),
+                        ? "writes are refused until it recovers" : "changes are kept in memory only"),
                 ["error": "\(error)", "fail_mode": failsClosed ? "closed" : "open"])
         case .storageWorks(let error):
-            notice("storage works again", ["failed_because": "\(error?.description ?? "")"])
+            notice("storage recovered", ["failed_because": "\(error?.description ?? "")"])
         case .backlogDropped:
-            notice("too much waits for the disk; a snapshot will take its place when it works again")
+            notice("write backlog dropped; a snapshot will replace it once storage recovers")
         case .slowSync(let bytes):
             warning(
                 "the disk is slow: a sync of the log takes longer than the two seconds that everysec allows",
                 ["unsynced_bytes": .integer(bytes)])
-        case .logSwitchedOn: notice("append-only log switched on; a snapshot of everything is taken first")
+        case .logSwitchedOn: notice("append-only log switched on; taking a full snapshot first")
         case .logSwitchedOff: notice("append-only log switched off")
         case .logHasGrown(let bytes, let base):
             notice(
@@ -103,16 +104,16 @@ extension Log {
         case .lastSnapshotFinished(let snapshot):
             notice("snapshot finished", ["number": .integer(snapshot.number), "keys": .integer(snapshot.keys)])
         case .snapshotFailed(let error): warning("snapshot failed", ["error": "\(error)"])
-        case .lastSnapshotFailed(let error): warning("the last snapshot failed", ["error": "\(error)"])
+        case .lastSnapshotFailed(let error): warning("the final snapshot failed", ["error": "\(error)"])
         case .noLogAtEnd(let error):
-            warning("the log could not be begun anew at the end", ["error": "\(error)"])
+            warning("cannot start a new log at shutdown", ["error": "\(error)"])
         case .cannotReadBack(let error):
             warning(
-                "cannot read the state on disk back; clients are told LOADING until that works",
+                "cannot restore the state on disk; clients get LOADING until that succeeds",
                 ["error": "\(error)"])
         case .stateIsBack(let report, let keys, let took):
             notice(
-                "the state on disk is back in memory",
+                "state on disk restored to memory",
                 [
                     "records": .integer(report.records), "keys": .integer(keys),
                     "milliseconds": .integer(Int(took.millisecondsRoundedDown)),

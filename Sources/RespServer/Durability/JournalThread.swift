@@ -1,11 +1,11 @@
-// The journal thread: pumps JournalDriver, which decides everything, and carries out what it decides.
+// The journal thread: pumps JournalDriver, which makes all decisions, and executes its actions.
 //
 //   requests, ends of syncs and snapshots, time ─▶ driver ─▶ syncs, snapshots, a recovery; tickets and health ─▶ loops
 //
-// Owns: the thread that syncs, the snapshots being written, the clients that wait for one. No thread waits for this one
-// but through a reply that is held, a DiskAnswer, and the server's end.
+// Owns: the thread that syncs, the snapshots being written, the clients that wait for one. Other threads wait for this
+// one only through a held reply, a DiskAnswer, and at shutdown.
 //
-// JournalThread+Host.swift has what the driver asks of the server.
+// JournalThread+Host.swift implements what the driver requires of the server.
 
 import LimiterEngine
 import Persistence
@@ -23,7 +23,7 @@ final class JournalThread {
     private let pace: JournalDriver.Pace
     private lazy var syncThread = SyncThread(done: durability.doorbell)
 
-    /// What the driver waits for, to be done when it has returned.
+    /// Work that the driver waits for, done after it has returned.
     private enum Wait {
         case sync(LogDirectory.SyncJob)
         case readBack(number: Int, horizon: EngineTime)
@@ -31,7 +31,7 @@ final class JournalThread {
 
     private var wait: Wait?
     private var syncStartedAt = SteadyInstant.boot
-    /// Snapshots whose threads have not ended, including cancelled ones.
+    /// Snapshots whose threads are still running, including cancelled ones.
     private var runs: [SnapshotRun] = []
     private var waiters: [Connection] = []
     /// Whether everything is on disk, once the driver has ended.
@@ -84,8 +84,8 @@ final class JournalThread {
         }
     }
 
-    /// Delivers an event, and the ends of what the driver then waits for. What is known has been published when this
-    /// returns, and before `answer` is given.
+    /// Delivers an event, and the results of any work the driver then waits for. The status has been published when
+    /// this returns, and before `answer` is completed.
     private func feed(_ event: JournalDriver.Event, answering answer: DiskAnswer? = nil) {
         handle(event)
         while let next = wait {
@@ -122,7 +122,7 @@ final class JournalThread {
             for loop in server.loops { loop.mailbox.post(.durable) }
         case .logEnded:
             durability.logEnded(engine: server.engine)
-            // Replies that waited for it.
+            // Replies that waited for the log.
             for loop in server.loops { loop.mailbox.post(.durable) }
         case .writeSnapshot(let number, let writer):
             let run = SnapshotRun(number: number, writer: writer)
@@ -130,7 +130,8 @@ final class JournalThread {
             run.start(clock: server.clock, done: durability.doorbell)
         case .cancelSnapshot(let number): for run in runs where run.number == number { run.cancel() }
         case .snapshotRequestTaken:
-            // Before any answer: a client that asks again then must not be told that the first one is still to come.
+            // Before any reply: a client that asks again afterwards must not be told that the first request is still
+            // pending.
             publishStatus()
             durability.update { $0.requestedSnapshot = nil }
         case .answerSnapshotWaiters(let answer):
@@ -151,7 +152,7 @@ final class JournalThread {
 
     private func publish(_ ticket: Int, expecting: Int) {
         durability.expectGroup(of: expecting)
-        // What a client sees in INFO after its reply includes its change.
+        // So that INFO includes a client's change once the client has its reply.
         publishStatus()
         let before = durability.durableTicket
         durability.publish(durable: ticket)
@@ -160,7 +161,7 @@ final class JournalThread {
         }
     }
 
-    /// Empties the engine and reads the state on disk into it. Ends within a batch when that is not wanted any more.
+    /// Empties the engine and reads the state on disk into it. Ends within a batch once it is no longer wanted.
     private func readBack(_ number: Int, _ horizon: EngineTime) -> Result<RecoveryReport, RecoveryError> {
         let (durability, settings) = (durability, server.currentSettings.value)
         server.engine.removeState()
@@ -189,7 +190,7 @@ final class JournalThread {
 }
 
 extension JournalDriver.SnapshotAnswer {
-    /// In the protocol.
+    /// The answer as a RESP reply.
     fileprivate var reply: String {
         switch self {
         case .finished: "+OK\r\n"

@@ -1,9 +1,9 @@
-// How the setting `save` is spelled: pairs of seconds and changes.
+// The text form of the setting `save`: pairs of seconds and changes.
 
 import Persistence
 
 extension SaveRules {
-    /// Reads pairs of numbers; nil when they are not. No words: no rules.
+    /// Parses pairs of numbers; nil if malformed. An empty text means no rules.
     init?(_ text: String) {
         let words = ConfigWord.split(text).filter { !$0.isEmpty }
         guard words.count % 2 == 0, words.count <= 64 else { return nil }
@@ -17,6 +17,6 @@ extension SaveRules {
         self.init(rules: rules)
     }
 
-    /// The setting's spelling.
+    /// The setting's text form.
     var text: String { rules.map { "\($0.seconds) \($0.changes)" }.joined(separator: " ") }
 }

@@ -1,4 +1,4 @@
-// One snapshot being taken, on a thread of its own that gives way to everybody.
+// One snapshot in progress, on a low-priority thread of its own.
 
 import CLinux
 import Glibc
@@ -7,7 +7,7 @@ import Persistence
 import Synchronization
 import System
 
-/// A snapshot under way.
+/// A snapshot in progress.
 ///
 /// `@unchecked Sendable`: `writer` is used by the snapshot's thread alone; the rest is immutable, atomic or guarded.
 final class SnapshotRun: @unchecked Sendable {
@@ -24,17 +24,16 @@ final class SnapshotRun: @unchecked Sendable {
 
     var keys: Int { keysDone.load(ordering: .relaxed) }
 
-    /// The result, once it is there.
+    /// The result, once available.
     var result: Result<FinishedSnapshot, StorageError>? { outcome.withLock { $0 } }
 
     func cancel() { isCancelled.store(true, ordering: .relaxed) }
 
-    /// How long the thread works until it rests for as long. Its low priority alone does not do: where every
-    /// core has something to do, a loop that wakes up still waits until the scheduler takes the core away from here,
-    /// milliseconds later.
+    /// How long the thread works before it sleeps for as long. Low priority alone is not enough: when every core is
+    /// busy, a loop that wakes up still waits until the scheduler preempts this thread, milliseconds later.
     private static let workMax = Nanoseconds.microseconds(250)
 
-    /// Writes it on a thread of its own; `done` is rung at the end.
+    /// Writes the snapshot on a thread of its own; `done` is rung at the end.
     func start(clock: EngineClock, done: Doorbell) {
         Thread.detach(name: "snapshot") { [self] in
             clinux_lower_priority()

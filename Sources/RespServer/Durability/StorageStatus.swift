@@ -1,4 +1,4 @@
-// What is known of the disk, for INFO and for the refusal of writes: written by the journal thread, read by all.
+// The state of storage, for INFO and for refusing writes: written by the journal thread, read by any.
 
 import Persistence
 import System
@@ -9,29 +9,29 @@ struct StorageStatus: Sendable {
 
     var isLogging = false
     var lastWriteSucceeded = true
-    /// Why not, in the kernel's words.
+    /// The kernel's error text for the failure.
     var error = ""
     var breaker = CircuitBreaker.State.closed
-    /// Storage failures since the start.
+    /// Storage failures since startup.
     var failures = 0
     var logBytes = 0
     var snapshotBytes = 0
-    /// Bytes of log and snapshot when the last rewrite ended, or at the start.
+    /// Bytes of log and snapshot when the last rewrite ended, or at startup.
     var baseBytes = 0
-    /// Bytes encoded or appended and not yet on disk.
+    /// Bytes encoded or appended, but not yet on disk.
     var unsyncedBytes = 0
     var journalOffset: Int64 = 0
     var syncedOffset: Int64 = 0
-    /// Up to here a start would find the journal; -1 where that cannot be said: without a log, and while the files wait
-    /// for a snapshot.
+    /// The offset up to which a restart would recover the journal; -1 if unknown: without a log, and while the files
+    /// wait for a snapshot.
     var recoverableOffset: Int64 = -1
-    /// What is on disk is of the state in memory, and not of one that a full sync has replaced there.
+    /// The files belong to the state in memory, and not to a state that a full sync has replaced there.
     var filesAreCurrent = true
-    /// How long the sync that is running has taken, or the last one did.
+    /// Duration of the sync in progress, or else of the last one.
     var lastSyncTook = Nanoseconds.zero
     var isSyncing = false
     var syncs = 0
-    /// Syncs under `everysec` that were due and had to wait for the one before.
+    /// Syncs under `everysec` that were due and had to wait for the previous one.
     var delayedSyncs = 0
     var collections = 0
 
@@ -39,7 +39,7 @@ struct StorageStatus: Sendable {
 
     var isSnapshotRunning = false
     var snapshotIsRewrite = false
-    /// Asked for, and not yet known to the journal thread.
+    /// Requested, but not yet seen by the journal thread.
     var requestedSnapshot: SnapshotKind?
     var isRewriteScheduled = false
     var snapshotKeys = 0
@@ -55,28 +55,28 @@ struct StorageStatus: Sendable {
     var rewrites = 0
     /// Unix seconds.
     var lastSaveTime: Int64 = 0
-    /// Changes the engine had counted when the last snapshot was begun.
+    /// The engine's count of changes when the last snapshot began.
     var changesAtLastSave: UInt64 = 0
 
-    /// Whether a snapshot runs, or is about to.
+    /// Whether a snapshot is running, or about to start.
     var isSnapshotUnderWay: Bool { isSnapshotRunning || requestedSnapshot != nil }
-    /// Whether that is one that replaces the log.
+    /// Whether that snapshot replaces the log.
     var isRewriteUnderWay: Bool { isSnapshotRunning ? snapshotIsRewrite : requestedSnapshot == .rewrite }
 
     // MARK: Start
 
-    /// Records put back at the start.
+    /// Records restored at startup.
     var recoveredRecords = 0
     var recoveryTook = Nanoseconds.zero
-    /// Bytes of a torn tail cut at the start.
+    /// Bytes of a torn tail truncated at startup.
     var cutBytes = 0
-    /// When the state on disk began to be read back, on the wall clock and on the steady one; nil while
-    /// it is not.
+    /// When the restore of the state on disk began, on the wall clock and on the steady one; nil while none is in
+    /// progress.
     var restoreBegan: (unixSeconds: Int64, steady: SteadyInstant)?
 }
 
 extension StorageStatus {
-    /// Takes over what the journal's driver knows.
+    /// Copies the state of the journal's driver.
     mutating func follow(
         _ driver: JournalDriver, isLogging wanted: Bool, bytesWaiting: Int, snapshotKeys: Int
     ) {

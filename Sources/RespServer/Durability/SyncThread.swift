@@ -1,4 +1,4 @@
-// The thread that syncs the log under `everysec`, so that the journal thread never waits for the disk to be done.
+// The thread that syncs the log under `everysec`, so that the journal thread never waits for fsync.
 
 import Persistence
 import System
@@ -21,13 +21,13 @@ final class SyncThread: Sendable {
         Thread.detach(name: "sync") { [self] in run(done) }
     }
 
-    /// Hands over a sync. There must be none under way.
+    /// Starts a sync. None may be in progress.
     func start(_ job: LogDirectory.SyncJob) {
         state.withLock { $0 = .waiting(job) }
         doorbell.ring()
     }
 
-    /// The finished sync, once.
+    /// The result of the finished sync; returned once.
     func drainResult() -> (LogDirectory.SyncJob, Result<Void, StorageError>)? {
         state.withLock { state in
             guard case .done(let job, let result) = state else { return nil }
@@ -36,7 +36,7 @@ final class SyncThread: Sendable {
         }
     }
 
-    /// Ends the thread when it is done with what it does.
+    /// Ends the thread when its current sync is done.
     func end() {
         state.withLock { $0 = .ended }
         doorbell.ring()

@@ -1,17 +1,18 @@
 // Whether a command may run: one pure function of the command, the session and the server's state.
 //
-// Every command passes it, also each one of a batch, by the part of it that is one comparison (`isOnFastPath`): there
-// is nothing unusual about the session, nor about the server. A command that had to wait for something passes it again.
+// Every command passes it. Commands of a batch pass it through a single comparison (`isOnFastPath`), which holds when
+// the state of neither the session nor the server restricts any command. A command that had to wait is checked again.
 //
-// The order of refusals is Redis's: authentication, what a transaction cannot have, the disk, other nodes, subscribed
-// mode, stale data, loading. Memory is not asked here: the engine refuses the calls that need some, and no others.
+// The order of refusals is Redis's: authentication, commands not allowed in a transaction, the disk, other nodes,
+// subscribed mode, stale data, loading. Memory is not checked here: the engine refuses exactly the calls that need
+// more.
 
-/// What becomes of a well-formed request.
+/// The outcome of a well-formed request.
 enum Admission: Equatable {
     case run
     /// Kept for EXEC.
     case queue
-    /// Kept with all that comes after it until a pause ends.
+    /// Kept, with all input after it, until a pause ends.
     case suspend
     case refuse(Refusal)
 }
@@ -20,29 +21,29 @@ enum Admission: Equatable {
 enum Refusal: Equatable {
     /// The session has not authenticated.
     case unauthenticated
-    /// Not between MULTI and EXEC.
+    /// Not allowed between MULTI and EXEC.
     case inTransaction
     case diskFailed
-    /// It writes, and too few replicas keep up.
+    /// A write, while too few replicas keep up.
     case lacksReplicas
-    /// It writes, and this is a replica.
+    /// A write, on a replica.
     case readOnly
-    /// The session is subscribed to something, in RESP2.
+    /// The session is subscribed, in RESP2.
     case subscribed
-    /// A replica without a link.
+    /// A replica without a link to its primary.
     case stale
     case loading
-    /// A replica without a state.
+    /// A replica without a dataset.
     case lacksState
 }
 
-/// In which states of the server a command runs nevertheless; of EXEC, in which all that it would run does.
+/// The states of the server in which a command may run nevertheless; for EXEC, those that all queued commands tolerate.
 struct ToleratedStates: OptionSet {
     let rawValue: UInt8
 
     static let loading = ToleratedStates(rawValue: 1 << 0)
     static let stale = ToleratedStates(rawValue: 1 << 1)
-    /// The state is being replaced, or there has never been one.
+    /// The dataset is being replaced, or has never been received.
     static let receiving = ToleratedStates(rawValue: 1 << 2)
     static let all: ToleratedStates = [.loading, .stale, .receiving]
 
@@ -51,19 +52,20 @@ struct ToleratedStates: OptionSet {
     init(_ flags: CommandFlags) {
         self = []
         if flags.contains(.loading) { insert([.loading, .receiving]) }
-        // What says whom to follow has to work in every state, also when the primary dies in the middle of a full sync.
+        // Commands that choose the primary must work in every state, even when the primary dies in the middle of a full
+        // sync.
         if !flags.isDisjoint(with: [.stale, .ownRefusal]) { insert([.stale, .receiving]) }
     }
 }
 
-/// What counts about a request.
+/// The properties of a request that decide its admission.
 struct RequestFacts {
     var flags: CommandFlags
-    /// It may change keys, now or, as EXEC, through what was queued.
+    /// It may change keys, either itself or, for EXEC, through queued commands.
     var isWrite: Bool
     var tolerates: ToleratedStates
 
-    /// A command by itself.
+    /// A single command.
     init(_ flags: CommandFlags, isWrite: Bool) {
         self.flags = flags
         self.isWrite = isWrite
@@ -71,22 +73,22 @@ struct RequestFacts {
     }
 }
 
-/// What counts about the session that sent it.
+/// The properties of the requesting session that decide admission.
 struct SessionFacts {
     var isUnauthenticated = false
     var isInTransaction = false
-    /// Subscribed in RESP2, where a reply could not be told from a message.
+    /// Subscribed in RESP2, where a reply would be indistinguishable from a message.
     var isInSubscribedMode = false
 }
 
 extension Admission {
-    /// Whether a batched command may go right into the batch. For any other the whole question is asked.
+    /// Whether a batched command may go straight into the batch. Any other command takes the full check.
     @inline(__always)
     static func isOnFastPath(_ connection: ConnectionFields.Word, _ state: ServerState) -> Bool {
         connection.unusual | state.rawValue == 0
     }
 
-    /// What becomes of a request.
+    /// The outcome of a request.
     static func decide(_ request: RequestFacts, _ session: SessionFacts, _ state: ServerState) -> Admission {
         if let refusal = refusal(request, session, state) { return .refuse(refusal) }
         if session.isInTransaction, !request.flags.contains(.transactionControl) { return .queue }
@@ -98,7 +100,7 @@ extension Admission {
         if session.isUnauthenticated, !flags.contains(.noAuth) { return .unauthenticated }
         if session.isInTransaction, flags.contains(.noMulti) { return .inTransaction }
         if state.contains(.diskFailed), request.isWrite || flags.contains(.reportsDisk) { return .diskFailed }
-        // While the state is read at the start it is not settled yet which part the node plays.
+        // While the dataset is being loaded at startup, the node's role is not settled yet.
         let isLoading = state.contains(.loading)
         if !isLoading, request.isWrite {
             if state.contains(.restoring) { return .loading }
@@ -110,7 +112,7 @@ extension Admission {
         if isLoading, !request.tolerates.contains(.loading) { return .loading }
         guard !request.tolerates.contains(.receiving) else { return nil }
         if state.contains(.receiving) { return .loading }
-        // Before its first state it has nothing to be asked for, stale or not.
+        // Before its first dataset a replica has nothing to serve, stale or not.
         return state.contains(.lacksState) && !isLoading ? .lacksState : nil
     }
 
@@ -118,7 +120,7 @@ extension Admission {
         guard !state.isDisjoint(with: [.paused, .writesPaused, .handingOver]), !request.flags.contains(.ignoresPause)
         else { return false }
         if state.contains(.paused) || request.isWrite { return true }
-        // As in Redis; but a failover does not keep back the messages that Sentinels send each other.
+        // As in Redis; but a failover does not hold back the messages that Sentinels send each other.
         return request.flags.contains(.mayReplicate) && state.contains(.writesPaused)
     }
 }

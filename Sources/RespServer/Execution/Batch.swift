@@ -1,25 +1,25 @@
-// Calls of limits and counters that wait to be decided together, and whose they are: memory alone. What is done with it
-// is in EventLoop+Batch (adding, deciding, answering) and +BatchAccounting; how a command becomes a call of it in
-// BatchReaders.
+// Calls of limits and counters that wait to be decided together, and which request each belongs to: memory only.
+// EventLoop+Batch (adding, deciding, answering) and +BatchAccounting operate on it; BatchReaders turns commands into
+// its calls.
 //
-// Calls are read right into the batch's memory. An RL.TAKEALL is a group of it: a neighbouring call for each limit.
+// Calls are parsed directly into the batch's memory. An RL.TAKEALL is a group of adjacent calls, one per limit.
 
 import LimiterEngine
 import RESP
 import System
 
 final class Batch {
-    /// Calls decided at once; more gain nothing. An all-or-nothing call is as many as it has limits.
+    /// Maximum number of calls decided at once; more gain nothing. An all-or-nothing call counts once per limit.
     static let callsMax = 128
-    /// Bytes for keys that are in no request verbatim.
+    /// Bytes for keys that do not occur verbatim in a request.
     static let keyCapacity = 64 * 1024
     private static let cacheLine = 64
 
-    /// How a call is answered, and by which kind of session: see `Session.answer`. All of these are RESP's.
+    /// How a call is answered, and thereby by which kind of session: see `Session.answer`. All of these are RESP's.
     enum ReplyForm: UInt8 {
-        /// CL.THROTTLE's five integers.
+        /// The five integers of CL.THROTTLE.
         case throttle
-        /// The row of RL.TAKE and its like.
+        /// The row of RL.TAKE and related commands.
         case limit
         /// RL.TAKEALL: the calls of one request.
         case group
@@ -29,7 +29,7 @@ final class Batch {
         case value
     }
 
-    /// Whose a call is, and how it is answered.
+    /// Which connection a call belongs to, and how it is answered.
     struct Note {
         /// A position in `buffers.served`.
         var owner: Int32
@@ -42,23 +42,23 @@ final class Batch {
     private struct Counts {
         var calls = 0
         var groups = 0
-        /// The command of all calls, -1 where they are of several.
+        /// The command of all calls; -1 if they belong to several.
         var command: Int16 = 0
         var keyBytes = 0
-        /// A key too long for the memory of the others.
+        /// A key that does not fit into `keys`.
         var longKey: UnsafeMutablePointer<UInt8>?
     }
 
     /// The calls, in the order of the requests.
     let calls: UnsafeMutablePointer<LimitCall>
-    /// For each of them.
+    /// One for each call.
     let notes: UnsafeMutablePointer<Note>
     private let allGroups: UnsafeMutablePointer<KeyspaceSession.Group>
     private let keys: UnsafeMutablePointer<UInt8>
     private let counts: Pinned<Counts>
 
     init() {
-        // A call is three cache lines long, and the common ones touch only the first two.
+        // A call occupies three cache lines, and the common ones touch only the first two.
         assert(MemoryLayout<LimitCall>.stride == 3 * Batch.cacheLine)
         calls = UnsafeMutableRawPointer.allocate(
             byteCount: Batch.callsMax * MemoryLayout<LimitCall>.stride, alignment: Batch.cacheLine
@@ -83,20 +83,20 @@ final class Batch {
     @inline(__always)
     var count: Int { counts.pointee.calls }
 
-    /// Where the next call is written: there is room for `room` of them.
+    /// Where the next call is written; there is space for `room` calls.
     @inline(__always)
     var next: UnsafeMutablePointer<LimitCall> { calls + counts.pointee.calls }
 
     @inline(__always)
     var room: Int { Batch.callsMax &- counts.pointee.calls }
 
-    /// Which of `calls` make one all-or-nothing call together.
+    /// The runs of `calls` that form one all-or-nothing call each.
     @inline(__always)
     var groups: UnsafeMutableBufferPointer<KeyspaceSession.Group> {
         UnsafeMutableBufferPointer(start: allGroups, count: counts.pointee.groups)
     }
 
-    /// The command of all calls; nil where they are of several.
+    /// The command of all calls; nil if they belong to several.
     var command: Int? { counts.pointee.command < 0 ? nil : Int(counts.pointee.command) }
 
     /// Requests in the batch.
@@ -104,7 +104,7 @@ final class Batch {
         groups.reduce(count) { $0 - $1.count + 1 }
     }
 
-    /// Adds the calls of one request, which have been written from `next` on.
+    /// Adds the calls of one request, which have been written starting at `next`.
     @inline(__always)
     func add(_ added: Int, _ note: Note) {
         let first = counts.pointee.calls
@@ -120,12 +120,12 @@ final class Batch {
 
     private func addGroup(_ first: Int, _ added: Int, _ note: Note) {
         for position in first..<first + added { notes[position] = note }
-        // Fewer groups than calls, so there is a place.
+        // There are never more groups than calls, so this fits.
         (allGroups + counts.pointee.groups).initialize(to: KeyspaceSession.Group(first: first, count: added))
         counts.pointee.groups &+= 1
     }
 
-    /// Forgets the calls.
+    /// Removes all calls.
     @inline(__always)
     func removeAll() {
         counts.pointee.calls = 0
@@ -139,7 +139,7 @@ final class Batch {
         counts.pointee.longKey = nil
     }
 
-    /// Whether `keyMemory` can give as many bytes. An empty batch has room for one key of any length.
+    /// Whether `keyMemory` can provide `count` bytes. An empty batch has room for one key of any length.
     func hasKeyMemory(_ count: Int) -> Bool {
         counts.pointee.calls == 0 || count <= Batch.keyCapacity - counts.pointee.keyBytes
     }

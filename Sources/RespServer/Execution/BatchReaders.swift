@@ -1,21 +1,21 @@
-// How the request in a loop's `arguments` becomes a call of its batch. A command's row in the table says which of the
-// batched commands it is; here is the reader of each, and how its calls are answered.
+// Turns the request in a loop's `arguments` into calls of its batch. A command's row in the table specifies which
+// batched command it is; this file has each one's reader and reply form.
 //
-// A reader writes its calls from `batch.next` on, where there is room for one, and returns how many they are. A request
-// that is malformed is an `ArgumentProblem`; then the batch is as it was. One that needs more room has the batch
-// decided first.
+// A reader writes its calls starting at `batch.next`, where there is room for one, and returns their number. A
+// malformed request throws `ArgumentProblem` and leaves the batch unchanged. A request that needs more room first
+// causes the batch to be decided.
 
 import LimiterEngine
 import RESP
 
-/// The commands that are decided in batches. An enumeration and not closures in the table: a switch costs a request
-/// nothing, where a closure is retained and released for each.
+/// The commands that are decided in batches. An enumeration rather than closures in the table: a switch costs a request
+/// nothing, where a closure is retained and released each time.
 enum BatchedCommand: Sendable {
     case throttle
     case take, peek, refund, check, takeAll
     case increment, decrement, incrementBy, decrementBy, get
 
-    /// Makes the request in `arguments` calls of the loop's batch, and returns how many.
+    /// Adds the calls for the request in `arguments` to the loop's batch, and returns their number.
     @inline(__always)
     func read(_ loop: EventLoop) throws(ArgumentProblem) -> Int {
         switch self {
@@ -33,7 +33,7 @@ enum BatchedCommand: Sendable {
         }
     }
 
-    /// How its calls are answered.
+    /// How the command's calls are answered.
     var form: Batch.ReplyForm {
         switch self {
         case .throttle: .throttle
@@ -68,7 +68,7 @@ enum BatchReaders {
         return 1
     }
 
-    /// The key is made of three arguments, in memory of the batch.
+    /// The key is composed of three arguments, in memory of the batch.
     static func check(_ loop: EventLoop) throws(ArgumentProblem) -> Int {
         let length = try CheckArguments.keyLength(loop.arguments)
         if !loop.batch.hasKeyMemory(length) { loop.decideBatch() }

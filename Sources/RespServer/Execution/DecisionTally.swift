@@ -1,23 +1,23 @@
-// What limits decided in a batch, added up in registers before the loop's counters are touched.
+// Decisions of limits in a batch, accumulated in registers before the loop's counters are touched.
 //
-// A decision is a call that takes. A call that only asks (peek), gives back or reads a counter is none, and an answer
-// repeated for its token was counted when it was first given. An all-or-nothing call is one decision, whatever the
-// number of its limits.
+// A decision is a call that takes. A call that only queries (peek), refunds or reads a counter is not a decision, and
+// an answer repeated for its token was counted when it was first given. An all-or-nothing call is one decision,
+// regardless of the number of its limits.
 
 import LimiterEngine
 
-/// Decisions of one command by their result, and the units they were about.
+/// Decisions of one command by result, and the units involved.
 struct DecisionTally: Equatable, Sendable {
     var allowed: UInt64 = 0
     var denied: UInt64 = 0
-    /// Calls that ended with an error.
+    /// Calls that failed with an error.
     var undecided: UInt64 = 0
-    /// Units granted by the allowed.
+    /// Units granted by allowed calls.
     var grantedUnits: UInt64 = 0
-    /// Units wanted by the denied.
+    /// Units requested by denied calls.
     var deniedUnits: UInt64 = 0
 
-    /// Counts a decided call that stands alone. A few additions, no branch but the first.
+    /// Counts a decided call that is not part of a group. A few additions, no branch but the first.
     @inline(__always)
     mutating func count(_ call: UnsafePointer<LimitCall>) {
         guard call.pointee.operation == .take, !call.pointee.decision.isRepeated else { return }

@@ -1,16 +1,16 @@
-// The only way in which calls of limits and counters are decided: many connections' in one batch, in the order in which
-// requests came, or one by itself (inside EXEC, on a monitored server, on a replica) as a batch of one. Sessions add
-// calls, and are asked how a decision is printed.
+// The only place where calls of limits and counters are decided: those of many connections in one batch, in the order
+// in which requests arrived, or a single one (inside EXEC, on a monitored server, on a replica) as a batch of one.
+// Sessions add calls, and format the decisions.
 //
-// A call of the batch has passed the same gate as any command: either nothing keeps such calls off the fast path, or
-// `admit` has let it run.
+// A call of the batch has passed the same admission check as any command: either it was eligible for the fast path, or
+// `admit` allowed it to run.
 
 import LimiterEngine
 import RESP
 import System
 
 extension EventLoop {
-    /// Decides the calls waiting, in order, and writes their replies.
+    /// Decides the queued calls, in order, and writes their replies.
     @inline(__always)
     func decideBatch() {
         if batch.count > 0 { decideCalls() }
@@ -23,7 +23,7 @@ extension EventLoop {
         batch.removeAll()
     }
 
-    /// Decides the calls and writes their replies. Returns whether any has changed something.
+    /// Decides the calls and writes their replies. Returns whether any has changed state.
     @inline(__always)
     func decideAndAnswer() -> Bool {
         let count = batch.count

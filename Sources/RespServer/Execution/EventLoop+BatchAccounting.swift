@@ -1,5 +1,5 @@
-// What is counted of the calls of a batch, each once: commands and their time, errors, and what the slow log and the
-// latency monitor are told. A batch of one is counted like any other.
+// Accounting for the calls of a batch, each counted once: commands and their time, errors, slow log entries and latency
+// events. A batch of one is counted like any other.
 
 import LimiterEngine
 import RESP
@@ -12,13 +12,14 @@ extension EventLoop {
         commandStatistics.fail(command)
     }
 
-    /// Counts the decided batch. Its calls took the same time each, as far as can be known, and reading and parsing
-    /// them is part of it: from the end of the last command or batch, or the turn's beginning.
+    /// Counts the decided batch. The time is divided equally among its calls, for lack of a better measure. It includes
+    /// reading and parsing: it starts at the end of the last command or batch, or at the beginning of the turn.
     func noteDecidedBatch() {
         let took = timeOfBatch()
         countCalls(took)
         latencyEvents.add("fast-command", took: took, unixSeconds: unixSeconds)
-        // No client has had its reply before the end of the batch, so what matters is how long the whole took.
+        // No client received its reply before the end of the batch, so the time that matters is that of the whole
+        // batch.
         if slowLog.isSlow(took) { noteSlow(took) }
     }
 
@@ -31,7 +32,7 @@ extension EventLoop {
         noteIfSlow(command, took: took, client: connection)
     }
 
-    /// Counts a malformed request, which is still in `arguments`. Reading it took its time, too.
+    /// Counts a malformed request, which is still in `arguments`, and the time spent on reading it.
     func noteRefused(_ command: CommandReference, for connection: Connection) {
         let took = timeOfBatch()
         counters.add(.commands, 1)
@@ -40,7 +41,7 @@ extension EventLoop {
         noteIfSlow(command, took: took, client: connection)
     }
 
-    /// The time since the last command or batch ended, or the turn began; another one ends now.
+    /// The time since the last command or batch ended, or the turn began. The next one starts now.
     private func timeOfBatch() -> Nanoseconds {
         let end = SteadyInstant.now()
         let took = max(.zero, end - lastTimestamp)
@@ -66,7 +67,7 @@ extension EventLoop {
         }
     }
 
-    /// Counts decisions where the batch has several commands, or groups.
+    /// Counts decisions of a batch that has several commands, or groups.
     private func countDecisionsOneByOne() {
         var position = 0
         var group = 0
@@ -85,7 +86,7 @@ extension EventLoop {
         }
     }
 
-    /// Counts each command of the batch for itself. Of a group every limit has its share of the time.
+    /// Counts each command of the batch separately. Every limit of a group gets its share of the time.
     @inline(never)
     private func countMixed(_ took: Nanoseconds) {
         let count = batch.count
@@ -125,15 +126,15 @@ extension EventLoop {
         }
     }
 
-    /// One entry for a batch that took long although its calls on average did not. One of them may have; to tell which
-    /// one, the clock would have to be read for each call.
+    /// Adds one entry for a batch that was slow although its calls were not on average. One of them may have been;
+    /// finding out which would require reading the clock for each call.
     private func noteSlowBatch(_ took: Nanoseconds) {
         let text = "... (a batch of \(batch.count) calls)"
         addToSlowLog(0, [batch.calls[0].keyBytes.map { $0 }, Array(text.utf8)], took: took)
     }
 
-    /// An entry for each call of a batch. The requests' arguments are gone by now but for the keys: those are what is
-    /// shown, all of a group's in one line.
+    /// Adds an entry for each call of a batch. By now the keys are all that is left of the requests' arguments, so the
+    /// entry shows those, all of a group's in one line.
     private func noteSlowCalls(_ took: Nanoseconds) {
         var position = 0
         var group = 0

@@ -1,24 +1,24 @@
-// What a command needs to itself before it runs, and the one place where that is taken: loops, then the journal, then
-// stripes, which is the order of their ranks.
+// The exclusive access that a command needs to run, and the only place where it is acquired: loops, then the journal,
+// then stripes, in the order of their ranks.
 //
 // Owns: which locks a command, or all commands of an EXEC together, run with. Refuses to decide whether a command may
-// run; whoever holds a plan asks that again once everything is held, since taking it may have taken any length of time.
+// run; the caller must check that again once everything is held, since acquiring it may have taken any length of time.
 
 import LimiterEngine
 import Persistence
 import RESP
 
-/// What is held while a command runs.
+/// The locks held while a command runs.
 struct ExclusivePlan {
-    /// Which shards.
+    /// Which stripes.
     enum Stripes {
-        /// Each handler takes what it needs.
+        /// Each handler locks what it needs.
         case none
         case some(StripeSet)
         case all
     }
 
-    /// It looks at connections of other loops.
+    /// It accesses connections of other loops.
     var stopsAllLoops = false
     /// It adds control records to the journal.
     var excludesCollections = false
@@ -26,7 +26,7 @@ struct ExclusivePlan {
 }
 
 extension EventLoop {
-    /// What the request in `arguments` needs to itself; nil for nothing, as with almost every command.
+    /// The exclusive access that the request in `arguments` needs; nil for none, as with almost every command.
     @inline(__always)
     func exclusivePlan(for command: CommandReference, _ connection: Connection) -> ExclusivePlan? {
         if command.index == commands.exec { return planOfTransaction(connection) }
@@ -36,7 +36,7 @@ extension EventLoop {
             excludesCollections: command.flags.contains(.records))
     }
 
-    /// Nil where EXEC will run nothing.
+    /// Nil if EXEC will not run any command.
     private func planOfTransaction(_ connection: Connection) -> ExclusivePlan? {
         guard connection.resp.flags.contains(.inTransaction), let transaction = connection.resp.transaction,
             !transaction.isAborted
@@ -62,7 +62,7 @@ extension EventLoop {
         return stripes
     }
 
-    /// Runs `body` with everything that the plan names.
+    /// Runs `body` while holding everything in the plan.
     func holding<Result>(_ plan: ExclusivePlan, _ body: () -> Result) -> Result {
         guard plan.stopsAllLoops else { return holdingJournal(plan, body) }
         return stoppingAllLoops { holdingJournal(plan, body) }

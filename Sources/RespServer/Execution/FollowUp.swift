@@ -1,33 +1,33 @@
-// What a command leaves to be done once nothing is held but the loop's turn: settings taking effect, which takes locks
-// and every stripe, lines of the log, and work on files, which no loop may wait for.
+// Work that a command leaves for when only the loop's turn is held: applying settings, which takes locks and every
+// stripe, writing log lines, and file operations, which no loop may wait for.
 //
-// A command adds to the loop's `followUp` while it runs, also inside EXEC; the loop sees to it when everything that the
-// command or the transaction held has been released, and before its reply is sent.
+// A command adds to the loop's `followUp` while it runs, also inside EXEC. The loop performs the work when everything
+// that the command or the transaction held has been released, before sending its reply.
 
 import RESP
 import System
 
-/// What is left to be done after a command.
+/// Work left to do after a command.
 struct FollowUp {
-    /// Settings have changed and are to take effect.
+    /// Settings have changed and must be applied.
     var appliesSettings = false
-    /// Work on files, and where in the reply buffer each one's answer belongs.
+    /// File operations, and the offset in the reply buffer where each one's reply belongs.
     private(set) var jobs: [(job: FileJobs.Job, replyOffset: Int)] = []
     /// Lines for the log.
     var notes: [LogNote] = []
 
     var isEmpty: Bool { !appliesSettings && jobs.isEmpty && notes.isEmpty }
 
-    /// Leaves work on a file to the thread for that; its answer will stand at this place of the replies.
+    /// Adds a file operation for the files thread; its reply is inserted at this offset of the replies.
     mutating func add(_ job: FileJobs.Job, replyOffset: Int) { jobs.append((job, replyOffset)) }
 }
 
 extension EventLoop {
-    /// Sees to what the command just run has left.
+    /// Performs the work left by the command just run.
     ///
     /// - Parameters:
     ///   - start: Where the command's reply begins in the reply buffer.
-    ///   - hasChanged: The command has changed keys, so that its answer may have to wait for the disk.
+    ///   - hasChanged: The command has changed keys, so its reply may have to wait for the disk.
     func finishFollowUp(for connection: Connection, replyStart start: Int, hasChanged: Bool) {
         let work = followUp
         followUp = FollowUp()
@@ -38,7 +38,7 @@ extension EventLoop {
         }
         for note in work.notes { server.log.notice(note.message, note.fields) }
         guard !work.jobs.isEmpty else { return }
-        // The replies around each answer; the connection waits for the whole.
+        // The replies around each inserted one; the connection waits for the whole.
         var pieces: [[UInt8]] = []
         var piece = start
         for (_, offset) in work.jobs {

@@ -1,8 +1,8 @@
-// The control thread: accepts connections and deals them out, hears signals, and ends the server.
+// The control thread: accepts connections and assigns them to loops, handles signals, and stops the server.
 //
-// Runs on the process's first thread. Waits for no stripe, no loop and no file: a command that never ends neither keeps
-// clients from connecting to other loops nor the process from ending. Refuses to serve: a connection's bytes are its
-// loop's. A first SIGTERM, SIGINT or SHUTDOWN drains; a second signal ends the process at once.
+// Runs on the process's first thread. Never waits for a stripe, a loop or a file: a command that never ends keeps
+// neither clients from connecting to other loops nor the process from ending. Refuses to serve: reading a connection is
+// its loop's task. The first SIGTERM, SIGINT or SHUTDOWN drains; a second signal ends the process at once.
 
 import CLinux
 import Glibc
@@ -11,7 +11,7 @@ import Synchronization
 import System
 import Transport
 
-/// A shutdown asked for by a command: a wake event that the control thread polls.
+/// A shutdown requested by a command: a wake event that the control thread polls.
 final class ShutdownRequests: Sendable {
     struct Request: Sendable {
         /// Whether a snapshot is taken at the end; nil leaves it to the setting `save`.
@@ -28,7 +28,7 @@ final class ShutdownRequests: Sendable {
 
     init() throws(SystemError) { wakeEvent = try WakeEvent() }
 
-    /// The first one posted.
+    /// The first request posted.
     var current: Request? { request.withLock { $0 } }
 
     func post(_ wanted: Request) {
@@ -41,13 +41,13 @@ struct ControlThread {
     private let server: Server
     private let listeners: [Listener]
     private let signals: Int32
-    /// No descriptor or memory was left for a connection: the sockets stay ready, so they are not asked for
-    /// a moment.
+    /// The process ran out of descriptors or memory for a connection. The sockets stay ready, so they are not polled
+    /// for a while.
     private var isAcceptingPaused = false
     /// The last accept failed.
-    private var isShort = false
+    private var acceptFailed = false
 
-    /// Signals the server handles; blocked in every thread, so that only this one hears them.
+    /// Signals the server handles; blocked in every thread, so that only this one receives them.
     private static var handledSignals: sigset_t {
         var set = sigset_t()
         sigemptyset(&set)
@@ -55,12 +55,12 @@ struct ControlThread {
         return set
     }
 
-    /// Call before any thread is started: threads inherit what is blocked.
+    /// Call before any thread is started: threads inherit the signal mask.
     static func blockSignals() {
         var set = handledSignals
         pthread_sigmask(SIG_BLOCK, &set, nil)
         signal(SIGPIPE, SIG_IGN)
-        // A write beyond the limit of file sizes is an error like any other.
+        // Makes a write beyond the file size limit fail like any other write.
         signal(SIGXFSZ, SIG_IGN)
     }
 
@@ -71,11 +71,11 @@ struct ControlThread {
         signals = clinux_signalfd(&set)
     }
 
-    /// Runs until told to stop. Returns when every loop has drained and everything is on disk, or could not be: then
-    /// with false.
+    /// Runs until told to stop. Returns when every loop has drained and everything is on disk; false if not all of that
+    /// succeeded.
     mutating func run(storage: Storage) -> Bool {
         while true {
-            // Negative descriptors are passed over.
+            // poll(2) ignores negative descriptors.
             let descriptors =
                 [signals, server.shutdownDescriptor] + listeners.map { isAcceptingPaused ? -1 : $0.descriptor }
             var polled = descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
@@ -95,7 +95,7 @@ struct ControlThread {
         return storage.stop(savesSnapshot: saves, deadline: deadline) && haveEnded
     }
 
-    /// Whether the signal ends the server.
+    /// Whether the signal stops the server.
     private func stops(for signal: Int32) -> Bool {
         switch signal {
         case 0: return false
@@ -114,42 +114,42 @@ struct ControlThread {
         if !path.isEmpty { unlink(path) }
     }
 
-    /// Time kept back for the disk, of what an orderly shutdown may take.
+    /// Part of the shutdown time-out reserved for the disk.
     private static let diskReserve = Nanoseconds.seconds(2)
-    /// What a loop may take to notice that its time is over.
+    /// How long a loop may take to notice that its deadline has passed.
     private static let loopGrace = Nanoseconds.milliseconds(200)
 
-    /// Makes every loop answer what it received and leave, and waits for that, but not for ever. Another signal ends it
-    /// at once. Returns when everything has to be over, and whether all loops have ended.
+    /// Makes every loop answer what it received and leave, and waits for that, but not forever. Another signal ends the
+    /// process at once. Returns the overall deadline, and whether all loops have ended.
     private func drain() -> (deadline: SteadyInstant, haveEnded: Bool) {
         let patience = Nanoseconds.seconds(server.currentSettings.value.shutdownTimeoutSeconds)
         let deadline = SteadyInstant.now() + patience
         let loopDeadline = deadline - min(ControlThread.diskReserve, patience / 2)
         for loop in server.loops { loop.mailbox.post(.drain(deadline: loopDeadline)) }
         SecondSignal(descriptor: signals, log: server.log).start()
-        // A loop notices the end of its time with its next poll.
+        // A loop notices the deadline at its next poll.
         let stuck = server.waitForLoops(until: loopDeadline + ControlThread.loopGrace)
         guard !stuck.isEmpty else { return (deadline, true) }
         server.log.warning(
-            "stopping although a command has not ended; its client gets no reply",
+            "stopping while a command is still running; its client gets no reply",
             ["loops": "\(stuck.map(String.init).joined(separator: " "))"])
-        // It may hold stripes for good: what can be had without those is written.
+        // It may hold stripes for good: what can be collected without them is written.
         server.durability.journal.abandonStuckLocks()
         return (deadline, false)
     }
 
     // MARK: Accepting
 
-    /// Milliseconds until a socket is asked again that failed to accept.
+    /// Milliseconds until a socket that failed to accept is polled again.
     private static let acceptPause: Int32 = 100
-    /// Most connections taken from one socket before the others get a turn.
+    /// Maximum number of connections accepted from one socket before the others get a turn.
     private static let acceptMax = 1000
 
     private mutating func acceptAll(_ listener: Listener) {
         for _ in 0..<ControlThread.acceptMax {
             switch listener.accept() {
             case .stream(let stream):
-                isShort = false
+                acceptFailed = false
                 accept(stream, listener)
             case .none: return
             case .failed(let error): return pauseAccepting(error)
@@ -157,11 +157,11 @@ struct ControlThread {
         }
     }
 
-    /// Said once, until a connection is accepted again.
+    /// Logged once, until a connection is accepted again.
     private mutating func pauseAccepting(_ error: SystemError) {
         isAcceptingPaused = true
-        if !isShort { server.log.warning("accept failed; trying again ten times a second", ["error": "\(error)"]) }
-        isShort = true
+        if !acceptFailed { server.log.warning("accept failed; retrying ten times a second", ["error": "\(error)"]) }
+        acceptFailed = true
     }
 
     private func accept(_ stream: ByteStream, _ listener: Listener) {
@@ -169,16 +169,16 @@ struct ControlThread {
         let clientsMax = min(settings.maxclients, server.openFiles.clientsMax)
         guard server.clientsNow.load(ordering: .relaxed) < clientsMax else {
             server.clientsRejected.add(1, ordering: .relaxed)
-            server.warn(.maxclients, "client turned away: maxclients reached", address: stream.peerAddress)
-            return turnAway(stream, "-ERR max number of clients reached\r\n")
+            server.warn(.maxclients, "client rejected: maxclients reached", address: stream.peerAddress)
+            return reject(stream, "-ERR max number of clients reached\r\n")
         }
         if !listener.isUnixSocket {
             if settings.protectedMode, settings.requirepass.isEmpty, !stream.isPeerLoopback {
                 server.clientsRejected.add(1, ordering: .relaxed)
                 server.warn(
-                    .protectedMode, "client turned away: protected-mode is on and no password is set",
+                    .protectedMode, "client rejected: protected-mode is on and no password is set",
                     address: stream.peerAddress)
-                return turnAway(stream, ControlThread.protectedModeText)
+                return reject(stream, ControlThread.protectedModeText)
             }
             stream.configureTCP(keepAlive: settings.tcpKeepaliveSeconds)
         }
@@ -191,18 +191,18 @@ struct ControlThread {
     }
 
     private static let protectedModeText =
-        "-DENIED This server runs in protected mode: no password is set, so only clients on this machine are let in. "
-        + "To change that, set a password (requirepass), or turn protected-mode off if the network keeps strangers "
-        + "out.\r\n"
+        "-DENIED This server runs in protected mode: no password is set, so only local clients may connect. "
+        + "To change that, set a password (requirepass), or disable protected-mode if untrusted hosts cannot reach "
+        + "this port.\r\n"
 
-    /// Tells a client why it is not served. The text fits any socket's buffer, so nothing waits.
-    private func turnAway(_ stream: ByteStream, _ text: String) {
+    /// Tells a client why it is rejected. The text fits any socket's buffer, so this never blocks.
+    private func reject(_ stream: ByteStream, _ text: String) {
         _ = Array(text.utf8).withUnsafeBytes(stream.write)
         stream.close()
     }
 }
 
-/// Waits, while the loops drain, for the signal that says not to.
+/// Waits, while the loops drain, for the second signal, which ends the process at once.
 private struct SecondSignal {
     let descriptor: Int32
     let log: Log

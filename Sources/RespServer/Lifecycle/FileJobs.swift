@@ -1,34 +1,35 @@
-// Work that waits for files, on a thread of its own: writing the configuration file, reading the rules file, storing
-// what commands have overridden of it.
+// Work that waits for files, on a thread of its own: writing the configuration file, reading the rules file, and
+// storing the commands' overrides of it.
 //
-// Owns: the order of that work, which is the order in which it was asked for, and its answers. No loop and no thread
-// that hears signals ever waits for a file, however slow its disk; a client that asked waits for its own answer alone.
+// Owns: the order of that work, which is the order of the requests, and its replies. Neither a loop nor the thread that
+// handles signals ever waits for a file, however slow its disk; a client waits only for its own request.
 
 import LimiterEngine
 import RESP
 import Synchronization
 import System
 
-/// Does the server's work on files. Thread-safe.
+/// Performs the server's file operations. Thread-safe.
 final class FileJobs: Sendable {
     enum Job: Sendable {
         /// CONFIG REWRITE.
         case rewriteConfiguration
-        /// RL.RULE RELOAD, asked for by a client with this address.
+        /// RL.RULE RELOAD, requested by a client with this address.
         case reloadRules(force: Bool, client: String)
-        /// A command has changed or removed something of the rules file's. Answers nothing: the command has.
+        /// A command has overridden or removed an entry of the rules file. Has no reply: the command has replied
+        /// already.
         case saveOverrides
     }
 
-    /// The work that one command, or one transaction, has asked for.
+    /// The work requested by one command or one transaction.
     struct Request: Sendable {
         let jobs: [Job]
-        /// The bytes of the reply before each job's answer, and those after the last.
+        /// The bytes of the reply before each job's reply, and those after the last.
         let pieces: [[UInt8]]
         let version: ProtocolVersion
-        /// The command has changed something besides.
+        /// The command has also changed data in memory.
         let hasChanged: Bool
-        /// Waits for the answers.
+        /// The connection that waits for the reply.
         let connection: Connection
     }
 
@@ -45,11 +46,11 @@ final class FileJobs: Sendable {
 
     private let queue = Locked(Queue(), rank: .mailbox)
 
-    /// Asks for work; the connection is answered when it is done. Returns at once.
+    /// Queues work; the connection gets its reply when it is done. Returns at once.
     func submit(_ request: Request) { add(.answer(request), for: request.connection.loop.server) }
 
-    /// Asks for the rules file to be read, as it is now or later. Returns at once. A reading that has not begun serves
-    /// everyone who asks meanwhile.
+    /// Requests a reload of the rules file. Returns at once. A queued reload that has not begun serves all requests
+    /// made meanwhile.
     func reloadRules(of server: Server) {
         let isPending = queue.withLock { queue in
             queue.work.contains { if case .reloadRules = $0 { true } else { false } }
@@ -66,7 +67,7 @@ final class FileJobs: Sendable {
         if startsThread { Thread.detach(name: "files") { [self] in run(server) } }
     }
 
-    /// The thread lives as long as there is something to do.
+    /// The thread exits when the queue is empty.
     private func run(_ server: Server) {
         while let work = next() {
             switch work {
@@ -109,7 +110,7 @@ final class FileJobs: Sendable {
 }
 
 extension Server {
-    /// Writes the configuration file anew, and answers CONFIG REWRITE.
+    /// Rewrites the configuration file, and answers CONFIG REWRITE.
     fileprivate func rewriteConfiguration(_ reply: ReplyBuffer) {
         guard let file = currentSettings.file else {
             return reply.error("ERR The server is running without a config file")
@@ -126,7 +127,7 @@ extension Server {
         reply.ok()
     }
 
-    /// Reads the time zones, which the rules file may name.
+    /// Reloads the time zones, since the rules file may refer to them.
     fileprivate func reloadZones() { ZoneLoading.load(currentSettings.value.zoneinfo, log: log) }
 
     /// Reads the rules file and answers RL.RULE RELOAD. Returns whether policies and rules may have changed.
@@ -145,9 +146,9 @@ extension Server {
         }
     }
 
-    /// Reads the rules file because of SIGHUP, and tells the log.
+    /// Reloads the rules file on SIGHUP, and logs the result.
     fileprivate func reloadRulesForSignal() {
-        // The start reads the file once more when the state is there.
+        // Startup reads the file again once the state is loaded.
         guard !isLoading else { return }
         guard !replication.isReplica else {
             if !currentSettings.value.rulesFile.isEmpty {
@@ -158,7 +159,7 @@ extension Server {
         do throws(RulesFileError) {
             if let report = try loadRulesFile(now: clock.now(), checksRole: true) { log(report) }
         } catch {
-            log.warning("rules file not taken; policies and rules stay as they were", ["error": "\(error.text)"])
+            log.warning("rules file rejected; policies and rules are unchanged", ["error": "\(error.text)"])
         }
     }
 }

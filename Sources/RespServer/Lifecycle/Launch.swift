@@ -1,4 +1,4 @@
-// From the command line to a running server and back to an exit code: what `main` calls.
+// The path from the command line to a running server and back to an exit code: what `main` calls.
 
 import Glibc
 import LimiterEngine
@@ -10,13 +10,13 @@ import Transport
 public enum Escapement {
     /// The version that INFO, `--version` and the first line of the log show.
     public static let version = "0.1.0"
-    /// The version of Redis whose behaviour clients may expect.
+    /// The Redis version whose behaviour clients may expect.
     static let redisVersion = "7.2.4"
 
     /// Runs the program with these arguments (without the program's own name) until it is told to stop.
     ///
-    /// - Returns: The exit code: 0 after an orderly stop, 1 when it could not start; then standard error says why in
-    ///   one line.
+    /// - Returns: The exit code: 0 after an orderly stop; 1 if the server could not start, with the reason on standard
+    ///   error in one line.
     public static func run(arguments: [String]) -> Int32 {
         if arguments == ["--print-command-docs"] {
             print(CommandDocs.markdown(), terminator: "")
@@ -41,7 +41,7 @@ public enum Escapement {
         return 0
     }
 
-    /// Tells the person who started it why the program does not run.
+    /// Reports on standard error why the program does not run.
     ///
     /// - Returns: The exit code.
     public static func refuse(_ text: String) -> Int32 { fail(text) }
@@ -67,7 +67,7 @@ public enum Escapement {
         return outcome.isSafe ? 0 : 1
     }
 
-    /// Seconds that the log's last lines may take to be written.
+    /// Maximum time for writing the log's last lines.
     private static let logPatience = Nanoseconds.seconds(2)
 
     /// How serving ended: with everything on disk or not, or why it never began.
@@ -93,7 +93,7 @@ public enum Escapement {
         do {
             let current = CurrentSettings(settings, changed: launch.flagNames, file: launch.configPath)
             let server = try Server(settings: current, log: log, openFiles: openFiles)
-            // Threads that nobody joins use it until the process ends.
+            // Detached threads use it until the process ends.
             _ = Unmanaged.passRetained(server)
             let listeners = try listen(settings)
             return serve(server, listeners, Storage(server: server, lock: lock))
@@ -104,7 +104,7 @@ public enum Escapement {
         }
     }
 
-    /// Why the rules file cannot be used; nil when it can, as far as the file alone says.
+    /// Why the rules file cannot be used; nil if the file on its own is valid.
     private static func problemOfRules(_ settings: Settings) -> String? {
         guard !settings.rulesFile.isEmpty else { return nil }
         do throws(RulesFileError) {
@@ -137,7 +137,7 @@ public enum Escapement {
         }
         guard !listeners.isEmpty else {
             throw ListenError(
-                text: "nothing to listen on: port is 0 and unixsocket is not set, or no bind address works")
+                text: "nothing to listen on: port is 0 and unixsocket is not set, or no bind address is usable")
         }
         return listeners
     }

@@ -15,7 +15,7 @@ import System
 /// The log. Safe from any thread. A call below the level costs one atomic load: neither the message nor the fields
 /// are built.
 final class Log: Sendable {
-    /// How important a line is; the raw value orders them.
+    /// Importance of a line, in ascending order.
     enum Level: String, Sendable, CaseIterable, Comparable {
         case debug, verbose, notice, warning
 
@@ -63,21 +63,21 @@ final class Log: Sendable {
         self.wallClock = wallClock
     }
 
-    /// Starts the thread that writes. Before, every line is written by its caller, which may wait for the output.
+    /// Starts the writer thread. Until then every line is written by its caller, which may block on the output.
     func start() {
         writer.start { [self] in droppedNote($0) }
     }
 
-    /// Returns when every line logged so far is written, or after `limit`.
+    /// Waits until every line logged so far is written, for `limit` at most.
     func flush(atMost limit: Nanoseconds) { writer.flush(atMost: limit) }
 
-    /// How many lines wait to be written.
+    /// Number of lines waiting to be written.
     var queuedLines: Int { writer.unwritten }
 
-    /// How many lines were dropped because the output was too slow.
+    /// Number of lines dropped because the output was too slow.
     var droppedLines: Int { writer.dropped.load(ordering: .relaxed) }
 
-    /// How many lines could not be written whole.
+    /// Number of lines that could not be written completely.
     var failedWrites: Int { writer.failures.load(ordering: .relaxed) }
 
     /// Sets `droppedLines` and `failedWrites` to 0.
@@ -98,8 +98,8 @@ final class Log: Sendable {
     /// Whether a line of this level would be written.
     func writes(_ level: Level) -> Bool { level.rank >= levelRank.load(ordering: .relaxed) }
 
-    /// Opens the file anew under its path, for logrotate; keeps the old one when that fails. Either is logged. Lines
-    /// logged before this call go to the old file. Nothing to do for standard error.
+    /// Reopens the file under its path, for logrotate; keeps the old one if that fails. Logs the outcome. Lines logged
+    /// before this call go to the old file. Does nothing for standard error.
     func reopen() {
         writer.reopen { [self] failure in
             if let failure {
@@ -136,7 +136,7 @@ final class Log: Sendable {
     }
 
     private func droppedNote(_ lines: Int) -> [UInt8] {
-        line(.warning, "log lines dropped: the log is not written as fast as lines come", ["lines": .integer(lines)])
+        line(.warning, "log lines dropped: the log output is too slow", ["lines": .integer(lines)])
     }
 
     /// The wall clock of this machine.

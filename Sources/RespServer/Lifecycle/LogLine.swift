@@ -1,6 +1,7 @@
-// One line of the log as bytes: the two formats, and the escaping that keeps a line one line.
+// One line of the log as bytes: the two formats, and the escaping that keeps it on one line.
 //
-// Owns no descriptor and no clock. Bounded: a message or a value longer than `partBytesMax` is cut and ends in `…`.
+// Owns neither a descriptor nor a clock. Bounded: a message or a value longer than `partBytesMax` is cut and ends in
+// `…`.
 
 /// One value of a log field.
 enum LogValue: Sendable, Equatable {
@@ -20,7 +21,7 @@ extension LogValue: ExpressibleByStringInterpolation, ExpressibleByIntegerLitera
 }
 
 /// The fields of a log line, in the order they are written: `["port": 6379, "path": .string(path)]`. Names are
-/// constants of letters, digits and `_`, and none of `time`, `level`, `message`.
+/// constants of letters, digits and `_`, other than `time`, `level` and `message`.
 struct LogFields: Sendable, ExpressibleByDictionaryLiteral {
     private(set) var pairs: [(name: String, value: LogValue)]
 
@@ -30,10 +31,10 @@ struct LogFields: Sendable, ExpressibleByDictionaryLiteral {
             pairs.allSatisfy { pair in
                 !["time", "level", "message"].contains(pair.name)
                     && pair.name.utf8.allSatisfy { $0 == 0x5F || ($0 | 0x20) &- 0x61 < 26 || $0 &- 0x30 < 10 }
-            }, "a field's name must be plain and not one of the line's own")
+            }, "a field name is letters, digits and '_', and not time, level or message")
     }
 
-    /// Adds a field, for one that not every line of a kind has.
+    /// Adds a field that not every line of its kind has.
     mutating func append(_ name: StaticString, _ value: LogValue) {
         append(LogFields(dictionaryLiteral: (name, value)))
     }
@@ -42,7 +43,7 @@ struct LogFields: Sendable, ExpressibleByDictionaryLiteral {
     mutating func append(_ others: LogFields) { pairs += others.pairs }
 }
 
-/// A line that is written later, when no lock is held.
+/// A line to be written later, when no lock is held.
 struct LogNote: Sendable {
     var message: String
     var fields: LogFields
@@ -50,7 +51,7 @@ struct LogNote: Sendable {
 
 /// An event before it is written.
 struct LogLine {
-    /// Longest message, and longest value, in bytes before escaping.
+    /// Maximum length of a message, and of a value, in bytes before escaping.
     static let partBytesMax = 2048
 
     /// Milliseconds since 1970-01-01 UTC.
@@ -74,7 +75,7 @@ struct LogLine {
         line.reserveCapacity(128 + message.utf8.count)
         line += LogLine.timestamp(timeMilliseconds).utf8
         line += " \(level.rawValue)".utf8
-        // Levels are as wide as the longest of them, so that messages line up.
+        // Levels are padded to the longest of them, so that messages line up.
         line += repeatElement(0x20, count: 8 - level.rawValue.utf8.count)
         LogLine.appendEscaped(message, to: &line, escapingQuotes: false)
         for (index, pair) in fields.pairs.enumerated() {
@@ -92,12 +93,12 @@ struct LogLine {
     }
 
     private static func appendTextValue(_ value: String, to line: inout [UInt8]) {
-        let isFastPathEligible = value.utf8.allSatisfy { byte in
+        let isBare = value.utf8.allSatisfy { byte in
             byte > 0x20 && byte != 0x7F && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
                 && byte != UInt8(ascii: "=")
         }
-        // C1 control characters begin with this byte in UTF-8; quoting a few fastPathCompatible letters more is fine.
-        if isFastPathEligible, !value.isEmpty, !value.utf8.contains(0xC2), value.utf8.count <= partBytesMax {
+        // C1 control characters begin with this byte in UTF-8; quoting a few harmless letters as well is fine.
+        if isBare, !value.isEmpty, !value.utf8.contains(0xC2), value.utf8.count <= partBytesMax {
             line += value.utf8
             return
         }
@@ -106,7 +107,7 @@ struct LogLine {
         line.append(UInt8(ascii: "\""))
     }
 
-    /// Control characters, also those above 0x7F that some terminals obey, never reach the output.
+    /// Control characters never reach the output, including those above 0x7F that some terminals interpret.
     private static func appendEscaped(_ text: String, to line: inout [UInt8], escapingQuotes: Bool) {
         let (part, isCut) = bounded(text)
         for scalar in part {
@@ -135,7 +136,7 @@ struct LogLine {
             line += ",\"\(pair.name)\":".utf8
             switch pair.value {
             case .integer(let value): line += String(value).utf8
-            // JSON has no spelling for infinities and NaN.
+            // JSON cannot represent infinities and NaN.
             case .double(let value): line += (value.isFinite ? value.description : "null").utf8
             case .bool(let value): line += (value ? "true" : "false").utf8
             case .string(let value): LogLine.appendJSON(value, to: &line)
@@ -174,13 +175,13 @@ struct LogLine {
 
     // MARK: Time
 
-    /// `2026-11-21T03:37:32.123Z`. Counts days from a March, so that the leap day is the last of its year; valid for
-    /// years 0…9999.
+    /// `2026-11-21T03:37:32.123Z`. Years are counted from March, so that the leap day is the last day of a year; valid
+    /// for years 0…9999.
     static func timestamp(_ milliseconds: Int64) -> String {
         let dayMilliseconds: Int64 = 86_400_000
         let days = floorDivide(milliseconds, dayMilliseconds)
         let timeOfDay = Int(milliseconds - days * dayMilliseconds)
-        // 719 468 days lie between 0000-03-01 and 1970-01-01; 146 097 days make 400 years.
+        // There are 719 468 days from 0000-03-01 to 1970-01-01, and 146 097 days in 400 years.
         let shifted = days + 719_468
         let era = floorDivide(shifted, 146_097)
         let dayOfEra = Int(shifted - era * 146_097)

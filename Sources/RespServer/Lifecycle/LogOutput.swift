@@ -1,7 +1,7 @@
-// Where the log's bytes go: standard error, or a file of its own. Owns the file's descriptor.
+// The destination of the log: standard error, or a file. Owns the file's descriptor.
 //
-// Opening never waits: a FIFO that no process reads, or a device that is not ready, would keep a server from starting.
-// Writing waits as long as the output makes it; that is the writing thread's to bear (LogWriter).
+// Opening never blocks: a FIFO that no process reads, or a device that is not ready, would keep the server from
+// starting. Writing blocks as long as the output does; only the writer thread waits for it (LogWriter).
 
 import Glibc
 import System
@@ -16,7 +16,7 @@ struct LogFileError: Error, Equatable {
 
 /// An open output. Not thread-safe.
 final class LogOutput {
-    /// Empty: standard error, which is not ours to close.
+    /// Empty for standard error, which must not be closed.
     let path: String
     private var descriptor: CInt
     /// The last line was written in part: the next one begins with a line feed.
@@ -28,7 +28,7 @@ final class LogOutput {
         descriptor = STDERR_FILENO
     }
 
-    /// The file at `path`, created with mode 0640 if it is not there.
+    /// The file at `path`, created with mode 0640 if it does not exist.
     init(path: String) throws(LogFileError) {
         self.path = path
         descriptor = try LogOutput.open(path)
@@ -36,7 +36,7 @@ final class LogOutput {
 
     deinit { if !path.isEmpty { close(descriptor) } }
 
-    /// Writes a whole line, waiting as long as it takes. False when it could not be written: there is nowhere to report
+    /// Writes a whole line, waiting as long as necessary. False if it could not be written: there is nowhere to report
     /// that, and serving clients matters more.
     func write(_ line: [UInt8]) -> Bool {
         let bytes = isTorn ? [0x0A] + line : line
@@ -59,7 +59,7 @@ final class LogOutput {
         return poll(&polled, 1, -1) > 0 || errno == EINTR
     }
 
-    /// Opens the file anew. Keeps the old one when that fails.
+    /// Reopens the file. Keeps the old one if that fails.
     func reopen() throws(LogFileError) {
         guard !path.isEmpty else { return }
         let fresh = try LogOutput.open(path)
@@ -89,7 +89,7 @@ final class LogOutput {
     }
 }
 
-/// Standard error for the one sentence a program that gives up has to say.
+/// Standard error for the one message of a program that gives up.
 enum StandardError {
     /// Writes `text` if there is room for it within a second: a stalled reader must not keep a process from ending.
     static func write(_ text: String) {

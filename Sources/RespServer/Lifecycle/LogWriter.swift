@@ -1,22 +1,22 @@
-// The queue of lines that are to be written, and the thread that writes them.
+// The queue of log lines, and the thread that writes them.
 //
-// A pipe whose reader stalls, a full terminal or a slow disk makes write(2) wait. Lines are logged by event loops, with
-// locks held, so they are only queued there. The queue is bounded: what does not fit is dropped and counted, and once
-// the thread gets on, a line in their place says how many are missing. Lines keep their order.
+// A pipe whose reader stalls, a full terminal or a slow disk makes write(2) block. Event loops log lines with locks
+// held, so they only queue them. The queue is bounded: lines that do not fit are dropped and counted, and once the
+// thread catches up, one line in their place reports how many are missing. Lines keep their order.
 
 import Synchronization
 import System
 
 /// Lines in order, to one output.
 final class LogWriter: Sendable {
-    /// Most bytes that are queued, with what each line costs beside its text. As many may be in the thread's hands.
+    /// Maximum number of queued bytes, including the overhead per line. The writer thread may hold as many again.
     static let queueBytesMax = 1 << 20
-    /// Memory of a queued line beside its text.
+    /// Memory overhead of a queued line.
     private static let lineOverhead = 64
 
-    /// The line to write after the file was opened anew, or not; nil for none.
+    /// Formats the line that reports the outcome of a reopen; nil for none.
     typealias ReopenNote = @Sendable (LogFileError?) -> [UInt8]?
-    /// The line that says how many are missing.
+    /// Formats the line that reports how many lines were dropped.
     typealias DroppedNote = @Sendable (Int) -> [UInt8]
 
     private enum Entry {
@@ -27,7 +27,7 @@ final class LogWriter: Sendable {
     private struct Queue {
         var entries: [Entry] = []
         var bytes = 0
-        /// Lines dropped after the last of `entries`. While there are any nothing else is taken, or a short line would
+        /// Lines dropped after the last of `entries`. While there are any, no line is queued, or a short line would
         /// overtake the note about a long one.
         var dropped = 0
         var hasReopen = false
@@ -37,7 +37,7 @@ final class LogWriter: Sendable {
 
     /// Lines dropped.
     let dropped = Atomic<Int>(0)
-    /// Lines that could not be written whole.
+    /// Lines that could not be written completely.
     let failures = Atomic<Int>(0)
 
     private let queueBytesMax: Int
@@ -48,7 +48,7 @@ final class LogWriter: Sendable {
     private let isRunning = Atomic<Bool>(false)
     private let work = Doorbell()
     private let progress = Doorbell()
-    /// Of the entries ever queued, how many are done with.
+    /// Number of entries completed, of those ever queued.
     private let completed = Atomic<Int>(0)
 
     init(_ output: sending LogOutput, queueBytesMax: Int = LogWriter.queueBytesMax) {
@@ -74,7 +74,7 @@ final class LogWriter: Sendable {
         }
     }
 
-    /// Takes what is queued, with the note about what did not fit.
+    /// Drains the queue, appending the note about dropped lines.
     private func next(_ droppedNote: DroppedNote) -> [Entry] {
         var (entries, missing) = queue.withLock { queue in
             let taken = (queue.entries, queue.dropped)
@@ -119,7 +119,7 @@ final class LogWriter: Sendable {
         return max(0, accepted - completed.load(ordering: .acquiring))
     }
 
-    /// Queues a line, or drops it when the queue is full.
+    /// Queues a line, or drops it if the queue is full.
     func add(_ line: [UInt8]) {
         guard isRunning.load(ordering: .acquiring) else { return write(line) }
         let cost = line.count + LogWriter.lineOverhead
@@ -136,7 +136,8 @@ final class LogWriter: Sendable {
         if isQueued { work.ring() } else { dropped.add(1, ordering: .relaxed) }
     }
 
-    /// Has the file opened anew after the lines queued so far. Never dropped; several at once are one.
+    /// Reopens the file after the lines queued so far are written. Never dropped; several pending requests are merged
+    /// into one.
     func reopen(_ note: @escaping ReopenNote) {
         guard isFile else { return }
         guard isRunning.load(ordering: .acquiring) else { return reopenNow(note) }
@@ -149,7 +150,7 @@ final class LogWriter: Sendable {
         work.ring()
     }
 
-    /// Returns when everything queued so far is written, or after `limit`.
+    /// Waits until everything queued so far is written, for `limit` at most.
     func flush(atMost limit: Nanoseconds) {
         guard isRunning.load(ordering: .acquiring) else { return }
         let deadline = SteadyInstant.now() + limit
@@ -158,7 +159,7 @@ final class LogWriter: Sendable {
             let seen = progress.count
             let left = deadline - SteadyInstant.now()
             guard completed.load(ordering: .acquiring) < wanted, left > .zero else { return }
-            // Another thread may be the one that a ring wakes.
+            // The ring may wake another thread instead.
             progress.wait(since: seen, atMost: min(left, .milliseconds(20)))
         }
     }

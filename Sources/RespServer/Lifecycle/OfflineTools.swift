@@ -1,7 +1,7 @@
-// The subcommands that look at a directory without a server: `escapement check` and `escapement dump`.
+// The subcommands that examine a directory without a server: `escapement check` and `escapement dump`.
 //
-// Owns: their arguments, their output and their exit codes. What a directory is worth is said by Persistence, with the
-// decoders that a start uses.
+// Owns: their arguments, their output and their exit codes. Persistence verifies the directory, with the decoders that
+// startup uses.
 
 import Glibc
 import LimiterEngine
@@ -14,27 +14,27 @@ public enum OfflineTools {
     private static let checkUsage = """
         usage: escapement check DIR [--fix | --rebase-clock] [--json]
 
-        Looks through the log and the snapshot in DIR, a data directory or a log directory, with no server running.
-          --fix           cuts a damaged log at its last valid batch; what is changed or dropped is kept as
+        Verifies the log and the snapshot in DIR, a data directory or a log directory. No server may be running.
+          --fix           truncates a damaged log after its last valid batch; files changed or dropped are kept as
                           NAME.damaged-N
-          --rebase-clock  moves every time back by as much as the last one is ahead of this machine's clock, so that
-                          nothing spent is forgotten; the old files are kept as NAME.before-rebase-N
+          --rebase-clock  moves every time back by as much as the last one is ahead of this machine's clock, so
+                          no spent unit is forgotten; the old files are kept as NAME.before-rebase-N
           --json          one JSON object on one line
-        Exit code: 0 a server starts from it (where there was damage: now), 1 it does not, 2 wrong arguments
+        Exit code: 0 a server can start from it (after a repair: now), 1 it cannot, 2 wrong arguments
 
         """
     private static let dumpUsage = """
         usage: escapement dump DIR
 
-        Prints every record of the snapshot and the log in DIR, a data directory or a log directory, one JSON object a
+        Prints every record of the snapshot and the log in DIR, a data directory or a log directory, one JSON object per
         line. A server may be running.
-        Exit code: 0 all there is was printed, 1 it ended at damage, 2 wrong arguments
+        Exit code: 0 every record was printed, 1 stopped at damage, 2 wrong arguments
 
         """
 
     // MARK: check
 
-    /// Runs `escapement check` with the arguments behind that word.
+    /// Runs `escapement check` with the arguments after that word.
     ///
     /// - Returns: The exit code: 0 clean, 1 damaged or unusable, 2 wrong arguments.
     public static func check(arguments: [String]) -> Int32 {
@@ -56,7 +56,7 @@ public enum OfflineTools {
         }
     }
 
-    /// What a check is to change.
+    /// The change that a check makes.
     private enum Change: String {
         case fix = "--fix"
         case rebaseClock = "--rebase-clock"
@@ -70,11 +70,11 @@ public enum OfflineTools {
             if change != nil {
                 lock = try files.lock(location.lockPath).map { .held($0) } ?? .inUse
             } else {
-                // Whoever only looks, maybe at a copy, leaves nothing behind.
+                // A check without changes, maybe of a copy, must not create files.
                 lock = try files.lockShared(location.lockPath)
             }
         } catch {
-            return fail("cannot make sure that no server uses it: \(error)")
+            return fail("cannot verify that no server is using it: \(error)")
         }
         if case .inUse = lock {
             return fail("a server is running on \(location.directory): it holds \(location.lockPath)")
@@ -103,9 +103,9 @@ public enum OfflineTools {
 
     private static func rebase(_ found: DirectoryCheck, _ files: RealFileSystem, asJSON: Bool) -> Int32 {
         var generator = SystemRandomNumberGenerator()
-        // What was no state of any primary is none under another name either.
-        let isNobodys = found.manifest?.history == ReplicationID.unowned.text
-        let history = isNobodys ? ReplicationID.unowned : ReplicationID(using: &generator)
+        // A state that belonged to no primary still belongs to none after the shift.
+        let isUnowned = found.manifest?.history == ReplicationID.unowned.text
+        let history = isUnowned ? ReplicationID.unowned : ReplicationID(using: &generator)
         let wall = EngineTime(WallInstant.now())
         do throws(ClockRebase.Failure) {
             let rebase = try ClockRebase(
@@ -117,7 +117,7 @@ public enum OfflineTools {
                 text += "moved back by \(rebase.shift.secondsRoundedDown) s\n"
                 for name in rebase.copies { text += "kept \(name)\n" }
             } else {
-                text += "that is not ahead, nothing was changed\n"
+                text += "the files are not ahead of the clock; nothing was changed\n"
             }
             return conclude(Array((text + now.text).utf8), now.isClean)
         } catch {
@@ -128,7 +128,7 @@ public enum OfflineTools {
 
     private static func timestamp(_ time: EngineTime) -> String { LogLine.timestamp(time.nanoseconds / 1_000_000) }
 
-    /// Prints what was found. Who reads only the exit code need not read the rest.
+    /// Prints the findings. A reader that uses only the exit code may close the pipe early.
     private static func conclude(_ output: [UInt8], _ isClean: Bool) -> Int32 {
         let failure = print(output)
         guard failure == 0 || failure == EPIPE else { return failOutput(failure) }
@@ -137,10 +137,10 @@ public enum OfflineTools {
 
     // MARK: dump
 
-    /// Runs `escapement dump` with the arguments behind that word. Takes no lock: of a running server it shows what has
+    /// Runs `escapement dump` with the arguments after that word. Takes no lock: for a running server it shows what has
     /// been written so far.
     ///
-    /// - Returns: The exit code: 0 at the end, or when nobody reads any more; 1 at damage; 2 wrong arguments.
+    /// - Returns: The exit code: 0 at the end, or if the reader has closed the pipe; 1 at damage; 2 wrong arguments.
     public static func dump(arguments: [String]) -> Int32 {
         if arguments.contains("--help") { return show(dumpUsage) }
         guard arguments.count == 1, !arguments[0].isEmpty, !arguments[0].hasPrefix("--") else {

@@ -1,25 +1,26 @@
-// The limit of open files: raised to what maxclients needs, and where it cannot be, the number of clients that fits it.
+// The limit of open files: raised to what maxclients needs; if it cannot be, determines how many clients fit.
 //
-// Every client takes a descriptor. If clients could take all of them, snapshots, the next segment of the append-only
-// log, the role file and the link to a primary could not be opened any more, so some are kept back.
+// Every client uses a descriptor. If clients could use all of them, snapshots, the next segment of the append-only log,
+// the role file and the link to a primary could not be opened any more, so some are reserved.
 
 import CLinux
 import Glibc
 import Synchronization
 
-/// How many clients the limit of open files lets in. Thread-safe.
+/// How many clients the limit of open files allows. Thread-safe.
 final class OpenFiles: Sendable {
-    /// Descriptors kept for files, the link to a primary, name servers, and a connection that is turned away.
+    /// Descriptors reserved for files, the link to a primary, name servers, and a connection that is being rejected.
     private static let forFilesAndLinks = 64
 
-    /// Descriptors that clients cannot have: those open when this was made, and those the server opens for itself.
+    /// Descriptors unavailable to clients: those open when this object was created, and those the server opens for
+    /// itself.
     let reserved: Int
     private let clients = Atomic<Int>(0)
 
     /// How many clients fit.
     var clientsMax: Int { clients.load(ordering: .relaxed) }
 
-    /// - Parameter settings: Which loops and listeners there will be.
+    /// - Parameter settings: Determines the number of loops and listeners.
     convenience init(_ settings: Settings) {
         // A loop has an epoll and an eventfd.
         let own = 2 * Server.loopCount(settings) + settings.bind.count + (settings.unixsocket.isEmpty ? 0 : 1)
@@ -31,8 +32,8 @@ final class OpenFiles: Sendable {
         clients.store(OpenFiles.limit() - reserved, ordering: .relaxed)
     }
 
-    /// Raises the limit for `maxclients` clients as far as it goes, and warns when fewer fit. Returns why the server
-    /// cannot serve anyone; nil when it can.
+    /// Raises the limit for `maxclients` clients as far as possible, and warns if fewer fit. Returns why the server
+    /// cannot serve any client; nil if it can.
     func prepare(maxclients: Int, log: Log) -> String? {
         raise(toServe: maxclients)
         let fits = clientsMax
@@ -44,7 +45,7 @@ final class OpenFiles: Sendable {
                 + "all of maxclients"
         }
         log.warning(
-            "the limit of open files is too low for maxclients, which is lowered; raise it with ulimit -n",
+            "the limit of open files is too low for maxclients; lowering maxclients (raise the limit with ulimit -n)",
             [
                 "requested": .integer(maxclients), "maxclients": .integer(fits), "open_files": .integer(limit),
                 "reserved": .integer(reserved), "needed": .integer(reserved + maxclients),
@@ -52,7 +53,7 @@ final class OpenFiles: Sendable {
         return nil
     }
 
-    /// Raises the soft limit as far as the hard one allows, and the hard one where that is allowed.
+    /// Raises the soft limit up to the hard limit, and the hard limit too if the process may.
     func raise(toServe maxclients: Int) {
         var limit = rlimit()
         guard clinux_open_files_limit(&limit) == 0 else { return }
@@ -69,14 +70,14 @@ final class OpenFiles: Sendable {
         clients.store(OpenFiles.limit() - reserved, ordering: .relaxed)
     }
 
-    /// The soft limit; without one, more than there will ever be.
+    /// The soft limit; a number larger than ever needed if there is none.
     static func limit() -> Int {
         var limit = rlimit()
         guard clinux_open_files_limit(&limit) == 0 else { return 1024 }
         return Int(clamping: limit.rlim_cur)
     }
 
-    /// How many descriptors are open, inherited ones among them.
+    /// Number of open descriptors, including inherited ones.
     static func open() -> Int {
         guard let directory = opendir("/proc/self/fd") else { return 8 }
         defer { closedir(directory) }

@@ -1,36 +1,36 @@
-// Warns in the log when a bounded resource has run out: memory (maxmemory) and idempotency tokens. Calls then fail, or
-// keys are evicted, and no client is in a position to tell the operator.
+// Warns in the log when a bounded resource is exhausted: memory (maxmemory) or idempotency tokens. Calls then fail, or
+// keys are evicted, and no client is in a position to inform the operator.
 //
-// One line when it begins, then at most one a minute while it lasts, with the number of calls or keys affected. INFO
-// counts all of them: errorstat_OOM, evicted_keys, limiter_tokens_refused. Owns the pace of the lines, not the
+// Logs one line when it begins, then at most one a minute while it lasts, with the number of calls or keys affected.
+// INFO counts all of them: errorstat_OOM, evicted_keys, limiter_tokens_refused. Owns the pace of the lines, not the
 // counters.
 
 import LimiterEngine
 import System
 
-/// A counter of which the log is told when it grows.
+/// A counter whose growth is logged.
 struct ShortageCount {
-    /// From one line to the next.
+    /// Minimum interval between lines.
     static let interval = Nanoseconds.seconds(60)
 
     private var seen: UInt64 = 0
-    private var unsaid: UInt64 = 0
-    private var saidAt: SteadyInstant?
+    private var unlogged: UInt64 = 0
+    private var loggedAt: SteadyInstant?
 
-    /// Takes the counter's value. Returns by how much it has grown since the last line, if a line is due.
+    /// Records the counter's value. Returns its growth since the last line, if a line is due.
     mutating func note(_ total: UInt64, now: SteadyInstant) -> Int? {
-        // CONFIG RESETSTAT has it begin at 0.
-        unsaid += total >= seen ? total - seen : total
+        // CONFIG RESETSTAT restarts it at 0.
+        unlogged += total >= seen ? total - seen : total
         seen = total
-        guard unsaid > 0, saidAt.map({ now - $0 >= ShortageCount.interval }) ?? true else { return nil }
-        saidAt = now
-        defer { unsaid = 0 }
-        return Int(clamping: unsaid)
+        guard unlogged > 0, loggedAt.map({ now - $0 >= ShortageCount.interval }) ?? true else { return nil }
+        loggedAt = now
+        defer { unlogged = 0 }
+        return Int(clamping: unlogged)
     }
 }
 
 struct ShortageWatch {
-    /// From one look to the next: a look takes every stripe in turn.
+    /// Minimum interval between checks: a check locks every stripe in turn.
     private static let pace = Nanoseconds.seconds(1)
 
     private let server: Server
@@ -45,7 +45,7 @@ struct ShortageWatch {
         keyspace = KeyspaceSession(engine: server.engine)
     }
 
-    /// Looks once a second, however often it is called.
+    /// Checks once a second, however often it is called.
     mutating func look(now: SteadyInstant) {
         guard now >= nextLook else { return }
         nextLook = now + ShortageWatch.pace
@@ -58,16 +58,16 @@ struct ShortageWatch {
         if let calls = refused.note(UInt64(server.errorStatistics.count(of: "OOM")), now: now) {
             var fields: LogFields = ["calls": .integer(calls)]
             fields.append(memory)
-            server.log.warning("memory is full (maxmemory): calls that need more are refused with OOM", fields)
+            server.log.warning("maxmemory reached: calls that need more memory are refused with OOM", fields)
         }
         if let keys = evicted.note(statistics.evicted, now: now) {
             var fields: LogFields = ["keys": .integer(keys)]
             fields.append(memory)
-            server.log.warning("memory is full (maxmemory): keys are forgotten before they have expired", fields)
+            server.log.warning("maxmemory reached: keys are evicted before they expire", fields)
         }
         if let calls = tokens.note(statistics.tokensRefused, now: now) {
             server.log.warning(
-                "as many IDs as idempotency-tokens-max allows: calls with further ones are refused",
+                "idempotency-tokens-max reached: calls with new IDs are refused",
                 ["calls": .integer(calls), "idempotency_tokens_max": .integer(settings.idempotencyTokensMax)])
         }
     }

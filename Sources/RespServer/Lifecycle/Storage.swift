@@ -1,5 +1,5 @@
-// The data directory through the server's life: locked at the start, read back while clients are told LOADING, then
-// the journal thread's until the end.
+// The data directory throughout the server's life: locked at startup, restored while clients get LOADING, then owned by
+// the journal thread until the end.
 
 import CLinux
 import Glibc
@@ -14,7 +14,7 @@ final class Storage: Sendable {
     private let server: Server
     private let files: any FileSystem = RealFileSystem()
     private let path: String
-    /// Held as long as this object lives.
+    /// Held for the lifetime of this object.
     private let lock: any DirectoryLock
     private let progress = Locked(Progress.recovering)
     private let changed = Doorbell()
@@ -49,11 +49,12 @@ final class Storage: Sendable {
         path = "\(settings.dir)/\(settings.appenddirname)"
     }
 
-    /// Starts to put the state back. Clients are served when that is done.
+    /// Starts restoring the state. Clients are served when that is done.
     func start() {
         let (role, savedRole) = role(server.currentSettings.value)
         if case .replica(let address) = role {
-            // What INFO and ROLE say from the first client on. Whether it is worth promoting the files will tell.
+            // Shown by INFO and ROLE from the first client on. Reading the files will show whether the node is
+            // promotable.
             server.replication.update {
                 $0.primary = address
                 $0.isPromotable = false
@@ -84,12 +85,12 @@ final class Storage: Sendable {
         let settings = server.currentSettings.value
         let began = SteadyInstant.now()
         let workers = Storage.workers(shards: settings.shards)
-        // A replica's own clock says nothing of what is still in force where its primary is.
+        // A replica's own clock cannot tell which of its primary's state is still in force.
         let horizon = role == .primary ? server.clock.now() : EngineTime(nanoseconds: 0)
         let recovery = Recovery(
             files: files, path: path, engine: server.engine, horizon: horizon, workers: workers,
             progress: server.recoveryProgress, concurrently: Storage.concurrently)
-        // What a replica begins without a state of its primary's is nobody's.
+        // The journal that a replica begins before it has a state of its primary's is unowned.
         let name = role == .primary ? server.runID : ReplicationID.unowned.text
         let report = try recovery.run(history: name, cutsTornTail: settings.aofLoadTruncated)
         server.clock.advance(to: report.lastTime)
@@ -98,7 +99,7 @@ final class Storage: Sendable {
         log.removeLeftovers()
         server.durability.journal.start(at: report.end)
         if role != .primary { server.durability.set(isPrimary: false, engine: server.engine) }
-        // Until the replication thread has seen to the journal's name nothing is written.
+        // Nothing is written until the replication thread has set the history of the journal.
         server.replication.set(isReplica: true)
         if settings.appendonly { begin(log, at: report.end) }
         let replication = ReplicationThread(server: server, report: report, role: role, saved: savedRole)
@@ -110,8 +111,8 @@ final class Storage: Sendable {
         return log
     }
 
-    /// What the node is to be: what it was told last while it ran, else what its settings say. And what the role's file
-    /// says.
+    /// The node's role: the last one set at run time, else the one from the settings. Also returns the contents of the
+    /// role file.
     private func role(_ settings: Settings) -> (NodeRole.Role, saved: SavedRole?) {
         let words = ConfigWord.split(settings.replicaof)
         let configured = PeerAddress(words: words).map { NodeRole.Role.replica(of: $0) } ?? .primary
@@ -127,7 +128,7 @@ final class Storage: Sendable {
         }
     }
 
-    /// Logs the primary that the node follows, and the role file where that overrides the settings.
+    /// Logs the primary that the node follows, and the role file if it overrides the settings.
     private func note(_ role: NodeRole.Role, _ saved: SavedRole?, _ settings: Settings, isConfigured: Bool) {
         let file = "\(settings.dir)/\(RoleFile.name)"
         switch role {
@@ -137,7 +138,7 @@ final class Storage: Sendable {
                 ["host": "\(address.host)", "port": .integer(address.port)])
         case .replica(let address):
             var why = "the last REPLICAOF or FAILOVER"
-            if case .handingOver = saved { why = "a handover to that node that had not ended" }
+            if case .handingOver = saved { why = "an unfinished handover to that node" }
             server.log.notice(
                 "starting as a replica: set by the role file, which overrides replicaof until it is removed",
                 [
@@ -152,7 +153,7 @@ final class Storage: Sendable {
         }
     }
 
-    /// As many as there are cores, a power of two.
+    /// The number of cores, rounded down to a power of two.
     static func workers(shards: Int) -> Int {
         let cores = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         var workers = 1
@@ -165,24 +166,23 @@ final class Storage: Sendable {
         for thread in threads { pthread_join(thread, nil) }
     }
 
-    /// Begins a segment behind what was restored. If the disk does not let us, the journal thread says so and tries
-    /// again.
+    /// Begins a segment after the restored log. If the disk refuses, the journal thread reports it and retries.
     private func begin(_ log: LogDirectory, at offset: Int64) {
         do throws(StorageError) {
             try log.roll(at: offset, time: server.clock.now(), continues: true)
         } catch {
-            server.log.warning("cannot begin a log", ["error": "\(error)"])
+            server.log.warning("cannot begin a log segment", ["error": "\(error)"])
             return
         }
         server.durability.switchLogging(true, engine: server.engine)
         _ = server.durability.stream.beginDisk()
     }
 
-    /// Says what a recovery has cut off, if it has.
+    /// Logs what recovery has truncated, if anything.
     static func note(_ cut: (file: String, position: Int, bytes: Int)?, _ log: Log) {
         guard let cut else { return }
         log.warning(
-            "the end of the log was torn by a crash and has been cut off",
+            "log tail torn by a crash; truncated",
             ["file": "\(cut.file)", "byte": .integer(cut.position), "bytes": .integer(cut.bytes)])
     }
 
@@ -201,8 +201,8 @@ final class Storage: Sendable {
         let skew = server.clock.skew()
         if skew > .seconds(1) {
             server.log.warning(
-                "the clock is behind the last time in the log; engine time goes on from there, so no limiter gets "
-                    + "anything back", ["seconds": .integer(Int(skew.secondsRoundedDown))])
+                "the clock is behind the last time in the log; engine time continues from there, so no limiter "
+                    + "replenishes early", ["seconds": .integer(Int(skew.secondsRoundedDown))])
         }
         let (records, cut) = (report.records, report.cut?.bytes ?? 0)
         server.durability.update { status in
@@ -215,11 +215,11 @@ final class Storage: Sendable {
 
     // MARK: End
 
-    /// Has everything on disk. False when it could not be until `deadline`.
+    /// Makes everything durable. False if that did not succeed by `deadline`.
     func stop(savesSnapshot: Bool, deadline: SteadyInstant) -> Bool {
-        // What is still being read is on disk already.
+        // While recovery runs, everything is still on disk.
         if case .recovering = progress.withLock({ $0 }) { return true }
-        // Nor is a state that is being read back from disk worth waiting for.
+        // A state being restored from disk is not worth waiting for, either.
         server.durability.want(restore: 0)
         server.durability.ask(.stop(savesSnapshot: savesSnapshot))
         while true {

@@ -1,14 +1,15 @@
-// How fast expired keys are looked for: a whole round a minute when there is nothing to find, faster while there is.
+// The pace of the search for expired keys: one full round a minute when there is nothing to find, faster while there
+// is.
 
 import LimiterEngine
 import System
 
 struct SweepPace {
-    /// Seconds for a round through a table in which nothing expires.
+    /// Duration of a round through a table in which nothing expires.
     private static let roundSeconds = 60
-    /// A tick that forgets at least one in this many keys it looks at goes on.
+    /// A tick continues if it drops at least one in this many of the keys it looks at.
     private static let worthwhile = 10
-    /// Most time one tick spends, as a share of the interval between ticks: a quarter.
+    /// Maximum share of the interval that one tick spends: a quarter.
     private static let shareOfInterval = 4
 
     private let engine: Engine
@@ -19,7 +20,7 @@ struct SweepPace {
         sweeper = Sweeper(engine: engine)
     }
 
-    /// Does one tick's share of the walk, after giving back what FLUSHALL has left.
+    /// Does one tick's share of the round, after freeing what FLUSHALL left.
     mutating func tick(now: EngineTime, hz: Int) {
         let share = max(256, engine.bucketCount / (SweepPace.roundSeconds * hz))
         let deadline = SteadyInstant.now() + .seconds(1) / Int64(hz * SweepPace.shareOfInterval)

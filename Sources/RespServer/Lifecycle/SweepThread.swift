@@ -1,8 +1,7 @@
-// The thread that looks after the server `hz` times a second: forgets expired keys, samples rates and memory, and tells
-// the log of shortages.
+// The thread for periodic work, `hz` times a second: drops expired keys, samples rates and memory, and logs shortages.
 //
-// It waits for stripes, which a command may keep for any length of time, so it is not the control thread: signals and
-// new connections depend on no stripe.
+// It waits for stripes, which a command may hold for any length of time, so it is separate from the control thread:
+// handling signals and accepting connections must not depend on any stripe.
 
 import CLinux
 import Glibc
@@ -44,11 +43,11 @@ struct SweepThread {
 
     private mutating func tick(steady: SteadyInstant, hz: Int) {
         server.sweepTurn.acquire()
-        // While the state is restored or replaced, the sweep would only be in the way, and might go by the clock of
-        // another state.
+        // While the state is restored or replaced, the sweep would only interfere, and might use the clock of another
+        // state.
         if !server.isLoading, !server.replication.isReceiving {
             sweep.tick(now: server.clock.now(), hz: hz)
-            // It may have evicted something.
+            // The sweep may have evicted keys.
             if server.currentSettings.value.maxmemoryBytes > 0 { server.durability.noteChanges() }
             shortages.look(now: steady)
         }

@@ -1,23 +1,23 @@
-// Reading the machine's time zone database: at the start, and again on SIGHUP and RL.RULE RELOAD.
+// Loads the machine's time zone database: at startup, and again on SIGHUP and RL.RULE RELOAD.
 //
-// All zones are read at once, so a command finds the zone it names in memory or there is none: no event loop ever waits
-// for a file. Owns when that happens and the lines of the log. Waits for a disk: runs before the loops start, and then
-// on the files thread.
+// All zones are read at once, so a command finds a zone in memory or not at all: no event loop ever waits for a file.
+// Owns when that happens and its log lines. Blocks on the disk: runs before the loops start, and later on the files
+// thread.
 
 import LimiterEngine
 import System
 
 enum ZoneLoading {
-    /// Reads all zones of a directory of the database, and those that durable data names, again or for the first time.
+    /// Loads, or reloads, all zones of a database directory, and those that durable data refers to.
     static func load(_ directory: String, log: Log) {
         let database = ZoneDirectory(directory)
         var names: [ZoneName] = []
         do throws(ZoneDirectory.Failure) {
-            // What is there beside zones, such as an index of them, is left out when it turns out to be none.
+            // Other files in the directory, such as an index of the zones, fail to parse and are skipped.
             names = try database.names().compactMap { try? ZoneName($0) }
         } catch {
             log.warning(
-                "no time zone database: ALGO calendar knows fixed offsets only", ["error": "\(error)"])
+                "no time zone database: ALGO calendar supports fixed offsets only", ["error": "\(error)"])
         }
         let failures = ZoneRegistry.shared.load(names) { (name) throws(ZoneDirectory.Failure) in
             try database.read(name.text)
@@ -25,10 +25,10 @@ enum ZoneLoading {
         let table = ZoneRegistry.shared.table
         for name in table.names {
             guard let zone = table.number(of: name), let failure = table.failure(of: zone) else { continue }
-            // Stored state names it. Calls that would open a window of it are refused until it is there.
-            log.warning("a time zone in use is not known", ["error": "\(failure)"])
+            // Stored state refers to it. Calls that would open a window in this zone are refused until it is available.
+            log.warning("a time zone in use is unavailable", ["error": "\(failure)"])
         }
         log.log(
-            .verbose, "time zones read", ["zones": .integer(table.names.count), "skipped": .integer(failures.count)])
+            .verbose, "time zones loaded", ["zones": .integer(table.names.count), "skipped": .integer(failures.count)])
     }
 }

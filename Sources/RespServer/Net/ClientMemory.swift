@@ -1,11 +1,11 @@
-// How much memory connections make the server keep, and closing those that use most (`maxmemory-clients`).
+// Accounts the memory that connections use, and closes the largest clients when it exceeds `maxmemory-clients`.
 //
-// Counted where something kept grows or goes, never per request: a connection whose requests come whole and whose
-// replies leave at once changes nothing here. Each loop has the sum of its own connections; readers add the loops up. A
-// loop looks at the limit at the end of a turn in which its sum has grown, and only then.
+// Accounting happens where retained memory grows or shrinks, never per request: a connection whose requests arrive
+// whole and whose replies are sent at once changes nothing here. Each loop keeps the sum for its own connections;
+// readers add the loops up. A loop checks the limit at the end of a turn in which its sum has grown, and only then.
 //
-// Invariant: a connection's `countedMemory` is its `memory` whenever no turn of its loop is under way (debug builds
-// check it in CLIENT LIST), and a loop's `clientMemory` is the sum of those of its connections.
+// Invariant: outside its loop's turn, a connection's `countedMemory` equals its `memory` (debug builds check this in
+// CLIENT LIST), and a loop's `clientMemory` is the sum over its connections.
 
 import Glibc
 import Synchronization
@@ -13,12 +13,12 @@ import System
 import Transport
 
 extension Connection {
-    /// The object and its session, its place in the loop's list, and what the C library keeps about them.
+    /// The object and its session, its slot in the loop's list, and the allocator's overhead for them.
     private static let ownMemory = 320
-    /// One object that is kept for a while, and the head of an array in it.
+    /// Overhead of one object that exists temporarily, and of an array header in it.
     static let objectMemory = 96
 
-    /// Bytes that this connection makes the server keep. O(1).
+    /// Bytes of memory that this connection uses. O(1).
     var memory: Int {
         var sum = Connection.ownMemory
         sum += channel.memory + session.memory
@@ -26,14 +26,15 @@ extension Connection {
         return sum
     }
 
-    /// Whether the connection may be closed to save memory. A replica's, until it is handed over, may not.
+    /// Whether the connection may be closed to free memory. A replica's connection must not be, until it is handed
+    /// over.
     fileprivate var isEvictable: Bool {
         flags.isDisjoint(with: [.noEvict, .handedOver, .closed, .closeSoon]) && session.isEvictable
     }
 }
 
 extension EventLoop {
-    /// Brings what is counted of a connection up to date. Call where something that it keeps has grown or gone. O(1).
+    /// Brings the accounted memory of a connection up to date. Call where memory it retains has grown or shrunk. O(1).
     func countMemory(of connection: Connection) {
         assert(connection.loop === self)
         let memory = connection.flags.contains(.closed) ? 0 : connection.memory
@@ -44,10 +45,10 @@ extension EventLoop {
         if change > 0 { hasMoreClientMemory = true }
     }
 
-    /// From one closing of clients to the next: it stops all loops and looks at every connection.
+    /// Minimum interval between evictions: each one stops all loops and looks at every connection.
     private static let evictionInterval = Nanoseconds.milliseconds(10)
 
-    /// Closes clients if they use more memory than they may. The end of a turn, with nothing held but the turn.
+    /// Closes clients if they use more memory than the limit. Call at the end of a turn, holding only the turn lock.
     func evictClients() {
         guard hasMoreClientMemory else { return }
         let limit = settings.clientMemoryLimit
@@ -55,8 +56,8 @@ extension EventLoop {
             hasMoreClientMemory = false
             return
         }
-        // Else the next turn looks again, a tenth of a second from now at the latest.
-        guard server.mayEvictClients(at: steady, interval: EventLoop.evictionInterval) else { return }
+        // Otherwise the next turn checks again, a tenth of a second from now at the latest.
+        guard server.claimEviction(at: steady, interval: EventLoop.evictionInterval) else { return }
         hasMoreClientMemory = false
         let evicted = stoppingAllLoops { markClientsToEvict(limit: limit) }
         for index in Set(evicted.map(\.connection.loop.index)) { server.loops[index].mailbox.post(.closeMarked) }
@@ -68,13 +69,13 @@ extension EventLoop {
         }
     }
 
-    /// Marks the connections that use most, until the others are within the limit.
+    /// Marks the connections that use the most memory, until the rest are within the limit.
     ///
     /// - Precondition: All loops are stopped.
     private func markClientsToEvict(limit: Int) -> [(connection: Connection, address: String, bytes: Int)] {
         precondition(hasStoppedAllLoops)
         let all = server.loops.flatMap(\.connections)
-        // What is about to be closed anyway is as good as gone.
+        // Connections about to be closed anyway count as freed.
         var excess = server.clientMemory - limit
         for connection in all where connection.flags.contains(.closeSoon) { excess -= connection.countedMemory }
         guard excess > 0 else { return [] }
@@ -83,7 +84,7 @@ extension EventLoop {
             guard excess > 0 else { break }
             excess -= connection.countedMemory
             evicted.append((connection, connection.peerAddress, connection.countedMemory))
-            // The peer learns it at once; the loop closes it when it can.
+            // The peer sees the shutdown immediately; the loop closes the connection when it can.
             connection.channel.stream.shutdown()
             connection.flags.insert(.closeSoon)
         }
@@ -92,11 +93,11 @@ extension EventLoop {
 }
 
 extension Server {
-    /// Bytes that all connections make the server keep, replicas' not among them. O(loops).
+    /// Bytes of memory that all client connections use, replicas' excluded. O(loops).
     var clientMemory: Int { loops.reduce(0) { $0 + $1.clientMemory.load(ordering: .relaxed) } }
 
-    /// Whether enough time has passed since clients were last closed to save memory; if so, they are closed now.
-    fileprivate func mayEvictClients(at steady: SteadyInstant, interval: Nanoseconds) -> Bool {
+    /// Whether enough time has passed since the last eviction. If so, records that one begins at `steady`.
+    fileprivate func claimEviction(at steady: SteadyInstant, interval: Nanoseconds) -> Bool {
         let last = lastClientEviction.load(ordering: .relaxed)
         guard steady - last >= interval else { return false }
         return lastClientEviction.compareExchange(expected: last, desired: steady, ordering: .relaxed).exchanged
@@ -107,15 +108,15 @@ extension Server {
 enum ClientMemoryLimit: Sendable, Equatable {
     /// 0: no limit.
     case bytes(Int)
-    /// Of `maxmemory`, 0…100. No limit while that has none.
+    /// A percentage of `maxmemory`, 0…100. No limit while `maxmemory` is 0.
     case percent(Int)
 }
 
 extension Settings {
-    /// As Redis: with less no client could say anything at all.
+    /// As in Redis: below this no client could send a command at all.
     private static let clientMemoryLimitMin = 128 << 10
 
-    /// Bytes that all clients together may make the server keep; `Int.max` without a limit.
+    /// Bytes that all clients together may use; `Int.max` without a limit.
     var clientMemoryLimit: Int {
         switch maxmemoryClients {
         case .bytes(0), .percent(0): Int.max

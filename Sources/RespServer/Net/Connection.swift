@@ -1,56 +1,57 @@
-// One client connection: its channel, what is under way with it, and its session, which knows what the bytes mean.
+// One client connection: its channel, the state of unfinished work, and its session, which knows what the bytes mean.
 //
-// Owns its channel, and with it the descriptor and whatever input or output had to be kept. Ten thousand idle
-// connections must cost next to nothing, so everything a connection needs only while something is unfinished is a nil
-// pointer until then.
+// Owns its channel, and with it the descriptor and any buffered input or output. Ten thousand idle connections must
+// cost next to nothing, so everything a connection needs only while something is unfinished is a nil pointer until
+// then.
 //
-// Threads: every field is touched only by whoever holds the turn lock of the connection's event loop: its own loop
-// during a turn, or another loop that has stopped all of them.
+// Threads: fields are accessed only with the turn lock of the connection's event loop held: by its own loop during a
+// turn, or by another loop that has stopped all of them.
 
 import System
 import Transport
 
-/// The state of a connection, whatever it speaks. What its session adds are `SessionFlags`.
+/// The state of a connection, independent of its protocol. `SessionFlags` adds what is specific to the session.
 struct ConnectionFlags: OptionSet {
     let rawValue: UInt32
 
     /// Reads nothing more, and closes once everything written has gone out.
     static let closeAfterReply = ConnectionFlags(rawValue: 1 << 0)
-    /// To be closed by its loop as soon as it can, whatever is unsent.
+    /// To be closed by its loop as soon as possible, even with unsent output.
     static let closeSoon = ConnectionFlags(rawValue: 1 << 1)
     /// Waits for CLIENT PAUSE to end; its input is kept.
     static let suspended = ConnectionFlags(rawValue: 1 << 2)
-    /// Is not closed to save memory: CLIENT NO-EVICT.
+    /// CLIENT NO-EVICT: never closed to free memory.
     static let noEvict = ConnectionFlags(rawValue: 1 << 3)
-    /// Came in over the unix socket.
+    /// Accepted on the unix socket.
     static let unixSocket = ConnectionFlags(rawValue: 1 << 4)
     /// The descriptor is closed; the object waits for the end of the turn.
     static let closed = ConnectionFlags(rawValue: 1 << 5)
 
-    /// Waits for the answer to a command that takes its time; its input is kept.
+    /// Waits for the reply to a command that does not finish within the turn; its input is kept.
     static let blocked = ConnectionFlags(rawValue: 1 << 6)
-    /// Its next command waits for the next turn; its input is kept, and not read until then.
+    /// Its next command is deferred to the next turn; its input is kept, and not read until then.
     static let deferred = ConnectionFlags(rawValue: 1 << 7)
 
-    /// A replica: goes over to the replication thread as soon as its turn's replies are sent.
+    /// A replica: handed over to the replication thread as soon as its turn's replies are sent.
     static let handedOver = ConnectionFlags(rawValue: 1 << 8)
 
-    /// The peer was seen to have ended its input while a request waits: nothing is read until that request is done,
-    /// and then the end is found again.
+    /// The peer ended its input while a request is waiting: nothing is read until that request is done, and then the
+    /// end of input is found again.
     static let inputEnded = ConnectionFlags(rawValue: 1 << 9)
-    /// With `blocked`: the answer may never come, or later than a peer that has ended its input is waited for.
+    /// With `blocked`: the reply may never come, or take longer than the server waits for a peer that has ended its
+    /// input.
     static let waitsLong = ConnectionFlags(rawValue: 1 << 10)
-    /// On its loop's list of connections that are about to end.
+    /// On its loop's list of connections that are about to close.
     static let ending = ConnectionFlags(rawValue: 1 << 11)
 
-    /// Flags that do not concern how a command runs.
+    /// Flags that do not affect how a command runs.
     static let fastPathCompatible: ConnectionFlags = [.unixSocket, .noEvict]
 }
 
-/// What is looked at with every request: fields of the connection and of its session, in one piece of pinned memory.
+/// What every request checks: fields of the connection and of its session, in one piece of pinned memory.
 struct ConnectionFields {
-    /// The flags of the connection, in the lower half, and of its session. While only those are set that are compatible
-    /// with it, a limiter call takes the fast path.
+    /// The flags of the connection, in the lower half, and of its session. A limiter call takes the fast path while all
+    /// flags set are compatible with it.
     struct Word {
         fileprivate static let sessionHalf: UInt32 = 0xFFFF_0000
         private static let compatible =
@@ -63,7 +64,7 @@ struct ConnectionFields {
             bits = connection.rawValue | session.rawValue
         }
 
-        /// All that keeps the connection off the fast path; 0 for nothing.
+        /// All flags that keep the connection off the fast path; 0 if none.
         @inline(__always)
         var unusual: UInt32 { bits & ~Word.compatible }
     }
@@ -95,7 +96,7 @@ struct ConnectionFields {
 /// `@unchecked Sendable`: references travel between threads in mailboxes and registries, but fields are touched only
 /// with the turn lock of `loop` held.
 final class Connection: @unchecked Sendable {
-    /// Its socket, and what had to be kept of input and output.
+    /// Its socket, and buffered input and output.
     var channel: Channel
     /// Unique for the life of the process, ascending.
     let id: Int64
@@ -104,13 +105,13 @@ final class Connection: @unchecked Sendable {
     let createdAt: SteadyInstant
     var lastActiveAt: SteadyInstant
 
-    /// Looked at with every request, so pinned. The session uses them, too.
+    /// Accessed by every request, so pinned. Shared with the session.
     private let fields: Pinned<ConnectionFields>
 
-    /// What it speaks.
+    /// The protocol half of the connection.
     let session: Session
 
-    /// Replies that wait for the disk, and whatever has to come behind them.
+    /// Replies that wait for the disk, and all output after them.
     var held: HeldReplies?
 
     @inline(__always)
@@ -129,7 +130,7 @@ final class Connection: @unchecked Sendable {
         set { fields.pointee.slot = Int32(newValue) }
     }
 
-    /// What the loop has counted of the connection's memory: see ClientMemory.
+    /// The loop's accounted value of the connection's memory: see ClientMemory.
     var countedMemory: Int {
         get { fields.pointee.countedMemory }
         set { fields.pointee.countedMemory = newValue }
@@ -150,12 +151,12 @@ final class Connection: @unchecked Sendable {
 
     deinit { fields.deallocate() }
 
-    /// Whether input is looked at when it comes.
+    /// Whether input is read when it arrives.
     var isReading: Bool {
         flags.isDisjoint(with: [.suspended, .deferred, .closeAfterReply, .handedOver, .inputEnded])
     }
 
-    /// Whether nothing about it is unusual.
+    /// Whether no flag keeps the connection off the fast path.
     @inline(__always)
     var isFastPathEligible: Bool { word.unusual == 0 }
 }

@@ -1,4 +1,4 @@
-// Connections coming and going: taking one over, closing one, and the reasons for closing that are not the peer's.
+// Adopting and closing connections, and the reasons for closing that are the server's, not the peer's.
 
 import CLinux
 import Glibc
@@ -7,7 +7,7 @@ import System
 import Transport
 
 extension EventLoop {
-    /// Takes over an accepted connection.
+    /// Adopts an accepted connection.
     func adopt(_ stream: ByteStream, id: Int64, kind: Listener.Kind, isUnixSocket: Bool) {
         let connection = Connection(
             stream, id: id, loop: self, kind: kind, flags: isUnixSocket ? .unixSocket : [], at: steady)
@@ -15,7 +15,7 @@ extension EventLoop {
         do throws(SystemError) {
             try connection.channel.register(with: poller, .readable, token: token(connection))
         } catch {
-            server.log.warning("closing client: epoll refused it", ["error": "\(error)"])
+            server.log.warning("closing client: cannot register it with epoll", ["error": "\(error)"])
             stream.close()
             assigned.subtract(1, ordering: .relaxed)
             server.connectionClosed()
@@ -29,17 +29,17 @@ extension EventLoop {
         UInt64(UInt(bitPattern: Unmanaged.passUnretained(connection).toOpaque()))
     }
 
-    /// Polls for what the connection waits for now.
+    /// Polls for the events that the connection waits for now.
     func updateInterest(_ connection: Connection) {
         var wanted: PollEvents = []
         if connection.isReading { wanted.insert(.readable) }
         if connection.channel.hasOutput { wanted.insert(.writable) }
-        // A suspended connection is not read, so this is how the end of its input is seen.
+        // A suspended connection is not read, so this is how the end of its input is noticed.
         if connection.flags.contains(.suspended), !connection.flags.contains(.inputEnded) { wanted.insert(.peerEnded) }
         connection.channel.poll(with: poller, wanted, token: token(connection))
     }
 
-    /// Closes a connection now. Its object lives to the end of the turn, since events may still name it.
+    /// Closes a connection now. Its object lives to the end of the turn, since pending events may still refer to it.
     func close(_ connection: Connection) {
         guard !connection.flags.contains(.closed) else { return }
         forget(connection)
@@ -47,7 +47,7 @@ extension EventLoop {
         server.connectionClosed()
     }
 
-    /// Closes every connection with an id up to `last`, but one, as soon as it has got the replies that it is owed.
+    /// Closes every connection with an id up to `last`, except `asker`, once its outstanding replies are sent.
     func closeClients(upTo last: Int64, except asker: Int64) {
         for connection in connections where connection.id <= last && connection.id != asker {
             connection.flags.insert(.closeAfterReply)
@@ -55,10 +55,10 @@ extension EventLoop {
         }
     }
 
-    /// Lets go of a connection without closing its descriptor.
+    /// Removes a connection from the loop without closing its descriptor.
     func forget(_ connection: Connection) {
         if connection.channel.output?.overSoftLimitSince != nil { softLimitWatch -= 1 }
-        // What it waits for may never come.
+        // The reply it waits for may never come.
         if connection.flags.contains(.blocked) {
             endBlocking(connection)
             if !endSliced(of: connection) { replication.ask(.waiterGone(connection.id)) }
@@ -79,9 +79,9 @@ extension EventLoop {
         closedThisTurn.append(connection)
     }
 
-    /// Writes bytes the connection did not ask for just now: a message, a line of MONITOR.
+    /// Sends bytes that do not reply to a request: a message, a line of MONITOR.
     func deliver(_ bytes: [UInt8], to connection: Connection) {
-        // Nothing comes behind the last reply.
+        // Nothing follows the last reply.
         guard !connection.flags.contains(.closeAfterReply) else { return }
         bytes.withUnsafeBufferPointer { send(connection, $0[...]) }
     }
@@ -93,7 +93,7 @@ extension EventLoop {
         return connection.session.isListening ? limits.pubsub : limits.normal
     }
 
-    /// Closes a connection whose peer lets too much pile up.
+    /// Closes a connection whose peer lets too much output pile up.
     func checkOutputLimit(_ connection: Connection) {
         countMemory(of: connection)
         let limit = outputLimit(for: connection)
@@ -119,7 +119,7 @@ extension EventLoop {
 
     func closeForOutput(_ connection: Connection, _ bytes: Int) {
         server.log.warning(
-            "closing client: it does not read its replies (client-output-buffer-limit)",
+            "closing client: its unread replies exceed client-output-buffer-limit",
             ["id": "\(connection.id)", "addr": "\(connection.peerAddress)", "bytes": "\(bytes)"])
         counters.add(.outputLimitDisconnections, 1)
         close(connection)
@@ -134,7 +134,7 @@ extension EventLoop {
 
     // MARK: Time
 
-    /// Closes connections that have said nothing for `timeout` seconds, unless they are there to listen.
+    /// Closes connections that have been idle for `timeout` seconds, except those that listen for messages.
     func closeIdle() {
         guard settings.timeoutSeconds > 0 else { return }
         for connection in connections
@@ -146,7 +146,7 @@ extension EventLoop {
         }
     }
 
-    /// Keeps a connection from being read until CLIENT PAUSE ends.
+    /// Stops reading a connection until CLIENT PAUSE ends.
     func suspend(_ connection: Connection) {
         connection.flags.insert(.suspended)
         suspended.append(connection)

@@ -1,20 +1,21 @@
-// Connections whose peer has ended its input, and others that are about to end: everything they sent is carried out and
+// Connections whose peer has ended its input, and others that are about to close: everything they sent is executed and
 // answered, then they close.
 //
-// The end of input does not tell a peer that has shut down its sending half from one that has left; that shows only
-// when it is sent something. So a command that may wait for ever, or for long, is not waited for, and a connection that
-// makes no progress is closed after a while. After a reset the peer has gone, and the connection closes at once.
+// The end of input does not distinguish a peer that has shut down its sending half from one that has left; the
+// difference shows only when data is sent to it. So the server does not wait for a command that may block for long or
+// forever, and closes a connection that makes no progress for a while. After a reset the peer is gone, and the
+// connection closes at once.
 
 import CLinux
 import System
 import Transport
 
 extension EventLoop {
-    /// How long a connection that is about to end may make no progress, unless `timeout` is less; also the longest
-    /// time-out of a command that is waited for once the peer has ended its input.
+    /// How long a connection that is about to close may make no progress, unless `timeout` is less. Also the longest
+    /// time-out of a command that is still waited for once the peer has ended its input.
     private static let stalledEndMax = Nanoseconds.seconds(60)
 
-    /// Whether a command with this time-out waits longer than a peer that has ended its input is waited for.
+    /// Whether a command with this time-out waits longer than the server waits for a peer that has ended its input.
     static func isLong(timeout: Nanoseconds) -> Bool { timeout > stalledEndMax }
 
     /// The end of a connection's input was read.
@@ -24,7 +25,7 @@ extension EventLoop {
             endBlocking(connection)
             replication.ask(.waiterGone(connection.id))
         }
-        // What is left of the input is the beginning of a request, or what would come after one that never ends.
+        // The input left over is an incomplete request, or follows a command that may never end.
         connection.channel.input = nil
         connection.session.forgetPlace()
         countMemory(of: connection)
@@ -32,23 +33,23 @@ extension EventLoop {
         endAfterReply(connection)
     }
 
-    /// The end of the input of a connection that waits was seen. It is found again when the connection reads on: by
-    /// then everything before it has been carried out.
+    /// The peer of a waiting connection ended its input. The end is found again when the connection resumes reading; by
+    /// then everything before it has been executed.
     func noteEndOfInput(_ connection: Connection) {
         connection.flags.insert(.inputEnded)
         updateInterest(connection)
         watchEnd(of: connection)
     }
 
-    /// Has a connection that is about to end closed when it makes no progress.
+    /// Causes a connection that is about to close to be closed if it makes no progress.
     func watchEnd(of connection: Connection) {
         guard connection.flags.insert(.ending).inserted else { return }
         connection.lastActiveAt = steady
         ending.append(connection)
     }
 
-    /// Closes connections that are about to end and have made no progress for too long: no byte of their replies has
-    /// been taken, and no request of theirs could run. What blocks is bounded by itself.
+    /// Closes connections that are about to close and have made no progress for too long: the peer has accepted no byte
+    /// of their replies, and no request of theirs could run. Blocking commands have their own bound.
     func closeStalledEnds() {
         guard !ending.isEmpty else { return }
         ending.removeAll { $0.flags.contains(.closed) }
@@ -57,7 +58,7 @@ extension EventLoop {
         for connection in ending
         where steady - connection.lastActiveAt >= patience && !connection.flags.contains(.blocked) {
             server.log.verbose(
-                "closing client: nothing could be sent to it or run for it since it ended its input",
+                "closing client: no progress on its replies and requests since it ended its input",
                 ["id": "\(connection.id)", "addr": "\(connection.peerAddress)"])
             close(connection)
         }

@@ -1,9 +1,9 @@
-// A wave: read every ready connection, have its session consume the input, decide all limiter calls in batches, write
-// all replies.
+// A wave: reads every ready connection, lets its session consume the input, decides all limiter calls in batches, and
+// writes all replies.
 //
 // Replies are written into one buffer in the order in which requests were parsed, connection by connection, so a
-// connection's replies are one contiguous run of it. A command that is no limiter call first has the calls in front of
-// it decided: within a connection everything happens in order, as if there were no batches.
+// connection's replies are one contiguous run of it. Any command that is not a limiter call first causes the calls
+// queued before it to be decided: within a connection everything happens in order, as if there were no batches.
 
 import CLinux
 import Glibc
@@ -28,11 +28,11 @@ extension EventLoop {
         receive(connection)
     }
 
-    /// Reads what a connection that waits sends meanwhile.
+    /// Reads what a blocked connection sends meanwhile.
     private func keepReading(_ connection: Connection) {
         let pending = connection.channel.input ?? InputBuffer()
         pending.reserve(LoopBuffers.readMin)
-        // Also when nothing comes.
+        // Even if nothing was read.
         defer { countMemory(of: connection) }
         guard let received = read(connection, into: pending.free) else { return }
         pending.received(received)
@@ -43,7 +43,8 @@ extension EventLoop {
     private func receive(_ connection: Connection) {
         if connection.flags.contains(.blocked) { return keepReading(connection) }
         if let pending = connection.channel.input {
-            // As much again as there is, so that a large request is read in few steps and never before it is sent.
+            // Doubles the buffer, so that a large request is read in few steps but no memory is reserved before it is
+            // sent.
             pending.reserve(min(LoopBuffers.readMax, max(LoopBuffers.readMin, pending.count)))
             countMemory(of: connection)
             let free = UnsafeMutableRawBufferPointer(rebasing: pending.free.prefix(LoopBuffers.readMax))
@@ -62,7 +63,7 @@ extension EventLoop {
         }
     }
 
-    /// Reads once. Nil when that brought nothing; when it brought the end, the connection ends once it has been
+    /// Reads once. Nil when there was nothing to read; at the end of input, the connection closes once it has been
     /// answered.
     @inline(__always)
     private func read(_ connection: Connection, into buffer: UnsafeMutableRawBufferPointer) -> Int? {
@@ -78,12 +79,12 @@ extension EventLoop {
         return nil
     }
 
-    /// Goes through kept input from where the session stopped.
+    /// Processes kept input from where the session stopped.
     func processPending(_ connection: Connection, _ pending: InputBuffer) {
         beginServing(connection)
         connection.session.resume(at: pending.base, on: self)
         let used = connection.session.consume(pending.base, count: pending.count, of: connection, on: self)
-        // The batch may name keys in these bytes.
+        // The batch may refer to keys in these bytes.
         decideBatch()
         guard !connection.flags.contains(.closed) else { return }
         if used == pending.count || connection.flags.contains(.closeAfterReply) {
@@ -122,10 +123,10 @@ extension EventLoop {
 
     // MARK: Writing
 
-    /// Everything in the reply buffer up to here belongs to connections up to the one being served.
+    /// Assigns the reply buffer up to this point to connections up to the one being served.
     func endReply() { buffers.replyEnds[buffers.servedCount - 1] = replyCount }
 
-    /// Decides what waits, sends everyone their replies, and begins a new buffers.
+    /// Decides the queued calls, sends every connection its replies, and begins a new wave.
     func finishWave() {
         guard buffers.servedCount > 0 else { return }
         decideBatch()
@@ -133,7 +134,7 @@ extension EventLoop {
         buffers.begin()
     }
 
-    /// Sends everyone served so far their replies, and forgets both.
+    /// Sends every connection served so far its replies, and forgets both.
     private func sendReplies() {
         isTimestampFresh = false
         var start = 0
@@ -155,9 +156,9 @@ extension EventLoop {
         if !holding.isEmpty { releaseHeld() }
     }
 
-    /// Sends what there is in the middle of a connection's pipeline, where a few bytes of request have asked for
+    /// Sends the replies so far in the middle of a connection's pipeline, where a few bytes of request have asked for
     /// megabytes of reply: memory stays near the largest single reply, and the output limit sees the rest. The wave
-    /// goes on with the connection being served; its input stays where it is.
+    /// continues with the connection being served; its input stays where it is.
     func flushReplies() {
         guard let connection = buffers.served.last, replyCount > LoopBuffers.outputRetained else { return }
         decideBatch()
@@ -166,11 +167,12 @@ extension EventLoop {
         buffers.replyEnds[0] = 0
     }
 
-    /// Closes a connection that has said its last, or stops reading it while the peer takes its time: input that is
-    /// never read would make every wait for events return at once.
+    /// Closes a connection that has sent its last reply, or stops reading it until the peer has read its output: input
+    /// that is never read would make every wait for events return at once.
     func endAfterReply(_ connection: Connection) {
         if connection.flags.contains(.handedOver), !connection.flags.contains(.closed) {
-            // What waits for the disk is sent before the stream; what comes from the peer is for whoever takes over.
+            // Replies waiting for the disk are sent before the stream; input from the peer is left for the replication
+            // thread.
             guard connection.held != nil else { return handOver(connection) }
             return updateInterest(connection)
         }
@@ -181,7 +183,7 @@ extension EventLoop {
         watchEnd(of: connection)
     }
 
-    /// Sends bytes after whatever the connection still waits to get rid of.
+    /// Sends bytes after any output that the connection has yet to send.
     func send(_ connection: Connection, _ bytes: Slice<UnsafeBufferPointer<UInt8>>) {
         guard !connection.flags.contains(.closed) else { return }
         let bytes = UnsafeBufferPointer(rebasing: bytes)
@@ -189,7 +191,7 @@ extension EventLoop {
         note(connection.channel.send(bytes), of: connection)
     }
 
-    /// As `send`, but what has to be kept is not copied, as long as nothing waits for the disk.
+    /// As `send`, but unsent bytes are kept without a copy, unless replies are waiting for the disk.
     func send(_ connection: Connection, piece: [UInt8]) {
         guard connection.held == nil, !connection.flags.contains(.closed) else {
             return piece.withUnsafeBufferPointer { send(connection, $0[...]) }
@@ -206,7 +208,7 @@ extension EventLoop {
         checkOutputLimit(connection)
     }
 
-    /// Sends what the connection had to keep; stops waiting for room when all of it has gone.
+    /// Sends the connection's buffered output; stops polling for writability once all of it is sent.
     func sendPending(_ connection: Connection) {
         guard let output = connection.channel.output, !connection.flags.contains(.closed) else { return }
         let result = connection.channel.flush()

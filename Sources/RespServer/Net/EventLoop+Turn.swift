@@ -1,7 +1,7 @@
 // A loop's turn: beginning, ending and lending it, and how other threads wait for one.
 //
-// A turn holds the loop's turn lock, but a command that has to stop all loops lends it in between. "Every command that
-// had begun is done" is therefore a statement about the number of a turn, never about its lock.
+// A turn holds the loop's turn lock, but a command that has to stop all loops lends the lock for a while. So "every
+// command that had begun is done" is a condition on the number of a turn, never on its lock.
 
 import Glibc
 import LimiterEngine
@@ -15,7 +15,7 @@ extension EventLoop {
         currentTurn = lastTurn
     }
 
-    /// Returns whether another thread has been waiting for the turn lock; it takes a while to wake up.
+    /// Returns whether another thread has been waiting for the turn lock; that thread needs time to wake up.
     @discardableResult
     func endTurn() -> Bool {
         let wasLent = hasLentTurn
@@ -27,8 +27,8 @@ extension EventLoop {
         return isWanted
     }
 
-    /// Returns when the turn that is under way, if one is, has ended: whatever the loop runs from then on sees what was
-    /// set before this call. One thread at a time, and not a loop's.
+    /// Waits for the turn in progress, if any, to end: everything the loop runs afterwards sees what was set before
+    /// this call. Call from one thread at a time, never from a loop's.
     func waitForTurnInProgress() {
         assertHoldsNoLock()
         var awaited = 0
@@ -43,9 +43,9 @@ extension EventLoop {
         }
     }
 
-    /// Runs `body` while no loop is in a turn: with every turn lock held, taken in the order of the loops. Lends this
-    /// loop's own turn meanwhile, so nothing that was read before may be relied upon in `body`: other threads have
-    /// changed roles and pauses, and marked connections.
+    /// Runs `body` while no loop is in a turn: with every turn lock held, acquired in the order of the loops. Lends
+    /// this loop's own turn meanwhile, so `body` must not rely on anything read before: other threads may have changed
+    /// roles and pauses, and marked connections.
     func stoppingAllLoops<Result>(_ body: () -> Result) -> Result {
         precondition(!hasStoppedAllLoops && !keyspace.isHolding && !excludesCollections, "turn locks come first")
         hasLentTurn = true

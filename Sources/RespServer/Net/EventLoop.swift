@@ -1,14 +1,15 @@
-// One event loop: a thread, an epoll, and the connections dealt to it.
+// One event loop: a thread, an epoll, and the connections assigned to it.
 //
 //   epoll_wait ─▶ begin turn ─▶ waves of ready connections (+Requests) ─▶ mailbox ─▶ housekeeping ─▶ end turn
 //
-// Owns its connections and its buffers; nobody else touches them without its turn lock. Refuses to block: everything
-// that could wait (a slow peer, CLIENT PAUSE) is a state of a connection, never of the loop.
+// Owns its connections and its buffers; no other thread accesses them without its turn lock. Refuses to block:
+// everything that could wait (a slow peer, CLIENT PAUSE) is a state of a connection, never of the loop.
 //
-// Two halves meet here. Other files of this folder are the one that moves bytes: +Turn (beginning, ending and lending
-// turns), +Requests (waves: read, consume, decide, write), +Connections (coming and going), +Ending. None of them knows
-// what is spoken: they ask a connection's session (Sessions/Session). Sessions/ is the half that does, with +Dispatch
-// (from a request to its handler) and +LimiterCalls; Execution/ has what a command needs to itself and what follows it.
+// The loop has two halves. The other files of this folder move bytes: +Turn (beginning, ending and lending turns),
+// +Requests (waves: read, consume, decide, write), +Connections (adopting and closing), +Ending. They do not know the
+// protocol; they call a connection's session (Sessions/Session). Sessions/ is the half that does know it, with
+// +Dispatch (from a request to its handler) and +LimiterCalls. Execution/ has the exclusive access that commands need,
+// and the work that follows them.
 
 import CLinux
 import Glibc
@@ -25,10 +26,10 @@ import Transport
 /// held.
 final class EventLoop: @unchecked Sendable {
     let index: Int
-    /// Outlives the loop: it joins the loop's thread.
+    /// Outlives the loop.
     unowned(unsafe) let server: Server
     let lookup: CommandLookup
-    /// The server's own, asked with every command.
+    /// The server's own registry, used by every command.
     let commands: CommandRegistry
     let durability: Durability
     let replication: ReplicationHandle
@@ -40,23 +41,23 @@ final class EventLoop: @unchecked Sendable {
     /// How each command is batched, by its position in the command table.
     let batched: UnsafePointer<BatchEntry>
     let turn: Lock
-    /// The turn under way, counted from 1; 0 between turns. A turn that lends its lock is still under way.
+    /// The turn in progress, numbered from 1; 0 between turns. A turn that lends its lock is still in progress.
     var currentTurn = 0
     var lastTurn = 0
-    /// This turn has given its lock up in between, so another thread may be waiting for its end.
+    /// This turn has lent its lock, so another thread may be waiting for its end.
     var hasLentTurn = false
     /// Rings at the end of a turn that has lent its lock.
     let turnEnded = Doorbell()
-    /// When the turn under way began; the distant future between turns.
+    /// When the turn in progress began; the distant future between turns.
     let turnBeganAt = Atomic<SteadyInstant>(.distantFuture)
     let mailbox: Mailbox<LoopMessage>
     let counters = LoopCounters()
     let commandStatistics: CommandStatistics
-    /// Connections dealt to this loop and not yet closed; any thread counts.
+    /// Connections assigned to this loop and not yet closed; modified by any thread.
     let assigned = Atomic<Int>(0)
-    /// Bytes that this loop's connections make the server keep; any thread looks.
+    /// Bytes of memory that this loop's connections use; read by any thread.
     let clientMemory = Atomic<Int>(0)
-    /// They have become more since the limit was last looked at.
+    /// `clientMemory` has grown since the limit was last checked.
     var hasMoreClientMemory = false
 
     let poller: Poller
@@ -66,31 +67,34 @@ final class EventLoop: @unchecked Sendable {
     let buffers = LoopBuffers()
     let batch = Batch()
     let context: CommandContext
-    /// Limits that clients of this loop have said lately.
+    /// Cache of limits that clients of this loop specified recently.
     let limitCache = LimitCache()
 
+    // Only the holder of the turn lock touches what follows, and no function changes one of these while it is being
+    // changed. The lists that every turn looks at are therefore not checked for exclusivity at run time: thirteen such
+    // checks were a fifth of the instructions of a command that came alone.
     var connections: [Connection] = []
-    /// Connections closed in this turn: epoll may still have events that name them.
-    var closedThisTurn: [Connection] = []
-    var suspended: [Connection] = []
-    /// Connections with replies that wait for the disk; some of them may have been closed since.
-    var holding: [Connection] = []
-    /// Connections whose peer has ended its input, or that close after their reply, with something still to come; some
-    /// of them may have been closed since.
-    var ending: [Connection] = []
+    /// Connections closed in this turn: epoll may still have events that refer to them.
+    @exclusivity(unchecked) var closedThisTurn: [Connection] = []
+    @exclusivity(unchecked) var suspended: [Connection] = []
+    /// Connections with replies that wait for the disk; some of them may have been closed meanwhile.
+    @exclusivity(unchecked) var holding: [Connection] = []
+    /// Connections with replies or requests outstanding that are about to close: their peer has ended its input, or
+    /// they close after their reply. Some of them may have been closed meanwhile.
+    @exclusivity(unchecked) var ending: [Connection] = []
     /// Commands answered in slices, the next first: see EventLoop+Slices.
-    var sliced: [SlicedCommand] = []
-    /// The command being run has begun to be answered in slices.
+    @exclusivity(unchecked) var sliced: [SlicedCommand] = []
+    /// Set when the command being run is to be answered in slices.
     var begunSlices: SlicedCommand?
-    /// Connections whose next command was put off to the next turn, in order.
-    var deferred: [Connection] = []
+    /// Connections whose next command was deferred to the next turn, in order.
+    @exclusivity(unchecked) var deferred: [Connection] = []
     /// Messages on their way to this loop's connections.
-    var deliveries = Deliveries()
-    /// A turn that has lasted this long puts commands off.
+    @exclusivity(unchecked) var deliveries = Deliveries()
+    /// Commands are deferred once a turn has lasted this long.
     var turnLimit = EventLoop.turnMax
-    /// Steps that the EXEC under way may still spend on patterns.
+    /// Steps that the EXEC in progress may still spend on patterns.
     var transactionSteps = 0
-    /// The last ticket that a reply of this loop waits for; any thread looks.
+    /// The last ticket that a reply of this loop waits for; read by any thread.
     let awaitedTicket = Atomic<Int>(0)
 
     let clock: EngineClock
@@ -98,26 +102,26 @@ final class EventLoop: @unchecked Sendable {
     var now: EngineTime
     /// When the last command or batch of this turn ended; the turn's beginning before the first.
     var lastTimestamp = SteadyInstant.boot
-    /// Only parsing has been done since `lastTimestamp`: the next command begins there, without a read.
+    /// Only parsing has happened since `lastTimestamp`: the next command begins there, without reading the clock.
     var isTimestampFresh = false
     /// Steady time of this turn.
     var steady = SteadyInstant.boot
-    /// The wall clock of this turn, for logs that people read.
+    /// The wall clock of this turn, for human-readable logs.
     var unixSeconds: Int64 = 0
     var settings: Settings
     var limits: RequestLimits
     private var settingsVersion = 0
-    /// What the server as a whole is in, as last looked at.
+    /// The state of the server as a whole, as last read.
     var state: ServerState = []
-    /// This loop keeps collections of the journal out, for the command it runs.
+    /// This loop excludes collections of the journal while it runs a command.
     var excludesCollections = false
-    /// An EXEC runs: its commands wait for nothing.
+    /// An EXEC is running: its commands must not wait for anything.
     var isExecuting = false
     /// This loop holds every loop's turn lock.
     var hasStoppedAllLoops = false
-    /// What the command being run leaves to be done once nothing is held.
+    /// Work that the command being run leaves for when no lock is held.
     var followUp = FollowUp()
-    /// Messages that the command being run has published to its own connection.
+    /// Messages that the command being run published to its own connection.
     var ownMessages: [MessageBytes] = []
     var isLeaving = false
     private var lastHousekeeping = SteadyInstant.boot
@@ -153,12 +157,12 @@ final class EventLoop: @unchecked Sendable {
 
     // MARK: Running
 
-    /// Most descriptors that one turn looks at.
+    /// Maximum number of descriptors handled in one turn.
     private static let eventsMax = 512
     /// The poller's token of the mailbox; any other is the address of a connection.
     private static let mailToken: UInt64 = 0
 
-    /// Serves until told to leave. The loop's own thread.
+    /// Serves until told to leave. Runs on the loop's own thread.
     func run() {
         var isTurnWanted = false
         while !isLeaving {
@@ -169,14 +173,15 @@ final class EventLoop: @unchecked Sendable {
         }
     }
 
-    /// Milliseconds to wait for events at most. With work left over there is no waiting, unless another thread waits
-    /// for this loop's turn lock: it has to wake up first, and would find the lock taken again each time.
+    /// Maximum time to wait for events, in milliseconds. With work left over the loop does not wait, unless another
+    /// thread waits for its turn lock: that thread has to wake up first, and would otherwise find the lock taken again
+    /// each time.
     private func timeout(_ isTurnWanted: Bool) -> Int32 {
         if hasWorkLeft { return isTurnWanted ? 1 : 0 }
         return needsTick ? 100 : -1
     }
 
-    /// Whether something has to be looked at although no descriptor is ready. Read by the loop's own thread only.
+    /// Whether something has to be checked although no descriptor is ready. Read by the loop's own thread only.
     private var needsTick: Bool {
         settings.timeoutSeconds > 0 || !suspended.isEmpty || softLimitWatch > 0 || !ending.isEmpty
             || hasMoreClientMemory
@@ -211,14 +216,15 @@ final class EventLoop: @unchecked Sendable {
         evictClients()
     }
 
-    /// What time it is for the commands to come: at the beginning of a turn, and when one has waited for other threads.
+    /// Reads the clocks for the commands to come: at the beginning of a turn, and when a command has waited for other
+    /// threads.
     func readClocks() {
         now = clock.now()
         steady = SteadyInstant.now()
         unixSeconds = CalendarSecond.now().unixSeconds
     }
 
-    /// Looks at what concerns every command.
+    /// Refreshes the state of the server that every command depends on.
     func refreshState() {
         state = ServerState(of: server, servesStaleData: settings.replicaServeStaleData, at: steady)
     }
@@ -236,7 +242,7 @@ final class EventLoop: @unchecked Sendable {
             case .unblock(let connection, let reply): unblock(connection, reply)
             case .filesDone(let connection, let reply, let hasChanged):
                 unblock(connection, reply, hasChanged: hasChanged)
-                // No wave ends here that would look whether the change has reached the disk before it was waited for.
+                // No wave ends after this, so check here whether the change is already on disk.
                 releaseHeld()
             case .resume: resumeSuspended()
             case .settingsChanged: releaseHeld()
@@ -245,7 +251,7 @@ final class EventLoop: @unchecked Sendable {
         }
     }
 
-    /// What happens about ten times a second when there is cause.
+    /// Housekeeping, about ten times a second while needed.
     private func housekeep() {
         guard needsTick, steady - lastHousekeeping >= .milliseconds(90) else { return }
         lastHousekeeping = steady
@@ -255,14 +261,14 @@ final class EventLoop: @unchecked Sendable {
         checkSoftLimits()
     }
 
-    /// Takes over settings that CONFIG SET changed, on this loop or another.
+    /// Adopts settings that CONFIG SET changed, on this loop or another.
     func refreshSettings() {
         let version = server.currentSettings.version
         guard version != settingsVersion else { return }
         settingsVersion = version
         settings = server.currentSettings.value
         limits = EventLoop.limits(settings)
-        // The limit of it may be another one.
+        // The limit may have changed.
         hasMoreClientMemory = true
     }
 
@@ -270,7 +276,7 @@ final class EventLoop: @unchecked Sendable {
         RequestLimits(bulkLengthMax: settings.protoMaxBulkLenBytes, argumentsMax: LoopBuffers.argumentsMax)
     }
 
-    /// Answers what has been received, sends what has been answered, and leaves.
+    /// Answers the received requests, sends all replies, and leaves.
     private func drain(until deadline: SteadyInstant) {
         turnLimit = .forever
         deliverMessages()
@@ -288,12 +294,12 @@ final class EventLoop: @unchecked Sendable {
                 pollfd(fd: $0.channel.stream.descriptor, events: Int16(POLLOUT), revents: 0)
             }
             descriptors.append(pollfd(fd: mailbox.wakeDescriptor, events: Int16(POLLIN), revents: 0))
-            // Another loop may have to stop all loops before it can drain: it must not wait for our slow peers. No
-            // command is begun in this turn any more, so it need not wait for the end of this function, either.
+            // Another loop may have to stop all loops before it can drain: it must not wait for this loop's slow peers.
+            // No further command begins in this turn, so that loop need not wait for the end of this function either.
             endTurn()
             _ = poll(&descriptors, nfds_t(descriptors.count), sliced.isEmpty ? 50 : 0)
             beginTurn()
-            // What else is in the mail is for connections that are about to be closed.
+            // Any other messages are for connections that are about to be closed.
             _ = mailbox.drain()
             for connection in unsent { sendPending(connection) }
         }

@@ -1,7 +1,7 @@
 // Replies that wait until the change they confirm is on disk.
 //
-// Held by a connection only while it waits. Everything that comes behind a held reply waits with it, so replies leave
-// in the order of their requests.
+// A connection has this object only while it waits. All output after a held reply waits with it, so replies leave in
+// the order of their requests.
 
 import Glibc
 import Persistence
@@ -9,20 +9,20 @@ import Synchronization
 import System
 import Transport
 
-/// Bytes in order, and the tickets that parts of them wait for.
+/// Bytes in order, and the tickets that their parts wait for.
 final class HeldReplies {
     private var bytes: [UInt8] = []
-    /// Where a part ends, counted from the first byte ever held, and the ticket it waits for; both ascend.
+    /// End offset of each part, relative to the first byte ever held, and the ticket it waits for; both ascend.
     private var parts: [(end: Int, ticket: Int)] = []
     private var released = 0
 
-    /// Bytes that wait.
+    /// Number of bytes waiting.
     var count: Int { bytes.count }
 
     /// Bytes of memory held.
     var memory: Int { bytes.capacity + parts.capacity * MemoryLayout<(end: Int, ticket: Int)>.stride }
 
-    /// Adds a part that waits for `ticket`; 0 for one that only has to stay behind the others.
+    /// Adds a part that waits for `ticket`; 0 for one that only has to stay after the others.
     func append(_ more: UnsafeBufferPointer<UInt8>, ticket: Int) {
         bytes.append(contentsOf: more)
         let end = released + bytes.count
@@ -34,7 +34,7 @@ final class HeldReplies {
         }
     }
 
-    /// Takes what no longer waits once the collections up to `ticket` are on disk.
+    /// Removes and returns the bytes that no longer wait once the collections up to `ticket` are on disk.
     func take(upTo ticket: Int) -> [UInt8] {
         guard let last = parts.lastIndex(where: { $0.ticket <= ticket }) else { return [] }
         let count = parts[last].end - released
@@ -47,12 +47,12 @@ final class HeldReplies {
 }
 
 extension EventLoop {
-    /// Whether replies to changes wait until these are on disk.
+    /// Whether replies to changes wait until the changes are on disk.
     var holdsReplies: Bool {
         settings.appendfsync == .always && server.durability.isLogging && server.durability.health != .memoryOnly
     }
 
-    /// Keeps the replies to changes made just now until these are on disk.
+    /// Keeps the replies to changes made just now until the changes are on disk.
     func hold(_ connection: Connection, _ bytes: Slice<UnsafeBufferPointer<UInt8>>) {
         guard !connection.flags.contains(.closed) else { return }
         let ticket = server.durability.takeTicket()
@@ -65,14 +65,14 @@ extension EventLoop {
         checkOutputLimit(connection)
     }
 
-    /// Keeps bytes that must not overtake what is held.
+    /// Keeps bytes that must not overtake the held replies.
     func keepBehindHeld(_ connection: Connection, _ bytes: UnsafeBufferPointer<UInt8>) {
         connection.held!.append(bytes, ticket: 0)
         checkOutputLimit(connection)
     }
 
-    /// Sends the replies whose changes have reached the disk. When the disk has failed, those that wait for it are
-    /// not answered: their clients must not think that nothing has happened, nor that it is safe, so they are
+    /// Sends the replies whose changes have reached the disk. If the disk has failed, the replies waiting for it are
+    /// not sent: their clients must believe neither that nothing has happened nor that the change is safe, so they are
     /// disconnected.
     func releaseHeld() {
         guard !holding.isEmpty else { return }
@@ -105,29 +105,29 @@ extension EventLoop {
         }
     }
 
-    // MARK: Commands that take their time
+    // MARK: Blocking commands
 
-    /// Keeps a connection's further requests until `unblock` brings the answer to this one. It is read all the same:
-    /// the end of its input comes after them.
+    /// Keeps a connection's further requests until `unblock` brings the reply to this one. The connection is still
+    /// read: the end of its input comes after them.
     ///
-    /// - Parameter waitsLong: Whether the answer may come late or never. It is then not waited for once the peer has
-    ///   ended its input: a peer that has left looks the same.
+    /// - Parameter waitsLong: Whether the reply may come late or never. It is then abandoned once the peer has ended
+    ///   its input: a peer that has left looks the same.
     func block(_ connection: Connection, waitsLong: Bool = false) {
         guard connection.flags.insert(.blocked).inserted else { return }
         if waitsLong { connection.flags.insert(.waitsLong) }
         server.clientsBlocked.add(1, ordering: .relaxed)
     }
 
-    /// It waits no more.
+    /// Marks the connection as no longer waiting.
     func endBlocking(_ connection: Connection) {
         guard connection.flags.remove(.blocked) != nil else { return }
         connection.flags.remove([.waitsLong, .inputEnded])
         server.clientsBlocked.subtract(1, ordering: .relaxed)
     }
 
-    /// Answers the command that a connection waits for, and continues with its input.
+    /// Sends the reply to the command that a connection waits for, and continues with its input.
     ///
-    /// - Parameter hasChanged: The command has changed something, so the reply may have to wait for the disk.
+    /// - Parameter hasChanged: The command has changed data, so the reply may have to wait for the disk.
     func unblock(_ connection: Connection, _ reply: [UInt8], hasChanged: Bool = false) {
         reply.withUnsafeBufferPointer { bytes in
             unblock(connection) {
@@ -136,7 +136,7 @@ extension EventLoop {
         }
     }
 
-    /// As above, with an answer that is sent in parts.
+    /// As above, with a reply that is sent in parts.
     func unblock(_ connection: Connection, sending: () -> Void) {
         guard connection.flags.contains(.blocked), !connection.flags.contains(.closed) else { return }
         endBlocking(connection)

@@ -1,22 +1,23 @@
-// The buffers of one wave: what a number of ready connections sent, and which of them gets which part of the replies.
-// The limiter calls in it are in the loop's Batch.
+// The buffers of one wave: what a number of ready connections sent, and which part of the replies belongs to which
+// connection. Its limiter calls are in the loop's Batch.
 //
-// A turn is cut into waves so that no client waits long for the first reply: a wave ends with 128 requests or when its
-// input buffer is full. Within one, every ready connection is read, all limiter calls are decided in batches, and then
-// everything is written, one write per connection. Memory is the loop's and is lent to whoever is served.
+// A turn is divided into waves so that no client waits long for its first reply: a wave ends with 128 requests or when
+// its input buffer is full. Within one, every ready connection is read, all limiter calls are decided in batches, and
+// then everything is written, one write per connection. The memory is the loop's and is lent to the connections being
+// served.
 
 import System
 
 final class LoopBuffers {
-    /// Requests after which replies go out.
+    /// Number of requests after which replies are sent.
     static let requestsMax = 128
     static let inputCapacity = 256 * 1024
-    /// Most bytes read from one connection at a time: nobody fills a wave alone.
+    /// Maximum number of bytes read from one connection at a time: no connection fills a wave alone.
     static let readMax = 64 * 1024
-    /// Least room in front of a read.
+    /// Minimum free space before a read.
     static let readMin = 16 * 1024
     static let argumentsMax = 65536
-    /// Reply memory kept from wave to buffers.
+    /// Reply memory kept from wave to wave.
     static let outputRetained = 1 << 20
 
     /// Connections served in one wave, idle ones included.
@@ -25,10 +26,10 @@ final class LoopBuffers {
     let input: UnsafeMutablePointer<UInt8>
     /// Where the replies to each connection of `served` end.
     let replyEnds: UnsafeMutablePointer<Int>
-    /// Whether a connection's requests have changed something in this wave: by its position in `served`.
+    /// Whether a connection's requests have changed data in this wave: by its position in `served`.
     let changes: UnsafeMutablePointer<Bool>
-    /// The connections of this wave, in order.
-    private(set) var served: [Connection] = []
+    /// The connections of this wave, in order. No call that changes it can come from within another.
+    @exclusivity(unchecked) private(set) var served: [Connection] = []
 
     private struct Counts {
         var inputUsed = 0
@@ -84,13 +85,13 @@ final class LoopBuffers {
         counts.pointee.served += 1
     }
 
-    /// Forgets whom the replies so far were for.
+    /// Forgets the connections that the replies so far belong to.
     func forgetServed() {
         served.removeAll(keepingCapacity: true)
         counts.pointee.served = 0
     }
 
-    /// A new wave: no input, no requests.
+    /// Begins a new wave: no input, no requests.
     func begin() {
         precondition(servedCount == 0)
         counts.pointee = Counts()

@@ -1,31 +1,31 @@
-// What other threads tell an event loop, through its mailbox.
+// Messages that other threads send to an event loop, through its mailbox.
 
 import System
 import Transport
 
-/// What an event loop can be told.
+/// A message to an event loop.
 enum LoopMessage: Sendable {
     /// A connection was accepted for this loop, by a listener of this kind.
     case adopt(ByteStream, id: Int64, kind: Listener.Kind, isUnixSocket: Bool)
-    /// Bytes for connections of this loop that did not ask for them just now: RESP2 and RESP3 spelling.
+    /// Bytes that do not reply to a request, for connections of this loop, in RESP2 and RESP3 encoding.
     case deliver(MessageBytes, to: [Connection])
     /// Connections were marked to be closed.
     case closeMarked
-    /// The node is a primary no longer: its clients are to ask again where that is. Concerns connections with ids up to
-    /// one, and not the one that asked for the change.
+    /// The node is no longer a primary: its clients are to look up the primary again. Applies to connections with ids
+    /// up to `upTo`, except the one that requested the change.
     case closeClients(upTo: Int64, except: Int64)
-    /// Settings changed: a loop that waits for nothing but events might have to look at the time now.
+    /// Settings changed: a loop that waits for events without a time-out may need one now.
     case settingsChanged
     /// Changes have reached the disk, or will not.
     case durable
     /// The command that a connection waits for is done; its reply.
     case unblock(Connection, [UInt8])
-    /// The work on files that a connection waits for is done; the reply to its command, and whether that has changed
-    /// something which has to reach the disk first.
+    /// The file operation that a connection waits for is done: the reply to its command, and whether it has changed
+    /// data that has to reach the disk first.
     case filesDone(Connection, [UInt8], hasChanged: Bool)
-    /// CLIENT PAUSE ended: suspended connections go on.
+    /// CLIENT PAUSE ended: suspended connections resume.
     case resume
-    /// Answer what was received, send what was answered, then leave: at `deadline`, one for all loops, whatever is
-    /// unsent.
+    /// Answer the received requests, send all replies, then leave: at `deadline`, which is the same for all loops, even
+    /// with unsent output.
     case drain(deadline: SteadyInstant)
 }

@@ -1,13 +1,13 @@
-// Messages of an event loop that are on their way to its connections, in order. Each receiver is a system call, and a
-// channel may have thousands, so a turn delivers as long as it may last and the next one continues.
+// Messages of an event loop in transit to its connections, in order. Each receiver costs a system call, and a channel
+// may have thousands, so a turn delivers as many as its time limit allows and the next one continues.
 
 import RESP
 import System
 
-/// Messages and who still gets them. Belongs to its event loop.
+/// Messages and their remaining receivers. Belongs to its event loop.
 struct Deliveries {
-    /// More messages than this are delivered however long it takes: publishers that are faster than their messages can
-    /// be sent are held up by it, and memory stays bounded.
+    /// While more messages than this are waiting, they are delivered regardless of the turn's time limit: this slows
+    /// down publishers that are faster than their messages can be sent, and bounds memory.
     static let waitingMax = 1024
 
     private struct Delivery {
@@ -21,14 +21,14 @@ struct Deliveries {
 
     var isEmpty: Bool { head == queue.count }
 
-    /// Messages waiting.
+    /// Number of messages waiting.
     var count: Int { queue.count - head }
 
     mutating func append(_ message: MessageBytes, to receivers: [Connection]) {
         if !receivers.isEmpty { queue.append(Delivery(message: message, receivers: receivers)) }
     }
 
-    /// Takes the next message for one receiver.
+    /// Removes the next message for one receiver.
     mutating func removeFirst() -> (message: MessageBytes, receiver: Connection)? {
         guard head < queue.count else { return nil }
         let taken = (queue[head].message, queue[head].receivers[queue[head].next])
@@ -39,7 +39,7 @@ struct Deliveries {
 
     private mutating func dropFirst() {
         head += 1
-        // What has been delivered is let go of once it is the larger part: everything is moved once at most.
+        // Delivered entries are removed once they are the larger part: each entry is moved at most once.
         guard head * 2 > queue.count else { return }
         queue.removeFirst(head)
         head = 0
@@ -47,11 +47,12 @@ struct Deliveries {
 }
 
 extension EventLoop {
-    /// Sends messages to their receivers as long as the turn may last.
+    /// Sends messages to their receivers until the turn's time limit.
     func deliverMessages() {
         while deliveries.count > Deliveries.waitingMax || !isTurnSpent {
             guard let (message, receiver) = deliveries.removeFirst() else { return }
-            // A client that has left the channel in the meantime has been told so, and would take this for a reply.
+            // A client that has left the channel meanwhile has had its confirmation, and would take this message for a
+            // reply.
             if !receiver.flags.contains(.closed), message.cause.concerns(receiver) {
                 deliver(receiver.resp.version == .resp3 ? message.resp3 : message.resp2, to: receiver)
             }

@@ -1,4 +1,4 @@
-// A message on its way from the loop of its publisher to those of its receivers.
+// A message in transit from its publisher's loop to those of its receivers.
 
 import RESP
 import System
@@ -9,7 +9,7 @@ enum MessageCause: Sendable {
     case pattern([UInt8])
     case monitor
 
-    /// Whether the connection still wants it. Its loop asks, with its turn.
+    /// Whether the connection still wants it. Called by its loop, during a turn.
     func concerns(_ connection: Connection) -> Bool {
         switch self {
         case .channel(let name): connection.resp.subscriptions?.channels.contains(name) ?? false
@@ -19,7 +19,7 @@ enum MessageCause: Sendable {
     }
 }
 
-/// A message in both spellings.
+/// A message in both encodings.
 struct MessageBytes: Sendable {
     let cause: MessageCause
     let resp2: [UInt8]
@@ -41,21 +41,21 @@ struct MessageBytes: Sendable {
         resp3 = encode(.resp3)
     }
 
-    /// A line for monitors, which looks the same in both versions.
+    /// A line for monitors, which is the same in both versions.
     init(monitorLine plain: [UInt8]) {
         cause = .monitor
         resp2 = plain
         resp3 = plain
     }
 
-    /// As `post(to:)`, but what the publisher gets itself is added to `own`: it follows the reply to its command.
+    /// As `post(to:)`, but the publisher's own copy is added to `own`: it follows the reply to its command.
     func post(to receivers: Publisher.Receivers, from publisher: Connection, own: inout [MessageBytes]) {
         guard receivers[ObjectIdentifier(publisher)] != nil else { return post(to: receivers.values) }
         own.append(self)
         post(to: receivers.values.lazy.filter { $0 !== publisher })
     }
 
-    /// Hands the bytes to the loops of the receivers, one message for each loop.
+    /// Sends the bytes to the loops of the receivers, one mailbox message per loop.
     func post(to receivers: some Sequence<Connection>) {
         var byLoop: [Int: [Connection]] = [:]
         for receiver in receivers { byLoop[receiver.loop.index, default: []].append(receiver) }

@@ -1,4 +1,4 @@
-// PUBLISH and PUBSUB CHANNELS as sliced work: both match one name or pattern with as many others as clients have
+// PUBLISH and PUBSUB CHANNELS as sliced work: both match one name or pattern against everything that clients have
 // subscribed to.
 
 import LimiterEngine
@@ -7,8 +7,8 @@ import RESP
 /// PUBLISH: a message to the subscribers of a channel and of the patterns that match it. A connection with several
 /// matching patterns gets it once for each.
 ///
-/// First the patterns are matched, then everything is sent, so a PUBLISH that ends early has reached nobody. Who
-/// subscribes meanwhile may get the message or not.
+/// First all patterns are matched, then everything is sent, so a PUBLISH that ends early has reached no receiver. A
+/// client that subscribes meanwhile may or may not get the message.
 final class PublishWork: SlicedWork {
     private let publisher: Publisher
     private let channel: [UInt8]
@@ -22,7 +22,7 @@ final class PublishWork: SlicedWork {
     private var hasReachedChannel = false
     private var receiverCount = 0
 
-    /// What a receiver counts against the budget, and how many bytes of a message count as one step.
+    /// Steps that a receiver costs, and how many bytes of a message cost one step.
     private static let stepsPerReceiver = 50
     private static let bytesPerStep = 8
 
@@ -45,7 +45,7 @@ final class PublishWork: SlicedWork {
             }
         }
         guard nextPattern == patterns.count else { return false }
-        // Inside EXEC what has begun to be sent is sent.
+        // Inside EXEC, a PUBLISH that has begun sending is completed.
         while budget.isFinal || !budget.isSpent {
             if !hasReachedChannel {
                 hasReachedChannel = true
@@ -78,7 +78,7 @@ final class PublishWork: SlicedWork {
     }
 }
 
-/// PUBSUB CHANNELS: the channels that somebody is subscribed to and the pattern, if there is one, matches.
+/// PUBSUB CHANNELS: the channels that have subscribers and match the pattern, if there is one.
 final class ChannelsWork: SlicedWork {
     private let pattern: GlobPattern?
     private let channels: [[UInt8]: Publisher.Receivers]

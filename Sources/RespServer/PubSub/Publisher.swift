@@ -1,7 +1,8 @@
-// Channels and patterns: who wants to hear what. Loops meet here; messages travel through their mailboxes.
+// The registry of channels, patterns and their subscribers. All loops share it; messages travel through their
+// mailboxes.
 //
-// Lock order: after turn locks and stripes, before mailboxes. Under the lock there are look-ups alone: patterns are
-// matched with names, and lists are made, with nothing held.
+// Lock order: after turn locks and stripes, before mailboxes. Only look-ups are done under the lock: matching patterns
+// and building lists happen with nothing held.
 
 import RESP
 import System
@@ -10,16 +11,16 @@ import System
 final class Subscriptions {
     var channels: Set<[UInt8]> = []
     var patterns: Set<[UInt8]> = []
-    /// Bytes of the names and of what the server keeps about them: bounded by client-query-buffer-limit.
+    /// Bytes of the names and of the server's bookkeeping for them: bounded by client-query-buffer-limit.
     var bytes = 0
     var count: Int { channels.count + patterns.count }
 
-    /// Bytes that a subscription takes beside its name: entries in two tables.
+    /// Bytes that a subscription uses besides its name: entries in two tables.
     static let overhead = 256
-    /// Longest name of a channel, in bytes. Patterns have a bound of their own, GlobPattern.lengthMax.
+    /// Maximum length of a channel name, in bytes. Patterns have a bound of their own, GlobPattern.lengthMax.
     static let nameLengthMax = 64 << 10
 
-    /// Removes a name from one of the sets. False when it was not there.
+    /// Removes a name from one of the sets. False if it was not a member.
     func remove(_ name: [UInt8], from names: ReferenceWritableKeyPath<Subscriptions, Set<[UInt8]>>) -> Bool {
         guard self[keyPath: names].remove(name) != nil else { return false }
         bytes -= name.count + Subscriptions.overhead
@@ -31,9 +32,9 @@ final class Subscriptions {
 final class Publisher: Sendable {
     typealias Receivers = [ObjectIdentifier: Connection]
 
-    /// A pattern that somebody is subscribed to.
+    /// A pattern with at least one subscriber.
     ///
-    /// `@unchecked Sendable`: `receivers` and `place` are touched only with the publisher's lock held; the rest is
+    /// `@unchecked Sendable`: `receivers` and `place` are accessed only with the publisher's lock held; the rest is
     /// immutable.
     final class Pattern: @unchecked Sendable {
         let name: [UInt8]
@@ -52,7 +53,7 @@ final class Publisher: Sendable {
     fileprivate struct State {
         var channels: [[UInt8]: Receivers] = [:]
         var patterns: [[UInt8]: Pattern] = [:]
-        /// The same patterns in a list: PUBLISH takes it as it is, without a copy.
+        /// The same patterns as a list: PUBLISH shares it without a copy.
         var list: [Pattern] = []
     }
 
@@ -93,7 +94,7 @@ final class Publisher: Sendable {
         connection.resp.subscriptions = nil
     }
 
-    // MARK: Asking
+    // MARK: Look-up
 
     /// The connections subscribed to a channel.
     func receivers(channel: [UInt8]) -> Receivers { state.withLock { $0.channels[channel] ?? [:] } }

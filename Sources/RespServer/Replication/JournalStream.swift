@@ -1,5 +1,6 @@
-// The journal's bytes on their way to all who read them, in one order: the backlog that replicas are served from, and
-// the parts that wait for the disk. Whoever collects drains: bytes are taken once and handed to both.
+// The journal's bytes in transit to all their readers, in one order: the backlog that replicas are served from, and the
+// parts that wait for the disk. Every collector also drains: bytes are taken from the journal once and passed to both
+// readers.
 
 import LimiterEngine
 import Persistence
@@ -7,7 +8,7 @@ import Replication
 import Synchronization
 import System
 
-/// Takes the journal's bytes to disk and replicas. Every method may be called by any thread.
+/// Passes the journal's bytes to the disk and to replicas. All methods are safe to call from any thread.
 final class JournalStream: Sendable {
     private struct State {
         var backlog: Backlog?
@@ -27,19 +28,19 @@ final class JournalStream: Sendable {
     /// Memory kept for the next part.
     private static let retained = 4 << 20
 
-    /// Hands everything encoded so far to the readers. Returns whether there was anything.
+    /// Passes everything encoded so far to the readers. Returns whether there was anything.
     @discardableResult
     func drain() -> Bool { state.withLock { drain(&$0) } }
 
     private func drain(_ state: inout State) -> Bool {
         guard journal.pendingBytes > 0 else { return false }
-        _ = take(&state)
+        _ = drainToEnd(&state)
         return true
     }
 
-    /// As `drain`, and says up to where: what is added from here on comes behind. The journal's own offset may be
-    /// further by now.
-    private func take(_ state: inout State) -> Int64 {
+    /// As `drain`, and returns the end of what it passed on: anything added later comes after that offset. The
+    /// journal's own offset may have advanced by then.
+    private func drainToEnd(_ state: inout State) -> Int64 {
         let part = journal.take(replacement: state.spare ?? ByteBuffer(capacity: 1 << 16))
         state.spare = nil
         // The buffer is emptied below.
@@ -67,27 +68,27 @@ final class JournalStream: Sendable {
         }
     }
 
-    /// Takes a buffer back that has been written.
+    /// Takes back a buffer after it has been written.
     func recycle(_ buffer: ByteBuffer) {
         buffer.removeAll(retaining: JournalStream.retained)
         state.withLock { if $0.spare == nil { $0.spare = buffer } }
     }
 
-    /// Has the disk's parts begin at the journal's end of this moment, which is returned: what lies in front of it the
-    /// disk gets otherwise, or not at all.
+    /// Starts passing parts to the disk, beginning at the journal's current end, which is returned. Bytes before it
+    /// reach the disk some other way, or not at all.
     func beginDisk() -> Int64 {
         state.withLock { state in
             endDisk(&state)
-            let end = take(&state)
+            let end = drainToEnd(&state)
             state.wantsDisk = true
             return end
         }
     }
 
-    /// Keeps nothing more for the disk.
+    /// Stops keeping parts for the disk.
     func endDisk() { state.withLock { endDisk(&$0) } }
 
-    /// Bytes that wait for the disk, those included that are still the journal's; 0 when the disk wants none.
+    /// Bytes that wait for the disk, including those still in the journal; 0 if the disk wants none.
     var bytesForDisk: Int { state.withLock { $0.wantsDisk ? $0.diskBytes + journal.pendingBytes : 0 } }
 
     private func endDisk(_ state: inout State) {
@@ -105,14 +106,14 @@ final class JournalStream: Sendable {
     func beginBacklog(capacity: Int) {
         state.withLock { state in
             guard state.backlog == nil else { return }
-            // In one step: somebody may add to the journal meanwhile, and that is the backlog's.
-            let end = take(&state)
+            // In one step: another thread may add to the journal meanwhile, and those bytes belong in the backlog.
+            let end = drainToEnd(&state)
             state.backlog = Backlog(capacity: capacity, offset: end)
             backlogExists.store(true, ordering: .relaxed)
         }
     }
 
-    /// The backlog goes on empty at the journal's end.
+    /// Empties the backlog, which continues at the journal's end.
     func restartBacklog() {
         state.withLock { state in
             _ = drain(&state)
@@ -120,7 +121,7 @@ final class JournalStream: Sendable {
         }
     }
 
-    /// Has the journal go on elsewhere, and with it the backlog. The disk must not want anything.
+    /// Moves the journal to another offset, and the backlog with it. The disk must not want any parts.
     func restart(at offset: Int64, time: EngineTime) {
         state.withLock { state in
             precondition(!state.wantsDisk)
@@ -130,7 +131,7 @@ final class JournalStream: Sendable {
         }
     }
 
-    /// Runs `body` with the backlog held.
+    /// Runs `body` with the backlog locked.
     func withBacklog<Result>(_ body: (Backlog?) -> Result) -> Result {
         state.withLock { body($0.backlog) }
     }

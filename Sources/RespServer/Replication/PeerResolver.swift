@@ -1,20 +1,21 @@
-// From a host's name to its addresses, on a thread of its own: a name server that is silent takes seconds, and nothing
-// else may stand still for it.
+// Resolves a host name to its addresses on a thread of its own: an unresponsive name server takes seconds, and nothing
+// else may wait for it.
 //
-// Owns: asking, and nothing behind it. Refuses to connect or to choose.
+// Owns: the look-up alone. Refuses to connect, or to choose an address.
 
 import Replication
 import System
 import Transport
 
 enum PeerResolver {
-    /// Most addresses of a name that are tried.
+    /// Maximum number of addresses of a name to try.
     static let addressesMax = 16
-    /// Most questions under way at once: those of nodes that are followed no more go on until they are answered.
-    static let questionsMax = 8
+    /// Maximum number of look-ups in progress: those for nodes that are no longer followed continue until they are
+    /// answered.
+    static let lookupsMax = 8
 
-    /// Asks for a node's addresses in another thread, which calls `done` with them, in the order in which they are to
-    /// be tried; with none when the name is not known.
+    /// Resolves a node's addresses in another thread, which calls `done` with them, in the order in which to try them;
+    /// with none if the name is unknown.
     static func ask(_ address: PeerAddress, _ done: @escaping @Sendable ([ResolvedAddress]) -> Void) {
         Thread.detach(name: "resolve") {
             done(ResolvedAddress.all(host: address.host, port: address.port, limit: addressesMax))

@@ -1,4 +1,4 @@
-// What loops, commands and INFO see of replication; the work is the replication thread's.
+// The interface of replication for loops, commands and INFO; the replication thread does the work.
 
 import CLinux
 import Glibc
@@ -8,30 +8,30 @@ import Synchronization
 import System
 import Transport
 
-/// A connection that turned out to be a replica's, on its way from its loop to the replication thread.
+/// A connection that turned out to be a replica's, in transit from its loop to the replication thread.
 struct ReplicaHandover: Sendable {
     let stream: ByteStream
     let id: Int64
-    /// Where it comes from.
+    /// The address it connects from.
     let peerAddress: String
     let announcements: [ReplicaAnnouncement]
     let request: SyncRequest
-    /// What it had sent behind PSYNC.
+    /// Input received after PSYNC.
     let input: [UInt8]
-    /// What it had not been sent yet.
+    /// Output not yet sent.
     let output: [UInt8]
 }
 
 /// A connection of the replication thread, as CLIENT LIST shows it.
 struct LinkLine: Sendable {
     let isToPrimary: Bool
-    /// Of the same row as clients' ids.
+    /// From the same sequence as clients' ids.
     let id: Int64
     let fd: Int32
     let peerAddress: String
     let localAddress: String
     let since: SteadyInstant
-    /// How long without a word from the other side.
+    /// Time since the other side last sent anything.
     var idle: Nanoseconds
 }
 
@@ -45,22 +45,22 @@ struct ReplicaLine: Sendable {
     let lag: Nanoseconds
 }
 
-/// What WAIT and WAITAOF ask for.
+/// What WAIT and WAITAOF wait for.
 struct WaitDemand: Sendable {
     var replicas: Int
-    /// `.forever` for as long as it takes.
+    /// `.forever` for no time-out.
     var timeout: Nanoseconds
-    /// WAITAOF: what counts is on disk.
+    /// WAITAOF: only changes on disk count.
     var onDisk = false
-    /// WAITAOF: on this node's, too.
+    /// WAITAOF: this node's disk is required, too.
     var onOwnDisk = false
 }
 
-/// What is known of replication, for INFO and ROLE.
+/// The state of replication, for INFO and ROLE.
 struct ReplicationStatus: Sendable {
-    /// As it was asked for last, though that may not be done yet.
+    /// As last requested, even if the change is not complete yet.
     var primary: PeerAddress?
-    /// How often somebody has asked for another role.
+    /// Number of requests for another role.
     var rolesAsked = 0
     var isLinkUp = false
     /// `connect`, `connecting`, `handshake`, `sync` or `connected`.
@@ -69,15 +69,15 @@ struct ReplicationStatus: Sendable {
     var lastHeard = SteadyInstant.boot
     /// Nil while it is up.
     var downSince: SteadyInstant?
-    /// What Sentinel is told: 0 before the first whole state.
+    /// Reported to Sentinel: false before the first complete state.
     var isPromotable = true
     var replicas: [ReplicaLine] = []
     var links: [LinkLine] = []
     var goodReplicas = 0
     var failover = "no-failover"
-    /// It follows a node that it wants to take over: in a failover, or in what is left of one after a start.
+    /// It follows a node that is to take over from it: during a failover, or when completing one after a restart.
     var isHandingOver = false
-    /// A start would know what the node was told to be.
+    /// Whether a restart would restore the role set at run time.
     var isRoleSaved = true
     var id = String(repeating: "0", count: 40)
     var pastID = String(repeating: "0", count: 40)
@@ -90,30 +90,30 @@ struct ReplicationStatus: Sendable {
     var refusedPartialSyncs = 0
 }
 
-/// What the other threads see and ask of replication. Everything may be called by any thread.
+/// What other threads read and request of replication. All members are safe to call from any thread.
 final class ReplicationHandle: Sendable {
-    /// What the replication thread is asked to do.
+    /// A request to the replication thread.
     enum Request: Sendable {
-        /// Follow a node, or lead; `waiter` is answered when that holds. `asker` is the id of the connection, and
-        /// `lastClient` that of the last one accepted before the gate to writes was closed.
+        /// Follow a node, or become the primary; `waiter` gets its reply when that is done. `asker` is the id of the
+        /// connection, and `lastClient` that of the last one accepted before writes were gated.
         case follow(PeerAddress, waiter: Connection?, asker: Int64, lastClient: Int64)
         case lead(waiter: Connection?)
         case wait(Connection, WaitDemand)
-        /// The connection of this id, which waited for something, has gone.
+        /// The connection with this id, which waited for something, has closed.
         case waiterGone(Int64)
         case failover(Failover.Request, waiter: Connection?, asker: Int64)
         case abortFailover(waiter: Connection?)
         case serve(ReplicaHandover)
-        /// Connections of the replication thread, by their ids: CLIENT KILL.
+        /// Connections of the replication thread to close, by id: CLIENT KILL.
         case closeLinks([Int64])
-        /// The addresses of the primary's name, for the attempt that asked.
+        /// The addresses of the primary's name, for the attempt that requested them.
         case resolved(attempt: Int, PeerAddress, [ResolvedAddress])
-        /// The state on disk has been read back.
+        /// The state on disk has been restored.
         case restored(number: Int, RecoveryReport)
         case settingsChanged
     }
 
-    /// What the replication thread is asked.
+    /// Requests to the replication thread.
     let requests: Mailbox<Request>
     private let replica = Atomic<Bool>(false)
     private let receiving = Atomic<Bool>(false)
@@ -127,17 +127,18 @@ final class ReplicationHandle: Sendable {
 
     // MARK: Gates
 
-    /// Writes are the primary's.
+    /// The node is a replica: clients cannot write.
     var isReplica: Bool { replica.load(ordering: .relaxed) }
-    /// The state is being replaced, by a full sync or by the one on disk: nothing can be read.
+    /// The state is being replaced, by a full sync or by the state on disk: nothing can be read.
     var isReceiving: Bool { receiving.load(ordering: .relaxed) }
-    /// The state on disk is being read back; then the node leads. Until then `isReplica` and `isReceiving` hold, too.
+    /// The state on disk is being restored; then the node becomes the primary. Until then `isReplica` and `isReceiving`
+    /// are true as well.
     var isRestoring: Bool { restoring.load(ordering: .relaxed) }
-    /// A replica that does not hear from its primary.
+    /// A replica without a link to its primary.
     var isStale: Bool { isReplica && !linkIsUp.load(ordering: .relaxed) && !isRestoring }
-    /// A replica that has never had a state: what it has in memory is nobody's.
+    /// A replica that has never received a dataset: what it has in memory is unowned.
     var lacksState: Bool { hasNothing.load(ordering: .relaxed) }
-    /// Fewer replicas keep up than `min-replicas-to-write` demands.
+    /// Fewer replicas keep up than `min-replicas-to-write` requires.
     var lacksGoodReplicas: Bool { lacksReplicas.load(ordering: .relaxed) }
 
     func set(isReplica: Bool) { replica.store(isReplica, ordering: .sequentiallyConsistent) }
@@ -157,6 +158,6 @@ final class ReplicationHandle: Sendable {
 
     func ask(_ request: Request) { requests.post(request) }
 
-    /// Has the replication thread look: there may be bytes to send.
+    /// Wakes the replication thread: there may be bytes to send.
     func wake() { requests.wake() }
 }

@@ -1,4 +1,4 @@
-// What the driver asks of the server: gates and turns of the loops, the journal, the disk, answers to clients.
+// The server as the driver's environment: gates and turns of the loops, the journal, the disk, replies to clients.
 
 import LimiterEngine
 import Persistence
@@ -20,8 +20,8 @@ extension ReplicationThread: NodeEnvironment {
 
     // MARK: Commands
 
-    /// Changes what has changed: a loop that takes REPLICAOF closes the gate to writes itself, before the driver knows,
-    /// and nothing else may open it.
+    /// Applies only what has changed: a loop that handles REPLICAOF gates writes itself, before the driver knows, and
+    /// nothing else may open that gate.
     func show(_ gates: NodeGates) {
         let before = shownGates
         shownGates = gates
@@ -31,8 +31,8 @@ extension ReplicationThread: NodeEnvironment {
         }
         if gates.isReplica != before.isReplica {
             replication.set(isReplica: gates.isReplica)
-            // A sweep looks at the limit of memory with a stripe held, and the collection that follows takes every
-            // stripe: what was evicted is in it, and nothing is evicted afterwards.
+            // A sweep checks the memory limit with a stripe held, and the collection that follows takes every stripe:
+            // it contains all evictions so far, and nothing is evicted afterwards.
             server.roleChanged()
         }
         if gates.isReceiving != before.isReceiving { replication.set(isReceiving: gates.isReceiving) }
@@ -52,22 +52,23 @@ extension ReplicationThread: NodeEnvironment {
 
     func waitForWriters() {
         server.waitForTurnsInProgress()
-        // A rules file takes force outside of any turn: here it has, or will see that it must not.
+        // A rules file is applied outside of any turn: by now it has been applied, or will see that it must not be.
         server.durability.journal.excludingCollections {}
     }
 
-    /// None of the readers that had begun takes a key of the next state for one of the last, or for expired.
+    /// Waits for readers in progress, so that none mistakes a key of the next state for one of the last, or for
+    /// expired.
     func waitForReaders() {
         server.waitForTurnsInProgress()
         server.sweepTurn.acquire()
         server.sweepTurn.release()
     }
 
-    /// They were a primary's, and a pool that keeps them would be told READONLY for ever instead of asking which node
-    /// is the primary now. Each is closed after what it is owed.
+    /// Clients connected to a primary, and a connection pool that keeps them would get READONLY forever instead of
+    /// looking up the current primary. Each is closed after its outstanding replies.
     func closeClients(except asker: Int64) {
         server.log.notice("closing client connections: this node is no longer the primary")
-        // Those that connected later know what they connected to.
+        // Clients that connected later know this node's role.
         let last = lastClientOfPrimary ?? server.lastClientID.load(ordering: .relaxed)
         for loop in server.loops { loop.mailbox.post(.closeClients(upTo: last, except: asker)) }
     }
@@ -117,7 +118,7 @@ extension ReplicationThread: NodeEnvironment {
     func resumeLog() { awaitDisk { .resume($0) } }
     func save(_ role: SavedRole) throws(StorageError) { try RoleFile.save(role, directory: settings.dir) }
 
-    /// Asks the journal thread for something, and returns when it is done.
+    /// Sends a request to the journal thread, and waits until it is done.
     private func awaitDisk(_ request: (DiskAnswer) -> Durability.Request) {
         assertHoldsNoLock()
         let answer = DiskAnswer()

@@ -1,5 +1,5 @@
-// The channels of links: the one to the primary, and those of replicas. Bytes go to the driver and come from it; what
-// they mean is not known here.
+// The channels of links: the one to the primary, and those of replicas. Passes bytes to and from the driver without
+// interpreting them.
 
 import RESP
 import Replication
@@ -7,7 +7,7 @@ import Synchronization
 import System
 import Transport
 
-/// The connection to the primary, or the attempt to make one.
+/// The connection to the primary, or the attempt to connect.
 struct UpstreamSocket {
     /// An open socket.
     final class Connection {
@@ -17,21 +17,21 @@ struct UpstreamSocket {
         init(_ channel: consuming Channel) { self.channel = channel }
     }
 
-    /// Nil for none.
+    /// Nil if there is none.
     var connection: Connection?
-    /// No connection came about; the driver is told outside of its own call.
+    /// Connecting failed; the driver is notified outside of its own call.
     var hasFailed = false
     /// Nil without a connection.
     var line: LinkLine?
-    /// Whom it is to, or was.
+    /// The current or last node.
     var address: PeerAddress?
-    /// What became of the last connection, or of the attempt to make one, in words.
+    /// Why the last connection, or connection attempt, failed, in words.
     var problem = ""
-    /// Which attempt to connect this is: an answer for another one comes too late.
+    /// Number of the connection attempt: an answer for an earlier one is ignored.
     var attempt = 0
-    /// Addresses of the primary's name that the next attempts try, one each.
+    /// Addresses of the primary's name left for the next attempts, one each.
     var untried: (of: PeerAddress?, addresses: [ResolvedAddress]) = (nil, [])
-    /// Names asked for and not answered.
+    /// Name look-ups in progress.
     var pendingLookups = 0
 
     mutating func close() {
@@ -41,8 +41,7 @@ struct UpstreamSocket {
     }
 }
 
-/// A replica's connection. What it is to be sent is the driver's, so its channel keeps input alone: the beginning of a
-/// request.
+/// A replica's connection. The driver has its output, so the channel buffers only input: an incomplete request.
 final class ReplicaSocket {
     let id: LinkID
     var channel: Channel
@@ -76,15 +75,15 @@ extension ReplicaHandover {
 }
 
 extension ReplicationThread {
-    /// Bytes of a replica's unfinished request at most.
+    /// Maximum size of a replica's incomplete request.
     private static let inputMax = 64 * 1024
-    /// Bytes sent to one replica before the others have a turn.
+    /// Maximum number of bytes sent to one replica before the others get a turn.
     private static let outputPerTurn = 4 << 20
 
     /// CLIENT KILL.
     func closeLinks(_ ids: [Int64]) {
         if let line = upstream.line, ids.contains(line.id) {
-            lostUpstream("a client has closed it with CLIENT KILL")
+            lostUpstream("closed by CLIENT KILL")
         }
         for replica in Array(replicas.values) where ids.contains(replica.line.id) { driver.lost(replica.id) }
     }
@@ -97,20 +96,20 @@ extension ReplicationThread {
         if upstream.untried.of == address, !upstream.untried.addresses.isEmpty {
             return open(upstream.untried.addresses.removeFirst())
         }
-        guard upstream.pendingLookups < PeerResolver.questionsMax else {
-            return connectFailed("too many names are being looked up already")
+        guard upstream.pendingLookups < PeerResolver.lookupsMax else {
+            return connectFailed("too many name look-ups are in progress")
         }
         upstream.pendingLookups += 1
         let (replication, attempt) = (replication, upstream.attempt)
         PeerResolver.ask(address) { replication.ask(.resolved(attempt: attempt, address, $0)) }
     }
 
-    /// A name's addresses are there: one of them for this attempt, the others for the next ones.
+    /// A name's addresses have arrived: this attempt uses one of them, the next attempts the others.
     func resolved(_ attempt: Int, _ address: PeerAddress, _ addresses: [ResolvedAddress]) {
         upstream.pendingLookups -= 1
-        // The link has gone on without them.
+        // The link no longer needs them.
         guard attempt == upstream.attempt, upstream.address == address else { return }
-        guard let first = addresses.first else { return connectFailed("no address is found for this host") }
+        guard let first = addresses.first else { return connectFailed("no address found for this host") }
         upstream.untried = (address, Array(addresses.dropFirst()))
         open(first)
     }
@@ -121,7 +120,7 @@ extension ReplicationThread {
             try channel.register(with: poller, [.readable, .writable], token: ReplicationThread.upstreamToken)
             upstream.connection = UpstreamSocket.Connection(channel)
         } catch {
-            let problem = error.call == "socket" ? "no socket" : "cannot connect"
+            let problem = error.call == "socket" ? "cannot create a socket" : "cannot connect"
             return connectFailed("\(problem): \(SystemError.text(error.code))")
         }
     }
@@ -148,7 +147,7 @@ extension ReplicationThread {
     private func connected(_ connection: UpstreamSocket.Connection) {
         connection.isConnecting = false
         let stream = connection.channel.stream
-        // When it is lost, the name may stand for others.
+        // After the connection is lost, the name may resolve to other addresses.
         upstream.untried.addresses = []
         upstream.line = LinkLine(
             isToPrimary: true, id: server.lastClientID.add(1, ordering: .relaxed).newValue, fd: stream.descriptor,
@@ -158,7 +157,7 @@ extension ReplicationThread {
     }
 
     private func readUpstream() {
-        // A few reads, then the others have a turn.
+        // Bounded, so that other sockets get a turn.
         for _ in 0..<8 {
             guard let connection = upstream.connection else { return }
             switch connection.channel.stream.read(into: readBuffer) {
@@ -179,7 +178,7 @@ extension ReplicationThread {
 
     func sendUpstream(_ bytes: [UInt8]) {
         guard let connection = upstream.connection else { return }
-        // What the socket does not take leaves when there is room; that the peer is gone, the next read says.
+        // Bytes that the socket does not accept are sent when there is room; a lost peer is noticed by the next read.
         _ = connection.channel.send(piece: bytes)
         poll(connection)
     }
@@ -202,7 +201,7 @@ extension ReplicationThread {
         upstream.hasFailed = false
     }
 
-    // MARK: Of replicas
+    // MARK: Replicas
 
     func serve(_ handover: ReplicaHandover) {
         let replica = ReplicaSocket(handover, id: nextToken, now: SteadyInstant.now())
@@ -212,7 +211,7 @@ extension ReplicationThread {
         do throws(SystemError) {
             try replica.channel.register(with: poller, .readable, token: replica.id)
         } catch {
-            server.log.warning("a replica's connection cannot be polled", ["error": "\(error)"])
+            server.log.warning("cannot register a replica's connection with epoll", ["error": "\(error)"])
         }
         driver.serve(
             ReplicaConnection(
@@ -243,7 +242,7 @@ extension ReplicationThread {
         send(replica)
     }
 
-    /// Goes through what a replica has said.
+    /// Parses a replica's input.
     private func parse(_ replica: ReplicaSocket) {
         let arguments = ArgumentList()
         let limits = RequestLimits(bulkLengthMax: 4096, argumentsMax: 64)
@@ -268,7 +267,7 @@ extension ReplicationThread {
         if input.count > ReplicationThread.inputMax { driver.lost(replica.id) }
     }
 
-    /// Sends as much as the replica's socket takes.
+    /// Sends as much as the replica's socket accepts.
     func send(_ replica: ReplicaSocket) {
         guard !replica.isClosed else { return }
         let stream = replica.channel.stream

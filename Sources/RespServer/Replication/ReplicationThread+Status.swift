@@ -1,4 +1,4 @@
-// What INFO and ROLE show of the driver, and what the log is told.
+// What INFO and ROLE show of the driver, and what is logged.
 
 import Replication
 import System
@@ -6,7 +6,7 @@ import System
 extension ReplicationThread {
     // MARK: Status
 
-    /// Shows INFO and ROLE how things stand.
+    /// Publishes the driver's state to INFO and ROLE.
     func publish() {
         let now = SteadyInstant.now()
         let (role, link) = (driver.role, driver.link)
@@ -17,8 +17,8 @@ extension ReplicationThread {
         if role.isReplica, link.isUp { linkDownSince = nil } else if linkDownSince == nil { linkDownSince = now }
         replication.set(linkIsUp: link.isUp)
         replication.update { status in
-            // What has been asked for meanwhile is shown already.
-            if status.rolesAsked == rolesTaken {
+            // A role requested meanwhile is shown already.
+            if status.rolesAsked == rolesHandled {
                 if case .replica(let address) = role.role { status.primary = address } else { status.primary = nil }
             }
             status.isLinkUp = link.isUp
@@ -66,24 +66,24 @@ extension ReplicationThread {
         switch note {
         case .following(let address):
             linkDownSince = nil
-            log.notice("following another node", LogFields(address))
-        case .leading(let offset): log.notice("leading from here on", ["offset": "\(offset)"])
+            log.notice("following a new primary", LogFields(address))
+        case .leading(let offset): log.notice("now the primary", ["offset": "\(offset)"])
         case .promotedInsideFullSync:
-            log.notice("promoted inside a full sync; going back to the state on disk before leading")
+            log.notice("promoted during a full sync; restoring the state on disk before becoming the primary")
         case .leadingWithoutState:
-            log.warning("there was no state on disk to go back to: this node leads without a key")
-        case .roleSaved: log.notice("the role is saved")
+            log.warning("no state on disk to restore: this node is a primary without keys")
+        case .roleSaved: log.notice("role saved")
         case .roleNotSaved(let error):
-            log.warning("cannot save the role; a start before that works would not know it", ["error": "\(error)"])
+            log.warning("cannot save the role; a restart before this succeeds would lose it", ["error": "\(error)"])
         case .handingOver(let address): log.notice("handing over", LogFields(address))
-        case .handoverNotSaved: log.warning("not handing over: that could not be saved")
+        case .handoverNotSaved: log.warning("not handing over: cannot save the role")
         case .takeoverRefused(let text): log.warning("the other node does not take over", ["error": "\(text)"])
-        case .fullSyncBegan(let offset): log.notice("full sync from the primary", ["offset": "\(offset)"])
+        case .fullSyncBegan(let offset): log.notice("full sync from the primary started", ["offset": "\(offset)"])
         case .snapshotReceived(let keys): log.notice("snapshot of the primary received", ["keys": .integer(keys)])
         case .linkUp(let address, let offset): linkUp(address, offset)
         case .linkDown(let address, let failure): linkDown(address, failure)
-        case .partialSync(let replica): log.notice("replica goes on where it was", ["replica": "\(replica.text)"])
-        case .fullSync(let replica): log.notice("replica gets everything", ["replica": "\(replica.text)"])
+        case .partialSync(let replica): log.notice("partial resync accepted", ["replica": "\(replica.text)"])
+        case .fullSync(let replica): log.notice("full resync started", ["replica": "\(replica.text)"])
         case .replicaOnline(let replica): log.notice("replica is online", ["replica": "\(replica.text)"])
         case .replicaGone(let replica, let failure):
             log.notice("replica is gone", ["replica": "\(replica.text)", "because": "\(failure.words)"])
@@ -106,7 +106,7 @@ extension ReplicationThread {
         var fields = LogFields(address)
         fields.append("because", "\(why)")
         fields.append("attempts", .integer(attempts))
-        server.log.warning("link to the primary is down; trying again", fields)
+        server.log.warning("link to the primary is down; retrying", fields)
     }
 }
 

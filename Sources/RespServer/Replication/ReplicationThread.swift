@@ -1,11 +1,11 @@
-// The replication thread: runs the node's driver, which decides everything, with sockets, disk and clock.
+// The replication thread: runs the node's driver, which makes all decisions, with sockets, disk and clock.
 //
 //   requests (REPLICAOF, WAIT, PSYNC …) ─┐
 //   sockets of links                     ├─▶ NodeDriver ─▶ what its environment does: +Environment, +Sockets
 //   every 100 ms                         ┘
 //
-// Owns: the driver, the sockets of links, who waits for an answer. Everything here runs on its thread alone. Lock
-// order: it takes turn locks (to wait until writes that have begun are done) with nothing else held, and waits for the
+// Owns: the driver, the sockets of links, the clients that wait for a reply. Everything here runs on its thread alone.
+// Lock order: it takes turn locks (to wait until writes in progress are done) with nothing else held, and waits for the
 // journal thread, which never waits for it.
 //
 // Other files continue this type: +Environment, +Sockets, +Status.
@@ -20,14 +20,14 @@ import System
 
 /// Runs the node's driver.
 ///
-/// `@unchecked Sendable`: made on the thread that starts it and used by its own thread alone from then on.
+/// `@unchecked Sendable`: created on the thread that starts it, and used only by its own thread from then on.
 final class ReplicationThread: @unchecked Sendable {
-    /// Between ticks.
+    /// Interval between ticks.
     private static let tickInterval = Nanoseconds.milliseconds(100)
-    /// Epoll tokens that are no replica's.
+    /// Epoll tokens that do not belong to a replica.
     static let wakeToken: UInt64 = 0
     static let upstreamToken: UInt64 = 1
-    /// Most events that are handled before the next tick.
+    /// Maximum number of events handled before the next tick.
     private static let eventsMax = 64
 
     unowned(unsafe) let server: Server
@@ -40,29 +40,29 @@ final class ReplicationThread: @unchecked Sendable {
 
     // Sockets.
     var upstream = UpstreamSocket()
-    /// By the names of their links, which are their epoll tokens, too.
+    /// By link id, which is also the epoll token.
     var replicas: [LinkID: ReplicaSocket] = [:]
     var nextToken: LinkID = 2
     let readBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 8)
 
-    /// Who waits in WAIT or WAITAOF, by ticket, which is the connection's id: it waits for one thing at a time.
+    /// Clients in WAIT or WAITAOF, by ticket, which is the connection's id: a connection waits for one thing at a time.
     var waiting: [UInt64: (connection: Connection, demand: WaitDemand)] = [:]
-    /// The gates as they were shown last.
+    /// The gates as last shown.
     var shownGates = NodeGates()
     var linkLog = LinkLog()
     var linkDownSince: SteadyInstant?
-    /// While REPLICAOF is handled: the last connection that was accepted before its gate to writes was closed.
+    /// While REPLICAOF is handled: the last connection accepted before writes were gated.
     private(set) var lastClientOfPrimary: Int64?
-    /// Requests for another role that were handled.
-    private(set) var rolesTaken = 0
-    /// The directory had a state, of which commands may have changed something.
+    /// Number of requests for another role that were handled.
+    private(set) var rolesHandled = 0
+    /// The directory had a state, in which commands may have changed policies or rules.
     private let hasRecoveredState: Bool
     private var nextTick = SteadyInstant.boot
 
     /// - Parameters:
-    ///   - report: What the start recovered.
-    ///   - role: What the node is to be.
-    ///   - saved: What the role's file says.
+    ///   - report: The result of recovery at startup.
+    ///   - role: The role to start in.
+    ///   - saved: The contents of the role file.
     init(server: Server, report: RecoveryReport, role: NodeRole.Role, saved: SavedRole?) {
         self.server = server
         replication = server.replication
@@ -93,7 +93,7 @@ final class ReplicationThread: @unchecked Sendable {
         driver.start()
         publish()
         if hasRecoveredState { server.restoreOverrides() }
-        // A replica has the policies and rules of its primary.
+        // A replica uses the policies and rules of its primary.
         if !driver.role.isReplica, let problem = rulesProblem() {
             server.log.warning("cannot load the rules file", ["error": "\(problem)"])
             server.abandon("rules-file: \(problem)")
@@ -122,7 +122,7 @@ final class ReplicationThread: @unchecked Sendable {
         }
     }
 
-    /// Has the rules file take force. Returns why it could not.
+    /// Applies the rules file. Returns the error if that fails.
     private func rulesProblem() -> String? {
         do throws(RulesFileError) {
             if let report = try server.loadRulesFile(now: server.clock.now()) {
@@ -153,13 +153,13 @@ final class ReplicationThread: @unchecked Sendable {
     private func handle(_ request: ReplicationHandle.Request) {
         switch request {
         case .follow(let address, let waiter, let asker, let lastClient):
-            rolesTaken += 1
+            rolesHandled += 1
             lastClientOfPrimary = lastClient
             driver.follow(address, asker: asker)
             lastClientOfPrimary = nil
             answer(waiter, "+OK\r\n")
         case .lead(let waiter):
-            rolesTaken += 1
+            rolesHandled += 1
             driver.lead()
             answer(waiter, "+OK\r\n")
         case .wait(let connection, let demand):
@@ -196,7 +196,7 @@ final class ReplicationThread: @unchecked Sendable {
 }
 
 extension Settings {
-    /// What of this the driver is told.
+    /// The settings that the driver uses.
     fileprivate var driverSettings: NodeDriver.Settings {
         var upstream = UpstreamLink.Settings(listeningPort: replicaAnnouncePort == 0 ? port : replicaAnnouncePort)
         upstream.address = replicaAnnounceIP.isEmpty ? nil : replicaAnnounceIP

@@ -1,8 +1,8 @@
-// The role on disk, beside the data: what the node was told to be at run time, for its next start, whether or not its
-// configuration can be rewritten. One line: `primary`, or `replica HOST PORT`, with `failover` behind it for a primary
-// that is handing over to that node and does not know yet whether it has taken over; or `configured` for a node that
-// was told nothing and has had replicas, which may want to go on where they were, with `replica` behind it for one that
-// has had a whole state of the primary that its settings name.
+// The role on disk, beside the data: the role set at run time, which the next start restores, whether or not the
+// configuration can be rewritten. One line: `primary`; or `replica HOST PORT`, followed by `failover` on a primary that
+// is handing over to that node and does not know yet whether that node has taken over; or `configured` on a node whose
+// role was never set at run time and that has had replicas, which may want to resume with a partial sync, followed by
+// `replica` on one that has had a complete state of the primary in its settings.
 
 import Persistence
 import Replication
@@ -11,7 +11,7 @@ enum RoleFile {
     static let name = "role"
     private static let bytesMax = 1024
 
-    /// Nil where there is no such file, or one that says nothing.
+    /// Nil if there is no such file, or its content is not valid.
     static func read(directory: String) throws(StorageError) -> SavedRole? {
         let files = RealFileSystem()
         guard try files.exists("\(directory)/\(name)") else { return nil }
@@ -28,7 +28,7 @@ enum RoleFile {
         return words[3] == "failover" ? .handingOver(address) : nil
     }
 
-    /// On disk when it returns.
+    /// The role is durable when this returns.
     static func save(_ content: SavedRole, directory: String) throws(StorageError) {
         let text =
             switch content {

@@ -1,5 +1,5 @@
 // From a parsed RESP request to its handler: the fast path of limiter calls, which go into the batch, and for
-// everything else whether it exists, whether it may run (Execution/Admission), and what it needs to itself
+// everything else whether it exists, whether it may run (Execution/Admission), and what exclusive access it needs
 // (Execution/ExclusivePlan).
 
 import CLinux
@@ -39,11 +39,11 @@ extension EventLoop {
             session.flags.insert(.replySkip)
         }
         let changes = keyspace.changesMade
-        // Confirmations of subscriptions are messages, which CLIENT REPLY does not keep back.
+        // Confirmations of subscriptions are messages, which CLIENT REPLY does not suppress.
         var isMessage = false
         switch admitAndRun(connection, number) {
         case .run(let command):
-            // It may have changed what decides about the next one: MONITOR, CLIENT PAUSE, an EXEC with one of these.
+            // It may have changed the state that admits the next one: MONITOR, CLIENT PAUSE, an EXEC with one of these.
             if !command.flags.isDisjoint(with: [.admin, .transactionControl]) { refreshState() }
             isMessage = command.flags.isSuperset(of: [.pubsub, .whileSubscribed])
         case .queue(let command): queue(command, for: connection)
@@ -53,14 +53,14 @@ extension EventLoop {
             noteRejection(text)
             if let number { commandStatistics.reject(number) }
         case .suspend:
-            // Runs later, and what CLIENT REPLY SKIP asked for then still holds.
+            // Runs later, and CLIENT REPLY SKIP still applies to it then.
             if isSkipped { session.flags.insert(.replySkipNext) }
             suspend(connection)
             return false
         case .hangUp:
             connection.flags.insert(.closeAfterReply)
         }
-        // What was denied, or found nothing to change, waits for no disk and is not collected.
+        // A command that was denied, or changed nothing, does not wait for the disk and is not collected.
         let hasChanged = keyspace.changesMade != changes
         if hasChanged { noteChange() }
         if !followUp.isEmpty { finishFollowUp(for: connection, replyStart: start, hasChanged: hasChanged) }
@@ -76,17 +76,17 @@ extension EventLoop {
         ownMessages.removeAll()
     }
 
-    /// What becomes of a request.
+    /// The outcome of admitting a request.
     enum Outcome {
         case run(CommandReference)
         case queue(CommandReference)
         case refuse(String)
         case suspend
-        /// No answer, but the end of the connection.
+        /// No reply; the connection is closed.
         case hangUp
     }
 
-    /// Runs the request if it is admitted, with everything that it needs to itself; `run` says that it has.
+    /// Runs the request if it is admitted, with all exclusive access that it needs; returns `run` if it ran.
     private func admitAndRun(_ connection: Connection, _ number: Int?) -> Outcome {
         let outcome = resolveAndAdmit(connection, number)
         guard case .run(let command) = outcome else { return outcome }
@@ -95,8 +95,8 @@ extension EventLoop {
             return outcome
         }
         return holding(plan) {
-            // Taking all that may have lasted, with this turn lent: meanwhile this connection may have been killed,
-            // writes paused or the node demoted, and others may have been told so.
+            // Acquiring the locks may have taken long, with this turn lent: meanwhile this connection may have been
+            // killed, writes paused or the node demoted, and other clients may have been told so.
             if connection.flags.contains(.closeSoon) { return .hangUp }
             readClocks()
             let outcome = resolveAndAdmit(connection, number)
@@ -107,7 +107,7 @@ extension EventLoop {
 
     private func resolveAndAdmit(_ connection: Connection, _ number: Int?) -> Outcome {
         guard let number else {
-            // A browser tricked into talking to us begins like this.
+            // A browser tricked into talking to this server begins like this.
             if arguments[0].matches("POST") || arguments[0].matches("HOST:") {
                 noteHTTP(from: connection)
                 return .hangUp
@@ -127,7 +127,7 @@ extension EventLoop {
         return admit(command, connection)
     }
 
-    /// What becomes of a well-formed request, by the state that the connection and the server are in now.
+    /// The outcome of a well-formed request, given the current state of the connection and the server.
     func admit(_ command: CommandReference, _ connection: Connection) -> Outcome {
         assert(connection.flags.isDisjoint(with: [.suspended, .handedOver]), "input that has to wait")
         refreshState()
@@ -159,12 +159,12 @@ extension EventLoop {
                 + "RESET are allowed in this context"
         case .stale: "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
         case .loading: "LOADING Redis is loading the dataset in memory"
-        case .lacksState: "MASTERDOWN Link with MASTER is down and this replica has not had a state of it yet."
+        case .lacksState: "MASTERDOWN Link with MASTER is down and this replica has not received its dataset yet."
         }
     }
 
-    /// A request in a transaction was refused: EXEC will be, too; and with EXEC itself the transaction is over. Returns
-    /// what to say.
+    /// Records that a request in a transaction was refused: EXEC will be refused, too. If EXEC itself was refused, the
+    /// transaction ends. Returns the error text.
     private func noteRefusal(_ text: String, _ connection: Connection) -> String {
         guard arguments[0].matches("EXEC") else {
             if connection.resp.flags.contains(.inTransaction) { connection.resp.transaction?.isAborted = true }
@@ -178,14 +178,14 @@ extension EventLoop {
     /// Whether the request in `arguments` may change keys, now or, as EXEC, on behalf of others.
     func isWrite(_ command: CommandReference, _ connection: Connection) -> Bool {
         if command.flags.contains(.write) {
-            // A call for nothing is a question, which may be asked anywhere and at any time.
+            // A call for 0 units is a query, which is allowed anywhere at any time.
             return !(command.index == throttle && arguments.count == 6 && arguments[5].equals("0"))
         }
         guard command.flags.contains(.transactionControl), command.index == commands.exec else { return false }
         return connection.resp.transaction?.hasWrite ?? false
     }
 
-    /// Notes that the request just run has changed something: its reply may have to wait, its change is to be
+    /// Records that the request just run has changed data: its reply may have to wait, and the change has to be
     /// collected.
     private func noteChange() {
         durability.noteChanges()
@@ -195,14 +195,14 @@ extension EventLoop {
     private func noteHTTP(from connection: Connection) {
         counters.add(.httpRequests, 1)
         server.warn(
-            .http, "closing client: it speaks HTTP; a browser may have been tricked into it, or a port mixed up",
+            .http, "closing client: it sent HTTP; possibly a browser tricked into it, or a wrong port",
             address: connection.peerAddress, id: connection.id)
     }
 
     private func unknownCommand(from connection: Connection) -> String {
         var shown = ""
-        // Client libraries put the text into exceptions and logs. What comes before authentication, or with a name like
-        // AUTH, may be a password.
+        // Client libraries put the text into exceptions and logs. Arguments sent before authentication, or to a name
+        // similar to AUTH, may contain a password.
         if connection.resp.flags.contains(.unauthenticated) || isNearlyAuthentication(arguments[0]) {
             return "ERR unknown command '\(arguments[0].shown)', with args beginning with: "
         }
@@ -222,9 +222,9 @@ extension EventLoop {
 
     // MARK: Running
 
-    /// Runs a command with everything around it: time, counters, slow log, MONITOR.
+    /// Runs a command and records its time, counters, slow log entry and MONITOR line.
     func run(_ command: CommandReference, for connection: Connection) {
-        // Taken now, since EXEC reuses the list, and shown afterwards: RESET may have ended the monitor itself.
+        // Formatted now, since EXEC reuses the list, and shown afterwards: RESET may have ended the monitor itself.
         let isShown = !monitors.isEmpty && command.flags.isDisjoint(with: [.admin, .skipMonitor])
         let line = isShown ? Monitors.line(arguments, command.spec.hiddenArguments(arguments), from: connection) : nil
         context.client = connection
@@ -234,7 +234,7 @@ extension EventLoop {
             return
         }
         let start = reply.count
-        // In the middle of a pipeline the last command's end is this one's beginning, but for its parsing.
+        // In the middle of a pipeline the previous command's end is this one's beginning, except for the parsing time.
         let began = isTimestampFresh ? lastTimestamp : SteadyInstant.now()
         isTimestampFresh = false
         command.handler(context)
@@ -243,7 +243,7 @@ extension EventLoop {
         isTimestampFresh = true
         let took = lastTimestamp - began
         if connection.flags.contains(.blocked), let job = begunSlices {
-            // Counted when it is done.
+            // Counted when the job is done.
             begunSlices = nil
             job.begin(command, took: took)
             return
@@ -256,8 +256,8 @@ extension EventLoop {
         noteIfSlow(command, took: took, client: connection)
     }
 
-    /// Counts a command that was answered in slices: one call, which took as long as all of them. No event for LATENCY:
-    /// nobody else waited that long.
+    /// Counts a command that was answered in slices: one call, with the total time of all slices. Adds no LATENCY
+    /// event: no other client waited that long.
     func note(_ job: SlicedCommand, failed: Bool) {
         counters.add(.commands, 1)
         commandStatistics.record(

@@ -1,11 +1,11 @@
-// From a RESP request to calls of the batch: with those of other connections, or as a batch of one.
+// From a RESP request to calls of the batch: together with those of other connections, or as a batch of one.
 
 import LimiterEngine
 import RESP
 import System
 
 extension EventLoop {
-    /// Adds the request in `arguments` to the batch, or answers what is wrong with it.
+    /// Adds the request in `arguments` to the batch, or replies with the error in it.
     @inline(__always)
     func enqueue(_ connection: Connection, _ session: RESPSession, _ command: Int, _ batched: BatchedCommand) {
         session.lastCommand = Int16(truncatingIfNeeded: command)
@@ -30,15 +30,15 @@ extension EventLoop {
                 form: form, version: session.version))
     }
 
-    /// Decides and answers the request in `arguments` by itself, as a batch of one.
+    /// Decides and answers the request in `arguments` on its own, as a batch of one.
     ///
-    /// - Precondition: Nothing waits in the batch, and the command has been admitted.
+    /// - Precondition: The batch is empty, and the command has been admitted.
     func decideAlone(_ command: CommandReference, _ batched: BatchedCommand, for connection: Connection) {
         precondition(batch.count == 0)
         if !isTimestampFresh { lastTimestamp = SteadyInstant.now() }
         do throws(ArgumentProblem) {
             add(try batched.read(self), connection.resp, command.index, batched.form)
-            // Dispatch, which looks for changes after each command, tells the journal.
+            // Dispatch notifies the journal: it checks for changes after each command.
             if decideAndAnswer() { keyspace.noteChange() }
             noteDecidedAlone(command, for: connection)
             batch.removeAll()

@@ -1,14 +1,15 @@
-// From decisions to bytes: how each kind of session prints what the batch has decided.
+// From decisions to bytes: how each kind of session formats what the batch has decided.
 //
-// The note of a call says how it is answered, and with that by whom: every `Batch.ReplyForm` belongs to one kind of
-// session. So the batch asks no connection, and a decision is printed after one look at a byte.
+// The note of a call specifies how it is answered, and thereby which session answers it: every `Batch.ReplyForm`
+// belongs to one kind of session. So the batch does not ask the connection, and dispatching a decision to its formatter
+// costs a test of one byte.
 
 import LimiterEngine
 import RESP
 
 extension Session {
-    /// Writes the reply to a decided request of the batch: to `call`, or to `group` of calls that begins there. Returns
-    /// the text of the error that it is, if it is one.
+    /// Writes the reply to a decided request of the batch: to `call`, or to the `group` of calls that begins there.
+    /// Returns the error text if the reply is an error.
     @inline(__always)
     static func answer(
         _ note: Batch.Note, _ call: UnsafeMutablePointer<LimitCall>, _ group: @autoclosure () -> KeyspaceSession.Group,

@@ -1,18 +1,18 @@
-// From the bytes of a connection to its requests, and what breaks the protocol.
+// From the bytes of a connection to its requests, and handling of protocol errors.
 //
-// A request may come in any number of reads. What has been found of it so far is remembered as places in the input,
-// which the transport keeps whole from the request's first byte on, wherever that is by then.
+// A request may arrive in any number of reads. The parts of it found so far are recorded as offsets from the request's
+// first byte; the transport keeps the input contiguous from that byte on, but may move it.
 
 import RESP
 
 extension RESPSession {
-    /// Parses and runs everything complete in `count` bytes from `base`. Returns how many bytes are done with; the
-    /// rest is the beginning of a request, or input that has to wait.
+    /// Parses and runs everything complete in `count` bytes from `base`. Returns how many bytes were consumed; the rest
+    /// is an incomplete request, or input that has to wait.
     @inline(__always)
     func consume(
         _ base: UnsafePointer<UInt8>, count: Int, of connection: Connection, on loop: EventLoop
     ) -> Int {
-        // A copy while it works: the session's own would be checked for exclusive access with every request.
+        // A local copy: access to the session's own parser would be checked for exclusivity with every request.
         var parser = parser
         defer { self.parser = parser }
         let arguments = loop.arguments
@@ -31,7 +31,8 @@ extension RESPSession {
                     arguments.removeAll()
                     return offset
                 }
-                // An inline line's words are copies that the next line's replace, so none may wait in the batch.
+                // The words of an inline request are copies that the next line overwrites, so none may wait in the
+                // batch.
                 if base[offset] != UInt8(ascii: "*") { loop.decideBatch() }
                 offset &+= parser.consumed
                 parser.startNext()
@@ -56,15 +57,15 @@ extension RESPSession {
         return offset
     }
 
-    /// Kept input begins at `base` now.
+    /// Informs the session that the kept input now begins at `base`.
     func resume(at base: UnsafePointer<UInt8>, on loop: EventLoop) {
         loop.arguments.restore(pendingArguments, base: base)
     }
 
-    /// What the last `consume` has found of an incomplete request is wanted again.
+    /// Saves the arguments that the last `consume` found of an incomplete request.
     func keepPlace(on loop: EventLoop) { pendingArguments = loop.arguments.save() }
 
-    /// No input is kept.
+    /// Discards the saved arguments: no input is kept.
     func forgetPlace() { pendingArguments = [] }
 
     private func refuse(_ violation: ProtocolError, _ connection: Connection, _ loop: EventLoop) {
@@ -75,7 +76,7 @@ extension RESPSession {
         connection.flags.insert(.closeAfterReply)
         if violation == .tls {
             loop.server.warn(
-                .tls, "closing client: it speaks TLS, which this server does not", address: connection.peerAddress,
+                .tls, "closing client: it sent TLS, which is not supported", address: connection.peerAddress,
                 id: connection.id)
         }
         loop.server.log.verbose(

@@ -1,10 +1,10 @@
-// A client's conversation in RESP: how far its parser has come, what it has agreed with the server, and what it has
-// begun and not ended.
+// A client's RESP session: the progress of its parser, the negotiated protocol options, and unfinished transactions and
+// subscriptions.
 //
-// Owns everything of a connection that a client by another protocol would not have. Ten thousand idle connections must
-// cost next to nothing, so whatever few clients need is a nil pointer until then.
+// Owns all state of a connection that is specific to RESP. Ten thousand idle connections must cost next to nothing, so
+// whatever few clients need is a nil pointer until then.
 //
-// Threads: as its connection, whose fields it shares: whoever holds the turn lock of its loop.
+// Threads: the same as its connection, whose fields it shares: only with the turn lock of its loop held.
 //
 // Other files continue this type: +Input (from bytes to requests), +Answers (from decisions to bytes); of the loop,
 // EventLoop+Dispatch (from a request to its handler) and +LimiterCalls (from a request to calls of the batch).
@@ -12,16 +12,16 @@
 import RESP
 import System
 
-/// What is unusual about a session. In one word with the connection's own flags, of which these are the upper half: see
+/// The state of a session. These flags are the upper half of one word shared with the connection's own flags: see
 /// `ConnectionFields`.
 struct SessionFlags: OptionSet {
     let rawValue: UInt32
 
-    /// Has not given the password yet.
+    /// Has not authenticated yet.
     static let unauthenticated = SessionFlags(rawValue: 1 << 16)
     /// Between MULTI and EXEC.
     static let inTransaction = SessionFlags(rawValue: 1 << 17)
-    /// Subscribed to something.
+    /// Subscribed to at least one channel or pattern.
     static let subscribed = SessionFlags(rawValue: 1 << 18)
     /// Receives a copy of every command.
     static let monitor = SessionFlags(rawValue: 1 << 19)
@@ -31,16 +31,16 @@ struct SessionFlags: OptionSet {
     static let replySkipNext = SessionFlags(rawValue: 1 << 21)
     /// The command being run is the one whose reply is dropped.
     static let replySkip = SessionFlags(rawValue: 1 << 22)
-    /// CLIENT NO-TOUCH, remembered for CLIENT LIST.
+    /// CLIENT NO-TOUCH, shown by CLIENT LIST.
     static let noTouch = SessionFlags(rawValue: 1 << 23)
     /// Speaks RESP3.
     static let resp3 = SessionFlags(rawValue: 1 << 24)
 
-    /// Flags that do not concern how a command runs.
+    /// Flags that do not affect how a command runs.
     static let fastPathCompatible: SessionFlags = [.noTouch, .resp3]
 }
 
-/// What a client said of itself. Allocated when it first says something.
+/// A client's self-description. Allocated when it first sets something.
 final class ClientDescription {
     var name: [UInt8] = []
     var libraryName: [UInt8] = []
@@ -51,16 +51,16 @@ final class ClientDescription {
 
 /// A session in RESP. Belongs to one connection.
 final class RESPSession {
-    /// The connection's, which gives them back.
+    /// The connection's fields; the connection frees them.
     private let fields: Pinned<ConnectionFields>
     var parser = RequestParser()
-    /// Arguments of the first request in the kept input that have been found so far.
+    /// Arguments found so far of the first request in the kept input.
     var pendingArguments: [ArgumentRange] = []
     var transaction: Transaction?
-    private var rarities: Rarities?
+    private var rareState: RareState?
 
-    /// What few clients ever have.
-    private final class Rarities {
+    /// State that few clients ever have.
+    private final class RareState {
         var description: ClientDescription?
         var subscriptions: Subscriptions?
         var replica: ReplicaGreeting?
@@ -96,56 +96,57 @@ final class RESPSession {
         set { fields.pointee.lastSubcommand = newValue }
     }
 
-    /// What decides which commands it may run.
+    /// The session's state that determines which commands it may run.
     var facts: SessionFacts {
         SessionFacts(
             isUnauthenticated: flags.contains(.unauthenticated), isInTransaction: flags.contains(.inTransaction),
             isInSubscribedMode: isInSubscribedMode)
     }
 
-    /// Subscribed in RESP2: only a few commands are allowed then, since a reply could not be told from a message.
+    /// Subscribed in RESP2: only a few commands are allowed then, since a reply would be indistinguishable from a
+    /// message.
     var isInSubscribedMode: Bool { flags.contains(.subscribed) && version == .resp2 }
 
-    // MARK: What few have
+    // MARK: Rare state
 
     var description: ClientDescription? {
-        get { rarities?.description }
+        get { rareState?.description }
         set { change(newValue == nil) { $0.description = newValue } }
     }
 
     var subscriptions: Subscriptions? {
-        get { rarities?.subscriptions }
+        get { rareState?.subscriptions }
         set { change(newValue == nil) { $0.subscriptions = newValue } }
     }
 
-    /// What it said by REPLCONF, and by PSYNC: then it is about to be handed over.
+    /// What REPLCONF and PSYNC specified. After PSYNC the connection is about to be handed over.
     var replica: ReplicaGreeting? {
-        get { rarities?.replica }
+        get { rareState?.replica }
         set { change(newValue == nil) { $0.replica = newValue } }
     }
 
-    private func change(_ isRemoval: Bool, _ body: (Rarities) -> Void) {
-        if rarities == nil {
+    private func change(_ isRemoval: Bool, _ body: (RareState) -> Void) {
+        if rareState == nil {
             guard !isRemoval else { return }
-            rarities = Rarities()
+            rareState = RareState()
         }
-        body(rarities!)
+        body(rareState!)
     }
 
-    /// Bytes that it keeps beside its own object. O(1).
+    /// Bytes of memory it uses besides its own object. O(1).
     var memory: Int {
         var sum = pendingArguments.capacity * MemoryLayout<ArgumentRange>.stride
         if let transaction { sum += transaction.memory + Connection.objectMemory }
-        guard let rarities else { return sum }
+        guard let rareState else { return sum }
         sum += Connection.objectMemory
-        if let description = rarities.description { sum += description.memory + Connection.objectMemory }
-        if let subscriptions = rarities.subscriptions { sum += subscriptions.bytes + Connection.objectMemory }
+        if let description = rareState.description { sum += description.memory + Connection.objectMemory }
+        if let subscriptions = rareState.subscriptions { sum += subscriptions.bytes + Connection.objectMemory }
         return sum
     }
 
     // MARK: Ending
 
-    /// The connection leaves its loop: no key is watched, no channel and no command listened to any more.
+    /// Detaches the session from its loop: unwatches keys, unsubscribes, and leaves MONITOR.
     func end(_ connection: Connection) {
         let loop = connection.loop
         loop.endTransaction(of: connection)
@@ -156,7 +157,7 @@ final class RESPSession {
 }
 
 extension Connection {
-    /// Changes what its client says of itself.
+    /// Changes the client's self-description.
     func describe(_ change: (ClientDescription) -> Void) {
         if resp.description == nil { resp.description = ClientDescription() }
         change(resp.description!)

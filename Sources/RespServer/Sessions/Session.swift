@@ -1,15 +1,15 @@
-// What a connection speaks: the seam between the half of an event loop that moves bytes (Net/) and the halves that know
-// what the bytes mean. A listener's kind decides which session its connections get.
+// The protocol of a connection: the seam between the half of an event loop that moves bytes (Net/) and the halves that
+// know what the bytes mean. A listener's kind determines which session its connections get.
 //
 //   Net/  reads ──▶ consume ──▶ the session parses: limiter calls go into the batch, each with a note that names its
 //                               connection and how it is answered; anything else is admitted and run at once
 //         writes ◀── the loop's reply buffer ◀── answer: the batch has been decided, and the session's kind prints it
 //
-// Owns: the list of what the transport asks of a session. It asks nothing else, and knows no session's type. Another
-// protocol is a case here, a class beside RESPSession, and reply forms of its own in `Batch.ReplyForm`.
+// Owns: the list of what the transport asks of a session. It asks nothing else, and knows no session's type. Adding a
+// protocol takes a case here, a class beside RESPSession, and its own reply forms in `Batch.ReplyForm`.
 //
-// An enumeration and not a protocol: a call through it is a test of one bit, where an existential would be opened, and
-// the reference takes as many bytes as it would alone.
+// An enumeration rather than a protocol: a call through it is a test of one bit, where an existential would have to be
+// opened, and it is no larger than the bare reference.
 
 import RESP
 import System
@@ -28,8 +28,8 @@ enum Session {
 
     // MARK: Input
 
-    /// Carries out everything complete in `count` bytes from `base`, and returns how many bytes are done with. The rest
-    /// is the beginning of a request, or input that has to wait: the connection's flags tell.
+    /// Executes everything complete in `count` bytes from `base`, and returns how many bytes were consumed. The rest is
+    /// an incomplete request, or input that has to wait: the connection's flags specify which.
     @inline(__always)
     func consume(
         _ base: UnsafePointer<UInt8>, count: Int, of connection: Connection, on loop: EventLoop
@@ -39,21 +39,21 @@ enum Session {
         }
     }
 
-    /// Input that was kept, and begins at `base` now, is about to be consumed again.
+    /// Prepares to consume kept input again, which now begins at `base`.
     func resume(at base: UnsafePointer<UInt8>, on loop: EventLoop) {
         switch self {
         case .resp(let session): session.resume(at: base, on: loop)
         }
     }
 
-    /// What `consume` has left is kept: remembers how far it has looked.
+    /// Remembers how far `consume` has looked: the input it left is kept.
     func keepPlace(on loop: EventLoop) {
         switch self {
         case .resp(let session): session.keepPlace(on: loop)
         }
     }
 
-    /// No input is kept.
+    /// Discards that position: no input is kept.
     func forgetPlace() {
         switch self {
         case .resp(let session): session.forgetPlace()
@@ -62,14 +62,14 @@ enum Session {
 
     // MARK: Output
 
-    /// Whether the reply to a command that was waited for is sent.
+    /// Whether the reply to a blocking command is sent.
     var sendsReplies: Bool {
         switch self {
         case .resp(let session): session.flags.isDisjoint(with: [.replyOff, .replySkip])
         }
     }
 
-    /// Whether it is sent what it did not ask for just now, and may therefore be silent for as long as it likes.
+    /// Whether the client receives messages it did not request, and may therefore be idle indefinitely.
     var isListening: Bool {
         switch self {
         case .resp(let session): !session.flags.isDisjoint(with: [.subscribed, .monitor])
@@ -78,28 +78,28 @@ enum Session {
 
     // MARK: The connection
 
-    /// The connection leaves its loop: gives back what the session has in places that others look at.
+    /// Detaches the session from its loop: removes its entries in structures shared with others.
     func end(_ connection: Connection) {
         switch self {
         case .resp(let session): session.end(connection)
         }
     }
 
-    /// Bytes that the session keeps beside its own object. O(1).
+    /// Bytes of memory the session uses besides its own object. O(1).
     var memory: Int {
         switch self {
         case .resp(let session): session.memory
         }
     }
 
-    /// Whether its connection may be closed to save memory.
+    /// Whether its connection may be closed to free memory.
     var isEvictable: Bool {
         switch self {
         case .resp(let session): session.replica == nil
         }
     }
 
-    /// What the client calls itself; empty until it does.
+    /// The name the client has set; empty if none.
     var clientName: [UInt8] {
         switch self {
         case .resp(let session): session.description?.name ?? []
@@ -108,7 +108,7 @@ enum Session {
 }
 
 extension Connection {
-    /// Its session, which speaks RESP: whatever runs a command by a handler, subscribes or is shown others' commands.
+    /// Its RESP session: for code that runs a handler, subscribes or shows others' commands.
     @inline(__always)
     var resp: RESPSession {
         switch session {
@@ -116,15 +116,15 @@ extension Connection {
         }
     }
 
-    /// What the client called itself; empty until it did.
+    /// The name the client has set; empty if none.
     var name: [UInt8] { session.clientName }
 }
 
-/// What sessions have written for the connections of a wave, as the transport sees it.
+/// The replies that sessions have written for the connections of a wave, as the transport sees them.
 extension EventLoop {
     var replyBytes: UnsafeBufferPointer<UInt8> { reply.bytes }
     var replyCount: Int { reply.count }
 
-    /// All of it has been sent or kept. What was large gives its memory back.
+    /// Clears the buffer after all of it has been sent or kept. A buffer that grew large releases its memory.
     func removeReplies() { reply.removeAll(retaining: LoopBuffers.outputRetained) }
 }

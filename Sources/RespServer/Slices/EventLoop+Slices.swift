@@ -1,9 +1,9 @@
-// How an event loop gives way: no turn goes on for long, whatever clients ask for.
+// How an event loop yields: no turn lasts long, whatever clients request.
 //
-//   sliced    a command that takes long is cut into slices, and a turn does one of all that are under way, in rotation;
-//             its client waits (`block`)
-//   deferred  a turn that has lasted `turnMax` runs no further commands but limiter calls in batches: the connections
-//             that have some wait, in order, and the next turn begins with them
+//   sliced    a long command is divided into slices; each turn runs one slice of one such command, in rotation; its
+//             client waits (`block`)
+//   deferred  a turn that has lasted `turnMax` runs no further commands except limiter calls in batches: connections
+//             that have other commands wait, in order, and the next turn begins with them
 //
 // While there is either, the loop does not sleep between turns.
 
@@ -13,32 +13,32 @@ import System
 import Transport
 
 extension EventLoop {
-    /// A turn that has lasted this long puts further commands off.
+    /// A turn that has lasted this long defers further commands.
     static let turnMax = Nanoseconds.milliseconds(2)
 
-    /// Whether anything is left over for the next turn.
+    /// Whether any work is left over for the next turn.
     var hasWorkLeft: Bool { !sliced.isEmpty || !deferred.isEmpty || !deliveries.isEmpty }
 
-    /// Whether this turn has lasted long enough, as far as the last command or batch knows.
+    /// Whether this turn has reached its time limit, as of the end of the last command or batch.
     @inline(__always)
     var isTurnSpent: Bool { lastTimestamp - steady > turnLimit }
 
     // MARK: Deferred
 
-    /// Puts a connection's next command off to the next turn. Its input is kept.
+    /// Defers a connection's next command to the next turn. Its input is kept.
     func deferCommands(of connection: Connection) {
         connection.flags.insert(.deferred)
         deferred.append(connection)
     }
 
-    /// Serves connections whose commands were put off, in order, as long as the turn may last.
+    /// Serves connections whose commands were deferred, in order, until the turn's time limit.
     func resumeDeferred() {
         guard !deferred.isEmpty else { return }
         let waiting = deferred
         deferred.removeAll(keepingCapacity: true)
         for (position, connection) in waiting.enumerated() {
             guard !isTurnSpent else {
-                // Those that were put off again just now had their turn.
+                // Connections that were deferred again just now have had their turn.
                 deferred.insert(contentsOf: waiting[position...], at: 0)
                 break
             }
@@ -53,7 +53,8 @@ extension EventLoop {
 
     // MARK: Sliced
 
-    /// Does a command's work: at once if it is done in one slice, else the client waits. Inside EXEC all of it at once.
+    /// Runs a command's work: at once if it is done in one slice, else the client waits. Inside EXEC, all of it at
+    /// once.
     func perform(_ work: any SlicedWork, _ context: CommandContext) {
         guard !isExecuting else { return performInTransaction(work, to: context.reply) }
         var budget = StepBudget.slice
@@ -82,13 +83,13 @@ extension EventLoop {
         reply.append(elements.buffer.bytes)
     }
 
-    /// Does one slice of one command under way.
+    /// Runs one slice of one command in progress.
     func advanceSliced() {
         guard !sliced.isEmpty else { return }
         let job = sliced.removeFirst()
         let began = SteadyInstant.now()
         defer { lastTimestamp = SteadyInstant.now() }
-        // It was admitted before it waited, and is asked about again now, unless it has begun to show.
+        // It was admitted before it waited, and is checked again now, unless it already has visible effects.
         if !job.work.mustFinish, case .refuse(let problem) = admit(job.command, job.connection) {
             job.work.cancel(keyspace)
             noteRejection(problem)
@@ -102,7 +103,7 @@ extension EventLoop {
         checkSize(of: job)
     }
 
-    /// What has been found so far counts as output that the client does not take.
+    /// Elements found so far count as unread output of the client.
     private func checkSize(of job: SlicedCommand) {
         guard !job.connection.flags.contains(.closed) else { return }
         let limit = outputLimit(for: job.connection).hardBytes
@@ -132,7 +133,7 @@ extension EventLoop {
         }
     }
 
-    /// Ends what is under way for a connection that leaves. False when nothing is.
+    /// Cancels the sliced command of a connection that is closing. False if there is none.
     func endSliced(of connection: Connection) -> Bool {
         guard let position = sliced.firstIndex(where: { $0.connection === connection }) else { return false }
         if !sliced[position].work.mustFinish { sliced.remove(at: position).work.cancel(keyspace) }

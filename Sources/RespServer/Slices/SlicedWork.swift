@@ -1,29 +1,29 @@
-// Work that may take longer than a turn of an event loop should, cut into slices.
+// Work that may take longer than a turn of an event loop should, divided into slices.
 //
-// A command whose effort grows with the table, the subscriptions or the rules is an object that is told to continue
-// until it is done. Between two slices its client waits, as for WAIT, and the loop serves the others
-// (EventLoop+Slices). Most are done in the first slice, in the call of the handler, and no client waits.
+// A command whose cost grows with the table, the subscriptions or the rules is an object that is advanced until it is
+// done. Between slices its client waits, as for WAIT, and the loop serves the others (EventLoop+Slices). Most finish in
+// the first slice, within the handler's call, and no client waits.
 
 import LimiterEngine
 import RESP
 import System
 import Transport
 
-/// How much may be done before giving way.
+/// How much work may be done before yielding.
 struct StepBudget {
-    /// What is left; a step is about a nanosecond.
+    /// Steps left; a step is about a nanosecond.
     var steps: Int
-    /// What looking at a key counts.
+    /// Steps that looking at a key costs.
     let stepsPerKey: Int
-    /// The work is not continued when this is spent: it ends as it can, or is refused.
+    /// The work is not continued once this is spent: it ends as best it can, or is refused.
     let isFinal: Bool
 
     /// One slice: about a quarter of a millisecond.
     static var slice: StepBudget { StepBudget(steps: 250_000, stepsPerKey: 100, isFinal: false) }
-    /// Steps that all commands of one EXEC may spend on patterns. Every stripe of theirs is held meanwhile.
+    /// Steps that all commands of one EXEC may spend on patterns. Every stripe they use is held meanwhile.
     static let transactionSteps = 64_000_000
 
-    /// Inside EXEC, which is one piece: what looking at keys takes is not counted, since it cannot be given back.
+    /// Inside EXEC, which cannot be sliced: looking at keys costs no steps, since yielding is not possible.
     static func transaction(steps: Int) -> StepBudget { StepBudget(steps: steps, stepsPerKey: 0, isFinal: true) }
 
     var isSpent: Bool { steps <= 0 }
@@ -31,25 +31,25 @@ struct StepBudget {
 
 /// A command's work. Belongs to one event loop.
 protocol SlicedWork: AnyObject {
-    /// Continues until the work is done, which is true, or the budget is spent.
+    /// Continues until the work is done, returning true, or the budget is spent.
     func advance(_ keyspace: KeyspaceSession, now: EngineTime, _ budget: inout StepBudget) -> Bool
 
-    /// Writes the answer, or all of it that comes before `elements`.
+    /// Writes the reply, or the part of it before `elements`.
     func writeReply(to reply: ReplyBuffer)
 
-    /// The end of the answer, however long it is; nil when `writeReply` writes all of it.
+    /// The rest of the reply, of any length; nil if `writeReply` writes all of it.
     var elements: ReplyPieces? { get }
 
-    /// Messages to the client itself, which follow the answer.
+    /// Messages to the client itself, which follow the reply.
     var ownMessages: [MessageBytes] { get }
 
-    /// The work has begun to show and is done to its end, also when the client leaves.
+    /// The work already has visible effects and must be completed, even if the client disconnects.
     var mustFinish: Bool { get }
 
-    /// What EXEC answers in place of it when there are no steps left.
+    /// The error that EXEC returns in its place when no steps are left.
     var refusalInTransaction: String { get }
 
-    /// The work ends here: gives back what it holds.
+    /// Ends the work early and releases what it holds.
     func cancel(_ keyspace: KeyspaceSession)
 }
 
@@ -77,16 +77,16 @@ final class SlicedCommand {
         self.connection = connection
     }
 
-    /// Its first slice is done.
+    /// Records that its first slice is done.
     func begin(_ command: CommandReference, took length: Nanoseconds) {
         self.command = command
         busy = length
     }
 }
 
-/// A long reply that is written over many slices, in pieces: it is never copied as a whole.
+/// A long reply that is written over many slices, in pieces, and never copied as a whole.
 final class ReplyPieces {
-    /// Where elements are written; `endElement` after each.
+    /// The buffer to write elements to; call `endElement` after each.
     let buffer = ReplyBuffer(capacity: 1024)
     private(set) var pieces: [[UInt8]] = []
     private var piecesCount = 0
@@ -96,7 +96,7 @@ final class ReplyPieces {
     /// Bytes written.
     var count: Int { piecesCount + buffer.count }
 
-    /// Puts what has been written aside when it is enough for a piece.
+    /// Moves what has been written to `pieces` once it is large enough for a piece.
     func endElement() {
         guard buffer.count >= OutputQueue.pieceSize else { return }
         pieces.append(Array(buffer.bytes))
@@ -105,9 +105,9 @@ final class ReplyPieces {
     }
 }
 
-/// Copies of keys, so that nothing is held while they are looked at.
+/// Copies of keys, so that no lock is held while they are processed.
 struct KeyBatch {
-    /// How many keys are fetched at once, and how many bytes of them, about.
+    /// How many keys are fetched at once, and approximately how many bytes.
     static let keysMax = 256
     static let bytesMax = 64 * 1024
 
@@ -115,7 +115,7 @@ struct KeyBatch {
     private var ends: [Int] = []
     private var next = 0
 
-    /// No key is left.
+    /// Whether no key is left.
     var isEmpty: Bool { next == ends.count }
 
     mutating func append(_ key: UnsafeRawBufferPointer) {
@@ -129,7 +129,7 @@ struct KeyBatch {
         next = 0
     }
 
-    /// Lends the next key, which must be there, and takes it off.
+    /// Passes the next key, which must exist, to `body`, and removes it.
     mutating func withNext<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
         let start = next == 0 ? 0 : ends[next - 1]
         let end = ends[next]
