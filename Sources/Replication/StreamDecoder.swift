@@ -76,7 +76,7 @@ public final class StreamDecoder {
         }
         do throws(StreamError) {
             switch phase {
-            case .failed: throw StreamError(offset: offset, reason: "the stream was invalid before")
+            case .failed: throw StreamError(offset: offset, reason: "the stream has already failed")
             case .header: return try readHeader(&input)
             case .snapshot:
                 guard let (batch, bytes) = try readBatch(&input, at: snapshotPosition) else { return nil }
@@ -143,7 +143,7 @@ public final class StreamDecoder {
             throw StreamError(offset: place, reason: "the batch has a header out of range")
         }
         guard batch.offset == place, !place.addingReportingOverflow(Int64(batch.count)).overflow else {
-            throw StreamError(offset: place, reason: "the batch says that it belongs at offset \(batch.offset)")
+            throw StreamError(offset: place, reason: "the batch claims to be at offset \(batch.offset)")
         }
         guard let bytes = gather(batch.count, &input) else { return nil }
         guard batch.matches(bytes) else { throw StreamError(offset: place, reason: "the batch has a wrong checksum") }
@@ -172,7 +172,7 @@ public final class StreamDecoder {
     private func checkStream(_ batch: JournalBatch, _ bytes: UnsafeRawBufferPointer) throws(StreamError) {
         try check(batch, bytes) { record throws(Misplaced) in
             guard case .control(.endOfSnapshot, _, _) = record else { return }
-            throw Misplaced(reason: "an end of a snapshot in the stream")
+            throw Misplaced(reason: "an end-of-snapshot record in the stream")
         }
     }
 
@@ -180,7 +180,7 @@ public final class StreamDecoder {
         var keys = records
         var end: (keys: Int64, wholeAt: Int64)?
         try check(batch, bytes) { record throws(Misplaced) in
-            guard end == nil else { throw Misplaced(reason: "a record behind the end of the snapshot") }
+            guard end == nil else { throw Misplaced(reason: "a record after the end of the snapshot") }
             switch record {
             case .state, .control(.policy, _, _), .control(.rule, _, _): keys += 1
             case .control(.endOfSnapshot, let key, let body) where key.count == 0 && body.count == 16:
@@ -191,7 +191,7 @@ public final class StreamDecoder {
             // No catch-all: a new kind of record has to be classified here.
             case .removed, .control(.flushAll, _, _), .control(.endOfSnapshot, _, _),
                 .control(.policyRemoval, _, _), .control(.ruleRemoval, _, _):
-                throw Misplaced(reason: "a record that has no place in a snapshot")
+                throw Misplaced(reason: "a record that is not allowed in a snapshot")
             }
         }
         records = keys
@@ -199,8 +199,8 @@ public final class StreamDecoder {
         guard end.keys == Int64(keys), end.wholeAt >= offset else {
             throw StreamError(
                 offset: batch.offset,
-                reason: "the snapshot has \(keys) keys and says it has \(end.keys), "
-                    + "and that it is whole at offset \(end.wholeAt)")
+                reason: "the snapshot has \(keys) keys, but its end record states \(end.keys) "
+                    + "and consistency at offset \(end.wholeAt)")
         }
         phase = .stream
         pendingEnd = .snapshotEnd(keys: keys, wholeAt: end.wholeAt)

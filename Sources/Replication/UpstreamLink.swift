@@ -202,7 +202,7 @@ public final class UpstreamLink {
 
     private func began(_ header: FileHeader, _ now: SteadyInstant, _ perform: (Action) -> Void) -> Bool {
         guard header.journalOffset == fullSyncPosition?.offset else {
-            fail(.unexpected("a snapshot of offset \(header.journalOffset)"), now, perform)
+            fail(.unexpected("a snapshot at offset \(header.journalOffset)"), now, perform)
             return false
         }
         position = nil
@@ -281,7 +281,7 @@ public final class UpstreamLink {
                 return true
             }
             guard line.count < UpstreamLink.lineMax else {
-                fail(.unexpected("a line without an end"), now, perform)
+                fail(.unexpected("an unterminated line"), now, perform)
                 return false
             }
             line.append(byte)
@@ -380,7 +380,7 @@ public final class UpstreamLink {
                 // Only the old history could complete this state.
                 position = nil
                 wholeAt = nil
-                return fail(.unexpected("another history in the middle of a full sync"), now, perform)
+                return fail(.unexpected("a different history during a full sync"), now, perform)
             }
             position!.id = id
             perform(.follow(id))

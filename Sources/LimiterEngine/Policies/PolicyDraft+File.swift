@@ -120,9 +120,9 @@ private enum Verdict {
     case kept(FileReport.Reason, hasFileChanged: Bool)
 
     /// - Parameters:
+    ///   - inForce: The entry in force; nil for none.
     ///   - said: The file's entry when it was last read, if a command has changed or removed it.
     ///   - says: The file's current entry; nil for none.
-    ///   - says: What it has now; nil for nothing.
     init<Entry: FileEntry>(_ inForce: Entry?, said: Entry?, says: Entry?, force: Bool) {
         guard let inForce else {
             guard let says, let said, !force else {

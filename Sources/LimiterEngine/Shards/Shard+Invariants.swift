@@ -71,7 +71,7 @@ extension Shard {
                     isBehindUnused = true
                     continue
                 }
-                if isBehindUnused { found.append("\(name): bucket \(number) has an entry behind an unused one") }
+                if isBehindUnused { found.append("\(name): bucket \(number) has an entry after an unused one") }
                 guard let address = Index.address(entry) else {
                     tombstones += 1
                     continue
@@ -88,7 +88,7 @@ extension Shard {
                 }
                 if place != line + slot { found.append("\(name): a key is not found where it is") }
                 if !StateView(record).isValid(forKey: record.keyBytes) {
-                    found.append("\(name): a state of kind \(record.kind) that is none")
+                    found.append("\(name): an invalid state of kind \(record.kind)")
                 }
                 sum.bytes += Slab.footprint(record.size)
                 sum.dirty += record.isDirty ? 1 : 0

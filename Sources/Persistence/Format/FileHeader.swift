@@ -77,7 +77,7 @@ public struct FileHeader: Equatable, Sendable {
             Number(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: type))
         }
         guard load(0, as: UInt64.self) == content.rawValue else {
-            throw HeaderError("does not begin like a \(content == .log ? "log segment" : "snapshot")")
+            throw HeaderError("is not a \(content == .log ? "log segment" : "snapshot")")
         }
         guard Checksum.crc32c(UnsafeRawBufferPointer(rebasing: bytes[..<52])) == load(52, as: UInt32.self) else {
             throw HeaderError("has a header whose checksum is wrong")
@@ -85,7 +85,7 @@ public struct FileHeader: Equatable, Sendable {
         let version = load(8, as: UInt32.self)
         guard version == FileHeader.version else {
             throw HeaderError(
-                "has format version \(version), and this program reads \(FileHeader.version)", isOtherVersion: true)
+                "has format version \(version), but this program reads \(FileHeader.version)", isOtherVersion: true)
         }
         let number = load(16, as: Int64.self)
         let offset = load(24, as: Int64.self)

@@ -156,20 +156,20 @@ public enum JournalRecord {
             if let kind = control.policyKind {
                 let record = PolicyRecord(kind: kind, key: Array(key), value: Array(value))
                 guard record.isValid else {
-                    throw failed("it is no record of kind \(control)", isOtherVersion: record.isOfOtherVersion)
+                    throw failed("it is not a valid record of kind \(control)", isOtherVersion: record.isOfOtherVersion)
                 }
             }
             return .control(control, key: key, body: value)
         }
         if kind & ~deadlineBit == 0 {
-            guard kind == 0, valueLength == 0 else { throw failed("a removal that has a state") }
+            guard kind == 0, valueLength == 0 else { throw failed("a removal with a state") }
             return .removed(key: key)
         }
         guard let stateKind = StateKind(rawValue: kind & ~deadlineBit) else {
             throw failed("its kind \(kind) is unknown to this version", isOtherVersion: true)
         }
         let state = StateView(kind: stateKind, value: value, deadline: deadline)
-        guard state.isValid(forKey: key) else { throw failed("its state is not one of kind \(stateKind.name)") }
+        guard state.isValid(forKey: key) else { throw failed("its state is not a valid \(stateKind.name)") }
         return .state(key: key, state)
     }
 

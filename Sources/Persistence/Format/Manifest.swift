@@ -100,12 +100,12 @@ public struct Manifest: Equatable, Sendable {
         for (index, line) in words.enumerated().dropFirst(2) {
             guard line.count == 3, let number = Manifest.number(line[1]), number > 0,
                 let offset = Manifest.number(line[2])
-            else { throw ManifestError(line: index + 1, reason: "not a file, its number and its offset") }
+            else { throw ManifestError(line: index + 1, reason: "expected a file, its number and its offset") }
             let entry = Entry(number: number, offset: Int64(offset))
             switch line[0] {
             case "snapshot" where snapshot == nil && logs.isEmpty: snapshot = entry
             case "log" where follows(entry) && logNumbers.insert(number).inserted: logs.append(entry)
-            default: throw ManifestError(line: index + 1, reason: "this line does not belong behind those above")
+            default: throw ManifestError(line: index + 1, reason: "this line is out of order")
             }
         }
     }

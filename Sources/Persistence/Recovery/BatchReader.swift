@@ -70,7 +70,7 @@ public final class BatchReader {
             return .failure(Problem(reason: "has a header out of range"))
         }
         guard batch.offset == streamStart + Int64(position - FileHeader.size) else {
-            return .failure(Problem(reason: "says that it belongs at offset \(batch.offset)"))
+            return .failure(Problem(reason: "claims to be at offset \(batch.offset)"))
         }
         guard batch.count <= left else { return .failure(Problem(reason: "is longer than the file")) }
         return .success(batch)

@@ -19,7 +19,7 @@ public struct DirectoryLayout: Sendable {
             let largest = largestNumber
             let name = names.first { LogDirectory.number(in: $0) == largest }!
             throw RecoveryError(
-                "\(path)/\(name)", nil, "its number leaves none for the files to come, and no server counts that far")
+                "\(path)/\(name)", nil, "its number leaves too few for later files, and no server counts that far")
         }
         mark = try RecoveryError.wrapping { () throws(StorageError) in
             guard names.contains(SyncMark.fileName) else { return nil }
@@ -58,7 +58,7 @@ public struct DirectoryLayout: Sendable {
             }
             guard size > FileHeader.size else { continue }
             throw RecoveryError(
-                "\(path)/\(name)", nil, "the file holds state, but there is no manifest that says which")
+                "\(path)/\(name)", nil, "the file contains state, but the directory has no manifest")
         }
     }
 

@@ -31,7 +31,7 @@ struct PolicyReplay {
                 for record in rules.values { try draft.apply(record) }
             }
         } catch {
-            throw RecoveryError(path, nil, "the policies and rules are not valid together: \(error)")
+            throw RecoveryError(path, nil, "the policies and rules are inconsistent: \(error)")
         }
     }
 }

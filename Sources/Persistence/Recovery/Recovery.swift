@@ -125,7 +125,7 @@ public final class Recovery {
         let path = source.path
         guard cuts else {
             throw RecoveryError(
-                path, damage.position, "the batch \(damage.reason), and aof-load-truncated does not allow to cut it off"
+                path, damage.position, "the batch \(damage.reason), and aof-load-truncated forbids cutting it off"
             )
         }
         report.cut = (path, damage.position, source.size - damage.position)

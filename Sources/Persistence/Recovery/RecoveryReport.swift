@@ -83,7 +83,7 @@ extension RecoveryError: CustomStringConvertible {
     public func remedy(directory path: String) -> String {
         guard cause == .damage else { return "" }
         return
-            "; `escapement check \(path)` tells what is damaged, `escapement check \(path) --fix` cuts the log there "
+            "; `escapement check \(path)` shows what is damaged, `escapement check \(path) --fix` cuts the log there "
             + "and keeps a copy"
     }
 }

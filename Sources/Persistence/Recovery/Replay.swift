@@ -111,7 +111,7 @@ struct Replay {
                 case .control(.flushAll, _, _): restorer?.removeAll()
                 case .control(.endOfSnapshot, _, let body):
                     guard isSnapshot, body.count == 8 || body.count == 16 else {
-                        throw RecoveryError(path, position, "an end of a snapshot that does not belong here")
+                        throw RecoveryError(path, position, "a misplaced end-of-snapshot record")
                     }
                     result.endOfSnapshot = Int(Int64(littleEndian: body.loadUnaligned(as: Int64.self)))
                     return

@@ -30,7 +30,7 @@ struct StateFile: Sendable {
             throw RecoveryError(path, 0, "the file \(error.reason)", cause: error.isOtherVersion ? .version : .damage)
         case .success(let header):
             guard header.number == entry.number, header.journalOffset == entry.offset else {
-                throw RecoveryError(path, 0, "the file is not the one that the manifest means by this name")
+                throw RecoveryError(path, 0, "the file's header does not match the manifest")
             }
             self.file = file
             self.header = header
@@ -60,7 +60,7 @@ struct StateFile: Sendable {
             throw RecoveryError(path, size, "the snapshot ends before it is complete")
         }
         guard promised == records else {
-            throw RecoveryError(path, size, "the snapshot has \(records) records and says it has \(promised)")
+            throw RecoveryError(path, size, "the snapshot has \(records) records, its end record states \(promised)")
         }
     }
 

@@ -15,7 +15,7 @@ extension DirectoryCheck {
     private var summary: String {
         let damaged = files.count { $0.condition.isDamaged }
         if problem != nil { return "\(directory): unusable, a server does not start from it" }
-        if manifest == nil { return "\(directory): there is no state in it, a server starts empty" }
+        if manifest == nil { return "\(directory): contains no state, a server starts empty" }
         let what = damaged == 0 ? "clean" : "damaged (\(damaged) of \(files.count) files)"
         let records = stateFiles.reduce(0) { $0 + $1.records }
         let bytes = stateFiles.reduce(0) { $0 + $1.bytes }

@@ -102,7 +102,7 @@ public struct DirectoryCheck: Sendable {
         guard names.contains(SyncMark.fileName) else { return }
         var file = plain(system, SyncMark.fileName, .syncMark)
         file.start = mark
-        if mark == nil { file.condition = .ignored(reason: "it is not valid and says nothing") }
+        if mark == nil { file.condition = .ignored(reason: "it is not valid and is ignored") }
         files.append(file)
     }
 

@@ -62,8 +62,8 @@ public struct DirectoryRepair: Sendable {
         guard case .damaged(let error) = condition else { return }
         switch error.cause {
         case .damage, .storage(ENOENT): return
-        case .version: throw Failure(text: "this is no damage, so it is not cut off: \(error)")
-        case .storage, .stopped: throw Failure(text: "what cannot be read cannot be judged: \(error)")
+        case .version: throw Failure(text: "this is not damage, so it is not cut off: \(error)")
+        case .storage, .stopped: throw Failure(text: "a file that cannot be read cannot be repaired: \(error)")
         }
     }
 

@@ -89,7 +89,7 @@ public struct RecordDump {
                         RecordDump.write(record, of: batch, in: name, to: &line.pointee)
                         guard line.pointee.bytes.count >= RecordDump.chunkSize else { return }
                         guard line.pointee.bytes.withUnsafeBytes(sink) else {
-                            throw RecoveryError(source.path, nil, "nobody reads any more", cause: .stopped)
+                            throw RecoveryError(source.path, nil, "the reader has stopped", cause: .stopped)
                         }
                         line.pointee.removeAll(retaining: RecordDump.chunkSize * 4)
                     }, progress: nil
