@@ -52,7 +52,7 @@ public final class Restorer {
     /// Adds a key's removal.
     public func remove(key: UnsafeRawBufferPointer) { add(key, nil) }
 
-    /// Removes every key in this restorer's shards, including those just added.
+    /// Removes every key in this restorer's shards, including those restored before.
     public func removeAll() {
         flush()
         for number in stride(from: own, to: engine.shardCount, by: mask + 1) {

@@ -25,7 +25,7 @@ public import System
 public struct ServingNode: Sendable {
     /// Whether the node can serve at the moment.
     public enum Readiness: Sendable {
-        /// Yes.
+        /// The node can serve.
         case ready
         /// Its state is still being recovered.
         case loading

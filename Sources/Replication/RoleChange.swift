@@ -16,7 +16,7 @@
 //     are included in its offset, so that they are detected.
 // (2) A node that becomes primary begins a history before it accepts a write (ReplicationIdentity). From a consistent
 //     state, the old history becomes its past; from an inconsistent one, no replica can continue.
-// (3) Before any byte of a history is on disk that others may rely on, its name is: `saveIdentity` is an action.
+// (3) Once others may rely on a history, its name is on disk before its bytes are: `saveIdentity` is an action.
 // (4) When the history changes, every served link is closed, and clients blocked in WAIT are told.
 // (5) A node that has never had a consistent state as a replica reports `slave_priority:0`, now and after any restart:
 //     its files are named ReplicationID.unowned from before its first request until a consistent state replaces them.

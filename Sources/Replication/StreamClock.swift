@@ -31,7 +31,7 @@ public struct StreamClock: Equatable, Sendable {
     /// Engine time minus steady time: this node's, or the primary's as far as it is known.
     private var offset: Nanoseconds
     /// The last time from the stream; meaningless while leading.
-    private var said: EngineTime
+    private var lastHeard: EngineTime
     /// Whether it stands at the stream's last time.
     public private(set) var isFollowing: Bool
     /// Whether `offset` is confirmed by a stream or by this process's own time as a primary.
@@ -41,7 +41,7 @@ public struct StreamClock: Equatable, Sendable {
     /// What was known of time when the state on disk was the one in memory.
     private struct Earlier: Equatable {
         var offset: Nanoseconds
-        var said: EngineTime
+        var lastHeard: EngineTime
         var knowsTime: Bool
     }
 
@@ -53,7 +53,7 @@ public struct StreamClock: Equatable, Sendable {
     /// time.
     public init(leadingFrom time: EngineTime, steady: SteadyInstant) {
         offset = time.offset(from: steady)
-        said = time
+        lastHeard = time
         isFollowing = false
         knowsTime = true
     }
@@ -61,14 +61,14 @@ public struct StreamClock: Equatable, Sendable {
     /// The clock of a process that starts as a replica, with the last time in its journal.
     public init(followingFrom time: EngineTime) {
         offset = .zero
-        said = time
+        lastHeard = time
         isFollowing = true
         knowsTime = false
     }
 
     /// Engine time at steady time `steady`.
     public func now(_ steady: SteadyInstant) -> EngineTime {
-        isFollowing ? said : EngineTime(at: steady, offset: offset)
+        isFollowing ? lastHeard : EngineTime(at: steady, offset: offset)
     }
 
     /// Engine time minus steady time: this node's, or on a follower the primary's as far as the stream has shown; nil
@@ -77,7 +77,7 @@ public struct StreamClock: Equatable, Sendable {
 
     /// Begins to follow a stream, possibly another one than before.
     public mutating func follow(_ steady: SteadyInstant) {
-        said = now(steady)
+        lastHeard = now(steady)
         isFollowing = true
         isEstimateOld = true
     }
@@ -88,10 +88,10 @@ public struct StreamClock: Equatable, Sendable {
     ///   full sync had replaced there.
     public mutating func replaced(at time: EngineTime, _ steady: SteadyInstant, filesAreCurrent: Bool) {
         if !isReplacing, filesAreCurrent || earlier == nil {
-            earlier = Earlier(offset: offset, said: said, knowsTime: knowsTime)
+            earlier = Earlier(offset: offset, lastHeard: lastHeard, knowsTime: knowsTime)
         }
         isReplacing = true
-        said = time
+        lastHeard = time
         isEstimateOld = true
         heard(time, at: steady)
     }
@@ -102,16 +102,16 @@ public struct StreamClock: Equatable, Sendable {
     /// The state on disk, from before a full sync, replaces what the full sync had delivered.
     public mutating func goBack() {
         guard isReplacing, let known = earlier else { return }
-        (offset, said, knowsTime, isReplacing) = (known.offset, known.said, known.knowsTime, false)
+        (offset, lastHeard, knowsTime, isReplacing) = (known.offset, known.lastHeard, known.knowsTime, false)
         isEstimateOld = true
     }
 
     /// A recovery has found this time in the files.
-    public mutating func recovered(_ last: EngineTime) { said = max(said, last) }
+    public mutating func recovered(_ last: EngineTime) { lastHeard = max(lastHeard, last) }
 
     /// The stream reported the time `time`, received at steady time `steady`.
     public mutating func heard(_ time: EngineTime, at steady: SteadyInstant) {
-        said = max(said, time)
+        lastHeard = max(lastHeard, time)
         let estimate = time.offset(from: steady)
         offset = isEstimateOld ? estimate : max(offset, estimate)
         isEstimateOld = false
@@ -123,7 +123,7 @@ public struct StreamClock: Equatable, Sendable {
     public mutating func lead(wall: WallInstant, at steady: SteadyInstant) {
         guard isFollowing else { return }
         if !knowsTime { offset = EngineTime(wall).offset(from: steady) }
-        offset = max(offset, said.offset(from: steady))
+        offset = max(offset, lastHeard.offset(from: steady))
         isFollowing = false
         knowsTime = true
     }

@@ -108,7 +108,7 @@ public final class StreamDecoder {
     }
 
     /// Consumes what `gather` returned.
-    private func take(_ count: Int, _ input: inout UnsafeRawBufferPointer) {
+    private func removeFirst(_ count: Int, _ input: inout UnsafeRawBufferPointer) {
         if buffer.count > 0 {
             assert(buffer.count == count)
             isBufferUsed = true
@@ -128,7 +128,7 @@ public final class StreamDecoder {
         } catch {
             throw StreamError(offset: 0, reason: "the snapshot \(error.reason)")
         }
-        take(FileHeader.size, &input)
+        removeFirst(FileHeader.size, &input)
         self.header = header
         offset = header.journalOffset
         phase = .snapshot
@@ -147,7 +147,7 @@ public final class StreamDecoder {
         }
         guard let bytes = gather(batch.count, &input) else { return nil }
         guard batch.matches(bytes) else { throw StreamError(offset: place, reason: "the batch has a wrong checksum") }
-        take(batch.count, &input)
+        removeFirst(batch.count, &input)
         return (batch, bytes)
     }
 

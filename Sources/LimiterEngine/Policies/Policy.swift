@@ -17,7 +17,7 @@ public struct Policy: Equatable, Sendable {
     public var name: [UInt8]
     /// The limit, bound by the earlier ones.
     public private(set) var limit: Limit
-    /// Whether the limit is enforced.
+    /// The enforcement mode.
     public var mode: LimitCall.Mode
     /// Its origin.
     public var origin: PolicyOrigin

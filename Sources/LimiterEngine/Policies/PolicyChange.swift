@@ -25,7 +25,7 @@ public struct PolicyChange: Equatable, Sendable {
     public var zone: ZoneNumber?
     /// Where a calendar window starts; by default the unit's first start for a new policy.
     public var start: Int?
-    /// Whether the limit is enforced; by default `enforce` for a new policy.
+    /// The enforcement mode; by default `enforce` for a new policy.
     public var mode: LimitCall.Mode?
 
     /// A change without values.

@@ -90,13 +90,13 @@ private protocol FileEntry {
     var origin: PolicyOrigin { get }
     var entry: PolicyEntry { get }
     /// Whether they are equal, ignoring origin and a policy's superseded limits.
-    func saysTheSame(as other: Self) -> Bool
+    func hasSameContent(as other: Self) -> Bool
 }
 
 extension Policy: FileEntry {
     fileprivate var entry: PolicyEntry { .policy(self) }
 
-    fileprivate func saysTheSame(as other: Policy) -> Bool {
+    fileprivate func hasSameContent(as other: Policy) -> Bool {
         let (own, others) = (limit, other.limit)
         return name == other.name && mode == other.mode && own.algorithm == others.algorithm
             && own.units == others.units && own.period == others.period && own.capacity == others.capacity
@@ -107,7 +107,7 @@ extension Policy: FileEntry {
 extension Rule: FileEntry {
     fileprivate var entry: PolicyEntry { .rule(self) }
 
-    fileprivate func saysTheSame(as other: Rule) -> Bool { subject == other.subject && policy == other.policy }
+    fileprivate func hasSameContent(as other: Rule) -> Bool { subject == other.subject && policy == other.policy }
 }
 
 private enum Verdict {
@@ -121,33 +121,33 @@ private enum Verdict {
 
     /// - Parameters:
     ///   - inForce: The entry in force; nil for none.
-    ///   - said: The file's entry when it was last read, if a command has changed or removed it.
-    ///   - says: The file's current entry; nil for none.
-    init<Entry: FileEntry>(_ inForce: Entry?, said: Entry?, says: Entry?, force: Bool) {
+    ///   - lastRead: The file's entry when it was last read, if a command has changed or removed it.
+    ///   - file: The file's current entry; nil for none.
+    init<Entry: FileEntry>(_ inForce: Entry?, lastRead: Entry?, file: Entry?, force: Bool) {
         guard let inForce else {
-            guard let says, let said, !force else {
-                self = says == nil ? .agreed : .applied
+            guard let file, let lastRead, !force else {
+                self = file == nil ? .agreed : .applied
                 return
             }
-            self = .kept(.removedByCommand, hasFileChanged: !said.saysTheSame(as: says))
+            self = .kept(.removedByCommand, hasFileChanged: !lastRead.hasSameContent(as: file))
             return
         }
-        guard let says else {
+        guard let file else {
             // An entry that the file never had.
-            guard inForce.origin == .file || said != nil else {
+            guard inForce.origin == .file || lastRead != nil else {
                 self = .agreed
                 return
             }
-            let isFiles = inForce.origin == .file || said.map(inForce.saysTheSame) ?? false
+            let isFiles = inForce.origin == .file || lastRead.map(inForce.hasSameContent) ?? false
             self = isFiles || force ? .applied : .kept(.changedByCommand, hasFileChanged: true)
             return
         }
-        if inForce.saysTheSame(as: says) {
+        if inForce.hasSameContent(as: file) {
             self = inForce.origin == .file ? .agreed : .adopted
-        } else if force || inForce.origin == .file || said.map(inForce.saysTheSame) ?? false {
+        } else if force || inForce.origin == .file || lastRead.map(inForce.hasSameContent) ?? false {
             self = .applied
         } else {
-            self = .kept(.changedByCommand, hasFileChanged: said.map { !$0.saysTheSame(as: says) } ?? true)
+            self = .kept(.changedByCommand, hasFileChanged: lastRead.map { !$0.hasSameContent(as: file) } ?? true)
         }
     }
 }
@@ -197,7 +197,7 @@ extension PolicyDraft {
             policy.origin = .file
             let inForce = self.policies[policy.name]
             var difference = FileReport.Difference(inForce: inForce?.entry, file: policy.entry)
-            switch Verdict(inForce, said: overrides.all.policies[policy.name], says: policy, force: taking.force) {
+            switch Verdict(inForce, lastRead: overrides.all.policies[policy.name], file: policy, force: taking.force) {
             case .agreed: break
             case .adopted:
                 var adopted = inForce!
@@ -224,7 +224,7 @@ extension PolicyDraft {
         var dropped: [(Rule, FileReport.Difference)] = []
         for rule in rules.values where !subjects.contains(rule.subject) {
             var difference = FileReport.Difference(inForce: rule.entry)
-            switch Verdict(rule, said: overrides.all.rules[rule.subject], says: nil, force: taking.force) {
+            switch Verdict(rule, lastRead: overrides.all.rules[rule.subject], file: nil, force: taking.force) {
             case .agreed, .adopted: continue
             case .applied: break
             case .kept(let reason, let hasFileChanged):
@@ -246,7 +246,7 @@ extension PolicyDraft {
             guard names.contains(rule.policy) || policies[rule.policy] != nil else { throw .unknownPolicy(rule.policy) }
             let inForce = rules[rule.subject]
             var difference = FileReport.Difference(inForce: inForce?.entry, file: rule.entry)
-            switch Verdict(inForce, said: overrides.all.rules[rule.subject], says: rule, force: taking.force) {
+            switch Verdict(inForce, lastRead: overrides.all.rules[rule.subject], file: rule, force: taking.force) {
             case .agreed: continue
             case .adopted: break
             case .applied: taking.report.add(difference)
@@ -271,7 +271,7 @@ extension PolicyDraft {
         let candidates = policies.values.filter { !names.contains($0.name) }
         for policy in candidates.sorted(by: { $0.name.lexicographicallyPrecedes($1.name) }) {
             var difference = FileReport.Difference(inForce: policy.entry)
-            switch Verdict(policy, said: overrides.all.policies[policy.name], says: nil, force: taking.force) {
+            switch Verdict(policy, lastRead: overrides.all.policies[policy.name], file: nil, force: taking.force) {
             case .agreed, .adopted: continue
             case .applied:
                 guard used.contains(policy.name) else {

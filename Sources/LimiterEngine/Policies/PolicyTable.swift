@@ -26,7 +26,7 @@ public final class PolicyTable: @unchecked Sendable {
     public struct Terms: Equatable, Sendable {
         /// The limit.
         public var limit: Limit
-        /// Whether the limit is enforced.
+        /// The enforcement mode.
         public var mode: LimitCall.Mode
 
         /// A call under the policy. Unlike a limit given as numbers, it accepts the state of another algorithm: the
@@ -41,7 +41,7 @@ public final class PolicyTable: @unchecked Sendable {
 
     private let seed: HashSeed
     private let policySet: PolicySet
-    /// The rules by hash: see `partNumber`. Their number is a power of two.
+    /// The rules, divided into parts by hash: see `partNumber`. The number of parts is a power of two.
     private let parts: [RuleChunk]
     /// The data that lookups need, without references, so that no reference count is touched.
     private let views: UnsafeMutablePointer<RuleChunk.View>

@@ -25,7 +25,7 @@ public struct LimitCall {
         case read
     }
 
-    /// Whether the limit is enforced. The raw value is journaled with policies: never reuse one.
+    /// The enforcement mode of a limit. The raw value is journaled with policies: never reuse one.
     public enum Mode: UInt8, Sendable, CaseIterable {
         /// As configured.
         case enforce = 0
@@ -55,7 +55,7 @@ public struct LimitCall {
     public internal(set) var amount: Int64
     /// The requested operation.
     public var operation: Operation
-    /// Whether the limit is enforced.
+    /// The enforcement mode.
     public var mode = Mode.enforce
     private var flags: Flags = []
     /// Whether the decided call has made a change that must not be lost: units taken or given back, an answer

@@ -104,7 +104,7 @@ extension JournalDriver {
         host.perform(.answerSnapshotWaiters(.finished))
         if run.kind == .repair, breaker.state == .halfOpen { recovered() }
         followHealth()
-        // `adopt` synced everything appended: tickets that waited for the segment to be published are complete.
+        // `adopt` synced everything appended, which releases tickets that waited for the segment to be published.
         guard log.isOpen else { return }
         syncs += 1
         lastSync = now

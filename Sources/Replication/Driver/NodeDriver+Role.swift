@@ -9,7 +9,7 @@ extension NodeDriver {
 
     /// REPLICAOF host port.
     ///
-    /// - Parameter asker: The connection that requested it: the only client connection of a primary that is not closed.
+    /// - Parameter asker: The connection that requested it. A former primary closes all other client connections.
     public func follow(_ address: PeerAddress, asker: Int64) {
         let wasPrimary = !role.isReplica
         follow(address, takesOver: false)
