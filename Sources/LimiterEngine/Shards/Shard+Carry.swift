@@ -69,7 +69,7 @@ extension Shard {
         return true
     }
 
-    /// Rewrites another algorithm's state as one of `limit` with `units` spent, or removes it if that is none. Any
+    /// Rewrites another algorithm's state as one of `limit` with `units` spent, or removes it if nothing is spent. Any
     /// outcome but `allowed` is the reason why there is no such state; nothing has changed then.
     private mutating func rewrite(
         _ found: Record, as limit: Limit, _ units: Int64, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64

@@ -4,14 +4,14 @@
 //   roll        starts a new segment, in which the log continues; the previous one is complete
 //   append      appends bytes of the journal
 //   sync        syncs what was appended, then updates the sync mark
-//   adopt       replaces everything before a finished snapshot with it
+//   adopt       makes a finished snapshot replace everything before it
 //
 // Invariants: (1) The manifest names only files that are complete up to where the next one begins, except for the last
 // log. (2) A failed append leaves `appended` unchanged; torn bytes after it are cut before the next append and before
 // another segment follows. (3) After a failed sync the bytes since the last successful one are in doubt, so `isDamaged`
 // stays set until a later snapshot has been adopted: only that proves what is on disk. (4) A publication that fails
 // half way leaves the old manifest or the new one, both correct; which of them it was is settled before any action that
-// only one of them allows. (5) What a recovery read is synced before another segment follows it.
+// only one of them allows. (5) The bytes that a recovery read are synced before another segment follows.
 
 import Glibc
 public import LimiterEngine
@@ -174,9 +174,9 @@ public final class LogDirectory {
         try finishSync(job, job.run())
     }
 
-    /// What a recovery read may be in the page cache only, and after a failed sync the kernel considers it written. So
-    /// everything the mark does not cover is rewritten. The end itself may not be on disk either: torn bytes may have
-    /// been cut in the page cache only.
+    /// The log bytes that a recovery read may exist only in the page cache, and after a failed sync the kernel
+    /// considers them written. So everything the mark does not cover is rewritten. The end itself may not be on disk
+    /// either: torn bytes may have been cut in the page cache only.
     private func secureRecoveredLog() throws(StorageError) {
         guard let last = manifest.logs.last else { return }
         let file = try files.open(name(Manifest.logName(last.number)), .update)
