@@ -63,7 +63,7 @@ extension EngineTime {
         Nanoseconds(nanoseconds) - Nanoseconds(steady.nanoseconds)
     }
 
-    /// How far this is ahead of the wall clock; negative if it is later than this.
+    /// How far this is ahead of the wall clock; negative if behind.
     @inlinable
     public func skew(from wall: WallInstant) -> Nanoseconds {
         Nanoseconds(nanoseconds) - Nanoseconds(wall.nanoseconds)

@@ -23,7 +23,7 @@ struct RecurringRule: Equatable {
         var time: Int
     }
 
-    /// Daylight saving time. It may be earlier than standard time, as Ireland's is.
+    /// Daylight saving time. It may be behind standard time, as Ireland's is.
     struct Daylight: Equatable {
         /// Seconds east of UTC.
         var offset: Int

@@ -16,7 +16,7 @@ public struct HashSeed: Sendable {
 
     /// A fixed seed, for repeatable tests.
     public init(_ first: UInt64, _ second: UInt64, _ third: UInt64) {
-        // Odd words, so that a zero product cannot cancel the state whatever the key.
+        // Odd words keep a zero product from clearing the state whatever the key.
         self.first = first | 1
         self.second = second | 1
         self.third = third | 1

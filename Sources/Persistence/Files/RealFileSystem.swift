@@ -95,7 +95,7 @@ public struct RealFileSystem: FileSystem {
         case held(any DirectoryLock)
         /// Another process holds the exclusive lock.
         case inUse
-        /// There is no such file: no process holds the lock, and none can be kept from taking it.
+        /// There is no such file: no process holds the lock, and nothing prevents one from taking it.
         case absent
     }
 
