@@ -1,42 +1,42 @@
-// FAILOVER: the primary hands its role to a replica that has everything.
+// FAILOVER: the primary hands its role to a replica that has the entire journal.
 //
 //                      FAILOVER [TO h p [FORCE]] [TIMEOUT t]
 //   no failover ─────────────────────────────────────────────▶ waiting for sync: writes paused, changes collected
 //    ▲  ▲  ▲                                                     │    │  a replica has acknowledged everything,
-//    │  │  └─────────── ABORT, or time is up: writes go on ──────┘    │  or time is up and FORCE was given
+//    │  │  └─────────── ABORT, or timeout: writes resume ────────┘    │  or timeout with FORCE
 //    │  │                                                             ▼
 //    │  └──── it refused, or ABORT: primary again, ◀──────── in progress: this node is the other's replica and asks
-//    │        in a new history                                  │        with PSYNC … FAILOVER to be relieved
+//    │        in a new history                                  │        it with PSYNC … FAILOVER to take over
 //    └──────────────── the target has taken over ───────────────┘
 //
-// Invariants: (1) from the pause until the end no byte is added to the journal, not even an empty batch: so a replica
-// that has acknowledged its end has everything. (2) While in progress the node takes no write, whatever happens to the
-// target: it may have taken over and its answer been lost. Only an answer or the operator ends that. (3) Without FORCE
-// a target that does not have everything never takes over.
+// Invariants: (1) From the pause until the end no byte is added to the journal, not even an empty batch: so a replica
+// that has acknowledged the journal's end has everything. (2) While in progress the node accepts no write, whatever
+// happens to the target: it may have taken over, and its answer may have been lost. Only an answer or the operator ends
+// that. (3) Without FORCE, a target that lacks anything never takes over.
 //
-// Owns: when to do what. Refuses to do it. The names of the states are those of INFO's `master_failover_state`.
+// Owns: the decisions, not their execution. The state names are those of INFO's `master_failover_state`.
 
 public import System
 
-/// The command FAILOVER at work on the primary.
+/// The state of the FAILOVER command on the primary.
 public struct Failover: Sendable {
-    /// Where it stands.
+    /// The failover's state.
     public enum State: String, Sendable {
-        /// None is under way.
+        /// No failover.
         case none = "no-failover"
         /// Writes are paused until a replica has everything.
         case waitingForSync = "waiting-for-sync"
-        /// The target has been asked.
+        /// The target has been asked to take over.
         case inProgress = "failover-in-progress"
     }
 
-    /// What was asked for.
+    /// The requested options.
     public struct Request: Equatable, Sendable {
-        /// To whom; nil for the first replica that has everything.
+        /// The target; nil for the first replica that has everything.
         public var target: PeerAddress?
-        /// Have the target take over when time is up, though it lacks something.
+        /// Have the target take over on timeout even if it lacks something.
         public var force: Bool
-        /// How long until time is up; nil for never.
+        /// Time until the timeout; nil for none.
         public var timeout: Nanoseconds?
 
         /// A request with these options.
@@ -47,13 +47,13 @@ public struct Failover: Sendable {
         }
     }
 
-    /// A replica, as it may be named by TO.
+    /// A replica that TO may name.
     public struct Candidate: Equatable, Sendable {
         /// The address and port it serves clients on.
         public var address: PeerAddress
-        /// What it has acknowledged.
+        /// Its acknowledged offset.
         public var acknowledged: Int64
-        /// Whether its state is whole.
+        /// Whether its state is consistent.
         public var isOnline: Bool
 
         /// A replica with these properties.
@@ -64,27 +64,27 @@ public struct Failover: Sendable {
         }
     }
 
-    /// What the driver is to do.
+    /// Actions for the driver.
     public enum Action: Equatable, Sendable {
-        /// Have writes wait, suspend keep-alives, collect, and call `paused` with the journal's end.
+        /// Pause writes, suspend keep-alives, collect, and call `paused` with the journal's end.
         case pauseWrites
-        /// Everything goes on as before.
+        /// Resume writes.
         case resumeWrites
-        /// Become a replica of this node, with a link that `takesOver`. Clients whose writes wait learn READONLY.
+        /// Become a replica of this node, with a link that `takesOver`. Clients whose writes are paused get READONLY.
         case handOver(PeerAddress)
         /// Become primary again.
         case takeBack
     }
 
-    /// Where it stands.
+    /// The failover's state.
     public private(set) var state = State.none
-    /// To whom; nil as long as that is open.
+    /// The target; nil until it is chosen.
     public private(set) var target: PeerAddress?
     private var force = false
     private var deadline: SteadyInstant?
     private var end: Int64?
 
-    /// None under way.
+    /// No failover.
     public init() {}
 
     /// FAILOVER.
@@ -141,7 +141,7 @@ public struct Failover: Sendable {
         return tookOver ? [.resumeWrites] : [.takeBack, .resumeWrites]
     }
 
-    /// The node's role has been changed by something else: REPLICAOF, from an operator or a Sentinel.
+    /// The node's role was changed by something else: REPLICAOF, from an operator or a Sentinel.
     public mutating func overruled() -> [Action] {
         guard state != .none else { return [] }
         reset()
@@ -157,7 +157,7 @@ public struct Failover: Sendable {
     private mutating func reset() { self = Failover() }
 }
 
-/// Why FAILOVER does not begin or end. The raw value is an error reply without its `-`.
+/// Why FAILOVER is refused. The raw value is an error reply without its `-`.
 public enum FailoverError: String, Error, Sendable {
     case alreadyInProgress = "ERR FAILOVER already in progress."
     case notPrimary = "ERR FAILOVER is not valid when server is a replica."

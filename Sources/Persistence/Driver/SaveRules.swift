@@ -1,8 +1,8 @@
-// The rules of the setting `save`: a snapshot is due when so many seconds have passed with so many changes.
+// The rules of the `save` setting: a snapshot is due after a number of seconds if a number of changes were made.
 
 public import System
 
-/// Pairs of seconds and changes, as `save 3600 1 300 100` has them.
+/// Pairs of seconds and changes, as in `save 3600 1 300 100`.
 public struct SaveRules: Sendable, Equatable {
     /// One pair.
     public struct Rule: Sendable, Equatable {
@@ -11,7 +11,7 @@ public struct SaveRules: Sendable, Equatable {
         /// Changes since the last snapshot.
         public var changes: Int
 
-        /// A rule of these numbers.
+        /// A rule with these numbers.
         public init(seconds: Int, changes: Int) {
             self.seconds = seconds
             self.changes = changes
@@ -24,7 +24,7 @@ public struct SaveRules: Sendable, Equatable {
     /// These rules; none by default.
     public init(rules: [Rule] = []) { self.rules = rules }
 
-    /// Whether a rule is met by this many changes since the last snapshot, which is so long ago.
+    /// Whether a rule is met by this many changes since the last snapshot, which was taken `length` ago.
     public func isDue(after length: Nanoseconds, changes: UInt64) -> Bool {
         rules.contains { length >= .seconds($0.seconds) && changes >= UInt64($0.changes) && changes > 0 }
     }

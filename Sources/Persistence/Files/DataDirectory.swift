@@ -7,17 +7,17 @@ public struct DataDirectoryError: Error, Sendable {
     /// The sentence.
     public let text: String
 
-    /// An error that says `text`.
+    /// An error with this text.
     public init(text: String) { self.text = text }
 }
 
 /// The data directory.
 public enum DataDirectory {
-    /// The file in it that is locked by the server that uses it.
+    /// The lock file, held by the server that uses the directory.
     public static let lockName = "escapement.lock"
 
-    /// Mode of directories that the server creates: its data shows who called what, so only its user may read it. One
-    /// that exists keeps its mode, and so do files.
+    /// Mode of directories that the server creates: its data shows who made which calls, so only its own user may read
+    /// it. Existing directories and files keep their mode.
     static let directoryMode: mode_t = 0o700
     /// Mode of files that the server creates in it.
     static let fileMode: mode_t = 0o600

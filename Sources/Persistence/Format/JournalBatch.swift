@@ -1,16 +1,16 @@
-// A batch: the records of one collection, or a part of them. Log, snapshot and replication stream are batches.
+// A batch: the records of one collection, or some of them. Log, snapshot and replication stream consist of batches.
 //
 //   offset  size
-//        0     4   n, bytes of records behind the header, 0 … 2²⁶
-//        4     4   CRC-32C of everything behind this field: bytes 8 …< 24 + n
+//        0     4   n, bytes of records after the header, 0 … 2²⁶
+//        4     4   CRC-32C of everything after this field: bytes 8 …< 24 + n
 //        8     8   offset of this batch's first byte in its stream: in the journal counted from the journal's
 //                  beginning, in a snapshot from the end of the file's header
-//       16     8   engine time of the collection, nanoseconds since 1970: no state in it was made later
-//       24     n   records, one behind the other (JournalRecord)
+//       16     8   engine time of the collection, nanoseconds since 1970: no state in it is later
+//       24     n   records, one after the other (JournalRecord)
 //
-// Numbers are little-endian. A batch is valid when n is in range, the checksum is right, the offset is where it is and
-// below 2⁶², the time is not negative and its records fill the n bytes exactly. An empty batch says only what time it
-// is.
+// Numbers are little-endian. A batch is valid when n is in range, the checksum is correct, the offset matches its
+// position and is below 2⁶², the time is not negative and its records fill the n bytes exactly. An empty batch is a
+// heartbeat: it carries only the time.
 
 public import LimiterEngine
 import System
@@ -19,16 +19,16 @@ import System
 public struct JournalBatch: Equatable, Sendable {
     /// Bytes of a header.
     public static let headerSize = 24
-    /// Most bytes of records in one batch.
+    /// Upper bound on bytes of records in one batch.
     public static let payloadMax = 1 << 26
-    /// Largest offset in a stream: to one of these the length of a file can be added without a check.
+    /// Largest offset in a stream: adding the length of a file to one of these cannot overflow.
     static let offsetMax = (Int64(1) << 62) - 1
-    /// A batch is closed when its records have this many bytes: one that is torn loses little.
+    /// A batch is closed when its records reach this many bytes, so a torn one loses little.
     static let payloadTarget = 1 << 18
 
     /// Bytes of records.
     public var payloadCount: Int
-    /// As stored.
+    /// The stored checksum.
     public var checksum: UInt32
     /// Where the batch begins in its stream.
     public var offset: Int64
@@ -38,7 +38,7 @@ public struct JournalBatch: Equatable, Sendable {
     /// Bytes of header and records.
     public var count: Int { JournalBatch.headerSize + payloadCount }
 
-    /// Reads a header whose bytes are there; nil when its fields cannot be true.
+    /// Parses a header from `bytes`; nil when its fields are impossible.
     public init?(_ bytes: UnsafeRawBufferPointer) {
         precondition(bytes.count >= JournalBatch.headerSize)
         func load<Number: FixedWidthInteger>(_ offset: Int, as type: Number.Type) -> Number {
@@ -53,12 +53,12 @@ public struct JournalBatch: Equatable, Sendable {
         guard offset >= 0, offset <= JournalBatch.offsetMax, time.nanoseconds >= 0 else { return nil }
     }
 
-    /// Whether the checksum is that of these bytes: header and records, `count` of them.
+    /// Whether the checksum matches these bytes: header and records, `count` of them.
     public func matches(_ bytes: UnsafeRawBufferPointer) -> Bool {
         bytes.count == count && Checksum.crc32c(UnsafeRawBufferPointer(rebasing: bytes[8...])) == checksum
     }
 
-    /// Hands the records of a batch to `body` in order. `bytes` are header and records.
+    /// Passes the records of a batch to `body` in order. `bytes` are header and records.
     public static func forEachRecord<Failure: Error>(
         in bytes: UnsafeRawBufferPointer, _ body: (JournalRecord) throws(Failure) -> Void
     ) throws(BatchError<Failure>) {
@@ -80,15 +80,15 @@ public struct JournalBatch: Equatable, Sendable {
     }
 }
 
-/// Why a walk over a batch's records ended early.
+/// Why iteration over a batch's records ended early.
 public enum BatchError<Failure: Error>: Error {
     /// A record is not valid.
     case record(RecordError)
-    /// The body did not want to go on.
+    /// The body threw.
     case body(Failure)
 }
 
-/// Writes batches one behind the other. Not thread-safe.
+/// Writes batches one after the other. Not thread-safe.
 public final class BatchEncoder {
     private struct Fields {
         var offset: Int64
@@ -98,7 +98,7 @@ public final class BatchEncoder {
     }
 
     private let fields: Pinned<Fields>
-    /// The batches closed so far, and the open one.
+    /// The closed batches, and the open one.
     public private(set) var buffer: ByteBuffer
 
     /// An encoder whose first batch begins at `offset` of its stream.
@@ -109,11 +109,11 @@ public final class BatchEncoder {
 
     deinit { fields.deallocate() }
 
-    /// Offset in the stream of the next batch; inside an open one, of that.
+    /// Stream offset of the next batch, or of the open one.
     public var offset: Int64 { fields.pointee.offset }
 
-    /// Says what time it is: a batch has the time it had last when it was closed, and time does not go back. Batches
-    /// that records begin because one was full need no call of their own.
+    /// Sets the time for the next batch: a batch carries the last time set before it was closed, and time does not go
+    /// back. Batches begun because the previous one was full need no call of their own.
     public func setTime(_ time: EngineTime) { fields.pointee.time = max(fields.pointee.time, time) }
 
     func start(at offset: Int64) {
@@ -122,7 +122,7 @@ public final class BatchEncoder {
         fields.pointee.offset = offset
     }
 
-    /// Goes on at `offset` with nothing encoded, on the clock of another stream: what was there is gone.
+    /// Continues at `offset` with nothing encoded, on the clock of another stream. Discards the previous contents.
     func restart(at offset: Int64, time: EngineTime) {
         assertClosed()
         buffer = ByteBuffer(capacity: 64 * 1024)
@@ -130,7 +130,7 @@ public final class BatchEncoder {
         fields.pointee.time = time
     }
 
-    /// Adds a batch that says only what time it is.
+    /// Adds an empty batch, which carries only the time.
     func addTime() {
         assertClosed()
         fields.pointee.openStart = buffer.count
@@ -138,7 +138,7 @@ public final class BatchEncoder {
         close(buffer)
     }
 
-    /// Adds a whole batch that somebody else has encoded for this very place.
+    /// Adds a complete batch that was encoded elsewhere for exactly this position.
     func addBatch(_ batch: JournalBatch, _ bytes: UnsafeRawBufferPointer) {
         assertClosed()
         precondition(batch.offset == offset && batch.count == bytes.count)
@@ -160,7 +160,7 @@ public final class BatchEncoder {
         JournalRecord.encodeRemoval(key: key, into: buffer)
     }
 
-    /// Adds a control record. `body` and `key` together are bounded by whoever makes them, far below a batch.
+    /// Adds a control record. The caller bounds `body` and `key` together, far below a batch.
     public func addControl(_ kind: ControlKind, key: UnsafeRawBufferPointer, body: UnsafeRawBufferPointer) {
         makeRoom(buffer)
         JournalRecord.encodeControl(kind, key: key, body: body, into: buffer)
@@ -173,19 +173,19 @@ public final class BatchEncoder {
         }
     }
 
-    /// As `add`, for whoever has got the buffer already.
+    /// As `add`, for callers that already have the buffer.
     @inline(__always)
     func add(_ state: StateView, key: UnsafeRawBufferPointer, to buffer: ByteBuffer) {
         makeRoom(buffer)
         JournalRecord.encodeState(state, key: key, into: buffer)
     }
 
-    /// Closes the open batch, if records were added since the last one.
+    /// Closes the open batch if records were added since the last one.
     public func end() {
         if fields.pointee.openStart >= 0 { close(buffer) }
     }
 
-    /// Takes the closed batches, leaving `replacement`, which must be empty.
+    /// Removes and returns the closed batches, leaving `replacement`, which must be empty.
     public func take(replacement: ByteBuffer) -> ByteBuffer {
         precondition(fields.pointee.openStart < 0 && replacement.count == 0)
         let taken = buffer

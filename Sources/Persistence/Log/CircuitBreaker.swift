@@ -1,46 +1,47 @@
-// Whether storage is believed in: closed while it works, open after a failure, half open while it is tried again.
+// Whether storage is used: closed while it works, open after a failure, half open while it is being retried.
 //
-//   closed ── failure ─▶ open ── time to try ─▶ half open ── success ─▶ closed
+//   closed ── failure ─▶ open ── retry due ───▶ half open ── success ─▶ closed
 //                         ▲                         │
-//                         └──────── failure ────────┘   each time twice as long until the next try, up to a limit
+//                         └──────── failure ────────┘   the time to the next retry doubles, up to a limit
 //
-// A value without a clock: times are handed in.
+// A value without a clock: times are parameters.
 
 public import System
 
 /// A circuit breaker.
 public struct CircuitBreaker: Sendable {
-    /// Where it stands.
+    /// The breaker's state.
     public enum State: String, Sendable {
         /// Storage works.
         case closed
-        /// Storage failed, and is left alone for a while.
+        /// Storage failed and is not used until the next retry.
         case open
-        /// Storage is being tried.
+        /// Storage is being retried.
         case halfOpen = "half-open"
     }
 
-    /// Until the first try.
+    /// Time to the first retry.
     private let firstPause: Nanoseconds
-    /// Between tries at most.
+    /// Upper bound on the time between retries.
     private let longestPause: Nanoseconds
 
-    /// Where it stands.
+    /// The current state.
     public private(set) var state = State.closed
-    /// When to try next; means nothing unless open.
+    /// When to retry next; meaningful only while open.
     public private(set) var nextTry = SteadyInstant.boot
-    /// Failures since it was closed last.
+    /// Failures since it was last closed.
     public private(set) var failures = 0
     private var pause: Nanoseconds
 
-    /// A closed one. `firstPause`: until the first try; `longestPause`: between tries at most.
+    /// A closed breaker. `firstPause`: time to the first retry; `longestPause`: upper bound on the time between
+    /// retries.
     public init(firstPause: Nanoseconds = .seconds(1), longestPause: Nanoseconds = .seconds(30)) {
         self.firstPause = firstPause
         self.longestPause = longestPause
         pause = firstPause
     }
 
-    /// Notes a failure at `now`.
+    /// Records a failure at `now`.
     public mutating func failed(now: SteadyInstant) {
         failures += 1
         if state != .closed { pause = min(pause * 2, longestPause) }
@@ -48,13 +49,13 @@ public struct CircuitBreaker: Sendable {
         nextTry = now + pause
     }
 
-    /// Whether it is time for a try; then it is half open, and `failed` or `succeeded` has to follow.
+    /// Whether a retry is due. If so the breaker is half open, and `failed` or `succeeded` has to follow.
     public mutating func tries(now: SteadyInstant) -> Bool {
         guard state == .open, now >= nextTry else { return false }
         state = .halfOpen
         return true
     }
 
-    /// Notes that storage works.
+    /// Records that storage works.
     public mutating func succeeded() { self = CircuitBreaker(firstPause: firstPause, longestPause: longestPause) }
 }

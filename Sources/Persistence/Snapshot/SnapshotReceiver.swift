@@ -1,12 +1,12 @@
-// A snapshot that comes from a primary, on its way to this node's disk: the batches as they come, behind a header with
-// this directory's number.
+// Writes a snapshot received from a primary to this node's disk: the batches as received, after a header with this
+// directory's file number.
 //
-// Owns: one file until it is finished. Refuses to become the state by itself: that is LogDirectory.adopt, once the
-// journal has been appended and synced up to where the snapshot is whole.
+// Owns: one file until it is finished. Never makes it the state on its own: LogDirectory.adopt does that, once the
+// journal has been appended and synced up to the offset at which the snapshot is consistent.
 
 /// Writes a received snapshot. Not thread-safe.
 public final class SnapshotReceiver {
-    /// Bytes after which the file is synced, so that the disk is not handed everything at the end.
+    /// Bytes after which the file is synced, so that the final sync is not one large burst.
     private static let syncSize = 32 << 20
 
     private let file: any StorageFile
@@ -14,7 +14,7 @@ public final class SnapshotReceiver {
     private var position = FileHeader.size
     private var syncedPosition = 0
 
-    /// Begins the file `snapshot-number` with what the primary's header says.
+    /// Creates the file `snapshot-number` with the values in the primary's header.
     public init(
         files: any FileSystem, directory: String, number: Int, header received: FileHeader
     ) throws(StorageError) {
@@ -36,7 +36,7 @@ public final class SnapshotReceiver {
         syncedPosition = position
     }
 
-    /// Has all of it on disk, the end record, which says how many keys there are, included.
+    /// Syncs all of it, including the end record, which carries the number of keys.
     public func finish(keys: Int) throws(StorageError) -> FinishedSnapshot {
         try file.syncAll()
         return FinishedSnapshot(

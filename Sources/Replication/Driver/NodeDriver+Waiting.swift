@@ -1,21 +1,21 @@
-// Who waits for replicas: WAIT, WAITAOF, FAILOVER, and writes that need replicas that keep up.
+// Waits for replicas: WAIT, WAITAOF, FAILOVER, and writes that require replicas with a small lag.
 
 import Persistence
 public import System
 
 extension NodeDriver {
-    /// What WAIT and WAITAOF ask for.
+    /// The conditions of WAIT and WAITAOF.
     public struct WaitDemand: Sendable {
-        /// How many of them are to have it.
+        /// How many replicas have to acknowledge.
         public var replicas: Int
-        /// Nil for as long as it takes.
+        /// Nil for no timeout.
         public var timeout: Nanoseconds?
-        /// WAITAOF: what counts is on disk.
+        /// WAITAOF: only synced offsets count.
         public var onDisk: Bool
-        /// WAITAOF: on this node's, too.
+        /// WAITAOF: this node must have synced as well.
         public var onOwnDisk: Bool
 
-        /// A demand of these.
+        /// A demand with these values.
         public init(replicas: Int, timeout: Nanoseconds?, onDisk: Bool = false, onOwnDisk: Bool = false) {
             self.replicas = replicas
             self.timeout = timeout
@@ -26,8 +26,8 @@ extension NodeDriver {
 
     // MARK: WAIT
 
-    /// A client waits for replicas to have all that it has changed: everything up to now. One answer follows, or an
-    /// `unblock`, with this ticket.
+    /// A client waits for replicas to have everything it has changed: everything up to now. One answer or one `unblock`
+    /// with this ticket follows.
     public func wait(_ ticket: UInt64, _ demand: WaitDemand) {
         guard role.leads else { return environment.unblock(ticket) }
         environment.collect()
@@ -37,11 +37,11 @@ extension NodeDriver {
             ticket: ticket, offset: journal.offset, count: demand.replicas, deadline: demand.timeout.map { now + $0 },
             demandsSync: demand.onDisk, demandsLocal: demand.onOwnDisk)
         if let answer { return finish([answer]) }
-        // Replicas acknowledge an empty batch when it comes.
+        // Replicas acknowledge an empty batch on receipt.
         if !keepAlive.isSuspended { addEmptyBatch() }
     }
 
-    /// The client that waited has gone.
+    /// The waiting client has disconnected.
     public func waiterGone(_ ticket: UInt64) { gone.insert(ticket) }
 
     func forgetWaiters() {
@@ -54,7 +54,7 @@ extension NodeDriver {
         for answer in answers { environment.answer(answer) }
     }
 
-    /// Whether writes need more replicas than keep up.
+    /// Updates whether writes are refused for lack of good replicas.
     func considerReplicas(now: SteadyInstant) {
         gates.lacksGoodReplicas =
             role.leads && acknowledgements.refusesWrites(minimum: settings.minReplicas, lag: settings.maxLag, now: now)
@@ -64,7 +64,7 @@ extension NodeDriver {
 
     /// FAILOVER.
     ///
-    /// - Parameter asker: The connection that asked for it, which is the only one that is not closed when it is done.
+    /// - Parameter asker: The connection that requested it: the only one that is not closed at the end.
     public func startFailover(_ request: Failover.Request, asker: Int64) throws(FailoverError) {
         failoverAsker = asker
         run(
@@ -88,7 +88,7 @@ extension NodeDriver {
             case .pauseWrites:
                 gates.holdsWrites = true
                 environment.waitForWriters()
-                // What is being collected elsewhere comes before the end, too.
+                // Changes being collected elsewhere must also precede the end.
                 addEmptyBatch()
                 keepAlive.isSuspended = true
                 failover.paused(end: journal.offset)

@@ -1,20 +1,20 @@
-// A replica's connection at the node that serves it: the link, and what is to be sent before the journal.
+// A replica's connection at the node that serves it: the link, and the output that precedes the journal.
 
 import LimiterEngine
 import Persistence
 import System
 
-/// A replica of this node. Belongs to the driver; others read it.
+/// A replica of this node. Owned by the driver; others may read it.
 public final class ServedReplica {
-    /// Its name here.
+    /// Its link's id.
     public let id: LinkID
-    /// Where it connects from.
+    /// The host it connects from.
     public let peerHost: String
     /// The link.
     public internal(set) var link: DownstreamLink
-    /// Lines, and pieces of the snapshot.
+    /// Pending lines, and pieces of the snapshot.
     var output: [UInt8]
-    /// What it is sent first; nil where it continues from a position.
+    /// The snapshot to send first; nil if it continues from a position.
     var snapshot: SnapshotStream?
 
     init(_ connection: ReplicaConnection, now: SteadyInstant) {
@@ -24,24 +24,24 @@ public final class ServedReplica {
         link = DownstreamLink(now: now)
     }
 
-    /// Where it is reached: as it announced, or where it comes from.
+    /// Its address for clients: as announced, or its peer address.
     public var address: PeerAddress { PeerAddress(host: link.address ?? peerHost, port: link.listeningPort) }
 
     /// Whether it began with a snapshot.
     public var receivedSnapshot: Bool { snapshot != nil }
 }
 
-/// A connection that turned out to be a replica's.
+/// A connection that has identified itself as a replica's.
 public struct ReplicaConnection {
-    /// Names it, and is never used again.
+    /// Identifies it; never reused.
     public let id: LinkID
-    /// Where it comes from.
+    /// The host it connects from.
     public let peerHost: String
-    /// What it said of itself before it asked for the stream.
+    /// What it announced before it requested the stream.
     public let announcements: [ReplicaAnnouncement]
-    /// What it asks for.
+    /// Its PSYNC request.
     public let request: SyncRequest
-    /// What it has not been sent yet.
+    /// Output not sent yet.
     public let output: [UInt8]
 
     /// A connection with these properties.
