@@ -10,13 +10,13 @@
 //
 // Owns: the table of links and waits. Blocks no thread.
 
-public import System
+package import System
 
 /// Identifies a link during its lifetime; never reused.
-public typealias LinkID = UInt64
+package typealias LinkID = UInt64
 
 /// What the replicas have acknowledged, and the waits for it.
-public struct Acknowledgements: Sendable {
+package struct Acknowledgements: Sendable {
     private struct Link {
         var acknowledged: Int64
         var synced: Int64
@@ -33,16 +33,16 @@ public struct Acknowledgements: Sendable {
     }
 
     /// The result of a wait.
-    public struct Answer: Equatable, Sendable {
+    package struct Answer: Equatable, Sendable {
         /// The wait's ticket.
-        public let ticket: UInt64
+        package let ticket: UInt64
         /// How many replicas have acknowledged the offset.
-        public let count: Int
+        package let count: Int
         /// Whether this node has synced the offset.
-        public let isLocal: Bool
+        package let isLocal: Bool
 
         /// A result with these values.
-        public init(ticket: UInt64, count: Int, isLocal: Bool = false) {
+        package init(ticket: UInt64, count: Int, isLocal: Bool = false) {
             self.ticket = ticket
             self.count = count
             self.isLocal = isLocal
@@ -55,17 +55,17 @@ public struct Acknowledgements: Sendable {
     private var localSynced: Int64 = -1
 
     /// Without links and waits.
-    public init() {}
+    package init() {}
 
     /// Waits that have not been answered.
-    public var waiting: Int { waits.count }
+    package var waiting: Int { waits.count }
     /// Number of links that count.
-    public var online: Int { links.count }
+    package var online: Int { links.count }
 
     // MARK: Links
 
     /// An online link has acknowledged. Returns the waits that this completes.
-    public mutating func acknowledged(
+    package mutating func acknowledged(
         _ link: LinkID, offset: Int64, synced: Int64, now: SteadyInstant
     ) -> [Answer] {
         let before = links[link]
@@ -77,25 +77,25 @@ public struct Acknowledgements: Sendable {
 
     /// The journal is synced on this node up to `offset`; -1 without a log, which ends all waits for this node's disk.
     /// Returns the waits that this completes.
-    public mutating func synced(_ offset: Int64) -> [Answer] {
+    package mutating func synced(_ offset: Int64) -> [Answer] {
         guard offset != localSynced else { return [] }
         localSynced = offset
         return drainAnswers { $0.demandsLocal && offset < 0 }
     }
 
     /// Whether a wait depends on a disk.
-    public var awaitsDisk: Bool { waits.contains { $0.demandsSync || $0.demandsLocal } }
+    package var awaitsDisk: Bool { waits.contains { $0.demandsSync || $0.demandsLocal } }
 
     /// A link has closed.
-    public mutating func removed(_ link: LinkID) { links[link] = nil }
+    package mutating func removed(_ link: LinkID) { links[link] = nil }
 
     /// How many online replicas have the journal up to `offset`, in memory or synced. O(replicas).
-    public func count(of offset: Int64, synced demandsSync: Bool = false) -> Int {
+    package func count(of offset: Int64, synced demandsSync: Bool = false) -> Int {
         links.values.reduce(0) { $0 + ((demandsSync ? $1.synced : $1.acknowledged) >= offset ? 1 : 0) }
     }
 
     /// How many online replicas have acknowledged within the last `lag`: `min_slaves_good_slaves`.
-    public func good(lag: Nanoseconds, now: SteadyInstant) -> Int {
+    package func good(lag: Nanoseconds, now: SteadyInstant) -> Int {
         links.values.reduce(0) { $0 + (now - $1.heard <= lag ? 1 : 0) }
     }
 
@@ -104,7 +104,7 @@ public struct Acknowledgements: Sendable {
     /// - Parameters:
     ///   - minimum: `min-replicas-to-write`; 0 never refuses.
     ///   - lag: `min-replicas-max-lag`; zero never refuses.
-    public func refusesWrites(minimum: Int, lag: Nanoseconds, now: SteadyInstant) -> Bool {
+    package func refusesWrites(minimum: Int, lag: Nanoseconds, now: SteadyInstant) -> Bool {
         minimum > 0 && lag > .zero && good(lag: lag, now: now) < minimum
     }
 
@@ -117,7 +117,7 @@ public struct Acknowledgements: Sendable {
     ///   - deadline: When to answer regardless; nil for never.
     ///   - demandsSync: Synced, as WAITAOF requires.
     ///   - demandsLocal: Also synced on this node, as reported by `synced`.
-    public mutating func wait(
+    package mutating func wait(
         ticket: UInt64, offset: Int64, count: Int, deadline: SteadyInstant?, demandsSync: Bool = false,
         demandsLocal: Bool = false
     ) -> Answer? {
@@ -131,15 +131,15 @@ public struct Acknowledgements: Sendable {
     }
 
     /// The clients of these waits have disconnected. O(waits).
-    public mutating func cancel(_ tickets: Set<UInt64>) { waits.removeAll { tickets.contains($0.ticket) } }
+    package mutating func cancel(_ tickets: Set<UInt64>) { waits.removeAll { tickets.contains($0.ticket) } }
 
     /// Time has passed. Returns the waits that have timed out.
-    public mutating func tick(now: SteadyInstant) -> [Answer] {
+    package mutating func tick(now: SteadyInstant) -> [Answer] {
         drainAnswers { now >= $0.deadline ?? .distantFuture }
     }
 
     /// The node is no longer primary: returns the tickets to unblock with an error, and removes all links.
-    public mutating func fail() -> [UInt64] {
+    package mutating func fail() -> [UInt64] {
         let tickets = waits.map(\.ticket)
         let synced = localSynced
         self = Acknowledgements()

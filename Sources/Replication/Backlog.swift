@@ -20,10 +20,10 @@
 import Persistence
 
 /// The end of the journal, in memory.
-public final class Backlog {
+package final class Backlog {
     private let blockSize: Int
     /// Smallest size of a backlog in bytes.
-    public static let capacityMin = 1 << 14
+    package static let capacityMin = 1 << 14
 
     private struct Block {
         let offset: Int64
@@ -35,16 +35,16 @@ public final class Backlog {
     /// Number of dropped blocks at the beginning of `blocks`, so that dropping one does not move the others.
     private var gone = 0
     /// Bytes kept even if no link needs them; at least `capacityMin`.
-    public var capacity: Int {
+    package var capacity: Int {
         didSet { capacity = max(capacity, Backlog.capacityMin) }
     }
     /// Offset of the first byte kept.
-    public private(set) var start: Int64
+    package private(set) var start: Int64
     /// Offset after the last byte.
-    public private(set) var end: Int64
+    package private(set) var end: Int64
 
     /// An empty backlog of a journal that is at `offset`.
-    public convenience init(capacity: Int, offset: Int64) {
+    package convenience init(capacity: Int, offset: Int64) {
         self.init(capacity: max(capacity, Backlog.capacityMin), offset: offset, blockSize: 1 << 18)
     }
 
@@ -57,15 +57,15 @@ public final class Backlog {
     }
 
     /// Number of bytes kept.
-    public var count: Int { Int(end - start) }
+    package var count: Int { Int(end - start) }
 
     /// Upper bound on the bytes that `trim` leaves when no link needs more: a link may start this far before the end.
-    public var keptMost: Int {
+    package var keptMost: Int {
         capacity + max(blockSize, gone < blocks.count ? blocks[gone].bytes.count : 0)
     }
 
     /// Continues at `offset`, empty: another journal has replaced this one.
-    public func restart(at offset: Int64) {
+    package func restart(at offset: Int64) {
         blocks = []
         gone = 0
         start = offset
@@ -73,7 +73,7 @@ public final class Backlog {
     }
 
     /// Appends complete batches that begin at `offset`, the current end.
-    public func append(_ bytes: UnsafeRawBufferPointer, at offset: Int64) {
+    package func append(_ bytes: UnsafeRawBufferPointer, at offset: Int64) {
         precondition(offset == end, "the bytes do not follow the last ones appended")
         guard bytes.count > 0 else { return }
         assert(JournalBatch(bytes)?.offset == offset)
@@ -90,7 +90,7 @@ public final class Backlog {
     /// Drops blocks that are not needed: everything but the last `capacity` bytes and what follows `needed`.
     ///
     /// - Parameter needed: The lowest offset still to be sent to a link; nil without links.
-    public func trim(needed: Int64?) {
+    package func trim(needed: Int64?) {
         let limit = min(end - Int64(capacity), needed ?? Int64.max)
         while gone < blocks.count, blocks[gone].end <= limit {
             start = blocks[gone].end
@@ -106,7 +106,7 @@ public final class Backlog {
 
     /// Whether a link can be served from `offset`: the bytes are kept, and a batch begins or the journal ends there.
     /// O(batches of a block).
-    public func serves(from offset: Int64) -> Bool {
+    package func serves(from offset: Int64) -> Bool {
         guard offset >= start, offset <= end else { return false }
         guard offset < end else { return true }
         let block = blocks[position(of: offset)]
@@ -122,7 +122,7 @@ public final class Backlog {
 
     /// Bytes from `offset` on, at least 1 and at most `limit`; nil when they have been dropped or do not exist yet.
     /// Valid until the backlog changes.
-    public func bytes(from offset: Int64, limit: Int) -> UnsafeRawBufferPointer? {
+    package func bytes(from offset: Int64, limit: Int) -> UnsafeRawBufferPointer? {
         guard offset >= start, offset < end, limit > 0 else { return nil }
         let block = blocks[position(of: offset)]
         let first = Int(offset - block.offset)

@@ -19,12 +19,12 @@
 //
 // Owns: the answer to PSYNC and what is sent when. Never touches a socket, a clock or the engine.
 
-public import System
+package import System
 
 /// What a node reports about itself to a node that requests its stream.
-public struct ServingNode: Sendable {
+package struct ServingNode: Sendable {
     /// Whether the node can serve at the moment.
-    public enum Readiness: Sendable {
+    package enum Readiness: Sendable {
         /// The node can serve.
         case ready
         /// Its state is still being recovered.
@@ -36,14 +36,14 @@ public struct ServingNode: Sendable {
     }
 
     /// Whether it can serve.
-    public var readiness: Readiness
+    package var readiness: Readiness
     /// Whether it is a replica itself.
-    public var isReplica: Bool
+    package var isReplica: Bool
     /// Its history.
-    public var identity: ReplicationIdentity
+    package var identity: ReplicationIdentity
 
     /// A node with these properties.
-    public init(readiness: Readiness, isReplica: Bool, identity: ReplicationIdentity) {
+    package init(readiness: Readiness, isReplica: Bool, identity: ReplicationIdentity) {
         self.readiness = readiness
         self.isReplica = isReplica
         self.identity = identity
@@ -52,34 +52,34 @@ public struct ServingNode: Sendable {
 
 /// How often a link of either side has to send something, so that a peer that gives up after a silence of `timeout`
 /// does not: every second, or three times per timeout if that is more often.
-public func lifeSignInterval(timeout: Nanoseconds) -> Nanoseconds { min(.seconds(1), timeout / 3) }
+package func lifeSignInterval(timeout: Nanoseconds) -> Nanoseconds { min(.seconds(1), timeout / 3) }
 
 /// The primary's side of a link.
-public struct DownstreamLink: Sendable {
+package struct DownstreamLink: Sendable {
     /// The operator's settings.
-    public struct Settings: Sendable {
+    package struct Settings: Sendable {
         /// `repl-timeout`: a replica silent for this long is considered lost.
-        public var timeout = Nanoseconds.seconds(60)
+        package var timeout = Nanoseconds.seconds(60)
         /// Bytes a replica may lag: the hard limit of `client-output-buffer-limit replica`; 0 for unlimited.
-        public var hardLimit = 256 << 20
+        package var hardLimit = 256 << 20
         /// Bytes it may lag for `softTime`; 0 for unlimited.
-        public var softLimit = 64 << 20
+        package var softLimit = 64 << 20
         /// How long it may exceed `softLimit`.
-        public var softTime = Nanoseconds.seconds(60)
+        package var softTime = Nanoseconds.seconds(60)
 
         /// Redis's defaults.
-        public init() {}
+        package init() {}
 
         /// Raises limits on bytes to what the backlog keeps anyway: otherwise a replica allowed to resume from the
         /// backlog would be disconnected for its lag at once, over and over. Redis does the same.
-        public mutating func raiseLimits(to kept: Int) {
+        package mutating func raiseLimits(to kept: Int) {
             if hardLimit > 0 { hardLimit = max(hardLimit, kept) }
             if softLimit > 0 { softLimit = max(softLimit, kept) }
         }
     }
 
     /// The link's state.
-    public enum State: Equatable, Sendable {
+    package enum State: Equatable, Sendable {
         /// A connection on which REPLCONF or PSYNC may arrive.
         case announced
         /// A full sync has been promised, but no snapshot has been started.
@@ -93,7 +93,7 @@ public struct DownstreamLink: Sendable {
     }
 
     /// Why a link ended.
-    public enum Failure: Equatable, Sendable {
+    package enum Failure: Equatable, Sendable {
         /// The connection was lost.
         case connection
         /// Nothing was received for `timeout`.
@@ -111,7 +111,7 @@ public struct DownstreamLink: Sendable {
     }
 
     /// Actions for the driver.
-    public enum Action: Equatable, Sendable {
+    package enum Action: Equatable, Sendable {
         /// Send a line.
         case send(String)
         /// Start a snapshot: create a backlog, switch on journaling in the engine, collect, create a SnapshotStream at
@@ -130,7 +130,7 @@ public struct DownstreamLink: Sendable {
     }
 
     /// What to send next.
-    public enum Output {
+    package enum Output {
         /// Nothing at the moment.
         case nothing
         /// The next piece of the snapshot; `snapshotEnded` follows the last.
@@ -140,38 +140,38 @@ public struct DownstreamLink: Sendable {
     }
 
     /// Upper bound on the journal bytes returned at once.
-    public static let outputMax = 1 << 18
+    package static let outputMax = 1 << 18
 
     /// The link's state.
-    public private(set) var state = State.announced
+    package private(set) var state = State.announced
     /// The port on which it serves clients, as announced; 0 if not announced.
-    public private(set) var listeningPort = 0
+    package private(set) var listeningPort = 0
     /// The address to report for it; nil for the connection's.
-    public private(set) var address: String?
+    package private(set) var address: String?
     /// Offset of the next byte of the journal to be sent.
-    public private(set) var nextOffset: Int64 = 0
+    package private(set) var nextOffset: Int64 = 0
     /// The journal up to here is in the replica's state, by its acknowledgement; -1 before the first.
-    public private(set) var acknowledged: Int64 = -1
+    package private(set) var acknowledged: Int64 = -1
     /// The journal up to here is synced on the replica; -1 without a log.
-    public private(set) var synced: Int64 = -1
+    package private(set) var synced: Int64 = -1
     /// When something was last received from it.
-    public private(set) var lastHeard: SteadyInstant
+    package private(set) var lastHeard: SteadyInstant
     /// When it last acknowledged.
-    public private(set) var lastAcknowledged = SteadyInstant.boot
+    package private(set) var lastAcknowledged = SteadyInstant.boot
     /// Whether it counts.
-    public private(set) var isOnline = false
+    package private(set) var isOnline = false
     private var wholeAt: Int64 = 0
     private var softSince: SteadyInstant?
     private var lastSign = SteadyInstant.boot
 
     /// The link of a connection made at `now`.
-    public init(now: SteadyInstant) { lastHeard = now }
+    package init(now: SteadyInstant) { lastHeard = now }
 
     /// Whether the connection is a replica's: it has requested the stream.
-    public var isReplica: Bool { state != .announced && state != .closed }
+    package var isReplica: Bool { state != .announced && state != .closed }
 
     /// The lowest offset that the backlog has to keep for it; nil for none.
-    public var needed: Int64? {
+    package var needed: Int64? {
         switch state {
         case .sendingSnapshot, .streaming: nextOffset
         default: nil
@@ -179,7 +179,7 @@ public struct DownstreamLink: Sendable {
     }
 
     /// Time since it last acknowledged; nil before the first.
-    public func lag(now: SteadyInstant) -> Nanoseconds? {
+    package func lag(now: SteadyInstant) -> Nanoseconds? {
         isOnline ? max(.zero, now - lastAcknowledged) : nil
     }
 
@@ -189,7 +189,7 @@ public struct DownstreamLink: Sendable {
     /// is.
     ///
     /// - Parameter end: The journal's end.
-    public mutating func announced(_ announcement: ReplicaAnnouncement, end: Int64, now: SteadyInstant) -> [Action] {
+    package mutating func announced(_ announcement: ReplicaAnnouncement, end: Int64, now: SteadyInstant) -> [Action] {
         guard state != .closed else { return [] }
         lastHeard = now
         switch announcement {
@@ -214,10 +214,10 @@ public struct DownstreamLink: Sendable {
     }
 
     /// Anything else was received, including an empty line.
-    public mutating func heard(now: SteadyInstant) { lastHeard = max(lastHeard, now) }
+    package mutating func heard(now: SteadyInstant) { lastHeard = max(lastHeard, now) }
 
     /// PSYNC.
-    public mutating func request(
+    package mutating func request(
         _ request: SyncRequest, of node: ServingNode, backlog: Backlog?, now: SteadyInstant
     ) -> [Action] {
         guard state == .announced else { return close(.unexpected) }
@@ -262,7 +262,7 @@ public struct DownstreamLink: Sendable {
     }
 
     /// The requested snapshot has begun at this position.
-    public mutating func snapshotBegan(at position: StreamPosition, now: SteadyInstant) -> [Action] {
+    package mutating func snapshotBegan(at position: StreamPosition, now: SteadyInstant) -> [Action] {
         guard state == .waitingForSnapshot else { return [] }
         state = .sendingSnapshot
         nextOffset = position.offset
@@ -271,7 +271,7 @@ public struct DownstreamLink: Sendable {
 
     /// The snapshot's last piece, which states that the state is consistent at `wholeAt`, has been passed to the
     /// connection.
-    public mutating func snapshotEnded(wholeAt: Int64, now: SteadyInstant) -> [Action] {
+    package mutating func snapshotEnded(wholeAt: Int64, now: SteadyInstant) -> [Action] {
         guard state == .sendingSnapshot else { return [] }
         self.wholeAt = wholeAt
         state = .streaming
@@ -280,23 +280,23 @@ public struct DownstreamLink: Sendable {
     }
 
     /// The snapshot could not be created.
-    public mutating func snapshotFailed() -> [Action] {
+    package mutating func snapshotFailed() -> [Action] {
         state == .waitingForSnapshot || state == .sendingSnapshot ? close(.snapshot) : []
     }
 
     /// It sent a command that is not allowed after PSYNC.
-    public mutating func spokeOutOfTurn() -> [Action] { close(.unexpected) }
+    package mutating func spokeOutOfTurn() -> [Action] { close(.unexpected) }
 
     /// The connection has ended.
-    public mutating func connectionLost() -> [Action] { close(.connection) }
+    package mutating func connectionLost() -> [Action] { close(.connection) }
 
     /// The node's history has changed, or the node can no longer be followed.
-    public mutating func historyChanged() -> [Action] { isReplica ? close(.history) : [] }
+    package mutating func historyChanged() -> [Action] { isReplica ? close(.history) : [] }
 
     /// Time has passed: to be called about every 100 ms, and before the backlog is trimmed.
     ///
     /// - Parameter end: The journal's end.
-    public mutating func tick(end: Int64, _ settings: Settings, now: SteadyInstant) -> [Action] {
+    package mutating func tick(end: Int64, _ settings: Settings, now: SteadyInstant) -> [Action] {
         guard isReplica else { return [] }
         if now - lastHeard > settings.timeout { return close(.silence) }
         if state == .waitingForSnapshot {
@@ -319,7 +319,7 @@ public struct DownstreamLink: Sendable {
     // MARK: Output
 
     /// What to send next.
-    public func output(from backlog: Backlog) -> Output {
+    package func output(from backlog: Backlog) -> Output {
         switch state {
         case .sendingSnapshot: return .snapshot
         case .streaming:
@@ -330,7 +330,7 @@ public struct DownstreamLink: Sendable {
     }
 
     /// The connection accepted this many of the journal's bytes.
-    public mutating func sent(_ count: Int) {
+    package mutating func sent(_ count: Int) {
         precondition(state == .streaming && count >= 0)
         nextOffset += Int64(count)
     }

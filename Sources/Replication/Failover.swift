@@ -16,12 +16,12 @@
 //
 // Owns: the decisions, not their execution. The state names are those of INFO's `master_failover_state`.
 
-public import System
+package import System
 
 /// The state of the FAILOVER command on the primary.
-public struct Failover: Sendable {
+package struct Failover: Sendable {
     /// The failover's state.
-    public enum State: String, Sendable {
+    package enum State: String, Sendable {
         /// No failover.
         case none = "no-failover"
         /// Writes are paused until a replica has everything.
@@ -31,16 +31,16 @@ public struct Failover: Sendable {
     }
 
     /// The requested options.
-    public struct Request: Equatable, Sendable {
+    package struct Request: Equatable, Sendable {
         /// The target; nil for the first replica that has everything.
-        public var target: PeerAddress?
+        package var target: PeerAddress?
         /// Have the target take over on timeout even if it lacks something.
-        public var force: Bool
+        package var force: Bool
         /// Time until the timeout; nil for none.
-        public var timeout: Nanoseconds?
+        package var timeout: Nanoseconds?
 
         /// A request with these options.
-        public init(target: PeerAddress? = nil, force: Bool = false, timeout: Nanoseconds? = nil) {
+        package init(target: PeerAddress? = nil, force: Bool = false, timeout: Nanoseconds? = nil) {
             self.target = target
             self.force = force
             self.timeout = timeout
@@ -48,16 +48,16 @@ public struct Failover: Sendable {
     }
 
     /// A replica that TO may name.
-    public struct Candidate: Equatable, Sendable {
+    package struct Candidate: Equatable, Sendable {
         /// The address and port it serves clients on.
-        public var address: PeerAddress
+        package var address: PeerAddress
         /// Its acknowledged offset.
-        public var acknowledged: Int64
+        package var acknowledged: Int64
         /// Whether its state is consistent.
-        public var isOnline: Bool
+        package var isOnline: Bool
 
         /// A replica with these properties.
-        public init(address: PeerAddress, acknowledged: Int64, isOnline: Bool) {
+        package init(address: PeerAddress, acknowledged: Int64, isOnline: Bool) {
             self.address = address
             self.acknowledged = acknowledged
             self.isOnline = isOnline
@@ -65,7 +65,7 @@ public struct Failover: Sendable {
     }
 
     /// Actions for the driver.
-    public enum Action: Equatable, Sendable {
+    package enum Action: Equatable, Sendable {
         /// Pause writes, suspend keep-alives, collect, and call `paused` with the journal's end.
         case pauseWrites
         /// Resume writes.
@@ -77,18 +77,18 @@ public struct Failover: Sendable {
     }
 
     /// The failover's state.
-    public private(set) var state = State.none
+    package private(set) var state = State.none
     /// The target; nil until it is chosen.
-    public private(set) var target: PeerAddress?
+    package private(set) var target: PeerAddress?
     private var force = false
     private var deadline: SteadyInstant?
     private var end: Int64?
 
     /// No failover.
-    public init() {}
+    package init() {}
 
     /// FAILOVER.
-    public mutating func start(
+    package mutating func start(
         _ request: Request, isReplica: Bool, candidates: [Candidate], now: SteadyInstant
     ) throws(FailoverError) -> [Action] {
         guard state == .none else { throw .alreadyInProgress }
@@ -109,13 +109,13 @@ public struct Failover: Sendable {
     }
 
     /// Writes are paused, and the journal ends at `end`.
-    public mutating func paused(end: Int64) {
+    package mutating func paused(end: Int64) {
         guard state == .waitingForSync else { return }
         self.end = end
     }
 
     /// A replica has acknowledged, or time has passed.
-    public mutating func tick(candidates: [Candidate], now: SteadyInstant) -> [Action] {
+    package mutating func tick(candidates: [Candidate], now: SteadyInstant) -> [Action] {
         guard state == .waitingForSync, let end else { return [] }
         let synced = candidates.first {
             $0.isOnline && $0.acknowledged >= end && (target == nil || $0.address == target)
@@ -128,21 +128,21 @@ public struct Failover: Sendable {
     }
 
     /// FAILOVER ABORT.
-    public mutating func abort() throws(FailoverError) -> [Action] {
+    package mutating func abort() throws(FailoverError) -> [Action] {
         guard state != .none else { throw .notInProgress }
         defer { reset() }
         return state == .inProgress ? [.takeBack, .resumeWrites] : [.resumeWrites]
     }
 
     /// The target's answer to PSYNC … FAILOVER.
-    public mutating func answered(tookOver: Bool) -> [Action] {
+    package mutating func answered(tookOver: Bool) -> [Action] {
         guard state == .inProgress else { return [] }
         reset()
         return tookOver ? [.resumeWrites] : [.takeBack, .resumeWrites]
     }
 
     /// The node's role was changed by something else: REPLICAOF, from an operator or a Sentinel.
-    public mutating func overruled() -> [Action] {
+    package mutating func overruled() -> [Action] {
         guard state != .none else { return [] }
         reset()
         return [.resumeWrites]
@@ -158,7 +158,7 @@ public struct Failover: Sendable {
 }
 
 /// Why FAILOVER is refused. The raw value is an error reply without its `-`.
-public enum FailoverError: String, Error, Sendable {
+package enum FailoverError: String, Error, Sendable {
     case alreadyInProgress = "ERR FAILOVER already in progress."
     case notPrimary = "ERR FAILOVER is not valid when server is a replica."
     case forceWithoutTarget = "ERR FAILOVER with force option requires both a timeout and target HOST and IP."

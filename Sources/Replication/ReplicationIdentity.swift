@@ -15,14 +15,14 @@
 // Owns: these rules. Does not know which bytes are still available: the backlog does.
 
 /// The name of a history: forty lower-case hexadecimal digits, like Redis's replication ids.
-public struct ReplicationID: Hashable, Sendable {
+package struct ReplicationID: Hashable, Sendable {
     /// Number of digits.
-    public static let length = 40
+    package static let length = 40
     /// The digits.
-    public let text: String
+    package let text: String
 
     /// Parses a name; nil when it is not one.
-    public init?(_ text: String) {
+    package init?(_ text: String) {
         guard text.utf8.count == ReplicationID.length,
             text.utf8.allSatisfy({ ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x61 && $0 <= 0x66) })
         else { return nil }
@@ -31,10 +31,10 @@ public struct ReplicationID: Hashable, Sendable {
 
     /// The history of files that hold no primary's state: those of a replica that has never completed a sync. No node
     /// claims a position with it.
-    public static let unowned = ReplicationID(String(repeating: "0", count: length))!
+    package static let unowned = ReplicationID(String(repeating: "0", count: length))!
 
     /// A unique name: 160 random bits.
-    public init(using generator: inout some RandomNumberGenerator) {
+    package init(using generator: inout some RandomNumberGenerator) {
         var text = ""
         for _ in 0..<ReplicationID.length {
             text.append(String(Int(generator.next() as UInt64 >> 60), radix: 16))
@@ -45,36 +45,36 @@ public struct ReplicationID: Hashable, Sendable {
 
 extension ReplicationID: CustomStringConvertible {
     /// The digits.
-    public var description: String { text }
+    package var description: String { text }
 }
 
 /// A place in a history: after all bytes before `offset`.
-public struct StreamPosition: Hashable, Sendable {
+package struct StreamPosition: Hashable, Sendable {
     /// The history.
-    public var id: ReplicationID
+    package var id: ReplicationID
     /// Number of journal bytes before it.
-    public var offset: Int64
+    package var offset: Int64
 
     /// The place `offset` in the history `id`.
-    public init(id: ReplicationID, offset: Int64) {
+    package init(id: ReplicationID, offset: Int64) {
         self.id = id
         self.offset = offset
     }
 }
 
 /// The history of a node's journal and the one before it: `master_replid`, `master_replid2`, `second_repl_offset`.
-public struct ReplicationIdentity: Equatable, Sendable {
+package struct ReplicationIdentity: Equatable, Sendable {
     /// The history to which the journal's bytes belong from here on.
-    public private(set) var id: ReplicationID
+    package private(set) var id: ReplicationID
     /// The previous history, and the offset up to which the bytes belong to it as well; nil when there is none.
-    public private(set) var past: StreamPosition?
+    package private(set) var past: StreamPosition?
 
     /// An identity without a past.
-    public init(id: ReplicationID) { self.id = id }
+    package init(id: ReplicationID) { self.id = id }
 
     /// Begins the history `id` at `offset`, the journal's end: at a promotion, at a start as a primary, or when the
     /// primary has itself begun a history.
-    public mutating func branch(to id: ReplicationID, at offset: Int64) {
+    package mutating func branch(to id: ReplicationID, at offset: Int64) {
         guard id != self.id else { return }
         past = StreamPosition(id: self.id, offset: offset)
         self.id = id
@@ -82,11 +82,11 @@ public struct ReplicationIdentity: Equatable, Sendable {
 
     /// The journal has nothing in common with its past any more: after a full sync from `id`, or after changes that are
     /// in no journal.
-    public mutating func replace(by id: ReplicationID) { self = ReplicationIdentity(id: id) }
+    package mutating func replace(by id: ReplicationID) { self = ReplicationIdentity(id: id) }
 
     /// Whether appending the bytes after `position` turns the state there into this journal's. `end` is the journal's
     /// end.
-    public func continues(_ position: StreamPosition, end: Int64) -> Bool {
+    package func continues(_ position: StreamPosition, end: Int64) -> Bool {
         if position.id == id { return position.offset <= end }
         guard let past, position.id == past.id else { return false }
         return position.offset <= past.offset

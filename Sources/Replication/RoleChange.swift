@@ -30,9 +30,9 @@
 // one call are completed before anything else happens to the node.
 
 /// A node's part in replication.
-public struct NodeRole: Sendable {
+package struct NodeRole: Sendable {
     /// Primary or replica.
-    public enum Role: Equatable, Sendable {
+    package enum Role: Equatable, Sendable {
         /// It accepts writes.
         case primary
         /// It follows another node.
@@ -40,7 +40,7 @@ public struct NodeRole: Sendable {
     }
 
     /// The consistency of a node's state.
-    public enum Dataset: Equatable, Sendable {
+    package enum Dataset: Equatable, Sendable {
         /// Consistent: a state that its history had.
         case whole
         /// A complete snapshot to which the journal still has to be applied.
@@ -52,7 +52,7 @@ public struct NodeRole: Sendable {
     }
 
     /// Actions for the driver.
-    public enum Action: Equatable, Sendable {
+    package enum Action: Equatable, Sendable {
         /// Refuse writes with READONLY from now on: writes already begun finish before the next action.
         case refuseWrites
         /// Accept writes.
@@ -95,13 +95,13 @@ public struct NodeRole: Sendable {
     }
 
     /// The node's role.
-    public private(set) var role: Role
+    package private(set) var role: Role
     /// The history of its journal.
-    public private(set) var identity: ReplicationIdentity
+    package private(set) var identity: ReplicationIdentity
     /// The consistency of its state.
-    public private(set) var dataset: Dataset
+    package private(set) var dataset: Dataset
     /// Whether the node has never had a consistent state as a replica: it then reports `slave_priority:0`.
-    public private(set) var neverSynced: Bool
+    package private(set) var neverSynced: Bool
 
     /// A node at its start.
     ///
@@ -112,7 +112,7 @@ public struct NodeRole: Sendable {
     ///   - fresh: A new name.
     ///   - isUnproven: There is no evidence that the recovered state was ever a primary's: it is empty, on a node that
     ///     has not followed before.
-    public init(
+    package init(
         role: Role, recovered: ReplicationID?, end: Int64, fresh: ReplicationID, isUnproven: Bool = false
     ) {
         let recovered = recovered == .unowned ? nil : recovered
@@ -128,7 +128,7 @@ public struct NodeRole: Sendable {
     ///
     /// - Parameter takesOver: The previous process ended while handing over to the node that this one follows: it is
     ///   asked again, so that the two cannot follow each other.
-    public func started(takesOver: Bool = false) -> [Action] {
+    package func started(takesOver: Bool = false) -> [Action] {
         switch role {
         case .primary: [.saveIdentity, .journal(true), .allowWrites]
         case .replica(let address):
@@ -138,7 +138,7 @@ public struct NodeRole: Sendable {
     }
 
     /// The position with which to request a partial sync; nil for a full one. `end` is the journal's end.
-    public func position(end: Int64) -> StreamPosition? {
+    package func position(end: Int64) -> StreamPosition? {
         guard dataset == .whole, !neverSynced else { return nil }
         return StreamPosition(id: identity.id, offset: end)
     }
@@ -146,7 +146,7 @@ public struct NodeRole: Sendable {
     /// A former primary that added nothing to the history it began returns to the previous one: both names identify the
     /// same state, and other nodes know the previous one. No replica was online in the new one, since that would have
     /// added a batch. Returns the abandoned name, for `LogDirectory.rename`; nil when there is nothing to return to.
-    public mutating func returnToPast(end: Int64) -> ReplicationID? {
+    package mutating func returnToPast(end: Int64) -> ReplicationID? {
         guard isReplica, dataset == .whole, !neverSynced, let past = identity.past, past.offset == end
         else { return nil }
         defer { identity.replace(by: past.id) }
@@ -154,10 +154,10 @@ public struct NodeRole: Sendable {
     }
 
     /// Whether the node is a replica.
-    public var isReplica: Bool { role != .primary }
+    package var isReplica: Bool { role != .primary }
 
     /// Whether the node produces the bytes of its history: a primary with a consistent state.
-    public var leads: Bool { role == .primary && dataset != .restoring }
+    package var leads: Bool { role == .primary && dataset != .restoring }
 
     // MARK: Commands
 
@@ -165,7 +165,7 @@ public struct NodeRole: Sendable {
     ///
     /// - Parameter isEmpty: The node has no state: it is treated as never synced, so that a Sentinel does not promote
     ///   it.
-    public mutating func follow(_ address: PeerAddress, isEmpty: Bool, takesOver: Bool = false) -> [Action] {
+    package mutating func follow(_ address: PeerAddress, isEmpty: Bool, takesOver: Bool = false) -> [Action] {
         let before = role
         guard before != .replica(of: address) else { return [] }
         role = .replica(of: address)
@@ -183,7 +183,7 @@ public struct NodeRole: Sendable {
     }
 
     /// REPLICAOF NO ONE, or a primary's takeover request. `end` is the journal's end, `fresh` a new name.
-    public mutating func becomePrimary(end: Int64, fresh: ReplicationID) -> [Action] {
+    package mutating func becomePrimary(end: Int64, fresh: ReplicationID) -> [Action] {
         guard isReplica else { return [] }
         role = .primary
         guard dataset == .whole else {
@@ -208,7 +208,7 @@ public struct NodeRole: Sendable {
     ///   - recovered: The history in the manifest; nil when no files were recovered, or their history is unknown.
     ///   - end: Where the recovered journal ends.
     ///   - fresh: A new name.
-    public mutating func restored(recovered: ReplicationID?, end: Int64, fresh: ReplicationID) -> [Action] {
+    package mutating func restored(recovered: ReplicationID?, end: Int64, fresh: ReplicationID) -> [Action] {
         guard dataset == .restoring else { return [] }
         self = NodeRole(role: .primary, recovered: recovered, end: end, fresh: fresh)
         return [.leadTime, .resumeLog, .saveIdentity, .journal(true), .allowWrites]
@@ -216,7 +216,7 @@ public struct NodeRole: Sendable {
 
     /// A primary's changes are journaled again after a time in which they were not: the offset stands for many states.
     /// Snapshots are adopted under the new history.
-    public mutating func journalingBegins(fresh: ReplicationID) -> [Action] {
+    package mutating func journalingBegins(fresh: ReplicationID) -> [Action] {
         identity.replace(by: fresh)
         return [.closeReplicaLinks, .restartBacklog, .journal(true)]
     }
@@ -224,24 +224,24 @@ public struct NodeRole: Sendable {
     // MARK: Link events
 
     /// UpstreamLink's `follow`. `end` is the journal's end.
-    public mutating func follows(_ id: ReplicationID, end: Int64) -> [Action] {
+    package mutating func follows(_ id: ReplicationID, end: Int64) -> [Action] {
         identity.branch(to: id, at: end)
         return [.saveIdentity, .closeReplicaLinks, .followTime]
     }
 
     /// UpstreamLink's `beginSnapshot`. Right after the actions, engine time and journal become the snapshot's: a node
     /// promoted during it continues from there, and never reports its previous time.
-    public mutating func snapshotBegan(_ id: ReplicationID) -> [Action] {
+    package mutating func snapshotBegan(_ id: ReplicationID) -> [Action] {
         identity.replace(by: id)
         dataset = .none
         return [.closeReplicaLinks]
     }
 
     /// UpstreamLink's `endSnapshot`.
-    public mutating func snapshotEnded() { dataset = .partial }
+    package mutating func snapshotEnded() { dataset = .partial }
 
     /// UpstreamLink's `becameWhole`. The driver adopts the snapshot, and with it the history, on disk.
-    public mutating func becameWhole() {
+    package mutating func becameWhole() {
         dataset = .whole
         neverSynced = false
     }
@@ -249,7 +249,7 @@ public struct NodeRole: Sendable {
     // MARK: What is reported to others
 
     /// To what extent the node can serve replicas of its own.
-    public func serving(linkIsUp: Bool, isLoading: Bool) -> ServingNode {
+    package func serving(linkIsUp: Bool, isLoading: Bool) -> ServingNode {
         let isWhole = dataset == .whole && !neverSynced
         let readiness: ServingNode.Readiness =
             if isLoading || dataset == .restoring {
@@ -265,5 +265,5 @@ public struct NodeRole: Sendable {
     }
 
     /// `slave_priority`: 0 while the node must not be promoted.
-    public func shownPriority(configured: Int) -> Int { neverSynced || dataset != .whole ? 0 : configured }
+    package func shownPriority(configured: Int) -> Int { neverSynced || dataset != .whole ? 0 : configured }
 }

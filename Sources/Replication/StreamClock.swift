@@ -23,19 +23,19 @@
 // The simpler max(own clock, stream) violates (2): a replica whose clock is an hour ahead would find every limiter
 // replenished after its promotion.
 
-public import LimiterEngine
-public import System
+package import LimiterEngine
+package import System
 
 /// Engine time, advanced by a steady clock or by the stream.
-public struct StreamClock: Equatable, Sendable {
+package struct StreamClock: Equatable, Sendable {
     /// Engine time minus steady time: this node's, or the primary's as far as it is known.
     private var offset: Nanoseconds
     /// The last time from the stream; meaningless while leading.
     private var lastHeard: EngineTime
     /// Whether it stands at the stream's last time.
-    public private(set) var isFollowing: Bool
+    package private(set) var isFollowing: Bool
     /// Whether `offset` is confirmed by a stream or by this process's own time as a primary.
-    public private(set) var knowsTime: Bool
+    package private(set) var knowsTime: Bool
     private var isEstimateOld = true
 
     /// What was known of time when the state on disk was the one in memory.
@@ -51,7 +51,7 @@ public struct StreamClock: Equatable, Sendable {
 
     /// The clock of a process that starts as a primary at `time`: the later of the wall clock and the journal's last
     /// time.
-    public init(leadingFrom time: EngineTime, steady: SteadyInstant) {
+    package init(leadingFrom time: EngineTime, steady: SteadyInstant) {
         offset = time.offset(from: steady)
         lastHeard = time
         isFollowing = false
@@ -59,7 +59,7 @@ public struct StreamClock: Equatable, Sendable {
     }
 
     /// The clock of a process that starts as a replica, with the last time in its journal.
-    public init(followingFrom time: EngineTime) {
+    package init(followingFrom time: EngineTime) {
         offset = .zero
         lastHeard = time
         isFollowing = true
@@ -67,16 +67,16 @@ public struct StreamClock: Equatable, Sendable {
     }
 
     /// Engine time at steady time `steady`.
-    public func now(_ steady: SteadyInstant) -> EngineTime {
+    package func now(_ steady: SteadyInstant) -> EngineTime {
         isFollowing ? lastHeard : EngineTime(at: steady, offset: offset)
     }
 
     /// Engine time minus steady time: this node's, or on a follower the primary's as far as the stream has shown; nil
     /// if unknown since the process began.
-    public var runningOffset: Nanoseconds? { knowsTime ? offset : nil }
+    package var runningOffset: Nanoseconds? { knowsTime ? offset : nil }
 
     /// Begins to follow a stream, possibly another one than before.
-    public mutating func follow(_ steady: SteadyInstant) {
+    package mutating func follow(_ steady: SteadyInstant) {
         lastHeard = now(steady)
         isFollowing = true
         isEstimateOld = true
@@ -86,7 +86,7 @@ public struct StreamClock: Equatable, Sendable {
     ///
     /// - Parameter filesAreCurrent: Whether the files hold the state that was in memory, and not one that an earlier
     ///   full sync had replaced there.
-    public mutating func replaced(at time: EngineTime, _ steady: SteadyInstant, filesAreCurrent: Bool) {
+    package mutating func replaced(at time: EngineTime, _ steady: SteadyInstant, filesAreCurrent: Bool) {
         if !isReplacing, filesAreCurrent || earlier == nil {
             earlier = Earlier(offset: offset, lastHeard: lastHeard, knowsTime: knowsTime)
         }
@@ -97,20 +97,20 @@ public struct StreamClock: Equatable, Sendable {
     }
 
     /// The state of the full sync is consistent.
-    public mutating func becameWhole() { isReplacing = false }
+    package mutating func becameWhole() { isReplacing = false }
 
     /// The state on disk, from before a full sync, replaces what the full sync had delivered.
-    public mutating func goBack() {
+    package mutating func goBack() {
         guard isReplacing, let known = earlier else { return }
         (offset, lastHeard, knowsTime, isReplacing) = (known.offset, known.lastHeard, known.knowsTime, false)
         isEstimateOld = true
     }
 
     /// A recovery has found this time in the files.
-    public mutating func recovered(_ last: EngineTime) { lastHeard = max(lastHeard, last) }
+    package mutating func recovered(_ last: EngineTime) { lastHeard = max(lastHeard, last) }
 
     /// The stream reported the time `time`, received at steady time `steady`.
-    public mutating func heard(_ time: EngineTime, at steady: SteadyInstant) {
+    package mutating func heard(_ time: EngineTime, at steady: SteadyInstant) {
         lastHeard = max(lastHeard, time)
         let estimate = time.offset(from: steady)
         offset = isEstimateOld ? estimate : max(offset, estimate)
@@ -120,7 +120,7 @@ public struct StreamClock: Equatable, Sendable {
 
     /// The node becomes a primary: time runs. If no time has been confirmed since the process began, only the wall
     /// clock can tell how long it was down, as at any start.
-    public mutating func lead(wall: WallInstant, at steady: SteadyInstant) {
+    package mutating func lead(wall: WallInstant, at steady: SteadyInstant) {
         guard isFollowing else { return }
         if !knowsTime { offset = EngineTime(wall).offset(from: steady) }
         offset = max(offset, lastHeard.offset(from: steady))
@@ -131,25 +131,25 @@ public struct StreamClock: Equatable, Sendable {
 
 /// When a primary adds an empty batch: so that links do not time out, replicas' clocks advance, and waits for
 /// acknowledgements end promptly, since a replica acknowledges an empty batch on receipt.
-public struct KeepAlive: Sendable {
+package struct KeepAlive: Sendable {
     /// An empty batch is due after this long without a batch: an upper bound on the lag of replicas' clocks and on a
     /// link's silence.
-    public var interval: Nanoseconds
+    package var interval: Nanoseconds
     /// How often to ask replicas for acknowledgements however many batches are sent, if the one a second that they send
     /// on their own is not enough; nil if it is.
-    public var askInterval: Nanoseconds?
+    package var askInterval: Nanoseconds?
     private var lastAsked = SteadyInstant.boot
     private var end: Int64 = -1
     private var last = SteadyInstant.boot
     private var isWanted = false
     /// No batch may be added from the moment a failover pauses writes until its end.
-    public var isSuspended = false
+    package var isSuspended = false
 
     /// A keep-alive due when nothing was added for `interval`.
-    public init(interval: Nanoseconds) { self.interval = interval }
+    package init(interval: Nanoseconds) { self.interval = interval }
 
     /// A wait needs acknowledgements, or a link has begun: the next batch is due now.
-    public mutating func want() { isWanted = true }
+    package mutating func want() { isWanted = true }
 
     /// Whether to collect and call `Journal.recordTime` at steady time `now`.
     ///
@@ -157,7 +157,7 @@ public struct KeepAlive: Sendable {
     ///   - end: The journal's end.
     ///   - hasLinks: Whether there is a link to a replica. Without one nothing is added: a primary that has lost its
     ///     replicas keeps an offset from which it may later continue.
-    public mutating func isDue(end: Int64, hasLinks: Bool, now: SteadyInstant) -> Bool {
+    package mutating func isDue(end: Int64, hasLinks: Bool, now: SteadyInstant) -> Bool {
         if end != self.end {
             self.end = end
             last = now

@@ -12,20 +12,20 @@
 // Line feeds before a snapshot's header are the primary's keep-alives. Not thread-safe.
 
 import LimiterEngine
-public import Persistence
+package import Persistence
 
 /// Why a stream cannot be decoded further.
-public struct StreamError: Error, Equatable, Sendable {
+package struct StreamError: Error, Equatable, Sendable {
     /// The position: bytes into the snapshot, or the journal's offset.
-    public let offset: Int64
+    package let offset: Int64
     /// A sentence.
-    public let reason: String
+    package let reason: String
 }
 
 /// Decodes a snapshot and the stream after it, or only the stream.
-public final class StreamDecoder {
+package final class StreamDecoder {
     /// A complete element. Bytes are header and records, valid until the next call.
-    public enum Event {
+    package enum Event {
         /// A snapshot begins.
         case header(FileHeader)
         /// A batch of the snapshot; its last one is followed by `snapshotEnd`.
@@ -52,20 +52,20 @@ public final class StreamDecoder {
     private var records = 0
     private var pendingEnd: Event?
     /// Offset of the next byte of the journal; meaningless before a snapshot's header.
-    public private(set) var offset: Int64 = 0
+    package private(set) var offset: Int64 = 0
 
     /// A decoder of a snapshot and the stream after it.
-    public init() { phase = .header }
+    package init() { phase = .header }
 
     /// A decoder of a stream that begins at journal offset `offset`.
-    public init(offset: Int64) {
+    package init(offset: Int64) {
         phase = .stream
         self.offset = offset
     }
 
     /// Consumes the next complete element from the front of `input`; nil when all of `input` has been consumed and
     /// nothing is complete.
-    public func next(_ input: inout UnsafeRawBufferPointer) throws(StreamError) -> Event? {
+    package func next(_ input: inout UnsafeRawBufferPointer) throws(StreamError) -> Event? {
         if isBufferUsed {
             buffer.removeAll(retaining: StreamDecoder.retained)
             isBufferUsed = false

@@ -16,43 +16,43 @@
 // Owns: the syntax. Decides nothing.
 
 /// A node's address.
-public struct PeerAddress: Hashable, Sendable {
+package struct PeerAddress: Hashable, Sendable {
     /// A host name or an IP address, as the operator gave it.
-    public var host: String
+    package var host: String
     /// 1 … 65535.
-    public var port: Int
+    package var port: Int
 
     /// The address `host`:`port`.
-    public init(host: String, port: Int) {
+    package init(host: String, port: Int) {
         self.host = host
         self.port = port
     }
 
     /// Upper bound on the bytes of a host.
-    public static let hostMax = 255
+    package static let hostMax = 255
 
     /// Whether the text can be used as a host in INFO, in the role file and in commands, where words and lines are
     /// separated: it contains neither spaces nor control characters. It is not checked whether the host exists.
-    public static func isHost(_ text: String) -> Bool {
+    package static func isHost(_ text: String) -> Bool {
         !text.isEmpty && text.utf8.count <= hostMax && text.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F }
     }
 }
 
 /// A PSYNC request.
-public struct SyncRequest: Equatable, Sendable {
+package struct SyncRequest: Equatable, Sendable {
     /// The position of the replica's state; nil requests a full sync.
-    public var position: StreamPosition?
+    package var position: StreamPosition?
     /// The replica was this node's primary until now and wants it to take over first.
-    public var takesOver: Bool
+    package var takesOver: Bool
 
     /// A request for what follows `position`.
-    public init(position: StreamPosition?, takesOver: Bool = false) {
+    package init(position: StreamPosition?, takesOver: Bool = false) {
         self.position = position
         self.takesOver = takesOver
     }
 
     /// Parses PSYNC's arguments; nil when they are invalid. Anything that is not a position requests a full sync.
-    public init?(arguments: [String]) {
+    package init?(arguments: [String]) {
         guard arguments.count == 2 || arguments.count == 3 else { return nil }
         takesOver = false
         if arguments.count == 3 {
@@ -73,7 +73,7 @@ public struct SyncRequest: Equatable, Sendable {
 }
 
 /// The answer to PSYNC.
-public enum SyncAnswer: Equatable, Sendable {
+package enum SyncAnswer: Equatable, Sendable {
     /// A snapshot follows that contains everything up to the position, and then the journal from there on.
     case full(StreamPosition)
     /// The journal follows from the replica's position, in this history.
@@ -82,7 +82,7 @@ public enum SyncAnswer: Equatable, Sendable {
     case refused(String)
 
     /// The answer's line.
-    public var line: String {
+    package var line: String {
         switch self {
         case .full(let position): "+FULLRESYNC \(position.id) \(position.offset)\r\n"
         case .partial(let id): "+CONTINUE \(id)\r\n"
@@ -117,7 +117,7 @@ public enum SyncAnswer: Equatable, Sendable {
 }
 
 /// A REPLCONF announcement.
-public enum ReplicaAnnouncement: Equatable, Sendable {
+package enum ReplicaAnnouncement: Equatable, Sendable {
     /// The port on which the replica serves clients.
     case listeningPort(Int)
     /// The address to report for the replica.
@@ -128,7 +128,7 @@ public enum ReplicaAnnouncement: Equatable, Sendable {
     case acknowledged(offset: Int64, synced: Int64)
 
     /// Parses REPLCONF's arguments, pairs of a name and a value; the error is an error reply without its `-`.
-    public static func parse(_ arguments: [String]) throws(ReplicaAnnouncementError) -> [ReplicaAnnouncement] {
+    package static func parse(_ arguments: [String]) throws(ReplicaAnnouncementError) -> [ReplicaAnnouncement] {
         guard arguments.count % 2 == 0, !arguments.isEmpty, arguments.count <= 64 else {
             throw ReplicaAnnouncementError(text: "ERR syntax error")
         }
@@ -161,9 +161,9 @@ public enum ReplicaAnnouncement: Equatable, Sendable {
 }
 
 /// A REPLCONF command that cannot be parsed.
-public struct ReplicaAnnouncementError: Error, Equatable, Sendable {
+package struct ReplicaAnnouncementError: Error, Equatable, Sendable {
     /// An error reply without its `-`.
-    public let text: String
+    package let text: String
 
     static let noAddress = ReplicaAnnouncementError(text: "ERR ip-address is neither a name nor an address")
     static let outOfRange = ReplicaAnnouncementError(text: "ERR value is not an integer or out of range")

@@ -1,36 +1,36 @@
 // The vocabulary of a replica's link: settings, states, failures, actions.
 
-public import Persistence
-public import System
+package import Persistence
+package import System
 
 extension UpstreamLink {
     /// The operator's settings.
-    public struct Settings: Sendable {
+    package struct Settings: Sendable {
         /// The port on which this node serves clients, reported in the primary's INFO.
-        public var listeningPort: Int
+        package var listeningPort: Int
         /// The address to announce; nil for the connection's.
-        public var address: String?
+        package var address: String?
         /// `masteruser`; nil for the default user.
-        public var user: String?
+        package var user: String?
         /// `masterauth`; nil for none.
-        public var password: String?
+        package var password: String?
         /// `repl-timeout`: a primary silent for this long is considered lost.
-        public var timeout = Nanoseconds.seconds(60)
+        package var timeout = Nanoseconds.seconds(60)
         /// Time between acknowledgements.
-        public var acknowledgeInterval = Nanoseconds.seconds(1)
+        package var acknowledgeInterval = Nanoseconds.seconds(1)
         /// How long the primary's clock may take to reach the latest time this node has seen.
-        public var patience = Nanoseconds.seconds(5)
+        package var patience = Nanoseconds.seconds(5)
         /// The pause after the first failure.
-        public var firstPause = Nanoseconds.milliseconds(100)
+        package var firstPause = Nanoseconds.milliseconds(100)
         /// Upper bound on the pause.
-        public var longestPause = Nanoseconds.seconds(3)
+        package var longestPause = Nanoseconds.seconds(3)
 
         /// Settings with Redis's times.
-        public init(listeningPort: Int) { self.listeningPort = listeningPort }
+        package init(listeningPort: Int) { self.listeningPort = listeningPort }
     }
 
     /// The link's state.
-    public enum State: Equatable, Sendable {
+    package enum State: Equatable, Sendable {
         /// The node is not a replica.
         case off
         /// Pausing until the next attempt.
@@ -51,7 +51,7 @@ extension UpstreamLink {
     }
 
     /// Why a link failed.
-    public enum Failure: Equatable, Sendable {
+    package enum Failure: Equatable, Sendable {
         /// No connection could be made, or it was closed.
         case connection
         /// Nothing was received for `timeout`.
@@ -65,7 +65,7 @@ extension UpstreamLink {
     }
 
     /// Actions for the driver. Bytes are valid until it returns.
-    public enum Action {
+    package enum Action {
         /// Connect; `connected` or `failed` follows.
         case connect
         /// Send these bytes.
@@ -93,8 +93,8 @@ extension UpstreamLink {
     }
 
     /// Why a primary refused to take over.
-    public struct TakeoverRefused: Error, Equatable, Sendable {
+    package struct TakeoverRefused: Error, Equatable, Sendable {
         /// Its error text.
-        public let text: String
+        package let text: String
     }
 }

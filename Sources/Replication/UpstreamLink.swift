@@ -26,31 +26,31 @@
 // Owns: the handshake, what to request, timeouts. Never touches a socket, a clock, the engine or the journal. Not
 // thread-safe; actions are performed inside the call and may read the link, but must not call it.
 
-public import LimiterEngine
+package import LimiterEngine
 import Persistence
-public import System
+package import System
 
 /// The replica's side of a link.
-public final class UpstreamLink {
+package final class UpstreamLink {
     /// Upper bound on the bytes of a handshake line.
     static let lineMax = 1024
 
     /// Changes take effect with the next step they concern.
-    public var settings: Settings
+    package var settings: Settings
     /// The link's state.
-    public private(set) var state = State.off
+    package private(set) var state = State.off
     /// The position of the node's state; nil when it has none.
-    public private(set) var position: StreamPosition?
+    package private(set) var position: StreamPosition?
     /// Offset at which the state becomes consistent; nil when it is, or when there is none.
-    public private(set) var wholeAt: Int64?
+    package private(set) var wholeAt: Int64?
     /// The time by which keys have been expired here, until the stream has reached it.
-    public private(set) var horizon: EngineTime?
+    package private(set) var horizon: EngineTime?
     /// When something was last received from the primary.
-    public private(set) var lastHeard = SteadyInstant.boot
+    package private(set) var lastHeard = SteadyInstant.boot
     /// Why the link last failed; nil while it is up.
-    public private(set) var failure: Failure?
+    package private(set) var failure: Failure?
     /// Whether the other node has been asked to take over and has not answered yet.
-    public private(set) var takesOver = false
+    package private(set) var takesOver = false
     /// PSYNC has been sent since the start: the other node may have taken over, whatever it answers.
     private var hasAsked = false
     private var pause = Nanoseconds.zero
@@ -62,12 +62,12 @@ public final class UpstreamLink {
     private var completingSince = SteadyInstant.boot
 
     /// A link that is off.
-    public init(settings: Settings) { self.settings = settings }
+    package init(settings: Settings) { self.settings = settings }
 
     /// Whether the journal is being received, and the state is consistent: `master_link_status:up`.
-    public var isUp: Bool { state == .streaming }
+    package var isUp: Bool { state == .streaming }
     /// Whether a full sync is in progress: `master_sync_in_progress`.
-    public var isSyncing: Bool { state == .receiving || state == .completing }
+    package var isSyncing: Bool { state == .receiving || state == .completing }
 
     private var hasConnection: Bool {
         switch state {
@@ -83,7 +83,7 @@ public final class UpstreamLink {
     /// - Parameters:
     ///   - horizon: Engine time here: the stream has to reach it before the link is up. Nil for no such condition.
     ///   - takesOver: The node was primary until now, and asks the other to take over.
-    public func start(
+    package func start(
         position: StreamPosition?, horizon: EngineTime?, takesOver: Bool = false, now: SteadyInstant,
         _ perform: (Action) -> Void
     ) {
@@ -100,7 +100,7 @@ public final class UpstreamLink {
     }
 
     /// Stops following.
-    public func stop(_ perform: (Action) -> Void) {
+    package func stop(_ perform: (Action) -> Void) {
         let wasConnected = hasConnection
         state = .off
         takesOver = false
@@ -108,7 +108,7 @@ public final class UpstreamLink {
     }
 
     /// The connection is established.
-    public func connected(now: SteadyInstant, _ perform: (Action) -> Void) {
+    package func connected(now: SteadyInstant, _ perform: (Action) -> Void) {
         guard state == .connecting else { return }
         lastHeard = now
         line.removeAll()
@@ -117,7 +117,7 @@ public final class UpstreamLink {
     }
 
     /// The connection failed or has ended.
-    public func failed(now: SteadyInstant, _ perform: (Action) -> Void) {
+    package func failed(now: SteadyInstant, _ perform: (Action) -> Void) {
         guard hasConnection else { return }
         fail(.connection, now, perform)
     }
@@ -126,7 +126,7 @@ public final class UpstreamLink {
     ///
     /// - Parameter synced: Offset up to which a restart would recover the node's journal; -1 without a log, and until a
     ///   received snapshot has been adopted.
-    public func tick(now: SteadyInstant, synced: Int64, _ perform: (Action) -> Void) {
+    package func tick(now: SteadyInstant, synced: Int64, _ perform: (Action) -> Void) {
         if case .waiting(let until) = state, now >= until { return connect(now, perform) }
         guard hasConnection else { return }
         if now - lastHeard > settings.timeout { return fail(.silence, now, perform) }
@@ -144,7 +144,7 @@ public final class UpstreamLink {
     }
 
     /// Bytes were received over the connection, split arbitrarily.
-    public func received(
+    package func received(
         _ bytes: UnsafeRawBufferPointer, now: SteadyInstant, synced: Int64, _ perform: (Action) -> Void
     ) {
         guard hasConnection, state != .connecting else { return }

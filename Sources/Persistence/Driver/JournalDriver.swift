@@ -12,33 +12,33 @@
 // Continued in: +Log (collections, syncs, tickets), +Snapshots, +Failure (disk failure and recovery from it), +History
 // (full syncs, new names, the log switched on and off), +End.
 
-public import LimiterEngine
-public import System
+package import LimiterEngine
+package import System
 
 /// Decides what the journal thread does. Not thread-safe.
-public final class JournalDriver {
+package final class JournalDriver {
     unowned let host: any JournalHost
     let engine: Engine
     let files: any FileSystem
     let pace: Pace
     /// The files.
-    public internal(set) var log: LogDirectory
+    package internal(set) var log: LogDirectory
     var settings: Settings
 
     // MARK: Failure
 
     /// Whether the disk is considered usable.
-    public internal(set) var breaker: CircuitBreaker
+    package internal(set) var breaker: CircuitBreaker
     /// The last failure, until the disk works again.
-    public internal(set) var failure: StorageError?
+    package internal(set) var failure: StorageError?
     /// Failures since the start.
-    public internal(set) var failures = 0
+    package internal(set) var failures = 0
     /// The health last reported to the host.
-    public internal(set) var health = StorageHealth.fine
+    package internal(set) var health = StorageHealth.fine
     /// A part whose append failed: appended first when the disk works again.
     var unwritten: Journal.Part?
     /// Some change is not in the log: only a snapshot makes it complete.
-    public internal(set) var hasGap = false
+    package internal(set) var hasGap = false
     /// A collection omitted changes: no further guarantees, and the process is about to end.
     var hasLeftChangesOut = false
 
@@ -62,53 +62,53 @@ public final class JournalDriver {
     var delaysInARow = 0
     var hasNotedSlowSync = false
     /// How long the last sync took.
-    public internal(set) var lastSyncTook = Nanoseconds.zero
+    package internal(set) var lastSyncTook = Nanoseconds.zero
     /// Syncs that succeeded.
-    public internal(set) var syncs = 0
+    package internal(set) var syncs = 0
     /// `everysec` syncs that were due and had to wait for the previous one.
-    public internal(set) var delayedSyncs = 0
+    package internal(set) var delayedSyncs = 0
     /// Collections made.
-    public internal(set) var collections = 0
+    package internal(set) var collections = 0
 
     // MARK: Snapshots
 
     /// A snapshot in progress.
-    public struct Run: Sendable {
+    package struct Run: Sendable {
         /// Why it is taken.
-        public let kind: SnapshotKind
+        package let kind: SnapshotKind
         /// The number in its name.
-        public let number: Int
+        package let number: Int
         /// When it was begun.
-        public let startedAt: SteadyInstant
+        package let startedAt: SteadyInstant
         /// The engine's change count at that time.
-        public let changes: UInt64
+        package let changes: UInt64
         /// Approximate number of keys it will contain.
-        public let expectedKeys: Int
+        package let expectedKeys: Int
     }
 
     /// The snapshot in progress.
-    public internal(set) var run: Run?
+    package internal(set) var run: Run?
     /// Numbers of cancelled snapshots whose writing has not ended yet.
     var overtaken: Set<Int> = []
     /// The snapshot to take after the one in progress.
-    public internal(set) var scheduled: SnapshotKind?
+    package internal(set) var scheduled: SnapshotKind?
     /// When to start an automatic snapshot after failures.
     var snapshotTries: CircuitBreaker
     /// When the last one was adopted, or when the driver started.
     var lastSave: SteadyInstant
     /// The engine's change count when the last one was begun.
-    public internal(set) var changesAtLastSave: UInt64
+    package internal(set) var changesAtLastSave: UInt64
     /// Bytes of log and snapshot when the last one was adopted, or at the start.
-    public internal(set) var baseBytes: Int
+    package internal(set) var baseBytes: Int
     /// Outcomes of snapshots so far.
-    public internal(set) var outcomes = SnapshotOutcomes()
+    package internal(set) var outcomes = SnapshotOutcomes()
 
     // MARK: History
 
     /// The state is being replaced by another node's.
-    public internal(set) var isDetached = false
+    package internal(set) var isDetached = false
     /// The files hold the state in memory: false from the end of a full sync until that state is saved.
-    public internal(set) var filesAreCurrent = true
+    package internal(set) var filesAreCurrent = true
     /// The name of the journal's history.
     var history: String
     /// A new name that a node without a log could not persist, and the name the files must have for it to apply; nil
@@ -119,10 +119,10 @@ public final class JournalDriver {
     var restoreTries: CircuitBreaker
 
     /// A sync or a recovery is awaited: its completion must be the next event.
-    public internal(set) var isWaiting = false
+    package internal(set) var isWaiting = false
 
     /// A driver for a directory that has been recovered into `engine`. Its segment may already be open.
-    public init(
+    package init(
         host: any JournalHost, engine: Engine, files: any FileSystem, log: LogDirectory, pace: Pace = Pace(),
         now: SteadyInstant
     ) {
@@ -146,7 +146,7 @@ public final class JournalDriver {
     // MARK: Events
 
     /// Handles an event that happened at `now`.
-    public func handle(_ event: Event, now: SteadyInstant) {
+    package func handle(_ event: Event, now: SteadyInstant) {
         assert(!isWaiting || event.isEndOfWait, "an event other than the awaited completion")
         settings = host.journalSettings
         if !isWaiting { followSwitch(now: now) }
@@ -177,7 +177,7 @@ public final class JournalDriver {
     }
 
     /// The event before this call ended at `now`: its duration determines the time until the next collection.
-    public func worked(until now: SteadyInstant) {
+    package func worked(until now: SteadyInstant) {
         guard let began = collectedAt else { return }
         collectedAt = nil
         lastCollection = began
@@ -185,7 +185,7 @@ public final class JournalDriver {
     }
 
     /// How long the host may sleep if nothing happens.
-    public func pause(now: SteadyInstant) -> Nanoseconds {
+    package func pause(now: SteadyInstant) -> Nanoseconds {
         if hasTicketToServe {
             return gatheringSince.map { max(.zero, $0 + gatheringPause - now) } ?? .zero
         }
@@ -196,38 +196,38 @@ public final class JournalDriver {
     // MARK: Status
 
     /// Bytes of journal waiting to be written, including uncollected changes.
-    public var bytesWaiting: Int { (unwritten?.bytes.count ?? 0) + host.bytesForDisk }
+    package var bytesWaiting: Int { (unwritten?.bytes.count ?? 0) + host.bytesForDisk }
 
     /// Offset up to which a restart would recover the journal; -1 when unknown: without a log, and while the files wait
     /// for a snapshot.
-    public var recoverableOffset: Int64 {
+    package var recoverableOffset: Int64 {
         host.isLogging && log.isPublished && !isDetached && !hasGap ? log.synced : -1
     }
 
     /// Whether a sync is running on another thread.
-    public var isSyncing: Bool { syncStartedAt != nil }
+    package var isSyncing: Bool { syncStartedAt != nil }
 
     /// When the pending restore was requested; nil when there is none.
-    public var restoreRequestedAt: SteadyInstant? { restore?.requestedAt }
+    package var restoreRequestedAt: SteadyInstant? { restore?.requestedAt }
 }
 
 extension JournalDriver {
     /// Outcomes of snapshots so far.
-    public struct SnapshotOutcomes: Sendable {
+    package struct SnapshotOutcomes: Sendable {
         /// Whether the last SAVE, BGSAVE or `save` rule succeeded.
-        public internal(set) var lastSaveSucceeded = true
+        package internal(set) var lastSaveSucceeded = true
         /// Whether the last log rewrite succeeded.
-        public internal(set) var lastRewriteSucceeded = true
+        package internal(set) var lastRewriteSucceeded = true
         /// Why the last one failed: the kernel's message.
-        public internal(set) var error = ""
+        package internal(set) var error = ""
         /// How long the last one took; nil before the first.
-        public internal(set) var lastSaveTook: Nanoseconds?
+        package internal(set) var lastSaveTook: Nanoseconds?
         /// As `lastSaveTook`.
-        public internal(set) var lastRewriteTook: Nanoseconds?
+        package internal(set) var lastRewriteTook: Nanoseconds?
         /// How many succeeded.
-        public internal(set) var saves = 0
+        package internal(set) var saves = 0
         /// As `saves`.
-        public internal(set) var rewrites = 0
+        package internal(set) var rewrites = 0
     }
 }
 

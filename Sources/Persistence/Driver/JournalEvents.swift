@@ -1,10 +1,10 @@
 // The journal driver's vocabulary: its events, its decisions and its reports.
 
-public import LimiterEngine
-public import System
+package import LimiterEngine
+package import System
 
 /// What the disk's condition means for commands.
-public enum StorageHealth: Int, Sendable {
+package enum StorageHealth: Int, Sendable {
     /// No failure is known.
     case fine
     /// The disk failed, and `fail-mode` is open: decisions continue in memory.
@@ -14,7 +14,7 @@ public enum StorageHealth: Int, Sendable {
 }
 
 /// Why a snapshot is taken.
-public enum SnapshotKind: Sendable {
+package enum SnapshotKind: Sendable {
     /// SAVE, BGSAVE or a `save` rule.
     case save
     /// BGREWRITEAOF, or growth of the log.
@@ -25,9 +25,9 @@ public enum SnapshotKind: Sendable {
 
 extension JournalDriver {
     /// The configuration that concerns the driver.
-    public struct Settings: Sendable {
+    package struct Settings: Sendable {
         /// When appended bytes are synced.
-        public enum Sync: Sendable, CaseIterable {
+        package enum Sync: Sendable, CaseIterable {
             /// Before a change is answered.
             case always
             /// Every `Pace.syncInterval`, on another thread.
@@ -37,18 +37,18 @@ extension JournalDriver {
         }
 
         /// `appendfsync`.
-        public var sync: Sync
+        package var sync: Sync
         /// `fail-mode closed`: writes are refused while the disk fails.
-        public var failsClosed: Bool
+        package var failsClosed: Bool
         /// `auto-aof-rewrite-percentage`; 0 for never.
-        public var rewritePercentage: Int
+        package var rewritePercentage: Int
         /// `auto-aof-rewrite-min-size`, in bytes.
-        public var rewriteMinBytes: Int
+        package var rewriteMinBytes: Int
         /// `save`.
-        public var save: SaveRules
+        package var save: SaveRules
 
         /// The defaults: no automatic snapshots.
-        public init(
+        package init(
             sync: Sync = .everysec, failsClosed: Bool = true, rewritePercentage: Int = 0, rewriteMinBytes: Int = 0,
             save: SaveRules = SaveRules()
         ) {
@@ -61,43 +61,43 @@ extension JournalDriver {
     }
 
     /// The driver's timing and limits.
-    public struct Pace: Sendable {
+    package struct Pace: Sendable {
         /// Time between collections while no reply waits for one: a killed process may lose this much of its changes,
         /// and changes to one key within it become one record.
-        public var collectionPause = Nanoseconds.milliseconds(10)
+        package var collectionPause = Nanoseconds.milliseconds(10)
         /// The pause is at least this many times the duration of the last collection, which bounds the share of a core
         /// that collecting uses.
-        public var restFactor: Int64 = 24
+        package var restFactor: Int64 = 24
         /// The pause is never longer than this.
-        public var collectionPauseMax = Nanoseconds.milliseconds(100)
+        package var collectionPauseMax = Nanoseconds.milliseconds(100)
         /// `everysec`.
-        public var syncInterval = Nanoseconds.seconds(1)
+        package var syncInterval = Nanoseconds.seconds(1)
         /// A sync that takes longer than this is logged.
-        public var slowSync = Nanoseconds.seconds(2)
+        package var slowSync = Nanoseconds.seconds(2)
         /// Upper bound on how long replies are gathered for one sync.
-        public var gatheringMax = Nanoseconds.milliseconds(1)
+        package var gatheringMax = Nanoseconds.milliseconds(1)
         /// Upper bound on bytes buffered while the disk fails, not counting what is added during one pause.
-        public var unwrittenMax = 64 << 20
+        package var unwrittenMax = 64 << 20
         /// Time from a disk failure to the first retry; doubled each time a retry fails.
-        public var firstRetry = Nanoseconds.seconds(1)
+        package var firstRetry = Nanoseconds.seconds(1)
         /// Upper bound on the time between retries.
-        public var longestRetry = Nanoseconds.seconds(30)
+        package var longestRetry = Nanoseconds.seconds(30)
         /// The longest pause: settings and time-based rules are checked at least this often.
-        public var idlePause = Nanoseconds.milliseconds(100)
+        package var idlePause = Nanoseconds.milliseconds(100)
 
         /// The server's defaults.
-        public init() {}
+        package init() {}
     }
 
     /// A collection that has begun.
-    public struct Collection: Sendable {
+    package struct Collection: Sendable {
         /// Tickets up to this number are durable once it is on disk.
-        public var number: Int
+        package var number: Int
         /// False when changes were omitted, because a command that never ends holds their locks.
-        public var isComplete: Bool
+        package var isComplete: Bool
 
         /// Collection `number`.
-        public init(number: Int, isComplete: Bool = true) {
+        package init(number: Int, isComplete: Bool = true) {
             self.number = number
             self.isComplete = isComplete
         }
@@ -106,7 +106,7 @@ extension JournalDriver {
     // MARK: Events
 
     /// Events delivered to the driver.
-    public enum Event {
+    package enum Event {
         /// The host was woken, or the pause is over.
         case turn
         /// A snapshot was requested; the host keeps its waiters until `answerSnapshotWaiters`.
@@ -138,7 +138,7 @@ extension JournalDriver {
     // MARK: Actions
 
     /// The driver's decisions.
-    public enum Action {
+    package enum Action {
         /// Run this sync and deliver `Event.synced`. If it is awaited, no other event may be delivered before that;
         /// otherwise it runs on another thread.
         case sync(LogDirectory.SyncJob, isWaitedFor: Bool)
@@ -176,7 +176,7 @@ extension JournalDriver {
     }
 
     /// The answer to a client that waited for a snapshot.
-    public enum SnapshotAnswer: Sendable {
+    package enum SnapshotAnswer: Sendable {
         /// The snapshot is on disk.
         case finished
         /// The snapshot failed, for this reason.
@@ -186,7 +186,7 @@ extension JournalDriver {
     }
 
     /// Events worth a line in the server log.
-    public enum Note: Sendable {
+    package enum Note: Sendable {
         /// The disk failed.
         case storageFailed(StorageError, failsClosed: Bool)
         /// The disk works again.

@@ -2,10 +2,10 @@
 //
 // The server's journal thread is one host, simulated nodes are others.
 
-public import LimiterEngine
+package import LimiterEngine
 
 /// The process around a `JournalDriver`. Every member is called from inside `JournalDriver.handle`, on its thread.
-public protocol JournalHost: AnyObject {
+package protocol JournalHost: AnyObject {
     /// The current settings.
     var journalSettings: JournalDriver.Settings { get }
     /// Engine time.

@@ -7,17 +7,17 @@
 import Glibc
 
 /// A failed call: the operation, its path, and the kernel's reason.
-public struct StorageError: Error, Equatable, Sendable {
+package struct StorageError: Error, Equatable, Sendable {
     /// What was attempted, as a verb: `write`, `fsync`, `rename`.
-    public let operation: String
+    package let operation: String
     /// The file or directory.
-    public let path: String
+    package let path: String
     /// The kernel's error number; 0 where the kernel has none for it.
-    public let code: Int32
+    package let code: Int32
     private let words: String?
 
     /// The failure of `operation` on `path` with the error number `code`.
-    public init(_ operation: String, _ path: String, code: Int32) {
+    package init(_ operation: String, _ path: String, code: Int32) {
         self.operation = operation
         self.path = path
         self.code = code
@@ -25,7 +25,7 @@ public struct StorageError: Error, Equatable, Sendable {
     }
 
     /// A pipe, device or directory at `path`, where a regular file is required.
-    public init(notRegular path: String) {
+    package init(notRegular path: String) {
         operation = "open"
         self.path = path
         code = 0
@@ -33,16 +33,16 @@ public struct StorageError: Error, Equatable, Sendable {
     }
 
     /// What was wrong, as the kernel's message for the error number where there is one: `No space left on device`.
-    public var reason: String { words ?? String(cString: strerror(code)) }
+    package var reason: String { words ?? String(cString: strerror(code)) }
 }
 
 extension StorageError: CustomStringConvertible {
     /// `write /data/log-3: No space left on device`.
-    public var description: String { "\(operation) \(path): \(reason)" }
+    package var description: String { "\(operation) \(path): \(reason)" }
 }
 
 /// How a file is opened.
-public enum OpenMode: Sendable {
+package enum OpenMode: Sendable {
     /// The file must exist; read-only.
     case read
     /// The file must exist; written in place.
@@ -52,7 +52,7 @@ public enum OpenMode: Sendable {
 }
 
 /// An open file, closed when its last reference is released. Threads may share it as far as the kernel allows.
-public protocol StorageFile: AnyObject, Sendable {
+package protocol StorageFile: AnyObject, Sendable {
     /// The path it was opened with.
     var path: String { get }
     /// Bytes in the file.
@@ -68,10 +68,10 @@ public protocol StorageFile: AnyObject, Sendable {
 }
 
 /// A lock on a directory, released with its last reference or when the process ends.
-public protocol DirectoryLock: AnyObject, Sendable {}
+package protocol DirectoryLock: AnyObject, Sendable {}
 
 /// A file system.
-public protocol FileSystem: Sendable {
+package protocol FileSystem: Sendable {
     /// Opens a file.
     func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile
     /// Renames a file atomically, replacing any file at `newPath`.
@@ -92,7 +92,7 @@ public protocol FileSystem: Sendable {
 
 extension StorageFile {
     /// Writes all of `bytes` at `offset`. After an error, any part of them may have been written.
-    public func writeAll(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(StorageError) {
+    package func writeAll(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(StorageError) {
         var done = 0
         while done < bytes.count {
             let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
@@ -101,7 +101,7 @@ extension StorageFile {
     }
 
     /// Fills `buffer` from `offset` on. Returns the number of bytes read: fewer than asked for only at the end.
-    public func readAll(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(StorageError) -> Int {
+    package func readAll(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(StorageError) -> Int {
         var done = 0
         while done < buffer.count {
             let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
@@ -113,7 +113,7 @@ extension StorageFile {
     }
 
     /// `sync`, retried if a signal interrupted it.
-    public func syncAll() throws(StorageError) {
+    package func syncAll() throws(StorageError) {
         _ = try uninterrupted { () throws(StorageError) in
             try sync()
             return 0
@@ -133,7 +133,7 @@ extension StorageFile {
 
 extension FileSystem {
     /// The contents of a file of at most `limit` bytes; a larger one is refused with EFBIG.
-    public func contents(of path: String, limit: Int) throws(StorageError) -> [UInt8] {
+    package func contents(of path: String, limit: Int) throws(StorageError) -> [UInt8] {
         let file = try open(path, .read)
         let size = try file.size()
         guard size <= limit else { throw StorageError("read", path, code: EFBIG) }
@@ -171,7 +171,7 @@ extension FileSystem {
 
     /// Atomically replaces the contents of `path` with `bytes`: after a loss of power there is the old file or the new
     /// one, complete.
-    public func replace(_ path: String, with bytes: [UInt8], inDirectory directory: String) throws(StorageError) {
+    package func replace(_ path: String, with bytes: [UInt8], inDirectory directory: String) throws(StorageError) {
         try rename(try prepareReplacement(of: path, with: bytes), to: path)
         try syncDirectory(directory)
     }

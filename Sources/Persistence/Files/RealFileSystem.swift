@@ -5,13 +5,13 @@ import Glibc
 import System
 
 /// This machine's file system.
-public struct RealFileSystem: FileSystem {
+package struct RealFileSystem: FileSystem {
     /// The kernel's file system.
-    public init() {}
+    package init() {}
 
     /// One `open`, plus a check of what was opened: a pipe or device in place of a file is an error, since reading from
     /// it might block forever.
-    public func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
+    package func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
         let flags: Int32 =
             switch mode {
             case .read: O_RDONLY
@@ -28,17 +28,17 @@ public struct RealFileSystem: FileSystem {
     }
 
     /// One `rename`.
-    public func rename(_ path: String, to newPath: String) throws(StorageError) {
+    package func rename(_ path: String, to newPath: String) throws(StorageError) {
         if Glibc.rename(path, newPath) != 0 { throw StorageError("rename", path, code: errno) }
     }
 
     /// One `unlink`.
-    public func remove(_ path: String) throws(StorageError) {
+    package func remove(_ path: String) throws(StorageError) {
         if unlink(path) != 0 { throw StorageError("unlink", path, code: errno) }
     }
 
     /// Reads the directory to its end.
-    public func list(_ directory: String) throws(StorageError) -> [String] {
+    package func list(_ directory: String) throws(StorageError) -> [String] {
         guard let stream = opendir(directory) else { throw StorageError("opendir", directory, code: errno) }
         defer { closedir(stream) }
         var names: [String] = []
@@ -52,13 +52,13 @@ public struct RealFileSystem: FileSystem {
     }
 
     /// One `mkdir`. An existing directory is not an error.
-    public func createDirectory(_ path: String) throws(StorageError) {
+    package func createDirectory(_ path: String) throws(StorageError) {
         guard mkdir(path, DataDirectory.directoryMode) != 0, errno != EEXIST else { return }
         throw StorageError("mkdir", path, code: errno)
     }
 
     /// Opens the directory and syncs it.
-    public func syncDirectory(_ path: String) throws(StorageError) {
+    package func syncDirectory(_ path: String) throws(StorageError) {
         let fd = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard fd >= 0 else { throw StorageError("open", path, code: errno) }
         defer { close(fd) }
@@ -66,14 +66,14 @@ public struct RealFileSystem: FileSystem {
     }
 
     /// One `access`.
-    public func exists(_ path: String) throws(StorageError) -> Bool {
+    package func exists(_ path: String) throws(StorageError) -> Bool {
         if access(path, F_OK) == 0 { return true }
         if errno == ENOENT { return false }
         throw StorageError("access", path, code: errno)
     }
 
     /// Opens the file and takes a lock that the kernel releases when the process ends.
-    public func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? {
+    package func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? {
         let fd = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, DataDirectory.fileMode)
         guard fd >= 0 else { throw StorageError("open", path, code: errno) }
         guard FileDescriptor(fd).isRegular else {
@@ -90,7 +90,7 @@ public struct RealFileSystem: FileSystem {
     }
 
     /// The outcome of a read-only tool's attempt to lock.
-    public enum SharedLock {
+    package enum SharedLock {
         /// While this is held, no process changes anything; other readers may hold it as well.
         case held(any DirectoryLock)
         /// Another process holds the exclusive lock.
@@ -100,7 +100,7 @@ public struct RealFileSystem: FileSystem {
     }
 
     /// As `lock`, for read-only tools: changes nothing, so it also works on a read-only file system.
-    public func lockShared(_ path: String) throws(StorageError) -> SharedLock {
+    package func lockShared(_ path: String) throws(StorageError) -> SharedLock {
         let fd = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard fd >= 0 else {
             if errno == ENOENT { return .absent }

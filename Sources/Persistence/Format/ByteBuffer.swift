@@ -8,7 +8,7 @@ import System
 /// A growable byte buffer. Not thread-safe; the holder of the only reference may hand it to another thread.
 ///
 /// `@unchecked Sendable`: never used by two threads at a time; it is handed over under a lock.
-public final class ByteBuffer: @unchecked Sendable {
+package final class ByteBuffer: @unchecked Sendable {
     private struct Fields {
         var base: UnsafeMutableRawPointer
         var capacity: Int
@@ -18,7 +18,7 @@ public final class ByteBuffer: @unchecked Sendable {
     private let fields: Pinned<Fields>
 
     /// An empty buffer with room for `capacity` bytes.
-    public init(capacity: Int = 4096) {
+    package init(capacity: Int = 4096) {
         let capacity = max(64, capacity)
         fields = Pinned(Fields(base: .allocate(byteCount: capacity, alignment: 8), capacity: capacity))
     }
@@ -29,10 +29,10 @@ public final class ByteBuffer: @unchecked Sendable {
     }
 
     /// Bytes in use.
-    public var count: Int { fields.pointee.count }
+    package var count: Int { fields.pointee.count }
 
     /// The contents. Valid until they change.
-    public var bytes: UnsafeRawBufferPointer {
+    package var bytes: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: fields.pointee.base, count: fields.pointee.count)
     }
 
@@ -44,7 +44,7 @@ public final class ByteBuffer: @unchecked Sendable {
     }
 
     /// Removes the contents and frees memory beyond `retained` bytes.
-    public func removeAll(retaining retained: Int) {
+    package func removeAll(retaining retained: Int) {
         fields.pointee.count = 0
         guard fields.pointee.capacity > retained, retained >= 64 else { return }
         fields.pointee.base.deallocate()
@@ -68,7 +68,7 @@ public final class ByteBuffer: @unchecked Sendable {
     }
 
     /// Appends bytes.
-    public func append(_ bytes: UnsafeRawBufferPointer) {
+    package func append(_ bytes: UnsafeRawBufferPointer) {
         guard let source = bytes.baseAddress else { return }
         extend(by: bytes.count).copyMemory(from: source, byteCount: bytes.count)
     }

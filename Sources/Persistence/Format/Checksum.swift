@@ -3,10 +3,10 @@
 import CLinux
 
 /// CRC-32C.
-public enum Checksum {
+package enum Checksum {
     /// The checksum of `bytes`, or, given the checksum of some preceding bytes, of those followed by `bytes`. About
     /// 0.15 ns a byte.
-    public static func crc32c(_ bytes: UnsafeRawBufferPointer, continuing previous: UInt32 = 0) -> UInt32 {
+    package static func crc32c(_ bytes: UnsafeRawBufferPointer, continuing previous: UInt32 = 0) -> UInt32 {
         guard let base = bytes.baseAddress else { return previous }
         return clinux_crc32c(previous, base, UInt64(bytes.count))
     }

@@ -17,17 +17,17 @@
 // Names: `log-N` and `snapshot-N`, N a decimal number without leading zeros that increases over the directory's
 // lifetime.
 
-public import LimiterEngine
+package import LimiterEngine
 
 /// The header of a log segment or a snapshot.
-public struct FileHeader: Equatable, Sendable {
+package struct FileHeader: Equatable, Sendable {
     /// Bytes of a header.
-    public static let size = 56
+    package static let size = 56
     /// The format this version writes, and the only one it reads.
-    public static let version: UInt32 = 1
+    package static let version: UInt32 = 1
 
     /// The kind of file.
-    public enum Content: UInt64, Sendable {
+    package enum Content: UInt64, Sendable {
         /// A segment of the journal.
         case log = 0x474F_4C50_4143_5345  // "ESCAPLOG"
         /// A full set of keys.
@@ -35,18 +35,18 @@ public struct FileHeader: Equatable, Sendable {
     }
 
     /// What the file is.
-    public var content: Content
+    package var content: Content
     /// The number in its name.
-    public var number: Int
+    package var number: Int
     /// Offset in the journal where it begins.
-    public var journalOffset: Int64
+    package var journalOffset: Int64
     /// When the file was begun.
-    public var time: EngineTime
+    package var time: EngineTime
     /// Approximate number of keys that follow: a hint that readers bound by the file size.
-    public var keys: Int
+    package var keys: Int
 
     /// A header with these fields.
-    public init(content: Content, number: Int, journalOffset: Int64, time: EngineTime, keys: Int = 0) {
+    package init(content: Content, number: Int, journalOffset: Int64, time: EngineTime, keys: Int = 0) {
         self.content = content
         self.number = number
         self.journalOffset = journalOffset
@@ -55,7 +55,7 @@ public struct FileHeader: Equatable, Sendable {
     }
 
     /// The header as bytes.
-    public func encoded() -> [UInt8] {
+    package func encoded() -> [UInt8] {
         let buffer = ByteBuffer(capacity: FileHeader.size)
         _ = buffer.extend(by: FileHeader.size)
         buffer.store(content.rawValue, at: 0)
@@ -71,7 +71,7 @@ public struct FileHeader: Equatable, Sendable {
     }
 
     /// Parses a header; the error completes a sentence that begins with the file's name.
-    public init(_ bytes: UnsafeRawBufferPointer, expecting content: Content) throws(HeaderError) {
+    package init(_ bytes: UnsafeRawBufferPointer, expecting content: Content) throws(HeaderError) {
         guard bytes.count >= FileHeader.size else { throw HeaderError("is shorter than its header") }
         func load<Number: FixedWidthInteger>(_ offset: Int, as type: Number.Type) -> Number {
             Number(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: type))
@@ -101,11 +101,11 @@ public struct FileHeader: Equatable, Sendable {
 }
 
 /// A header that is not valid.
-public struct HeaderError: Error, Equatable, Sendable {
+package struct HeaderError: Error, Equatable, Sendable {
     /// Completes a sentence that begins with the file's name.
-    public let reason: String
+    package let reason: String
     /// The header is intact, but of a format that this program does not know.
-    public let isOtherVersion: Bool
+    package let isOtherVersion: Bool
 
     init(_ reason: String, isOtherVersion: Bool = false) {
         self.reason = reason

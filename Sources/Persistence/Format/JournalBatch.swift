@@ -12,34 +12,34 @@
 // position and is below 2⁶², the time is not negative and its records fill the n bytes exactly. An empty batch is a
 // heartbeat: it carries only the time.
 
-public import LimiterEngine
+package import LimiterEngine
 import System
 
 /// The header of a batch.
-public struct JournalBatch: Equatable, Sendable {
+package struct JournalBatch: Equatable, Sendable {
     /// Bytes of a header.
-    public static let headerSize = 24
+    package static let headerSize = 24
     /// Upper bound on bytes of records in one batch.
-    public static let payloadMax = 1 << 26
+    package static let payloadMax = 1 << 26
     /// Largest offset in a stream: adding the length of a file to one of these cannot overflow.
     static let offsetMax = (Int64(1) << 62) - 1
     /// A batch is closed when its records reach this many bytes, so a torn one loses little.
     static let payloadTarget = 1 << 18
 
     /// Bytes of records.
-    public var payloadCount: Int
+    package var payloadCount: Int
     /// The stored checksum.
-    public var checksum: UInt32
+    package var checksum: UInt32
     /// Where the batch begins in its stream.
-    public var offset: Int64
+    package var offset: Int64
     /// When it was collected.
-    public var time: EngineTime
+    package var time: EngineTime
 
     /// Bytes of header and records.
-    public var count: Int { JournalBatch.headerSize + payloadCount }
+    package var count: Int { JournalBatch.headerSize + payloadCount }
 
     /// Parses a header from `bytes`; nil when its fields are impossible.
-    public init?(_ bytes: UnsafeRawBufferPointer) {
+    package init?(_ bytes: UnsafeRawBufferPointer) {
         precondition(bytes.count >= JournalBatch.headerSize)
         func load<Number: FixedWidthInteger>(_ offset: Int, as type: Number.Type) -> Number {
             Number(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: type))
@@ -54,12 +54,12 @@ public struct JournalBatch: Equatable, Sendable {
     }
 
     /// Whether the checksum matches these bytes: header and records, `count` of them.
-    public func matches(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    package func matches(_ bytes: UnsafeRawBufferPointer) -> Bool {
         bytes.count == count && Checksum.crc32c(UnsafeRawBufferPointer(rebasing: bytes[8...])) == checksum
     }
 
     /// Passes the records of a batch to `body` in order. `bytes` are header and records.
-    public static func forEachRecord<Failure: Error>(
+    package static func forEachRecord<Failure: Error>(
         in bytes: UnsafeRawBufferPointer, _ body: (JournalRecord) throws(Failure) -> Void
     ) throws(BatchError<Failure>) {
         let payload = UnsafeRawBufferPointer(rebasing: bytes[headerSize...])
@@ -81,7 +81,7 @@ public struct JournalBatch: Equatable, Sendable {
 }
 
 /// Why iteration over a batch's records ended early.
-public enum BatchError<Failure: Error>: Error {
+package enum BatchError<Failure: Error>: Error {
     /// A record is not valid.
     case record(RecordError)
     /// The body threw.
@@ -89,7 +89,7 @@ public enum BatchError<Failure: Error>: Error {
 }
 
 /// Writes batches one after the other. Not thread-safe.
-public final class BatchEncoder {
+package final class BatchEncoder {
     private struct Fields {
         var offset: Int64
         /// Where the open batch begins in the buffer; -1 when none is open.
@@ -99,10 +99,10 @@ public final class BatchEncoder {
 
     private let fields: Pinned<Fields>
     /// The closed batches, and the open one.
-    public private(set) var buffer: ByteBuffer
+    package private(set) var buffer: ByteBuffer
 
     /// An encoder whose first batch begins at `offset` of its stream.
-    public init(offset: Int64) {
+    package init(offset: Int64) {
         fields = Pinned(Fields(offset: offset))
         buffer = ByteBuffer(capacity: 64 * 1024)
     }
@@ -110,11 +110,11 @@ public final class BatchEncoder {
     deinit { fields.deallocate() }
 
     /// Stream offset of the next batch, or of the open one.
-    public var offset: Int64 { fields.pointee.offset }
+    package var offset: Int64 { fields.pointee.offset }
 
     /// Sets the time for the next batch: a batch carries the last time set before it was closed, and time does not go
     /// back. Batches begun because the previous one was full need no call of their own.
-    public func setTime(_ time: EngineTime) { fields.pointee.time = max(fields.pointee.time, time) }
+    package func setTime(_ time: EngineTime) { fields.pointee.time = max(fields.pointee.time, time) }
 
     func start(at offset: Int64) {
         assertClosed()
@@ -152,22 +152,22 @@ public final class BatchEncoder {
 
     /// Adds a key's state.
     @inline(__always)
-    public func add(_ state: StateView, key: UnsafeRawBufferPointer) { add(state, key: key, to: buffer) }
+    package func add(_ state: StateView, key: UnsafeRawBufferPointer) { add(state, key: key, to: buffer) }
 
     /// Adds a key's removal.
-    public func addRemoval(key: UnsafeRawBufferPointer) {
+    package func addRemoval(key: UnsafeRawBufferPointer) {
         makeRoom(buffer)
         JournalRecord.encodeRemoval(key: key, into: buffer)
     }
 
     /// Adds a control record. The caller bounds `body` and `key` together, far below a batch.
-    public func addControl(_ kind: ControlKind, key: UnsafeRawBufferPointer, body: UnsafeRawBufferPointer) {
+    package func addControl(_ kind: ControlKind, key: UnsafeRawBufferPointer, body: UnsafeRawBufferPointer) {
         makeRoom(buffer)
         JournalRecord.encodeControl(kind, key: key, body: body, into: buffer)
     }
 
     /// Adds the record of a policy or a rule.
-    public func add(_ record: PolicyRecord) {
+    package func add(_ record: PolicyRecord) {
         record.key.withUnsafeBytes { key in
             record.value.withUnsafeBytes { addControl(ControlKind(record.kind), key: key, body: $0) }
         }
@@ -181,12 +181,12 @@ public final class BatchEncoder {
     }
 
     /// Closes the open batch if records were added since the last one.
-    public func end() {
+    package func end() {
         if fields.pointee.openStart >= 0 { close(buffer) }
     }
 
     /// Removes and returns the closed batches, leaving `replacement`, which must be empty.
-    public func take(replacement: ByteBuffer) -> ByteBuffer {
+    package func take(replacement: ByteBuffer) -> ByteBuffer {
         precondition(fields.pointee.openStart < 0 && replacement.count == 0)
         let taken = buffer
         buffer = replacement

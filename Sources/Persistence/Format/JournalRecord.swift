@@ -12,10 +12,10 @@
 // kind is known and its state is one the engine accepts, bit 6 is set for states only, a removal has v = 0, and no part
 // of it is outside its batch.
 
-public import LimiterEngine
+package import LimiterEngine
 
 /// The kind of a record that is not about a single key's state. The raw value is the low bits of the kind byte.
-public enum ControlKind: UInt8, Sendable, CaseIterable {
+package enum ControlKind: UInt8, Sendable, CaseIterable {
     /// All keys were removed: FLUSHALL. Key and body are empty.
     case flushAll = 1
     /// The snapshot ends here and is complete. Body: its number of key records, 8 bytes; in a snapshot sent to a
@@ -53,7 +53,7 @@ public enum ControlKind: UInt8, Sendable, CaseIterable {
 }
 
 /// A record being read: borrows the bytes it was read from.
-public enum JournalRecord {
+package enum JournalRecord {
     /// A key's state.
     case state(key: UnsafeRawBufferPointer, StateView)
     /// A removed key.
@@ -189,11 +189,11 @@ public enum JournalRecord {
 }
 
 /// A record that is not valid.
-public struct RecordError: Error, Equatable, Sendable {
+package struct RecordError: Error, Equatable, Sendable {
     /// Where it begins in its batch's payload.
-    public let offset: Int
+    package let offset: Int
     /// What is wrong with it; completes a sentence that begins "the record".
-    public let reason: String
+    package let reason: String
     /// It may be valid for another version of the program.
-    public let isOtherVersion: Bool
+    package let isOtherVersion: Bool
 }

@@ -12,59 +12,59 @@
 // unfinished work.
 
 /// Which files make up the state.
-public struct Manifest: Equatable, Sendable {
+package struct Manifest: Equatable, Sendable {
     /// The name of the file.
-    public static let fileName = "manifest"
+    package static let fileName = "manifest"
     /// Largest number of a file: leaves room for a next one.
     static let numberMax = (1 << 62) - 1
     /// How many numbers must remain unused at start: more than any server uses.
     static let numbersLeftMin = 1 << 40
     /// Largest manifest that is accepted.
-    public static let bytesMax = 1 << 20
+    package static let bytesMax = 1 << 20
 
     /// A file in the manifest.
-    public struct Entry: Equatable, Sendable {
+    package struct Entry: Equatable, Sendable {
         /// The number in its name.
-        public var number: Int
+        package var number: Int
         /// Where in the journal it begins.
-        public var offset: Int64
+        package var offset: Int64
 
         /// An entry with these fields.
-        public init(number: Int, offset: Int64) {
+        package init(number: Int, offset: Int64) {
             self.number = number
             self.offset = offset
         }
     }
 
     /// Forty hexadecimal digits that name the journal.
-    public var history: String
+    package var history: String
     /// The snapshot, where there is one.
-    public var snapshot: Entry?
+    package var snapshot: Entry?
     /// The log segments that follow it.
-    public var logs: [Entry]
+    package var logs: [Entry]
 
     /// A manifest with these fields.
-    public init(history: String, snapshot: Entry? = nil, logs: [Entry] = []) {
+    package init(history: String, snapshot: Entry? = nil, logs: [Entry] = []) {
         self.history = history
         self.snapshot = snapshot
         self.logs = logs
     }
 
     /// The name of a log segment.
-    public static func logName(_ number: Int) -> String { "log-\(number)" }
+    package static func logName(_ number: Int) -> String { "log-\(number)" }
     /// The name of a snapshot.
-    public static func snapshotName(_ number: Int) -> String { "snapshot-\(number)" }
+    package static func snapshotName(_ number: Int) -> String { "snapshot-\(number)" }
 
     /// The largest number of any file in it; 0 when it has none.
-    public var largestNumber: Int { (logs + (snapshot.map { [$0] } ?? [])).map(\.number).max() ?? 0 }
+    package var largestNumber: Int { (logs + (snapshot.map { [$0] } ?? [])).map(\.number).max() ?? 0 }
 
     /// Names of the files in it.
-    public var fileNames: [String] {
+    package var fileNames: [String] {
         (snapshot.map { [Manifest.snapshotName($0.number)] } ?? []) + logs.map { Manifest.logName($0.number) }
     }
 
     /// The manifest as bytes.
-    public func encoded() -> [UInt8] {
+    package func encoded() -> [UInt8] {
         var text = "escapement-manifest 1\nhistory \(history)\n"
         if let snapshot { text += "snapshot \(snapshot.number) \(snapshot.offset)\n" }
         for log in logs { text += "log \(log.number) \(log.offset)\n" }
@@ -75,7 +75,7 @@ public struct Manifest: Equatable, Sendable {
     }
 
     /// Parses a manifest; the error names the line.
-    public init(_ bytes: [UInt8]) throws(ManifestError) {
+    package init(_ bytes: [UInt8]) throws(ManifestError) {
         var lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         guard bytes.count <= Manifest.bytesMax, lines.count >= 4, lines.removeLast().isEmpty else {
             throw ManifestError(line: lines.count, reason: "the file ends too early")
@@ -129,9 +129,9 @@ public struct Manifest: Equatable, Sendable {
 }
 
 /// A manifest that is not valid.
-public struct ManifestError: Error, Equatable, Sendable {
+package struct ManifestError: Error, Equatable, Sendable {
     /// Line number, from 1.
-    public let line: Int
+    package let line: Int
     /// What is wrong with it.
-    public let reason: String
+    package let reason: String
 }

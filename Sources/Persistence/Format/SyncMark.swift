@@ -10,14 +10,14 @@
 // cannot be read, or is not below 2⁶², is ignored.
 
 /// The highest offset known to be on disk.
-public enum SyncMark {
+package enum SyncMark {
     /// The name of the file.
-    public static let fileName = "synced"
+    package static let fileName = "synced"
     /// Bytes of the file.
-    public static let size = 12
+    package static let size = 12
 
     /// The mark as bytes.
-    public static func encoded(_ offset: Int64) -> [UInt8] {
+    package static func encoded(_ offset: Int64) -> [UInt8] {
         let buffer = ByteBuffer(capacity: size)
         _ = buffer.extend(by: size)
         buffer.store(offset, at: 0)
@@ -26,7 +26,7 @@ public enum SyncMark {
     }
 
     /// The offset, or nil when the bytes are not a valid mark.
-    public static func decode(_ bytes: [UInt8]) -> Int64? {
+    package static func decode(_ bytes: [UInt8]) -> Int64? {
         guard bytes.count == size else { return nil }
         return bytes.withUnsafeBytes { buffer in
             let sum = UInt32(littleEndian: buffer.loadUnaligned(fromByteOffset: 8, as: UInt32.self))

@@ -6,12 +6,12 @@
 //
 // A value without a clock: times are parameters.
 
-public import System
+package import System
 
 /// A circuit breaker.
-public struct CircuitBreaker: Sendable {
+package struct CircuitBreaker: Sendable {
     /// The breaker's state.
-    public enum State: String, Sendable {
+    package enum State: String, Sendable {
         /// Storage works.
         case closed
         /// Storage failed and is not used until the next retry.
@@ -26,23 +26,23 @@ public struct CircuitBreaker: Sendable {
     private let longestPause: Nanoseconds
 
     /// The current state.
-    public private(set) var state = State.closed
+    package private(set) var state = State.closed
     /// When to retry next; meaningful only while open.
-    public private(set) var nextTry = SteadyInstant.boot
+    package private(set) var nextTry = SteadyInstant.boot
     /// Failures since it was last closed.
-    public private(set) var failures = 0
+    package private(set) var failures = 0
     private var pause: Nanoseconds
 
     /// A closed breaker. `firstPause`: time to the first retry; `longestPause`: upper bound on the time between
     /// retries.
-    public init(firstPause: Nanoseconds = .seconds(1), longestPause: Nanoseconds = .seconds(30)) {
+    package init(firstPause: Nanoseconds = .seconds(1), longestPause: Nanoseconds = .seconds(30)) {
         self.firstPause = firstPause
         self.longestPause = longestPause
         pause = firstPause
     }
 
     /// Records a failure at `now`.
-    public mutating func failed(now: SteadyInstant) {
+    package mutating func failed(now: SteadyInstant) {
         failures += 1
         if state != .closed { pause = min(pause * 2, longestPause) }
         state = .open
@@ -50,12 +50,12 @@ public struct CircuitBreaker: Sendable {
     }
 
     /// Whether a retry is due. If so the breaker is half open, and `failed` or `succeeded` has to follow.
-    public mutating func tries(now: SteadyInstant) -> Bool {
+    package mutating func tries(now: SteadyInstant) -> Bool {
         guard state == .open, now >= nextTry else { return false }
         state = .halfOpen
         return true
     }
 
     /// Records that storage works.
-    public mutating func succeeded() { self = CircuitBreaker(firstPause: firstPause, longestPause: longestPause) }
+    package mutating func succeeded() { self = CircuitBreaker(firstPause: firstPause, longestPause: longestPause) }
 }

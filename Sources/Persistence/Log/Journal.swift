@@ -6,14 +6,14 @@
 //
 // Owns: the order of changes. Never touches a disk or a clock. Lock order: the journal's lock before stripes.
 
-public import LimiterEngine
+package import LimiterEngine
 import Synchronization
 import System
 
 /// The stream of states.
 ///
 /// `@unchecked Sendable`: everything mutable is touched only with `lock` held.
-public final class Journal: @unchecked Sendable {
+package final class Journal: @unchecked Sendable {
     private let engine: Engine
     private let lock = Lock.allocate(rank: .journal)
     private let encoder: BatchEncoder
@@ -24,7 +24,7 @@ public final class Journal: @unchecked Sendable {
     private static let retained = 1 << 20
 
     /// A journal that continues at `offset`. The caller switches journaling in the engine on and off.
-    public init(engine: Engine, offset: Int64) {
+    package init(engine: Engine, offset: Int64) {
         self.engine = engine
         encoder = BatchEncoder(offset: offset)
         shownOffset = Atomic(offset)
@@ -34,30 +34,30 @@ public final class Journal: @unchecked Sendable {
 
     /// From here on no caller waits more than a tenth of a second for a lock that another thread holds: the process is
     /// about to end although a command has not. Collections then skip shards whose stripes are held.
-    public func abandonStuckLocks() { abandonsStuckLocks.store(true, ordering: .sequentiallyConsistent) }
+    package func abandonStuckLocks() { abandonsStuckLocks.store(true, ordering: .sequentiallyConsistent) }
 
     /// Whether `abandonStuckLocks` was called.
-    public var isAbandoningStuckLocks: Bool { abandonsStuckLocks.load(ordering: .relaxed) }
+    package var isAbandoningStuckLocks: Bool { abandonsStuckLocks.load(ordering: .relaxed) }
 
     /// Positions the stream at `offset`, where a recovery ended. Nothing may have been encoded before.
-    public func start(at offset: Int64) { withLock { encoder.start(at: offset) } }
+    package func start(at offset: Int64) { withLock { encoder.start(at: offset) } }
 
     /// A part of the stream.
-    public struct Part: Sendable {
+    package struct Part: Sendable {
         /// Where it begins in the journal.
-        public let offset: Int64
+        package let offset: Int64
         /// Complete batches.
-        public let bytes: ByteBuffer
+        package let bytes: ByteBuffer
 
         /// Where the next part begins.
-        public var end: Int64 { offset + Int64(bytes.count) }
+        package var end: Int64 { offset + Int64(bytes.count) }
     }
 
     /// Encodes everything that changed since the last collection. O(shards + changed keys).
     ///
     /// - Returns: False when changes were omitted, which happens only after `abandonStuckLocks`.
     @discardableResult
-    public func collect(time: EngineTime) -> Bool {
+    package func collect(time: EngineTime) -> Bool {
         withLockUnlessStuck {
             encoder.setTime(time)
             let (encoder, buffer) = (encoder, encoder.buffer)
@@ -78,7 +78,7 @@ public final class Journal: @unchecked Sendable {
 
     /// Makes a change that concerns more than one key's state, and its record, atomic for every reader: no change made
     /// before it follows it in the stream. `change` may take stripes and must not call the journal.
-    public func record(
+    package func record(
         _ kind: ControlKind, key: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0),
         body: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0), time: EngineTime,
         _ change: () -> Void
@@ -91,10 +91,10 @@ public final class Journal: @unchecked Sendable {
 
     /// Runs `body` while nothing is collected: for callers that hold stripes and record something meanwhile. Inside it,
     /// use `recordExcluding` to record.
-    public func excludingCollections<Result>(_ body: () -> Result) -> Result { withLock(body) }
+    package func excludingCollections<Result>(_ body: () -> Result) -> Result { withLock(body) }
 
     /// Adds a control record inside `excludingCollections`.
-    public func recordExcluding(
+    package func recordExcluding(
         _ kind: ControlKind, key: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0),
         body: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0), time: EngineTime
     ) {
@@ -105,7 +105,7 @@ public final class Journal: @unchecked Sendable {
 
     /// Adds an empty batch as a heartbeat: it advances the stream, and the clocks that follow it, while nothing
     /// changes. Only for a primary; a replica's journal consists of its primary's bytes alone.
-    public func recordTime(_ time: EngineTime) {
+    package func recordTime(_ time: EngineTime) {
         withLock {
             encoder.setTime(time)
             encoder.addTime()
@@ -115,16 +115,16 @@ public final class Journal: @unchecked Sendable {
     /// Adds a batch of a primary's journal, which has to begin where this one ends: this is how a replica's journal
     /// grows. The batch's changes must already be in the engine, and nothing else may be collected or recorded
     /// meanwhile.
-    public func append(_ batch: JournalBatch, _ bytes: UnsafeRawBufferPointer) {
+    package func append(_ batch: JournalBatch, _ bytes: UnsafeRawBufferPointer) {
         withLock { encoder.addBatch(batch, bytes) }
     }
 
     /// Continues the stream at the offset and time of another journal, whose state is about to replace this one's.
     /// Bytes encoded and not yet taken are discarded.
-    public func restart(at offset: Int64, time: EngineTime) { withLock { encoder.restart(at: offset, time: time) } }
+    package func restart(at offset: Int64, time: EngineTime) { withLock { encoder.restart(at: offset, time: time) } }
 
     /// Adds records of policies and rules inside `excludingCollections`.
-    public func recordExcluding(_ records: [PolicyRecord], time: EngineTime) {
+    package func recordExcluding(_ records: [PolicyRecord], time: EngineTime) {
         encoder.setTime(time)
         for record in records { encoder.add(record) }
         encoder.end()
@@ -132,7 +132,7 @@ public final class Journal: @unchecked Sendable {
 
     /// Removes and returns the bytes encoded since the last call; encoding continues in the empty buffer `replacement`.
     /// After `abandonStuckLocks` the result may be empty although bytes are pending.
-    public func take(replacement: ByteBuffer) -> Part {
+    package func take(replacement: ByteBuffer) -> Part {
         withLockUnlessStuck {
             let end = encoder.offset
             let bytes = encoder.take(replacement: replacement)
@@ -141,10 +141,10 @@ public final class Journal: @unchecked Sendable {
     }
 
     /// Where the next batch will begin. Takes no lock.
-    public var offset: Int64 { shownOffset.load(ordering: .relaxed) }
+    package var offset: Int64 { shownOffset.load(ordering: .relaxed) }
 
     /// Bytes encoded and not yet taken. Takes no lock.
-    public var pendingBytes: Int { shownPending.load(ordering: .relaxed) }
+    package var pendingBytes: Int { shownPending.load(ordering: .relaxed) }
 
     private func withLock<Result>(_ body: () -> Result) -> Result {
         lock.acquire()

@@ -14,18 +14,18 @@
 // only one of them allows. (5) The bytes that a recovery read are synced before another segment follows.
 
 import Glibc
-public import LimiterEngine
+package import LimiterEngine
 
 /// The files of a server's state, for their only writer. Not thread-safe.
-public final class LogDirectory {
+package final class LogDirectory {
     /// Upper bound on bytes rewritten at a time when it is unknown whether they are on disk.
     private static let rewriteSize = 1 << 20
 
     private let files: any FileSystem
     /// The directory.
-    public let path: String
+    package let path: String
     /// What is on disk.
-    public private(set) var manifest: Manifest
+    package private(set) var manifest: Manifest
     /// A publication failed half way: the manifest on disk may be `manifest` or its intended successor.
     private var isManifestInDoubt = false
     private var nextNumber: Int
@@ -43,24 +43,24 @@ public final class LogDirectory {
     private var segment: Segment?
     private var mark: (any StorageFile)?
     /// Journal offset after the last byte appended.
-    public private(set) var appended: Int64
+    package private(set) var appended: Int64
     /// Journal offset up to which everything is synced.
-    public private(set) var synced: Int64
+    package private(set) var synced: Int64
     private var hasTornBytes = false
     /// The sync mark that a recovery found is beyond the end of the log: it belongs to a log that a snapshot has
     /// replaced.
     private var isMarkAhead: Bool
     /// A sync has failed: appending is useless until a new snapshot has been adopted.
-    public private(set) var isDamaged = false
+    package private(set) var isDamaged = false
     /// A sync of the current segment has failed: no snapshot can make it readable, so `roll` has to follow.
-    public var isSegmentDamaged: Bool { segment?.isDamaged ?? false }
+    package var isSegmentDamaged: Bool { segment?.isDamaged ?? false }
     /// Bytes of the snapshot in the manifest.
-    public private(set) var snapshotBytes: Int
+    package private(set) var snapshotBytes: Int
     /// Bytes of the complete segments in the manifest.
     private var completeBytes: Int
 
     /// The directory as a recovery left it; nothing has been written yet.
-    public init(files: any FileSystem, path: String, recovered: RecoveryReport) {
+    package init(files: any FileSystem, path: String, recovered: RecoveryReport) {
         self.files = files
         self.path = path
         manifest = recovered.manifest
@@ -73,13 +73,13 @@ public final class LogDirectory {
     }
 
     /// Bytes of all files of the state.
-    public var bytes: Int { snapshotBytes + completeBytes + segmentBytes }
+    package var bytes: Int { snapshotBytes + completeBytes + segmentBytes }
 
     /// Whether there is a segment to append to.
-    public var isOpen: Bool { segment != nil }
+    package var isOpen: Bool { segment != nil }
 
     /// Whether the next start will read what is appended.
-    public var isPublished: Bool { segment?.isPublished ?? false }
+    package var isPublished: Bool { segment?.isPublished ?? false }
 
     private var segmentBytes: Int { segment.map { FileHeader.size + Int(appended - $0.offset) } ?? 0 }
 
@@ -94,7 +94,7 @@ public final class LogDirectory {
     ///   - continues: Everything before `offset` is in the manifest's files, so the manifest names the segment at once.
     ///     Otherwise there is a gap, or a failed sync has left the last bytes in doubt, and `adopt` publishes the
     ///     segment together with a snapshot taken after this call.
-    public func roll(at offset: Int64, time: EngineTime, continues: Bool) throws(StorageError) {
+    package func roll(at offset: Int64, time: EngineTime, continues: Bool) throws(StorageError) {
         if continues {
             precondition(offset == appended && (segment?.isPublished ?? true))
             // Including a failed sync that the caller has not learned of yet.
@@ -143,7 +143,7 @@ public final class LogDirectory {
     /// Provides a segment that a snapshot taken now can precede: a new one, or the one started for a failed snapshot,
     /// so that repeated failures do not leave a segment each. Whatever that segment already holds is in the snapshot
     /// too; replaying it over the snapshot from its beginning yields the same states.
-    public func rollForSnapshot(time: EngineTime) throws(StorageError) {
+    package func rollForSnapshot(time: EngineTime) throws(StorageError) {
         if let segment, segment.awaitsSnapshot, !isDamaged { return }
         try roll(at: appended, time: time, continues: true)
         segment?.awaitsSnapshot = true
@@ -151,7 +151,7 @@ public final class LogDirectory {
 
     /// Closes the segment, even when it throws: nothing more is appended. What is on disk stays readable, and is
     /// everything that was appended unless this throws. Files that no start would read are removed.
-    public func close() throws(StorageError) {
+    package func close() throws(StorageError) {
         guard let open = segment else { return }
         defer {
             if open.isPublished {
@@ -205,7 +205,7 @@ public final class LogDirectory {
     // MARK: Bytes
 
     /// Appends a part of the journal, which must begin where the last one ended.
-    public func append(_ part: Journal.Part) throws(StorageError) {
+    package func append(_ part: Journal.Part) throws(StorageError) {
         guard let segment, part.bytes.count > 0 else { return }
         precondition(part.offset == appended, "the part does not follow the last one appended")
         // The other manifest may name a segment that begins here.
@@ -221,30 +221,30 @@ public final class LogDirectory {
     }
 
     /// Syncs what was appended and updates the sync mark.
-    public func sync() throws(StorageError) {
+    package func sync() throws(StorageError) {
         guard let job = beginSync() else { return }
         let result = job.run()
         try finishSync(job, result)
     }
 
     /// A sync for another thread to run while this one continues to append.
-    public struct SyncJob: Sendable {
+    package struct SyncJob: Sendable {
         fileprivate let file: SyncedFile
         fileprivate let number: Int
         fileprivate let target: Int64
 
         /// Runs the sync. May block as long as the disk does.
-        public func run() -> Result<Void, StorageError> { file.sync() }
+        package func run() -> Result<Void, StorageError> { file.sync() }
     }
 
     /// The sync that is needed; nil when everything is synced.
-    public func beginSync() -> SyncJob? {
+    package func beginSync() -> SyncJob? {
         guard let segment, synced < appended else { return nil }
         return SyncJob(file: segment.file, number: segment.number, target: appended)
     }
 
     /// Applies the result of a sync.
-    public func finishSync(_ job: SyncJob, _ result: Result<Void, StorageError>) throws(StorageError) {
+    package func finishSync(_ job: SyncJob, _ result: Result<Void, StorageError>) throws(StorageError) {
         // A sync of an older segment adds nothing: `roll` has already secured it.
         guard let segment, segment.number == job.number else { return }
         do throws(StorageError) {
@@ -293,7 +293,7 @@ public final class LogDirectory {
     ///
     /// A snapshot in a directory without a manifest is taken for one that a lost manifest named, and every start would
     /// refuse it. So a manifest is on disk before this returns; otherwise no snapshot may be started.
-    public func reserveSnapshot() throws(StorageError) -> Int {
+    package func reserveSnapshot() throws(StorageError) -> Int {
         if manifest.fileNames.isEmpty { try publish(manifest) }
         return try claimNumber()
     }
@@ -312,7 +312,7 @@ public final class LogDirectory {
     /// - Parameter history: The journal's new name, if the snapshot belongs to another history; its segment was then
     ///   started with `roll(continues: false)`.
     /// - Precondition: If a log is being written, everything the snapshot may contain has been appended.
-    public func adopt(_ snapshot: FinishedSnapshot, history: String? = nil) throws(StorageError) {
+    package func adopt(_ snapshot: FinishedSnapshot, history: String? = nil) throws(StorageError) {
         precondition(history == nil || !(segment?.isPublished ?? false))
         if segment != nil { try sync() }
         let entry = Manifest.Entry(number: snapshot.number, offset: snapshot.journalOffset)
@@ -343,11 +343,11 @@ public final class LogDirectory {
     }
 
     /// Removes the file of a failed snapshot.
-    public func abandon(snapshot number: Int) { removeQuietly(Manifest.snapshotName(number)) }
+    package func abandon(snapshot number: Int) { removeQuietly(Manifest.snapshotName(number)) }
 
     /// Removes unfinished files of earlier runs. It would also remove a snapshot in progress, so it has to run before
     /// the first.
-    public func removeLeftovers() {
+    package func removeLeftovers() {
         let kept = Set(manifest.fileNames)
         var names: [String] = []
         do throws(StorageError) {
@@ -377,7 +377,7 @@ public final class LogDirectory {
     /// Renames the journal's history from `old` to `new`: the files are the beginning of the new history too. Does
     /// nothing if they belong to another one, which a snapshot will replace. Durable before it returns: bytes that
     /// belong only to the new history must not follow before that.
-    public func rename(history old: String, to new: String) throws(StorageError) {
+    package func rename(history old: String, to new: String) throws(StorageError) {
         guard old != new, manifest.history == old else { return }
         var next = manifest
         next.history = new

@@ -2,34 +2,34 @@
 //
 // Does not check batches: their reader has validated header, checksum and records.
 
-public import LimiterEngine
+package import LimiterEngine
 
 /// Applies batches to an engine that nothing else changes. Used by one thread; not thread-safe.
-public final class BatchApplier {
+package final class BatchApplier {
     private let engine: Engine
     /// Policies and rules of the incoming snapshot; nil when there is none.
     private var gathered: [PolicyRecord]?
 
     /// An applier for all shards of an engine that is not journaling.
-    public init(engine: Engine) { self.engine = engine }
+    package init(engine: Engine) { self.engine = engine }
 
     /// Begins a snapshot, which replaces the whole state: removes every key, every policy and every rule. Until
     /// `endSnapshot`, policies and rules are gathered without taking effect. O(keys).
-    public func beginSnapshot() {
+    package func beginSnapshot() {
         engine.removeState()
         gathered = []
     }
 
     /// Ends the snapshot: its policies and rules take effect at once. Does nothing without a snapshot. O(policies +
     /// rules).
-    public func endSnapshot() {
+    package func endSnapshot() {
         guard let records = gathered else { return }
         gathered = nil
         put(records, at: EngineTime(nanoseconds: 0))
     }
 
     /// Abandons an incomplete snapshot. What was received of it is not a valid state.
-    public func dropSnapshot() { gathered = nil }
+    package func dropSnapshot() { gathered = nil }
 
     /// Applies a batch's records in order. O(records).
     ///
@@ -38,7 +38,7 @@ public final class BatchApplier {
     ///   - horizon: States that expire by then are dropped. At most the stream's own time: a state that is expired by
     ///     this node's clock may still be in force at the stream's source.
     /// - Throws: For an invalid record; those before it have been applied.
-    public func apply(_ bytes: UnsafeRawBufferPointer, horizon: EngineTime) throws(RecordError) {
+    package func apply(_ bytes: UnsafeRawBufferPointer, horizon: EngineTime) throws(RecordError) {
         let restorer = Restorer(engine: engine, horizon: horizon)
         defer { restorer.flush() }
         var policies: [PolicyRecord] = []
@@ -78,7 +78,7 @@ public final class BatchApplier {
 extension Engine {
     /// Removes every key, every policy and every rule without journaling that: another state is being loaded from its
     /// beginning. O(keys).
-    public func removeState() {
+    package func removeState() {
         Restorer(engine: self, horizon: EngineTime(nanoseconds: 0)).removeAll()
         // A removal cannot be refused.
         do throws(PolicyError) { try policies.edit(now: EngineTime(nanoseconds: 0)) { $0.removeAll() } } catch {}

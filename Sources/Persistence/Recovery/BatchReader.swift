@@ -4,7 +4,7 @@
 // what.
 
 /// The result of reading the next batch.
-public enum BatchReading {
+package enum BatchReading {
     /// A valid batch; header and records are valid until the next call.
     case batch(JournalBatch, UnsafeRawBufferPointer)
     /// The file ends here, after a complete batch.
@@ -14,17 +14,17 @@ public enum BatchReading {
 }
 
 /// Reads the batches of one log segment or snapshot. Not thread-safe.
-public final class BatchReader {
+package final class BatchReader {
     private let file: any StorageFile
     private let fileSize: Int
     /// Stream offset of the file's first byte after the header.
     private let streamStart: Int64
     private var memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 19, alignment: 8)
     /// Position in the file of the next batch; after `invalid`, where it should be.
-    public private(set) var position = FileHeader.size
+    package private(set) var position = FileHeader.size
 
     /// A reader of a file of `fileSize` bytes whose header has been read.
-    public init(file: any StorageFile, fileSize: Int, streamStart: Int64) {
+    package init(file: any StorageFile, fileSize: Int, streamStart: Int64) {
         self.file = file
         self.fileSize = fileSize
         self.streamStart = streamStart
@@ -33,7 +33,7 @@ public final class BatchReader {
     deinit { memory.deallocate() }
 
     /// Reads the next batch.
-    public func next() throws(StorageError) -> BatchReading {
+    package func next() throws(StorageError) -> BatchReading {
         guard let header = try nextHeader() else { return fileSize == position ? .end : ended() }
         switch header {
         case .failure(let problem): return .invalid(reason: problem.reason)
@@ -53,7 +53,7 @@ public final class BatchReader {
     }
 
     /// Skips the next batch without reading its records. False when there is none, or its header is invalid.
-    public func skip() throws(StorageError) -> Bool {
+    package func skip() throws(StorageError) -> Bool {
         guard case .success(let batch) = try nextHeader() else { return false }
         position += batch.count
         return true

@@ -3,16 +3,16 @@
 import Glibc
 
 /// The files of a directory, by their names, and the manifest.
-public struct DirectoryLayout: Sendable {
+package struct DirectoryLayout: Sendable {
     /// The manifest; nil in a directory that has none and no logs or snapshots either.
-    public let manifest: Manifest?
+    package let manifest: Manifest?
     /// How far the journal is known to have been synced; nil when unknown.
-    public let mark: Int64?
+    package let mark: Int64?
     /// The largest number of any log or snapshot.
-    public let largestNumber: Int
+    package let largestNumber: Int
 
     /// Examines a directory.
-    public init(files: any FileSystem, path: String) throws(RecoveryError) {
+    package init(files: any FileSystem, path: String) throws(RecoveryError) {
         let names = try RecoveryError.wrapping { () throws(StorageError) in try files.list(path) }
         largestNumber = names.compactMap(LogDirectory.number(in:)).max() ?? 0
         if largestNumber > Manifest.numberMax - Manifest.numbersLeftMin {

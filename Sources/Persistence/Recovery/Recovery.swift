@@ -12,12 +12,12 @@
 // byte. Nothing on disk is changed except by the cut.
 
 import Glibc
-public import LimiterEngine
+package import LimiterEngine
 
 /// Recovers an engine from a directory. Use once.
-public final class Recovery {
+package final class Recovery {
     /// Runs a closure for every number below a count, concurrently or one after the other.
-    public typealias Concurrently = (_ count: Int, _ body: @escaping @Sendable (Int) -> Void) -> Void
+    package typealias Concurrently = (_ count: Int, _ body: @escaping @Sendable (Int) -> Void) -> Void
 
     private let files: any FileSystem
     private let path: String
@@ -33,7 +33,7 @@ public final class Recovery {
     ///   - horizon: The wall clock now: states that expire by then are not restored.
     ///   - workers: How many to use: a power of two, at most the number of shards.
     ///   - isWanted: Called by every worker before each batch; false ends the recovery with an error.
-    public init(
+    package init(
         files: any FileSystem, path: String, engine: Engine, horizon: EngineTime, workers: Int = 1,
         progress: RecoveryProgress = RecoveryProgress(),
         concurrently: @escaping Concurrently = { count, body in for number in 0..<count { body(number) } },
@@ -54,7 +54,7 @@ public final class Recovery {
     /// - Parameters:
     ///   - history: The name of a new journal where there is none yet.
     ///   - cutsTornTail: Whether to cut a torn tail; otherwise the recovery refuses.
-    public func run(history: String, cutsTornTail: Bool) throws(RecoveryError) -> RecoveryReport {
+    package func run(history: String, cutsTornTail: Bool) throws(RecoveryError) -> RecoveryReport {
         let layout = try DirectoryLayout(files: files, path: path)
         var report = RecoveryReport(manifest: layout.manifest ?? Manifest(history: history))
         report.largestNumber = layout.largestNumber

@@ -1,41 +1,41 @@
 // What a recovery found, its progress, and why it refused.
 
-public import LimiterEngine
+package import LimiterEngine
 import Synchronization
 
 /// What a recovery found and did.
-public struct RecoveryReport: Sendable {
+package struct RecoveryReport: Sendable {
     /// The files that make up the state.
-    public var manifest: Manifest
+    package var manifest: Manifest
     /// Journal offset after the last valid batch.
-    public var end: Int64 = 0
+    package var end: Int64 = 0
     /// The journal is on disk up to here, according to the sync mark and the snapshot. The rest may be in the page
     /// cache only.
-    public var synced: Int64 = 0
+    package var synced: Int64 = 0
     /// The latest engine time in any file: the engine's time must not begin before it.
-    public var lastTime = EngineTime(nanoseconds: 0)
+    package var lastTime = EngineTime(nanoseconds: 0)
     /// Records restored: key states, removals and control records.
-    public var records = 0
+    package var records = 0
     /// Bytes cut from the end of the last log, and from which file.
-    public var cut: (file: String, position: Int, bytes: Int)?
+    package var cut: (file: String, position: Int, bytes: Int)?
     /// Bytes of the snapshot.
-    public var snapshotBytes = 0
+    package var snapshotBytes = 0
     /// Bytes of the logs.
-    public var logBytes = 0
+    package var logBytes = 0
     /// The largest number of any file in the directory, leftovers included.
-    public var largestNumber = 0
+    package var largestNumber = 0
     /// Whether there was anything to recover.
-    public var foundState: Bool { manifest.snapshot != nil || !manifest.logs.isEmpty }
+    package var foundState: Bool { manifest.snapshot != nil || !manifest.logs.isEmpty }
 }
 
 /// Why a directory cannot be recovered from. Names the file and, where it is known, the byte.
-public struct RecoveryError: Error, Equatable, Sendable {
+package struct RecoveryError: Error, Equatable, Sendable {
     /// The file's path.
-    public let path: String
+    package let path: String
     /// The byte of the file, from 0, where the damage begins.
-    public let position: Int?
+    package let position: Int?
     /// A sentence without its subject, the path.
-    public let reason: String
+    package let reason: String
 
     /// The kind of error: a repair must not mistake a lack of permissions for damage.
     enum Cause: Equatable, Sendable {
@@ -76,11 +76,11 @@ public struct RecoveryError: Error, Equatable, Sendable {
 
 extension RecoveryError: CustomStringConvertible {
     /// `/data/log-3, byte 4711: the batch has a wrong checksum`.
-    public var description: String { path + (position.map { ", byte \($0)" } ?? "") + ": " + reason }
+    package var description: String { path + (position.map { ", byte \($0)" } ?? "") + ": " + reason }
 
     /// The command that repairs the directory `path`, to be appended to the error's sentence; empty where no command
     /// does.
-    public func remedy(directory path: String) -> String {
+    package func remedy(directory path: String) -> String {
         guard cause == .damage else { return "" }
         return
             "; `escapement check \(path)` shows what is damaged, `escapement check \(path) --fix` cuts the log there "
@@ -89,20 +89,20 @@ extension RecoveryError: CustomStringConvertible {
 }
 
 /// A recovery's progress. Any thread may read it.
-public final class RecoveryProgress: Sendable {
+package final class RecoveryProgress: Sendable {
     private let done = Atomic<Int>(0)
     private let total = Atomic<Int>(0)
 
     /// No progress yet, and no total.
-    public init() {}
+    package init() {}
 
     /// Bytes read so far, and bytes to read.
-    public var bytes: (done: Int, total: Int) {
+    package var bytes: (done: Int, total: Int) {
         (done.load(ordering: .relaxed), total.load(ordering: .relaxed))
     }
 
     /// Resets progress and total.
-    public func reset() {
+    package func reset() {
         done.store(0, ordering: .relaxed)
         total.store(0, ordering: .relaxed)
     }

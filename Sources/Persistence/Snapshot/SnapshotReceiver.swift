@@ -5,7 +5,7 @@
 // journal has been appended and synced up to the offset at which the snapshot is consistent.
 
 /// Writes a received snapshot. Not thread-safe.
-public final class SnapshotReceiver {
+package final class SnapshotReceiver {
     /// Bytes after which the file is synced, so that the final sync is not one large burst.
     private static let syncSize = 32 << 20
 
@@ -15,7 +15,7 @@ public final class SnapshotReceiver {
     private var syncedPosition = 0
 
     /// Creates the file `snapshot-number` with the values in the primary's header.
-    public init(
+    package init(
         files: any FileSystem, directory: String, number: Int, header received: FileHeader
     ) throws(StorageError) {
         var header = received
@@ -28,7 +28,7 @@ public final class SnapshotReceiver {
     }
 
     /// Writes a batch of the snapshot.
-    public func append(_ batch: UnsafeRawBufferPointer) throws(StorageError) {
+    package func append(_ batch: UnsafeRawBufferPointer) throws(StorageError) {
         try file.writeAll(batch, at: position)
         position += batch.count
         guard position - syncedPosition >= SnapshotReceiver.syncSize else { return }
@@ -37,7 +37,7 @@ public final class SnapshotReceiver {
     }
 
     /// Syncs all of it, including the end record, which carries the number of keys.
-    public func finish(keys: Int) throws(StorageError) -> FinishedSnapshot {
+    package func finish(keys: Int) throws(StorageError) -> FinishedSnapshot {
         try file.syncAll()
         return FinishedSnapshot(
             number: header.number, journalOffset: header.journalOffset, bytes: position, keys: keys)

@@ -6,10 +6,10 @@
 // the resulting state is one the engine actually had only after the journal has been applied up to the end of the walk:
 // the end record states that offset.
 
-public import LimiterEngine
+package import LimiterEngine
 
 /// A snapshot produced piece by piece. Not thread-safe, but several may walk one engine.
-public final class SnapshotStream {
+package final class SnapshotStream {
     /// Keys visited while a stripe is held.
     private static let keysPerStep = 256
     /// Approximate size of a piece in bytes.
@@ -31,12 +31,12 @@ public final class SnapshotStream {
     private var policiesDone = 0
     private var rulesDone = PolicyTable.RuleCursor()
     /// Key records so far.
-    public private(set) var keys = 0
+    package private(set) var keys = 0
 
     /// - Parameters:
     ///   - journalOffset: The engine contains the journal up to here.
     ///   - time: The stream's time. States that expire by then are omitted.
-    public init(journalOffset: Int64, engine: Engine, time: EngineTime) {
+    package init(journalOffset: Int64, engine: Engine, time: EngineTime) {
         keyspace = KeyspaceSession(engine: engine)
         policies = engine.policies.table
         header = FileHeader(
@@ -45,14 +45,14 @@ public final class SnapshotStream {
     }
 
     /// The snapshot contains the journal up to here.
-    public var journalOffset: Int64 { header.journalOffset }
+    package var journalOffset: Int64 { header.journalOffset }
 
     /// Whether every key has been visited: `finish` is next.
-    public var hasSeenAllKeys: Bool { phase == .end }
+    package var hasSeenAllKeys: Bool { phase == .end }
 
     /// The next piece: complete batches, after the header. The next call reuses the buffer. Empty when all keys have
     /// been visited. Holds a stripe for some microseconds at a time.
-    public func next(time: EngineTime) -> ByteBuffer {
+    package func next(time: EngineTime) -> ByteBuffer {
         spare.removeAll(retaining: SnapshotStream.pieceSize * 4)
         if phase == .header {
             phase = .policies
@@ -91,7 +91,7 @@ public final class SnapshotStream {
     /// The last piece.
     ///
     /// - Parameter wholeAt: The journal's end, after a collection that began when all keys had been visited.
-    public func finish(wholeAt: Int64, time: EngineTime) -> ByteBuffer {
+    package func finish(wholeAt: Int64, time: EngineTime) -> ByteBuffer {
         precondition(phase == .end && wholeAt >= journalOffset)
         phase = .done
         spare.removeAll(retaining: SnapshotStream.pieceSize * 4)

@@ -6,22 +6,22 @@
 // be present with either state, or twice; replaying the journal from the snapshot's offset corrects that. Never makes
 // the file the state on its own: LogDirectory.adopt does that, once the log after it is on disk.
 
-public import LimiterEngine
+package import LimiterEngine
 
 /// A snapshot whose file is complete and on disk.
-public struct FinishedSnapshot: Equatable, Sendable {
+package struct FinishedSnapshot: Equatable, Sendable {
     /// The number in its name.
-    public let number: Int
+    package let number: Int
     /// The snapshot contains everything in the journal up to here.
-    public let journalOffset: Int64
+    package let journalOffset: Int64
     /// Bytes of the file.
-    public let bytes: Int
+    package let bytes: Int
     /// Number of key records.
-    public let keys: Int
+    package let keys: Int
 }
 
 /// Writes one snapshot, step by step. Not thread-safe.
-public final class SnapshotWriter {
+package final class SnapshotWriter {
     /// Keys visited while a stripe is held.
     private static let keysPerStep = 256
     /// Bytes gathered before a write.
@@ -41,16 +41,16 @@ public final class SnapshotWriter {
     private var position = FileHeader.size
     private var syncedPosition = 0
     /// Key records so far.
-    public private(set) var keys = 0
+    package private(set) var keys = 0
     /// Number of keys when it began: approximately what `keys` will become.
-    public let expectedKeys: Int
+    package let expectedKeys: Int
 
     /// Begins the file `snapshot-number`.
     ///
     /// - Parameters:
     ///   - journalOffset: The engine contains the journal up to here.
     ///   - time: Engine time. States that expire by then are omitted.
-    public init(
+    package init(
         files: any FileSystem, directory: String, number: Int, journalOffset: Int64, engine: Engine, time: EngineTime
     ) throws(StorageError) {
         keyspace = KeyspaceSession(engine: engine)
@@ -65,7 +65,7 @@ public final class SnapshotWriter {
     }
 
     /// Writes the next few hundred keys. False when none are left: `finish` is next.
-    public func step(time: EngineTime) throws(StorageError) -> Bool {
+    package func step(time: EngineTime) throws(StorageError) -> Bool {
         encoder.setTime(time)
         guard policies.isEmpty else {
             try writePolicies()
@@ -92,7 +92,7 @@ public final class SnapshotWriter {
     }
 
     /// Writes the end record and syncs the file.
-    public func finish(time: EngineTime) throws(StorageError) -> FinishedSnapshot {
+    package func finish(time: EngineTime) throws(StorageError) -> FinishedSnapshot {
         precondition(cursor == 0 && policies.isEmpty)
         let body = ByteBuffer(capacity: 64)
         _ = body.extend(by: 8)

@@ -5,7 +5,7 @@ import System
 
 extension DirectoryCheck {
     /// One line per file and one for the directory.
-    public var text: String {
+    package var text: String {
         var lines = files.map(\.line)
         if let problem { lines.append("damage: \(problem)") }
         lines.append(summary)
@@ -23,7 +23,7 @@ extension DirectoryCheck {
     }
 
     /// The same as one JSON object without a line feed; `repair` and `rebase` are the actions taken, if any.
-    public func json(repair: DirectoryRepair? = nil, rebase: ClockRebase? = nil) -> [UInt8] {
+    package func json(repair: DirectoryRepair? = nil, rebase: ClockRebase? = nil) -> [UInt8] {
         var line = JSONLine()
         line.object { line in
             line.member("directory", directory)
@@ -108,7 +108,7 @@ extension DirectoryCheck.File {
 
 extension DirectoryRepair {
     /// What was done, one line each.
-    public var text: String {
+    package var text: String {
         var lines: [String] = []
         if let cut { lines.append("cut \(cut.name) to \(cut.position) bytes") }
         for name in dropped { lines.append("dropped \(name)") }

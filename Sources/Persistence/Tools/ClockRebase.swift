@@ -9,19 +9,19 @@
 // Owns: the order of the steps, and keeping the old files as NAME.before-rebase-N. Refuses a damaged directory. An
 // interrupted run leaves the old state or the new one, and can be repeated.
 
-public import LimiterEngine
-public import System
+package import LimiterEngine
+package import System
 
 /// Moves a directory's time back to the clock.
-public struct ClockRebase {
+package struct ClockRebase {
     /// Smaller differences are ignored.
     private static let shiftMin = Nanoseconds.seconds(1)
 
     /// By how much every time was moved back.
-    public let shift: Nanoseconds
+    package let shift: Nanoseconds
     private var kept: KeptFiles
     /// Names of the copies.
-    public var copies: [String] { kept.names }
+    package var copies: [String] { kept.names }
 
     private let system: any FileSystem
     private let directory: String
@@ -29,16 +29,16 @@ public struct ClockRebase {
     private let memory: ByteBuffer
 
     /// Why a directory's time was not changed: one sentence.
-    public struct Failure: Error, Equatable, Sendable {
+    package struct Failure: Error, Equatable, Sendable {
         /// The sentence.
-        public let text: String
+        package let text: String
     }
 
     /// Moves the times of the directory that `check` has just examined and whose lock the caller holds. Nil when the
     /// last of them is less than a second ahead of `now`.
     ///
     /// - Parameter history: A name that no journal has: forty hexadecimal digits.
-    public init?(
+    package init?(
         files system: any FileSystem, check: DirectoryCheck, now: EngineTime, history: String
     ) throws(Failure) {
         guard check.isClean else {

@@ -3,12 +3,12 @@
 // Owns: continuing after the first damage, so that a report is complete. StateFile judges, and Replay reads. Changes
 // nothing. The caller holds the directory's lock: the log of a running server has a torn tail at almost any moment.
 
-public import LimiterEngine
+package import LimiterEngine
 
 /// The result of checking a directory.
-public struct DirectoryCheck: Sendable {
+package struct DirectoryCheck: Sendable {
     /// What a file is.
-    public enum Role: String, Sendable {
+    package enum Role: String, Sendable {
         /// Names the files that make up the state.
         case manifest
         /// Records how far the log was synced.
@@ -22,7 +22,7 @@ public struct DirectoryCheck: Sendable {
     }
 
     /// The condition of a file.
-    public enum Condition: Equatable, Sendable {
+    package enum Condition: Equatable, Sendable {
         /// Valid.
         case sound
         /// The last log ends in a tail torn by a crash; a start cuts it there.
@@ -36,51 +36,51 @@ public struct DirectoryCheck: Sendable {
     }
 
     /// One file.
-    public struct File: Sendable {
+    package struct File: Sendable {
         /// Its name in the directory.
-        public let name: String
+        package let name: String
         /// What it is.
-        public let role: Role
+        package let role: Role
         /// Journal offset where it begins; for a sync mark and a snapshot the offset it refers to.
-        public internal(set) var start: Int64?
+        package internal(set) var start: Int64?
         /// Journal offset where a log's valid batches end.
-        public internal(set) var end: Int64?
+        package internal(set) var end: Int64?
         /// Records in valid batches up to the first damage.
-        public internal(set) var records = 0
+        package internal(set) var records = 0
         /// Records in valid batches after it, as far as they can be found.
-        public internal(set) var recordsBehind = 0
+        package internal(set) var recordsBehind = 0
         /// Bytes of the file.
-        public internal(set) var bytes = 0
+        package internal(set) var bytes = 0
         /// Byte of the file after its last valid batch before any damage; nil when its header is invalid.
-        public internal(set) var validBytes: Int?
+        package internal(set) var validBytes: Int?
         /// Its condition.
-        public internal(set) var condition = Condition.sound
+        package internal(set) var condition = Condition.sound
     }
 
     /// The directory.
-    public let directory: String
+    package let directory: String
     /// Its files: manifest, sync mark, snapshot, logs in order, leftovers.
-    public private(set) var files: [File] = []
+    package private(set) var files: [File] = []
     /// Why nothing could be judged: it is unknown which files make up the state.
-    public private(set) var problem: RecoveryError?
+    package private(set) var problem: RecoveryError?
     /// The manifest, where there is one.
-    public private(set) var manifest: Manifest?
+    package private(set) var manifest: Manifest?
     /// The sync mark's offset.
-    public private(set) var mark: Int64?
+    package private(set) var mark: Int64?
     /// The latest engine time in any file.
-    public private(set) var lastTime = EngineTime(nanoseconds: 0)
+    package private(set) var lastTime = EngineTime(nanoseconds: 0)
 
     /// Whether a start would accept the directory as it is, or with its torn tail cut.
-    public var isClean: Bool { problem == nil && !files.contains { $0.condition.isDamaged } }
+    package var isClean: Bool { problem == nil && !files.contains { $0.condition.isDamaged } }
 
     /// The snapshot and the logs.
-    public var stateFiles: [File] { files.filter { $0.role == .snapshot || $0.role == .log } }
+    package var stateFiles: [File] { files.filter { $0.role == .snapshot || $0.role == .log } }
 
     /// Journal offset after the last valid batch of the last log.
-    public var end: Int64 { stateFiles.map { max($0.end ?? 0, $0.start ?? 0) }.max() ?? 0 }
+    package var end: Int64 { stateFiles.map { max($0.end ?? 0, $0.start ?? 0) }.max() ?? 0 }
 
     /// Checks a log directory. O(bytes in it); memory is bounded by the largest batch.
-    public init(files system: any FileSystem, directory: String) {
+    package init(files system: any FileSystem, directory: String) {
         self.directory = directory
         do throws(RecoveryError) {
             let layout = try DirectoryLayout(files: system, path: directory)

@@ -11,33 +11,33 @@
 import Glibc
 
 /// What a repair did.
-public struct DirectoryRepair: Sendable {
+package struct DirectoryRepair: Sendable {
     /// The log that was cut, and at which byte; nil when none was.
-    public private(set) var cut: (name: String, position: Int)?
+    package private(set) var cut: (name: String, position: Int)?
     /// Logs that are no longer part of the state.
-    public private(set) var dropped: [String] = []
+    package private(set) var dropped: [String] = []
     private var kept: KeptFiles
     /// Names of the copies.
-    public var copies: [String] { kept.names }
+    package var copies: [String] { kept.names }
     /// Journal offset where the log now ends.
-    public private(set) var end: Int64 = 0
+    package private(set) var end: Int64 = 0
     /// Bytes of journal given up, including those that had been on disk once and are in no file any more.
-    public private(set) var journalBytesGivenUp: Int64 = 0
+    package private(set) var journalBytesGivenUp: Int64 = 0
     /// Records given up, as far as they can be counted; a damaged batch has an unknown number more.
-    public private(set) var recordsGivenUp = 0
+    package private(set) var recordsGivenUp = 0
 
     private let system: any FileSystem
     private let directory: String
 
     /// Why a directory cannot be repaired: one sentence.
-    public struct Failure: Error, Equatable, Sendable {
+    package struct Failure: Error, Equatable, Sendable {
         /// The sentence.
-        public let text: String
+        package let text: String
     }
 
     /// Repairs the directory that `check` has just examined and whose lock the caller holds. Nil when there is nothing
     /// to repair.
-    public init?(files system: any FileSystem, check: DirectoryCheck) throws(Failure) {
+    package init?(files system: any FileSystem, check: DirectoryCheck) throws(Failure) {
         self.system = system
         directory = check.directory
         kept = KeptFiles(system, check.directory, as: "damaged")

@@ -2,20 +2,20 @@
 // it.
 
 /// The log directory and the lock held by a server that uses it.
-public struct LogLocation: Equatable, Sendable {
+package struct LogLocation: Equatable, Sendable {
     /// The log directory's default name in the data directory.
-    public static let defaultName = "appendonlydir"
+    package static let defaultName = "appendonlydir"
     /// The name of the lock file in the data directory.
-    public static let lockName = "escapement.lock"
+    package static let lockName = "escapement.lock"
 
     /// The directory that holds the manifest.
-    public let directory: String
+    package let directory: String
     /// The lock file of the data directory that contains it.
-    public let lockPath: String
+    package let lockPath: String
 
     /// Finds the log directory: `path` when it contains a manifest, else `appendonlydir` in it, else `path` when it
     /// contains a log or snapshot, whose manifest must have been lost.
-    public init(files: any FileSystem, path typed: String) throws(RecoveryError) {
+    package init(files: any FileSystem, path typed: String) throws(RecoveryError) {
         let path = LogLocation.withoutSlashes(typed)
         let names = try RecoveryError.wrapping { () throws(StorageError) in try files.list(path) }
         if !names.contains(Manifest.fileName), names.contains(LogLocation.defaultName) {

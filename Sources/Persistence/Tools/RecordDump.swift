@@ -17,20 +17,20 @@
 import LimiterEngine
 
 /// Iterates over a directory and prints every record.
-public struct RecordDump {
+package struct RecordDump {
     private let system: any FileSystem
     private let directory: String
     /// Bytes of lines gathered before they are passed on.
     private static let chunkSize = 1 << 16
 
     /// A dump of a log directory.
-    public init(files: any FileSystem, directory: String) {
+    package init(files: any FileSystem, directory: String) {
         system = files
         self.directory = directory
     }
 
     /// How a dump without damage ended.
-    public enum Outcome: Equatable, Sendable {
+    package enum Outcome: Equatable, Sendable {
         /// At the end.
         case complete
         /// At the end of the last log, torn by a crash: the path and where.
@@ -41,7 +41,7 @@ public struct RecordDump {
 
     /// Passes complete lines to `sink`, many at a time, until it returns false. Throws at damage, after the lines
     /// before it. O(bytes in the directory).
-    public func run(_ sink: (UnsafeRawBufferPointer) -> Bool) throws(RecoveryError) -> Outcome {
+    package func run(_ sink: (UnsafeRawBufferPointer) -> Bool) throws(RecoveryError) -> Outcome {
         let layout = try DirectoryLayout(files: system, path: directory)
         guard let manifest = layout.manifest else { return .complete }
         var line = JSONLine()

@@ -1,7 +1,7 @@
 // Role changes: following, leading, handing over; and the role file.
 
 import LimiterEngine
-public import Persistence
+package import Persistence
 import System
 
 extension NodeDriver {
@@ -10,14 +10,14 @@ extension NodeDriver {
     /// REPLICAOF host port.
     ///
     /// - Parameter asker: The connection that requested it. A former primary closes all other client connections.
-    public func follow(_ address: PeerAddress, asker: Int64) {
+    package func follow(_ address: PeerAddress, asker: Int64) {
         let wasPrimary = !role.isReplica
         follow(address, takesOver: false)
         if wasPrimary { environment.closeClients(except: asker) }
     }
 
     /// REPLICAOF NO ONE.
-    public func lead() {
+    package func lead() {
         run(failover.overruled())
         guard role.isReplica else { return }
         run(role.becomePrimary(end: journal.offset, fresh: environment.freshID()))
@@ -25,7 +25,7 @@ extension NodeDriver {
     }
 
     /// The state on disk is back in the engine: the journal continues at its end, in a new history.
-    public func restored(_ number: Int, _ report: RecoveryReport) {
+    package func restored(_ number: Int, _ report: RecoveryReport) {
         guard role.dataset == .restoring, number == restores else { return }
         recoveredHistory = report.manifest.history
         environment.restartJournal(at: report.end, time: report.lastTime)

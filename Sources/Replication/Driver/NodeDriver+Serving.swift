@@ -7,7 +7,7 @@ extension NodeDriver {
     // MARK: Events
 
     /// A connection has identified itself as a replica's.
-    public func serve(_ connection: ReplicaConnection) {
+    package func serve(_ connection: ReplicaConnection) {
         let now = environment.steady
         let replica = ServedReplica(connection, now: now)
         served[replica.id] = replica
@@ -23,7 +23,7 @@ extension NodeDriver {
 
     /// A replica has sent a command after its PSYNC. It gets no answer: an answer would land in the middle of the
     /// stream, and a peer that never reads could make the node buffer any number of them.
-    public func said(_ words: [String], by id: LinkID) {
+    package func said(_ words: [String], by id: LinkID) {
         guard let replica = served[id] else { return }
         replica.link.heard(now: environment.steady)
         do throws(ReplicaAnnouncementError) {
@@ -37,10 +37,10 @@ extension NodeDriver {
     }
 
     /// A replica has sent an empty line.
-    public func heard(from id: LinkID) { served[id]?.link.heard(now: environment.steady) }
+    package func heard(from id: LinkID) { served[id]?.link.heard(now: environment.steady) }
 
     /// A replica's connection has ended, or its input is unreadable.
-    public func lost(_ id: LinkID) {
+    package func lost(_ id: LinkID) {
         if let replica = served[id] { run(replica.link.connectionLost(), replica) }
     }
 
@@ -48,7 +48,7 @@ extension NodeDriver {
     /// whether there are more.
     ///
     /// - Parameter transmit: Sends a prefix of these bytes and returns its length; 0 when the socket is full.
-    public func send(to id: LinkID, limit: Int, _ transmit: (UnsafeRawBufferPointer) -> Int) -> Bool {
+    package func send(to id: LinkID, limit: Int, _ transmit: (UnsafeRawBufferPointer) -> Int) -> Bool {
         guard let replica = served[id] else { return false }
         var left = limit
         while left > 0, replica.link.state != .closed {

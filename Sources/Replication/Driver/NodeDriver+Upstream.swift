@@ -7,17 +7,17 @@ extension NodeDriver {
     // MARK: Events
 
     /// The requested connection is established.
-    public func upstreamConnected() {
+    package func upstreamConnected() {
         link.connected(now: environment.steady) { perform($0) }
     }
 
     /// The connection failed or has ended.
-    public func upstreamFailed() {
+    package func upstreamFailed() {
         link.failed(now: environment.steady) { perform($0) }
     }
 
     /// Bytes from the primary, split arbitrarily.
-    public func upstreamReceived(_ bytes: UnsafeRawBufferPointer) {
+    package func upstreamReceived(_ bytes: UnsafeRawBufferPointer) {
         link.received(bytes, now: environment.steady, synced: environment.syncedOffset) { perform($0) }
         finishTakeover()
     }

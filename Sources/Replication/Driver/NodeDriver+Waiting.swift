@@ -1,22 +1,22 @@
 // Waits for replicas: WAIT, WAITAOF, FAILOVER, and writes that require replicas with a small lag.
 
 import Persistence
-public import System
+package import System
 
 extension NodeDriver {
     /// The conditions of WAIT and WAITAOF.
-    public struct WaitDemand: Sendable {
+    package struct WaitDemand: Sendable {
         /// How many replicas have to acknowledge.
-        public var replicas: Int
+        package var replicas: Int
         /// Nil for no timeout.
-        public var timeout: Nanoseconds?
+        package var timeout: Nanoseconds?
         /// WAITAOF: only synced offsets count.
-        public var onDisk: Bool
+        package var onDisk: Bool
         /// WAITAOF: this node must have synced as well.
-        public var onOwnDisk: Bool
+        package var onOwnDisk: Bool
 
         /// A demand with these values.
-        public init(replicas: Int, timeout: Nanoseconds?, onDisk: Bool = false, onOwnDisk: Bool = false) {
+        package init(replicas: Int, timeout: Nanoseconds?, onDisk: Bool = false, onOwnDisk: Bool = false) {
             self.replicas = replicas
             self.timeout = timeout
             self.onDisk = onDisk
@@ -28,7 +28,7 @@ extension NodeDriver {
 
     /// A client waits for replicas to have everything it has changed: everything up to now. One answer or one `unblock`
     /// with this ticket follows.
-    public func wait(_ ticket: UInt64, _ demand: WaitDemand) {
+    package func wait(_ ticket: UInt64, _ demand: WaitDemand) {
         guard role.leads else { return environment.unblock(ticket) }
         environment.collect()
         let now = environment.steady
@@ -42,7 +42,7 @@ extension NodeDriver {
     }
 
     /// The waiting client has disconnected.
-    public func waiterGone(_ ticket: UInt64) { gone.insert(ticket) }
+    package func waiterGone(_ ticket: UInt64) { gone.insert(ticket) }
 
     func forgetWaiters() {
         guard !gone.isEmpty else { return }
@@ -65,7 +65,7 @@ extension NodeDriver {
     /// FAILOVER.
     ///
     /// - Parameter asker: The connection that requested it: the only one that is not closed at the end.
-    public func startFailover(_ request: Failover.Request, asker: Int64) throws(FailoverError) {
+    package func startFailover(_ request: Failover.Request, asker: Int64) throws(FailoverError) {
         failoverAsker = asker
         run(
             try failover.start(
@@ -73,7 +73,7 @@ extension NodeDriver {
     }
 
     /// FAILOVER ABORT.
-    public func abortFailover() throws(FailoverError) { run(try failover.abort()) }
+    package func abortFailover() throws(FailoverError) { run(try failover.abort()) }
 
     var candidates: [Failover.Candidate] {
         replicas.filter(\.link.isReplica).map {

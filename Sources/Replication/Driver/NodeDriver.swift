@@ -18,44 +18,44 @@
 //
 // Continued in: +Role, +Upstream, +Serving, +Waiting.
 
-public import LimiterEngine
-public import Persistence
-public import System
+package import LimiterEngine
+package import Persistence
+package import System
 
 /// Drives a node's machines. Not thread-safe. A class, because the environment reads it inside its calls.
-public final class NodeDriver {
+package final class NodeDriver {
     /// The operator's settings.
-    public struct Settings {
+    package struct Settings {
         /// For the link to the primary.
-        public var upstream: UpstreamLink.Settings
+        package var upstream: UpstreamLink.Settings
         /// For the links of replicas.
-        public var downstream = DownstreamLink.Settings()
+        package var downstream = DownstreamLink.Settings()
         /// An empty batch is due after this long without a batch.
-        public var keepAliveInterval = Nanoseconds.seconds(1)
+        package var keepAliveInterval = Nanoseconds.seconds(1)
         /// `min-replicas-to-write`.
-        public var minReplicas = 0
+        package var minReplicas = 0
         /// `min-replicas-max-lag`.
-        public var maxLag = Nanoseconds.zero
+        package var maxLag = Nanoseconds.zero
         /// Time between attempts to save the role.
-        public var roleTryInterval = Nanoseconds.seconds(1)
+        package var roleTryInterval = Nanoseconds.seconds(1)
 
         /// Settings with these values for the link to the primary.
-        public init(upstream: UpstreamLink.Settings) { self.upstream = upstream }
+        package init(upstream: UpstreamLink.Settings) { self.upstream = upstream }
     }
 
     /// The findings of a start.
-    public struct Start {
+    package struct Start {
         /// The node's role.
-        public var role: NodeRole.Role
+        package var role: NodeRole.Role
         /// The contents of the role file; nil if there is none.
-        public var saved: SavedRole?
+        package var saved: SavedRole?
         /// The recovery's report.
-        public var report: RecoveryReport
+        package var report: RecoveryReport
         /// Engine time if the node leads.
-        public var time: EngineTime
+        package var time: EngineTime
 
         /// A start with these findings.
-        public init(role: NodeRole.Role, saved: SavedRole?, report: RecoveryReport, time: EngineTime) {
+        package init(role: NodeRole.Role, saved: SavedRole?, report: RecoveryReport, time: EngineTime) {
             self.role = role
             self.saved = saved
             self.report = report
@@ -67,28 +67,28 @@ public final class NodeDriver {
     let journal: Journal
     unowned let environment: any NodeEnvironment
     /// Changes take effect with the next step they concern.
-    public var settings: Settings { didSet { settingsChanged() } }
+    package var settings: Settings { didSet { settingsChanged() } }
 
     // The machines.
     /// The node's role.
-    public internal(set) var role: NodeRole
+    package internal(set) var role: NodeRole
     /// Engine time.
-    public internal(set) var clock: StreamClock
+    package internal(set) var clock: StreamClock
     /// The link to the primary.
-    public let link: UpstreamLink
+    package let link: UpstreamLink
     /// WAIT, and replicas' lag.
-    public internal(set) var acknowledgements = Acknowledgements()
+    package internal(set) var acknowledgements = Acknowledgements()
     /// The FAILOVER command.
-    public internal(set) var failover = Failover()
+    package internal(set) var failover = Failover()
     var keepAlive: KeepAlive
     let applier: BatchApplier
 
     /// The gates that admit commands.
-    public internal(set) var gates = NodeGates() { didSet { if gates != oldValue { environment.show(gates) } } }
+    package internal(set) var gates = NodeGates() { didSet { if gates != oldValue { environment.show(gates) } } }
     /// The contents of the role file; nil if there is none.
-    public internal(set) var savedRole: SavedRole?
+    package internal(set) var savedRole: SavedRole?
     /// The intended contents, if they could not be written yet.
-    public internal(set) var unsavedRole: SavedRole?
+    package internal(set) var unsavedRole: SavedRole?
     var nextRoleTry = SteadyInstant.boot
     /// The history named by the recovered files.
     var recoveredHistory: String
@@ -103,20 +103,20 @@ public final class NodeDriver {
 
     // Links of replicas, and waits.
     /// Replicas that requested the stream, by link.
-    public internal(set) var served: [LinkID: ServedReplica] = [:]
+    package internal(set) var served: [LinkID: ServedReplica] = [:]
     /// Tickets of clients that have disconnected; the next tick removes their waits, all at once.
     var gone: Set<UInt64> = []
     /// The connection that requested the last failover.
     var failoverAsker: Int64 = 0
     /// Full syncs given to replicas.
-    public internal(set) var fullSyncs = 0
+    package internal(set) var fullSyncs = 0
     /// Replicas that continued from their positions.
-    public internal(set) var partialSyncs = 0
+    package internal(set) var partialSyncs = 0
     /// Replicas that requested to continue and were given a full sync.
-    public internal(set) var refusedPartialSyncs = 0
+    package internal(set) var refusedPartialSyncs = 0
 
     /// A node that has recovered its state and does nothing before `start`.
-    public init(
+    package init(
         _ start: Start, engine: Engine, journal: Journal, settings: Settings, environment: any NodeEnvironment
     ) {
         self.engine = engine
@@ -145,7 +145,7 @@ public final class NodeDriver {
     // MARK: Events
 
     /// Starts the node in its role.
-    public func start() {
+    package func start() {
         settingsChanged()
         var isHandingOver = false
         if case .handingOver = savedRole { isHandingOver = true }
@@ -154,7 +154,7 @@ public final class NodeDriver {
     }
 
     /// Time has passed: to be called about every 100 ms.
-    public func tick() {
+    package func tick() {
         let now = environment.steady
         saveRoleAgain(now: now)
         link.tick(now: now, synced: environment.syncedOffset) { perform($0) }
@@ -184,7 +184,7 @@ public final class NodeDriver {
     }
 
     /// Replicas in order of connection.
-    public var replicas: [ServedReplica] { served.values.sorted { $0.id < $1.id } }
+    package var replicas: [ServedReplica] { served.values.sorted { $0.id < $1.id } }
 
     private func settingsChanged() {
         link.settings = settings.upstream
@@ -208,7 +208,7 @@ public final class NodeDriver {
     var engineTime: EngineTime { clock.now(environment.steady) }
 
     /// The node's current position.
-    public var position: StreamPosition { StreamPosition(id: role.identity.id, offset: journal.offset) }
+    package var position: StreamPosition { StreamPosition(id: role.identity.id, offset: journal.offset) }
 }
 
 extension Engine {

@@ -5,12 +5,12 @@
 //
 // An implementation may read the driver from inside a call, but must not call its events: those come one at a time.
 
-public import LimiterEngine
-public import Persistence
-public import System
+package import LimiterEngine
+package import Persistence
+package import System
 
 /// The process around a `NodeDriver`.
-public protocol NodeEnvironment: AnyObject {
+package protocol NodeEnvironment: AnyObject {
     // MARK: Time and names
 
     /// The steady clock.
@@ -109,26 +109,26 @@ public protocol NodeEnvironment: AnyObject {
 }
 
 /// Conditions that restrict commands.
-public struct NodeGates: Equatable, Sendable {
+package struct NodeGates: Equatable, Sendable {
     /// Writes belong to the primary.
-    public var isReplica = true
+    package var isReplica = true
     /// The state is being replaced, by a full sync or from disk: nothing can be read.
-    public var isReceiving = false
+    package var isReceiving = false
     /// The state on disk is being read back, after which the node leads.
-    public var isRestoring = false
+    package var isRestoring = false
     /// The node is a replica that has never had a state.
-    public var lacksState = false
+    package var lacksState = false
     /// Fewer replicas are good than `min-replicas-to-write` requires.
-    public var lacksGoodReplicas = false
+    package var lacksGoodReplicas = false
     /// A failover is pausing writes.
-    public var holdsWrites = false
+    package var holdsWrites = false
 
     /// The gates of a starting node: it accepts no write before its history is established.
-    public init() {}
+    package init() {}
 }
 
 /// The contents of the role file.
-public enum SavedRole: Equatable, Sendable {
+package enum SavedRole: Equatable, Sendable {
     /// The role was set at run time.
     case role(NodeRole.Role)
     /// The node is handing over to this node and does not know whether that node has taken over.
@@ -141,7 +141,7 @@ public enum SavedRole: Equatable, Sendable {
     /// The node's role at its start.
     ///
     /// - Parameter configured: The configuration's role.
-    public static func role(_ saved: SavedRole?, configured: NodeRole.Role) -> NodeRole.Role {
+    package static func role(_ saved: SavedRole?, configured: NodeRole.Role) -> NodeRole.Role {
         switch saved {
         case .handingOver(let address): .replica(of: address)
         case .role(let role): role
@@ -151,7 +151,7 @@ public enum SavedRole: Equatable, Sendable {
 }
 
 /// Events for the server log.
-public enum NodeNote: Sendable {
+package enum NodeNote: Sendable {
     case following(PeerAddress)
     case leading(offset: Int64)
     case promotedInsideFullSync

@@ -5,13 +5,13 @@ import Persistence
 import System
 
 /// A replica of this node. Owned by the driver; others may read it.
-public final class ServedReplica {
+package final class ServedReplica {
     /// Its link's id.
-    public let id: LinkID
+    package let id: LinkID
     /// The host it connects from.
-    public let peerHost: String
+    package let peerHost: String
     /// The link.
-    public internal(set) var link: DownstreamLink
+    package internal(set) var link: DownstreamLink
     /// Pending lines, and pieces of the snapshot.
     var output: [UInt8]
     /// The snapshot to send first; nil if it continues from a position.
@@ -25,27 +25,27 @@ public final class ServedReplica {
     }
 
     /// Its address for clients: as announced, or its peer address.
-    public var address: PeerAddress { PeerAddress(host: link.address ?? peerHost, port: link.listeningPort) }
+    package var address: PeerAddress { PeerAddress(host: link.address ?? peerHost, port: link.listeningPort) }
 
     /// Whether it began with a snapshot.
-    public var receivedSnapshot: Bool { snapshot != nil }
+    package var receivedSnapshot: Bool { snapshot != nil }
 }
 
 /// A connection that has identified itself as a replica's.
-public struct ReplicaConnection {
+package struct ReplicaConnection {
     /// Identifies it; never reused.
-    public let id: LinkID
+    package let id: LinkID
     /// The host it connects from.
-    public let peerHost: String
+    package let peerHost: String
     /// What it announced before it requested the stream.
-    public let announcements: [ReplicaAnnouncement]
+    package let announcements: [ReplicaAnnouncement]
     /// Its PSYNC request.
-    public let request: SyncRequest
+    package let request: SyncRequest
     /// Output not sent yet.
-    public let output: [UInt8]
+    package let output: [UInt8]
 
     /// A connection with these properties.
-    public init(
+    package init(
         id: LinkID, peerHost: String, announcements: [ReplicaAnnouncement], request: SyncRequest, output: [UInt8] = []
     ) {
         self.id = id
