@@ -8,7 +8,7 @@ public import System
 /// calls see no earlier instant; if one does, limiters only become stricter, never laxer.
 @frozen
 public struct EngineTime: Comparable, Hashable, Sendable {
-    /// Nanoseconds since 1970-01-01 00:00 UTC, 0 or more; 64 bits last until the year 2262.
+    /// Nanoseconds since 1970-01-01 00:00 UTC; negative only for "long past". 64 bits last until the year 2262.
     public var nanoseconds: Int64
 
     /// The instant `nanoseconds` after the epoch.

@@ -137,6 +137,7 @@ final class Server: @unchecked Sendable {
     /// The state is restored: every client is served from now on.
     func finishLoading() {
         loading.store(false, ordering: .releasing)
+        ZoneLoading.warnOfMissing(log)
         applyCurrent()
     }
 

@@ -67,10 +67,6 @@ public struct Nanoseconds: Comparable, Hashable, Sendable {
     @inlinable
     public var secondsRoundedDown: Int64 { roundedDown(1_000_000_000) }
 
-    /// Whole seconds, rounded up: one nanosecond is 1.
-    @inlinable
-    public var secondsRoundedUp: Int64 { roundedUp(1_000_000_000) }
-
     /// Seconds with a fraction, to the precision of a double.
     @inlinable
     public var fractionalSeconds: Double { Double(nanoseconds) / 1e9 }

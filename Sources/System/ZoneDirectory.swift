@@ -72,12 +72,20 @@ public struct ZoneDirectory: Sendable {
         var names: [String] = []
         var directories = [""]
         while let directory = directories.popLast() {
-            for entry in try entries(of: directory) {
+            let found: [String]
+            do throws(Failure) {
+                found = try entries(of: directory)
+            } catch {
+                // One directory that cannot be read does not take the zones of all others away.
+                guard directory.isEmpty else { continue }
+                throw error
+            }
+            for entry in found {
                 let name = directory + entry
                 // No zone is nested deeper than America/Argentina/Salta; this also stops at links to a parent
                 // directory.
                 let depth = name.utf8.count { $0 == UInt8(ascii: "/") }
-                guard depth < 3, names.count < ZoneDirectory.namesMax else { continue }
+                guard depth < 3, names.count + directories.count < ZoneDirectory.namesMax else { continue }
                 var status = stat()
                 guard stat("\(path)/\(name)", &status) == 0 else { continue }
                 switch status.st_mode & S_IFMT {

@@ -300,7 +300,7 @@ def test_invalid_lines_are_skipped(launch, rules):
     server = launch("--rules-file", rules)
     with server.connect() as wire:
         assert in_force(wire) == OVERRIDDEN
-    assert logged(server, "lines of rules-overridden cannot be read").endswith("lines=1")
+    assert logged(server, "invalid lines in rules-overridden").endswith("lines=1")
 
 
 def test_a_promoted_replica_keeps_changes_by_command(nodes, rules):

@@ -13,14 +13,14 @@ func nanoseconds(
 }
 
 @Suite struct CalendarPeriodTests {
-    private let table = ZoneTable()
+    private let registry = ZoneRegistry()
 
     private func window(
         _ unit: CalendarUnit, _ start: Int? = nil, at time: Int64, zone: String = "UTC"
     ) throws -> CalendarWindow {
         let period = try #require(CalendarPeriod(unit, start: start))
-        let zone = try #require(table.number(of: try ZoneName(zone)))
-        return try #require(table.window(containing: EngineTime(nanoseconds: time), period, zone: zone))
+        let zone = try #require(registry.table.number(of: try ZoneName(zone)))
+        return try #require(registry.window(containing: EngineTime(nanoseconds: time), period, zone: zone))
     }
 
     @Test func aStartMustExistInItsUnit() {

@@ -52,5 +52,6 @@ import Testing
         #expect(MemoryMonitor.pause(freePieces: 1_000) == second)
         #expect(MemoryMonitor.pause(freePieces: 10_000) == 100 * second)
         #expect(MemoryMonitor.pause(freePieces: 1_000_000) == 1_000_000 * second)
+        #expect(MemoryMonitor.pause(freePieces: .max) == 1_000_000_000 * second)
     }
 }

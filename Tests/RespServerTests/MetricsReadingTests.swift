@@ -97,7 +97,7 @@ import Testing
     }
 
     /// A counter's key has no limit: a call that takes from it fails.
-    @Test func failedCallsAreNotDecisions() throws {
+    @Test func failedCallsCountAsErrors() throws {
         var counter = LimitCall.blank
         counter.setAdd(1)
         let tally = try Self.decide([counter, Self.call(1)])

@@ -51,7 +51,6 @@ import Testing
     @Test func otherUnitsAreRoundedAlike() {
         #expect(Nanoseconds(1999).microsecondsRoundedDown == 1 && Nanoseconds(-1).microsecondsRoundedDown == -1)
         #expect(Nanoseconds.milliseconds(1999).secondsRoundedDown == 1)
-        #expect(Nanoseconds.milliseconds(1001).secondsRoundedUp == 2 && Nanoseconds.seconds(2).secondsRoundedUp == 2)
     }
 
     @Test func durationsAddUpAndSaturate() {
@@ -110,8 +109,10 @@ import Testing
     }
 
     @Test func sleepingForNoTimeReturnsAtOnce() {
+        let before = SteadyInstant.now()
         Thread.sleep(.zero)
-        Thread.sleep(.seconds(-5))
+        Thread.sleep(.seconds(-3600))
+        #expect(SteadyInstant.now() - before < .seconds(1800))
     }
 
     // MARK: The wall clock

@@ -9,7 +9,7 @@ extension Limit {
 
     // MARK: Carrying over
 
-    /// Upper bound on the bytes that `carry` writes: no kind's initial size is larger.
+    /// Upper bound on the bytes that `carry` writes: no algorithm's initial size is larger.
     static let carriedSizeMax = 32
 
     /// Units of another algorithm's state that count against this limit. Nil for a state that is not a limiter's.

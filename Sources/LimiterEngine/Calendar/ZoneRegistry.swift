@@ -35,8 +35,9 @@ public final class ZoneRegistry: @unchecked Sendable {
         for position in 0..<ZoneTable.zonesMax { (rules + position).initialize(to: Atomic(0)) }
     }
 
-    /// The window of a period in a zone that contains an instant: see `ZoneTable.window`. Nil if the zone's rules are
-    /// not known. Takes no lock and allocates nothing.
+    /// The window of a period in a zone that contains an instant: `begin <= time < end`. The single nanosecond after
+    /// `EngineTime.latest` belongs to the same window. Nil if the zone's rules are not known: see `ZoneTable.failure`.
+    /// O(log of the changes of its offset); takes no lock and allocates nothing.
     @inline(never)
     func window(containing time: EngineTime, _ period: CalendarPeriod, zone: ZoneNumber) -> CalendarWindow? {
         guard zone.position >= 0 else { return period.window(containing: time, offset: zone.offsetMinutes * 60) }

@@ -45,7 +45,7 @@ public final class ZoneRules: @unchecked Sendable {
     ///   - changes: Changes of the offset, each later than the one before it, within `ZoneRules.seconds`.
     init(offset: Int, changes: [(begin: Int, offset: Int)]) {
         var spans = [Span(begin: Int.min, offset: Int32(offset), earlierOffset: 0)]
-        // The latest local time before a change, minus one second.
+        // The latest local time before a change, plus one second.
         var peak = Int.min
         for change in changes where change.offset != Int(spans[spans.count - 1].offset) {
             peak = max(peak, change.begin + Int(spans[spans.count - 1].offset))

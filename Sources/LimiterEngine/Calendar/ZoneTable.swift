@@ -4,9 +4,9 @@
 //
 //     let period = CalendarPeriod(.month, start: 15)       // nil when the unit has no such start
 //     let name = try ZoneName("Europe/Berlin")             // or "+02:00", "-0530", "UTC", "Z"
-//     let table = registry.table                           // kept until registry.version changes
+//     let table = registry.table
 //     guard let zone = table.number(of: name)              // nil: no such zone
-//     table.window(containing: now, period, zone: zone)    // begin <= now < end; nil: see table.failure(of: zone)
+//     registry.window(containing: now, period, zone: zone) // begin <= now < end; nil: see table.failure(of: zone)
 //
 // `ZoneRegistry.load` fills the table, with a function that reads a zone's file: on a thread that may block on a disk,
 // at the start for all zones of the machine, and again when they may have changed. So every existing zone is in memory
@@ -73,7 +73,7 @@ public enum ZoneError: Error, Equatable, Sendable, CustomStringConvertible {
     /// What is wrong, with the zone's name.
     public var description: String {
         switch self {
-        case .unread(let name): "time zone '\(name)' has not been read yet"
+        case .unread(let name): "time zone '\(name)' is named by stored state and is not in the database"
         case .unreadable(let name, let reason): "time zone '\(name)' cannot be read: \(reason)"
         case .damaged(let name, let error): "the file of time zone '\(name)' is damaged: \(error)"
         case .tooMany(let name): "no room for time zone '\(name)': there are \(ZoneTable.zonesMax) zones already"
@@ -82,9 +82,7 @@ public enum ZoneError: Error, Equatable, Sendable, CustomStringConvertible {
 }
 
 /// An immutable set of zones. Fixed offsets belong to every table and take no space in it.
-///
-/// `@unchecked Sendable`: its memory is written only in `init`, and freed in `deinit`.
-public final class ZoneTable: @unchecked Sendable {
+public final class ZoneTable: Sendable {
     /// Upper bound on the number of named zones. The database has about 600.
     public static let zonesMax = 8192
 
@@ -95,8 +93,6 @@ public final class ZoneTable: @unchecked Sendable {
 
     let entries: [Entry]
     private let positions: [ZoneName: Int]
-    /// The data that lookups need, without references, so that no reference count is touched.
-    private let views: UnsafeMutablePointer<ZoneRules.View?>
 
     /// Fixed offsets only.
     public convenience init() { self.init([]) }
@@ -104,13 +100,7 @@ public final class ZoneTable: @unchecked Sendable {
     private init(_ entries: [Entry]) {
         self.entries = entries
         positions = Dictionary(uniqueKeysWithValues: entries.enumerated().map { ($1.name, $0) })
-        views = .allocate(capacity: max(entries.count, 1))
-        for (position, entry) in entries.enumerated() {
-            (views + position).initialize(to: try? entry.rules.get().view)
-        }
     }
-
-    deinit { views.deallocate() }
 
     /// The names of its zones, except fixed offsets, in the order of their numbers.
     public var names: [ZoneName] { entries.map(\.name) }
@@ -136,22 +126,11 @@ public final class ZoneTable: @unchecked Sendable {
         return zone.position < entries.count ? entries[zone.position].name : nil
     }
 
-    /// Why `window` returns nil for a zone; nil when it does not, or when the zone was added after this table.
+    /// Why a zone has no windows; nil when it has, or when the zone was added after this table.
     public func failure(of zone: ZoneNumber) -> ZoneError? {
         guard entries.indices.contains(zone.position) else { return nil }
         if case .failure(let error) = entries[zone.position].rules { return error }
         return nil
-    }
-
-    /// The window of a period in a zone that contains an instant: `begin <= time < end`. The single nanosecond after
-    /// `EngineTime.latest` belongs to the same window. Nil when the zone's rules are not known: see `failure`. O(log of
-    /// the changes of its offset), without allocation or a lock.
-    public func window(
-        containing time: EngineTime, _ period: CalendarPeriod, zone: ZoneNumber
-    ) -> CalendarWindow? {
-        guard zone.position >= 0 else { return period.window(containing: time, offset: zone.offsetMinutes * 60) }
-        guard zone.position < entries.count else { return nil }
-        return views[zone.position]?.window(containing: time, period)
     }
 
     // MARK: Deriving tables
@@ -172,7 +151,9 @@ public final class ZoneTable: @unchecked Sendable {
         for entry in read {
             if case .failure(let error) = entry.rules { failures.append(error) }
             switch (positions[entry.name], entry.rules) {
-            case (let position?, .success): entries[position].rules = entry.rules
+            case (let position?, .success(let rules)):
+                if case .success(let known) = entries[position].rules, known.isSame(as: rules) { continue }
+                entries[position].rules = entry.rules
             case (let position?, .failure):
                 if case .failure = entries[position].rules { entries[position].rules = entry.rules }
             case (nil, .success):

@@ -14,7 +14,7 @@ final class LoopCounters: Sendable {
 
     func value(_ counter: Counter) -> UInt64 { block.load(counter.rawValue) }
 
-    /// CONFIG RESETSTAT. May lose increments made concurrently.
+    /// CONFIG RESETSTAT. Requires that the loop is stopped.
     func reset() { block.reset() }
 }
 
@@ -48,7 +48,7 @@ final class CommandStatistics: Sendable {
     /// Counts a call that was rejected before it reached a handler.
     func reject(_ command: Int) { add(command, .rejected, 1) }
 
-    /// Counts an already recorded call as failed.
+    /// Counts a call as failed that is recorded as well.
     func fail(_ command: Int) { add(command, .failed, 1) }
 
     /// Adds the decisions that limits made in calls of one command.

@@ -77,7 +77,7 @@ final class MemoryMonitor: Sendable {
     /// 0.6 µs to visit. Beyond that it grows quadratically: the longer a loop might stall, the rarer the samples.
     static func pause(freePieces: Int) -> Nanoseconds {
         let thousands = Double(max(1000, freePieces)) / 1000
-        return Nanoseconds(Int64(thousands * thousands * 1e9))
+        return .milliseconds(Int64(min(thousands * thousands * 1000, 1e12)))
     }
 
     private static func heap(_ use: Engine.HeapUse) -> (overhead: Int, freePieces: Int) {

@@ -21,7 +21,7 @@ final class Rates: Sendable {
 
     var latest: PerSecond { state.withLock { $0.latest } }
 
-    /// Takes a sample once a second; called by the control thread at every tick.
+    /// Takes a sample once a second; called by the sweep thread at every tick.
     func sample(_ server: Server, steady: SteadyInstant) {
         state.withLock { state in
             let elapsed = state.at.map { steady - $0 } ?? .forever

@@ -212,7 +212,6 @@ final class Durability: Sendable {
     var hasUncollectedChanges: Bool { hasChanges.load(ordering: .sequentiallyConsistent) }
 
     var waitingReplies: Int { waiting.load(ordering: .relaxed) }
-    var groupTarget: Int { expected.load(ordering: .relaxed) }
 
     /// Sets how many replies will probably wait together next time.
     func expectGroup(of count: Int) { expected.store(max(1, count), ordering: .relaxed) }

@@ -38,7 +38,8 @@ final class EngineClock: Sendable {
     /// Engine time. Never earlier than a previous result on the same thread, except after a full sync has replaced the
     /// state, or the state on disk has replaced that of a full sync.
     func now() -> EngineTime {
-        let still = stoppedAt.load(ordering: .relaxed)
+        // Acquires: whoever sees that time runs sees the offset with which it was started.
+        let still = stoppedAt.load(ordering: .acquiring)
         if still >= 0 { return EngineTime(nanoseconds: still) }
         return EngineTime(at: .now(), offset: Nanoseconds(offset.load(ordering: .relaxed)))
     }
@@ -57,7 +58,7 @@ final class EngineClock: Sendable {
             stoppedAt.store(now.nanoseconds, ordering: .relaxed)
         } else {
             offset.store(now.offset(from: steady).nanoseconds, ordering: .relaxed)
-            stoppedAt.store(-1, ordering: .relaxed)
+            stoppedAt.store(-1, ordering: .releasing)
         }
     }
 

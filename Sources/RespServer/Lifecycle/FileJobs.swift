@@ -1,5 +1,5 @@
-// Work that waits for files, on a thread of its own: writing the configuration file, reading the rules file, and
-// storing the commands' overrides of it.
+// Work that waits for files, on a thread of its own: writing the configuration file, reading the rules file and the
+// time zones, and storing the commands' overrides of it.
 //
 // Owns: the order of that work, which is the order of the requests, and its replies. Neither a loop nor the thread that
 // handles signals ever waits for a file, however slow its disk; a client waits only for its own request.

@@ -17,18 +17,24 @@ enum ZoneLoading {
             names = try database.names().compactMap { try? ZoneName($0) }
         } catch {
             log.warning(
-                "no time zone database: ALGO calendar supports fixed offsets only", ["error": "\(error)"])
+                "cannot list the time zone database: no zones are added", ["error": "\(error)"])
         }
         let failures = ZoneRegistry.shared.load(names) { (name) throws(ZoneDirectory.Failure) in
             try database.read(name.text)
         }
+        warnOfMissing(log)
+        log.log(
+            .verbose, "time zones loaded",
+            ["zones": .integer(ZoneRegistry.shared.table.names.count), "skipped": .integer(failures.count)])
+    }
+
+    /// Logs a warning for each zone that stored state names and this machine lacks. Calls that would open a window in
+    /// such a zone are refused until it is available. Also called once recovery has read the names.
+    static func warnOfMissing(_ log: Log) {
         let table = ZoneRegistry.shared.table
         for name in table.names {
             guard let zone = table.number(of: name), let failure = table.failure(of: zone) else { continue }
-            // Stored state refers to it. Calls that would open a window in this zone are refused until it is available.
             log.warning("a time zone in use is unavailable", ["error": "\(failure)"])
         }
-        log.log(
-            .verbose, "time zones loaded", ["zones": .integer(table.names.count), "skipped": .integer(failures.count)])
     }
 }

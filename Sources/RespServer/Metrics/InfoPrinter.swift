@@ -128,9 +128,9 @@ struct InfoPrinter {
 
     /// A decimal number with `decimals` places, like `%.2f`.
     static func fixed(_ value: Double, _ decimals: Int) -> String {
-        guard value.isFinite, value.magnitude < 1e15 else { return "0" }
         var scale: Int64 = 1
         for _ in 0..<decimals { scale *= 10 }
+        guard value.isFinite, value.magnitude < 9e18 / Double(scale) else { return "0" }
         let scaled = Int64(value.magnitude * Double(scale) + 0.5)
         let fraction = String(scaled % scale)
         let sign = value < 0 && scaled > 0 ? "-" : ""

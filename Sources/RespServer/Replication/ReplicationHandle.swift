@@ -67,7 +67,7 @@ struct ReplicationStatus: Sendable {
     var linkState = "connect"
     var isSyncing = false
     var lastHeard = SteadyInstant.boot
-    /// Nil while it is up.
+    /// Since when the link is down; nil while it is up. Meaningful only on a replica.
     var downSince: SteadyInstant?
     /// Reported to Sentinel: false before the first complete state.
     var isPromotable = true
