@@ -129,6 +129,13 @@ public final class Journal: @unchecked Sendable {
         encoder.end()
     }
 
+    /// Adds a key's state inside of `excludingCollections`, ahead of whatever is collected from now on.
+    public func recordExcluding(_ state: StateView, key: UnsafeRawBufferPointer, time: EngineTime) {
+        encoder.setTime(time)
+        encoder.add(state, key: key)
+        encoder.end()
+    }
+
     /// Takes the bytes encoded since the last time; `replacement` is the empty buffer that is encoded into next. After
     /// `abandonStuckLocks` that may be none although there are some.
     public func take(replacement: ByteBuffer) -> Part {
