@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// Nanoseconds on the monotonic clock. About 20 ns a call.
+/// The monotonic clock in nanoseconds. About 20 ns a call.
 func monotonicNanoseconds() -> UInt64 {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)

@@ -1,7 +1,7 @@
-// `compare`: peers measured in turn within one run, so that whatever else the machine does hits all of them alike.
-// Figures are medians over the repetitions; ratios are what holds on another machine.
+// `compare`: peers measured in turn within one run, so that other load on the machine affects all of them equally.
+// Figures are medians over the repetitions; ratios carry over to other machines.
 
-/// One server and the command it is asked.
+/// One server and the command sent to it.
 struct Peer {
     let name: String
     let port: Int
@@ -60,11 +60,11 @@ struct Target {
     }
 }
 
-/// Everything measured, by peer and depth.
+/// All measurements, by peer and depth.
 struct Comparison {
     let peers: [String]
     let depths: [Int]
-    /// In the order of `peers`, then of `depths`, then of the repetitions.
+    /// Indexed by peer, then by depth, then by repetition.
     var measurements: [[[Measurement]]]
 
     init(peers: [String], depths: [Int]) {
@@ -73,7 +73,7 @@ struct Comparison {
         measurements = peers.map { _ in depths.map { _ in [] } }
     }
 
-    /// The median cost in microseconds; nil for a name or a depth that was not measured.
+    /// The median cost in microseconds; nil for a peer or a depth that was not measured.
     func cost(_ peer: String, _ depth: Int) -> Double? {
         guard let row = peers.firstIndex(of: peer), let column = depths.firstIndex(of: depth) else { return nil }
         return median(measurements[row][column].map(\.microsecondsPerCommand))
@@ -94,7 +94,7 @@ func runCompare(_ arguments: [String]) throws(Failure) {
         throw .usage("--depths are numbers from 1 to 10000 with commas between, not '\(options.text("depths") ?? "")'")
     }
     let base = options.text("base") ?? peers[0].name
-    guard peers.contains(where: { $0.name == base }) else { throw .usage("--base '\(base)' is no peer's name") }
+    guard peers.contains(where: { $0.name == base }) else { throw .usage("--base '\(base)' is not the name of a peer") }
     let comparison = try compare(peers, depths: depths, options)
     printCosts(comparison, base: base)
     printThroughput(comparison)

@@ -1,6 +1,6 @@
-// What ends the tool early: one sentence for the person who started it.
+// An error that ends the tool: one sentence for the user.
 
-/// A reason to stop, worded for people.
+/// An error with a message for the user.
 struct Failure: Error {
     let message: String
     /// True when the command line is at fault.

@@ -1,4 +1,4 @@
-// Latencies in 64 buckets per power of two: every percentile is right to 1.6 %, at 30 KB and about a nanosecond a
+// Latencies in 64 buckets per power of two: percentiles are accurate to 1.6 %, at 30 KB and about a nanosecond per
 // value.
 
 /// Counts of nanosecond values, for percentiles.
@@ -8,14 +8,14 @@ struct Histogram {
     private(set) var count = 0
     private(set) var maximum: UInt64 = 0
 
-    /// Counts `nanoseconds` once for each of `times` commands that share it.
+    /// Records `nanoseconds` once for each of `times` commands that share it.
     mutating func record(_ nanoseconds: UInt64, times: Int) {
         buckets[Histogram.index(nanoseconds)] += times
         count += times
         maximum = max(maximum, nanoseconds)
     }
 
-    /// The value that `fraction` (0 to 1) of all values do not exceed: the upper end of its bucket, at most the
+    /// The value that a `fraction` (0 to 1) of all values do not exceed: the upper end of its bucket, at most the
     /// maximum.
     func percentile(_ fraction: Double) -> UInt64 {
         let wanted = max(1, Int((Double(count) * fraction).rounded(.up)))
@@ -27,7 +27,7 @@ struct Histogram {
         return maximum
     }
 
-    // Values below 128 have a bucket each; above, `shift` halves them until 64 to 127 is left.
+    // Values below 128 have one bucket each; larger ones are halved `shift` times until they are between 64 and 127.
     private static func index(_ value: UInt64) -> Int {
         let shift = max(0, 63 - value.leadingZeroBitCount - 6)
         return shift * bucketsPerDoubling + Int(value >> UInt64(shift))

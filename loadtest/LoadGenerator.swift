@@ -1,15 +1,15 @@
-// The load: one thread, one epoll, connections that each keep one pipeline in flight.
+// The load: one thread, one epoll instance, and connections that each keep one pipeline in flight.
 //
-// Closed loop (no rate): a connection sends its next pipeline when the last one is answered. Good for cost per command;
-// its latencies say how long a pipeline took, not what a user would have seen.
-// Open loop (a rate): pipelines fall due on a fixed timetable, whether or not the server keeps up, and a latency counts
-// from the time a pipeline was due. A stall therefore shows in every pipeline it made late (no coordinated omission).
+// Closed loop (no rate): a connection sends its next pipeline when the last one is answered. Suited to cost per
+// command; its latencies show how long a pipeline took, not what a user would have experienced.
+// Open loop (a rate): pipelines are due on a fixed schedule, whether or not the server keeps up, and latency is
+// measured from the time a pipeline was due. So a stall shows in every pipeline it delayed (no coordinated omission).
 
 import CLinux
 import Glibc
 import RESP
 
-/// What one run did.
+/// The result of one run.
 struct LoadResult {
     var commands = 0
     var errors = 0
@@ -19,7 +19,7 @@ struct LoadResult {
     var commandsPerSecond: Double { Double(commands) / (Double(max(nanoseconds, 1)) / 1e9) }
 }
 
-/// When a run is over.
+/// When a run ends.
 enum LoadLimit {
     case commands(Int)
     case seconds(Double)
@@ -28,13 +28,13 @@ enum LoadLimit {
 final class LoadGenerator {
     private struct Link {
         var fd: Int32
-        /// Replies still to come; 0 when the connection is free.
+        /// Replies outstanding; 0 when the connection is free.
         var owed = 0
         var batch = 0
         /// When its pipeline was sent, or was due.
         var since: UInt64 = 0
         var scanner = ReplyScanner()
-        /// What the socket did not take yet; empty nearly always.
+        /// Bytes that the socket has not accepted yet; almost always empty.
         var unsent: [UInt8] = []
     }
 
@@ -51,7 +51,7 @@ final class LoadGenerator {
     private var inFlight = 0
     private static let eventsMax = 256
 
-    /// Connects. `batch` decides the command, the pipeline's depth and the keys.
+    /// Connects. `batch` determines the command, the pipeline's depth and the keys.
     init(port: Int, connections: Int, batch: RequestBatch) throws(Failure) {
         self.batch = batch
         self.port = port
@@ -60,7 +60,7 @@ final class LoadGenerator {
         events = .allocate(capacity: LoadGenerator.eventsMax)
         input = .allocate(capacity: 256 * 1024)
         poller = clinux_epoll_create()
-        guard poller >= 0 else { throw Failure("no epoll: \(lastErrorText())") }
+        guard poller >= 0 else { throw Failure("cannot create an epoll instance: \(lastErrorText())") }
         try raiseOpenFilesLimit(to: connections + 64)
         for index in 0..<connections {
             let fd = try connectLoopback(port: port)
@@ -79,7 +79,8 @@ final class LoadGenerator {
         input.deallocate()
     }
 
-    /// Sends until `limit` and returns when everything sent is answered. `rate` in commands a second opens the loop.
+    /// Sends until `limit` and returns when everything sent has been answered. `rate`, in commands a second, selects
+    /// the open loop.
     func run(_ limit: LoadLimit, rate: Double? = nil) throws(Failure) -> LoadResult {
         result = LoadResult()
         let start = monotonicNanoseconds()
@@ -112,7 +113,7 @@ final class LoadGenerator {
     }
 
     private func runOpen(_ limit: LoadLimit, rate: Double, start: UInt64) throws(Failure) {
-        // The kernel may round a sleep up by 50 µs, which would be read as the server's latency.
+        // The kernel may round a sleep up by 50 µs, which would be counted as the server's latency.
         writeText("1", to: "/proc/self/timerslack_ns")
         var (left, deadline) = LoadGenerator.bounds(limit, start: start)
         let interval = Double(batch.depth) / rate * 1e9
@@ -153,7 +154,7 @@ final class LoadGenerator {
                 count = epoll_pwait2(poller, events, Int32(LoadGenerator.eventsMax), &time, nil)
             } else {
                 count = epoll_wait(poller, events, Int32(LoadGenerator.eventsMax), 30_000)
-                if count == 0 { throw Failure("port \(port) has answered nothing for 30 seconds") }
+                if count == 0 { throw Failure("port \(port) has not answered for 30 seconds") }
             }
             if count >= 0 { return Int(count) }
             guard errno == EINTR else { throw Failure("epoll: \(lastErrorText())") }
@@ -174,7 +175,7 @@ final class LoadGenerator {
         setInterest(index, UInt32(clinux_epoll_in | clinux_epoll_out))
     }
 
-    /// Takes what the connection has; the time when that completed its pipeline, else nil.
+    /// Reads what the connection has received; returns the time if that completed its pipeline, otherwise nil.
     private func serve(_ index: Int) throws(Failure) -> UInt64? {
         if !links[index].unsent.isEmpty { try sendRest(index) }
         let count = read(links[index].fd, input.baseAddress, input.count)
@@ -182,14 +183,14 @@ final class LoadGenerator {
             if count < 0, errno == EAGAIN || errno == EINTR { return nil }
             throw Failure("port \(port) closed a connection: \(count == 0 ? "end of stream" : lastErrorText())")
         }
-        guard links[index].owed > 0 else { throw Failure("port \(port) answered more than it was asked") }
+        guard links[index].owed > 0 else { throw Failure("port \(port) sent more replies than requested") }
         let (replies, errors) = (links[index].scanner.replies, links[index].scanner.errors)
         links[index].scanner.scan(UnsafeBufferPointer(rebasing: input[..<count]))
-        if let failure = links[index].scanner.failure { throw Failure("port \(port) sent no RESP: \(failure)") }
+        if let failure = links[index].scanner.failure { throw Failure("port \(port) sent invalid RESP: \(failure)") }
         result.errors += links[index].scanner.errors - errors
         links[index].owed -= links[index].scanner.replies - replies
         guard links[index].owed <= 0 else { return nil }
-        guard links[index].owed == 0 else { throw Failure("port \(port) answered more than it was asked") }
+        guard links[index].owed == 0 else { throw Failure("port \(port) sent more replies than requested") }
         let now = monotonicNanoseconds()
         inFlight -= 1
         result.commands += links[index].batch
@@ -211,12 +212,12 @@ final class LoadGenerator {
         if links[index].unsent.isEmpty { setInterest(index, UInt32(clinux_epoll_in)) }
     }
 
-    /// How many of the bytes the socket took.
+    /// Returns the number of bytes that the socket accepted.
     private func send(_ index: Int, _ bytes: UnsafeBufferPointer<UInt8>) throws(Failure) -> Int {
         let sent = Glibc.send(links[index].fd, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
         if sent >= 0 { return sent }
         guard errno == EAGAIN || errno == EINTR else {
-            throw Failure("port \(port) took no more requests: \(lastErrorText())")
+            throw Failure("port \(port) accepted no more requests: \(lastErrorText())")
         }
         return 0
     }
@@ -226,7 +227,7 @@ final class LoadGenerator {
     }
 }
 
-/// Writes a setting into a file that exists; a kernel without it is no failure.
+/// Writes a setting to an existing file; a kernel without it is not an error.
 private func writeText(_ text: String, to path: String) {
     let fd = open(path, O_WRONLY)
     guard fd >= 0 else { return }

@@ -1,4 +1,4 @@
-// One measured run, and the few numbers made of several.
+// One measured run, and the statistics computed from several.
 
 /// What one run cost the server.
 struct Measurement {
@@ -7,8 +7,8 @@ struct Measurement {
     var p99Microseconds: Double
 }
 
-/// Runs for `seconds` after a twentieth of that to warm up, and counts the processor time of the server in between.
-/// The connections stand already, so opening and closing them is not measured.
+/// Runs for `seconds` after warming up for a twentieth of that, and measures the server's processor time meanwhile. The
+/// connections are already open, so opening and closing them is not measured.
 func measure(_ generator: LoadGenerator, _ process: ServerProcess, seconds: Double) throws(Failure) -> Measurement {
     _ = try generator.run(.seconds(seconds / 20))
     let before = try process.cpuNanoseconds()
@@ -29,7 +29,7 @@ func median(_ values: [Double]) -> Double {
     return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
-/// `value` with `places` digits behind the point.
+/// `value` with `places` digits after the decimal point.
 func decimal(_ value: Double, _ places: Int) -> String {
     guard value.isFinite, value.magnitude < 1e12 else { return "\(value)" }
     var scale = 1

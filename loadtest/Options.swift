@@ -1,13 +1,13 @@
-// The command line: `--name value` pairs, then words. Every subcommand says which names it
-// knows; any other is an error.
+// The command line: `--name value` pairs, then words. Every subcommand lists the names it accepts; any other is an
+// error.
 
-/// One subcommand's options and the words behind them.
+/// One subcommand's options and the words after them.
 struct Options {
     private var values: [String: [String]] = [:]
-    /// What is no option, in order: the command to send.
+    /// The arguments that are not options, in order: the command to send.
     private(set) var words: [String] = []
 
-    /// Reads `arguments`; `flags` take no value. Words begin at the first argument without `--`, or behind a bare `--`.
+    /// Parses `arguments`; `flags` take no value. Words begin at the first argument without `--`, or after a bare `--`.
     init(_ arguments: [String], names: Set<String>, flags: Set<String> = []) throws(Failure) {
         var rest = arguments[...]
         while let argument = rest.popFirst() {
@@ -36,7 +36,7 @@ struct Options {
 
     func text(_ name: String) -> String? { values[name]?.last }
 
-    /// The whole number behind `name`, which must lie in `range`.
+    /// The integer value of `name`, which must lie in `range`.
     func integer(_ name: String, in range: ClosedRange<Int>, default fallback: Int? = nil) throws(Failure) -> Int {
         guard let text = text(name) else {
             guard let fallback else { throw .usage("option '--\(name)' is missing") }
@@ -49,7 +49,7 @@ struct Options {
         return value
     }
 
-    /// The number behind `name`, above zero; nil when it is not given.
+    /// The number given for `name`, above zero; nil when it is not given.
     func positive(_ name: String) throws(Failure) -> Double? {
         guard let text = text(name) else { return nil }
         guard let value = Double(text), value > 0, value.isFinite else {

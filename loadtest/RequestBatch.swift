@@ -1,8 +1,8 @@
-// The bytes of one pipeline, built once. Before each send only the digits of its keys are written over, so the tool
-// spends a few nanoseconds a command where formatting would spend more than the server it measures.
+// The bytes of one pipeline, built once. Before each send only the digits of its keys are overwritten, so the tool
+// spends a few nanoseconds a command; formatting would cost more than the server it measures.
 
 /// A command whose words may contain `__rand_int__` (random below the number of keys) or `__seq_int__` (0, 1, 2 …),
-/// both 12 digits with leading zeros, as in redis-benchmark.
+/// both replaced by 12 digits with leading zeros, as in redis-benchmark.
 struct CommandTemplate {
     let words: [String]
     static let placeholderDigits = 12
@@ -12,7 +12,7 @@ struct CommandTemplate {
         self.words = words
     }
 
-    /// The command's bytes with zeros for placeholders, and where the random and the running digits are.
+    /// The command's bytes with zeros for placeholders, and the positions of the random and the sequential digits.
     func encode() -> (bytes: [UInt8], random: [Int], running: [Int]) {
         var bytes = Array("*\(words.count)\r\n".utf8)
         var (random, running) = ([Int](), [Int]())
@@ -44,7 +44,7 @@ struct CommandTemplate {
     }
 }
 
-/// One pipeline's worth of a command, with its keys changed in place.
+/// The commands of one pipeline, with their keys overwritten in place.
 final class RequestBatch {
     let bytes: UnsafeMutableBufferPointer<UInt8>
     let depth: Int
@@ -89,7 +89,8 @@ final class RequestBatch {
         return UnsafeBufferPointer(rebasing: bytes[..<offset])
     }
 
-    /// Below `keys`. The product's high half needs no division (xorshift64*, Lemire's reduction).
+    /// A random number below `keys`. Taking the product's high half avoids a division (xorshift64*, Lemire's
+    /// reduction).
     private func nextRandom() -> UInt64 {
         state ^= state >> 12
         state ^= state << 25
@@ -97,7 +98,7 @@ final class RequestBatch {
         return (state &* 0x2545_F491_4F6C_DD1D).multipliedFullWidth(by: keys).high
     }
 
-    /// Writes the last `digits` of the placeholder's 12; the others are zeros since the batch was built.
+    /// Writes the last `digits` of the placeholder's 12 digits; the others have been zero since the batch was built.
     private func write(_ value: UInt64, at place: Int, digits: Int) {
         let base = bytes.baseAddress! + place + (CommandTemplate.placeholderDigits - digits)
         var rest = value

@@ -1,8 +1,8 @@
-// What the kernel says about another process: processor time and resident memory.
+// The kernel's figures for another process: processor time and resident memory.
 
 import Glibc
 
-/// A process by its id, read through /proc.
+/// A process given by its id, read through /proc.
 struct ServerProcess {
     let pid: Int
 
@@ -11,8 +11,8 @@ struct ServerProcess {
         guard !threadIds().isEmpty else { throw Failure("there is no process \(pid)") }
     }
 
-    /// Nanoseconds of processor time, user and system, of all threads alive now. From the scheduler's own accounting:
-    /// the user and system times beside it count in ticks of 10 ms.
+    /// Processor time of all live threads, user and system, in nanoseconds. Taken from the scheduler's own accounting:
+    /// the separate user and system times have a resolution of 10 ms.
     func cpuNanoseconds() throws(Failure) -> UInt64 {
         let threads = threadIds()
         guard !threads.isEmpty else { throw Failure("process \(pid) has ended") }
@@ -51,7 +51,7 @@ struct ServerProcess {
     }
 }
 
-/// A small file's text; nil when it cannot be read.
+/// The text of a small file; nil when it cannot be read.
 func readText(_ path: String) -> String? {
     let fd = open(path, O_RDONLY)
     guard fd >= 0 else { return nil }

@@ -1,16 +1,16 @@
-// TCP to a server on this machine, and one question at a time over it.
+// TCP to a server on this machine, and single requests over it.
 
 import CLinux
 import Glibc
 import RESP
 
-/// The text of the last failed call.
+/// The error message of the last failed call.
 func lastErrorText() -> String { String(cString: strerror(errno)) }
 
 /// Connects to 127.0.0.1 and returns the descriptor, with Nagle's delay off.
 func connectLoopback(port: Int) throws(Failure) -> Int32 {
     let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    guard fd >= 0 else { throw Failure("no socket: \(lastErrorText())") }
+    guard fd >= 0 else { throw Failure("cannot create a socket: \(lastErrorText())") }
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = in_port_t(port).bigEndian
@@ -30,15 +30,15 @@ func connectLoopback(port: Int) throws(Failure) -> Int32 {
     return fd
 }
 
-/// From here on reads and writes return instead of waiting.
+/// Makes reads and writes return instead of blocking.
 func makeNonBlocking(_ fd: Int32) {
     _ = fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)
 }
 
-/// Lets this process open `count` descriptors.
+/// Raises this process's limit to `count` open descriptors.
 func raiseOpenFilesLimit(to count: Int) throws(Failure) {
     var limit = rlimit()
-    guard clinux_open_files_limit(&limit) == 0 else { throw Failure("no limit of open files: \(lastErrorText())") }
+    guard clinux_open_files_limit(&limit) == 0 else { throw Failure("cannot read RLIMIT_NOFILE: \(lastErrorText())") }
     guard limit.rlim_cur < rlim_t(count) else { return }
     limit.rlim_cur = rlim_t(count)
     limit.rlim_max = max(limit.rlim_max, rlim_t(count))
@@ -47,7 +47,7 @@ func raiseOpenFilesLimit(to count: Int) throws(Failure) {
     }
 }
 
-/// A blocking connection for single questions: setting up and reading counters, never for measuring.
+/// A blocking connection for single requests: for setup and for reading counters, never for measuring.
 final class Dialogue {
     private let fd: Int32
     private let port: Int
@@ -77,12 +77,12 @@ final class Dialogue {
             do {
                 if let (value, _) = try ReplyValue.decode(received) { return value }
             } catch {
-                throw Failure("port \(port) answered \(words[0]) with no RESP: \(error)")
+                throw Failure("port \(port) answered \(words[0]) with invalid RESP: \(error)")
             }
         }
     }
 
-    /// As `ask`, but an error reply is a failure.
+    /// As `ask`, but an error reply is thrown.
     func demand(_ words: [String]) throws(Failure) -> ReplyValue {
         let reply = try ask(words)
         if case .error(let text) = reply { throw Failure("port \(port) answered \(words[0]) with '\(text)'") }

@@ -1,5 +1,5 @@
-// `load`, `call`, `idle`, `memory`, `keyspace`, `lag`: each one measurement, one paragraph of output. `compare`
-// has its own file.
+// `load`, `call`, `idle`, `memory`, `keyspace`, `lag`: one measurement and one paragraph of output each. `compare` has
+// its own file.
 
 import CLinux
 import Glibc
@@ -36,29 +36,29 @@ func runLoad(_ arguments: [String]) throws(Failure) {
     }
 }
 
-/// `call`: one command, its reply as text.
+/// `call`: sends one command and prints its reply as text.
 func runCall(_ arguments: [String]) throws(Failure) {
     let options = try Options(arguments, names: ["port"])
     let reply = try Dialogue(port: try options.port()).demand(options.words)
     print(plainText(reply))
 }
 
-/// A reply on one line, the elements of an array with spaces between.
+/// A reply on one line, with spaces between the elements of an array.
 private func plainText(_ reply: ReplyValue) -> String {
     if let elements = reply.elements { return elements.map(plainText).joined(separator: " ") }
     return reply.text ?? reply.integer.map(String.init) ?? "\(reply)"
 }
 
-/// `idle`: what connections that do nothing cost the server.
+/// `idle`: the server's cost of idle connections.
 func runIdle(_ arguments: [String]) throws(Failure) {
     let options = try Options(arguments, names: ["port", "pid", "connections"])
     let (port, process) = (try options.port(), try ServerProcess(pid: try options.pid()))
     let count = try options.integer("connections", in: 1...25_000, default: 10_000)
     try raiseOpenFilesLimit(to: count + 64)
-    // Buffers that every server has, however many connections: not what is asked here.
+    // Makes the server allocate the buffers it needs regardless of the number of connections, which are not measured.
     _ = try Dialogue(port: port).demand(["PING"])
     let before = try process.residentBytes()
-    // Each asks once, so that it is certainly accepted and has been served.
+    // Each connection sends one request, so that it has certainly been accepted and served.
     var idle: [Dialogue] = []
     for _ in 0..<count {
         let connection = try Dialogue(port: port)
@@ -69,13 +69,13 @@ func runIdle(_ arguments: [String]) throws(Failure) {
     print("\(idle.count) idle connections: \(Int(perConnection)) bytes of resident memory each")
 }
 
-/// `memory`: what keys cost the server. The command needs `__seq_int__` in its key.
+/// `memory`: the server's cost of keys. The command's key must contain `__seq_int__`.
 func runMemory(_ arguments: [String]) throws(Failure) {
     let options = try Options(arguments, names: ["port", "pid", "keys"])
     let (port, process) = (try options.port(), try ServerProcess(pid: try options.pid()))
     let keys = try options.integer("keys", in: 1...1_000_000_000, default: 10_000_000)
     let template = try CommandTemplate(options.words)
-    guard !template.encode().running.isEmpty else { throw .usage("the command's key needs __seq_int__ in it") }
+    guard !template.encode().running.isEmpty else { throw .usage("the command's key must contain __seq_int__") }
     let dialogue = try Dialogue(port: port)
     let (keysBefore, before) = (try dialogue.demand(["DBSIZE"]).integer ?? 0, try process.residentBytes())
     let generator = try LoadGenerator(
@@ -88,7 +88,7 @@ func runMemory(_ arguments: [String]) throws(Failure) {
     print("\(stored) keys (DBSIZE) of \(keys) sent: \(decimal(perKey, 1)) bytes of resident memory each")
 }
 
-/// `keyspace`: how much dearer a command is over many keys than over few.
+/// `keyspace`: how much more a command costs over many keys than over few.
 func runKeyspace(_ arguments: [String]) throws(Failure) {
     let options = try Options(
         arguments, names: ["port", "pid", "few", "many", "pipeline", "connections", "seconds", "repetitions"])
@@ -115,8 +115,8 @@ func runKeyspace(_ arguments: [String]) throws(Failure) {
             + "\(decimal(manyCost, 3)) over \(many): ratio \(decimal(manyCost / fewCost, 2))")
 }
 
-/// `lag`: how long after its answer a call is there on a replica. Asks over and over, and counts until the answer that
-/// has it: what a client of the replica sees.
+/// `lag`: the time from a call's answer until its effect is visible on a replica. Polls the replica until a reply shows
+/// the key, so it measures what a client of the replica sees.
 func runLag(_ arguments: [String]) throws(Failure) {
     let options = try Options(arguments, names: ["port", "replica-port", "probes", "pause-ms"])
     let primary = try Dialogue(port: try options.port())

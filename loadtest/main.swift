@@ -1,5 +1,6 @@
-// The project's own load generator and benchmark. Starts no server and ends none: it measures what it is pointed at.
-// README.md beside this file says how the figures are made and how to read them; scripts/bench runs all of it.
+// The project's own load generator and benchmark. It neither starts nor stops servers: it measures the ones it is
+// pointed at. README.md in this directory explains how the figures are produced and how to read them; scripts/bench
+// runs all of it.
 
 import Glibc
 import ProgramArguments
@@ -17,7 +18,7 @@ private let usage = """
     __rand_int__ in a word becomes 12 random digits below the number of keys, __seq_int__ 0, 1, 2 and so on.
     """
 
-/// Says something to the person, on standard error: not into the tables.
+/// Prints a message for the user on standard error, so that it is not mixed with the tables.
 func progress(_ text: String) {
     let line = Array("loadtest: \(text)\n".utf8)
     _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }

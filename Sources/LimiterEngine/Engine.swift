@@ -1,7 +1,7 @@
-// The engine: shards in memory, each behind its own stripe lock.
+// The engine: shards in memory, each protected by its own stripe lock.
 //
-// Owns: every limiter's state, and the memory it lies in. Refuses to read a clock, to do I/O, to log: bytes and `now`
-// come in, decisions go out. What threads do with it goes through a `KeyspaceSession`, one per thread.
+// Owns: every limiter's state and its memory. Never reads a clock, does I/O or logs: bytes and `now` come in, decisions
+// go out. Threads use it through a `KeyspaceSession`, one per thread.
 //
 // Lock order: stripes by shard number, ascending; the page pool's lock under any of them.
 
@@ -11,13 +11,13 @@ import System
 
 /// A sharded, lock-striped table of limiter states.
 ///
-/// `@unchecked Sendable`: `shards` is a constant pointer, and a shard behind it is touched only with its stripe held;
-/// everything else is immutable or atomic.
+/// `@unchecked Sendable`: `shards` is a constant pointer, and a shard is touched only with its stripe held; everything
+/// else is immutable or atomic.
 public final class Engine: @unchecked Sendable {
-    /// Shards are this far apart, so that no two stripes share a cache line nor its neighbour.
+    /// Distance between shards, so that no two stripes share a cache line or adjacent lines.
     private static let shardStride = 512
-    /// The lock's word stands in front of its shard, not in it: others try the lock while its holder has the whole
-    /// shard to itself.
+    /// The lock word is placed before its shard, not in it: other threads try the lock while its holder has exclusive
+    /// access to the whole shard.
     private static let shardOffset = 8
 
     private let memory: UnsafeMutableRawPointer
@@ -25,18 +25,18 @@ public final class Engine: @unchecked Sendable {
     let gauge = MemoryGauge()
     let remains = RemainsQueue()
     let seed: HashSeed
-    /// Named limits, and who gets which.
+    /// Named limits, and the rules that assign them.
     public let policies: PolicyRegistry
-    /// How many shards there are: a power of two.
+    /// Number of shards: a power of two.
     public let shardCount: Int
-    /// The shard of a hash is what this shift leaves of it.
+    /// Shifting a hash right by this yields its shard.
     private let shardShift: UInt64
 
     /// An engine without keys.
     ///
     /// - Parameters:
-    ///   - shards: How many stripes: a power of two, 1 … 4096.
-    ///   - seed: Of the hash; random unless a test wants to repeat itself.
+    ///   - shards: Number of stripes: a power of two, 1 … 4096.
+    ///   - seed: The hash's seed; random except in tests that need to be repeatable.
     public init(shards: Int = 256, seed: HashSeed = HashSeed()) {
         precondition(shards >= 1 && shards <= 4096 && shards & (shards - 1) == 0, "shards: a power of two up to 4096")
         precondition(Engine.shardOffset + MemoryLayout<Shard>.size <= Engine.shardStride)
@@ -88,12 +88,12 @@ public final class Engine: @unchecked Sendable {
         }
     }
 
-    /// Gives a shard the larger or smaller index it asked for. Allocates with no stripe held.
+    /// Gives a shard the larger or smaller index it requested. Allocates with no stripe held.
     @inline(never)
     func provideIndex(_ number: Int, buckets: Int) {
         let index = Index(buckets: buckets)
         lock(number).acquire()
-        // Somebody else may have provided it in between.
+        // Another thread may have provided it in the meantime.
         let isWanted = shard(number).pointee.bucketsWanted == buckets && shard(number).pointee.retiring == nil
         let isTaken = isWanted && shard(number).pointee.fits(buckets: buckets)
         if isTaken {
@@ -105,38 +105,38 @@ public final class Engine: @unchecked Sendable {
         if !isTaken { index.deallocate() }
     }
 
-    // MARK: Limits and numbers
+    // MARK: Limits and statistics
 
-    /// Memory the keys may use, in bytes; 0 for no limit. Takes effect with the next new key.
+    /// Upper bound on the memory of the keys, in bytes; 0 for no limit. Takes effect with the next new key.
     public func setMemoryLimit(_ bytes: Int, policy: EvictionPolicy) {
         gauge.limit.store(bytes, ordering: .relaxed)
         gauge.policy.store(policy.rawValue, ordering: .relaxed)
     }
 
-    /// Idempotency tokens remembered at most unless `setTokenLimit` says otherwise.
+    /// Default for `setTokenLimit`.
     public static let tokenLimitDefault = 1_000_000
 
-    /// How many idempotency tokens may be remembered at once, 0 or more; calls with further ones are refused. Their
-    /// memory counts against the memory limit as any key's. Takes effect with the next new token.
+    /// Upper bound on the idempotency tokens remembered at once, 0 or more; calls with further ones are refused. Their
+    /// memory counts against the memory limit like that of any key. Takes effect with the next new token.
     public func setTokenLimit(_ count: Int) {
         gauge.tokenLimit.store(max(0, count), ordering: .relaxed)
     }
 
-    /// Whether the keys use more than they may. O(1).
+    /// Whether the keys exceed the memory limit. O(1).
     public var isOverMemoryLimit: Bool { gauge.wouldExceed(0) }
 
-    /// Bytes that count against the memory limit: records and index, to within half a KiB a shard. O(1).
+    /// Bytes that count against the memory limit: records and index, accurate to half a KiB per shard. O(1).
     public var memoryInUse: Int { gauge.used.load(ordering: .relaxed) }
 
-    /// What the engine has of the C library's heap.
+    /// The engine's use of the C library's heap.
     public struct HeapUse: Sendable {
         /// Bytes of keys and index, as the C library counts them.
         public var bytes = 0
-        /// Records that are pieces of it.
+        /// Number of records allocated from it.
         public var records = 0
     }
 
-    /// What the engine has of the C library's heap. O(shards), one stripe at a time.
+    /// The engine's use of the C library's heap. O(shards), one stripe at a time.
     public var heapUse: HeapUse {
         var sum = HeapUse()
         forEachShard { shard in
@@ -146,9 +146,9 @@ public final class Engine: @unchecked Sendable {
         return sum
     }
 
-    /// What the shards have counted so far.
+    /// The shards' counters.
     public struct Statistics: Sendable {
-        /// Limiter calls allowed, those that asked for nothing included.
+        /// Limiter calls allowed, including those that requested no units.
         public var allowed: UInt64 = 0
         /// Limiter calls denied.
         public var denied: UInt64 = 0
@@ -156,30 +156,30 @@ public final class Engine: @unchecked Sendable {
         public var shadowed: UInt64 = 0
         /// Calls answered with the first answer to their idempotency token.
         public var repeated: UInt64 = 0
-        /// Calls refused because no more idempotency tokens may be remembered.
+        /// Calls refused because the maximum number of idempotency tokens was reached.
         public var tokensRefused: UInt64 = 0
-        /// Idempotency tokens remembered, the expired ones not yet found included.
+        /// Idempotency tokens remembered, including expired ones not yet found.
         public var tokens = 0
-        /// Keys held, the expired ones not yet found included; no tokens.
+        /// Keys held, including expired ones not yet found; without tokens.
         public var keys = 0
-        /// Keys forgotten because their limiter was full again or their deadline had passed.
+        /// Keys dropped because their limiter was fully replenished or their deadline had passed.
         public var expired: UInt64 = 0
-        /// Keys forgotten because memory was full.
+        /// Keys evicted because memory was full.
         public var evicted: UInt64 = 0
-        /// Changes of keys, each one counted.
+        /// Changes of keys, each counted once.
         public var changes: UInt64 = 0
-        /// Most buckets beyond its home that any key was looked for in.
+        /// Longest probe distance in buckets from a key's home bucket.
         public var probesMax = 0
-        /// Bytes the keys use, index included.
+        /// Bytes used by the keys, including the index.
         public var memory = 0
-        /// Keys with a deadline that was set on them, the expired ones not yet found included.
+        /// Keys with an explicit deadline, including expired ones not yet found.
         public var expiring = 0
         /// Keys that stay until they are removed: counters without a deadline.
         public var persistent = 0
         /// The sum of the deadlines of `expiring`, in nanoseconds of engine time.
         public var deadlineSum = 0.0
 
-        /// How long the keys with a deadline have to live on average, in nanoseconds; 0 where there are none. O(1).
+        /// Mean time to live of the keys with a deadline, in nanoseconds; 0 if there are none. O(1).
         public func meanTimeToLive(now: EngineTime) -> Int64 {
             guard expiring > 0 else { return 0 }
             let left = deadlineSum / Double(expiring) - Double(now.nanoseconds)
@@ -189,21 +189,21 @@ public final class Engine: @unchecked Sendable {
 
     // MARK: Journal
 
-    /// Starts or stops keeping changes for `collectChanges`. Off, nothing is kept and nothing costs anything.
+    /// Starts or stops recording changes for `collectChanges`. While off, nothing is recorded and there is no cost.
     public func setJournaling(_ enabled: Bool) {
         forEachShard { $0.setJournaling(enabled) }
     }
 
-    /// Changes handed over with one hold of a stripe.
+    /// Changes passed on per hold of a stripe.
     private static let changesPerHold = 256
 
-    /// Hands the changes of one shard since the last collection to `body`, in the order in which their keys first
-    /// changed; a key changed often is there once, with its newest state. `body` runs with the stripe held and must
-    /// not call the engine; the stripe is given back every few hundred changes. O(changed keys).
+    /// Passes the changes of one shard since the last collection to `body`, in the order in which their keys first
+    /// changed; a key that changed often appears once, with its newest state. `body` runs with the stripe held and must
+    /// not call the engine; the stripe is released every few hundred changes. O(changed keys).
     ///
-    /// - Parameter isAbandoned: Asked ten times a second while another thread keeps the stripe: true to leave the rest
-    ///   of the shard's changes where they are.
-    /// - Returns: Whether all of them were handed over.
+    /// - Parameter isAbandoned: Called ten times a second while another thread holds the stripe: return true to leave
+    ///   the rest of the shard's changes in place.
+    /// - Returns: Whether all of them were passed on.
     /// - Precondition: One collection at a time.
     @discardableResult
     public func collectChanges(
@@ -212,12 +212,12 @@ public final class Engine: @unchecked Sendable {
         let lock = lock(number)
         let shard = shard(number)
         guard lock.acquire(unless: isAbandoned) else { return false }
-        // What comes in while this runs is left to the next collection, or this one might never end.
+        // Changes made while this runs are left to the next collection; otherwise this one might never end.
         var left = shard.pointee.dirty.count
         while left > 0 {
             let part = min(left, Engine.changesPerHold, shard.pointee.dirty.count)
             shard.pointee.collect(limit: part, body)
-            // A FLUSHALL between two holds has taken the rest of the list away.
+            // A FLUSHALL between two holds may have emptied the rest of the list.
             left = part == 0 ? 0 : left - part
             lock.release()
             guard lock.acquire(unless: isAbandoned) else { return false }
@@ -228,7 +228,7 @@ public final class Engine: @unchecked Sendable {
 
     // MARK: Checking
 
-    /// Walks everything and returns what contradicts the invariants; empty when all is well. O(keys), for tests.
+    /// Checks everything and returns the violated invariants; empty when there are none. O(keys), for tests.
     public func violatedInvariants() -> [String] {
         var violations: [String] = []
         for number in 0..<shardCount {

@@ -1,11 +1,11 @@
-// The engine's idea of time: a parameter, never something it reads.
+// Engine time: always a parameter, never something the engine reads.
 
 public import System
 
 /// An instant of engine time: nanoseconds since the Unix epoch, on a clock that never steps back.
 ///
-/// The engine never reads a clock; every call that depends on time is handed one of these. Who makes them promises
-/// that later calls see no earlier instant; if one does, limiters only get stricter, never laxer.
+/// The engine never reads a clock; every call that depends on time takes one of these. The caller guarantees that later
+/// calls see no earlier instant; if one does, limiters only become stricter, never laxer.
 @frozen
 public struct EngineTime: Comparable, Hashable, Sendable {
     /// Nanoseconds since 1970-01-01 00:00 UTC, 0 or more; 64 bits last until the year 2262.
@@ -15,11 +15,11 @@ public struct EngineTime: Comparable, Hashable, Sendable {
     @inlinable
     public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
-    /// The last instant, in the year 2262: time stops there, and what would come later is said to come then. One
-    /// nanosecond below the largest number, which means never.
+    /// The last instant, in the year 2262: time stops there, and later instants are clamped to it. One nanosecond below
+    /// the largest number, which means never.
     public static let latest = EngineTime(nanoseconds: Int64.max - 1)
 
-    /// The instant `duration` nanoseconds later, or earlier where that is negative: the last one at most.
+    /// The instant `duration` nanoseconds later, or earlier if negative; at most the last one.
     @inlinable
     public func advanced(by duration: Int64) -> EngineTime {
         let (sum, overflows) = nanoseconds.addingReportingOverflow(duration)
@@ -35,7 +35,7 @@ public struct EngineTime: Comparable, Hashable, Sendable {
 // MARK: Other clocks
 
 extension EngineTime {
-    /// The instant so much later, or earlier where that is negative: the last one at most.
+    /// The instant `duration` later, or earlier if negative; at most the last one.
     @inlinable
     public static func + (time: EngineTime, length: Nanoseconds) -> EngineTime {
         time.advanced(by: length.nanoseconds)
@@ -47,23 +47,23 @@ extension EngineTime {
         Nanoseconds(left.nanoseconds) - Nanoseconds(right.nanoseconds)
     }
 
-    /// Engine time where it begins with what the wall clock shows.
+    /// Engine time initialized from the wall clock.
     @inlinable
     public init(_ wall: WallInstant) { self.init(nanoseconds: wall.nanoseconds) }
 
-    /// Engine time at a steady time, `offset` ahead of it: between 1970 and the last instant.
+    /// Engine time at a steady time plus `offset`, clamped between 1970 and the last instant.
     @inlinable
     public init(at steady: SteadyInstant, offset: Nanoseconds) {
         self = max(EngineTime(nanoseconds: steady.nanoseconds) + offset, EngineTime(nanoseconds: 0))
     }
 
-    /// How far this is ahead of steady time, so that `EngineTime(at: steady, offset:)` is this again.
+    /// How far this is ahead of steady time, so that `EngineTime(at: steady, offset:)` yields this again.
     @inlinable
     public func offset(from steady: SteadyInstant) -> Nanoseconds {
         Nanoseconds(nanoseconds) - Nanoseconds(steady.nanoseconds)
     }
 
-    /// How far this is ahead of the wall clock; negative where it is behind it.
+    /// How far this is ahead of the wall clock; negative if behind.
     @inlinable
     public func skew(from wall: WallInstant) -> Nanoseconds {
         Nanoseconds(nanoseconds) - Nanoseconds(wall.nanoseconds)

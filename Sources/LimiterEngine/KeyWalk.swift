@@ -1,20 +1,20 @@
-// A walk over every key in bounded parts, between which everybody else works: what KEYS does.
+// A walk over every key in bounded steps, between which other threads work: used by KEYS.
 //
-// A key that is there from the walk's beginning to its end is seen, and no key is seen twice. The order is SCAN's,
-// whose cursors keep the first promise in any table, and the second unless the table shrinks under them: buckets of the
-// larger one that have been visited may share one of the smaller with others that have not. So a shard does not shrink
-// while a walk is in it. When all its keys are removed at once, none is left that was there all the time, and the walk
-// leaves it.
+// A key present from the walk's beginning to its end is visited, and no key is visited twice. The order is SCAN's,
+// whose cursors guarantee the first in any table, and the second unless the table shrinks during the walk: visited
+// buckets of the larger table may then share a bucket of the smaller one with others not yet visited. So a shard does
+// not shrink while a walk is in it. When all its keys are removed at once, no key is left that was present throughout,
+// and the walk leaves the shard.
 //
-// A walk that is not brought to its end has to be given to `end`, or its shard would never shrink again.
+// A walk that is not completed has to be passed to `end`, or its shard would never shrink again.
 
-/// Where a walk is. Used with one session, or several of the same engine one after the other.
+/// A walk's position. Used with one session, or with several of the same engine one after the other.
 public struct KeyWalk {
     fileprivate var shard = 0
     fileprivate var position: UInt64 = 0
-    /// `Shard.clearings` when the shard was entered; nil outside of one.
+    /// `Shard.clearings` when the shard was entered; nil outside a shard.
     fileprivate var clearings: UInt64?
-    /// Every key has been seen.
+    /// Whether every key has been visited.
     public fileprivate(set) var isOver = false
 
     /// A walk at its beginning.
@@ -22,12 +22,12 @@ public struct KeyWalk {
 }
 
 extension KeyspaceSession {
-    /// Continues a walk: calls `body` with the next live keys and their kinds, the key's stripe held, so `body` must
-    /// not do more than copy them.
+    /// Continues a walk: calls `body` with the next live keys and their kinds. The key's stripe is held, so `body` must
+    /// only copy them.
     ///
     /// - Parameters:
-    ///   - keys: About how many keys to look at, 1 or more.
-    ///   - bytes: About how many bytes of keys to look at, at most.
+    ///   - keys: Approximate number of keys to visit, 1 or more.
+    ///   - bytes: Approximate upper bound on the bytes of keys to visit.
     public func advance(
         _ walk: inout KeyWalk, keys: Int, bytes: Int, now: EngineTime,
         _ body: (UnsafeRawBufferPointer, StateKind) -> Void

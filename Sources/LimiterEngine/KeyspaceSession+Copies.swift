@@ -46,4 +46,13 @@ extension KeyspaceSession {
             return isStored ? .done : .outOfMemory
         }
     }
+
+    /// Passes the uncollected changes of the key's shard to `body` and forgets them, as a collection does.
+    /// O(changed keys of the shard).
+    ///
+    /// - Precondition: The key's stripe is held.
+    public func collectChanges(ofShardOf key: UnsafeRawBufferPointer, _ body: (JournalChange) -> Void) {
+        precondition(isHolding)
+        withShard(hash(key)) { $0.collect(limit: Int.max, body) }
+    }
 }

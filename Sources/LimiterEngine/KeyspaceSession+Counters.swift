@@ -1,5 +1,5 @@
-// Counters by key: what SET, GETDEL, GETEX and INCREX do to 64-bit integers, GET and INCR one at a time, and MSET. Each
-// locks its key's stripe unless it is held already, except that MSET's caller holds the stripes. O(1) for each key.
+// Counters by key: the operations of SET, GETDEL, GETEX, INCREX and MSET on 64-bit integers, and of GET and INCR one at
+// a time. Each locks its key's stripe unless it is held already; MSET's caller holds the stripes. O(1) for each key.
 
 extension KeyspaceSession {
     /// The value of a counter; nil when there is no such key.
@@ -11,7 +11,7 @@ extension KeyspaceSession {
         return call.decision.outcome == .allowed ? call.counterValue : nil
     }
 
-    /// Adds to a counter, which is 0 where there is none, and returns the sum. The deadline stays.
+    /// Adds to a counter, which is 0 if absent, and returns the sum. The deadline is kept.
     public func add(
         _ increment: Int64, toCounter key: UnsafeRawBufferPointer, now: EngineTime
     ) throws(CounterError) -> Int64 {
@@ -22,11 +22,12 @@ extension KeyspaceSession {
         return call.counterValue
     }
 
-    /// Adds to a counter within bounds. A step that is not made leaves the key and its deadline as they were, and
-    /// creates none.
+    /// Adds to a counter within bounds. A step that is not made leaves the key and its deadline unchanged, and creates
+    /// no key.
     ///
     /// - Returns: The value afterwards, and what was added: 0 when the step was not made.
-    /// - Throws: `overflow` only when what was added does not fit 64 bits: between bounds more than that apart.
+    /// - Throws: `overflow` only when the amount added does not fit 64 bits, which requires bounds further apart than
+    ///   that.
     public func step(
         _ step: CounterStep, counter key: UnsafeRawBufferPointer, now: EngineTime
     ) throws(CounterError) -> (value: Int64, applied: Int64) {
@@ -37,7 +38,7 @@ extension KeyspaceSession {
 
     /// Makes the key a counter with this value, whatever it held.
     ///
-    /// - Parameter wantsPrevious: The value before is wanted, so that another kind of state is an error.
+    /// - Parameter wantsPrevious: Whether to return the previous value, which makes another kind of state an error.
     public func setCounter(
         _ key: UnsafeRawBufferPointer, to value: Int64, if condition: CounterCondition = .always,
         deadline: CounterDeadline = .remove, wantsPrevious: Bool = false, now: EngineTime
@@ -49,7 +50,7 @@ extension KeyspaceSession {
         }
     }
 
-    /// Removes a counter and returns its value; nil when there was no such key.
+    /// Removes a counter and returns its value; nil when there is no such key.
     public func takeCounter(_ key: UnsafeRawBufferPointer, now: EngineTime) throws(CounterError) -> Int64? {
         try withCounter(key) { shard, hash throws(CounterError) in
             try shard.takeCounter(hash, key, now: now.nanoseconds)

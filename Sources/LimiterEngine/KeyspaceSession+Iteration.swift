@@ -1,15 +1,15 @@
-// Walking over keys: counting, SCAN, a random key, forgetting everything. KEYS has a walk of its own, KeyWalk.
+// Iteration over keys: counting, SCAN, a random key, removing all keys. KEYS uses its own walk, KeyWalk.
 //
-// A SCAN cursor is `shard << 40 | v`, where v counts home buckets with its bits reversed, as in Redis: the high bits
-// of the bucket number go first, so that a table that doubles or halves between two calls maps every bucket to
-// buckets entirely visited or entirely not. A key there from start to end is returned at least once.
+// A SCAN cursor is `shard << 40 | v`, where v counts home buckets with its bits reversed, as in Redis: the high bits of
+// the bucket number are incremented first, so that a table that doubles or halves between two calls maps every bucket
+// to buckets visited entirely or not at all. A key present from start to end is returned at least once.
 
 import System
 
 extension KeyspaceSession {
     private static let cursorShardShift: UInt64 = 40
 
-    /// Keys held, the expired ones not yet found included. O(shards); exact, since all stripes are held for it.
+    /// Keys held, including expired ones not yet found. O(shards); exact, since all stripes are held meanwhile.
     public func count() -> Int {
         holdingAll {
             var sum = 0
@@ -18,8 +18,8 @@ extension KeyspaceSession {
         }
     }
 
-    /// Adds the shards' counters up, one stripe at a time: no instant has to have had exactly these. O(shards).
-    /// With stripes held, all have to be.
+    /// The sum of the shards' counters, one stripe at a time, so not a consistent snapshot. O(shards). If stripes are
+    /// held, all have to be.
     public func statistics() -> Engine.Statistics {
         var sum = Engine.Statistics()
         forEachShard { shard in
@@ -42,7 +42,7 @@ extension KeyspaceSession {
         return sum
     }
 
-    /// Sets the counters of calls and keys back to 0; keys stay. With stripes held, all have to be.
+    /// Resets the counters of calls and keys to 0; keys stay. If stripes are held, all have to be.
     public func resetStatistics() {
         forEachShard { shard in
             shard.allowed = 0
@@ -56,14 +56,14 @@ extension KeyspaceSession {
         }
     }
 
-    /// One stripe after the other, or none where all are held.
+    /// One stripe after the other, or none if all are held.
     private func forEachShard(_ body: (inout Shard) -> Void) {
         guard isHolding else { return engine.forEachShard(body) }
         for number in 0..<engine.shardCount { body(&engine.shard(number).pointee) }
     }
 
-    /// Forgets every key at one instant. O(shards + watched keys): their memory is given back by the sweep, or by calls
-    /// of `Engine.releaseRemains`.
+    /// Removes every key atomically. O(shards + watched keys): the sweep, or calls of `Engine.releaseRemains`, free
+    /// their memory.
     public func removeAll() {
         let remains = holdingAll {
             (0..<engine.shardCount).map { engine.shard($0).pointee.removeAll() }
@@ -71,8 +71,8 @@ extension KeyspaceSession {
         engine.remains.append(remains)
     }
 
-    /// Calls `body` with every live key and its kind, at one instant: all stripes are held meanwhile, so the whole
-    /// server waits. O(keys), for tests; commands use a `KeyWalk`.
+    /// Calls `body` with every live key and its kind, atomically: all stripes are held meanwhile, so the whole server
+    /// waits. O(keys), for tests; commands use a `KeyWalk`.
     public func forEachKey(now: EngineTime, _ body: (UnsafeRawBufferPointer, StateKind) -> Void) {
         holdingAll {
             for number in 0..<engine.shardCount {
@@ -83,12 +83,12 @@ extension KeyspaceSession {
         }
     }
 
-    /// Continues a walk over all keys. Nothing remembers it, so keys may be seen again when a shard has shrunk.
+    /// Continues an iteration over all keys. It is stateless, so keys may be returned again when a shard has shrunk.
     ///
     /// - Parameters:
-    ///   - cursor: 0 to begin, else what the last call returned. Any other number is as good as a position.
-    ///   - effort: About how many keys to look at, 1 or more. Up to a bucket's more are returned.
-    ///   - bytes: About how many bytes of keys to look at, at most.
+    ///   - cursor: 0 to begin, otherwise the result of the last call. Any other number is a valid position too.
+    ///   - effort: Approximate number of keys to visit, 1 or more. Up to a bucket's more are returned.
+    ///   - bytes: Approximate upper bound on the bytes of keys to visit.
     /// - Returns: The next cursor; 0 when the walk is over. O(effort), one stripe at a time.
     public func scan(
         cursor: UInt64, effort: Int, bytes: Int = Int.max, now: EngineTime,
@@ -99,8 +99,9 @@ extension KeyspaceSession {
         }
     }
 
-    /// As `scan`, but with the keys' states, and with hidden keys: how a snapshot is taken while the server works. A
-    /// key changed in between may be seen more than once, with either state. `body` runs with the key's stripe held.
+    /// As `scan`, but with the keys' states, and including hidden keys: used to take a snapshot while the server runs.
+    /// A key that changes meanwhile may be visited more than once, with either state. `body` runs with the key's stripe
+    /// held.
     public func scanStates(
         cursor: UInt64, effort: Int, now: EngineTime, _ body: (UnsafeRawBufferPointer, StateView) -> Void
     ) -> UInt64 {
@@ -135,11 +136,11 @@ extension KeyspaceSession {
         return body(&engine.shard(number).pointee)
     }
 
-    /// Slots of a shard's index that `randomKey` looks at.
+    /// Slots of a shard's index that `randomKey` examines.
     private static let randomSlotsMax = 1024
 
-    /// Some live key; nil when none is found, which does not mean that there is none: in a shard whose index is nearly
-    /// empty, or full of expired keys, only a stretch of it is searched. O(shards).
+    /// A random live key; nil when none is found, which does not mean that there is none: in a shard whose index is
+    /// nearly empty, or full of expired keys, only part of it is searched. O(shards).
     public func randomKey<Result>(
         random: () -> UInt64, now: EngineTime, _ body: (UnsafeRawBufferPointer) -> Result
     ) -> Result? {
@@ -156,11 +157,11 @@ extension KeyspaceSession {
     }
 }
 
-/// How much a walk may still look at.
+/// How much an iteration may still visit.
 struct WalkBudget {
-    /// Empty buckets that count as much as one key: a table of few keys is walked in few calls.
+    /// Empty buckets that count as one key: a table with few keys takes few calls.
     private static let emptyBucketsPerKey = 64
-    /// Keys looked at with one hold of a stripe.
+    /// Keys visited per hold of a stripe.
     fileprivate static let keysPerHold = 128
 
     private var buckets: Int
@@ -180,7 +181,7 @@ struct WalkBudget {
 }
 
 extension Shard {
-    /// Continues a walk over the shard until it is over, which is position 0, the budget is spent, or the stripe has
+    /// Continues the iteration over the shard until it is complete (position 0), the budget is spent, or the stripe has
     /// been held long enough.
     mutating func scan(
         _ position: inout UInt64, _ budget: inout WalkBudget, now: Int64, _ body: (Record) -> Void
@@ -197,7 +198,7 @@ extension Shard {
         } while position != 0 && !budget.isSpent && !hold.isSpent
     }
 
-    /// Visits the keys of the home buckets at `position` and moves it on; 0 when the shard is done.
+    /// Visits the keys of the home buckets at `position` and advances it; 0 when the shard is done.
     private mutating func scanStep(
         _ position: inout UInt64, now: Int64, _ body: (Record) -> Void
     ) -> Int {
@@ -206,7 +207,7 @@ extension Shard {
             position = Shard.successor(position, mask: current.bucketMask)
             return visited
         }
-        // The smaller table's bucket, then every bucket of the larger one that it splits into.
+        // The smaller table's bucket, then every bucket of the larger table that it splits into.
         let isGrowing = retiring.bucketMask < current.bucketMask
         let smaller = isGrowing ? retiring : current
         let larger = isGrowing ? current : retiring
@@ -223,7 +224,7 @@ extension Shard {
         return visited
     }
 
-    /// The next position when bits are counted from the mask's top down.
+    /// The next position, counting bits from the mask's highest down.
     private static func successor(_ position: UInt64, mask: UInt64) -> UInt64 {
         var reversed = bitReversed(position | ~mask)
         reversed &+= 1
@@ -238,7 +239,7 @@ extension Shard {
         return value
     }
 
-    /// Visits the live keys whose home is this bucket: they are in it or, where it is full, in those after it.
+    /// Visits the live keys whose home is this bucket: they are in it or, if it is full, in the following ones.
     private func visit(
         _ index: Index, homeBucket: UInt64, now: Int64, _ body: (Record) -> Void
     ) -> Int {

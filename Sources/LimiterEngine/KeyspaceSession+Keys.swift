@@ -1,13 +1,13 @@
-// Commands on single keys. Each locks its key's stripe unless it is held already. A key whose state is worth nothing
-// any more is absent for all of them.
+// Commands on single keys. Each locks its key's stripe unless it is held already. An expired key is absent for all of
+// them.
 
-/// How long a key has to live.
+/// A key's time to live.
 public enum TimeToLive: Equatable, Sendable {
     /// There is no such key.
     case missing
     /// The key lives until it is removed.
     case forever
-    /// Nanoseconds until the key is forgotten, above 0.
+    /// Nanoseconds until the key expires, above 0.
     case nanoseconds(Int64)
 }
 
@@ -22,7 +22,7 @@ extension KeyspaceSession {
         find(key, now: now) { _, _, _ in true } ?? false
     }
 
-    /// How long the key has to live. O(1).
+    /// A key's time to live. O(1).
     public func timeToLive(_ key: UnsafeRawBufferPointer, now: EngineTime) -> TimeToLive {
         find(key, now: now) { _, _, place in
             let expiry = place.record.expiry
@@ -30,14 +30,14 @@ extension KeyspaceSession {
         } ?? .missing
     }
 
-    /// When the key will be forgotten; nil in `expiry` when it lives until removed. Nil when there is no key. O(1).
+    /// When the key expires; nil in `expiry` when it lives until removed. Nil when there is no key. O(1).
     public func expiry(of key: UnsafeRawBufferPointer, now: EngineTime) -> EngineTime?? {
         find(key, now: now) { _, _, place in
             place.record.expiry == Int64.max ? EngineTime?.none : EngineTime(nanoseconds: place.record.expiry)
         }
     }
 
-    /// Forgets a key. False when there was none. O(1).
+    /// Removes a key. False when there was none. O(1).
     public func remove(_ key: UnsafeRawBufferPointer, now: EngineTime) -> Bool {
         find(key, now: now) { shard, hash, place in
             shard.remove(place, hash: hash)
@@ -45,8 +45,8 @@ extension KeyspaceSession {
         } ?? false
     }
 
-    /// Has the key forgotten at `deadline` at the latest; a limiter that is full sooner goes sooner. A deadline that
-    /// has come removes the key at once. False when there is no such key. O(1).
+    /// Sets a key's deadline; a limiter that is replenished sooner expires sooner. A deadline that has passed removes
+    /// the key at once. False when there is no such key. O(1).
     public func setDeadline(_ key: UnsafeRawBufferPointer, to deadline: EngineTime, now: EngineTime) -> Bool {
         find(key, now: now) { shard, hash, place in
             if deadline <= now {
@@ -58,14 +58,14 @@ extension KeyspaceSession {
         } ?? false
     }
 
-    /// The deadline set on a key, nil where only its state decides. Nil when there is no such key. O(1).
+    /// The deadline set on a key; nil if only its state determines its expiry. Nil when there is no such key. O(1).
     public func deadline(of key: UnsafeRawBufferPointer, now: EngineTime) -> EngineTime?? {
         find(key, now: now) { _, _, place in
             KeyState(place.record).deadline.map { EngineTime(nanoseconds: $0) }
         }
     }
 
-    /// Takes a key's deadline away. False when there is no such key or it had none. O(1).
+    /// Removes a key's deadline. False when there is no such key or it had none. O(1).
     public func removeDeadline(_ key: UnsafeRawBufferPointer, now: EngineTime) -> Bool {
         find(key, now: now) { shard, hash, place in shard.setDeadline(place, hash: hash, to: nil) } ?? false
     }
@@ -75,7 +75,7 @@ extension KeyspaceSession {
         find(key, now: now) { _, _, place in Slab.footprint(place.record.size) + 8 }
     }
 
-    /// Stores a state of one word as it is, whatever the key held. False when the memory limit forbids a new key. O(1).
+    /// Stores a one-word state verbatim, whatever the key held. False when the memory limit forbids a new key. O(1).
     @discardableResult
     public func apply(_ state: KeyState, to key: UnsafeRawBufferPointer, now: EngineTime) -> Bool {
         var word = state.word
@@ -84,18 +84,18 @@ extension KeyspaceSession {
         }
     }
 
-    /// Stores a state as it is, whatever the key held. False when the memory limit forbids a new key. O(bytes).
+    /// Stores a state verbatim, whatever the key held. False when the memory limit forbids a new key. O(bytes).
     ///
     /// - Precondition: The state is valid for the key (`StateView.isValid(forKey:)`).
     @discardableResult
     public func apply(_ state: StateView, to key: UnsafeRawBufferPointer, now: EngineTime) -> Bool {
         precondition(key.count <= keyLengthMax)
-        precondition(state.value.count == state.kind.fixedSize ?? state.value.count, "bytes of another kind")
+        precondition(state.value.count == state.kind.fixedSize ?? state.value.count, "a state of the wrong size")
         let hash = engine.seed.hash(key, isHidden: state.kind.isHidden)
         return withShard(hash) { $0.apply(state, hash: hash, key: key, now: now.nanoseconds) }
     }
 
-    /// Lends a key's state to `body`, with the stripe held; nil when there is no such key. O(1).
+    /// Passes a key's state to `body`, with the stripe held; nil when there is no such key. O(1).
     public func withState<Result>(
         of key: UnsafeRawBufferPointer, now: EngineTime, _ body: (StateView) -> Result
     ) -> Result? {
@@ -104,19 +104,19 @@ extension KeyspaceSession {
 
     // MARK: Watching
 
-    /// Has `token` touched when the key next changes. O(1).
+    /// Touches `token` when the key next changes. O(1).
     public func watch(_ key: [UInt8], token: WatchToken, now: EngineTime) {
         key.withUnsafeBytes { bytes in
             let hash = hash(bytes)
             withShard(hash) { shard in
-                // A key that has expired already must not count as changed when that is noticed.
+                // Removes the key if it has already expired, so that noticing that later does not count as a change.
                 _ = shard.findLive(hash, bytes.baseAddress ?? emptyKey, bytes.count, now: now.nanoseconds)
                 shard.addWatch(hash, key: key, token: token)
             }
         }
     }
 
-    /// Ends the token's watch on a key; those on other keys stay. O(1).
+    /// Ends the token's watch on a key; its watches on other keys remain. O(1).
     public func unwatch(_ key: [UInt8], token: WatchToken) {
         key.withUnsafeBytes { bytes in
             let hash = hash(bytes)
@@ -124,7 +124,7 @@ extension KeyspaceSession {
         }
     }
 
-    /// Whether the key has expired since it was watched without anybody noticing yet: then the token is touched now.
+    /// Touches the token if the key has expired since it was watched and the expiry has not been noticed yet.
     public func noticeExpiry(of key: UnsafeRawBufferPointer, now: EngineTime) {
         _ = exists(key, now: now)
     }

@@ -1,51 +1,50 @@
-// Limits by single calls, and several at once: all or nothing.
+// Single limiter calls, and several at once, all or nothing.
 //
-// An all-or-nothing call is a group of neighbouring calls of a batch: hashed and fetched with all others, decided at
-// its own place. So it has the batch's prefetching and keeps the order, and nothing is allocated for it.
+// An all-or-nothing call is a group of adjacent calls in a batch: hashed and prefetched with all others, decided at its
+// own position. So it benefits from the batch's prefetching, keeps the order, and allocates nothing.
 //
-// It is decided in two rounds, and not undone where the last limit refuses, because no state may be journaled or
-// watched that was never in force. The first round plans: it finds out whether all will allow it. The second commits.
-// The plan keeps the records it found, which stay where they are as long as their stripes are held; an index entry
-// would not do, since adding one key may move those of others. Only where a group is not plainly allowed is each of
-// its limits asked what it would answer.
+// It is decided in two phases rather than rolled back when the last limit refuses, because a state that was never in
+// force must not be journaled or watched. The first phase plans: it determines whether all limits will allow the call.
+// The second commits. The plan keeps the records it found, which do not move while their stripes are held; an index
+// entry would not do, since adding one key may move those of others. Only a group that is not plainly allowed is
+// evaluated limit by limit.
 
 import System
 
 extension KeyspaceSession {
-    /// Decides one call for a key and writes its answer into it. As a batch of one.
+    /// Decides one call for a key and writes its answer into it. Equivalent to a batch of one.
     public func decide(_ call: inout LimitCall, key: UnsafeRawBufferPointer, now: EngineTime) {
         call.setKey((key.baseAddress ?? emptyKey).assumingMemoryBound(to: UInt8.self), count: key.count)
         withUnsafeMutablePointer(to: &call) { decide($0, count: 1, now: now) }
         if call.hasChangedState { noteChange() }
     }
 
-    /// Forgets what a key has spent. False when there was no such key. Answers that idempotency tokens were given stay.
-    /// O(1).
+    /// Forgets what a key has spent. False when there was no such key. Answers to idempotency tokens are kept. O(1).
     public func reset(_ key: UnsafeRawBufferPointer, now: EngineTime) -> Bool { remove(key, now: now) }
 
     // MARK: All or nothing
 
-    /// Limits that one all-or-nothing call may name.
+    /// Maximum number of limits in one all-or-nothing call.
     public static let takeAllMax = 128
 
     /// How an all-or-nothing call ended.
     public enum TakeAllOutcome: Equatable, Sendable {
-        /// Every limit allowed it, and units were taken of all.
+        /// Every limit allowed it, and units were taken from all.
         case allowed
         /// Nothing was taken anywhere. The position of the first that refused or failed, and the longest of the waits
         /// in nanoseconds; -1 when one of them never ends.
         case denied(first: Int, retryAfter: Int64)
-        /// Two calls name the same key, which holds one state: the positions of both. Nothing was decided.
+        /// Two calls name the same key, which has only one state: the positions of both. Nothing was decided.
         case sameKey(Int, Int)
         /// More than `takeAllMax` calls. Nothing was decided.
         case tooMany
     }
 
-    /// Takes from every limit, or from none: at one instant, with all stripes of the keys held.
+    /// Takes from every limit, or from none: atomically, with all stripes of the keys held.
     ///
-    /// Each call's own answer is written into it: when all was taken as by `take`; else, as by `peek`, what it would
-    /// have granted and what stands. Limits in shadow mode are taken from where they allow it and stop no call;
-    /// tokens and operations of the calls are ignored. O(count²) comparisons of hashes, O(count) else.
+    /// Each call's own answer is written into it: as by `take` when all was taken; otherwise as by `peek`: what it
+    /// would have granted, and the current state. Limits in shadow mode are taken from if they allow it and stop no
+    /// call; tokens and operations of the calls are ignored. O(count²) comparisons of hashes, otherwise O(count).
     ///
     public func takeAll(
         _ calls: UnsafeMutablePointer<LimitCall>, count: Int, now: EngineTime
@@ -58,26 +57,26 @@ extension KeyspaceSession {
         return outcome
     }
 
-    /// Calls of a batch that make one all-or-nothing call together: `count` of them from position `first` on.
+    /// Adjacent calls of a batch that form one all-or-nothing call: `count` of them from position `first` on.
     public struct Group: Sendable {
         /// The position of the first of them.
         public var first: Int
-        /// How many they are, 1 … `takeAllMax`.
+        /// Number of calls, 1 … `takeAllMax`.
         public var count: Int
         /// How the call ended, once the batch is decided.
         public var outcome = TakeAllOutcome.allowed
 
-        /// So many calls from `first` on.
+        /// `count` calls from `first` on.
         public init(first: Int, count: Int) {
             self.first = first
             self.count = count
         }
     }
 
-    /// Decides a batch of limiter calls, some of which belong together: in order, each group at its place as by
+    /// Decides a batch of limiter calls, some of which form groups: in order, each group at its position as by
     /// `takeAll`. See `decide(_:count:now:)`.
     ///
-    /// - Parameter groups: By position, apart from each other.
+    /// - Parameter groups: In order of position, without overlap.
     public func decide(
         _ calls: UnsafeMutablePointer<LimitCall>, count: Int, groups: UnsafeMutableBufferPointer<Group>,
         now: EngineTime
@@ -96,7 +95,7 @@ extension KeyspaceSession {
         decidePrepared(calls, from: position, to: count, now: now)
     }
 
-    /// Free pages wanted before an all-or-nothing call.
+    /// Free pages required before an all-or-nothing call.
     private static var takeAllPageReserve: Int { 2 * takeAllMax }
 
     private func takeAllPrepared(
@@ -116,8 +115,8 @@ extension KeyspaceSession {
         return outcome
     }
 
-    /// With all stripes held. First the usual case, in which every limit has room and no question is open; any other
-    /// group is decided as a whole.
+    /// Requires all stripes. Tries the usual case first, in which every limit certainly has room; any other group is
+    /// decided as a whole.
     private func takeAllHolding(_ calls: UnsafeMutablePointer<LimitCall>, count: Int, now: Int64) -> TakeAllOutcome {
         if planTakeAll(calls, count: count, now: now) {
             for position in 0..<count { commit(calls + position, groupPlans[position], now: now) }
@@ -131,15 +130,14 @@ extension KeyspaceSession {
             let isAnswer = calls.isAnswer(count)
             for position in 0..<count where calls[position].decision.outcome == .denied {
                 shard(of: calls[position].hash).pointee.denied &+= 1
-                // Another algorithm's state is rewritten by the call that is told a wait, as by a single call that
-                // takes.
+                // A call that is given a wait rewrites another algorithm's state, as a single call that takes does.
                 guard isAnswer else { continue }
                 let hash = calls[position].hash
                 shard(of: hash).pointee.beginWait(calls + position, hash: hash, now: now)
             }
             return calls.denial(count)
         }
-        // The same states at the same instant under the same locks: what was allowed above is allowed here.
+        // The same states at the same instant under the same locks: whatever was allowed above is allowed here.
         for position in 0..<count {
             decideOne(calls + position, as: .take, now: now)
             assert(calls[position].decision.outcome == .allowed)
@@ -147,8 +145,8 @@ extension KeyspaceSession {
         return .allowed
     }
 
-    /// Whether every call would certainly be allowed, and there is memory for whatever that needs. Then `groupPlans`
-    /// has how.
+    /// Whether every call would certainly be allowed, with memory available for it. If so, `groupPlans` contains the
+    /// plan.
     private func planTakeAll(_ calls: UnsafeMutablePointer<LimitCall>, count: Int, now: Int64) -> Bool {
         var keyBytes = 0
         let plans = groupPlans
@@ -165,8 +163,8 @@ extension KeyspaceSession {
         return !engine.gauge.wouldExceed(keyBytes + count * KeyspaceSession.stateBytesMax)
     }
 
-    /// Takes what was planned. Nothing has been added or removed since but by calls of the same group, and memory is
-    /// there, so records are where they were.
+    /// Commits the plan. Since planning, only calls of the same group have added or removed anything, and memory is
+    /// available, so records are still in place.
     @inline(__always)
     private func commit(_ call: UnsafeMutablePointer<LimitCall>, _ plan: TakePlan, now: Int64) {
         guard let record = plan.record else {
@@ -178,7 +176,7 @@ extension KeyspaceSession {
         shard(of: hash).pointee.commitTake(call, record, arrivalTime: plan.arrivalTime, hash: hash)
     }
 
-    /// More than any state may grow by in one call, record and rounding included, but for the key.
+    /// Upper bound on a state's growth in one call, including record header and rounding, but not the key.
     private static var stateBytesMax: Int { 2 * StateKind.sizeMax }
 
     @inline(__always)
@@ -192,7 +190,7 @@ extension KeyspaceSession {
         shard(of: hash).pointee.decideLimit(call, hash: hash, now: now, isRoomMade: true)
     }
 
-    /// Makes sure that all calls find memory, or marks those that would not.
+    /// Makes sure that there is memory for all calls, or marks those without.
     private func makeRoom(_ calls: UnsafeMutablePointer<LimitCall>, count: Int, now: Int64) -> Bool {
         var sum = 0
         for position in 0..<count where calls[position].isTaking { sum += bytesNeeded(calls + position) }
@@ -212,23 +210,23 @@ extension KeyspaceSession {
         return shard(of: hash).pointee.bytesNeeded(call, hash: hash)
     }
 
-    // MARK: Stripes of a call
+    // MARK: Stripes of a group
 
     /// One stripe of an all-or-nothing call.
     struct GroupStripe {
         var number: Int
-        /// Buckets that the shard's index should have; 0 while it is fine.
+        /// Buckets that the shard's index should have; 0 for no change.
         var bucketsWanted: Int
     }
 
     @inline(__always)
     private func shard(of hash: UInt64) -> UnsafeMutablePointer<Shard> {
-        precondition(mayTouch(hash), "a key outside of the stripes held")
+        precondition(mayTouch(hash), "a key outside the stripes held")
         return engine.shard(engine.shardNumber(hash))
     }
 
-    /// Takes the stripes of these keys, each once and in the order of shards, and returns how many there are. Their
-    /// numbers are sorted into `groupStripes`, so nothing is allocated; they are few.
+    /// Acquires the stripes of these keys, each once and in shard order, and returns their number. Their numbers are
+    /// sorted into `groupStripes`, so nothing is allocated; there are few.
     private func acquireStripes(_ calls: UnsafeMutablePointer<LimitCall>, count: Int) -> Int {
         assert(count <= KeyspaceSession.takeAllMax)
         var stripes = 0
@@ -249,7 +247,7 @@ extension KeyspaceSession {
         return stripes
     }
 
-    /// Gives the stripes taken back, and then, with nothing held, the shards what they want of an index.
+    /// Releases the stripes and then, with nothing held, provides the indexes that the shards requested.
     private func releaseStripes(_ stripes: Int) {
         for place in 0..<stripes {
             let number = groupStripes[place].number
@@ -269,7 +267,7 @@ extension KeyspaceSession {
 }
 
 extension LimitCall {
-    /// Whether the call, decided as a peek, would take something.
+    /// Whether the call, decided as a peek, would take any units.
     fileprivate var isTaking: Bool { mode != .off && !decision.isShadowed && decision.granted > 0 }
 }
 
@@ -278,7 +276,7 @@ extension UnsafeMutablePointer<LimitCall> {
         (0..<count).allSatisfy { self[$0].decision.outcome == .allowed }
     }
 
-    /// Whether every limit was asked without an error.
+    /// Whether every limit was evaluated without an error.
     fileprivate func isAnswer(_ count: Int) -> Bool { (0..<count).allSatisfy { self[$0].decision.isAnswer } }
 
     fileprivate func denial(_ count: Int) -> KeyspaceSession.TakeAllOutcome {

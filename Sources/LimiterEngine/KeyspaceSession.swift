@@ -1,27 +1,28 @@
-// How one thread uses the engine: the batch of limiter calls, the key commands, and holding several stripes at once.
+// One thread's use of the engine: batches of limiter calls, key commands, and holding several stripes at once.
 //
-// Owns: which stripes its thread holds. A command that spans keys, and EXEC, hold all their stripes first, in shard
-// order, so nobody sees a state in between; inside of that every call finds its stripe held and does not lock.
+// Owns: which stripes its thread holds. A command on several keys, and EXEC, acquire all their stripes first, in shard
+// order, so that no intermediate state is visible; inside, every call finds its stripe held and does not lock.
 //
-// Other files continue this type: +Keys, +Iteration, +Limits, +Counters.
+// Continued in: +Keys, +Iteration, +Limits, +Counters.
 
 import CLinux
 import System
 
 /// One thread's access to an engine. Not thread-safe: every event loop and every background job has its own.
 public final class KeyspaceSession {
-    /// The engine behind it.
+    /// The session's engine.
     public let engine: Engine
-    /// Stripes held by `hold`; calls for other shards are a programmer's error then.
+    /// Stripes held by `hold`; calls for other shards are then a programming error.
     private var held: StripeSet?
-    /// Changes made through this session one call at a time: whoever looks before and after a command knows whether it
-    /// has changed anything. Batches of limiter calls are not counted, since each call of one says so itself.
+    /// Changes made through this session one call at a time: comparing it before and after a command shows whether the
+    /// command changed anything. Batches of limiter calls are not counted, since each of their calls reports that
+    /// itself.
     public private(set) var changesMade: UInt64 = 0
     private var policyTable: PolicyTable
     private var policyVersion: UInt64
-    /// The stripes of one all-or-nothing call, and what their shards want of an index: see +Limits.
+    /// The stripes of one all-or-nothing call, and the index sizes their shards requested: see +Limits.
     let groupStripes: UnsafeMutablePointer<GroupStripe>
-    /// What was found of each limit of it.
+    /// The plan for each of its limits.
     let groupPlans: UnsafeMutablePointer<TakePlan>
 
     /// A session that holds nothing.
@@ -38,11 +39,11 @@ public final class KeyspaceSession {
         groupPlans.deallocate()
     }
 
-    /// The policies and rules in force. One load unless they have changed since the last call; keep it for a batch.
+    /// The policies and rules in force. One load unless they have changed since the last call; fetch it once per batch.
     public var policies: PolicyTable {
         let version = engine.policies.version
         if version != policyVersion {
-            // The table may be a newer one than the version: then it is fetched once more.
+            // The table may be newer than the version: it is then fetched once more.
             policyTable = engine.policies.table
             policyVersion = version
         }
@@ -51,22 +52,22 @@ public final class KeyspaceSession {
 
     // MARK: Limiter calls
 
-    /// From this many calls on, records are fetched into the cache ahead: below, the pass costs more than it saves.
+    /// Minimum number of calls for which records are prefetched: below, the pass costs more than it saves.
     private static let recordPrefetchMin = 4
-    /// Free pages wanted before a batch, so that no stripe is held across a system call for memory.
+    /// Free pages required before a batch, so that no stripe is held across a system call for memory.
     private static let pageReserve = 64
 
     /// Decides a batch of limiter calls in order, at one instant.
     ///
-    /// Hashes all keys, fetches their index lines, then their records, then decides: a lookup in a table larger than
-    /// the cache costs two misses, and this way they overlap. Worth most from 16 calls on, and from 64 no more.
+    /// Hashes all keys, prefetches their index lines, then their records, then decides: a lookup in a table larger than
+    /// the cache costs two misses, and these overlap. The gain is largest from 16 calls on and stops growing at 64.
     /// Locks each stripe for one call at a time unless stripes are held. O(count).
     public func decide(_ calls: UnsafeMutablePointer<LimitCall>, count: Int, now: EngineTime) {
         prepare(calls, count: count)
         decidePrepared(calls, from: 0, to: count, now: now)
     }
 
-    /// Hashes the keys of a batch and fetches what its decisions will look at.
+    /// Hashes the keys of a batch and prefetches the data for its decisions.
     @inline(__always)
     func prepare(_ calls: UnsafeMutablePointer<LimitCall>, count: Int) {
         let seed = engine.seed
@@ -100,10 +101,10 @@ public final class KeyspaceSession {
         }
     }
 
-    /// Takes the stripes as well: reading an index that another thread may be replacing would be a race.
+    /// Also acquires the stripes: reading an index that another thread may be replacing would be a race.
     private func prefetch(_ calls: UnsafeMutablePointer<LimitCall>, count: Int) {
         let engine = engine
-        // The home bucket's address depends on the shard's fields, so it needs the stripe, too.
+        // The home bucket's address depends on the shard's fields, so this also requires the stripe.
         for position in 0..<count {
             let hash = calls[position].hash
             let number = engine.shardNumber(hash)
@@ -119,7 +120,7 @@ public final class KeyspaceSession {
             lock.acquire()
             if let candidate = engine.shard(number).pointee.current.candidate(hash) {
                 clinux_prefetch_to_write(candidate)
-                // The end of the key is in the next cache line almost as often as not.
+                // The key's end is in the next cache line almost half of the time.
                 clinux_prefetch(candidate + Record.lastKeyByte(of: calls[position].keyLength))
             }
             lock.release()
@@ -132,17 +133,17 @@ public final class KeyspaceSession {
         for position in start..<end {
             let hash = calls[position].hash
             let number = engine.shardNumber(hash)
-            precondition(held!.contains(number), "a key outside of the stripes held")
+            precondition(held!.contains(number), "a key outside the stripes held")
             engine.shard(number).pointee.decide(calls + position, hash: hash, now: now.nanoseconds)
         }
     }
 
     // MARK: Stripes
 
-    /// Counts a change that was made some other way, or one that must be treated like one.
+    /// Counts a change that was made by other means, or an event that must be treated as a change.
     public func noteChange() { changesMade &+= 1 }
 
-    /// Runs `body` on a shard whose stripe is held, and counts what it changes: nobody else does meanwhile.
+    /// Runs `body` on a shard whose stripe is held, and counts its changes: no other thread can make any meanwhile.
     @inline(__always)
     private func counting<Result>(_ number: Int, _ body: (inout Shard) -> Result) -> Result {
         let shard = engine.shard(number)
@@ -156,7 +157,7 @@ public final class KeyspaceSession {
     func withShard<Result>(_ hash: UInt64, _ body: (inout Shard) -> Result) -> Result {
         let number = engine.shardNumber(hash)
         guard held == nil else {
-            precondition(held!.contains(number), "a key outside of the stripes held")
+            precondition(held!.contains(number), "a key outside the stripes held")
             return counting(number, body)
         }
         let lock = engine.lock(number)
@@ -176,21 +177,21 @@ public final class KeyspaceSession {
         set.insert(engine.shardNumber(hash(key)))
     }
 
-    /// Whether the stripe of a hash is held, where any are.
+    /// Whether the stripe of a hash is held; true if no stripes are held.
     func mayTouch(_ hash: UInt64) -> Bool { held?.contains(engine.shardNumber(hash)) ?? true }
 
     /// Whether stripes are held.
     public var isHolding: Bool { held != nil }
 
-    /// Holds these stripes while `body` runs, so that no other thread sees a state in between. Nested calls keep what
-    /// the outermost holds, which must include theirs. Everything done inside waits for nothing.
+    /// Holds these stripes while `body` runs, so that no other thread sees an intermediate state. Nested calls use the
+    /// stripes of the outermost one, which must include theirs. Nothing inside blocks.
     public func holding<Result>(_ stripes: StripeSet, _ body: () -> Result) -> Result {
         guard held == nil else { return body() }
         stripes.forEach { engine.lock($0).acquire() }
         held = stripes
         let result = body()
         held = nil
-        // An index asked for inside is provided now, with nothing held.
+        // An index requested inside is provided now, with nothing held.
         var wanted: [(Int, Int)] = []
         stripes.forEach { number in
             let buckets = engine.shard(number).pointee.bucketsWanted
@@ -214,7 +215,7 @@ public final class KeyspaceSession {
     }
 }
 
-/// A set of stripes, walked in the one order in which they may be taken.
+/// A set of stripes, iterated in the only order in which they may be acquired.
 public struct StripeSet: Sendable {
     private var words: [UInt64]
     private let count: Int

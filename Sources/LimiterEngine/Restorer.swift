@@ -1,13 +1,13 @@
-// Filling an engine from a snapshot or a journal: many records at once, each key's in order.
+// Fills an engine from a snapshot or a journal: many records at once, in order for each key.
 //
-// Owns: the records waiting to be put in. Several restorers may work on one engine at a time: each takes every record
-// and puts in those of its own shards, so that a key's records stay in order; or, where no key comes twice, each takes
-// a part of the records and puts in all of them.
+// Owns: the buffered records. Several restorers may work on one engine at a time: each receives every record and
+// applies those of its own shards, so that a key's records stay in order; or, if no key occurs twice, each receives
+// some of the records and applies all of them.
 
 import CLinux
 import System
 
-/// One thread's way of putting records into an engine. Not thread-safe.
+/// Restores records into an engine. Used by one thread; not thread-safe.
 public final class Restorer {
     /// Records looked up together, so that their cache misses overlap.
     private static let batchMax = 64
@@ -16,13 +16,13 @@ public final class Restorer {
     private struct Pending {
         var hash: UInt64
         var key: UnsafeRawBufferPointer
-        /// Nil: the key is to be removed.
+        /// Nil to remove the key.
         var state: StateView?
     }
 
     private let engine: Engine
     private let horizon: Int64
-    /// Bit mask of the shard number, and the value its bits must have for the shard to be ours.
+    /// Bit mask of the shard number, and the value of those bits for this restorer's shards.
     private let mask: Int
     private let own: Int
     private let pending: UnsafeMutablePointer<Pending>
@@ -31,7 +31,7 @@ public final class Restorer {
     /// A restorer for all shards, or for one part of `parts`.
     ///
     /// - Parameters:
-    ///   - horizon: A state that is worth nothing at this instant is not kept.
+    ///   - horizon: A state that expires by this instant is dropped.
     ///   - part: Which of the parts, 0 ..< `parts`.
     ///   - parts: How many restorers share the shards: a power of two, at most as many as there are shards.
     public init(engine: Engine, horizon: EngineTime, part: Int = 0, of parts: Int = 1) {
@@ -45,21 +45,21 @@ public final class Restorer {
 
     deinit { pending.deallocate() }
 
-    /// Takes a key's state, which must be valid (`StateView.isValid(forKey:)`). Key and state must stay where they are
-    /// until `flush`. O(1), amortised.
+    /// Adds a key's state, which must be valid (`StateView.isValid(forKey:)`). Key and state must stay in memory until
+    /// `flush`. O(1), amortised.
     public func put(_ state: StateView, key: UnsafeRawBufferPointer) { add(key, state) }
 
-    /// Takes a key's removal.
+    /// Adds a key's removal.
     public func remove(key: UnsafeRawBufferPointer) { add(key, nil) }
 
-    /// Forgets every key of this restorer's shards, those put in before included.
+    /// Removes every key in this restorer's shards, including those restored before.
     public func removeAll() {
         flush()
         for number in stride(from: own, to: engine.shardCount, by: mask + 1) {
             engine.lock(number).acquire()
             var remains = engine.shard(number).pointee.removeAll()
             engine.lock(number).release()
-            // At once: the memory is for the state that comes now.
+            // At once: the memory is needed for the state that follows.
             var steps = Int.max
             _ = remains.release(steps: &steps)
         }
@@ -73,7 +73,7 @@ public final class Restorer {
         count += 1
     }
 
-    /// Puts everything taken into the engine. After it the bytes handed in are no longer needed.
+    /// Applies everything added to the engine. The bytes passed in are not needed afterwards.
     public func flush() {
         engine.pool.ensureReserve(pages: Restorer.pageReserve)
         for position in 0..<count {
@@ -92,7 +92,7 @@ public final class Restorer {
         count = 0
     }
 
-    /// Returns the shard that wants another index.
+    /// Returns the shard that requests another index.
     @discardableResult
     @inline(__always)
     private func withShard(
@@ -109,7 +109,7 @@ public final class Restorer {
 }
 
 extension Engine {
-    /// Makes room for about so many keys in an engine that has none yet. O(keys) of memory, none of it touched.
+    /// Makes room for approximately `keys` keys in an empty engine. O(keys) of memory, none of it touched.
     public func reserve(keys: Int) {
         forEachShard { $0.reserve(keys: keys / shardCount + 1) }
     }

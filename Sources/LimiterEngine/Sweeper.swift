@@ -1,35 +1,35 @@
-// The walk that forgets worthless keys nobody asks for, gives their memory back, and keeps the engine under its limit.
+// The background pass that drops expired keys, frees their memory, and keeps the engine under its limit.
 
 import CLinux
 import Synchronization
 import System
 
-/// A walk over an engine's keys in bounded steps. One thread's own; several may walk at once.
+/// A pass over an engine's keys in bounded steps. Used by one thread; several sweepers may run at once.
 public struct Sweeper {
-    /// Buckets looked at under one hold of a stripe: 128 keys at most, fetched ahead.
+    /// Buckets examined per hold of a stripe: at most 128 keys, prefetched.
     private static let bucketsPerHold = 16
-    /// Pages given back to the kernel per step.
+    /// Pages returned to the kernel per step.
     private static let pagesPerStep = 256
 
     private let engine: Engine
     private var number = 0
     private var bucket = 0
 
-    /// A walk that begins at the first shard.
+    /// A sweeper that begins at the first shard.
     public init(engine: Engine) { self.engine = engine }
 
-    /// What a step found.
+    /// The result of a step.
     public struct Progress: Sendable {
-        /// Keys looked at.
+        /// Keys examined.
         public var seen = 0
-        /// Keys forgotten, because they were worth nothing or because memory was full.
+        /// Keys dropped because they had expired, or evicted because memory was full.
         public var forgotten = 0
-        /// The walk has been round all shards.
+        /// Whether the pass has completed a round over all shards.
         public var finishedRound = false
     }
 
-    /// Looks at the keys of about `buckets` buckets and goes on to the next shards as needed. One stripe at a time,
-    /// each for a few microseconds. Ends early after one round.
+    /// Examines the keys of approximately `buckets` buckets and continues with the next shards as needed. One stripe at
+    /// a time, each for a few microseconds. Ends early after one round.
     public mutating func step(buckets: Int, now: EngineTime) -> Progress {
         var progress = Progress()
         var left = buckets
@@ -38,7 +38,7 @@ public struct Sweeper {
             let lock = engine.lock(number)
             lock.acquire()
             let shard = engine.shard(number)
-            // With no key left there may still be an emptied index to let go of.
+            // Without keys there may still be an emptied index to free.
             if shard.pointee.recordCount > 0 || shard.pointee.retiring != nil {
                 let found = shard.pointee.sweep(
                     from: bucket, buckets: Sweeper.bucketsPerHold, now: now.nanoseconds)
@@ -72,7 +72,7 @@ public struct Sweeper {
 extension Engine {
     var evicts: Bool { gauge.policy.load(ordering: .relaxed) == EvictionPolicy.evictSoonest.rawValue }
 
-    /// Buckets of all shards together: how much a whole round of a sweep looks at. O(shards).
+    /// Buckets of all shards together: the length of a whole round. O(shards).
     public var bucketCount: Int {
         var sum = 0
         forEachShard { sum += $0.current.bucketCount }

@@ -1,22 +1,22 @@
-// Who has what: WAIT, WAITAOF, and min-replicas-to-write.
+// What each replica has acknowledged: WAIT, WAITAOF, and min-replicas-to-write.
 //
-//   WAIT n ──▶ waiting ── n online links have acknowledged the offset, or time is up ──▶ answered with how many have
+//   WAIT n ──▶ waiting ── n online links have acknowledged the offset, or the timeout ──▶ answered with their number
 //                 └────── the node stops being primary ──▶ unblocked with an error
 //
-// WAITAOF is the same with what links say they have on disk, and may want it on this node's disk, too.
+// WAITAOF works the same with the offsets that replicas report as synced, and can also require this node's disk.
 //
-// Invariants: (1) a link counts from its first acknowledgement of a whole state until it closes. (2) An answer's count
-// is the number of links that had acknowledged the offset when it was given. (3) Every wait is answered once.
+// Invariants: (1) A link counts from its first acknowledgement of a consistent state until it closes. (2) The count in
+// an answer is the number of links that had acknowledged the offset when it was given. (3) Every wait is answered once.
 //
-// Owns: the table of links and waits. Refuses to block anybody.
+// Owns: the table of links and waits. Blocks no thread.
 
-public import System
+package import System
 
-/// Names a link for as long as it lives; never used twice.
-public typealias LinkID = UInt64
+/// Identifies a link during its lifetime; never reused.
+package typealias LinkID = UInt64
 
-/// What the replicas have, and who waits for it.
-public struct Acknowledgements: Sendable {
+/// What the replicas have acknowledged, and the waits for it.
+package struct Acknowledgements: Sendable {
     private struct Link {
         var acknowledged: Int64
         var synced: Int64
@@ -32,17 +32,17 @@ public struct Acknowledgements: Sendable {
         let demandsLocal: Bool
     }
 
-    /// A wait's end.
-    public struct Answer: Equatable, Sendable {
-        /// Which wait.
-        public let ticket: UInt64
-        /// How many replicas have the offset.
-        public let count: Int
-        /// Whether this node has it on disk.
-        public let isLocal: Bool
+    /// The result of a wait.
+    package struct Answer: Equatable, Sendable {
+        /// The wait's ticket.
+        package let ticket: UInt64
+        /// How many replicas have acknowledged the offset.
+        package let count: Int
+        /// Whether this node has synced the offset.
+        package let isLocal: Bool
 
-        /// The end of a wait.
-        public init(ticket: UInt64, count: Int, isLocal: Bool = false) {
+        /// A result with these values.
+        package init(ticket: UInt64, count: Int, isLocal: Bool = false) {
             self.ticket = ticket
             self.count = count
             self.isLocal = isLocal
@@ -51,21 +51,21 @@ public struct Acknowledgements: Sendable {
 
     private var links: [LinkID: Link] = [:]
     private var waits: [Wait] = []
-    /// Up to where the journal is on this node's disk; -1 without a log.
+    /// Offset up to which the journal is synced on this node; -1 without a log.
     private var localSynced: Int64 = -1
 
-    /// Nobody, and nobody waiting.
-    public init() {}
+    /// Without links and waits.
+    package init() {}
 
     /// Waits that have not been answered.
-    public var waiting: Int { waits.count }
-    /// Links that count.
-    public var online: Int { links.count }
+    package var waiting: Int { waits.count }
+    /// Number of links that count.
+    package var online: Int { links.count }
 
     // MARK: Links
 
-    /// An online link has acknowledged. Returns the waits that this ends.
-    public mutating func acknowledged(
+    /// An online link has acknowledged. Returns the waits that this completes.
+    package mutating func acknowledged(
         _ link: LinkID, offset: Int64, synced: Int64, now: SteadyInstant
     ) -> [Answer] {
         let before = links[link]
@@ -75,27 +75,27 @@ public struct Acknowledgements: Sendable {
         return drainAnswers()
     }
 
-    /// The journal is on this node's disk up to `offset`; -1 without a log, and then nobody waits for it any more.
-    /// Returns the waits that this ends.
-    public mutating func synced(_ offset: Int64) -> [Answer] {
+    /// The journal is synced on this node up to `offset`; -1 without a log, which ends all waits for this node's disk.
+    /// Returns the waits that this completes.
+    package mutating func synced(_ offset: Int64) -> [Answer] {
         guard offset != localSynced else { return [] }
         localSynced = offset
         return drainAnswers { $0.demandsLocal && offset < 0 }
     }
 
-    /// Whether somebody waits for a disk.
-    public var awaitsDisk: Bool { waits.contains { $0.demandsSync || $0.demandsLocal } }
+    /// Whether a wait depends on a disk.
+    package var awaitsDisk: Bool { waits.contains { $0.demandsSync || $0.demandsLocal } }
 
-    /// A link is over.
-    public mutating func removed(_ link: LinkID) { links[link] = nil }
+    /// A link has closed.
+    package mutating func removed(_ link: LinkID) { links[link] = nil }
 
-    /// How many online replicas have the journal up to `offset`, in memory or on disk. O(replicas).
-    public func count(of offset: Int64, synced demandsSync: Bool = false) -> Int {
+    /// How many online replicas have the journal up to `offset`, in memory or synced. O(replicas).
+    package func count(of offset: Int64, synced demandsSync: Bool = false) -> Int {
         links.values.reduce(0) { $0 + ((demandsSync ? $1.synced : $1.acknowledged) >= offset ? 1 : 0) }
     }
 
     /// How many online replicas have acknowledged within the last `lag`: `min_slaves_good_slaves`.
-    public func good(lag: Nanoseconds, now: SteadyInstant) -> Int {
+    package func good(lag: Nanoseconds, now: SteadyInstant) -> Int {
         links.values.reduce(0) { $0 + (now - $1.heard <= lag ? 1 : 0) }
     }
 
@@ -104,42 +104,42 @@ public struct Acknowledgements: Sendable {
     /// - Parameters:
     ///   - minimum: `min-replicas-to-write`; 0 never refuses.
     ///   - lag: `min-replicas-max-lag`; zero never refuses.
-    public func refusesWrites(minimum: Int, lag: Nanoseconds, now: SteadyInstant) -> Bool {
+    package func refusesWrites(minimum: Int, lag: Nanoseconds, now: SteadyInstant) -> Bool {
         minimum > 0 && lag > .zero && good(lag: lag, now: now) < minimum
     }
 
     // MARK: Waits
 
-    /// Somebody waits until `count` replicas have the journal up to `offset`. Answered at once if they have.
+    /// Waits until `count` replicas have the journal up to `offset`. Answered at once if they already do.
     ///
     /// - Parameters:
-    ///   - ticket: Names the wait in the answer.
-    ///   - deadline: When it is answered in any case; nil for never.
-    ///   - demandsSync: On disk, as WAITAOF wants it.
-    ///   - demandsLocal: Also on this node's disk, which `synced` tells of.
-    public mutating func wait(
+    ///   - ticket: Identifies the wait in the answer.
+    ///   - deadline: When to answer regardless; nil for never.
+    ///   - demandsSync: Synced, as WAITAOF requires.
+    ///   - demandsLocal: Also synced on this node, as reported by `synced`.
+    package mutating func wait(
         ticket: UInt64, offset: Int64, count: Int, deadline: SteadyInstant?, demandsSync: Bool = false,
         demandsLocal: Bool = false
     ) -> Answer? {
         let wait = Wait(
             ticket: ticket, offset: offset, count: count, deadline: deadline, demandsSync: demandsSync,
             demandsLocal: demandsLocal)
-        // Another wait changes nothing for those that are there.
+        // A new wait does not affect existing ones.
         let answer = answer(to: wait, isOver: demandsLocal && localSynced < 0)
         if answer == nil { waits.append(wait) }
         return answer
     }
 
-    /// Those who waited have gone. O(waits).
-    public mutating func cancel(_ tickets: Set<UInt64>) { waits.removeAll { tickets.contains($0.ticket) } }
+    /// The clients of these waits have disconnected. O(waits).
+    package mutating func cancel(_ tickets: Set<UInt64>) { waits.removeAll { tickets.contains($0.ticket) } }
 
-    /// Time has passed. Returns the waits that are over.
-    public mutating func tick(now: SteadyInstant) -> [Answer] {
+    /// Time has passed. Returns the waits that have timed out.
+    package mutating func tick(now: SteadyInstant) -> [Answer] {
         drainAnswers { now >= $0.deadline ?? .distantFuture }
     }
 
-    /// The node is primary no more: the tickets that are to be unblocked with an error. Nobody is online.
-    public mutating func fail() -> [UInt64] {
+    /// The node is no longer primary: returns the tickets to unblock with an error, and removes all links.
+    package mutating func fail() -> [UInt64] {
         let tickets = waits.map(\.ticket)
         let synced = localSynced
         self = Acknowledgements()
@@ -147,7 +147,7 @@ public struct Acknowledgements: Sendable {
         return tickets
     }
 
-    /// Ends the waits that have what they want, and those that are over whatever they have.
+    /// Removes and returns the waits that are satisfied, and those that `isOver` selects.
     private mutating func drainAnswers(_ isOver: (Wait) -> Bool = { _ in false }) -> [Answer] {
         guard !waits.isEmpty else { return [] }
         var answers: [Answer] = []

@@ -1,4 +1,4 @@
-// The last bytes of the journal, in memory, for replicas: the ring that all of them are served from.
+// The replication backlog: the most recent bytes of the journal, in memory. All replicas are served from this ring.
 //
 //     first block                                   last block
 //   ┌──────────────┬──────────────┬─────────────┬─────────┐
@@ -6,23 +6,24 @@
 //   └──────────────┴──────────────┴─────────────┴─────────┘
 //   ▲ start                                               ▲ end
 //
-// It is a ring of blocks instead of one of bytes: a block that falls out takes whole batches with it, and a replica
-// that has fallen behind holds blocks back instead of a copy of its own.
+// It is a ring of blocks, not of bytes: dropping a block drops complete batches, and a slow replica retains blocks
+// instead of a copy of its own.
 //
 // Invariants: (1) the bytes are those of the journal from `start` to `end`; every block begins and ends between
 // batches.
-// (2) At least `capacity` bytes are kept once there were so many. (3) More are kept only for a link that still needs
-// them; so memory is bounded by the larger of `capacity` and the links' output limit, plus a block and a batch.
+// (2) At least the last `capacity` bytes are kept, if that many were ever added. (3) More are kept only while a link
+// still needs them, so memory is bounded by the larger of `capacity` and the links' output limit, plus a block and a
+// batch.
 //
-// Owns: the bytes. Refuses to decide who may have them. Not thread-safe: whoever appends also serves.
+// Owns: the bytes. Does not decide who may have them. Not thread-safe: the appending thread also serves.
 
 import Persistence
 
 /// The end of the journal, in memory.
-public final class Backlog {
+package final class Backlog {
     private let blockSize: Int
-    /// Bytes of a backlog at the least.
-    public static let capacityMin = 1 << 14
+    /// Smallest size of a backlog in bytes.
+    package static let capacityMin = 1 << 14
 
     private struct Block {
         let offset: Int64
@@ -31,19 +32,19 @@ public final class Backlog {
     }
 
     private var blocks: [Block] = []
-    /// Blocks at the beginning of `blocks` that are gone: so that dropping one does not move the others.
+    /// Number of dropped blocks at the beginning of `blocks`, so that dropping one does not move the others.
     private var gone = 0
-    /// Bytes that are kept though no link needs them; `capacityMin` or more.
-    public var capacity: Int {
+    /// Bytes kept even if no link needs them; at least `capacityMin`.
+    package var capacity: Int {
         didSet { capacity = max(capacity, Backlog.capacityMin) }
     }
-    /// Offset of the first byte that is there.
-    public private(set) var start: Int64
-    /// Offset behind the last byte.
-    public private(set) var end: Int64
+    /// Offset of the first byte kept.
+    package private(set) var start: Int64
+    /// Offset after the last byte.
+    package private(set) var end: Int64
 
     /// An empty backlog of a journal that is at `offset`.
-    public convenience init(capacity: Int, offset: Int64) {
+    package convenience init(capacity: Int, offset: Int64) {
         self.init(capacity: max(capacity, Backlog.capacityMin), offset: offset, blockSize: 1 << 18)
     }
 
@@ -55,25 +56,25 @@ public final class Backlog {
         end = offset
     }
 
-    /// Bytes that are there.
-    public var count: Int { Int(end - start) }
+    /// Number of bytes kept.
+    package var count: Int { Int(end - start) }
 
-    /// Bytes that `trim` leaves at most where no link needs more: so far behind the end a link may begin.
-    public var keptMost: Int {
+    /// Upper bound on the bytes that `trim` leaves when no link needs more: a link may start this far before the end.
+    package var keptMost: Int {
         capacity + max(blockSize, gone < blocks.count ? blocks[gone].bytes.count : 0)
     }
 
-    /// Goes on at `offset`, empty: the journal has become another one.
-    public func restart(at offset: Int64) {
+    /// Continues at `offset`, empty: another journal has replaced this one.
+    package func restart(at offset: Int64) {
         blocks = []
         gone = 0
         start = offset
         end = offset
     }
 
-    /// Adds whole batches that begin at `offset`, the end so far.
-    public func append(_ bytes: UnsafeRawBufferPointer, at offset: Int64) {
-        precondition(offset == end, "a part of the journal that does not follow the last one")
+    /// Appends complete batches that begin at `offset`, the current end.
+    package func append(_ bytes: UnsafeRawBufferPointer, at offset: Int64) {
+        precondition(offset == end, "the bytes do not follow the last ones appended")
         guard bytes.count > 0 else { return }
         assert(JournalBatch(bytes)?.offset == offset)
         if let last = blocks.last, gone < blocks.count, last.bytes.count + bytes.count <= blockSize {
@@ -86,10 +87,10 @@ public final class Backlog {
         end += Int64(bytes.count)
     }
 
-    /// Lets go of what nobody needs: all but `capacity` bytes, and what lies behind `needed`.
+    /// Drops blocks that are not needed: everything but the last `capacity` bytes and what follows `needed`.
     ///
-    /// - Parameter needed: The lowest offset that a link is still to be sent; nil when there is none.
-    public func trim(needed: Int64?) {
+    /// - Parameter needed: The lowest offset still to be sent to a link; nil without links.
+    package func trim(needed: Int64?) {
         let limit = min(end - Int64(capacity), needed ?? Int64.max)
         while gone < blocks.count, blocks[gone].end <= limit {
             start = blocks[gone].end
@@ -103,9 +104,9 @@ public final class Backlog {
 
     private static let nothing = ByteBuffer(capacity: 64)
 
-    /// Whether a link can be served from `offset`: it is there, and a batch begins or the journal ends at it.
+    /// Whether a link can be served from `offset`: the bytes are kept, and a batch begins or the journal ends there.
     /// O(batches of a block).
-    public func serves(from offset: Int64) -> Bool {
+    package func serves(from offset: Int64) -> Bool {
         guard offset >= start, offset <= end else { return false }
         guard offset < end else { return true }
         let block = blocks[position(of: offset)]
@@ -119,9 +120,9 @@ public final class Backlog {
         return boundary == wanted
     }
 
-    /// Bytes from `offset` on, `limit` at most and 1 at least; nil when they are gone or not there yet. Valid until
-    /// the backlog is changed.
-    public func bytes(from offset: Int64, limit: Int) -> UnsafeRawBufferPointer? {
+    /// Bytes from `offset` on, at least 1 and at most `limit`; nil when they have been dropped or do not exist yet.
+    /// Valid until the backlog changes.
+    package func bytes(from offset: Int64, limit: Int) -> UnsafeRawBufferPointer? {
         guard offset >= start, offset < end, limit > 0 else { return nil }
         let block = blocks[position(of: offset)]
         let first = Int(offset - block.offset)
@@ -129,7 +130,7 @@ public final class Backlog {
         return UnsafeRawBufferPointer(rebasing: block.bytes.bytes[first..<first + count])
     }
 
-    /// The block that has the byte at `offset`, which is there.
+    /// The block that contains the byte at `offset`, which must be kept.
     private func position(of offset: Int64) -> Int {
         var low = gone
         var high = blocks.count - 1

@@ -1,94 +1,94 @@
-// FAILOVER: the primary hands its role to a replica that has everything.
+// FAILOVER: the primary hands its role to a replica that has the entire journal.
 //
 //                      FAILOVER [TO h p [FORCE]] [TIMEOUT t]
 //   no failover ─────────────────────────────────────────────▶ waiting for sync: writes paused, changes collected
 //    ▲  ▲  ▲                                                     │    │  a replica has acknowledged everything,
-//    │  │  └─────────── ABORT, or time is up: writes go on ──────┘    │  or time is up and FORCE was given
+//    │  │  └─────────── ABORT, or timeout: writes resume ────────┘    │  or timeout with FORCE
 //    │  │                                                             ▼
 //    │  └──── it refused, or ABORT: primary again, ◀──────── in progress: this node is the other's replica and asks
-//    │        in a new history                                  │        with PSYNC … FAILOVER to be relieved
+//    │        in a new history                                  │        it with PSYNC … FAILOVER to take over
 //    └──────────────── the target has taken over ───────────────┘
 //
-// Invariants: (1) from the pause until the end no byte is added to the journal, not even an empty batch: so a replica
-// that has acknowledged its end has everything. (2) While in progress the node takes no write, whatever happens to the
-// target: it may have taken over and its answer been lost. Only an answer or the operator ends that. (3) Without FORCE
-// a target that does not have everything never takes over.
+// Invariants: (1) From the pause until the end no byte is added to the journal, not even an empty batch: so a replica
+// that has acknowledged the journal's end has everything. (2) While in progress the node accepts no write, whatever
+// happens to the target: it may have taken over, and its answer may have been lost. Only an answer or the operator ends
+// that. (3) Without FORCE, a target that lacks anything never takes over.
 //
-// Owns: when to do what. Refuses to do it. The names of the states are those of INFO's `master_failover_state`.
+// Owns: the decisions, not their execution. The state names are those of INFO's `master_failover_state`.
 
-public import System
+package import System
 
-/// The command FAILOVER at work on the primary.
-public struct Failover: Sendable {
-    /// Where it stands.
-    public enum State: String, Sendable {
-        /// None is under way.
+/// The state of the FAILOVER command on the primary.
+package struct Failover: Sendable {
+    /// The failover's state.
+    package enum State: String, Sendable {
+        /// No failover.
         case none = "no-failover"
         /// Writes are paused until a replica has everything.
         case waitingForSync = "waiting-for-sync"
-        /// The target has been asked.
+        /// The target has been asked to take over.
         case inProgress = "failover-in-progress"
     }
 
-    /// What was asked for.
-    public struct Request: Equatable, Sendable {
-        /// To whom; nil for the first replica that has everything.
-        public var target: PeerAddress?
-        /// Have the target take over when time is up, though it lacks something.
-        public var force: Bool
-        /// How long until time is up; nil for never.
-        public var timeout: Nanoseconds?
+    /// The requested options.
+    package struct Request: Equatable, Sendable {
+        /// The target; nil for the first replica that has everything.
+        package var target: PeerAddress?
+        /// Have the target take over on timeout even if it lacks something.
+        package var force: Bool
+        /// Time until the timeout; nil for none.
+        package var timeout: Nanoseconds?
 
         /// A request with these options.
-        public init(target: PeerAddress? = nil, force: Bool = false, timeout: Nanoseconds? = nil) {
+        package init(target: PeerAddress? = nil, force: Bool = false, timeout: Nanoseconds? = nil) {
             self.target = target
             self.force = force
             self.timeout = timeout
         }
     }
 
-    /// A replica, as it may be named by TO.
-    public struct Candidate: Equatable, Sendable {
+    /// A replica that TO may name.
+    package struct Candidate: Equatable, Sendable {
         /// The address and port it serves clients on.
-        public var address: PeerAddress
-        /// What it has acknowledged.
-        public var acknowledged: Int64
-        /// Whether its state is whole.
-        public var isOnline: Bool
+        package var address: PeerAddress
+        /// Its acknowledged offset.
+        package var acknowledged: Int64
+        /// Whether its state is consistent.
+        package var isOnline: Bool
 
         /// A replica with these properties.
-        public init(address: PeerAddress, acknowledged: Int64, isOnline: Bool) {
+        package init(address: PeerAddress, acknowledged: Int64, isOnline: Bool) {
             self.address = address
             self.acknowledged = acknowledged
             self.isOnline = isOnline
         }
     }
 
-    /// What the driver is to do.
-    public enum Action: Equatable, Sendable {
-        /// Have writes wait, suspend keep-alives, collect, and call `paused` with the journal's end.
+    /// Actions for the driver.
+    package enum Action: Equatable, Sendable {
+        /// Pause writes, suspend keep-alives, collect, and call `paused` with the journal's end.
         case pauseWrites
-        /// Everything goes on as before.
+        /// Resume writes.
         case resumeWrites
-        /// Become a replica of this node, with a link that `takesOver`. Clients whose writes wait learn READONLY.
+        /// Become a replica of this node, with a link that `takesOver`. Clients whose writes are paused get READONLY.
         case handOver(PeerAddress)
         /// Become primary again.
         case takeBack
     }
 
-    /// Where it stands.
-    public private(set) var state = State.none
-    /// To whom; nil as long as that is open.
-    public private(set) var target: PeerAddress?
+    /// The failover's state.
+    package private(set) var state = State.none
+    /// The target; nil until it is chosen.
+    package private(set) var target: PeerAddress?
     private var force = false
     private var deadline: SteadyInstant?
     private var end: Int64?
 
-    /// None under way.
-    public init() {}
+    /// No failover.
+    package init() {}
 
     /// FAILOVER.
-    public mutating func start(
+    package mutating func start(
         _ request: Request, isReplica: Bool, candidates: [Candidate], now: SteadyInstant
     ) throws(FailoverError) -> [Action] {
         guard state == .none else { throw .alreadyInProgress }
@@ -109,13 +109,13 @@ public struct Failover: Sendable {
     }
 
     /// Writes are paused, and the journal ends at `end`.
-    public mutating func paused(end: Int64) {
+    package mutating func paused(end: Int64) {
         guard state == .waitingForSync else { return }
         self.end = end
     }
 
     /// A replica has acknowledged, or time has passed.
-    public mutating func tick(candidates: [Candidate], now: SteadyInstant) -> [Action] {
+    package mutating func tick(candidates: [Candidate], now: SteadyInstant) -> [Action] {
         guard state == .waitingForSync, let end else { return [] }
         let synced = candidates.first {
             $0.isOnline && $0.acknowledged >= end && (target == nil || $0.address == target)
@@ -128,21 +128,21 @@ public struct Failover: Sendable {
     }
 
     /// FAILOVER ABORT.
-    public mutating func abort() throws(FailoverError) -> [Action] {
+    package mutating func abort() throws(FailoverError) -> [Action] {
         guard state != .none else { throw .notInProgress }
         defer { reset() }
         return state == .inProgress ? [.takeBack, .resumeWrites] : [.resumeWrites]
     }
 
     /// The target's answer to PSYNC … FAILOVER.
-    public mutating func answered(tookOver: Bool) -> [Action] {
+    package mutating func answered(tookOver: Bool) -> [Action] {
         guard state == .inProgress else { return [] }
         reset()
         return tookOver ? [.resumeWrites] : [.takeBack, .resumeWrites]
     }
 
-    /// The node's role has been changed by something else: REPLICAOF, from an operator or a Sentinel.
-    public mutating func overruled() -> [Action] {
+    /// The node's role was changed by something else: REPLICAOF, from an operator or a Sentinel.
+    package mutating func overruled() -> [Action] {
         guard state != .none else { return [] }
         reset()
         return [.resumeWrites]
@@ -157,8 +157,8 @@ public struct Failover: Sendable {
     private mutating func reset() { self = Failover() }
 }
 
-/// Why FAILOVER does not begin or end. The raw value is an error reply without its `-`.
-public enum FailoverError: String, Error, Sendable {
+/// Why FAILOVER is refused. The raw value is an error reply without its `-`.
+package enum FailoverError: String, Error, Sendable {
     case alreadyInProgress = "ERR FAILOVER already in progress."
     case notPrimary = "ERR FAILOVER is not valid when server is a replica."
     case forceWithoutTarget = "ERR FAILOVER with force option requires both a timeout and target HOST and IP."

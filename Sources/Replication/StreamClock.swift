@@ -1,162 +1,163 @@
-// Engine time on a node that may be a replica: while it follows, what the stream says; when it leads, its own.
+// Engine time on a node that may be a replica: the stream's while it follows, its own while it leads.
 //
 //              follow                                          lead
-//   leading ───────────▶ following: the last time said ─────────────▶ leading
+//   leading ───────────▶ following: the stream's last time ─────────▶ leading
 //   runs with the        stands still between batches               from the primary's clock as last heard,
-//   steady clock                                                    and the steady time since
+//   steady clock                                                    plus the steady time since
 //
 // Invariants:
-// (1) It is never behind a time that the stream has said: a promoted node decides no call earlier than its primary.
-// (2) Promoted, it is not ahead of the primary's own clock: what a batch says was true when it was made, and hearing of
-//     it takes time. So a promoted node gives back no quota because its own clock is ahead; it is behind by the delay
-//     of the link. Steady clocks are taken to run at one speed.
-// (3) A replica forgets keys only by times that the stream has said, so all its state follows from its position, and it
-//     may continue with anybody who has that position. That is why the clock stands still between batches.
-// (4) A process that starts as a replica begins at the last time of its journal, not at its wall clock: what it took
-//     for worthless by that could still be in force where its primary is. So it also recovers by this time.
-// (5) A primary forgets keys by its own clock, which may be ahead of what its journal says. When it becomes a replica,
-//     that instant is the horizon which the new primary's stream has to reach before the link is up (UpstreamLink).
-// (6) Until a full sync has made the state whole and that is on disk, the state on disk is an older one, and so is the
-//     clock that it was made by. A node promoted inside a full sync goes back to both: whatever the clock of a later
-//     primary says, the limiters on disk get nothing back by it.
+// (1) It is never earlier than a time from the stream: a promoted node decides no call earlier than its primary did.
+// (2) After a promotion it is not ahead of the primary's clock: a batch's time was correct when it was created, and
+//     transmission takes time. So a promoted node releases no quota because its own clock is ahead; it lags by the
+//     delay of the link. Steady clocks are assumed to run at the same speed.
+// (3) A replica expires keys only by times from the stream, so its state is a function of its position, and it can
+//     continue with any node that has that position. That is why the clock stands still between batches.
+// (4) A process that starts as a replica begins at the last time in its journal, not at its wall clock: a state expired
+//     by that clock could still be in force at its primary. So it also recovers by this time.
+// (5) A primary expires keys by its own clock, which may be ahead of its journal. When it becomes a replica, that
+//     instant is the horizon that the new primary's stream has to reach before the link is up (UpstreamLink).
+// (6) Until a full sync has produced a consistent state and that is on disk, the disk holds an older state, made by an
+//     older clock. A node promoted during a full sync returns to both: whatever a later primary's clock showed, the
+//     limiters on disk are not replenished by it.
 //
-// The design's first idea, max(own clock, stream), lacks (2): a replica whose clock is an hour ahead would, promoted,
-// find every limiter full again.
+// The simpler max(own clock, stream) violates (2): a replica whose clock is an hour ahead would find every limiter
+// replenished after its promotion.
 
-public import LimiterEngine
-public import System
+package import LimiterEngine
+package import System
 
-/// Engine time, led by a steady clock or by the stream.
-public struct StreamClock: Equatable, Sendable {
-    /// Engine time minus steady time: ours, or the primary's as far as we have heard.
+/// Engine time, advanced by a steady clock or by the stream.
+package struct StreamClock: Equatable, Sendable {
+    /// Engine time minus steady time: this node's, or the primary's as far as it is known.
     private var offset: Nanoseconds
-    /// The last time said; means nothing while leading.
-    private var said: EngineTime
-    /// Whether it stands at what the stream says.
-    public private(set) var isFollowing: Bool
-    /// Whether `offset` is something that a stream or this process's own time as a primary vouches for.
-    public private(set) var knowsTime: Bool
+    /// The last time from the stream; meaningless while leading.
+    private var lastHeard: EngineTime
+    /// Whether it stands at the stream's last time.
+    package private(set) var isFollowing: Bool
+    /// Whether `offset` is confirmed by a stream or by this process's own time as a primary.
+    package private(set) var knowsTime: Bool
     private var isEstimateOld = true
 
     /// What was known of time when the state on disk was the one in memory.
     private struct Earlier: Equatable {
         var offset: Nanoseconds
-        var said: EngineTime
+        var lastHeard: EngineTime
         var knowsTime: Bool
     }
 
     private var earlier: Earlier?
-    /// A full sync has begun that has not made the state whole yet.
+    /// A full sync has begun whose state is not consistent yet.
     private var isReplacing = false
 
-    /// The clock of a process that starts as a primary, at `time`: the later of the wall clock and the journal's last.
-    public init(leadingFrom time: EngineTime, steady: SteadyInstant) {
+    /// The clock of a process that starts as a primary at `time`: the later of the wall clock and the journal's last
+    /// time.
+    package init(leadingFrom time: EngineTime, steady: SteadyInstant) {
         offset = time.offset(from: steady)
-        said = time
+        lastHeard = time
         isFollowing = false
         knowsTime = true
     }
 
-    /// The clock of a process that starts as a replica, with the last time of its journal.
-    public init(followingFrom time: EngineTime) {
+    /// The clock of a process that starts as a replica, with the last time in its journal.
+    package init(followingFrom time: EngineTime) {
         offset = .zero
-        said = time
+        lastHeard = time
         isFollowing = true
         knowsTime = false
     }
 
     /// Engine time at steady time `steady`.
-    public func now(_ steady: SteadyInstant) -> EngineTime {
-        isFollowing ? said : EngineTime(at: steady, offset: offset)
+    package func now(_ steady: SteadyInstant) -> EngineTime {
+        isFollowing ? lastHeard : EngineTime(at: steady, offset: offset)
     }
 
-    /// Engine time minus steady time, as it runs or, on a node that follows, as far as its stream says how it runs
-    /// there; nil where nothing has said so since the process began.
-    public var runningOffset: Nanoseconds? { knowsTime ? offset : nil }
+    /// Engine time minus steady time: this node's, or on a follower the primary's as far as the stream has shown; nil
+    /// if unknown since the process began.
+    package var runningOffset: Nanoseconds? { knowsTime ? offset : nil }
 
-    /// Begins to follow a stream, from here or another one than before.
-    public mutating func follow(_ steady: SteadyInstant) {
-        said = now(steady)
+    /// Begins to follow a stream, possibly another one than before.
+    package mutating func follow(_ steady: SteadyInstant) {
+        lastHeard = now(steady)
         isFollowing = true
         isEstimateOld = true
     }
 
-    /// A full sync replaces the state by one of this time, which may be earlier than what was seen before.
+    /// A full sync replaces the state with one of this time, which may be earlier than times already seen.
     ///
-    /// - Parameter filesAreCurrent: What is on disk is of the state that was in memory, and not of one that an earlier
-    ///   full sync has replaced there.
-    public mutating func replaced(at time: EngineTime, _ steady: SteadyInstant, filesAreCurrent: Bool) {
+    /// - Parameter filesAreCurrent: Whether the files hold the state that was in memory, and not one that an earlier
+    ///   full sync had replaced there.
+    package mutating func replaced(at time: EngineTime, _ steady: SteadyInstant, filesAreCurrent: Bool) {
         if !isReplacing, filesAreCurrent || earlier == nil {
-            earlier = Earlier(offset: offset, said: said, knowsTime: knowsTime)
+            earlier = Earlier(offset: offset, lastHeard: lastHeard, knowsTime: knowsTime)
         }
         isReplacing = true
-        said = time
+        lastHeard = time
         isEstimateOld = true
         heard(time, at: steady)
     }
 
-    /// The state of the full sync is whole.
-    public mutating func becameWhole() { isReplacing = false }
+    /// The state of the full sync is consistent.
+    package mutating func becameWhole() { isReplacing = false }
 
-    /// The state on disk, which is of before a full sync, takes the place of what has come of that.
-    public mutating func goBack() {
+    /// The state on disk, from before a full sync, replaces what the full sync had delivered.
+    package mutating func goBack() {
         guard isReplacing, let known = earlier else { return }
-        (offset, said, knowsTime, isReplacing) = (known.offset, known.said, known.knowsTime, false)
+        (offset, lastHeard, knowsTime, isReplacing) = (known.offset, known.lastHeard, known.knowsTime, false)
         isEstimateOld = true
     }
 
     /// A recovery has found this time in the files.
-    public mutating func recovered(_ last: EngineTime) { said = max(said, last) }
+    package mutating func recovered(_ last: EngineTime) { lastHeard = max(lastHeard, last) }
 
-    /// The stream, received at steady time `steady`, says that it was `time`.
-    public mutating func heard(_ time: EngineTime, at steady: SteadyInstant) {
-        said = max(said, time)
+    /// The stream reported the time `time`, received at steady time `steady`.
+    package mutating func heard(_ time: EngineTime, at steady: SteadyInstant) {
+        lastHeard = max(lastHeard, time)
         let estimate = time.offset(from: steady)
         offset = isEstimateOld ? estimate : max(offset, estimate)
         isEstimateOld = false
         knowsTime = true
     }
 
-    /// The node becomes a primary: time goes on. Where nothing vouches for a time since the process began, only the
-    /// wall clock can say how long it was down, as at any start.
-    public mutating func lead(wall: WallInstant, at steady: SteadyInstant) {
+    /// The node becomes a primary: time runs. If no time has been confirmed since the process began, only the wall
+    /// clock can tell how long it was down, as at any start.
+    package mutating func lead(wall: WallInstant, at steady: SteadyInstant) {
         guard isFollowing else { return }
         if !knowsTime { offset = EngineTime(wall).offset(from: steady) }
-        offset = max(offset, said.offset(from: steady))
+        offset = max(offset, lastHeard.offset(from: steady))
         isFollowing = false
         knowsTime = true
     }
 }
 
-/// When a primary adds a batch without records: so that links do not time out, replicas' clocks go on, and whoever
-/// waits for acknowledgements gets them at once, since a replica acknowledges an empty batch when it comes.
-public struct KeepAlive: Sendable {
-    /// How long without a batch until one is due: replicas' clocks are behind by no more, and links silent for no
-    /// longer.
-    public var interval: Nanoseconds
-    /// How often replicas are asked for acknowledgements however many batches go out: where those that they send on
-    /// their own, one a second, are too few. Nil where they are not.
-    public var askInterval: Nanoseconds?
+/// When a primary adds an empty batch: so that links do not time out, replicas' clocks advance, and waits for
+/// acknowledgements end promptly, since a replica acknowledges an empty batch on receipt.
+package struct KeepAlive: Sendable {
+    /// An empty batch is due after this long without a batch: an upper bound on the lag of replicas' clocks and on a
+    /// link's silence.
+    package var interval: Nanoseconds
+    /// How often to ask replicas for acknowledgements however many batches are sent, if the one a second that they send
+    /// on their own is not enough; nil if it is.
+    package var askInterval: Nanoseconds?
     private var lastAsked = SteadyInstant.boot
     private var end: Int64 = -1
     private var last = SteadyInstant.boot
     private var isWanted = false
-    /// No batch may come between the moment at which a failover stops writes and its end.
-    public var isSuspended = false
+    /// No batch may be added from the moment a failover pauses writes until its end.
+    package var isSuspended = false
 
-    /// One that is due when nothing was added for `interval`.
-    public init(interval: Nanoseconds) { self.interval = interval }
+    /// A keep-alive due when nothing was added for `interval`.
+    package init(interval: Nanoseconds) { self.interval = interval }
 
-    /// Somebody waits for acknowledgements, or a link has begun: the next batch is due now.
-    public mutating func want() { isWanted = true }
+    /// A wait needs acknowledgements, or a link has begun: the next batch is due now.
+    package mutating func want() { isWanted = true }
 
     /// Whether to collect and call `Journal.recordTime` at steady time `now`.
     ///
     /// - Parameters:
-    ///   - end: The journal's.
+    ///   - end: The journal's end.
     ///   - hasLinks: Whether there is a link to a replica. Without one nothing is added: a primary that has lost its
-    ///     replicas keeps an offset that it may later continue from.
-    public mutating func isDue(end: Int64, hasLinks: Bool, now: SteadyInstant) -> Bool {
+    ///     replicas keeps an offset from which it may later continue.
+    package mutating func isDue(end: Int64, hasLinks: Bool, now: SteadyInstant) -> Bool {
         if end != self.end {
             self.end = end
             last = now

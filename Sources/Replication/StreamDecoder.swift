@@ -1,36 +1,37 @@
-// What a replica reads behind the answer to PSYNC, from any cut of the bytes into pieces.
+// Decodes what a replica reads after the answer to PSYNC, however the bytes are split.
 //
 //   ┌──────────┐ 56 bytes ┌─────────────────┐ end record ┌───────────────┐
 //   │  header  ├─────────▶│ snapshot batches├───────────▶│ stream batches│◀─┐
 //   └──────────┘          └───┬─────────▲───┘            └───┬───────────┘  │
 //    ▲ full sync              └─────────┘        partial ──▶ └──────────────┘
 //
-// Invariants: (1) what is handed on is a whole, valid batch: length, place, checksum and every record. So whoever
-// applies it can apply all of it. (2) Held is at most one batch that is not complete, in memory that grows with the
-// bytes that came, never with a length that was announced. (3) After an error nothing more is read.
+// Invariants: (1) Every batch returned is complete and valid: length, position, checksum and every record. So all of it
+// can be applied. (2) At most one incomplete batch is buffered, in memory that grows with the bytes received, never
+// with an announced length. (3) After an error nothing more is read.
 //
-// Line feeds in front of a snapshot's header are a primary's sign of life. Not thread-safe.
+// Line feeds before a snapshot's header are the primary's keep-alives. Not thread-safe.
 
 import LimiterEngine
-public import Persistence
+package import Persistence
 
-/// Why a stream cannot be read on.
-public struct StreamError: Error, Equatable, Sendable {
-    /// Where: bytes into the snapshot, or the journal's offset.
-    public let offset: Int64
+/// Why a stream cannot be decoded further.
+package struct StreamError: Error, Equatable, Sendable {
+    /// The position: bytes into the snapshot, or the journal's offset.
+    package let offset: Int64
     /// A sentence.
-    public let reason: String
+    package let reason: String
 }
 
-/// Reads a snapshot and the stream behind it, or the stream alone.
-public final class StreamDecoder {
-    /// Something complete. Bytes are header and records, valid until the next call.
-    public enum Event {
+/// Decodes a snapshot and the stream after it, or only the stream.
+package final class StreamDecoder {
+    /// A complete element. Bytes are header and records, valid until the next call.
+    package enum Event {
         /// A snapshot begins.
         case header(FileHeader)
         /// A batch of the snapshot; its last one is followed by `snapshotEnd`.
         case snapshotBatch(JournalBatch, UnsafeRawBufferPointer)
-        /// The snapshot was complete: so many keys, and the state is whole once the journal is there up to `wholeAt`.
+        /// The snapshot is complete: its number of keys; the state is consistent once the journal is present up to
+        /// `wholeAt`.
         case snapshotEnd(keys: Int, wholeAt: Int64)
         /// A batch of the journal.
         case batch(JournalBatch, UnsafeRawBufferPointer)
@@ -40,7 +41,7 @@ public final class StreamDecoder {
         case header, snapshot, stream, failed
     }
 
-    /// Memory kept from batch to batch.
+    /// Memory kept between batches.
     private static let retained = 1 << 18
 
     private var phase: Phase
@@ -50,21 +51,21 @@ public final class StreamDecoder {
     private var snapshotPosition: Int64 = 0
     private var records = 0
     private var pendingEnd: Event?
-    /// Offset of the next byte of the journal; means nothing in front of a snapshot's header.
-    public private(set) var offset: Int64 = 0
+    /// Offset of the next byte of the journal; meaningless before a snapshot's header.
+    package private(set) var offset: Int64 = 0
 
-    /// A decoder of a snapshot and the stream behind it.
-    public init() { phase = .header }
+    /// A decoder of a snapshot and the stream after it.
+    package init() { phase = .header }
 
-    /// A decoder of a stream that begins at `offset` of the journal.
-    public init(offset: Int64) {
+    /// A decoder of a stream that begins at journal offset `offset`.
+    package init(offset: Int64) {
         phase = .stream
         self.offset = offset
     }
 
-    /// Reads the next complete thing from the front of `input` and takes its bytes away; nil when all of `input` has
-    /// been taken and nothing is complete.
-    public func next(_ input: inout UnsafeRawBufferPointer) throws(StreamError) -> Event? {
+    /// Consumes the next complete element from the front of `input`; nil when all of `input` has been consumed and
+    /// nothing is complete.
+    package func next(_ input: inout UnsafeRawBufferPointer) throws(StreamError) -> Event? {
         if isBufferUsed {
             buffer.removeAll(retaining: StreamDecoder.retained)
             isBufferUsed = false
@@ -75,7 +76,7 @@ public final class StreamDecoder {
         }
         do throws(StreamError) {
             switch phase {
-            case .failed: throw StreamError(offset: offset, reason: "the stream was invalid before")
+            case .failed: throw StreamError(offset: offset, reason: "the stream has already failed")
             case .header: return try readHeader(&input)
             case .snapshot:
                 guard let (batch, bytes) = try readBatch(&input, at: snapshotPosition) else { return nil }
@@ -96,8 +97,8 @@ public final class StreamDecoder {
 
     // MARK: Pieces
 
-    /// The first `count` bytes of what is held and of `input`, without taking them; nil, with all of `input` held,
-    /// when there are fewer.
+    /// The first `count` bytes of the buffer and `input`, without consuming them; nil when there are fewer, after
+    /// buffering all of `input`.
     private func gather(_ count: Int, _ input: inout UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
         if buffer.count == 0, input.count >= count { return UnsafeRawBufferPointer(rebasing: input[..<count]) }
         let missing = min(max(0, count - buffer.count), input.count)
@@ -106,8 +107,8 @@ public final class StreamDecoder {
         return buffer.count >= count ? UnsafeRawBufferPointer(rebasing: buffer.bytes[..<count]) : nil
     }
 
-    /// Takes what `gather` has returned.
-    private func take(_ count: Int, _ input: inout UnsafeRawBufferPointer) {
+    /// Consumes what `gather` returned.
+    private func removeFirst(_ count: Int, _ input: inout UnsafeRawBufferPointer) {
         if buffer.count > 0 {
             assert(buffer.count == count)
             isBufferUsed = true
@@ -127,7 +128,7 @@ public final class StreamDecoder {
         } catch {
             throw StreamError(offset: 0, reason: "the snapshot \(error.reason)")
         }
-        take(FileHeader.size, &input)
+        removeFirst(FileHeader.size, &input)
         self.header = header
         offset = header.journalOffset
         phase = .snapshot
@@ -142,11 +143,11 @@ public final class StreamDecoder {
             throw StreamError(offset: place, reason: "the batch has a header out of range")
         }
         guard batch.offset == place, !place.addingReportingOverflow(Int64(batch.count)).overflow else {
-            throw StreamError(offset: place, reason: "the batch says that it belongs at offset \(batch.offset)")
+            throw StreamError(offset: place, reason: "the batch claims to be at offset \(batch.offset)")
         }
         guard let bytes = gather(batch.count, &input) else { return nil }
         guard batch.matches(bytes) else { throw StreamError(offset: place, reason: "the batch has a wrong checksum") }
-        take(batch.count, &input)
+        removeFirst(batch.count, &input)
         return (batch, bytes)
     }
 
@@ -171,7 +172,7 @@ public final class StreamDecoder {
     private func checkStream(_ batch: JournalBatch, _ bytes: UnsafeRawBufferPointer) throws(StreamError) {
         try check(batch, bytes) { record throws(Misplaced) in
             guard case .control(.endOfSnapshot, _, _) = record else { return }
-            throw Misplaced(reason: "an end of a snapshot in the stream")
+            throw Misplaced(reason: "an end-of-snapshot record in the stream")
         }
     }
 
@@ -179,7 +180,7 @@ public final class StreamDecoder {
         var keys = records
         var end: (keys: Int64, wholeAt: Int64)?
         try check(batch, bytes) { record throws(Misplaced) in
-            guard end == nil else { throw Misplaced(reason: "a record behind the end of the snapshot") }
+            guard end == nil else { throw Misplaced(reason: "a record after the end of the snapshot") }
             switch record {
             case .state, .control(.policy, _, _), .control(.rule, _, _): keys += 1
             case .control(.endOfSnapshot, let key, let body) where key.count == 0 && body.count == 16:
@@ -187,10 +188,10 @@ public final class StreamDecoder {
                     Int64(littleEndian: body.loadUnaligned(as: Int64.self)),
                     Int64(littleEndian: body.loadUnaligned(fromByteOffset: 8, as: Int64.self))
                 )
-            // No catch-all: whoever adds a kind decides here whether a snapshot has it.
+            // No catch-all: a new kind of record has to be classified here.
             case .removed, .control(.flushAll, _, _), .control(.endOfSnapshot, _, _),
                 .control(.policyRemoval, _, _), .control(.ruleRemoval, _, _):
-                throw Misplaced(reason: "a record that has no place in a snapshot")
+                throw Misplaced(reason: "a record that is not allowed in a snapshot")
             }
         }
         records = keys
@@ -198,8 +199,8 @@ public final class StreamDecoder {
         guard end.keys == Int64(keys), end.wholeAt >= offset else {
             throw StreamError(
                 offset: batch.offset,
-                reason: "the snapshot has \(keys) keys and says it has \(end.keys), "
-                    + "and that it is whole at offset \(end.wholeAt)")
+                reason: "the snapshot has \(keys) keys, but its end record states \(end.keys) "
+                    + "and consistency at offset \(end.wholeAt)")
         }
         phase = .stream
         pendingEnd = .snapshotEnd(keys: keys, wholeAt: end.wholeAt)

@@ -1,5 +1,5 @@
-// The words that two nodes exchange before the stream: PSYNC, its answers, REPLCONF. As stock Redis spells them, so
-// that everything that looks at a link from outside finds what it knows.
+// The messages that two nodes exchange before the stream: PSYNC, its answers, REPLCONF. They are spelled as in Redis,
+// so that tools which inspect a link recognize them.
 //
 //   replica                                          primary
 //   PING                                        ──▶  +PONG
@@ -7,52 +7,52 @@
 //   REPLCONF listening-port P                   ──▶  +OK
 //   REPLCONF ip-address A                       ──▶  +OK             where configured
 //   REPLCONF capa psync2 capa escapement1       ──▶  +OK
-//   PSYNC ID OFFSET+1 [FAILOVER], or PSYNC ? -1 ──▶  +FULLRESYNC ID OFFSET, then a snapshot and the journal behind it
+//   PSYNC ID OFFSET+1 [FAILOVER], or PSYNC ? -1 ──▶  +FULLRESYNC ID OFFSET, then a snapshot and the journal after it
 //                                                    +CONTINUE ID, then the journal from OFFSET on
 //                                                    -NOMASTERLINK …, -LOADING …, -ERR …: the replica tries again later
 //   REPLCONF ACK OFFSET FACK SYNCED             ──▶  no answer       while it streams, each second and when asked
-//   \n                                          ◀─▶  no answer       a sign of life where nothing else may be said
+//   \n                                          ◀─▶  no answer       keep-alive where nothing else may be sent
 //
-// Owns: spelling. Refuses to decide anything.
+// Owns: the syntax. Decides nothing.
 
-/// Where a node is reached.
-public struct PeerAddress: Hashable, Sendable {
-    /// A name or a number, as the operator gave it.
-    public var host: String
+/// A node's address.
+package struct PeerAddress: Hashable, Sendable {
+    /// A host name or an IP address, as the operator gave it.
+    package var host: String
     /// 1 … 65535.
-    public var port: Int
+    package var port: Int
 
     /// The address `host`:`port`.
-    public init(host: String, port: Int) {
+    package init(host: String, port: Int) {
         self.host = host
         self.port = port
     }
 
-    /// Bytes of a host at most.
-    public static let hostMax = 255
+    /// Upper bound on the bytes of a host.
+    package static let hostMax = 255
 
-    /// Whether the text can stand for a host where words and lines are told apart: in INFO, in the file of the role, in
-    /// a command. So it has neither spaces nor control characters; whether it is the name of anything is not asked.
-    public static func isHost(_ text: String) -> Bool {
+    /// Whether the text can be used as a host in INFO, in the role file and in commands, where words and lines are
+    /// separated: it contains neither spaces nor control characters. It is not checked whether the host exists.
+    package static func isHost(_ text: String) -> Bool {
         !text.isEmpty && text.utf8.count <= hostMax && text.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F }
     }
 }
 
-/// What PSYNC asks for.
-public struct SyncRequest: Equatable, Sendable {
-    /// The state the replica has; nil when it has none and asks for all.
-    public var position: StreamPosition?
-    /// The replica was this node's primary until now, and wants it to take over first.
-    public var takesOver: Bool
+/// A PSYNC request.
+package struct SyncRequest: Equatable, Sendable {
+    /// The position of the replica's state; nil requests a full sync.
+    package var position: StreamPosition?
+    /// The replica was this node's primary until now and wants it to take over first.
+    package var takesOver: Bool
 
-    /// A request for what lies behind `position`.
-    public init(position: StreamPosition?, takesOver: Bool = false) {
+    /// A request for what follows `position`.
+    package init(position: StreamPosition?, takesOver: Bool = false) {
         self.position = position
         self.takesOver = takesOver
     }
 
-    /// Reads PSYNC's arguments; nil when they are none. Whatever is no position asks for all.
-    public init?(arguments: [String]) {
+    /// Parses PSYNC's arguments; nil when they are invalid. Anything that is not a position requests a full sync.
+    package init?(arguments: [String]) {
         guard arguments.count == 2 || arguments.count == 3 else { return nil }
         takesOver = false
         if arguments.count == 3 {
@@ -72,17 +72,17 @@ public struct SyncRequest: Equatable, Sendable {
     }
 }
 
-/// What PSYNC is answered.
-public enum SyncAnswer: Equatable, Sendable {
-    /// A snapshot follows, which has everything up to the position, and the journal from there on.
+/// The answer to PSYNC.
+package enum SyncAnswer: Equatable, Sendable {
+    /// A snapshot follows that contains everything up to the position, and then the journal from there on.
     case full(StreamPosition)
-    /// The journal follows from where the replica is, in this history.
+    /// The journal follows from the replica's position, in this history.
     case partial(ReplicationID)
-    /// Not now, in the words of an error reply without its `-`.
+    /// Refused for now: an error reply without its `-`.
     case refused(String)
 
-    /// The answer as a line.
-    public var line: String {
+    /// The answer's line.
+    package var line: String {
         switch self {
         case .full(let position): "+FULLRESYNC \(position.id) \(position.offset)\r\n"
         case .partial(let id): "+CONTINUE \(id)\r\n"
@@ -90,7 +90,8 @@ public enum SyncAnswer: Equatable, Sendable {
         }
     }
 
-    /// Reads a line without its end. `asked` is what a bare +CONTINUE stays in. Nil when it is no answer.
+    /// Parses a line without its terminator. A bare +CONTINUE keeps the history of `asked`. Nil when it is not an
+    /// answer.
     init?(_ line: String, asked: StreamPosition?) {
         if line.hasPrefix("-") {
             self = .refused(String(line.dropFirst()))
@@ -115,19 +116,19 @@ public enum SyncAnswer: Equatable, Sendable {
     }
 }
 
-/// What REPLCONF says.
-public enum ReplicaAnnouncement: Equatable, Sendable {
+/// A REPLCONF announcement.
+package enum ReplicaAnnouncement: Equatable, Sendable {
     /// The port on which the replica serves clients.
     case listeningPort(Int)
-    /// The address under which it wants to be known.
+    /// The address to report for the replica.
     case address(String)
-    /// Something it can do; nothing depends on it.
+    /// A capability; nothing depends on it.
     case capability
-    /// It has the journal up to `offset`, and up to `synced` on disk; -1 where it has no log. Gets no answer.
+    /// It has the journal up to `offset`, and up to `synced` on disk; -1 without a log. Gets no answer.
     case acknowledged(offset: Int64, synced: Int64)
 
-    /// Reads REPLCONF's arguments, pairs of a name and a value; the error is an error reply without its `-`.
-    public static func parse(_ arguments: [String]) throws(ReplicaAnnouncementError) -> [ReplicaAnnouncement] {
+    /// Parses REPLCONF's arguments, pairs of a name and a value; the error is an error reply without its `-`.
+    package static func parse(_ arguments: [String]) throws(ReplicaAnnouncementError) -> [ReplicaAnnouncement] {
         guard arguments.count % 2 == 0, !arguments.isEmpty, arguments.count <= 64 else {
             throw ReplicaAnnouncementError(text: "ERR syntax error")
         }
@@ -159,16 +160,16 @@ public enum ReplicaAnnouncement: Equatable, Sendable {
     }
 }
 
-/// REPLCONF that cannot be understood.
-public struct ReplicaAnnouncementError: Error, Equatable, Sendable {
+/// A REPLCONF command that cannot be parsed.
+package struct ReplicaAnnouncementError: Error, Equatable, Sendable {
     /// An error reply without its `-`.
-    public let text: String
+    package let text: String
 
     static let noAddress = ReplicaAnnouncementError(text: "ERR ip-address is neither a name nor an address")
     static let outOfRange = ReplicaAnnouncementError(text: "ERR value is not an integer or out of range")
 }
 
-/// A command in the protocol's array form.
+/// Encodes a command as a RESP array.
 func encodedCommand(_ words: [String]) -> [UInt8] {
     var bytes = Array("*\(words.count)\r\n".utf8)
     for word in words {

@@ -4,54 +4,54 @@
 //                 ▼                                                                            │
 //   off ─start─▶ waiting ─time─▶ connecting ─▶ pinging ─▶ authenticating ─▶ announcing… ─▶ requesting
 //    ▲                              ▲ first one at once                                     │      │
-//    └── stop, from anywhere        └── start                     +FULLRESYNC ┌─────────────┘      │ +CONTINUE
+//    └── stop, from any state       └── start                     +FULLRESYNC ┌─────────────┘      │ +CONTINUE
 //                                                                             ▼                    ▼
 //                                                                         receiving ─▶ completing ─▶ streaming
 //                                                                         snapshot     journal up    journal
 //                                                                                      to wholeAt and horizon
 // Invariants:
-// (1) `position` names the state that the actions so far have made; nil while that is a part of a snapshot. It is what
-//     the next PSYNC asks to continue.
-// (2) `wholeAt` is there from a snapshot's end until the journal has reached it. Before that the state is one that the
-//     primary never had: keys of different moments. It is continued in the same history only, is not promoted, not
-//     acknowledged, not served.
-// (3) `horizon` is the time by which the node has forgotten keys, where that was its own clock as a primary. Until the
-//     stream says as much, the state may lack what is still in force at the primary: so the link is not up. A primary
-//     whose clock does not get there within `patience` is asked for everything.
-// (4) Acknowledged is only what has been handed out as `batch`, of a whole state. The driver performs an action before
-//     it comes back for the next.
+// (1) `position` identifies the state that the actions so far have produced; nil while that is part of a snapshot. The
+//     next PSYNC requests to continue from it.
+// (2) `wholeAt` is set from a snapshot's end until the journal has reached it. Before that the state is one that the
+//     primary never had: its keys are from different points in time. It may only be continued in the same history; it
+//     is not promoted, acknowledged or served.
+// (3) `horizon` is the time by which the node has expired keys, if that was its own clock as a primary. Until the
+//     stream reaches it, the state may lack keys still in force at the primary, so the link is not up. If a primary's
+//     clock does not get there within `patience`, a full sync is requested.
+// (4) Only what has been returned as `batch`, of a consistent state, is acknowledged. The driver performs an action
+//     before it returns for the next.
 // (5) Between connections there is always a pause, which doubles up to a limit until a link has come up.
-// (6) Held is one line of `lineMax` bytes or one batch (StreamDecoder).
+// (6) Buffered is at most one line of `lineMax` bytes or one batch (StreamDecoder).
 //
-// Owns: the handshake, what to ask for, time-outs. Refuses to touch a socket, a clock, the engine or the journal.
-// Not thread-safe; actions are performed inside of the call, and must not call the link but to read it.
+// Owns: the handshake, what to request, timeouts. Never touches a socket, a clock, the engine or the journal. Not
+// thread-safe; actions are performed inside the call and may read the link, but must not call it.
 
-public import LimiterEngine
+package import LimiterEngine
 import Persistence
-public import System
+package import System
 
 /// The replica's side of a link.
-public final class UpstreamLink {
-    /// Bytes of a line of the handshake at most.
+package final class UpstreamLink {
+    /// Upper bound on the bytes of a handshake line.
     static let lineMax = 1024
 
-    /// Takes effect with the next step it concerns.
-    public var settings: Settings
-    /// Where the link stands.
-    public private(set) var state = State.off
-    /// What the node's state is; nil when it is none.
-    public private(set) var position: StreamPosition?
-    /// Where the state becomes whole; nil when it is, or when there is none.
-    public private(set) var wholeAt: Int64?
-    /// The time by which keys have been forgotten here, if the stream has not said it yet.
-    public private(set) var horizon: EngineTime?
-    /// When the primary was heard of last.
-    public private(set) var lastHeard = SteadyInstant.boot
-    /// Why the link failed last; nil while it is up.
-    public private(set) var failure: Failure?
-    /// Whether the primary is asked to be one, and has not answered yet.
-    public private(set) var takesOver = false
-    /// PSYNC has been sent since the start: the other may have taken over, whatever it is heard to say.
+    /// Changes take effect with the next step they concern.
+    package var settings: Settings
+    /// The link's state.
+    package private(set) var state = State.off
+    /// The position of the node's state; nil when it has none.
+    package private(set) var position: StreamPosition?
+    /// Offset at which the state becomes consistent; nil when it is, or when there is none.
+    package private(set) var wholeAt: Int64?
+    /// The time by which keys have been expired here, until the stream has reached it.
+    package private(set) var horizon: EngineTime?
+    /// When something was last received from the primary.
+    package private(set) var lastHeard = SteadyInstant.boot
+    /// Why the link last failed; nil while it is up.
+    package private(set) var failure: Failure?
+    /// Whether the other node has been asked to take over and has not answered yet.
+    package private(set) var takesOver = false
+    /// PSYNC has been sent since the start: the other node may have taken over, whatever it answers.
     private var hasAsked = false
     private var pause = Nanoseconds.zero
     private var line: [UInt8] = []
@@ -62,12 +62,12 @@ public final class UpstreamLink {
     private var completingSince = SteadyInstant.boot
 
     /// A link that is off.
-    public init(settings: Settings) { self.settings = settings }
+    package init(settings: Settings) { self.settings = settings }
 
-    /// Whether the journal comes in, and the state is whole: `master_link_status:up`.
-    public var isUp: Bool { state == .streaming }
-    /// Whether a full sync is under way: `master_sync_in_progress`.
-    public var isSyncing: Bool { state == .receiving || state == .completing }
+    /// Whether the journal is being received, and the state is consistent: `master_link_status:up`.
+    package var isUp: Bool { state == .streaming }
+    /// Whether a full sync is in progress: `master_sync_in_progress`.
+    package var isSyncing: Bool { state == .receiving || state == .completing }
 
     private var hasConnection: Bool {
         switch state {
@@ -78,12 +78,12 @@ public final class UpstreamLink {
 
     // MARK: Events
 
-    /// Begins to follow. `position` is that of the node's state; nil when it has none, or none that is whole.
+    /// Begins to follow. `position` is that of the node's state; nil when it has none, or an inconsistent one.
     ///
     /// - Parameters:
-    ///   - horizon: Engine time here: the stream has to get there before the link is up. Nil asks nothing of it.
-    ///   - takesOver: The node was primary until now, and wants the other to be.
-    public func start(
+    ///   - horizon: Engine time here: the stream has to reach it before the link is up. Nil for no such condition.
+    ///   - takesOver: The node was primary until now, and asks the other to take over.
+    package func start(
         position: StreamPosition?, horizon: EngineTime?, takesOver: Bool = false, now: SteadyInstant,
         _ perform: (Action) -> Void
     ) {
@@ -99,16 +99,16 @@ public final class UpstreamLink {
         connect(now, perform)
     }
 
-    /// Ends; the node follows nobody.
-    public func stop(_ perform: (Action) -> Void) {
+    /// Stops following.
+    package func stop(_ perform: (Action) -> Void) {
         let wasConnected = hasConnection
         state = .off
         takesOver = false
         if wasConnected { perform(.disconnect(nil)) }
     }
 
-    /// The connection is there.
-    public func connected(now: SteadyInstant, _ perform: (Action) -> Void) {
+    /// The connection is established.
+    package func connected(now: SteadyInstant, _ perform: (Action) -> Void) {
         guard state == .connecting else { return }
         lastHeard = now
         line.removeAll()
@@ -116,17 +116,17 @@ public final class UpstreamLink {
         send(["PING"], now, perform)
     }
 
-    /// No connection came about, or it has ended.
-    public func failed(now: SteadyInstant, _ perform: (Action) -> Void) {
+    /// The connection failed or has ended.
+    package func failed(now: SteadyInstant, _ perform: (Action) -> Void) {
         guard hasConnection else { return }
         fail(.connection, now, perform)
     }
 
-    /// Time has passed: to be called every 100 ms or so.
+    /// Time has passed: to be called about every 100 ms.
     ///
-    /// - Parameter synced: Up to where a start would find the node's journal on disk; -1 without a log, and as long as
-    ///   a received snapshot has not been adopted.
-    public func tick(now: SteadyInstant, synced: Int64, _ perform: (Action) -> Void) {
+    /// - Parameter synced: Offset up to which a restart would recover the node's journal; -1 without a log, and until a
+    ///   received snapshot has been adopted.
+    package func tick(now: SteadyInstant, synced: Int64, _ perform: (Action) -> Void) {
         if case .waiting(let until) = state, now >= until { return connect(now, perform) }
         guard hasConnection else { return }
         if now - lastHeard > settings.timeout { return fail(.silence, now, perform) }
@@ -137,14 +137,14 @@ public final class UpstreamLink {
         guard now - lastSent >= settings.acknowledgeInterval else { return }
         switch state {
         case .streaming: acknowledge(synced: synced, now, perform)
-        // An offset of a state that is not whole would be counted as one that survives a failover.
-        case .receiving, .completing: signOfLife(now, perform)
+        // The offset of an inconsistent state would be counted as one that survives a failover.
+        case .receiving, .completing: sendKeepAlive(now, perform)
         default: break
         }
     }
 
-    /// Bytes have come over the connection, in any pieces.
-    public func received(
+    /// Bytes were received over the connection, split arbitrarily.
+    package func received(
         _ bytes: UnsafeRawBufferPointer, now: SteadyInstant, synced: Int64, _ perform: (Action) -> Void
     ) {
         guard hasConnection, state != .connecting else { return }
@@ -168,7 +168,7 @@ public final class UpstreamLink {
 
     // MARK: Stream
 
-    /// Returns whether what was read asks for an acknowledgement; nil when there is nothing more to read.
+    /// Returns whether the input calls for an acknowledgement; nil when there is nothing more to read.
     private func readStream(
         _ rest: inout UnsafeRawBufferPointer, _ now: SteadyInstant, _ perform: (Action) -> Void
     ) -> Bool? {
@@ -202,7 +202,7 @@ public final class UpstreamLink {
 
     private func began(_ header: FileHeader, _ now: SteadyInstant, _ perform: (Action) -> Void) -> Bool {
         guard header.journalOffset == fullSyncPosition?.offset else {
-            fail(.unexpected("a snapshot of offset \(header.journalOffset)"), now, perform)
+            fail(.unexpected("a snapshot at offset \(header.journalOffset)"), now, perform)
             return false
         }
         position = nil
@@ -223,7 +223,7 @@ public final class UpstreamLink {
         state = .streaming
         failure = nil
         pause = settings.firstPause
-        // The primary does not have to wait for long to learn how far this node is.
+        // Lets the primary learn this node's offset soon.
         lastSent = now - settings.acknowledgeInterval
         perform(.online)
     }
@@ -246,14 +246,14 @@ public final class UpstreamLink {
         send(["REPLCONF", "ACK", "\(offset)", "FACK", "\(min(synced, offset))"], now, perform)
     }
 
-    private func signOfLife(_ now: SteadyInstant, _ perform: (Action) -> Void) {
+    private func sendKeepAlive(_ now: SteadyInstant, _ perform: (Action) -> Void) {
         lastSent = now
         perform(.send([UInt8(ascii: "\n")]))
     }
 
     private func fail(_ failure: Failure, _ now: SteadyInstant, _ perform: (Action) -> Void) {
         if case .stream = failure, !hasProgressed {
-            // The same place twice without a batch between: what this node has does not fit, whatever the reason.
+            // The same position twice without a batch in between: this node's state does not fit, whatever the reason.
             position = nil
             wholeAt = nil
         }
@@ -266,7 +266,7 @@ public final class UpstreamLink {
 
     // MARK: Handshake
 
-    /// Reads a line and answers it; false when there is none yet.
+    /// Reads a line and handles it; false when there is none yet.
     private func readLine(
         _ rest: inout UnsafeRawBufferPointer, _ now: SteadyInstant, _ perform: (Action) -> Void
     ) -> Bool {
@@ -276,12 +276,12 @@ public final class UpstreamLink {
                 if line.last == UInt8(ascii: "\r") { line.removeLast() }
                 let text = String(decoding: line, as: UTF8.self)
                 line.removeAll()
-                // An empty line is a sign of life.
+                // An empty line is a keep-alive.
                 if !text.isEmpty { answered(text, now, perform) }
                 return true
             }
             guard line.count < UpstreamLink.lineMax else {
-                fail(.unexpected("a line without an end"), now, perform)
+                fail(.unexpected("an unterminated line"), now, perform)
                 return false
             }
             line.append(byte)
@@ -293,14 +293,14 @@ public final class UpstreamLink {
         let isError = text.hasPrefix("-")
         switch state {
         case .pinging:
-            guard text.hasPrefix("+") || isNoHindrance(text) else { return refused(text, now, perform) }
+            guard text.hasPrefix("+") || permitsPSYNC(text) else { return refused(text, now, perform) }
             guard let password = settings.password else { return announcePort(now, perform) }
             state = .authenticating
             send(["AUTH"] + (settings.user.map { [$0] } ?? []) + [password], now, perform)
         case .authenticating:
             guard !isError else { return refused(withoutSecrets(text), now, perform) }
             announcePort(now, perform)
-        // A primary that does not know these can still serve the stream.
+        // A primary that does not know these commands can still serve the stream.
         case .announcingPort:
             guard let address = settings.address else { return announceCapability(now, perform) }
             state = .announcingAddress
@@ -315,17 +315,17 @@ public final class UpstreamLink {
         }
     }
 
-    /// What AUTH was answered, for the log. A node that does not know the command repeats its arguments.
+    /// The answer to AUTH, for the log. A node that does not know the command repeats its arguments.
     private func withoutSecrets(_ text: String) -> String {
         let secrets = [settings.password, settings.user].compactMap { $0 }.filter { !$0.isEmpty }
         guard secrets.contains(where: { text.contains($0) }) || text.contains(", with args") else { return text }
         return "\(text.prefix { $0 != " " }) in answer to AUTH"
     }
 
-    /// Whether what PING was answered says nothing of PSYNC: a password is missing, the other node has lost its own
-    /// primary, or its disk fails. A node whose disk fails is not asked to take over, though, unless it may have been
-    /// asked already: it would take no write.
-    private func isNoHindrance(_ text: String) -> Bool {
+    /// Whether the error answering PING does not rule out PSYNC: a password is missing, the other node has lost its own
+    /// primary, or its disk fails. A node whose disk fails is not asked to take over, though, unless it may already
+    /// have been asked: it would accept no write.
+    private func permitsPSYNC(_ text: String) -> Bool {
         if text.hasPrefix("-MISCONF") { return !takesOver || hasAsked }
         return ["-NOAUTH", "-NOPERM", "-MASTERDOWN"].contains { text.hasPrefix($0) }
     }
@@ -343,11 +343,11 @@ public final class UpstreamLink {
     private func refused(_ text: String, _ now: SteadyInstant, _ perform: (Action) -> Void) {
         let words = text.hasPrefix("-") ? String(text.dropFirst()) : text
         fail(text.hasPrefix("-") ? .refused(words) : .unexpected(words), now, perform)
-        // It has not heard of the wish: so it has not taken over.
+        // It never received the request, so it has not taken over.
         if takesOver, !hasAsked { failTakeover(words, perform) }
     }
 
-    /// Said once: if the driver goes on following, it is as any replica.
+    /// Reported once: if the driver continues to follow, this is an ordinary replica.
     private func failTakeover(_ words: String, _ perform: (Action) -> Void) {
         takesOver = false
         perform(.tookOver(.failure(TakeoverRefused(text: words))))
@@ -377,10 +377,10 @@ public final class UpstreamLink {
     private func continues(in id: ReplicationID, _ now: SteadyInstant, _ perform: (Action) -> Void) {
         if id != position!.id {
             guard wholeAt == nil else {
-                // What would make this state whole belongs to the old history alone.
+                // Only the old history could complete this state.
                 position = nil
                 wholeAt = nil
-                return fail(.unexpected("another history in the middle of a full sync"), now, perform)
+                return fail(.unexpected("a different history during a full sync"), now, perform)
             }
             position!.id = id
             perform(.follow(id))

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from durable import info, launch
-from journal_format import HEADER_SIZE, read_batches, read_contents, read_manifest, records_of
+from journal_format import HEADER_SIZE, LogFollower, read_batches, read_contents, read_manifest, records_of
 from replication import nodes, pair, wait_same_offset
 from wire import ErrorReply, eventually
 
@@ -198,6 +198,13 @@ def test_a_key_that_is_passed_around_is_always_there_once(start):
         assert left(wire, "sliding-log", name) == state
 
 
+def records(server):
+    """Those of the newest log."""
+    _, logs = read_manifest(server.files)
+    return [record for _, _, payload in read_batches(server.files / f"log-{logs[-1][0]}", HEADER_SIZE)
+            for record in records_of(payload)]
+
+
 @pytest.mark.parametrize("transaction", [False, True], ids=["alone", "in EXEC"])
 def test_the_journal_has_the_new_name_before_the_old_one_is_removed(launch, transaction):
     """Wherever a crash cuts the log, the key is there under one of its names, or both."""
@@ -210,15 +217,28 @@ def test_the_journal_has_the_new_name_before_the_old_one_is_removed(launch, tran
                 assert wire.calls("MULTI", request, "EXEC")[-1] == [b"OK"]
             else:
                 wire.ok(*request)
-    _, logs = read_manifest(server.files)
     position = {}
-    records = [
-        record for _, _, payload in read_batches(server.files / f"log-{logs[-1][0]}", HEADER_SIZE)
-        for record in records_of(payload)]
-    for place, (kind, key, _, _) in enumerate(records):
+    for place, (kind, key, _, _) in enumerate(records(server)):
         position.setdefault((kind & 0x3F == 0, key), place)
     for number in range(60):
         assert position[False, b"new-%d" % number] < position[True, b"old-%d" % number], number
+
+
+def test_no_earlier_removal_of_the_new_name_follows(launch):
+    """The new name existed and was deleted just before: that removal is not between the key and its new state."""
+    server = launch("--appendfsync", "everysec")
+    with server.connect() as wire:
+        wire.calls(*(f"SET {name}-{number} 1" for number in range(60) for name in ("old", "new")))
+        follower = LogFollower(server.files)
+        eventually(lambda: len(follower.update().states) == 120, "all keys are in the log")
+        wire.calls(*(request for n in range(60) for request in (f"DEL new-{n}", f"RENAME old-{n} new-{n}")))
+        eventually(lambda: not any(follower.update().states[b"old-%d" % n] for n in range(60)), "the log has it all")
+    gone = {}
+    for place, (kind, key, _, _) in enumerate(records(server)):
+        if kind & 0x3F == 0:
+            gone[key] = place
+    for number in range(60):
+        assert gone[b"new-%d" % number] < gone[b"old-%d" % number], number
 
 
 def test_lookups_are_counted(start):

@@ -76,7 +76,7 @@ import Testing
         #expect(condition("log-3", files)?.isDamage == true)
         files["synced"] = [1]
         #expect(condition("log-3", files)?.isDamage == false)
-        #expect(condition("synced", files) == .ignored(reason: "it is not valid and says nothing"))
+        #expect(condition("synced", files) == .ignored(reason: "it is not valid and is ignored"))
         #expect(check(files).isClean)
     }
 
@@ -93,7 +93,7 @@ import Testing
     @Test func stateWithoutAValidManifestIsAProblem() throws {
         let files = try GoldenDirectory.inMemory()
         files.contents["\(directory)/manifest"] = nil
-        #expect(check(files).problem?.reason == "the file holds state, but there is no manifest that says which")
+        #expect(check(files).problem?.reason == "the file contains state, but the directory has no manifest")
         #expect(throws: DirectoryRepair.Failure.self) { try DirectoryRepair(files: files, check: check(files)) }
         files["manifest"] = Array("escapement-manifest 1\n".utf8)
         #expect(check(files).problem?.path == "\(directory)/manifest")
@@ -237,7 +237,7 @@ import Testing
         // encoding.
         let policy = [0x80 | ControlKind.policy.rawValue, 1, 40, 2] + [UInt8](repeating: 0, count: 39) + [0x6B]
         for record in [[9, 1, 1, 0, 0x6B], [0x80 | 60, 0, 0], policy] as [[UInt8]] {
-            try refused({ $0.append(record: record) }, "this is no damage, so it is not cut off")
+            try refused({ $0.append(record: record) }, "this is not damage, so it is not cut off")
         }
         let files = try GoldenDirectory.inMemory()
         #expect(try DirectoryRepair(files: files, check: check(files)) == nil)

@@ -168,7 +168,7 @@ import Testing
         driver.receive([UInt8](repeating: 65, count: UpstreamLink.lineMax))
         #expect(driver.link.state == .pinging)
         driver.receive("A")
-        #expect(driver.link.failure == .unexpected("a line without an end"))
+        #expect(driver.link.failure == .unexpected("an unterminated line"))
     }
 
     // MARK: Retry delays and timeouts
@@ -397,7 +397,7 @@ import Testing
         driver.receive("+FULLRESYNC \(a) 5\r\n")
         driver.receive(stream.snapshot())
         guard case .unexpected = driver.link.failure else { return #expect(Bool(false)) }
-        #expect(driver.drain() == ["disconnect unexpected(\"a snapshot of offset \(stream.journal.offset)\")"])
+        #expect(driver.drain() == ["disconnect unexpected(\"a snapshot at offset \(stream.journal.offset)\")"])
     }
 
     // MARK: Taking over

@@ -5,12 +5,12 @@
 // and the changes in between. A value type: a copy is another disk.
 
 /// The state of a disk at one instant.
-public struct DiskImage {
+package struct DiskImage {
     /// Bytes that reach the disk atomically.
-    public static let sectorSize = 512
+    package static let sectorSize = 512
 
     /// What a power loss does to names that were not synced.
-    public enum Metadata: CaseIterable {
+    package enum Metadata: CaseIterable {
         /// A journaling file system: a prefix of the changes, in order, is on disk.
         case ordered
         /// The worst case that POSIX permits: any subset of the changes.
@@ -47,15 +47,15 @@ public struct DiskImage {
     private var pendingNames: [NameChange] = []
 
     /// An empty disk.
-    public init() {}
+    package init() {}
 
     // MARK: Names
 
     /// The paths of all files.
-    public var paths: [String] { names.keys.sorted() }
+    package var paths: [String] { names.keys.sorted() }
 
     /// The file's number, which is independent of its name; nil if the name does not exist.
-    public func inode(_ path: String) -> Int? { names[path] }
+    package func inode(_ path: String) -> Int? { names[path] }
 
     /// Creates an empty file.
     mutating func create(_ path: String) -> Int {
@@ -87,18 +87,18 @@ public struct DiskImage {
     // MARK: Bytes
 
     /// A file's bytes as seen by processes.
-    public func content(_ inode: Int) -> [UInt8] { inodes[inode].content }
+    package func content(_ inode: Int) -> [UInt8] { inodes[inode].content }
     /// The number of bytes in a file.
-    public func size(_ inode: Int) -> Int { inodes[inode].content.count }
+    package func size(_ inode: Int) -> Int { inodes[inode].content.count }
 
     /// Writes to the page cache: visible at once, on disk later.
-    public mutating func write(_ bytes: [UInt8], at offset: Int, _ inode: Int) {
+    package mutating func write(_ bytes: [UInt8], at offset: Int, _ inode: Int) {
         DiskImage.put(bytes, at: offset, into: &inodes[inode].content)
         inodes[inode].pending.append(.write(at: offset, bytes))
     }
 
     /// Truncates a file, or extends it with zeros.
-    public mutating func truncate(to size: Int, _ inode: Int) {
+    package mutating func truncate(to size: Int, _ inode: Int) {
         DiskImage.resize(&inodes[inode].content, to: size)
         inodes[inode].pending.append(.truncate(to: size))
     }
@@ -121,14 +121,14 @@ public struct DiskImage {
     }
 
     /// Flips one bit of a file, on disk and in memory.
-    public mutating func flip(bit: Int, ofByte position: Int, _ inode: Int) {
+    package mutating func flip(bit: Int, ofByte position: Int, _ inode: Int) {
         sync(inode)
         inodes[inode].content[position] ^= 1 << UInt8(bit)
         inodes[inode].durable[position] ^= 1 << UInt8(bit)
     }
 
     /// Places a file as an operator would.
-    public mutating func plant(_ bytes: [UInt8], at path: String) {
+    package mutating func plant(_ bytes: [UInt8], at path: String) {
         let inode = names[path] ?? create(path)
         truncate(to: 0, inode)
         write(bytes, at: 0, inode)
@@ -139,7 +139,7 @@ public struct DiskImage {
     // MARK: Power
 
     /// The state of the disk after a power loss.
-    public func afterPowerLoss(_ metadata: Metadata, _ random: inout SeededGenerator) -> DiskImage {
+    package func afterPowerLoss(_ metadata: Metadata, _ random: inout SeededGenerator) -> DiskImage {
         var after = self
         for number in inodes.indices {
             after.inodes[number].durable = DiskImage.survivors(inodes[number], &random)
@@ -166,7 +166,7 @@ public struct DiskImage {
     }
 
     /// The worst case of a power loss: only synced state survives.
-    public var atWorst: DiskImage {
+    package var atWorst: DiskImage {
         var after = self
         for number in inodes.indices {
             after.inodes[number].content = inodes[number].durable
@@ -178,7 +178,7 @@ public struct DiskImage {
     }
 
     /// The kernel writes back the bytes of all files, but not their names, as it may at any time.
-    public mutating func writeBack() {
+    package mutating func writeBack() {
         for inode in inodes.indices where !inodes[inode].pending.isEmpty { sync(inode) }
     }
 

@@ -1,12 +1,12 @@
 // Wraps another file system, by default the kernel's, and makes selected calls fail or block: a disk that is full or
 // slow, and works again when the test decides.
 
-public import Glibc
-public import Persistence
+import Glibc
+package import Persistence
 import System
 
 /// Files whose calls can be made to fail.
-public final class FailingFiles: FileSystem {
+package final class FailingFiles: FileSystem {
     /// Selects calls by operation and by a prefix of the file's name.
     private struct Calls: Hashable {
         let operation: String
@@ -23,21 +23,21 @@ public final class FailingFiles: FileSystem {
     private let state = Locked(State())
 
     /// Wraps `base`; initially no call fails.
-    public init(_ base: any FileSystem = RealFileSystem()) { self.base = base }
+    package init(_ base: any FileSystem = RealFileSystem()) { self.base = base }
 
     /// Makes calls of an operation (`create`, `read`, `write`, `fsync`, `ftruncate`, `rename`) fail on files whose
     /// name begins with `prefix`.
-    public func fail(_ operation: String, _ prefix: String, code: Int32 = ENOSPC) {
+    package func fail(_ operation: String, _ prefix: String, code: Int32 = ENOSPC) {
         state.withLock { $0.failures[Calls(operation: operation, prefix: prefix)] = code }
     }
 
     /// Makes a call block until `work`.
-    public func wait(_ operation: String, _ prefix: String) {
+    package func wait(_ operation: String, _ prefix: String) {
         state.withLock { _ = $0.waits.insert(Calls(operation: operation, prefix: prefix)) }
     }
 
     /// Ends all failures and waits.
-    public func work() {
+    package func work() {
         state.withLock {
             $0.failures = [:]
             $0.waits = []
@@ -45,7 +45,7 @@ public final class FailingFiles: FileSystem {
     }
 
     /// The number of calls that have failed so far.
-    public var failed: Int { state.withLock { $0.failed } }
+    package var failed: Int { state.withLock { $0.failed } }
 
     fileprivate func check(_ operation: String, _ path: String) throws(StorageError) {
         let name = path.split(separator: "/").last ?? ""
@@ -60,29 +60,29 @@ public final class FailingFiles: FileSystem {
     }
 
     /// Opens a file; the operation is `create` if that creates it.
-    public func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
+    package func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
         if mode == .create { try check("create", path) }
         return FailingFile(base: try base.open(path, mode), files: self)
     }
 
     /// Renames a file; calls are matched by the new name.
-    public func rename(_ path: String, to newPath: String) throws(StorageError) {
+    package func rename(_ path: String, to newPath: String) throws(StorageError) {
         try check("rename", newPath)
         try base.rename(path, to: newPath)
     }
 
     /// Removes a file; like all calls below, it never fails on request.
-    public func remove(_ path: String) throws(StorageError) { try base.remove(path) }
+    package func remove(_ path: String) throws(StorageError) { try base.remove(path) }
     /// Names in a directory.
-    public func list(_ directory: String) throws(StorageError) -> [String] { try base.list(directory) }
+    package func list(_ directory: String) throws(StorageError) -> [String] { try base.list(directory) }
     /// Creates a directory.
-    public func createDirectory(_ path: String) throws(StorageError) { try base.createDirectory(path) }
+    package func createDirectory(_ path: String) throws(StorageError) { try base.createDirectory(path) }
     /// Makes names durable.
-    public func syncDirectory(_ path: String) throws(StorageError) { try base.syncDirectory(path) }
+    package func syncDirectory(_ path: String) throws(StorageError) { try base.syncDirectory(path) }
     /// Whether the file exists.
-    public func exists(_ path: String) throws(StorageError) -> Bool { try base.exists(path) }
+    package func exists(_ path: String) throws(StorageError) -> Bool { try base.exists(path) }
     /// Takes a lock.
-    public func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? { try base.lock(path) }
+    package func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? { try base.lock(path) }
 }
 
 private final class FailingFile: StorageFile {

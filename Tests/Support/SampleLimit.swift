@@ -1,11 +1,11 @@
 // Limits of any algorithm, for tests that cover all of them.
 
-public import LimiterEngine
+package import LimiterEngine
 
 extension Limit {
     /// A limit with these numbers. Calendar windows have no period in nanoseconds, so a period of up to a day becomes
     /// a UTC day, and a longer one a week, month or year.
-    public static func sample(
+    package static func sample(
         _ algorithm: Algorithm, units: Int64, period: Int64, burst: Int64? = nil, offset: Int64 = 0
     ) throws(LimitError) -> Limit {
         guard algorithm == .calendar else {

@@ -1,6 +1,6 @@
 // Engines that place keys by a seed that is printed.
 
-public import LimiterEngine
+package import LimiterEngine
 
 private let hashSeed = {
     var random = SeededGenerator(for: "hash of keys")
@@ -10,5 +10,5 @@ private let hashSeed = {
 extension Engine {
     /// An engine whose hash seed is shared by all engines of this process. With `Engine`'s own random seed a failure
     /// could not be reproduced.
-    public convenience init(shards: Int) { self.init(shards: shards, seed: hashSeed) }
+    package convenience init(shards: Int) { self.init(shards: shards, seed: hashSeed) }
 }

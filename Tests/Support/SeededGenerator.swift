@@ -6,26 +6,26 @@
 import Glibc
 
 /// SplitMix64: small, fast, and good enough for tests.
-public struct SeededGenerator: RandomNumberGenerator, Sendable {
+package struct SeededGenerator: RandomNumberGenerator, Sendable {
     /// The initial seed.
-    public let seed: UInt64
+    package let seed: UInt64
     private var state: UInt64
 
     /// A generator with this seed.
-    public init(seed: UInt64) {
+    package init(seed: UInt64) {
         self.seed = seed
         state = seed
     }
 
     /// A generator for the named test. Prints its seed.
-    public init(for test: String) {
+    package init(for test: String) {
         let seed = environmentNumber("ESCAPEMENT_SEED") ?? newSeed(for: test)
         print("\(test): ESCAPEMENT_SEED=\(seed)")
         self.init(seed: seed)
     }
 
     /// The next number.
-    public mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var mixed = state
         mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -34,15 +34,15 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
     }
 
     /// A number from 0 up to, but not including, `bound`, which is above 0.
-    public mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
+    package mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
 }
 
 /// Whether every run draws the same numbers.
-public let seedsAreFixed = getenv("ESCAPEMENT_FIXED_SEEDS") != nil
+package let seedsAreFixed = getenv("ESCAPEMENT_FIXED_SEEDS") != nil
 
 /// A seed for the named test: derived from its name if seeds are fixed, otherwise random. Below 2^63, so that callers
 /// can count up from it.
-public func newSeed(for test: String) -> UInt64 {
+package func newSeed(for test: String) -> UInt64 {
     guard seedsAreFixed else { return UInt64.random(in: 1...UInt64.max / 2) }
     // FNV-1a.
     let hash = test.utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
@@ -50,4 +50,4 @@ public func newSeed(for test: String) -> UInt64 {
 }
 
 /// The number in an environment variable; nil if it is not set.
-public func environmentNumber(_ name: String) -> UInt64? { getenv(name).flatMap { UInt64(String(cString: $0)) } }
+package func environmentNumber(_ name: String) -> UInt64? { getenv(name).flatMap { UInt64(String(cString: $0)) } }

@@ -6,17 +6,17 @@
 // one that ends before the next change.
 
 import Glibc
-public import Persistence
+package import Persistence
 
 /// System calls as seen by faults and observers.
-public enum SystemCall: CaseIterable, Sendable {
+package enum SystemCall: CaseIterable, Sendable {
     /// `create` is an `open` that creates or truncates a file.
     case open, create, read, write, sync, truncate, rename, remove, syncDirectory
 
     /// Calls that fail on a full disk.
-    public static let writing: Set<SystemCall> = [.create, .write, .truncate, .rename]
+    package static let writing: Set<SystemCall> = [.create, .write, .truncate, .rename]
     /// Calls that make data durable.
-    public static let syncing: Set<SystemCall> = [.sync, .syncDirectory]
+    package static let syncing: Set<SystemCall> = [.sync, .syncDirectory]
 
     /// Whether the call may change files or names.
     var changes: Bool { self != .read && self != .open }
@@ -25,62 +25,62 @@ public enum SystemCall: CaseIterable, Sendable {
 /// In-memory files.
 ///
 /// `@unchecked Sendable`: used by one thread at a time; recoveries in these tests run their workers sequentially.
-public final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
+package final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
     /// The disk's contents.
-    public var image: DiskImage
+    package var image: DiskImage
     /// Source of all random choices: faults, lengths of short transfers, what survives.
-    public var random: SeededGenerator
+    package var random: SeededGenerator
 
     /// Transfers are short, and occasionally interrupted.
-    public var isChoppy = false
+    package var isChoppy = false
     /// Which calls fail.
-    public var failing: Set<SystemCall> = []
+    package var failing: Set<SystemCall> = []
     /// Errors that they fail with, chosen at random.
-    public var failureCodes: [Int32] = [ENOSPC, EIO]
+    package var failureCodes: [Int32] = [ENOSPC, EIO]
     /// Calls in `failing` fail with odds of 1 in this many.
-    public var failureOdds = 1
+    package var failureOdds = 1
     /// A failed write may leave some of its bytes whatever the error, not only on a full disk.
-    public var tearsWrites = false
+    package var tearsWrites = false
     /// Paths that cannot be opened, with the error.
-    public var unreadable: [String: Int32] = [:]
+    package var unreadable: [String: Int32] = [:]
     /// The number of a single call that fails, whichever call it is, and its error.
-    public var failure: (call: Int, code: Int32)?
+    package var failure: (call: Int, code: Int32)?
     /// All calls from `failure` on keep failing.
-    public var failsForGood = false
+    package var failsForGood = false
 
     /// The number of calls so far that change something.
-    public private(set) var calls = 0
+    package private(set) var calls = 0
     /// The process ends in this call; if it is a write, after this many bytes.
-    public var stop: (call: Int, bytes: Int)?
+    package var stop: (call: Int, bytes: Int)?
     /// The process has ended: its further calls have no effect.
-    public private(set) var isStopped = false
+    package private(set) var isStopped = false
     /// Called before every call that changes something; for a write, with its file, offset and bytes.
-    public var observer: ((_ call: SystemCall, _ write: (inode: Int, offset: Int, bytes: [UInt8])?) -> Void)?
+    package var observer: ((_ call: SystemCall, _ write: (inode: Int, offset: Int, bytes: [UInt8])?) -> Void)?
 
     /// The number of files open now.
-    public fileprivate(set) var openFiles = 0 {
+    package fileprivate(set) var openFiles = 0 {
         didSet { mostOpenFiles = max(mostOpenFiles, openFiles) }
     }
     /// The maximum number of open files since this was last set.
-    public var mostOpenFiles = 0
+    package var mostOpenFiles = 0
 
     private var locks: Set<String> = []
 
     /// The files on `image`, with random choices from `seed`.
-    public init(image: DiskImage = DiskImage(), seed: UInt64 = 1) {
+    package init(image: DiskImage = DiskImage(), seed: UInt64 = 1) {
         self.image = image
         random = SeededGenerator(seed: seed)
     }
 
     /// Files with these contents by path, all of them durable.
-    public convenience init(_ contents: [String: [UInt8]]) {
+    package convenience init(_ contents: [String: [UInt8]]) {
         self.init()
         self.contents = contents
     }
 
     /// The contents of all files by path. Values set are durable; a file that already exists remains the same one for
     /// processes that have it open.
-    public var contents: [String: [UInt8]] {
+    package var contents: [String: [UInt8]] {
         get {
             var contents: [String: [UInt8]] = [:]
             for path in image.paths { contents[path] = image.content(image.inode(path)!) }
@@ -145,7 +145,7 @@ public final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
     // MARK: Calls
 
     /// Opens a file.
-    public func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
+    package func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
         if let code = unreadable[path] { throw StorageError("open", path, code: code) }
         let existing = image.inode(path)
         try perform(mode == .create ? .create : .open, path) {
@@ -157,37 +157,37 @@ public final class SimulatedFileSystem: FileSystem, @unchecked Sendable {
     }
 
     /// Renames a file.
-    public func rename(_ path: String, to newPath: String) throws(StorageError) {
+    package func rename(_ path: String, to newPath: String) throws(StorageError) {
         guard image.inode(path) != nil else { throw StorageError("rename", path, code: ENOENT) }
         try perform(.rename, path) { image.rename(path, to: newPath) }
     }
 
     /// Removes a file.
-    public func remove(_ path: String) throws(StorageError) {
+    package func remove(_ path: String) throws(StorageError) {
         guard image.inode(path) != nil else { throw StorageError("unlink", path, code: ENOENT) }
         try perform(.remove, path) { image.remove(path) }
     }
 
     /// Names in a directory, derived from the paths.
-    public func list(_ directory: String) throws(StorageError) -> [String] {
+    package func list(_ directory: String) throws(StorageError) -> [String] {
         let prefix = directory + "/"
         let names = image.paths.filter { $0.hasPrefix(prefix) }.map { $0.dropFirst(prefix.count).prefix { $0 != "/" } }
         return Set(names).sorted().map(String.init)
     }
 
     /// Directories are implied by paths.
-    public func createDirectory(_ path: String) throws(StorageError) {}
+    package func createDirectory(_ path: String) throws(StorageError) {}
 
     /// Makes all names durable.
-    public func syncDirectory(_ path: String) throws(StorageError) {
+    package func syncDirectory(_ path: String) throws(StorageError) {
         try perform(.syncDirectory, path) { image.syncNames() }
     }
 
     /// Whether the file exists.
-    public func exists(_ path: String) throws(StorageError) -> Bool { image.inode(path) != nil }
+    package func exists(_ path: String) throws(StorageError) -> Bool { image.inode(path) != nil }
 
     /// Acquires a lock that is held as long as its reference.
-    public func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? {
+    package func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? {
         guard locks.insert(path).inserted else { return nil }
         return Lock { [weak self] in self?.locks.remove(path) }
     }

@@ -3,12 +3,12 @@
 import Glibc
 
 /// A directory in /tmp that is removed with its contents when the object is deallocated.
-public final class TemporaryDirectory: Sendable {
+package final class TemporaryDirectory: Sendable {
     /// The directory's path.
-    public let path: String
+    package let path: String
 
     /// Creates the directory; its name begins with `escapement-` and `name`.
-    public init(_ name: String) {
+    package init(_ name: String) {
         var template = Array("/tmp/escapement-\(name)-XXXXXX".utf8CString)
         guard let made = template.withUnsafeMutableBufferPointer({ mkdtemp($0.baseAddress!) }) else {
             fatalError("cannot create a directory for \(name): errno \(errno)")
@@ -19,10 +19,10 @@ public final class TemporaryDirectory: Sendable {
     deinit { TemporaryDirectory.remove(path) }
 
     /// The path of a file in it.
-    public func file(_ name: String) -> String { "\(path)/\(name)" }
+    package func file(_ name: String) -> String { "\(path)/\(name)" }
 
     /// The names of its entries, sorted.
-    public var names: [String] { TemporaryDirectory.names(path) }
+    package var names: [String] { TemporaryDirectory.names(path) }
 
     private static func names(_ path: String) -> [String] {
         guard let stream = opendir(path) else { return [] }

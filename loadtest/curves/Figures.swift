@@ -1,16 +1,16 @@
-// The four plots of docs/choosing.md: which traffic, which limit, what is read off the engine. One limit for all of
-// them, so that they can be laid side by side: 20 a minute, and GCRA's burst as it is when nobody says one.
+// The plots of docs/choosing.md: their traffic, their limits, and the values read from the engine. All but one use the
+// same limit, so that they can be compared: 20 a minute, with GCRA's default burst.
 
 public import LimiterEngine
 
-/// A figure of the documentation, by the name of its file.
+/// A figure of the documentation, identified by its file name.
 public struct Figure: Sendable {
     /// The file's name below docs/curves.
     public let name: String
     /// The SVG document.
     public let text: String
 
-    /// Every figure, drawn from the engine as it is now. Costs a few thousand limiter calls.
+    /// Every figure, drawn from the current engine. Costs a few thousand limiter calls.
     public static func all() throws(LimitError) -> [Figure] {
         [
             Figure(name: "overload.svg", text: try overload().drawn()),
@@ -25,10 +25,10 @@ public struct Figure: Sendable {
     static let period = Traffic.minute
     private static let second: Int64 = 1_000_000_000
     private static let millisecond: Int64 = 1_000_000
-    /// A border of the clock's windows, far from the beginning of time.
+    /// A boundary of the clock's windows, far from the epoch.
     private static let origin = Traffic.origin(period: period)
 
-    /// The algorithms that differ, as they are drawn. The token bucket is GCRA: `grants` makes sure.
+    /// The algorithms that differ, as drawn. The token bucket is equivalent to GCRA: `grants` verifies that.
     private static let drawn: [(algorithm: Limit.Algorithm, label: String, style: Plot.Style)] = [
         (.gcra, "gcra, token-bucket", .rate), (.fixedWindow, "fixed-window", .fixed),
         (.slidingWindow, "sliding-window", .sliding), (.slidingLog, "sliding-log", .log),
@@ -40,12 +40,12 @@ public struct Figure: Sendable {
         let grants = calls.filter { meter.take(at: $0) }
         if algorithm == .gcra {
             let bucket = try Meter(.tokenBucket, units: units, period: period)
-            precondition(calls.filter { bucket.take(at: $0) } == grants, "a token bucket is GCRA in other words")
+            precondition(calls.filter { bucket.take(at: $0) } == grants, "a token bucket is equivalent to GCRA")
         }
         return grants
     }
 
-    /// How many of the instants have passed, from `start` to `end`; x in milliseconds after `zero`.
+    /// The number of instants that have passed, from `start` to `end`; x in milliseconds after `zero`.
     private static func cumulative(_ instants: [Int64], _ start: Int64, _ end: Int64, zero: Int64) -> [Plot.Point] {
         var points = [Plot.Point(x: Int((start - zero) / millisecond), y: 0)]
         for instant in instants where instant <= end {
@@ -55,9 +55,9 @@ public struct Figure: Sendable {
         return points
     }
 
-    /// How many of the instants lie in the period before each moment, from `start` to `end`.
+    /// The number of instants within the period before each moment, from `start` to `end`.
     private static func trailing(_ instants: [Int64], _ start: Int64, _ end: Int64, zero: Int64) -> [Plot.Point] {
-        // A span of one period holds only one of its ends: what comes as another leaves changes nothing.
+        // A span of one period contains only one of its ends: an instant that enters as another leaves changes nothing.
         let steps = instants.map { (at: $0 + period, by: -1) } + instants.map { (at: $0, by: 1) }
         var points = [Plot.Point(x: Int((start - zero) / millisecond), y: 0)]
         for change in steps.sorted(by: { $0.at < $1.at }) where change.at <= end {
@@ -75,14 +75,14 @@ public struct Figure: Sendable {
             number: { String($0 / 1000) })
     }
 
-    /// Lines at these seconds; the first says what they are.
+    /// Lines at these seconds; the first is labelled.
     private static func borders(_ seconds: Int...) -> [Plot.Mark] {
         seconds.map { Plot.Mark(at: $0 * 1000, label: $0 == seconds[0] ? "window border" : "") }
     }
 
     // MARK: The figures
 
-    /// A client that never stops calling at twice the limit, from the middle of a window on.
+    /// A client that keeps calling at twice the limit, from the middle of a window on.
     static func overload() throws(LimitError) -> Plot {
         let start = origin + 20 * second
         let end = start + 3 * period
@@ -109,7 +109,7 @@ public struct Figure: Sendable {
             borders: borders(40, 100, 160))
     }
 
-    /// A client that begins shortly before a border and never stops: the most in a minute.
+    /// A client that begins shortly before a boundary and keeps calling: the maximum in a minute.
     static func border() throws(LimitError) -> Plot {
         let calls = (0..<640).map { origin - 5 * second + Int64($0) * 125 * millisecond }
         var curves: [Plot.Curve] = []
@@ -134,7 +134,7 @@ public struct Figure: Sendable {
             levels: [Plot.Mark(at: 20, label: "LIMIT"), Plot.Mark(at: 40, label: "2 × LIMIT")])
     }
 
-    /// A client that spends everything at once and then waits: how much it finds when it comes back.
+    /// A client that spends everything at once and then waits: how much is available when it returns.
     static func idle() throws(LimitError) -> Plot {
         let start = origin + 20 * second
         var curves: [Plot.Curve] = []
@@ -162,7 +162,8 @@ public struct Figure: Sendable {
             borders: borders(40, 100))
     }
 
-    /// A window spent at its very end, and one at its very beginning: the estimate of sliding-window and the truth.
+    /// A window spent at its very end, and one at its very beginning: the estimate of sliding-window against the actual
+    /// count.
     static func uneven() throws(LimitError) -> Plot {
         func rush(_ count: Int64, at start: Int64) -> [Int64] {
             (0..<count).map { origin + start * second + $0 * 125 * millisecond }
@@ -208,7 +209,7 @@ public struct Figure: Sendable {
             ])
     }
 
-    /// A client that never stops calling, under a quota for months and under one for 30 days.
+    /// A client that keeps calling, under a quota per month and under one per 30 days.
     static func calendar() throws(LimitError) -> Plot {
         let day: Int64 = 86_400 * second
         // 2024-01-01 00:00 UTC, a leap year: months begin on days 0, 31, 60, 91, 121.
@@ -249,7 +250,7 @@ public struct Figure: Sendable {
             })
     }
 
-    /// The points at which the value changes, and the last.
+    /// The points at which the value changes, and the last one.
     private static func changes(_ points: [Plot.Point]) -> [Plot.Point] {
         var kept: [Plot.Point] = []
         for point in points where kept.last?.y != point.y { kept.append(point) }

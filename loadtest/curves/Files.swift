@@ -1,18 +1,18 @@
-// Whole text files, read and written at once. Small ones: nothing here is longer than a megabyte.
+// Whole text files, read and written at once. Only small ones: none is larger than a megabyte.
 
 import Glibc
 
-/// A file that could not be read or written, worded for people.
+/// A file that could not be read or written, with a message for the user.
 public struct FileFailure: Error {
-    /// What went wrong with which file.
+    /// What went wrong, and with which file.
     public let message: String
 }
 
 /// A text file by its path.
 public struct TextFile {
-    /// Where the file is.
+    /// The file's path.
     public let path: String
-    /// The longest file in bytes.
+    /// Upper bound on the size of a file in bytes.
     private static let sizeMax = 1 << 20
 
     /// The file at this path; nothing is opened yet.
@@ -29,7 +29,7 @@ public struct TextFile {
         return String(decoding: bytes[..<count], as: UTF8.self)
     }
 
-    /// Puts `text` in place of whatever the file held.
+    /// Replaces the contents of the file with `text`.
     func write(_ text: String) throws(FileFailure) {
         guard let file = fopen(path, "w") else { throw failure("cannot open") }
         let bytes = Array(text.utf8)

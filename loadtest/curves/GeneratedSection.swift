@@ -1,12 +1,12 @@
-// The parts of a document that are made and not written: they stand between two comments, which stay.
+// The generated parts of a document: each is enclosed by two comments, which are kept.
 
 public import LimiterEngine
 
-/// Lines of a document that a program answers for.
+/// Lines of a document that are generated.
 public struct GeneratedSection: Sendable {
-    /// What the comments call it.
+    /// The section's name in the comments.
     public let name: String
-    /// What stands between them.
+    /// The lines between the comments.
     let lines: [String]
 
     /// Every section of docs/choosing.md, measured now. Costs about a million limiter calls.
@@ -17,7 +17,7 @@ public struct GeneratedSection: Sendable {
         ]
     }
 
-    /// The document with this section as it should be; nil when it does not have both comments, once each and in order.
+    /// The document with this section up to date; nil unless it contains both comments, once each and in order.
     public func replaced(in document: String) -> String? {
         var lines = document.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
         let begins = lines.indices.filter { lines[$0] == "<!-- made by curves: \(name) -->" }

@@ -1,13 +1,12 @@
-// One key of a real engine under one limit, asked at instants that the caller moves by hand.
+// One key of a real engine under one limit, queried at instants set by the caller.
 //
-// Owns an engine of its own, so that no meter sees another's keys. Refuses to know an algorithm: it asks as commands
-// do.
+// Owns an engine of its own, so that no meter sees another's keys. Knows no algorithm: it makes calls as commands do.
 
 public import LimiterEngine
 
-/// A key of a limiter engine and the limit it is asked under. Costs an engine with a single shard.
+/// A key of a limiter engine and the limit it is queried under. Costs an engine with a single shard.
 public final class Meter {
-    /// The limit that `take` asks.
+    /// The limit that `take` uses.
     public let limit: Limit
     private let session: KeyspaceSession
     private static let key: [UInt8] = Array("user:00000000042".utf8)
@@ -24,17 +23,17 @@ public final class Meter {
     /// A key that has spent nothing of a limit.
     public init(_ limit: Limit) {
         self.limit = limit
-        // The seed decides only where the key lies.
+        // The seed only decides where the key is stored.
         session = KeyspaceSession(engine: Engine(shards: 1, seed: HashSeed(1, 2, 3)))
     }
 
-    /// Takes one unit at `now`, in nanoseconds of engine time. Whether it was granted.
+    /// Takes one unit at `now`, in nanoseconds of engine time. Returns whether it was granted.
     public func take(at now: Int64) -> Bool { ask(limit, .one, .take, now).outcome == .allowed }
 
     /// Units left at `now`. Changes nothing.
     func remaining(at now: Int64) -> Int64 { ask(limit, .nothing, .peek, now).remaining }
 
-    /// Takes as many of `units` as there are at `now`. Returns how many.
+    /// Takes as many of `units` as are available at `now`. Returns how many.
     ///
     /// - Precondition: `units` is 0 or more.
     func drain(_ units: Int64, at now: Int64) -> Int64 {
@@ -42,7 +41,7 @@ public final class Meter {
         return ask(limit, demand, .take, now).granted
     }
 
-    /// Bytes that the key uses at `now`, its name and its entry in the index included; 0 when it is full.
+    /// Bytes that the key uses at `now`, including its name and its entry in the index; 0 when it is full.
     func memoryUsage(at now: Int64) -> Int {
         Meter.key.withUnsafeBytes { session.memoryUsage(of: $0, now: EngineTime(nanoseconds: now)) } ?? 0
     }
@@ -58,7 +57,7 @@ public final class Meter {
     }
 }
 
-/// The most of these instants that lie in any span `[t, t + period)`. They must never fall. O(count).
+/// The largest number of these instants in any span `[t, t + period)`. They must never decrease. O(count).
 public func mostInAnySpan(_ instants: [Int64], period: Int64) -> Int {
     var most = 0
     var oldest = 0

@@ -1,8 +1,8 @@
-// What a plot is: axes, curves, notes. Drawing it is PlotDrawing's.
+// The description of a plot: axes, curves, notes. PlotDrawing draws it.
 
-/// A plot over whole numbers. Both axes have units of the caller's; a curve's points must lie within them in x.
+/// A plot over whole numbers. The caller chooses the units of both axes; a curve's points must lie within them in x.
 struct Plot {
-    /// How a curve is drawn: the colour by class, the dashes beside it, so that nothing is told by colour alone.
+    /// How a curve is drawn: a colour by class, plus dashes, so that no information depends on colour alone.
     enum Style: String, CaseIterable {
         case rate
         case fixed
@@ -39,21 +39,21 @@ struct Plot {
     struct Axis {
         var title: String
         var range: ClosedRange<Int>
-        /// Values that have a line and a number.
+        /// Values with a line and a number.
         var ticks: [Int]
-        /// What is written at a tick.
+        /// The text at a tick.
         var number: (Int) -> String = { String($0) }
 
         var length: Int { range.upperBound - range.lowerBound }
     }
 
-    /// A line through the whole plot with a word at it.
+    /// A line across the whole plot with a label.
     struct Mark {
         var at: Int
         var label: String
     }
 
-    /// A word somewhere in the plot.
+    /// A label inside the plot.
     struct Note {
         var text: String
         var at: Point
@@ -62,14 +62,14 @@ struct Plot {
 
     var title: String
     var subtitle: String
-    /// The plot in words, for those who do not see it.
+    /// A text description of the plot, for readers who cannot see it.
     var description: String
     var x: Axis
     var y: Axis
     var curves: [Curve]
-    /// Upright lines: borders of the clock's windows.
+    /// Vertical lines: boundaries of the clock's windows.
     var borders: [Mark] = []
-    /// Level lines: limits.
+    /// Horizontal lines: limits.
     var levels: [Mark] = []
     var notes: [Note] = []
 }

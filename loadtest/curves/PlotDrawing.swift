@@ -1,15 +1,15 @@
-// A plot as an SVG: frame, ticks, curves as stairs, labels beside their curves, colours for light and dark pages.
+// Draws a plot as SVG: frame, ticks, curves as steps, labels next to their curves, colours for light and dark pages.
 //
-// No script, no font from elsewhere, a background of its own: it looks the same wherever it stands.
+// No script, no external font, its own background: it looks the same wherever it is embedded.
 
 extension Plot {
-    // Tenths of a pixel.
+    // In tenths of a pixel.
     private static let width = 7600
     private static let height = 4200
     private static let left = 560
     private static let top = 620
     private static let bottom = 3600
-    /// Labels in the margin are at least this far apart.
+    /// Minimum distance between labels in the margin.
     private static let labelGap = 170
 
     private static let colours = """
@@ -25,7 +25,7 @@ extension Plot {
         .t-rate{fill:#6cb6ff}.t-fixed{fill:#ff9d5c}.t-sliding{fill:#3fd09c}.t-log{fill:#f08fdc}.t-calls{fill:#9aa4af}
         """
 
-    /// Where the plot ends: labels in the margin want room.
+    /// The right edge of the plot, leaving room for labels in the margin if there are any.
     private var right: Int { curves.contains { $0.labelAt == nil } ? 6160 : 7400 }
 
     private func xPosition(_ value: Int) -> Int {
@@ -36,7 +36,7 @@ extension Plot {
         Plot.bottom - (value - y.range.lowerBound) * (Plot.bottom - Plot.top) / y.length
     }
 
-    /// The document.
+    /// The SVG document.
     func drawn() -> String {
         var svg = SVG()
         svg.begin(
@@ -70,7 +70,7 @@ extension Plot {
 
     // MARK: Parts
 
-    /// Text over whatever lies under it: an edge in the page's colour keeps it readable.
+    /// Text on top of other elements: an outline in the page's colour keeps it readable.
     private func word(
         _ svg: inout SVG, _ text: String, _ x: Int, _ y: Int, _ colour: String,
         _ attributes: [(name: String, value: String)]
@@ -147,7 +147,7 @@ extension Plot {
             ].filter { !$0.1.isEmpty })
     }
 
-    /// The labels in the margin are moved apart, from the lowest up.
+    /// Moves the labels in the margin apart, from the lowest up.
     private func drawLabels(_ svg: inout SVG) {
         var lowest = Int.max
         for curve in curves.filter({ $0.labelAt == nil }).sorted(by: { $0.points.last!.y < $1.points.last!.y }) {

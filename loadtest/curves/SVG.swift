@@ -1,13 +1,13 @@
-// SVG as text: elements, attributes, coordinates in tenths of a pixel. Knows no plot.
+// SVG as text: elements, attributes, coordinates in tenths of a pixel. Knows nothing of plots.
 //
-// Every number is whole from the data to the last digit written, so the same data gives the same bytes everywhere.
+// All numbers are integers from the data to the last digit written, so the same data gives the same bytes everywhere.
 
-/// The text of an SVG document while it is written.
+/// The text of an SVG document being written.
 struct SVG {
     private(set) var text = ""
     private var open: [String] = []
 
-    /// A coordinate or length in tenths of a pixel, as it is written: "12.3", "12".
+    /// The text of a coordinate or length given in tenths of a pixel: "12.3", "12".
     static func pixels(_ tenths: Int) -> String {
         let sign = tenths < 0 ? "-" : ""
         let magnitude = tenths.magnitude
@@ -40,12 +40,12 @@ struct SVG {
         text += indent + tag(name, attributes) + "/>\n"
     }
 
-    /// An element that holds text alone.
+    /// An element that contains only text.
     mutating func element(_ name: String, _ attributes: [(name: String, value: String)], content: String) {
         text += indent + tag(name, attributes) + ">" + SVG.escaped(content) + "</\(name)>\n"
     }
 
-    /// Begins an element that holds others.
+    /// Begins an element that contains others.
     mutating func begin(_ name: String, _ attributes: [(name: String, value: String)]) {
         text += indent + tag(name, attributes) + ">\n"
         open.append(name)

@@ -1,8 +1,9 @@
-// How far `sliding-window` is from `sliding-log`: the same calls decided by both, and what the one admits at most.
+// How far `sliding-window` deviates from `sliding-log`: both decide the same calls. Also the most that the former
+// admits.
 
 public import LimiterEngine
 
-/// What both algorithms did with one traffic under one limit.
+/// The decisions of both algorithms for one traffic under one limit.
 public struct SlidingError: Equatable, Sendable {
     /// Units per period.
     public let units: Int64
@@ -12,9 +13,9 @@ public struct SlidingError: Equatable, Sendable {
     public var grantedByLog = 0
     /// Calls that the window granted.
     public var granted = 0
-    /// Calls that the window granted and the log refused.
+    /// Calls that the window granted and the log denied.
     public var over = 0
-    /// Calls that the window refused and the log granted.
+    /// Calls that the window denied and the log granted.
     public var under = 0
     /// The most that the window granted in any span of one period.
     public var most = 0

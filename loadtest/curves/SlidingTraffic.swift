@@ -1,10 +1,10 @@
-// The traffics by which `sliding-window` is measured. Those at random repeat with their seed; the last three are made
-// by somebody who knows where the windows begin.
+// The traffics with which `sliding-window` is measured. The random ones are reproducible by their seed; the last three
+// are constructed with knowledge of the windows' boundaries.
 
 extension Traffic {
     /// The period of every measurement: a minute.
     static let minute: Int64 = 60_000_000_000
-    /// About so many calls a traffic has.
+    /// Approximate number of calls in a traffic.
     private static let callsWanted: Int64 = 20_000
 
     /// Every traffic of the table, for a limit of `units` a minute.
@@ -31,7 +31,7 @@ extension Traffic {
         return Traffic(name: "steady, twice the limit", calls: calls)
     }
 
-    /// Three times the limit for up to half a minute, then nothing for up to a minute: on average just the limit.
+    /// Three times the limit for up to half a minute, then nothing for up to a minute: on average exactly the limit.
     private static func bursts(_ units: Int64) -> Traffic {
         var random = SeededNumbers(seed: UInt64(units))
         var calls: [Int64] = []
@@ -44,7 +44,8 @@ extension Traffic {
         return Traffic(name: "on and off, three times the limit or nothing", calls: calls)
     }
 
-    /// A limit's worth in the last nanosecond of a window, twice the limit evenly through the next, two windows' rest.
+    /// A limit's worth in the last nanosecond of a window, twice the limit evenly through the next, then two idle
+    /// windows.
     private static func late(_ units: Int64) -> Traffic {
         let calls = cycles(units) { border in
             Array(repeating: border - 1, count: Int(units)) + even(2 * units, from: border, length: minute)

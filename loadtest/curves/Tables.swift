@@ -6,7 +6,7 @@ extension SlidingError {
     /// The limits of the table: powers of ten, so that a multiple of one is an exact decimal.
     private static let limits: [Int64] = [10, 100, 1000]
 
-    /// A row for each traffic, with three figures in a cell: one for each limit.
+    /// A row for each traffic, with three figures per cell: one for each limit.
     static func table() throws(LimitError) -> [String] {
         var rows: [String: [SlidingError]] = [:]
         var names: [String] = []
@@ -35,14 +35,14 @@ extension SlidingError {
         return lines
     }
 
-    /// A share in per cent with one decimal, half rounded up; "0" only where it is nothing at all.
+    /// A percentage with one decimal, half rounded up; "0" only for exactly zero.
     static func percent(_ part: Int, of whole: Int) -> String {
         guard part > 0 else { return "0" }
         let tenths = (part * 2000 + whole) / (2 * whole)
         return tenths == 0 ? "< 0.1" : "\(tenths / 10).\(tenths % 10)"
     }
 
-    /// An exact decimal without zeros at its end.
+    /// An exact decimal without trailing zeros.
     ///
     /// - Precondition: `unit` is a power of ten.
     static func multiple(_ value: Int, of unit: Int) -> String {
@@ -58,9 +58,9 @@ extension SlidingError {
     }
 }
 
-/// What a key takes by its algorithm, as the engine counts it.
+/// The memory of a key by algorithm, as counted by the engine.
 enum StateMemory {
-    /// A row for each state: the bytes of MEMORY USAGE for a key of 16 bytes.
+    /// A row for each state: MEMORY USAGE of a key of 16 bytes.
     static func table() throws(LimitError) -> [String] {
         var lines = ["| state | MEMORY USAGE of a key of 16 bytes |", "|---|---|"]
         let states: [(Limit.Algorithm, String)] = [
@@ -81,7 +81,7 @@ enum StateMemory {
         return lines
     }
 
-    /// Bytes after so many grants, each at an instant of its own within one window.
+    /// Bytes after `grants` grants, each at a different instant within one window.
     private static func usage(_ algorithm: Limit.Algorithm, units: Int64, grants: Int64) throws(LimitError) -> Int {
         usage(try Meter(algorithm, units: units, period: Traffic.minute), grants: grants)
     }
@@ -92,7 +92,7 @@ enum StateMemory {
         return meter.memoryUsage(at: start + grants)
     }
 
-    /// A number with a comma before its thousands; below a million.
+    /// A number below a million with a comma as thousands separator.
     private static func grouped(_ number: Int) -> String {
         guard number >= 1000 else { return String(number) }
         let rest = String(number % 1000)

@@ -1,39 +1,39 @@
-// When a client calls: traffics whose calls are the same on every machine, from whole numbers and seeds alone. No
-// logarithm and no other function of the C library has a part in them, since two versions may round differently.
+// When a client calls: traffics that are identical on every machine, computed from integers and seeds alone. No
+// logarithm or other function of the C library is involved, since two versions may round differently.
 
-/// The instants at which one client calls, in nanoseconds of engine time, never falling.
+/// The instants at which one client calls, in nanoseconds of engine time, never decreasing.
 public struct Traffic: Sendable {
-    /// The traffic in words, for tables.
+    /// A description of the traffic, for tables.
     public let name: String
     /// The calls.
     public let calls: [Int64]
 
-    /// A traffic of these calls.
+    /// A traffic with these calls.
     public init(name: String, calls: [Int64]) {
         self.name = name
         self.calls = calls
     }
 
-    /// A window's border long after engine time 0, so that no algorithm meets the beginning of time.
+    /// A window boundary long after engine time 0, so that no algorithm comes near the epoch.
     public static func origin(period: Int64) -> Int64 { 1000 * period }
 
-    /// Calls at the same distance from each other, the first half of it after `start`.
+    /// Evenly spaced calls, the first one half an interval after `start`.
     static func even(_ count: Int64, from start: Int64, length: Int64) -> [Int64] {
         (0..<count).map { start + (2 * $0 + 1) * length / (2 * count) }
     }
 
-    /// Calls at random: so many, each at any instant of the span. That is a Poisson process whose number of calls is
-    /// given.
+    /// Random calls: `count` of them, each at a uniformly random instant in the span. That is a Poisson process
+    /// conditioned on its number of calls.
     static func random(_ count: Int64, from start: Int64, length: Int64, _ random: inout SeededNumbers) -> [Int64] {
         (0..<count).map { _ in start + random.below(length) }.sorted()
     }
 }
 
-/// SplitMix64: numbers that look random and are the same everywhere.
+/// SplitMix64: pseudorandom numbers that are the same everywhere.
 public struct SeededNumbers: Sendable {
     private var state: UInt64
 
-    /// The sequence that belongs to a seed.
+    /// The sequence of a seed.
     public init(seed: UInt64) { state = seed }
 
     mutating func next() -> UInt64 {
@@ -44,6 +44,6 @@ public struct SeededNumbers: Sendable {
         return mixed ^ (mixed >> 31)
     }
 
-    /// A number of 0 ..< `bound`, which is 1 or more.
+    /// A number in 0 ..< `bound`, which is 1 or more.
     public mutating func below(_ bound: Int64) -> Int64 { Int64(next().multipliedFullWidth(by: UInt64(bound)).high) }
 }

@@ -1,5 +1,5 @@
-// Draws the curves of docs/choosing.md and fills in its tables, from the limiter engine and nothing else: no server, no
-// clock. A unit test compares what stands in the repository with what this makes.
+// Draws the curves of docs/choosing.md and fills in its tables, using only the limiter engine: no server, no clock. A
+// unit test compares the files in the repository with this program's output.
 
 import Glibc
 import ProgramArguments
@@ -19,7 +19,7 @@ private func readArguments() -> [String] {
 }
 
 private let arguments = readArguments()
-// An empty word is no directory either: the files would go to the root of the file system.
+// An empty word is not a directory either: the files would be written to the root of the file system.
 guard arguments.count <= 1, arguments.first?.isEmpty != true, arguments.first?.hasPrefix("-") != true else {
     stop("usage: curves [DIRECTORY]\nWrites docs/curves/*.svg and the tables in docs/choosing.md below DIRECTORY")
 }
@@ -30,7 +30,7 @@ do {
     var text = try document.read()
     for section in try GeneratedSection.all() {
         guard let replaced = section.replaced(in: text) else {
-            stop("\(document.path): no place for '\(section.name)'")
+            stop("\(document.path): no comments that enclose '\(section.name)'")
         }
         text = replaced
     }
@@ -39,5 +39,5 @@ do {
 } catch let failure as FileFailure {
     stop(failure.message)
 } catch {
-    stop("a limit that is none: \(error)")
+    stop("invalid limit: \(error)")
 }

@@ -23,7 +23,7 @@ report_limits() {
     write_rules >"$work/rules.conf"
     start_escapement limits --io-threads 1 --rules-file "$PWD/$work/rules.conf"
     at="$port:$pid"
-    [[ $(info "$port" limiter_rules) == 10001 ]] || fail "the rules are not there"
+    [[ $(info "$port" limiter_rules) == 10001 ]] || fail "the rules were not loaded"
     for count in 100000 10000; do
         echo "## $count keys, one loop, all allowed"
         echo

@@ -14,7 +14,7 @@ start_replica() {
 linked() {
     local deadline=$((SECONDS + $2))
     until [[ $(redis-cli -p "$1" INFO replication 2>/dev/null | tr -d '\r') == *master_link_status:up* ]]; do
-        ((SECONDS < deadline)) || fail "the replica on port $1 does not come up"
+        ((SECONDS < deadline)) || fail "the link of the replica on port $1 does not come up"
         sleep 0.02
     done
 }
@@ -110,7 +110,7 @@ report_full_sync() {
             echo "- what the primary's clients saw meanwhile ($((rate / 2)) a second asked): $(tr '\n' ' ' <"$work/load.log")"
             redis-cli -p "$primary" WAIT 1 30000 >/dev/null
             [[ $(info "$primary" master_repl_offset) == $(info "$replica" master_repl_offset) ]] ||
-                fail "the replica is not where its primary is"
+                fail "the replica's offset differs from its primary's"
         fi
     done
     echo

@@ -1,18 +1,17 @@
-// Windows of the calendar: so many units until the day, week, month or year ends in a zone, then as many again.
+// Calendar windows: a quota per day, week, month or year in a time zone.
 //
 //   state   0 end of the window   8 units spent in it
 //
-// As a fixed window, but where a window ends follows from the calendar and the zone's rules (`ZoneTable`): a day of 23
-// or 25 hours and a month of 28 to 31 days are one window each. The end is looked up when a window opens and is part of
-// the state from then on. So a window that has begun ends when it was said to, whatever limit or zone asks in between,
-// even if the zone's rules change or this machine does not have the zone; only the next one needs them. Memory: 16
-// bytes a key, whatever the limit.
+// As a fixed window, but the calendar and the zone's rules determine where a window ends (`ZoneTable`): a day of 23 or
+// 25 hours and a month of 28 to 31 days are one window each. The end is computed when a window opens and stored in the
+// state. So an open window ends as announced whatever limit or zone is used with it later, even if the zone's rules
+// change or this machine lacks the zone; only the next window needs them. Memory: 16 bytes a key, whatever the limit.
 
-/// The witness of windows of the calendar. Their bytes are a fixed window's.
+/// The witness of calendar windows. Their layout is a fixed window's.
 enum Calendar: LimiterWitness {
     static var kind: StateKind { .calendar }
     static var name: StaticString { "calendar" }
-    static var summary: StaticString { "so many in each day, week, month or year of a time zone" }
+    static var summary: StaticString { "a quota per day, week, month or year of a time zone" }
     static var fixedSize: Int? { 16 }
     static var usesCalendar: Bool { true }
 
@@ -30,7 +29,7 @@ enum Calendar: LimiterWitness {
         guard let window = ZoneRegistry.shared.window(containing: time, period, zone: limit.zone) else {
             return .failed(.unknownZone)
         }
-        // The last instant means never: a window that long would never be forgotten.
+        // The last instant means never: a window that long would never expire.
         return window.end > now && window.end < Int64.max ? .at(window.end) : .failed(.outOfRange)
     }
 
@@ -64,12 +63,12 @@ enum Calendar: LimiterWitness {
 }
 
 extension Limit {
-    /// A limit of `units` in each window of the calendar.
+    /// A limit of `units` per calendar window.
     ///
     /// - Parameters:
     ///   - units: 0 or more.
     ///   - period: A day, week, month or year, and where it starts.
-    ///   - zone: Whose calendar. Its rules need not be known: then no window can open.
+    ///   - zone: The calendar's time zone. Its rules need not be known; without them no window can open.
     /// - Throws: `LimitError.negative(.limit)`.
     public init(units: Int64, per period: CalendarPeriod, zone: ZoneNumber) throws(LimitError) {
         try self.init(calendar: period, zone: zone, units: units, period: period.unit.shortest)
@@ -77,13 +76,13 @@ extension Limit {
 }
 
 extension Limit {
-    /// The name of the zone, for durable data and replies: `UTC` where there is none.
+    /// The zone's name, for durable data and replies: `UTC` where there is none.
     public var zoneName: ZoneName { ZoneRegistry.shared.table.name(of: zone) ?? .utc }
 }
 
 extension CalendarUnit {
-    /// The shortest that one is in most zones, in nanoseconds: the period that a limit has where another algorithm
-    /// needs the price of a unit. The shorter, the more units a debt is of, so nothing is given back.
+    /// The shortest such window in most zones, in nanoseconds: used as the period where another algorithm needs a price
+    /// per unit. A shorter period makes a debt worth more units, so nothing is given back.
     var shortest: Int64 {
         let day: Int64 = 86_400_000_000_000
         switch self {

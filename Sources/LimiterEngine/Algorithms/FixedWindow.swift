@@ -1,15 +1,15 @@
-// Fixed windows, aligned to the clock: so many units until the window ends, then as many again. Pure arithmetic.
+// Fixed windows, aligned to the clock: a quota per window. Pure arithmetic.
 //
 //   state   0 end of the window   8 units spent in it
 //
-// Window k spans [k·period, (k+1)·period) of local time, which is `offset` ahead of UTC. At a border two windows' worth
-// may pass back to back; that is this algorithm's nature. A state belongs to its window until that ends, whatever limit
-// asks in between: a changed limit finds what was spent, and neither a lower limit nor a shorter period gives it back.
-// Memory: 16 bytes a key, whatever the limit.
+// Window k spans [k·period, (k+1)·period) of local time, which is `offset` ahead of UTC. Around a boundary, two
+// windows' quotas may be granted back to back; that is inherent in the algorithm. A state belongs to its window until
+// that ends, whatever limit is applied in between: a changed limit sees what was spent, and neither a lower limit nor a
+// shorter period gives it back. Memory: 16 bytes a key, whatever the limit.
 
 /// The state of a key under a fixed window.
 public struct FixedWindow: Equatable, Sendable {
-    /// The window's end in nanoseconds of engine time; at that instant the state is worth nothing.
+    /// The window's end in nanoseconds of engine time; at that instant the state expires.
     public var end: Int64
     /// Units spent in the window, 0 or more.
     public var spent: Int64
@@ -30,9 +30,9 @@ public struct FixedWindow: Equatable, Sendable {
         (state + 8).storeBytes(of: spent, as: Int64.self)
     }
 
-    /// The end of the limit's window around `now`; nil when that is no representable instant.
+    /// The end of the limit's window around `now`; nil when that is not a representable instant.
     public static func end(_ limit: Limit, now: Int64) -> Int64? {
-        // Remainders first: the sum of instant and offset need not be representable, and may lie before the epoch.
+        // Remainders first: the sum of instant and offset might overflow, and may lie before the epoch.
         let shift = limit.offset % limit.period
         let ahead = UInt64(shift < 0 ? shift + limit.period : shift) + UInt64(now % limit.period)
         let elapsed = Int64(ahead % UInt64(limit.period))
@@ -43,9 +43,10 @@ public struct FixedWindow: Equatable, Sendable {
     /// Decides one call.
     ///
     /// - Parameters:
-    ///   - stored: The key's state; nil, or one whose window is over, is a full limit.
+    ///   - stored: The key's state; nil, or a state whose window has ended, means a full quota.
     ///   - now: Engine time in nanoseconds, 0 or more.
-    /// - Returns: The decision as after the call, and the state to store; meaningful only when something was granted.
+    /// - Returns: The state of the limit after the call, and the state to store; the latter is meaningful only when
+    ///   something was granted.
     public static func decide(
         _ limit: Limit, _ demand: Demand, stored: FixedWindow?, now: Int64
     ) -> (decision: LimitDecision, next: FixedWindow) {
@@ -60,7 +61,7 @@ public struct FixedWindow: Equatable, Sendable {
         init(_ end: Int64?) { self = end.map { .at($0) } ?? .failed(.outOfRange) }
     }
 
-    /// As above, for windows that end as `end` says: it is asked when one opens.
+    /// As above, with `end` computing the window's end when a window opens.
     @inline(__always)
     static func decide(
         _ limit: Limit, _ demand: Demand, stored: FixedWindow?, now: Int64, end: (Limit, Int64) -> End
@@ -100,7 +101,7 @@ public struct FixedWindow: Equatable, Sendable {
 extension FixedWindow: LimiterWitness {
     static var kind: StateKind { .fixedWindow }
     static var name: StaticString { "fixed-window" }
-    static var summary: StaticString { "so many in each window of the clock" }
+    static var summary: StaticString { "a quota per window, aligned to the clock" }
     static var fixedSize: Int? { 16 }
     static var hasOffset: Bool { true }
 

@@ -1,21 +1,21 @@
 // The generic cell rate algorithm, in whole nanoseconds. Pure arithmetic: no table, no clock, no memory.
 //
-// One number is a limiter's whole state: the theoretical arrival time (TAT), the instant at which the limiter is full
-// again. With emission interval E (the time one unit costs) and a burst of B units from full:
+// One number is a limiter's whole state: the theoretical arrival time (TAT), the instant at which the limiter is fully
+// replenished. With emission interval E (the time one unit costs) and a burst of B units from full:
 //
 //     tolerance = E·B            the furthest the TAT may be ahead of now
 //     ahead     = max(now, TAT) − now
 //     room      = ⌊(tolerance − ahead) / E⌋
 //     allowed  ⇔ units ≤ room;   then TAT = now + ahead + E·units
 //
-// Everything is computed relative to now. The products are checked where the parameters come in, so nothing in `decide`
+// Everything is computed relative to now. The products are checked when the parameters are set, so nothing in `decide`
 // can trap on client input. CL.THROTTLE is a limit with a burst of max_burst + 1.
 
-/// Why a set of CL.THROTTLE's parameters is not a limit.
+/// Why CL.THROTTLE's parameters do not form a limit.
 public enum ThrottleParameterError: Error, Equatable, Sendable {
     /// The named parameter is below zero.
     case negative(Parameter)
-    /// Not a rate: count or period is 0, or a unit would cost less than a nanosecond.
+    /// Not a rate: count or period is 0, or a unit costs less than a nanosecond.
     case zeroRate
     /// A product of the parameters does not fit 64 bits.
     case outOfRange
@@ -30,10 +30,10 @@ public enum ThrottleParameterError: Error, Equatable, Sendable {
 }
 
 extension LimitCall {
-    /// Makes this a call of CL.THROTTLE: `quantity` units of a limit of `count` units per `period` seconds with a burst
-    /// of `maxBurst` + 1.
+    /// Makes this a CL.THROTTLE call: `quantity` units of a limit of `count` units per `period` seconds with a burst of
+    /// `maxBurst` + 1.
     ///
-    /// - Returns: nil when this is now that call, else why not; then it is unchanged.
+    /// - Returns: Nil on success; otherwise the reason, with the call unchanged.
     @inline(__always)
     public mutating func setThrottle(
         maxBurst: Int64, count: Int64, period: Int64, quantity: Int64
@@ -51,7 +51,7 @@ extension LimitCall {
         guard emissionInterval > 0 else { return .zeroRate }
         let (burst, burstOverflows) = maxBurst.addingReportingOverflow(1)
         let (tolerance, toleranceOverflows) = emissionInterval.multipliedReportingOverflow(by: burst)
-        // The cost itself is computed where it is known to fit the tolerance.
+        // The cost itself is computed later, where it is known to fit the tolerance.
         let (_, costOverflows) = emissionInterval.multipliedReportingOverflow(by: quantity)
         guard !burstOverflows, !toleranceOverflows, !costOverflows else { return .outOfRange }
         begin(.take)
@@ -63,12 +63,13 @@ extension LimitCall {
 
 /// The formula itself.
 public enum GCRA {
-    /// Decides one call, for all of the units or for as many as fit, with one division.
+    /// Decides one call, for all units or as many as fit, with one division.
     ///
     /// - Parameters:
     ///   - arrivalTime: The stored TAT in nanoseconds; anything up to `now` counts as now, so an absent key is 0.
     ///   - now: Engine time in nanoseconds, 0 or more.
-    /// - Returns: The decision as after the call, and the TAT to store; meaningful only when something was granted.
+    /// - Returns: The state of the limit after the call, and the TAT to store; the latter is meaningful only when
+    ///   something was granted.
     public static func decide(
         _ limit: Limit, _ demand: Demand, arrivalTime: Int64, now: Int64
     ) -> (decision: LimitDecision, newArrivalTime: Int64) {
@@ -79,7 +80,7 @@ public enum GCRA {
         return (decision, next)
     }
 
-    /// As above, with the limit read and the answer written in place: both are long, and copying them took longer than
+    /// As above, but reads the limit and writes the answer in place: both are large, and copying them took longer than
     /// deciding.
     ///
     /// - Returns: The TAT to store; meaningful only when something was granted.
@@ -111,7 +112,7 @@ public enum GCRA {
             .allowed, granted: granted, limit: limit.pointee.capacity, remaining: room &- granted, retryAfter: -1,
             resetAfter: aheadIfTaken)
         if now < limit.pointee.cappedUntil, ahead == 0, granted > 0 {
-            // From here on it has a debt, which an earlier limit may bound.
+            // Now it has a debt, which a superseded limit may bound.
             let left = cappedTolerance(limit, now: now, ahead: aheadIfTaken) - aheadIfTaken
             decision.pointee.remaining = max(0, left) / interval
         }
@@ -151,7 +152,7 @@ public enum GCRA {
         return min(allowed, ahead)
     }
 
-    /// A wait longer than 292 years is that long.
+    /// Caps a wait at 292 years.
     @inline(__always)
     private static func clamped(_ nanoseconds: UInt64) -> Int64 {
         nanoseconds > UInt64(Int64.max) ? Int64.max : Int64(bitPattern: nanoseconds)
@@ -164,7 +165,7 @@ extension GCRA: LimiterWitness {
     static var kind: StateKind { .gcra }
     static var name: StaticString { "gcra" }
     static var encoding: StaticString { "tat64" }
-    static var summary: StaticString { "a steady rate, and a burst on top of it" }
+    static var summary: StaticString { "a steady rate plus a burst" }
     static var fixedSize: Int? { 8 }
     static var hasBurst: Bool { true }
 

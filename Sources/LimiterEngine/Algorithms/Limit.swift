@@ -1,7 +1,7 @@
-// What a limit is: an algorithm and its numbers, checked and multiplied out once. Nothing here knows a state or a key;
-// the algorithms themselves are rows of the table in `StateKind.swift`.
+// A limit: an algorithm and its numbers, validated and multiplied out once. Nothing here knows a state or a key; the
+// algorithms are rows of the table in `StateKind.swift`.
 
-/// Why a set of numbers is no limit. Names the argument as commands call it.
+/// Why a set of numbers is not a limit. Names the argument as commands do.
 public enum LimitError: Error, Equatable, Sendable {
     /// The argument is below zero.
     case negative(Argument)
@@ -9,11 +9,11 @@ public enum LimitError: Error, Equatable, Sendable {
     case zero(Argument)
     /// The argument is above what the algorithm can hold.
     case tooLarge(Argument, maximum: Int64)
-    /// The algorithm has no use for the argument.
+    /// The algorithm does not use the argument.
     case unsupported(Argument, Limit.Algorithm)
-    /// The period is a duration, and the algorithm has windows of the calendar, or the other way round.
+    /// The period is a duration but the algorithm uses calendar windows, or the other way round.
     case wrongPeriod(Limit.Algorithm)
-    /// The unit of the calendar has no such start.
+    /// The calendar unit has no such start.
     case badStart(CalendarUnit)
     /// A unit would cost less than a nanosecond.
     case rateTooHigh
@@ -32,44 +32,44 @@ public enum LimitError: Error, Equatable, Sendable {
     }
 }
 
-/// A rate limit: how many units in which time, by which algorithm.
+/// A rate limit: a number of units per period, and the algorithm.
 public struct Limit: Equatable, Sendable {
     /// The largest offset from UTC in nanoseconds, either way: a day.
     public static let offsetMax: Int64 = 86_400_000_000_000
 
-    // What GCRA asks with every call comes first: see `LimitCall`.
+    // The fields that GCRA reads with every call come first: see `LimitCall`.
 
     /// How units are counted.
     public private(set) var algorithm: Algorithm
-    /// The algorithm's kind of state as records have it.
+    /// The algorithm's kind of state, as encoded in records.
     private(set) var rawKind: UInt8
-    /// For windows of the calendar: the unit and where it starts; nil for every other algorithm.
+    /// For calendar windows: the unit and where it starts; nil for other algorithms.
     public private(set) var calendar: CalendarPeriod?
-    /// For windows of the calendar: whose calendar.
+    /// For calendar windows: the time zone.
     public private(set) var zone = ZoneNumber.utc
-    /// What one unit costs in nanoseconds, 1 or more: the period through the units, rounded down.
+    /// Cost of one unit in nanoseconds, 1 or more: the period divided by the units, rounded down.
     public private(set) var emissionInterval: Int64
     /// The emission interval times the capacity, in nanoseconds; 0 except for GCRA and the token bucket.
     public private(set) var tolerance: Int64
-    /// Units that may pass at once from full: for GCRA and the token bucket as given, for the others `units`.
+    /// Units that may be granted at once from full: as given for GCRA and the token bucket, otherwise `units`.
     public private(set) var capacity: Int64
-    /// Engine time in nanoseconds from which on nothing is capped; 0 when nothing is.
+    /// Engine time in nanoseconds at which the cap ends; 0 when there is none.
     public private(set) var cappedUntil: Int64 = 0
-    /// Units per period, 0 or more; 0 lets nothing pass.
+    /// Units per period, 0 or more; 0 denies everything.
     public private(set) var units: Int64
-    /// The period in nanoseconds, 1 or more; for windows of the calendar, whose length differs, a short one.
+    /// The period in nanoseconds, 1 or more; for calendar windows, whose length varies, a short one.
     public private(set) var period: Int64
-    /// For fixed windows: how far local time is ahead of UTC in nanoseconds, so that a day may begin at local midnight.
+    /// For fixed windows: how far local time is ahead of UTC in nanoseconds, so that a day can begin at local midnight.
     public private(set) var offset: Int64
-    /// What an earlier limit still means for this one: see `bound`. For GCRA and the token bucket: no more than this is
-    /// tolerated of a key with a debt, in nanoseconds. `Int64.max` for no cap.
+    /// The effect of superseded limits on this one: see `bound`. For GCRA and the token bucket: upper bound on the
+    /// tolerance for a key with a debt, in nanoseconds. `Int64.max` for no cap.
     private(set) var toleranceCap = Int64.max
-    /// The least that a unit of a debt in time may have cost when it was taken under an earlier limit, in nanoseconds,
-    /// and from when on no such debt is left.
+    /// Lower bound on what a unit of a debt in time cost when it was taken under a superseded limit, in nanoseconds,
+    /// and the time at which no such debt is left.
     private var debtPrice = Int64.max
     private var debtPriceUntil: Int64 = 0
 
-    /// A limit of one per nanosecond: a place to write a real one into.
+    /// A limit of one per nanosecond: a placeholder for a real one.
     init() {
         algorithm = .gcra
         rawKind = StateKind.gcra.rawValue
@@ -85,7 +85,7 @@ public struct Limit: Equatable, Sendable {
     ///
     /// - Parameters:
     ///   - units: 0 or more; at most `SlidingLog.unitsMax` for a sliding log, 4,294,967,295 for a sliding window.
-    ///   - burst: How many may pass at once from full, for GCRA and the token bucket only; nil for as many as `units`.
+    ///   - burst: Units that may be granted at once from full, for GCRA and the token bucket only; nil for `units`.
     ///   - offset: For fixed windows only: how far local time is ahead of UTC, at most a day either way.
     /// - Throws: `LimitError`, naming the argument.
     public init(
@@ -122,7 +122,7 @@ public struct Limit: Equatable, Sendable {
         self.tolerance = tolerance
     }
 
-    /// A limit of `units` in each window of the calendar; `period` is about as long as one of them.
+    /// A limit of `units` per calendar window; `period` is approximately the length of one.
     init(calendar: CalendarPeriod, zone: ZoneNumber, units: Int64, period: Int64) throws(LimitError) {
         guard units >= 0 else { throw .negative(.limit) }
         algorithm = .calendar
@@ -137,8 +137,8 @@ public struct Limit: Equatable, Sendable {
         tolerance = 0
     }
 
-    /// Makes this a GCRA limit, of what `GCRA` asks with every call. What it was before by the units of a period, and
-    /// what an earlier limit means for it, is left as it was: only refunds, and calls that carry over, look at that.
+    /// Makes this a GCRA limit by writing only the fields that `GCRA` reads with every call. Units, period and the
+    /// effects of superseded limits keep their previous values: only refunds and calls that carry over read them.
     @inline(__always)
     mutating func setRate(emissionInterval: Int64, capacity: Int64, tolerance: Int64) {
         algorithm = .gcra
@@ -149,31 +149,31 @@ public struct Limit: Equatable, Sendable {
         cappedUntil = 0
     }
 
-    /// What GCRA tolerates of a key whose TAT lies `ahead` nanoseconds ahead of `now`. A key without a debt owes
-    /// nothing to an earlier limit.
+    /// GCRA's tolerance for a key whose TAT is `ahead` nanoseconds ahead of `now`. A key without a debt is not affected
+    /// by superseded limits.
     @inline(__always)
     func tolerance(at now: Int64, ahead: Int64) -> Int64 {
         now >= cappedUntil || ahead == 0 ? tolerance : min(tolerance, toleranceCap)
     }
 
-    /// What one unit of a debt in time found at `now` cost when it was taken, as far as is known, and rather less than
-    /// more: at a lower price a debt is of more units, and a unit given back takes less of it away.
+    /// What one unit of a debt in time found at `now` cost when it was taken, as far as known, rounded to the lower
+    /// side: at a lower price a debt is worth more units, and a refunded unit reduces it less.
     func debtPrice(at now: Int64) -> Int64 {
         guard now < debtPriceUntil else { return emissionInterval }
         return algorithm.hasBurst ? min(debtPrice, emissionInterval) : debtPrice
     }
 
-    /// This limit as the successor of earlier ones, whose debts may still be about: lowering gives nothing back.
+    /// This limit as the successor of earlier ones, whose debts may still exist: lowering a limit gives nothing back.
     ///
-    /// What a key has spent outlives a change of its limit. A fixed window keeps its units until it ends, a sliding
-    /// log keeps every grant for as long as it was granted for, a sliding window goes on fading as before until
-    /// something is granted under the new limit, which then carries over all that still counts. GCRA's state is a debt
-    /// in time, and nobody knows at which price it was made: were a unit dearer from now on *and* the tolerance longer,
-    /// the same debt would count as fewer units than were taken. So whoever has a debt is tolerated no more than
-    /// before, until all debts of then must have been worked off. Who has none is full, by any limit.
+    /// What a key has spent outlives a change of its limit. A fixed window keeps its units until it ends. A sliding log
+    /// keeps every grant for as long as it was granted for. A sliding window decays as before until something is
+    /// granted under the new limit, which then carries over all units still in force. GCRA's state is a debt in time,
+    /// and the price at which it was incurred is unknown: if a unit becomes more expensive *and* the tolerance longer,
+    /// the same debt would count as fewer units than were taken. So a key with a debt is granted no more tolerance than
+    /// before, until all debts of that time must have been paid off. A key without a debt is full under any limit.
     ///
-    /// Another algorithm that meets a debt counts its units at the lowest price there was, and at that price units are
-    /// given back.
+    /// Another algorithm that finds a debt counts its units at the lowest price there was, and refunds use the same
+    /// price.
     func bound(by earlier: [SupersededLimit]) -> Limit {
         var limit = self
         (limit.toleranceCap, limit.cappedUntil, limit.debtPrice, limit.debtPriceUntil) = (.max, 0, .max, 0)
@@ -189,8 +189,8 @@ public struct Limit: Equatable, Sendable {
         return limit
     }
 
-    /// Whether more is tolerated than by an earlier limit, other than by what whole nanoseconds round away: a period
-    /// divided by its units is cut once for each unit. Less than a unit gives none back.
+    /// Whether this limit tolerates more than an earlier one, apart from rounding to whole nanoseconds: dividing a
+    /// period by its units rounds down once per unit. Less than a unit gives none back.
     private func isLonger(than old: SupersededLimit) -> Bool {
         let more = tolerance.subtractingReportingOverflow(old.tolerance)
         let rounding = min(old.tolerance / old.emissionInterval, emissionInterval - 1)

@@ -1,10 +1,10 @@
-// What is asked of a limit and what it answers, the same for every algorithm.
+// Requests to a limit and its answers, the same for every algorithm.
 
-/// What a limit answered.
+/// A limit's answer.
 public struct LimitDecision: Equatable, Sendable {
     /// How the call ended.
     public enum Outcome: UInt8, Sendable {
-        /// Granted, wholly or in part, or asked for nothing and not over the limit.
+        /// Granted, entirely or partly, or nothing was requested and the limit is not exceeded.
         case allowed = 0
         /// Refused; nothing changed.
         case denied = 1
@@ -12,41 +12,40 @@ public struct LimitDecision: Equatable, Sendable {
         case wrongKind = 2
         /// A new key, or a longer log, would not fit the memory limit; nothing changed.
         case outOfMemory = 3
-        /// An instant of the new state would be after the last representable one, or a counter would not fit 64 bits;
-        /// nothing changed. Where that is the token's instant, or the token is too long, `foundKind` is `token`.
+        /// An instant of the new state would exceed the last representable one, or a counter would overflow 64 bits;
+        /// nothing changed. If it is the token's instant, or the token is too long, `foundKind` is `token`.
         case outOfRange = 4
-        /// As many idempotency tokens are remembered as may be; nothing changed.
+        /// The maximum number of idempotency tokens is reached; nothing changed.
         case tooManyTokens = 5
         /// There is no such counter.
         case absent = 6
-        /// A window of the calendar would have to open in a zone whose rules this machine does not have; nothing
-        /// changed.
+        /// A calendar window would have to open in a zone whose rules this machine does not have; nothing changed.
         case unknownZone = 7
     }
 
-    // What every reply needs comes first: see `LimitCall`.
+    // The fields that every reply needs come first: see `LimitCall`.
 
     /// How the call ended. The numbers are 0 unless it is `allowed` or `denied`.
     public internal(set) var outcome: Outcome
-    /// The limit would have denied the call but only watches: it took nothing, and the call is allowed.
+    /// The limit is in shadow mode and would have denied the call: nothing was taken, and the call is allowed.
     public internal(set) var isShadowed = false
-    /// The answer is the one that the call's token was given first; this call took nothing.
+    /// This is the first answer given to the call's token; this call took nothing.
     public var isRepeated = false
-    /// The key's kind where that was the wrong one. See `outOfRange`, too.
+    /// The key's kind if that is the wrong one. See also `outOfRange`.
     public internal(set) var foundKind: StateKind?
-    /// Units left, 0 … limit. Of a counter its value.
+    /// Units left, 0 … limit. For a counter, its value.
     public internal(set) var remaining: Int64
-    /// Nanoseconds until the same call would be granted something if no other took any; -1 when it was, or never
-    /// will be.
+    /// Nanoseconds until the same call would be granted something if no other call took any; -1 when it was granted, or
+    /// never will be.
     public internal(set) var retryAfter: Int64
-    /// Nanoseconds until the limit is full again, 0 or more.
+    /// Nanoseconds until the limit is fully replenished, 0 or more.
     public internal(set) var resetAfter: Int64
-    /// Units granted, 0 … cost; of a refund, units given back.
+    /// Units granted, 0 … cost; for a refund, units given back.
     public internal(set) var granted: Int64
-    /// Units from full.
+    /// Units available from full.
     public internal(set) var limit: Int64
 
-    /// Whether the call was decided, rather than failed.
+    /// Whether the call was decided and did not fail.
     @inlinable public var isAnswer: Bool { outcome == .allowed || outcome == .denied }
 
     /// A decision with these fields.
@@ -63,7 +62,7 @@ public struct LimitDecision: Equatable, Sendable {
         self.foundKind = foundKind
     }
 
-    /// Makes this a decision with these fields, in place.
+    /// Overwrites this with a decision with these fields.
     @inline(__always)
     mutating func set(
         _ outcome: Outcome, granted: Int64, limit: Int64, remaining: Int64, retryAfter: Int64, resetAfter: Int64
@@ -79,7 +78,7 @@ public struct LimitDecision: Equatable, Sendable {
         foundKind = nil
     }
 
-    /// Makes this the answer of a counter with this value, in place. The other numbers mean nothing.
+    /// Overwrites this with the answer of a counter with this value. The other numbers are meaningless.
     @inline(__always)
     mutating func set(counter value: Int64) {
         outcome = .allowed
@@ -95,11 +94,11 @@ public struct LimitDecision: Equatable, Sendable {
     }
 }
 
-/// So many units wanted, all of them or as many as fit.
+/// A number of units requested: all of them, or as many as fit.
 public struct Demand: Equatable, Sendable {
-    /// Units wanted, 0 or more; 0 asks without taking.
+    /// Units requested, 0 or more; 0 queries without taking.
     public let units: Int64
-    /// Fewer than wanted will do, as long as it is one.
+    /// Whether fewer units are acceptable, as long as there is at least one.
     public let isPartial: Bool
 
     /// A demand for `units`.
@@ -120,17 +119,17 @@ public struct Demand: Equatable, Sendable {
     /// A single unit.
     public static var one: Demand { Demand(trusted: 1) }
 
-    /// No unit: asks without taking.
+    /// No unit: queries without taking.
     public static var nothing: Demand { Demand(trusted: 0) }
 
-    /// What is granted where `room` units are left; nil when that is too few. Below 0 when the limit is exceeded.
+    /// Units granted when `room` units are left; nil when that is too few. Below 0 when the limit is exceeded.
     @inline(__always)
     func granted(room: Int64) -> Int64? {
         if units <= room { return units }
         return isPartial && room > 0 ? room : nil
     }
 
-    /// The fewest units for which room must be made before anything is granted.
+    /// Smallest room at which anything is granted.
     @inline(__always)
     var least: Int64 { isPartial ? min(1, units) : units }
 }

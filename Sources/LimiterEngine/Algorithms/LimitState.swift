@@ -1,31 +1,31 @@
-// The entry to all algorithms: a limit asked over a state's bytes, whatever its kind. Reads the state and writes none;
-// the shard does that.
+// The entry point to all algorithms: evaluates a limit over a state's bytes, whatever its kind. Reads the state without
+// writing it; the shard writes.
 
 extension Limit {
-    /// Decides a demand over the state at `state`, of this limit's kind; nil is a full limit.
+    /// Decides a demand over the state at `state`, which is of this limit's kind; nil is a full limit.
     func evaluate(_ demand: Demand, state: UnsafeMutableRawPointer?, now: Int64) -> LimitDecision {
         algorithm.dispatch(Evaluation(limit: self, demand: demand, state: state, now: now))
     }
 
     // MARK: Carrying over
 
-    /// Memory that `carry` writes at most: no kind's initial size is longer.
+    /// Upper bound on the bytes that `carry` writes: no kind's initial size is larger.
     static let carriedSizeMax = 32
 
-    /// Units of another algorithm's state that count against this limit. Nil for a state that is no limiter's.
+    /// Units of another algorithm's state that count against this limit. Nil for a state that is not a limiter's.
     func unitsInForce(_ state: StateView, now: Int64) -> Int64? {
         guard let base = state.value.baseAddress else { return nil }
-        // Never written through: witnesses have one type for both.
+        // Never written through: witnesses use one pointer type for both.
         let state = (kind: state.kind, base: UnsafeMutableRawPointer(mutating: base))
         return state.kind.dispatch(UnitsInForce(limit: self, state: state.base, now: now))
     }
 
     /// The most spent units that a state of this limit's kind can hold. A debt in time is no longer than the limit
-    /// tolerates: a client that spent more by another algorithm is not kept out for longer than a full refill takes.
+    /// tolerates: a client that spent more under another algorithm waits no longer than a full refill takes.
     var carriedMax: Int64 { algorithm.dispatch(CarriedMax(limit: self)) }
 
     /// Writes a state of this limit's kind, of `initialSize` bytes, in which `units`, 1 … `carriedMax`, have just been
-    /// spent. Any outcome but `allowed` is why there is no such state.
+    /// spent. Any outcome but `allowed` is the reason why there is no such state.
     func carry(_ units: Int64, now: Int64, to memory: UnsafeMutableRawPointer) -> LimitDecision.Outcome {
         algorithm.dispatch(Carrying(limit: self, units: units, now: now, memory: memory))
     }

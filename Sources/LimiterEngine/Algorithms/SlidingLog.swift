@@ -1,23 +1,23 @@
-// A sliding log: every grant is remembered for exactly one period, so no span of that length ever sees more than the
-// limit. A borrowed view of the state's bytes, and the decision over it.
+// A sliding log: every grant is kept for exactly one period, so no span of that length contains more than the limit. A
+// borrowed view of the state's bytes, and the decision over it.
 //
-//   state    0 expiry: when the newest grant is free again     8
-//            8 capacity: how many grants there is room for     2   1 … 4096
+//   state    0 expiry: when the newest grant ends             8
+//            8 capacity: number of grants it has room for     2   1 … 4096
 //           10 position of the oldest grant in the ring        2
 //           12 grants in the ring                              2
 //           14 units of all of them                            2   … 4096
-//           16 ring: per grant 8 bytes when it is free again, 2 bytes how many units       10 · capacity
+//           16 ring: per grant 8 bytes for its end, 2 bytes for its units       10 · capacity
 //
-// Invariants: (1) instants of the ring never fall from oldest to newest; the newest is the expiry. (2) every grant has
-// a unit or more, and the units' sum is kept. (3) unused places of the ring are zero.
+// Invariants: (1) Instants in the ring never decrease from oldest to newest; the newest is the expiry. (2) Every grant
+// has at least one unit, and the units' sum is stored. (3) Unused places of the ring are zero.
 //
 // A grant is kept until the instant its own limit promised, whatever limits come later; one granted under a shorter
-// period waits for those before it. Memory: 16 bytes a key and 10 for each place of the ring, which doubles as it fills
-// up: at most 16 + 10 · limit, so 40 KiB for the longest log there may be. Grants at one instant share a place.
+// period waits for those before it. Memory: 16 bytes a key and 10 for each place in the ring, which doubles as it fills
+// up: at most 16 + 10 · limit, so 40 KiB for the largest possible log. Grants with the same end share a place.
 
 /// A key's sliding log, borrowed: valid while its bytes are.
 public struct SlidingLog {
-    /// The most units a limit may have, and so the most grants a log may hold.
+    /// Largest number of units of a limit, and therefore of grants in a log.
     public static let unitsMax: Int64 = 4096
 
     static let headerSize = 16
@@ -30,14 +30,14 @@ public struct SlidingLog {
     static func byteCount(capacity: Int) -> Int { headerSize + grantSize * capacity }
     static func capacity(byteCount: Int) -> Int { (byteCount - headerSize) / grantSize }
 
-    /// An empty ring, all zero. The expiry is not set: that comes with the first grant.
+    /// An empty ring, all zero. The first grant sets the expiry.
     func initialize(capacity: Int) {
         assert(capacity >= 1 && capacity <= SlidingLog.unitsMax)
         state.initializeMemory(as: UInt8.self, repeating: 0, count: SlidingLog.byteCount(capacity: capacity))
         setField(8, capacity)
     }
 
-    /// When nothing of this counts any more, in nanoseconds of engine time.
+    /// When all grants have ended, in nanoseconds of engine time.
     private(set) var expiry: Int64 {
         get { state.loadUnaligned(as: Int64.self) }
         nonmutating set { state.storeBytes(of: newValue, as: Int64.self) }
@@ -47,7 +47,7 @@ public struct SlidingLog {
         get { field(10) }
         nonmutating set { setField(10, newValue) }
     }
-    /// Grants held, those that are free again included until a new one is added.
+    /// Grants held, including ended ones until a new one is added.
     private(set) var count: Int {
         get { field(12) }
         nonmutating set { setField(12, newValue) }
@@ -59,7 +59,7 @@ public struct SlidingLog {
     var byteCount: Int { SlidingLog.byteCount(capacity: capacity) }
 
     struct Grant {
-        /// When it counts no longer.
+        /// When it stops counting.
         var end: Int64
         var units: Int64
     }
@@ -91,15 +91,15 @@ public struct SlidingLog {
 
     // MARK: Deciding
 
-    /// What is still in force at an instant.
+    /// The grants in force at an instant.
     struct Load {
-        /// Grants at the ring's beginning that are free again.
+        /// Ended grants at the ring's beginning.
         var ended: Int
         /// Units of all others.
         var used: Int64
     }
 
-    /// O(grants that are free again).
+    /// O(ended grants).
     func load(at now: Int64) -> Load {
         var load = Load(ended: 0, used: units)
         while load.ended < count {
@@ -111,18 +111,19 @@ public struct SlidingLog {
         return load
     }
 
-    /// Decides one call; changes nothing. O(grants looked at): the ended ones, and of a denied call those it waits for.
+    /// Decides one call without changing anything. O(grants visited): the ended ones, and for a denied call those it
+    /// waits for.
     ///
     /// - Parameters:
     ///   - log: The key's state; nil is a full limit.
     ///   - now: Engine time in nanoseconds, 0 or more.
-    /// - Returns: The decision as after the call, and until when its grant counts.
+    /// - Returns: The state of the limit after the call, and until when its grant counts.
     static func decide(
         _ limit: Limit, _ demand: Demand, log: SlidingLog?, now: Int64
     ) -> (decision: LimitDecision, end: Int64) {
         let load = log?.load(at: now) ?? Load(ended: 0, used: 0)
         let room = limit.units - load.used
-        // Of a log with anything in force the newest grant is.
+        // If anything is in force, the newest grant is.
         let left = load.used > 0 ? log!.expiry - now : 0
         guard let granted = demand.granted(room: room) else {
             let isEver = demand.least <= limit.units
@@ -149,7 +150,7 @@ public struct SlidingLog {
         )
     }
 
-    /// Nanoseconds until so many units are free again, which are held.
+    /// Nanoseconds until this many units, which are held, have ended.
     private func wait(_ units: Int64, from first: Int, now: Int64) -> Int64 {
         var missing = units
         var position = first
@@ -163,16 +164,16 @@ public struct SlidingLog {
 
     // MARK: Changing
 
-    /// The capacity a ring should have to take another grant beside those still in force; the same when it has room.
-    /// Grants in force have a unit each, so a ring of `limit` places is never too small.
+    /// The capacity a ring needs to hold another grant besides those in force; the current one when there is room.
+    /// Grants in force have at least one unit each, so a ring of `limit` places is never too small.
     func capacityNeeded(ended: Int, end: Int64, limit: Int64) -> Int {
         let kept = count - ended
-        // A grant that counts as long as the newest one shares its place.
+        // A grant with the same end as the newest one shares its place.
         if kept < capacity || expiry == end { return capacity }
         return min(capacity * 2, Int(limit))
     }
 
-    /// Forgets the oldest grants.
+    /// Drops the oldest grants.
     func dropFirst(_ ended: Int) {
         for _ in 0..<ended {
             units -= grant(0).units
@@ -197,7 +198,7 @@ public struct SlidingLog {
         units += granted
     }
 
-    /// Gives up to `given` units back, those granted last first. The log may be empty afterwards: a full limit.
+    /// Refunds up to `given` units, most recent grants first. The log may be empty afterwards: a full limit.
     func refund(_ given: Int64) {
         var left = given
         while left > 0, count > 0 {
@@ -215,7 +216,7 @@ public struct SlidingLog {
         }
     }
 
-    /// Has every grant count until so much earlier.
+    /// Moves the end of every grant back by `duration`.
     func moveBack(by duration: Int64) {
         for position in 0..<count {
             let grant = grant(position)
@@ -241,7 +242,7 @@ public struct SlidingLog {
 extension SlidingLog: LimiterWitness {
     static var kind: StateKind { .slidingLog }
     static var name: StaticString { "sliding-log" }
-    static var summary: StaticString { "exactly so many in any span of one period" }
+    static var summary: StaticString { "an exact quota for any span of one period" }
     static var fixedSize: Int? { nil }
     static var initialSize: Int { byteCount(capacity: 1) }
     static var sizeMax: Int { byteCount(capacity: Int(unitsMax)) }
@@ -313,7 +314,7 @@ extension SlidingLog: LimiterWitness {
     /// O(bytes); reads nothing beyond them.
     static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard bytes.count >= headerSize, let base = bytes.baseAddress else { return false }
-        // Never written through: the view has one type for both.
+        // Never written through: the view uses one pointer type for both.
         let log = SlidingLog(UnsafeMutableRawPointer(mutating: base))
         guard log.capacity >= 1, log.capacity <= unitsMax, bytes.count == log.byteCount, log.head < log.capacity,
             log.count >= 1, log.count <= log.capacity

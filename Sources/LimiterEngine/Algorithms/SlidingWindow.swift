@@ -1,23 +1,23 @@
-// A sliding window of two counters: what was spent in the window of the clock around now, and what in the one before,
-// weighted by how much of it the last period still covers. Pure arithmetic.
+// A sliding window of two counters: the units of the clock-aligned window around now, and those of the window before
+// it, weighted by how much of that the last period still covers. Pure arithmetic.
 //
 //   state   0 expiry   8 period   16 units of the previous window (4 bytes)   20 units of the current one (4 bytes)
 //
 //     used(now) = current + ⌈previous · (start + period − now) / period⌉      start ≤ now < start + period
 //
-// It takes the previous window's units as spread evenly; rounded up, so it never admits what even spreading would not.
-// The start of the current window follows from the expiry, at which used is 0 for good: two periods after the start, or
-// one where the current window holds nothing.
+// It assumes that the previous window's units were spread evenly and rounds up, so it never admits what even spreading
+// would not. The start of the current window follows from the expiry, at which used becomes 0 for good: two periods
+// after the start, or one if the current window is empty.
 //
-// A state goes on fading by its own period whatever period asks. What is granted under another one carries all that
-// still counts into that one's current window. Memory: 24 bytes a key, whatever the limit.
+// A state decays by its own period whatever the limit's period. What is granted under another period carries all units
+// still in force into that period's current window. Memory: 24 bytes a key, whatever the limit.
 
 /// The state of a key under a sliding window of two counters.
 public struct SlidingWindow: Equatable, Sendable {
-    /// The most units a limit may have: what a counter holds.
+    /// Largest number of units of a limit: what a counter can hold.
     public static let unitsMax = Int64(UInt32.max)
 
-    /// Where the current window begins, in nanoseconds of engine time.
+    /// Start of the current window in nanoseconds of engine time.
     public var start: Int64
     /// The windows' length in nanoseconds, 1 or more.
     public var period: Int64
@@ -49,7 +49,7 @@ public struct SlidingWindow: Equatable, Sendable {
         (state + 20).storeBytes(of: current, as: UInt32.self)
     }
 
-    /// When nothing of this counts any more; nil when that is no representable instant.
+    /// When no units are in force any more; nil when that is not a representable instant.
     public var expiry: Int64? {
         let (length, overflows) = period.multipliedReportingOverflow(by: current > 0 ? 2 : 1)
         let (expiry, expiryOverflows) = start.addingReportingOverflow(length)
@@ -61,9 +61,9 @@ public struct SlidingWindow: Equatable, Sendable {
         SlidingWindow(start: now - now % period, period: period, previous: 0, current: 0)
     }
 
-    /// The same state seen from the window around `now`.
+    /// The same state from the point of view of the window around `now`.
     func advanced(to now: Int64) -> SlidingWindow {
-        // An instant before the current window sees it as it is: stricter, never laxer.
+        // Before the current window's start the state is used unchanged: stricter, never laxer.
         guard now >= start else { return self }
         switch (now - start) / period {
         case 0: return self
@@ -75,7 +75,7 @@ public struct SlidingWindow: Equatable, Sendable {
     /// Units in force at `now`, which must lie in the current window or before it.
     public func used(at now: Int64) -> Int64 {
         guard previous > 0 else { return Int64(current) }
-        // start + period is at most the expiry of a state with anything in it.
+        // start + period is at most the expiry of a state that is not empty.
         let left = now < start ? period : start + period - now
         let product = UInt64(left).multipliedFullWidth(by: UInt64(previous))
         let (quotient, remainder) = UInt64(period).dividingFullWidth((product.high, product.low))
@@ -87,7 +87,8 @@ public struct SlidingWindow: Equatable, Sendable {
     /// - Parameters:
     ///   - stored: The key's state; nil is a full limit.
     ///   - now: Engine time in nanoseconds, 0 or more.
-    /// - Returns: The decision as after the call, and the state to store; meaningful only when something was granted.
+    /// - Returns: The state of the limit after the call, and the state to store; the latter is meaningful only when
+    ///   something was granted.
     public static func decide(
         _ limit: Limit, _ demand: Demand, stored: SlidingWindow?, now: Int64
     ) -> (decision: LimitDecision, next: SlidingWindow) {
@@ -108,7 +109,7 @@ public struct SlidingWindow: Equatable, Sendable {
                 window = .empty(period: limit.period, now: now)
                 window.current = UInt32(used)
             }
-            // No more than the limit in sum, which a counter holds.
+            // The sum is at most the limit, which fits a counter.
             window.current += UInt32(granted)
             guard window.expiry != nil else { return (.failure(.outOfRange), window) }
         }
@@ -120,14 +121,14 @@ public struct SlidingWindow: Equatable, Sendable {
         )
     }
 
-    /// Nanoseconds until `units` fit under `limit`, when they do not now; `units` is at most `limit`.
+    /// Nanoseconds until `units` fit under `limit`, if they do not now; `units` is at most `limit`.
     private func wait(_ units: Int64, _ limit: Int64, now: Int64) -> Int64 {
         let room = limit - units - Int64(current)
         if room >= 0 {
-            // The previous window has to fade to `room` or less, at the latest when it is over.
+            // The previous window has to decay to `room` or less, at the latest when it is over.
             return start + period - share(room, of: previous) - now
         }
-        // What stands in the current window fades in the next one.
+        // Units of the current window decay during the next one.
         return start + 2 * period - share(limit - units, of: current) - now
     }
 
@@ -137,7 +138,7 @@ public struct SlidingWindow: Equatable, Sendable {
         return Int64(UInt64(whole).dividingFullWidth((product.high, product.low)).quotient)
     }
 
-    /// Gives units back, those spent last first. Returns nil when nothing counts any more: the limit is full.
+    /// Refunds units, most recent first. Returns nil when nothing is in force any more: the limit is full.
     ///
     /// - Precondition: Advanced to now.
     func refunding(_ units: Int64) -> SlidingWindow? {
@@ -154,11 +155,11 @@ public struct SlidingWindow: Equatable, Sendable {
 extension SlidingWindow: LimiterWitness {
     static var kind: StateKind { .slidingWindow }
     static var name: StaticString { "sliding-window" }
-    static var summary: StaticString { "the last window fades while the current one fills" }
+    static var summary: StaticString { "the current window plus a decaying share of the previous one" }
     static var fixedSize: Int? { 24 }
     static var limitMax: Int64? { unitsMax }
 
-    /// Then every sum in this file fits.
+    /// Guarantees that no sum in this file overflows.
     static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let state = bytes.baseAddress!
         let expiry = state.loadUnaligned(as: Int64.self)
@@ -192,7 +193,7 @@ extension SlidingWindow: LimiterWitness {
         SlidingWindow(state).advanced(to: now).used(at: now)
     }
 
-    /// As much as is in force less by it: what has faded is not given back a second time.
+    /// The units in force, reduced by the refund: units that have decayed are not given back a second time.
     static func refund(
         _ units: Int64, _ state: UnsafeMutableRawPointer, _ limit: Limit, now: Int64
     ) -> (units: Int64, isFull: Bool) {

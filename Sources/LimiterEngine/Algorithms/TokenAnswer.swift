@@ -1,12 +1,12 @@
-// The answer that an idempotency token was first given: a record of its own, of kind `token` under the key
+// The first answer given to an idempotency token: a record of its own, of kind `token`, under the key
 //
 //     4 bytes length of the limited key, little-endian │ limited key │ token
 //
-// in the hidden namespace: a client's key may have the very same bytes and is another key.
+// in the hidden namespace: a client's key with the same bytes is a different key.
 //
 //   state   0 expiry   8 granted   16 limit   24 remaining   32 retry after   40 reset after   48 outcome   49 shadowed
 //
-// A denial is an answer, too. Memory: 56 bytes of state, 8 of header and length, the key's and the token's bytes.
+// A denial is an answer too. Memory: 56 bytes of state, 8 of header and length, the key's and the token's bytes.
 
 /// The key of a token's record.
 enum TokenKey {
@@ -14,7 +14,7 @@ enum TokenKey {
 
     static func size(keyLength: Int, token: UnsafeRawBufferPointer) -> Int { prefixSize + keyLength + token.count }
 
-    /// Writes the derived key to memory of `size`.
+    /// Writes the derived key to memory of size `size`.
     static func write(
         _ key: UnsafeRawPointer, _ keyLength: Int, token: UnsafeRawBufferPointer, to memory: UnsafeMutableRawPointer
     ) {
@@ -25,13 +25,13 @@ enum TokenKey {
         }
     }
 
-    /// Whether bytes from outside are a derived key.
+    /// Whether untrusted bytes are a derived key.
     static func isValid(_ key: UnsafeRawBufferPointer) -> Bool {
         key.count >= prefixSize && Int(key.loadUnaligned(as: UInt32.self)) <= key.count - prefixSize
     }
 }
 
-/// The bytes of an answer, and the witness of their kind.
+/// The encoding of an answer, and the witness of its kind.
 enum TokenAnswer: StateWitness {
     static let size = 56
 

@@ -1,18 +1,18 @@
-// Days, weeks, months and years of the calendar, in local time: where each begins. No zone: ZoneRules turns a local
-// time into an instant.
+// Days, weeks, months and years of the calendar in local time, and where each begins. No zone: ZoneRules converts a
+// local time to an instant.
 //
-// A local time is the number of seconds since 1970-01-01 00:00 that a clock on a wall would show, as if there were no
-// zones. It may be converted to a date by CivilDate, and it may jump where a zone's offset changes.
+// A local time is the number of seconds since 1970-01-01 00:00 that a wall clock would show, as if there were no zones.
+// CivilDate can convert it to a date, and it may jump where a zone's offset changes.
 
 /// The four lengths of a calendar window. The raw values are stable: durable data may hold them.
 public enum CalendarUnit: UInt8, CaseIterable, Sendable {
-    /// From one local hour to the same hour of the next day.
+    /// From a local hour to the same hour of the next day.
     case day = 0
     /// Seven days.
     case week = 1
     /// From a day of one month to that day of the next.
     case month = 2
-    /// From the first day of a month to the same of the next year.
+    /// From the first day of a month to the same day of the next year.
     case year = 3
 
     /// The starts that this unit can have.
@@ -25,7 +25,7 @@ public enum CalendarUnit: UInt8, CaseIterable, Sendable {
         }
     }
 
-    /// The word for it in commands.
+    /// Its name in commands.
     public var name: String {
         switch self {
         case .day: "day"
@@ -44,7 +44,7 @@ public enum CalendarUnit: UInt8, CaseIterable, Sendable {
 ///   30 or 31 means its last day: with START 31 the windows begin on 31 January, 28 or 29 February, 31 March, 30 April.
 /// - A year starts at local midnight of the 1st of a month, 1 to 12; of January unless set otherwise.
 public struct CalendarPeriod: Hashable, Sendable {
-    /// How long a window is.
+    /// The length of a window.
     public let unit: CalendarUnit
     /// Where it starts: one of `unit.starts`.
     private let startByte: UInt8
@@ -52,7 +52,7 @@ public struct CalendarPeriod: Hashable, Sendable {
     /// Where it starts: see the type. One of `unit.starts`.
     public var start: Int { Int(startByte) }
 
-    /// A period; nil when `start` is not one of the unit's starts. Without a start: midnight, Monday, the 1st, January.
+    /// A period; nil when `start` is not one of the unit's starts. The defaults are midnight, Monday, the 1st, January.
     public init?(_ unit: CalendarUnit, start: Int? = nil) {
         let start = start ?? unit.starts.lowerBound
         guard unit.starts.contains(start) else { return nil }
@@ -96,9 +96,9 @@ public struct CalendarPeriod: Hashable, Sendable {
     }
 }
 
-/// One window of a period in a zone. Windows tile time: the end of one is the begin of the next.
+/// One window of a period in a zone. Windows tile time: each ends where the next begins.
 public struct CalendarWindow: Hashable, Sendable {
-    /// The first instant, in nanoseconds since the epoch; `Int64.min` when it is before what 64 bits hold.
+    /// The first instant, in nanoseconds since the epoch; `Int64.min` when it is out of range.
     public var begin: Int64
     /// The first instant of the next window; `Int64.max`, which means never, when it is after `EngineTime.latest`.
     public var end: Int64
@@ -109,7 +109,7 @@ public struct CalendarWindow: Hashable, Sendable {
         self.end = end
     }
 
-    /// A window given by seconds since the epoch, cut at the ends of what 64 bits of nanoseconds hold.
+    /// A window given in seconds since the epoch, clamped to the range of 64-bit nanoseconds.
     init(beginSecond: Int, endSecond: Int) {
         begin = CalendarWindow.nanoseconds(beginSecond)
         end = CalendarWindow.nanoseconds(endSecond)

@@ -12,7 +12,7 @@ public struct CivilDate: Hashable, Sendable {
     /// 1 to 31.
     public var day: Int
 
-    /// The date with these numbers, which must be one: they are not checked.
+    /// The date with these numbers, which are not validated.
     public init(year: Int, month: Int, day: Int) {
         self.year = year
         self.month = month
@@ -59,13 +59,13 @@ public struct CivilDate: Hashable, Sendable {
     static func weekday(ofDay days: Int) -> Int { floorRemainder(days + 3, 7) }
 }
 
-/// `value / divisor`, rounded down also below zero. `divisor` is above 0.
+/// `value / divisor`, rounded down even below zero. `divisor` is above 0.
 @inline(__always)
 func floorQuotient(_ value: Int, _ divisor: Int) -> Int {
     let quotient = value / divisor
     return value - quotient * divisor < 0 ? quotient - 1 : quotient
 }
 
-/// What `floorQuotient` leaves: 0 or more.
+/// The remainder of `floorQuotient`: 0 or more.
 @inline(__always)
 func floorRemainder(_ value: Int, _ divisor: Int) -> Int { value - floorQuotient(value, divisor) * divisor }

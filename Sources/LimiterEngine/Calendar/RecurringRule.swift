@@ -35,11 +35,11 @@ struct RecurringRule: Equatable {
     var offset: Int
     var daylight: Daylight?
 
-    /// The offsets from one second since the epoch to another: the first entry begins there.
+    /// The offsets from one second since the epoch to another: the first entry begins at `begin`.
     ///
-    /// Daylight saving time is the union of each year's: so one that ends as the next begins, which is how rules say
-    /// that it always is, has no gap. Those of years whose changes follow in the other order begin in one year and end
-    /// in the next.
+    /// Daylight saving time is the union of each year's: so one that ends exactly as the next begins, which is how
+    /// rules express permanent daylight saving time, has no gap. If a year's changes come in the other order, its
+    /// daylight saving time begins in that year and ends in the next.
     func changes(from begin: Int, to end: Int) -> [(begin: Int, offset: Int)] {
         guard let daylight else { return [(begin, offset)] }
         var changes = [(begin: begin, offset: offset)]
@@ -51,7 +51,7 @@ struct RecurringRule: Equatable {
         let lastYear = CivilDate(days: floorQuotient(end, secondsPerDay)).year + 1
         func startOfDaylight(_ year: Int) -> Int { daylight.start.second(in: year) - offset }
         func endOfDaylight(_ year: Int) -> Int { daylight.end.second(in: year) - daylight.offset }
-        /// The daylight saving time that has begun and whose end is not certain.
+        /// The daylight saving time that has begun and whose end is not final yet.
         var current: Range<Int>?
         for year in firstYear...lastYear {
             let start = startOfDaylight(year)
@@ -73,7 +73,7 @@ struct RecurringRule: Equatable {
 }
 
 extension RecurringRule.Change {
-    /// The local time of the change in a year: seconds, as in CalendarPeriod.
+    /// The local time of the change in a year, in seconds as in CalendarPeriod.
     func second(in year: Int) -> Int {
         let newYear = CivilDate(year: year, month: 1, day: 1).days
         let day: Int
@@ -91,10 +91,10 @@ extension RecurringRule.Change {
     }
 }
 
-// MARK: Reading
+// MARK: Parsing
 
 extension RecurringRule {
-    /// Reads a POSIX TZ string.
+    /// Parses a POSIX TZ string.
     init(_ text: ArraySlice<UInt8>) throws(ZoneRuleError) {
         var reader = RuleReader(text)
         try reader.skipAbbreviation()
@@ -186,7 +186,7 @@ private struct RuleReader {
         return RecurringRule.Change(date: date, time: time)
     }
 
-    /// One to three digits whose number is in a range; else nil, and the position is where they begin.
+    /// One to three digits whose number is in a range; otherwise nil, with the position reset to where they begin.
     private mutating func number(_ range: ClosedRange<Int>) -> Int? {
         let begin = position
         var number = 0

@@ -1,15 +1,15 @@
-// Reads a zone file: TZif of RFC 8536, versions 2, 3 and 4.
+// Parses a zone file: TZif of RFC 8536, versions 2, 3 and 4.
 //
-// The bytes may be anything: every count is compared with what is left of the file before it is used, and the first
-// thing that is wrong is an error that names it. The block of 32-bit times is skipped; abbreviations and indicators are
-// checked for their lengths only.
+// The bytes are untrusted: every count is checked against the rest of the file before it is used, and the first fault
+// is an error that names it. The block of 32-bit times is skipped; of abbreviations and indicators only the lengths are
+// checked.
 
-/// What a zone file says.
+/// The contents of a zone file.
 struct ZoneFile {
-    /// Longest file. The longest of the database are below 4 KiB.
+    /// Upper bound on a file's length. The longest in the database are below 4 KiB.
     static let lengthMax = 65_536
 
-    /// An instant from which on another local time type is in force.
+    /// An instant from which another local time type is in force.
     struct Transition {
         /// Seconds since the epoch: anything that 64 bits hold.
         var second: Int
@@ -17,7 +17,7 @@ struct ZoneFile {
     }
 
     private(set) var transitions: [Transition] = []
-    /// Offsets of the local time types, in seconds east of UTC. One or more.
+    /// Offsets of the local time types, in seconds east of UTC. At least one.
     private(set) var offsets: [Int] = []
     /// The rule from the last transition on; nil when the file has none.
     private(set) var rule: RecurringRule?
@@ -73,7 +73,7 @@ struct ZoneFile {
     }
 }
 
-/// The 44 bytes before a block.
+/// The 44-byte header before a block.
 private struct Header {
     let version: UInt8
     let utcIndicators: Int
@@ -89,7 +89,7 @@ private struct Header {
         guard bytes[begin..<begin + 4].elementsEqual("TZif".utf8) else { throw .badMagic(part) }
         version = bytes[begin + 4]
         guard (UInt8(ascii: "2")...UInt8(ascii: "4")).contains(version) else { throw .unsupportedVersion(version) }
-        // Fifteen bytes are reserved. Counts have 32 bits, so that sums and products of them fit into 64.
+        // Fifteen bytes are reserved. Counts have 32 bits, so sums and products of them fit 64.
         func count(_ number: Int) -> Int { Int(bigEndian(bytes[begin + 20 + 4 * number..<begin + 24 + 4 * number])) }
         utcIndicators = count(0)
         standardIndicators = count(1)
@@ -104,7 +104,7 @@ private struct Header {
             + standardIndicators + utcIndicators
     }
 
-    /// What the format demands of the counts of a block that is read.
+    /// The format's constraints on the counts of a block that is read.
     func check() throws(ZoneFileError) {
         guard (1...256).contains(types) else { throw .badCount(.localTimeTypes) }
         guard designationBytes > 0 else { throw .badCount(.designations) }
@@ -143,7 +143,7 @@ extension ZoneRules {
                 offset = file.offsets[transition.type]
             }
         }
-        // The last transition itself is the first instant for which the rule is made.
+        // The recurring rule applies from the last transition itself.
         let last = max(file.transitions.last?.second ?? Int.min, ZoneRules.seconds.lowerBound)
         if let rule = file.rule, last <= ZoneRules.seconds.upperBound {
             let recurring = rule.changes(from: last, to: ZoneRules.seconds.upperBound)

@@ -1,8 +1,8 @@
 // What is wrong with a zone file.
 
-/// Why bytes are not a zone file (TZif, RFC 8536) that can be used.
+/// Why bytes are not a usable zone file (TZif, RFC 8536).
 public enum ZoneFileError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// A part of the file, in the order in which they come.
+    /// A part of the file, in file order.
     public enum Part: String, Sendable {
         /// The header of the block with 32-bit times.
         case firstHeader = "the first header"
@@ -78,9 +78,9 @@ public enum ZoneFileError: Error, Equatable, Sendable, CustomStringConvertible {
     }
 }
 
-/// Why the rule of a footer cannot be read: what is missing, and the position of the byte, from 0, at which it is.
+/// Why a footer's rule cannot be parsed: what is missing, and the position of the byte, from 0, at which it is.
 public struct ZoneRuleError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// What should be at the position.
+    /// What is required at the position.
     public enum Expected: String, Sendable {
         /// Three or more letters, or anything in angle brackets.
         case abbreviation = "an abbreviation"
@@ -96,7 +96,7 @@ public struct ZoneRuleError: Error, Equatable, Sendable, CustomStringConvertible
         case end = "the end"
     }
 
-    /// What should have been there.
+    /// What was expected.
     public let expected: Expected
     /// Where in the rule.
     public let position: Int

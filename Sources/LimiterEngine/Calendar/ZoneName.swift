@@ -1,14 +1,15 @@
-// How a zone is named in commands and in durable data: by a fixed offset or by a name of the IANA database.
+// Names of time zones in commands and in durable data: a fixed offset or a name of the IANA database.
 //
-// Durable data holds the text of a name and never a number: numbers are this process's own. The text is canonical, so
-// that two spellings of one offset are one zone: `Z`, `utc` and `-0000` are `UTC`, and `-0530` is `-05:30`.
+// Durable data contains the text of a name and never a number: numbers are local to this process. The text is
+// canonical, so that two spellings of one offset are one zone: `Z`, `utc` and `-0000` are `UTC`, and `-0530` is
+// `-05:30`.
 
-/// A zone as it is named, whether or not this machine has it.
+/// The name of a zone, whether or not this machine has the zone.
 public struct ZoneName: Hashable, Sendable, CustomStringConvertible {
     /// Longest name in bytes.
     public static let lengthMax = 64
 
-    /// The canonical text: what durable data and replies hold.
+    /// The canonical text, used in durable data and replies.
     public let text: String
     /// Minutes east of UTC; nil for a name of the database.
     public let offsetMinutes: Int?
@@ -27,11 +28,11 @@ public struct ZoneName: Hashable, Sendable, CustomStringConvertible {
 
     static let offsetMinutesMax = 23 * 60 + 59
 
-    /// Reads a zone: `Z` or `UTC` in any case, `+hh:mm`, `-hhmm`, or a name such as `Europe/Berlin`. Names are compared
-    /// as they are: letters of the other case make another name.
+    /// Parses a zone: `Z` or `UTC` in any case, `+hh:mm`, `-hhmm`, or a name such as `Europe/Berlin`. Names are
+    /// case-sensitive.
     ///
     /// A name has at most 64 bytes, all of them letters, digits, `_`, `+`, `-` or `/`, begins with a capital letter, as
-    /// all names of the database do, and has no empty part. So it is no way out of the database's directory, and it is
+    /// all names of the database do, and has no empty part. So it cannot escape the database's directory, and it is
     /// neither `localtime`, which would be another zone on each node, nor one of the copies that count leap seconds
     /// (`right/…`).
     public init(_ bytes: some Collection<UInt8>) throws(ZoneNameError) {
@@ -104,12 +105,12 @@ public enum ZoneNameError: Error, Equatable, Sendable, CustomStringConvertible {
     case tooLong(Int)
     /// A sign without an offset that follows.
     case badOffset(String)
-    /// A byte that no name has.
+    /// A byte that occurs in no name.
     case badCharacter(UInt8, String)
-    /// Characters of a name that do not make one.
+    /// Valid characters that do not form a name.
     case badName(String)
 
-    /// What is wrong, with the text that is. The text is printable: characters that are not are shown as numbers.
+    /// What is wrong, including the offending text. The text is printable: other characters are shown as numbers.
     public var description: String {
         switch self {
         case .empty: return "the time zone is empty"

@@ -1,41 +1,42 @@
-// The zones in force: a table, and the ways to replace it. Readers never wait for a file.
+// The zones in force: a table, and the functions that replace it. Readers never wait for a file.
 //
-// A decision needs a zone's rules with a stripe held, and must not wait for whoever replaces the table. So the rules of
-// each zone are published on their own as well, by the zone's number: one load, and no lock. Rules that were published
-// once are never given back, since a loop may be reading them; a zone whose rules have changed costs some KiB, and one
-// that was read again and is the same costs nothing.
+// A decision needs a zone's rules while it holds a stripe, and must not wait for a thread that replaces the table. So
+// the rules of each zone are also published individually, by the zone's number: one load, and no lock. Published rules
+// are never freed, since a loop may be reading them; a zone whose rules have changed costs some KiB, and one that was
+// reread without a change costs nothing.
 
 import Synchronization
 import System
 
-/// The zones that are known. Thread-safe.
+/// The known zones. Thread-safe.
 ///
 /// `@unchecked Sendable`: `rules` is a constant pointer to atomic words.
 public final class ZoneRegistry: @unchecked Sendable {
     deinit {
-        // Of the process's registry never run; rules that were published are kept all the same.
+        // Never runs for the process's registry. Published rules are kept in any case.
         rules.deinitialize(count: ZoneTable.zonesMax)
         rules.deallocate()
     }
 
-    /// Those of this process. Limits have numbers of its zones.
+    /// This process's registry. Limits refer to its zones by number.
     public static let shared = ZoneRegistry()
 
-    /// By position: the rules of a zone, which are kept for as long as the process lives; 0 for none.
+    /// The rules of a zone by position, kept for the lifetime of the process; 0 for none.
     private let rules: UnsafeMutablePointer<Atomic<UInt>>
 
-    /// Held to read or replace the reference, and while a table is made of one that was read. Takes no other lock.
+    /// Held to read or replace the reference, and while a new table is derived from it. No other lock is taken under
+    /// it.
     private let current = Locked(ZoneTable(), rank: .policyTable)
     private let published = Atomic<UInt64>(0)
 
-    /// No zones but fixed offsets.
+    /// A registry with fixed offsets only.
     public init() {
         rules = .allocate(capacity: ZoneTable.zonesMax)
         for position in 0..<ZoneTable.zonesMax { (rules + position).initialize(to: Atomic(0)) }
     }
 
-    /// The window of a period in a zone that contains an instant: see `ZoneTable.window`. Nil where the zone's rules
-    /// are not known. Takes no lock and allocates nothing.
+    /// The window of a period in a zone that contains an instant: see `ZoneTable.window`. Nil if the zone's rules are
+    /// not known. Takes no lock and allocates nothing.
     @inline(never)
     func window(containing time: EngineTime, _ period: CalendarPeriod, zone: ZoneNumber) -> CalendarWindow? {
         guard zone.position >= 0 else { return period.window(containing: time, offset: zone.offsetMinutes * 60) }
@@ -47,7 +48,7 @@ public final class ZoneRegistry: @unchecked Sendable {
         }
     }
 
-    /// Publishes the rules of a table's zones. With the lock held.
+    /// Publishes the rules of a table's zones. Requires the lock.
     private func publish(_ table: ZoneTable) {
         let published = rules
         for (position, entry) in table.entries.enumerated() {
@@ -63,17 +64,17 @@ public final class ZoneRegistry: @unchecked Sendable {
         }
     }
 
-    /// Goes up with every change: a reader that keeps a table compares it. One load.
+    /// Incremented with every change, so that readers can cache the table. One load.
     public var version: UInt64 { published.load(ordering: .acquiring) }
 
-    /// The table in force. Takes a lock for a moment.
+    /// The table in force. Takes a lock briefly.
     public var table: ZoneTable { current.withLock { $0 } }
 
-    /// The number of a zone that stored state names. One that is not known is added: until `load` has read it, its
-    /// `failure` is `unread`. Throws when there are too many. O(1) for a known zone, else O(zones).
+    /// The number of a zone named by stored state. An unknown zone is added: until `load` has read it, its `failure` is
+    /// `unread`. Throws when there are too many. O(1) for a known zone, else O(zones).
     public func intern(_ name: ZoneName) throws(ZoneError) -> ZoneNumber {
         if let number = table.number(of: name) { return number }
-        // The old table may end with this, so it leaves the lock: readers wait for it.
+        // The old table may be destroyed here, so it is passed out of the lock, for which readers wait.
         let (table, _) = try current.withLock { (current) throws(ZoneError) in
             let old = current
             current = try old.adding(name)
@@ -83,15 +84,15 @@ public final class ZoneRegistry: @unchecked Sendable {
         return table.number(of: name)!
     }
 
-    /// Reads zones, and those that are known, again or for the first time; then replaces the table once. May wait for
-    /// a disk: call it with no lock held, and on no loop. Names that have the same rules share them.
+    /// Reads zones and rereads the known ones, then replaces the table once. May block on a disk: call it with no lock
+    /// held, and not on a loop. Names with the same rules share them.
     ///
-    /// A zone that cannot be read keeps the rules it has; if it has none, `ZoneTable.failure` is why.
+    /// A zone that cannot be read keeps its rules; if it has none, `ZoneTable.failure` gives the reason.
     ///
     /// - Parameters:
     ///   - names: Zones to add. Fixed offsets are ignored.
-    ///   - read: The bytes of a zone's file. The description of what it throws becomes part of a `ZoneError`.
-    /// - Returns: What could not be used.
+    ///   - read: Returns the bytes of a zone's file. The description of its error becomes part of a `ZoneError`.
+    /// - Returns: The zones that could not be used, and why.
     @discardableResult
     public func load<Failure: Error>(
         _ names: [ZoneName] = [], read: (ZoneName) throws(Failure) -> [UInt8]

@@ -1,23 +1,23 @@
-// The offsets of one zone, from the first that is known to the year 2262, and the windows that follow from them.
+// The offsets of one zone, from its first known one to the year 2262, and the windows that follow from them.
 //
-// A zone is a list of spans in which its offset from UTC stays the same. The recurring rule at the end of a zone file
-// is expanded into spans when the file is read, so a look-up is a few binary searches and never allocates.
+// A zone is a list of spans of constant offset from UTC. The recurring rule at the end of a zone file is expanded into
+// spans when the file is read, so a lookup is a few binary searches and never allocates.
 //
 // A window begins at the first instant at which the local time is at or after its boundary. Local time may jump:
-//  - Forward over a boundary: the window begins at the jump. Forward over several, as in the zones that skipped a day:
-//    their windows would be empty and do not exist; the one before ends, and the last of them begins, at the jump.
-//  - Back over a boundary, which then comes twice: the window begins the first time, and stays when the clock shows the
-//    earlier date again.
-// Both follow from taking, instead of local time, the latest local time that was reached so far. It never runs
-// backwards, so windows tile time, whatever a zone file contains.
+// - Forward over a boundary: the window begins at the jump. Forward over several, as in the zones that skipped a day:
+//   their windows would be empty and do not exist; the one before ends, and the last of them begins, at the jump.
+// - Back over a boundary, which then occurs twice: the window begins the first time, and stays when the clock shows the
+//   earlier date again.
+// Both follow from using the latest local time reached so far instead of the local time. It never decreases, so windows
+// tile time, whatever a zone file contains.
 
 /// The offsets of one zone. Immutable.
 ///
-/// `@unchecked Sendable`: its memory is written in `init` alone, and given back in `deinit`.
+/// `@unchecked Sendable`: its memory is written only in `init`, and freed in `deinit`.
 public final class ZoneRules: @unchecked Sendable {
-    /// A time in which the offset stays the same. Seconds.
+    /// A span of constant offset. Seconds.
     struct Span: Equatable {
-        /// The first second of it, since the epoch.
+        /// Its first second, since the epoch.
         var begin: Int
         /// Local time is UTC plus this.
         var offset: Int32
@@ -25,7 +25,7 @@ public final class ZoneRules: @unchecked Sendable {
         var earlierOffset: Int32
     }
 
-    /// What a look-up needs, so that it touches no reference.
+    /// The data a lookup needs, without references, so that no reference count is touched.
     struct View {
         let spans: UnsafeMutablePointer<Span>
         /// 1 or more.
@@ -34,10 +34,10 @@ public final class ZoneRules: @unchecked Sendable {
 
     let view: View
 
-    /// The first and the last second, since the epoch, in which an `Int64` of nanoseconds can be.
+    /// The first and the last second since the epoch in the range of an `Int64` of nanoseconds.
     static let seconds = -9_223_372_037...9_223_372_036
 
-    /// Rules with one offset for ever, in seconds, within 26 hours.
+    /// Rules with one permanent offset, in seconds, within 26 hours.
     public convenience init(offset: Int) { self.init(offset: offset, changes: []) }
 
     /// - Parameters:
@@ -45,7 +45,7 @@ public final class ZoneRules: @unchecked Sendable {
     ///   - changes: Changes of the offset, each later than the one before it, within `ZoneRules.seconds`.
     init(offset: Int, changes: [(begin: Int, offset: Int)]) {
         var spans = [Span(begin: Int.min, offset: Int32(offset), earlierOffset: 0)]
-        // The latest local time before a change, but for one second.
+        // The latest local time before a change, minus one second.
         var peak = Int.min
         for change in changes where change.offset != Int(spans[spans.count - 1].offset) {
             peak = max(peak, change.begin + Int(spans[spans.count - 1].offset))
@@ -59,22 +59,22 @@ public final class ZoneRules: @unchecked Sendable {
 
     deinit { view.spans.deallocate() }
 
-    /// Whether the other rules say the same. O(spans).
+    /// Whether the other rules are equal. O(spans).
     func isSame(as other: ZoneRules) -> Bool {
         guard view.count == other.view.count else { return false }
         return (0..<view.count).allSatisfy { view.spans[$0] == other.view.spans[$0] }
     }
 
-    /// How many bytes its spans take.
+    /// Size of its spans in bytes.
     public var byteCount: Int { view.count * MemoryLayout<Span>.stride }
 
-    /// The window of a period that contains an instant: `begin <= time < end`. The one nanosecond after
-    /// `EngineTime.latest` is in that one's window. O(log spans), without allocation.
+    /// The window of a period that contains an instant: `begin <= time < end`. The single nanosecond after
+    /// `EngineTime.latest` belongs to the same window. O(log spans), without allocation.
     public func window(containing time: EngineTime, _ period: CalendarPeriod) -> CalendarWindow {
         view.window(containing: time, period)
     }
 
-    /// Seconds that local time is ahead of UTC at an instant.
+    /// How far local time is ahead of UTC at an instant, in seconds.
     public func offset(at time: EngineTime) -> Int {
         Int(view.spans[view.span(at: floorQuotient(Int(time.nanoseconds), 1_000_000_000))].offset)
     }
@@ -98,13 +98,13 @@ extension ZoneRules.View {
     /// The first second at which local time is at or after `local`.
     @inline(__always)
     private func firstSecond(reaching local: Int) -> Int {
-        // Spans that begin after it was reached are out, so the last of the others reaches it.
+        // Spans that begin after it was reached are excluded, so the last of the others reaches it.
         let number = lastSpan { $0.earliestNewLocal <= local }
         let second = local - Int(spans[number].offset)
         return number == 0 ? second : max(second, spans[number].begin)
     }
 
-    /// The last span for which `isMet` holds: it holds for a first part of the spans, and for span 0 without asking.
+    /// The last span for which `isMet` holds: it must hold for a prefix of the spans, and is assumed for span 0.
     @inline(__always)
     private func lastSpan(where isMet: (borrowing ZoneRules.Span) -> Bool) -> Int {
         var (met, unmet) = (0, count)
@@ -117,13 +117,13 @@ extension ZoneRules.View {
 }
 
 extension ZoneRules.Span {
-    /// The first local time that no span before this one has reached; not of span 0.
+    /// The first local time not reached by an earlier span; not defined for span 0.
     @inline(__always)
     fileprivate var earliestNewLocal: Int { begin + Int(earlierOffset) }
 }
 
 extension CalendarPeriod {
-    /// The window that contains an instant, in a zone with one offset for ever, in seconds.
+    /// The window that contains an instant, in a zone with one permanent offset, in seconds.
     func window(containing time: EngineTime, offset: Int) -> CalendarWindow {
         let second = floorQuotient(Int(time.nanoseconds), 1_000_000_000)
         let (begin, end) = boundaries(around: second + offset)

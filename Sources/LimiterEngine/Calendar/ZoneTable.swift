@@ -1,6 +1,6 @@
-// The zones that this process knows, numbered: immutable, replaced whole, so that readers need no lock.
+// The numbered zones known to this process: immutable and replaced as a whole, so that readers need no lock.
 //
-// How calendar windows are asked for:
+// How to find calendar windows:
 //
 //     let period = CalendarPeriod(.month, start: 15)       // nil when the unit has no such start
 //     let name = try ZoneName("Europe/Berlin")             // or "+02:00", "-0530", "UTC", "Z"
@@ -8,28 +8,28 @@
 //     guard let zone = table.number(of: name)              // nil: no such zone
 //     table.window(containing: now, period, zone: zone)    // begin <= now < end; nil: see table.failure(of: zone)
 //
-// `ZoneRegistry.load` fills the table, with a function that reads a zone's file: on a thread that may wait for a disk,
-// at the start for all zones of the machine, and again when they may have changed. So a command finds every zone in
-// memory, or there is no such zone:
+// `ZoneRegistry.load` fills the table, with a function that reads a zone's file: on a thread that may block on a disk,
+// at the start for all zones of the machine, and again when they may have changed. So every existing zone is in memory
+// when a command needs it:
 //
 //     let directory = ZoneDirectory()                      // System; throws(ZoneDirectory.Failure)
 //     let names = try directory.names().compactMap { try? ZoneName($0) }
 //     let failures = registry.load(names) { name throws(ZoneDirectory.Failure) in try directory.read(name.text) }
 //
-// A zone's number has 16 bits, fits into a limit, and stays the same while the process lives. It means nothing to
-// another process: durable data and replication hold `ZoneName.text`. A name that comes from there is put in by
-// `ZoneRegistry.intern`, whether or not this machine has the zone, so that state always loads. If the zone cannot be
-// read, `window` has no answer, and the call is to be refused with `failure`, which names the zone. It is not
-// evaluated in UTC instead: a quota would silently begin at other instants, and again at others when the zone is back.
-// A window that was begun is stored with its end, and remains valid until then.
+// A zone's number has 16 bits, fits into a limit, and stays the same for the lifetime of the process. It is meaningless
+// to another process: durable data and replication contain `ZoneName.text`. `ZoneRegistry.intern` adds names from
+// there, whether or not this machine has the zone, so that state always loads. If the zone cannot be read, `window`
+// returns nil, and the call has to be refused with `failure`, which names the zone. UTC is not used instead: a quota
+// would silently begin at other instants, and at others again when the zone is back. An open window is stored with its
+// end and remains valid until then.
 
 /// The number of a zone in this process: see `ZoneTable`. 0 is UTC.
 public struct ZoneNumber: Hashable, Sendable {
-    /// Up to `firstNamed`, a fixed offset: 0 for UTC, odd numbers east of it, even ones west. From there on, the
+    /// Below `firstNamed`, a fixed offset: 0 for UTC, odd numbers east of it, even ones west. From there on, the
     /// position in the table.
     public let rawValue: UInt16
 
-    /// A number that was one.
+    /// A number obtained earlier from `rawValue`.
     public init(rawValue: UInt16) { self.rawValue = rawValue }
 
     static let firstNamed = 4096
@@ -47,20 +47,20 @@ public struct ZoneNumber: Hashable, Sendable {
     @inline(__always)
     var position: Int { Int(rawValue) - ZoneNumber.firstNamed }
 
-    /// Of a fixed offset: minutes east of UTC.
+    /// For a fixed offset: minutes east of UTC.
     @inline(__always)
     var offsetMinutes: Int { rawValue & 1 == 1 ? (Int(rawValue) + 1) / 2 : -Int(rawValue) / 2 }
 }
 
-/// Why there are no windows in a zone.
+/// Why a zone has no windows.
 public enum ZoneError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// The zone is in stored state, and its file has not been read yet.
+    /// The zone is named by stored state, and its file has not been read yet.
     case unread(ZoneName)
-    /// The zone's file could not be read, and why.
+    /// The zone's file could not be read, and the reason.
     case unreadable(ZoneName, String)
-    /// The zone's file is not one.
+    /// The zone's file is invalid.
     case damaged(ZoneName, ZoneFileError)
-    /// There are `ZoneTable.zonesMax` zones.
+    /// There are already `ZoneTable.zonesMax` zones.
     case tooMany(ZoneName)
 
     /// The zone it is about.
@@ -81,11 +81,11 @@ public enum ZoneError: Error, Equatable, Sendable, CustomStringConvertible {
     }
 }
 
-/// An immutable set of zones. Fixed offsets are zones of every table and take no room in it.
+/// An immutable set of zones. Fixed offsets belong to every table and take no space in it.
 ///
-/// `@unchecked Sendable`: its memory is written in `init` alone, and given back in `deinit`.
+/// `@unchecked Sendable`: its memory is written only in `init`, and freed in `deinit`.
 public final class ZoneTable: @unchecked Sendable {
-    /// Most zones with a name. The database has about 600.
+    /// Upper bound on the number of named zones. The database has about 600.
     public static let zonesMax = 8192
 
     struct Entry {
@@ -95,7 +95,7 @@ public final class ZoneTable: @unchecked Sendable {
 
     let entries: [Entry]
     private let positions: [ZoneName: Int]
-    /// What look-ups need of the entries, so that they touch no reference.
+    /// The data that lookups need, without references, so that no reference count is touched.
     private let views: UnsafeMutablePointer<ZoneRules.View?>
 
     /// Fixed offsets only.
@@ -112,10 +112,10 @@ public final class ZoneTable: @unchecked Sendable {
 
     deinit { views.deallocate() }
 
-    /// The names of its zones, fixed offsets aside, in the order of their numbers.
+    /// The names of its zones, except fixed offsets, in the order of their numbers.
     public var names: [ZoneName] { entries.map(\.name) }
 
-    /// How many bytes the rules take; zones with the same rules share them.
+    /// Size of the rules in bytes; zones with the same rules share them.
     public var byteCount: Int {
         var seen: Set<ObjectIdentifier> = []
         return entries.reduce(0) { sum, entry in
@@ -124,7 +124,7 @@ public final class ZoneTable: @unchecked Sendable {
         }
     }
 
-    /// The zone's number; nil when the table does not have it, which never happens to a fixed offset. O(name).
+    /// The zone's number; nil when the table does not have it, which never happens for a fixed offset. O(name).
     public func number(of name: ZoneName) -> ZoneNumber? {
         if let minutes = name.offsetMinutes { return ZoneNumber(offsetMinutes: minutes) }
         return positions[name].map(ZoneNumber.init(position:))
@@ -136,15 +136,15 @@ public final class ZoneTable: @unchecked Sendable {
         return zone.position < entries.count ? entries[zone.position].name : nil
     }
 
-    /// Why `window` has no answer for a zone; nil when it has one, or when the zone was added after this table.
+    /// Why `window` returns nil for a zone; nil when it does not, or when the zone was added after this table.
     public func failure(of zone: ZoneNumber) -> ZoneError? {
         guard entries.indices.contains(zone.position) else { return nil }
         if case .failure(let error) = entries[zone.position].rules { return error }
         return nil
     }
 
-    /// The window of a period in a zone that contains an instant: `begin <= time < end`. The one nanosecond after
-    /// `EngineTime.latest` is in that one's window. Nil when the zone's rules are not known: see `failure`. O(log of
+    /// The window of a period in a zone that contains an instant: `begin <= time < end`. The single nanosecond after
+    /// `EngineTime.latest` belongs to the same window. Nil when the zone's rules are not known: see `failure`. O(log of
     /// the changes of its offset), without allocation or a lock.
     public func window(
         containing time: EngineTime, _ period: CalendarPeriod, zone: ZoneNumber
@@ -154,18 +154,18 @@ public final class ZoneTable: @unchecked Sendable {
         return views[zone.position]?.window(containing: time, period)
     }
 
-    // MARK: Making
+    // MARK: Deriving tables
 
-    /// The table with a zone whose file has not been read; the same table if it has the zone.
+    /// The table plus a zone whose file has not been read; the same table if it already has the zone.
     func adding(_ name: ZoneName) throws(ZoneError) -> ZoneTable {
         guard number(of: name) == nil else { return self }
         guard entries.count < ZoneTable.zonesMax else { throw .tooMany(name) }
         return ZoneTable(entries + [Entry(name: name, rules: .failure(.unread(name)))])
     }
 
-    /// The table with what was read. A zone that could not be read keeps the rules it has, and is not added.
+    /// The table plus what was read. A zone that could not be read keeps its rules, and is not added.
     ///
-    /// - Returns: Also what could not be used.
+    /// - Returns: Also the zones that could not be used.
     func taking(_ read: [Entry]) -> (table: ZoneTable, failures: [ZoneError]) {
         var (entries, positions) = (entries, positions)
         var failures: [ZoneError] = []

@@ -1,14 +1,14 @@
-// The key under which the state of a tenant's client's action is kept, whatever rule gives it its limit: so a rule that
-// comes or goes changes the limit and not what was spent.
+// The key for the state of a tenant's client's action, whichever rule provides its limit: so adding or removing a rule
+// changes the limit but not what was spent.
 //
 //   0, 'C' │ length of tenant │ tenant │ length of client │ client │ action        lengths as LEB128
 //
-// Every name stands behind its length and the last one ends with the key, so different names never make the same key,
-// whatever their bytes. It is a key like others: listed, removed and timed by the commands on keys.
+// Every name follows its length and the last one extends to the key's end, so different names never produce the same
+// key, whatever their bytes. It is an ordinary key: the key commands list, remove and expire it.
 
 /// The key of a client's state under the rules.
 public enum CheckKey {
-    /// Bytes the key has.
+    /// Length of the key in bytes.
     public static func count(
         tenant: UnsafeRawBufferPointer, client: UnsafeRawBufferPointer, action: UnsafeRawBufferPointer
     ) -> Int {
@@ -17,8 +17,8 @@ public enum CheckKey {
 
     private static var prefixCount: Int { 2 }
 
-    /// Writes the key to `memory`, which has room for `count` bytes. Returns how many those are; at most `keyLengthMax`
-    /// is the caller's to see to.
+    /// Writes the key to `memory`, which has room for `count` bytes, and returns that number. The caller must make sure
+    /// that it does not exceed `keyLengthMax`.
     @discardableResult
     public static func write(
         tenant: UnsafeRawBufferPointer, client: UnsafeRawBufferPointer, action: UnsafeRawBufferPointer,

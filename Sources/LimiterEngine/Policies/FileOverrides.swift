@@ -19,11 +19,11 @@ public struct FileOverrides: Equatable, Sendable {
     public var isEmpty: Bool { policies.isEmpty && rules.isEmpty }
 }
 
-/// Overrides that are to be stored.
+/// Overrides that have to be stored.
 public struct UnsavedOverrides: Equatable, Sendable {
-    /// All of them, or those that have come since the last time.
+    /// All of them, or those added since the last time.
     public var overrides: FileOverrides
-    /// They take the place of everything stored before.
+    /// Whether they replace everything stored before.
     public var replacesAll: Bool
 }
 
@@ -45,13 +45,13 @@ struct OverridesState {
         unsaved.rules[rule.subject] = rule
     }
 
-    /// Forgets one that was added in an edit that failed.
+    /// Removes one that was added in an edit that failed.
     mutating func removePolicy(_ name: [UInt8]) {
         all.policies[name] = nil
         unsaved.policies[name] = nil
     }
 
-    /// Forgets one that was added in an edit that failed.
+    /// Removes one that was added in an edit that failed.
     mutating func removeRule(_ subject: RuleSubject) {
         all.rules[subject] = nil
         unsaved.rules[subject] = nil
@@ -63,7 +63,7 @@ struct OverridesState {
         replacesAll = true
     }
 
-    /// Takes over what was stored; later ones are kept.
+    /// Applies stored overrides; later ones are kept.
     mutating func restore(_ stored: FileOverrides) {
         all.policies.merge(stored.policies) { later, _ in later }
         all.rules.merge(stored.rules) { later, _ in later }

@@ -1,6 +1,6 @@
-// Named limits, rules that say who gets which, and what can be wrong with them. Values; the tables are made elsewhere.
+// Named limits, the rules that assign them, and errors about both. Values; the tables are built elsewhere.
 
-/// Where a policy or a rule came from. The raw value is journaled: never reuse one.
+/// The origin of a policy or rule. The raw value is journaled: never reuse one.
 public enum PolicyOrigin: UInt8, Sendable {
     /// A command.
     case command = 0
@@ -17,16 +17,16 @@ public struct Policy: Equatable, Sendable {
     public var name: [UInt8]
     /// The limit, bound by the earlier ones.
     public private(set) var limit: Limit
-    /// How seriously it is meant.
+    /// The enforcement mode.
     public var mode: LimitCall.Mode
-    /// Where it came from.
+    /// Its origin.
     public var origin: PolicyOrigin
-    /// Limits it had before, the latest last.
+    /// Superseded limits, the latest last.
     var earlier: [SupersededLimit] = [] {
         didSet { limit = limit.bound(by: earlier) }
     }
 
-    /// A policy with these fields, and without a past.
+    /// A policy with these fields and no superseded limits.
     public init(
         name: [UInt8], limit: Limit, mode: LimitCall.Mode = .enforce, origin: PolicyOrigin = .command
     ) {
@@ -37,7 +37,7 @@ public struct Policy: Equatable, Sendable {
     }
 }
 
-/// Whom a rule is about: names, or nil for everybody (`*`).
+/// The subject of a rule: names, or nil for all (`*`).
 public struct RuleSubject: Hashable, Sendable {
     /// The tenant; nil for all.
     public var tenant: [UInt8]?
@@ -57,13 +57,13 @@ public struct RuleSubject: Hashable, Sendable {
     var pattern: Int { (tenant == nil ? 0 : 1) | (client == nil ? 0 : 2) | (action == nil ? 0 : 4) }
 }
 
-/// Who gets which policy.
+/// Assigns a policy to a subject.
 public struct Rule: Equatable, Sendable {
-    /// Whom it is about.
+    /// The subject it applies to.
     public var subject: RuleSubject
-    /// The name of the policy they get.
+    /// The name of the assigned policy.
     public var policy: [UInt8]
-    /// Where it came from.
+    /// Its origin.
     public var origin: PolicyOrigin
 
     /// A rule with these fields.
@@ -82,7 +82,7 @@ public enum PolicyError: Error, Equatable, Sendable {
     case nameTooLong
     /// There is no policy of this name.
     case unknownPolicy([UInt8])
-    /// Rules use the policy: one of them, and how many there are.
+    /// Rules use the policy: one of them, and their number.
     case policyInUse(by: RuleSubject, count: Int)
     /// There is no rule for this subject.
     case unknownRule(RuleSubject)
@@ -90,30 +90,30 @@ public enum PolicyError: Error, Equatable, Sendable {
     case tooManyPolicies
     /// There would be more than `PolicyTable.rulesMax` rules.
     case tooManyRules
-    /// A record is not what an encoder wrote.
+    /// A record was not written by an encoder.
     case damagedRecord
-    /// A command names neither this argument nor a policy that has it.
+    /// A command specifies neither this argument nor a policy that has it.
     case incomplete(LimitError.Argument)
-    /// What a command names makes no limit, together with what it keeps of the policy that there is.
+    /// The command's values do not form a limit together with those kept from the existing policy.
     case invalidLimit(LimitError, keeping: Policy?)
 }
 
-/// Why a rule won: the most specific of those that match. Raw values are in order of specificity.
+/// Why a rule won: the most specific match. Raw values are in order of specificity.
 public enum RuleLevel: UInt8, Comparable, Sendable, CaseIterable {
-    /// Neither tenant, client nor action are named.
+    /// Neither tenant, client nor action is named.
     case globalDefault
-    /// The action alone is.
+    /// Only the action is named.
     case globalAction
-    /// The tenant alone is.
+    /// Only the tenant is named.
     case tenant
-    /// Tenant and action are.
+    /// Tenant and action are named.
     case tenantAction
-    /// The client is, and perhaps the tenant.
+    /// The client is named, and perhaps the tenant.
     case client
-    /// Client and action are, and perhaps the tenant.
+    /// Client and action are named, and perhaps the tenant.
     case clientAction
 
-    /// Which of two levels is less specific.
+    /// Orders levels from less to more specific.
     public static func < (left: RuleLevel, right: RuleLevel) -> Bool { left.rawValue < right.rawValue }
 
     /// The level of a pattern of names (`RuleSubject.pattern`).

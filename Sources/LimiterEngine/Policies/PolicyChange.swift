@@ -1,38 +1,39 @@
-// A change of a policy by a command: what the command names, and what becomes of everything it does not name.
+// A change of a policy by a command: the values specified, and how the others are determined.
 
-/// What a command says about a policy.
+/// The values that a command specifies for a policy.
 ///
-/// An existing policy keeps what is not named, with two exceptions that follow from the numbers themselves:
-/// - A burst equal to the limit follows the limit, as if it had never been named. With a limit of 0 there is no burst.
-/// - An algorithm without a burst, an offset or a zone drops it. Another unit of the calendar drops the start.
+/// An existing policy keeps its other values, with two exceptions that follow from the numbers themselves:
+/// - A burst equal to the limit follows the limit, as if it had never been specified. With a limit of 0 there is no
+///   burst.
+/// - An algorithm without a burst, an offset or a zone drops it. Another calendar unit drops the start.
 public struct PolicyChange: Equatable, Sendable {
     /// The policy's name.
     public var name: [UInt8]
-    /// How units are counted; for a new policy `gcra` where it is not named.
+    /// How units are counted; by default `gcra` for a new policy.
     public var algorithm: Limit.Algorithm?
-    /// Units per period. A new policy needs it.
+    /// Units per period. Required for a new policy.
     public var units: Int64?
-    /// The period in nanoseconds. A new policy needs it.
+    /// The period in nanoseconds. Required for a new policy.
     public var period: Int64?
-    /// Units that may pass at once from full.
+    /// Units that may be granted at once from full.
     public var burst: Int64?
     /// How far local time is ahead of UTC, in nanoseconds.
     public var offset: Int64?
-    /// The unit of the calendar, where the period is one.
+    /// The calendar unit, if the period is one.
     public var unit: CalendarUnit?
-    /// Whose calendar; for a new policy UTC where it is not named.
+    /// The calendar's time zone; by default UTC for a new policy.
     public var zone: ZoneNumber?
-    /// Where a window of the calendar starts; for a new policy the unit's first start where it is not named.
+    /// Where a calendar window starts; by default the unit's first start for a new policy.
     public var start: Int?
-    /// How seriously it is meant; for a new policy `enforce` where it is not named.
+    /// The enforcement mode; by default `enforce` for a new policy.
     public var mode: LimitCall.Mode?
 
-    /// A change that names nothing.
+    /// A change without values.
     public init(name: [UInt8]) { self.name = name }
 
     /// The policy after the change.
     ///
-    /// - Parameter old: The policy of this name; nil where there is none, and the change is to make it.
+    /// - Parameter old: The policy of this name; nil if there is none and the change creates it.
     /// - Throws: `incomplete`, or `invalidLimit`, which names the argument.
     func applied(to old: Policy?) throws(PolicyError) -> Policy {
         guard let units = units ?? old?.limit.units else { throw .incomplete(.limit) }
@@ -55,7 +56,7 @@ public struct PolicyChange: Equatable, Sendable {
         }
     }
 
-    /// As above, where the policy has windows of the calendar, or had, or is to have.
+    /// As above, if the policy has, had or will have calendar windows.
     private func applied(
         to old: Policy?, _ algorithm: Limit.Algorithm, units: Int64
     ) throws(PolicyError) -> Policy {
@@ -63,7 +64,7 @@ public struct PolicyChange: Equatable, Sendable {
         do throws(LimitError) {
             guard algorithm.facts.usesCalendar else {
                 guard unit == nil, period != nil else { throw .wrongPeriod(algorithm) }
-                // Nothing else is kept of a calendar.
+                // No other calendar values are kept.
                 rest.algorithm = algorithm
                 rest.units = units
                 rest.mode = mode ?? old?.mode
@@ -81,7 +82,7 @@ public struct PolicyChange: Equatable, Sendable {
         }
     }
 
-    /// The policy that a change makes which names everything.
+    /// The policy created by a change that specifies everything.
     private func uncalendared() throws(LimitError) -> Policy {
         try refuseCalendarWords(algorithm!)
         if burst == 0, units! > 0, algorithm!.hasBurst { throw .zero(.burst) }
@@ -94,7 +95,7 @@ public struct PolicyChange: Equatable, Sendable {
         if start != nil { throw .unsupported(.start, algorithm) }
     }
 
-    /// Whether the change names all that the error is about.
+    /// Whether the change specifies everything the error is about.
     private func names(_ error: LimitError) -> Bool {
         switch error {
         case .negative(let argument), .zero(let argument), .tooLarge(let argument, _), .unsupported(let argument, _),
@@ -114,7 +115,7 @@ public struct PolicyChange: Equatable, Sendable {
         }
     }
 
-    /// The burst that stays where none is named; nil for the limit's.
+    /// The burst that is kept if none is specified; nil for the limit's.
     private func keptBurst(of old: Policy?, _ algorithm: Limit.Algorithm, units: Int64) -> Int64? {
         guard let limit = old?.limit, limit.algorithm.hasBurst, algorithm.hasBurst, units > 0,
             limit.capacity != limit.units

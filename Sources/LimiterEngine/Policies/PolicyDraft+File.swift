@@ -1,5 +1,5 @@
-// Applying the rules file: a three-way merge of what the file had when it was last read, what it has now, and what is
-// in force. Changes in the file take effect, changes by commands are kept.
+// Applies the rules file: a three-way merge of the file when it was last read, the file now, and the entries in force.
+// Changes in the file take effect; changes by commands are kept.
 //
 //   in force          the file before             the file now      result
 //   of origin file    the same, by definition     different         the file's version takes effect
@@ -9,7 +9,7 @@
 //   nothing           unknown: the entry is new   anything          the file's version takes effect
 //   anything          anything                    as in force       the entry is of origin file from here on
 //
-// An entry that the file does not have and never had is left alone.
+// An entry that the file does not have and never had is left unchanged.
 
 /// A policy or a rule.
 public enum PolicyEntry: Equatable, Sendable {
@@ -18,7 +18,7 @@ public enum PolicyEntry: Equatable, Sendable {
     /// A rule.
     case rule(Rule)
 
-    /// Where it came from.
+    /// Its origin.
     public var origin: PolicyOrigin {
         switch self {
         case .policy(let policy): policy.origin
@@ -27,7 +27,7 @@ public enum PolicyEntry: Equatable, Sendable {
     }
 }
 
-/// What applying the rules file has changed, and what it has kept.
+/// What applying the rules file changed, and what it kept.
 public struct FileReport: Sendable {
     /// Why an entry that differs from the file was kept.
     public enum Reason: Equatable, Sendable {
@@ -35,32 +35,32 @@ public struct FileReport: Sendable {
         case changedByCommand
         /// A command has removed it.
         case removedByCommand
-        /// The file has dropped the policy, and a rule made by a command uses it.
+        /// The file has dropped the policy, but a rule made by a command uses it.
         case inUse(by: RuleSubject)
     }
 
-    /// One policy or rule that the file and what was in force differ about.
+    /// A policy or rule that differs between the file and the entries in force.
     public struct Difference: Equatable, Sendable {
-        /// What was in force; nil for nothing.
+        /// The entry in force; nil for none.
         public var inForce: PolicyEntry?
-        /// What the file has; nil for nothing.
+        /// The file's entry; nil for none.
         public var file: PolicyEntry?
-        /// Why it was kept; nil if the file's version took effect.
+        /// Why the entry in force was kept; nil if the file's took effect.
         public var kept: Reason?
-        /// The file's version is different from when it was last read, or that is not known.
+        /// Whether the file's entry has changed since it was last read, or that is unknown.
         public var hasFileChanged = true
     }
 
-    /// Most differences that are listed, of those applied and of those kept.
+    /// Upper bound on the differences listed, for each of applied and kept.
     public static let listedMax = 50
 
-    /// How many entries were applied.
+    /// Number of entries applied.
     public private(set) var appliedCount = 0
     /// The first of them.
     public private(set) var applied: [Difference] = []
-    /// How many were kept although the file differs.
+    /// Number of entries kept although the file differs.
     public private(set) var keptCount = 0
-    /// The first of them, those first about which the file has changed.
+    /// The first of them, those changed in the file first.
     public private(set) var kept: [Difference] = []
 
     /// No differences.
@@ -85,18 +85,18 @@ public struct FileReport: Sendable {
     }
 }
 
-/// What a policy and a rule have in common for a file.
+/// Operations that policies and rules have in common for a merge.
 private protocol FileEntry {
     var origin: PolicyOrigin { get }
     var entry: PolicyEntry { get }
-    /// Whether they say the same; where they come from, and a policy's past, are no difference.
-    func saysTheSame(as other: Self) -> Bool
+    /// Whether they are equal, ignoring origin and a policy's superseded limits.
+    func hasSameContent(as other: Self) -> Bool
 }
 
 extension Policy: FileEntry {
     fileprivate var entry: PolicyEntry { .policy(self) }
 
-    fileprivate func saysTheSame(as other: Policy) -> Bool {
+    fileprivate func hasSameContent(as other: Policy) -> Bool {
         let (own, others) = (limit, other.limit)
         return name == other.name && mode == other.mode && own.algorithm == others.algorithm
             && own.units == others.units && own.period == others.period && own.capacity == others.capacity
@@ -107,60 +107,60 @@ extension Policy: FileEntry {
 extension Rule: FileEntry {
     fileprivate var entry: PolicyEntry { .rule(self) }
 
-    fileprivate func saysTheSame(as other: Rule) -> Bool { subject == other.subject && policy == other.policy }
+    fileprivate func hasSameContent(as other: Rule) -> Bool { subject == other.subject && policy == other.policy }
 }
 
 private enum Verdict {
-    /// There is nothing to do.
+    /// They agree; nothing to do.
     case agreed
-    /// A command has set what the file has: the entry is of origin file from here on.
+    /// A command has set the file's value: the entry is of origin file from here on.
     case adopted
     /// The file's version takes effect.
     case applied
     case kept(FileReport.Reason, hasFileChanged: Bool)
 
     /// - Parameters:
-    ///   - inForce: Nil for nothing.
-    ///   - said: What the file had when it was last read, if a command has changed or removed that.
-    ///   - says: What it has now; nil for nothing.
-    init<Entry: FileEntry>(_ inForce: Entry?, said: Entry?, says: Entry?, force: Bool) {
+    ///   - inForce: The entry in force; nil for none.
+    ///   - lastRead: The file's entry when it was last read, if a command has changed or removed it.
+    ///   - file: The file's current entry; nil for none.
+    init<Entry: FileEntry>(_ inForce: Entry?, lastRead: Entry?, file: Entry?, force: Bool) {
         guard let inForce else {
-            guard let says, let said, !force else {
-                self = says == nil ? .agreed : .applied
+            guard let file, let lastRead, !force else {
+                self = file == nil ? .agreed : .applied
                 return
             }
-            self = .kept(.removedByCommand, hasFileChanged: !said.saysTheSame(as: says))
+            self = .kept(.removedByCommand, hasFileChanged: !lastRead.hasSameContent(as: file))
             return
         }
-        guard let says else {
+        guard let file else {
             // An entry that the file never had.
-            guard inForce.origin == .file || said != nil else {
+            guard inForce.origin == .file || lastRead != nil else {
                 self = .agreed
                 return
             }
-            let isFiles = inForce.origin == .file || said.map(inForce.saysTheSame) ?? false
+            let isFiles = inForce.origin == .file || lastRead.map(inForce.hasSameContent) ?? false
             self = isFiles || force ? .applied : .kept(.changedByCommand, hasFileChanged: true)
             return
         }
-        if inForce.saysTheSame(as: says) {
+        if inForce.hasSameContent(as: file) {
             self = inForce.origin == .file ? .agreed : .adopted
-        } else if force || inForce.origin == .file || said.map(inForce.saysTheSame) ?? false {
+        } else if force || inForce.origin == .file || lastRead.map(inForce.hasSameContent) ?? false {
             self = .applied
         } else {
-            self = .kept(.changedByCommand, hasFileChanged: said.map { !$0.saysTheSame(as: says) } ?? true)
+            self = .kept(.changedByCommand, hasFileChanged: lastRead.map { !$0.hasSameContent(as: file) } ?? true)
         }
     }
 }
 
 extension PolicyDraft {
-    /// Applies what has changed in the rules file, and keeps what commands have changed.
+    /// Applies changes of the rules file, and keeps changes made by commands.
     ///
     /// - Parameters:
     ///   - policies: The file's, each name once.
     ///   - rules: The file's, each subject once.
-    ///   - force: The file takes precedence, for every entry that it has or has dropped since it was last read.
-    /// - Throws: `policyInUse` when the file has dropped a policy that a rule of its own needs, or that it is forced to
-    ///   remove; `unknownPolicy` for a rule without its policy. Then nothing is changed.
+    ///   - force: The file takes precedence for every entry that it has, or has dropped since it was last read.
+    /// - Throws: `policyInUse` when the file has dropped a policy that one of its own rules needs, or that a forced
+    ///   removal would take from a rule; `unknownPolicy` for a rule without its policy. Nothing is changed then.
     /// - Complexity: O(policies + rules), of the file and in force.
     public mutating func applyFile(
         policies filePolicies: [Policy], rules fileRules: [Rule], force: Bool = false
@@ -170,7 +170,7 @@ extension PolicyDraft {
         try dropRules(notIn: Set(fileRules.map(\.subject)), &taking)
         try take(fileRules, knowing: Set(filePolicies.map(\.name)), &taking)
         try dropPolicies(notIn: Set(filePolicies.map(\.name)), &taking)
-        // Counted when the old ones are gone: all names of a full file may be new.
+        // Checked after the old ones are removed: all names in a full file may be new.
         guard policies.count <= policiesMax else { throw .tooManyPolicies }
         for policy in taking.removed.values.sorted(by: { $0.policy.name.lexicographicallyPrecedes($1.policy.name) }) {
             taking.overrides.policies[policy.policy.name] = policy.policy
@@ -185,10 +185,10 @@ extension PolicyDraft {
 
     private struct FileTaking {
         var report: FileReport
-        /// What stays overridden.
+        /// The remaining overrides.
         var overrides: FileOverrides
         let force: Bool
-        /// Policies of the file that commands have removed, and that no rule needs so far.
+        /// Policies of the file that commands have removed and that no rule has needed so far.
         var removed: [[UInt8]: (policy: Policy, difference: FileReport.Difference)] = [:]
     }
 
@@ -197,7 +197,7 @@ extension PolicyDraft {
             policy.origin = .file
             let inForce = self.policies[policy.name]
             var difference = FileReport.Difference(inForce: inForce?.entry, file: policy.entry)
-            switch Verdict(inForce, said: overrides.all.policies[policy.name], says: policy, force: taking.force) {
+            switch Verdict(inForce, lastRead: overrides.all.policies[policy.name], file: policy, force: taking.force) {
             case .agreed: break
             case .adopted:
                 var adopted = inForce!
@@ -224,7 +224,7 @@ extension PolicyDraft {
         var dropped: [(Rule, FileReport.Difference)] = []
         for rule in rules.values where !subjects.contains(rule.subject) {
             var difference = FileReport.Difference(inForce: rule.entry)
-            switch Verdict(rule, said: overrides.all.rules[rule.subject], says: nil, force: taking.force) {
+            switch Verdict(rule, lastRead: overrides.all.rules[rule.subject], file: nil, force: taking.force) {
             case .agreed, .adopted: continue
             case .applied: break
             case .kept(let reason, let hasFileChanged):
@@ -246,7 +246,7 @@ extension PolicyDraft {
             guard names.contains(rule.policy) || policies[rule.policy] != nil else { throw .unknownPolicy(rule.policy) }
             let inForce = rules[rule.subject]
             var difference = FileReport.Difference(inForce: inForce?.entry, file: rule.entry)
-            switch Verdict(inForce, said: overrides.all.rules[rule.subject], says: rule, force: taking.force) {
+            switch Verdict(inForce, lastRead: overrides.all.rules[rule.subject], file: rule, force: taking.force) {
             case .agreed: continue
             case .adopted: break
             case .applied: taking.report.add(difference)
@@ -256,7 +256,7 @@ extension PolicyDraft {
                 taking.report.add(difference)
                 continue
             }
-            // A policy that a command has removed comes back with the rule that needs it.
+            // A policy that a command has removed is restored with the rule that needs it.
             if policies[rule.policy] == nil, var needed = taking.removed.removeValue(forKey: rule.policy) {
                 try put(needed.policy)
                 needed.difference.kept = nil
@@ -271,14 +271,14 @@ extension PolicyDraft {
         let candidates = policies.values.filter { !names.contains($0.name) }
         for policy in candidates.sorted(by: { $0.name.lexicographicallyPrecedes($1.name) }) {
             var difference = FileReport.Difference(inForce: policy.entry)
-            switch Verdict(policy, said: overrides.all.policies[policy.name], says: nil, force: taking.force) {
+            switch Verdict(policy, lastRead: overrides.all.policies[policy.name], file: nil, force: taking.force) {
             case .agreed, .adopted: continue
             case .applied:
                 guard used.contains(policy.name) else {
                     drop(policy.name)
                     break
                 }
-                // Which rules use it is looked for only where that is the answer.
+                // The rules that use it are searched only when they are the answer.
                 let users = rules.values.filter { $0.policy == policy.name }
                 if let user = users.first(where: { $0.origin == .file || taking.force }) {
                     throw .policyInUse(by: user.subject, count: users.count)
@@ -293,7 +293,7 @@ extension PolicyDraft {
 }
 
 extension RuleSubject {
-    /// An order for lists: `*` before names, names by their bytes.
+    /// A sort order for lists: `*` before names, names by their bytes.
     public func precedes(_ other: RuleSubject) -> Bool {
         for (left, right) in [(tenant, other.tenant), (client, other.client), (action, other.action)]
         where left != right {

@@ -1,8 +1,8 @@
-// Policies and rules while they are edited, and how an edit is taken back. What may be done to them is decided here and
-// in PolicyDraft+File.
+// Policies and rules during an edit, and rolling an edit back. The rules about permitted changes are here and in
+// PolicyDraft+File.
 
-/// Policies and rules being edited. Nothing of it is in force before the edit is over. Edited where it is, since a copy
-/// would cost as much as there are rules: what an edit has changed is taken back if it fails.
+/// Policies and rules being edited. Nothing takes effect before the edit ends. Edited in place, since a copy would cost
+/// O(rules): the changes of a failed edit are rolled back.
 public struct PolicyDraft {
     private enum Undo {
         case policy(name: [UInt8], was: Policy?)
@@ -15,21 +15,21 @@ public struct PolicyDraft {
 
     private(set) var policies: [[UInt8]: Policy] = [:]
     private(set) var rules: [RuleSubject: Rule] = [:]
-    /// What was changed, in order: the records that say it to the journal.
+    /// The changes in order, as records for the journal.
     public private(set) var records: [PolicyRecord] = []
-    /// The rules file's version of what commands have changed or removed.
+    /// The rules file's version of entries that commands have changed or removed.
     private(set) var overrides = OverridesState()
     private var now: Int64 = 0
-    /// How to take the changes back, in order.
+    /// How to roll the changes back, in order.
     private var undo: [Undo] = []
-    /// How many `set` takes. Tests set less.
+    /// The maximum that `set` accepts. Tests use a smaller one.
     var policiesMax = PolicyTable.policiesMax
     var rulesMax = PolicyTable.rulesMax
 
-    /// The policy of this name, with what the edit has changed so far.
+    /// The policy of this name, including the edit's changes so far.
     public func policy(named name: [UInt8]) -> Policy? { policies[name] }
 
-    /// The rule about this subject, with what the edit has changed so far.
+    /// The rule about this subject, including the edit's changes so far.
     public func rule(for subject: RuleSubject) -> Rule? { rules[subject] }
 
     /// Adds a policy or replaces the one of its name, whose keys keep what they have spent: see `Policy.succeeding`.
@@ -39,19 +39,19 @@ public struct PolicyDraft {
         try put(policy)
     }
 
-    /// Makes a policy of what a command says, or changes the one of its name by it.
+    /// Creates a policy from a command's values, or changes the one of its name.
     public mutating func change(_ change: PolicyChange) throws(PolicyError) {
         try set(change.applied(to: policies[change.name]))
     }
 
-    /// As `set`, however many there are.
+    /// As `set`, without the limit on their number.
     mutating func put(_ policy: Policy) throws(PolicyError) {
         try check(policy.name)
         let policy = policies[policy.name].map { policy.succeeding($0, now: now) } ?? policy
         record(policy)
     }
 
-    /// Puts a policy with the past that it has.
+    /// Puts a policy together with its superseded limits.
     mutating func record(_ policy: Policy) {
         put(policy, named: policy.name)
         records.append(PolicyRecord(policy))
@@ -102,7 +102,7 @@ public struct PolicyDraft {
 
     // MARK: Overrides
 
-    /// Notes the file's version of a policy that a command is about to change or remove.
+    /// Records the file's version of a policy that a command is about to change or remove.
     private mutating func override(_ policy: Policy?) {
         guard let policy, policy.origin == .file else { return }
         overrides.add(policy)
@@ -115,24 +115,25 @@ public struct PolicyDraft {
         undo.append(.overriddenRule(rule.subject))
     }
 
-    /// Replaces what is known about overrides.
+    /// Replaces the state of overrides.
     mutating func set(_ overrides: OverridesState) {
         undo.append(.overrides(self.overrides))
         self.overrides = overrides
     }
 
-    // Outside of an edit, and with nothing to take back:
+    // For use outside an edit, without rollback:
 
     mutating func drainUnsavedOverrides() -> UnsavedOverrides? { overrides.drainUnsaved() }
     mutating func restoreOverrides(_ stored: FileOverrides) { overrides.restore(stored) }
     mutating func storeAllOverrides() { overrides.replaceAll(with: overrides.all) }
 
-    /// Does what a record from a journal or a snapshot says, exactly: a policy has the past it was journaled with, and
-    /// what is to be removed may be gone already. A part of a journal may be replayed over its own end, so a rule may
-    /// for a while name a policy that is not there: it wins nothing until it is. For the same reason there may for a
-    /// while be more of them than `set` takes: what a node has accepted once, every reader of its journal takes.
+    /// Applies a record from a journal or a snapshot verbatim: a policy has the superseded limits it was journaled
+    /// with, and an entry to be removed may already be gone. Part of a journal may be replayed over its own end, so a
+    /// rule may temporarily name a policy that does not exist: it never wins until it does. For the same reason there
+    /// may temporarily be more entries than `set` accepts: every reader of a journal accepts what its writer has
+    /// accepted.
     ///
-    /// - Throws: `damagedRecord` alone, and only for a record that is not `isValid`.
+    /// - Throws: Only `damagedRecord`, and only for a record that is not `isValid`.
     public mutating func apply(_ record: PolicyRecord) throws(PolicyError) {
         switch record.kind {
         case .policy:
@@ -151,12 +152,12 @@ public struct PolicyDraft {
         records.append(record)
     }
 
-    /// Forgets all policies and rules, without a record: for a state that is loaded from its beginning.
+    /// Removes all policies and rules without a record: for a state that is loaded from its beginning.
     public mutating func removeAll() {
         undo.append(.all(policies, rules))
         policies = [:]
         rules = [:]
-        // What commands did to another state.
+        // Overrides belong to the previous state.
         var none = OverridesState()
         none.replaceAll(with: FileOverrides())
         set(none)
@@ -185,7 +186,7 @@ public struct PolicyDraft {
         self.now = now
     }
 
-    /// Makes everything as it was when the edit began.
+    /// Restores everything to the beginning of the edit.
     mutating func rollBack() {
         for change in undo.reversed() {
             switch change {
@@ -200,10 +201,10 @@ public struct PolicyDraft {
         begin(now: 0)
     }
 
-    /// What the edit has changed, as far as a table asks.
+    /// The edit's changes, as far as a table needs them.
     struct Changes {
         var changesPolicies = false
-        /// There is a policy more, or one less.
+        /// Whether a policy was added or removed.
         var changesNames = false
         var subjects: Set<RuleSubject> = []
     }
@@ -223,7 +224,7 @@ public struct PolicyDraft {
         return changes
     }
 
-    /// Whether the edit has changed nothing that a reader of the table or of the journal sees.
+    /// Whether the edit has changed nothing visible to readers of the table or of the journal.
     var isUnchanged: Bool {
         records.isEmpty
             && undo.allSatisfy { change in

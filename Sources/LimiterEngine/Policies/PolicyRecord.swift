@@ -1,50 +1,50 @@
-// Policies and rules as bytes: what the journal and the snapshot carry of them, as control records.
+// Policies and rules as bytes: the control records that the journal and the snapshot contain.
 //
 //   kind             key                         value, all numbers little-endian
 //   1 policy         name                        0 version 1   1 algorithm   2 mode   3 origin   4 units 8
 //                                                12 period 8   20 capacity 8   28 offset 8
-//                                                36… limits it had before, 0 to 4, the latest last:
+//                                                36… superseded limits, 0 to 4, the latest last:
 //                                                    0 emission interval 8   8 tolerance 8   16 end 8
-//   1 policy         name                        0 version 2   1 … 28 as above, for windows of the calendar
+//   1 policy         name                        0 version 2   1 … 28 as above, for calendar windows
 //                                                36 unit 1   37 start 1   38 length of the zone's name 1   39 the name
-//                                                … limits it had before, as above
+//                                                … superseded limits, as above
 //   2 no policy      name                        none
 //   3 rule           subject                     0 version 1   1 origin   2… name of the policy
 //   4 no rule        subject                     none
 //
-//   subject          for tenant, client, action in turn: 0 for everybody, or 1, length 4, name
+//   subject          for tenant, client and action in turn: 0 for all, or 1, length 4, name
 //
-// A record is valid when its numbers make a limit, every name has 1 … 512 bytes, and nothing is left over. Records are
-// absolute: applying one twice changes nothing.
+// A record is valid when its numbers form a limit, every name has 1 … 512 bytes, and there are no trailing bytes.
+// Records are absolute: applying one twice changes nothing.
 
 /// One policy or rule, or the removal of one, as a control record.
 public struct PolicyRecord: Equatable, Sendable {
-    /// What the record says. The raw value is journaled: never reuse one.
+    /// The record's kind. The raw value is journaled: never reuse one.
     public enum Kind: UInt8, Sendable, CaseIterable {
-        /// There is this policy.
+        /// This policy exists.
         case policy = 1
-        /// There is no such policy.
+        /// This policy does not exist.
         case policyRemoval = 2
-        /// There is this rule.
+        /// This rule exists.
         case rule = 3
-        /// There is no such rule.
+        /// This rule does not exist.
         case ruleRemoval = 4
     }
 
-    /// What the record says.
+    /// The record's kind.
     public var kind: Kind
-    /// Of what: a policy's name or a rule's subject.
+    /// A policy's name or a rule's subject.
     public var key: [UInt8]
     /// The rest.
     public var value: [UInt8]
 
     private static let version: UInt8 = 1
-    /// Of policies with windows of the calendar, which programs that know version 1 alone cannot read.
+    /// For policies with calendar windows, which programs that only know version 1 cannot read.
     private static let calendarVersion: UInt8 = 2
     private static let policySize = 36
     private static let earlierSize = 24
 
-    /// A record of these bytes, right or wrong: `PolicyDraft.apply` says which.
+    /// A record with these bytes, valid or not: `PolicyDraft.apply` validates it.
     public init(kind: Kind, key: [UInt8], value: [UInt8]) {
         self.kind = kind
         self.key = key
@@ -61,7 +61,7 @@ public struct PolicyRecord: Equatable, Sendable {
         }
         append([limit.units, limit.period, limit.capacity, limit.offset])
         if let calendar = limit.calendar {
-            // The zone's number is this process's own.
+            // The zone's number is local to this process.
             let zone = Array(limit.zoneName.text.utf8)
             value += [calendar.unit.rawValue, UInt8(calendar.start), UInt8(zone.count)] + zone
         }
@@ -86,7 +86,7 @@ public struct PolicyRecord: Equatable, Sendable {
 
     // MARK: Decoding
 
-    /// Whether the bytes are what an encoder writes: `PolicyDraft.apply` then finds nothing damaged. O(bytes).
+    /// Whether the bytes are as an encoder writes them: `PolicyDraft.apply` then succeeds. O(bytes).
     public var isValid: Bool {
         switch kind {
         case .policy: policy != nil
@@ -96,7 +96,7 @@ public struct PolicyRecord: Equatable, Sendable {
         }
     }
 
-    /// Whether the record says that it is of a version this program does not know, and so may be right all the same.
+    /// Whether the record states a version unknown to this program, so that it may be valid all the same.
     public var isOfOtherVersion: Bool {
         switch kind {
         case .policy: isPolicyOfOtherVersion
@@ -108,7 +108,7 @@ public struct PolicyRecord: Equatable, Sendable {
     private var isPolicyOfOtherVersion: Bool {
         switch value.first {
         case nil, PolicyRecord.version: false
-        // The next algorithm with windows of the calendar may come with this version, too.
+        // A future algorithm with calendar windows may also use this version.
         case PolicyRecord.calendarVersion: value.count > 1 && Limit.Algorithm(rawValue: value[1]) == nil
         default: true
         }
@@ -116,7 +116,7 @@ public struct PolicyRecord: Equatable, Sendable {
 
     static func isName(_ name: [UInt8]) -> Bool { !name.isEmpty && name.count <= Policy.nameLengthMax }
 
-    /// The policy of a policy's record; nil when the record is damaged.
+    /// The policy of a policy record; nil when the record is damaged.
     var policy: Policy? {
         guard kind == .policy, PolicyRecord.isName(key), value.count >= PolicyRecord.policySize,
             let algorithm = Limit.Algorithm(rawValue: value[1]),
@@ -136,8 +136,7 @@ public struct PolicyRecord: Equatable, Sendable {
         return policy
     }
 
-    /// The limit of a policy with windows of the calendar; nil when it is damaged. Its zone need not be one that this
-    /// machine has.
+    /// The limit of a policy with calendar windows; nil when it is damaged. This machine need not have its zone.
     private func calendarLimit(units: Int64, period: Int64) -> Limit? {
         let start = PolicyRecord.policySize
         guard value.count >= start + 3, let unit = CalendarUnit(rawValue: value[start]),
@@ -150,14 +149,14 @@ public struct PolicyRecord: Equatable, Sendable {
         return try? Limit(units: units, per: calendar, zone: zone)
     }
 
-    /// Where the limits begin that a policy had before.
+    /// Offset of the superseded limits.
     private static func earlierStart(_ value: some RandomAccessCollection<UInt8>) -> Int {
         let lengthAt = value.index(value.startIndex, offsetBy: policySize + 2, limitedBy: value.endIndex)
         guard value.first == calendarVersion, let lengthAt, lengthAt < value.endIndex else { return policySize }
         return policySize + 3 + Int(value[lengthAt])
     }
 
-    /// The limits that the policy had before; nil when they are damaged.
+    /// The superseded limits; nil when they are damaged.
     private var earlier: [SupersededLimit]? {
         let first = PolicyRecord.earlierStart(value)
         let (count, rest) = (value.count - first).quotientAndRemainder(dividingBy: PolicyRecord.earlierSize)
@@ -173,7 +172,7 @@ public struct PolicyRecord: Equatable, Sendable {
         return earlier
     }
 
-    /// Where a policy's record has the ends of the limits it had before.
+    /// Offsets of the end times of the superseded limits.
     static func earlierEnds(_ value: some RandomAccessCollection<UInt8>) -> StrideTo<Int> {
         stride(from: earlierStart(value) + 16, to: value.count, by: earlierSize)
     }
@@ -182,7 +181,7 @@ public struct PolicyRecord: Equatable, Sendable {
         value.withUnsafeBytes { Int64(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: Int64.self)) }
     }
 
-    /// The rule of a rule's record; nil when the record is damaged.
+    /// The rule of a rule record; nil when the record is damaged.
     var rule: Rule? {
         guard kind == .rule, let subject, value.count >= 2, value[0] == PolicyRecord.version,
             let origin = PolicyOrigin(rawValue: value[1])
@@ -191,7 +190,7 @@ public struct PolicyRecord: Equatable, Sendable {
         return PolicyRecord.isName(name) ? Rule(subject, policy: name, origin: origin) : nil
     }
 
-    /// The subject of a rule's record or of its removal; nil when the record is damaged.
+    /// The subject of a rule record or of its removal; nil when the record is damaged.
     var subject: RuleSubject? {
         var rest = key[...]
         var names: [[UInt8]?] = []

@@ -1,16 +1,16 @@
-// Changing policies and rules: one editor at a time, a draft, a new table, one swap. Readers never wait.
+// Changes policies and rules: one editor at a time, a draft, a new table, one swap. Readers never wait.
 
 import Synchronization
 import System
 
-/// An engine's policies and rules: the table in force, and the one way to change it. Thread-safe.
+/// An engine's policies and rules: the table in force, and the only way to change it. Thread-safe.
 ///
 /// `@unchecked Sendable`: `draft` is touched with `editing` held, `current` is replaced with both held and read with
 /// either; the version is atomic.
 public final class PolicyRegistry: @unchecked Sendable {
     /// Held for a whole edit.
     private let editing = Lock.allocate(rank: .policyEditor)
-    /// Held to read or replace a reference. May be taken under any lock, and takes none.
+    /// Held to read or replace a reference. May be taken under any lock; no lock is taken under it.
     private let lock = Lock.allocate(rank: .policyTable)
     private var draft = PolicyDraft()
     private var current: PolicyTable
@@ -26,25 +26,24 @@ public final class PolicyRegistry: @unchecked Sendable {
         lock.deallocate()
     }
 
-    /// Goes up with every change: whoever keeps a table compares it. One load.
+    /// Incremented with every change, so that readers can cache the table. One load.
     public var version: UInt64 { published.load(ordering: .acquiring) }
 
-    /// The table in force. Takes a lock for a moment; a session's `policies` does not.
+    /// The table in force. Takes a lock briefly; a session's `policies` does not.
     public var table: PolicyTable {
         lock.acquire()
         defer { lock.release() }
         return current
     }
 
-    /// Changes policies and rules, all or nothing: from its end on, the new ones are in force.
+    /// Changes policies and rules, all or nothing: the new ones are in force when it returns.
     ///
     /// - Parameters:
-    ///   - now: Engine time of the change; from here on lowered limits count.
-    ///   - body: Makes the changes. When it throws, nothing is changed.
-    ///   - journal: Is handed the records of the changes, in the order in which all editors' changes take force, before
-    ///     they do; it must not call the registry. Not called when there are none.
-    /// - Complexity: As `PolicyTable.succeeded`; nothing for an edit that changes nothing. A change of many is best one
-    ///   edit.
+    ///   - now: Engine time of the change, from which lowered limits apply.
+    ///   - body: Makes the changes. If it throws, nothing is changed.
+    ///   - journal: Receives the records of the changes before they take effect, in the order in which the changes of
+    ///     all editors do; it must not call the registry. Not called without records.
+    /// - Complexity: As `PolicyTable.succeeded`; none for an edit without changes. Make many changes in one edit.
     public func edit(
         now: EngineTime, _ body: (inout PolicyDraft) throws(PolicyError) -> Void,
         journal: ([PolicyRecord]) -> Void = { _ in }
@@ -63,7 +62,7 @@ public final class PolicyRegistry: @unchecked Sendable {
         let table = current.succeeded(by: draft)
         if !draft.records.isEmpty { journal(draft.records) }
         draft.begin(now: 0)
-        // The old one may end with this: not while readers wait for the lock.
+        // The old table may be destroyed here: not while readers wait for the lock.
         var old = table
         lock.acquire()
         swap(&current, &old)
@@ -73,14 +72,14 @@ public final class PolicyRegistry: @unchecked Sendable {
 
     // MARK: Overrides of the rules file
 
-    /// What commands have changed or removed of the rules file's. Takes the lock of an edit.
+    /// Entries of the rules file that commands have changed or removed. Takes the editing lock.
     public var overrides: FileOverrides {
         editing.acquire()
         defer { editing.release() }
         return draft.overrides.all
     }
 
-    /// Takes over what was stored of overrides; those that have come since are kept.
+    /// Applies stored overrides; those added since are kept.
     public func restoreOverrides(_ stored: FileOverrides) {
         editing.acquire()
         defer { editing.release() }
@@ -90,7 +89,7 @@ public final class PolicyRegistry: @unchecked Sendable {
     /// Whether there are overrides to store. One load.
     public var hasUnsavedOverrides: Bool { unsavedOverrides.load(ordering: .relaxed) }
 
-    /// The overrides to store, once: the caller stores them. Nil for none. Takes the lock of an edit.
+    /// Returns the overrides to store, once; the caller stores them. Nil for none. Takes the editing lock.
     public func drainUnsavedOverrides() -> UnsavedOverrides? {
         editing.acquire()
         defer { editing.release() }
@@ -98,7 +97,7 @@ public final class PolicyRegistry: @unchecked Sendable {
         return draft.drainUnsavedOverrides()
     }
 
-    /// Has all overrides stored anew: what was stored may not be whole. Takes the lock of an edit.
+    /// Marks all overrides to be stored again: those stored may be incomplete. Takes the editing lock.
     public func storeAllOverrides() {
         editing.acquire()
         defer { editing.release() }
@@ -108,6 +107,6 @@ public final class PolicyRegistry: @unchecked Sendable {
 }
 
 extension PolicyTable {
-    /// Everything as records, each rule behind its policy: what a snapshot holds. O(policies + rules).
+    /// Everything as records, each rule after its policy: the contents of a snapshot. O(policies + rules).
     public var records: [PolicyRecord] { policies.map { PolicyRecord($0) } + rules.map { PolicyRecord($0) } }
 }

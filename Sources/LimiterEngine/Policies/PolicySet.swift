@@ -1,13 +1,13 @@
-// The policies at one instant: immutable, and shared by all tables between two changes of a policy.
+// The policies at one instant: immutable, and shared by all tables until a policy changes.
 //
-// Flat memory, so that a look-up allocates nothing and counts no references: `slots` as NameSlots has them, the number
-// of a policy being its position; names one after the other in `bytes`.
+// Flat memory, so that a lookup allocates nothing and touches no reference counts: `slots` are NameSlots, in which a
+// policy's number is its position; names follow each other in `bytes`.
 
 /// An immutable set of policies.
 ///
-/// `@unchecked Sendable`: its memory is written in `init` alone, and given back in `deinit`.
+/// `@unchecked Sendable`: its memory is written only in `init`, and freed in `deinit`.
 final class PolicySet: @unchecked Sendable {
-    /// By name in byte order. A policy's number is its position.
+    /// Sorted by name in byte order. A policy's number is its position.
     let policies: [Policy]
 
     private struct Span {
@@ -32,7 +32,7 @@ final class PolicySet: @unchecked Sendable {
         var end = 0
         for (number, policy) in self.policies.enumerated() {
             (terms + number).initialize(to: PolicyTable.Terms(limit: policy.limit, mode: policy.mode))
-            // Names are short and policies bounded, so positions fit 32 bits.
+            // Names are short and the number of policies is bounded, so positions fit 32 bits.
             (names + number).initialize(to: Span(start: Int32(end), count: Int32(policy.name.count)))
             (bytes + end).initialize(from: policy.name, count: policy.name.count)
             slots.insert(number, hash: seed.hash(bytes + end, count: policy.name.count))
@@ -56,7 +56,7 @@ final class PolicySet: @unchecked Sendable {
         }
     }
 
-    /// What the policy of this number says, in place. O(1), without touching its name.
+    /// The terms of the policy with this number, in place. O(1), without touching its name.
     @inline(__always)
     func terms(_ number: Int) -> UnsafePointer<PolicyTable.Terms> {
         precondition(number >= 0 && number < policies.count)
@@ -64,11 +64,11 @@ final class PolicySet: @unchecked Sendable {
     }
 }
 
-/// Numbers by the hashes of what they stand for, in open addressing; whether one is meant, the caller compares.
+/// Numbers by hash, in open addressing; the caller compares what they stand for.
 ///
-///   one slot in two is used at most: 63‥32 high half of the hash, 31‥0 the number + 1; 0 unused
+///   at most one slot in two is used: 63‥32 high half of the hash, 31‥0 the number + 1; 0 unused
 ///
-/// A view: whoever makes it gives it back.
+/// A view: its creator frees it.
 struct NameSlots {
     private let base: UnsafeMutablePointer<UInt64>
     private let mask: Int
@@ -90,11 +90,11 @@ struct NameSlots {
         base[slot] = (hash & ~0xFFFF_FFFF) | UInt64(number + 1)
     }
 
-    /// Where a look-up of this hash begins.
+    /// The first slot of a lookup of this hash.
     @inline(__always)
     func home(_ hash: UInt64) -> UnsafeMutablePointer<UInt64> { base + (Int(truncatingIfNeeded: hash) & mask) }
 
-    /// The number whose hash this is and that `matches`.
+    /// The number with this hash for which `matches` is true.
     @inline(__always)
     func find(_ hash: UInt64, where matches: (Int) -> Bool) -> Int? {
         var slot = Int(truncatingIfNeeded: hash) & mask

@@ -1,36 +1,36 @@
-// All policies and rules at one instant: immutable, replaced whole, so that readers need no lock.
+// All policies and rules at one instant: immutable and replaced as a whole, so that readers need no lock.
 //
-// Rules are looked up by the hash of their three names, where everybody (`*`) counts as nothing. A question tries the
-// patterns from the most specific to the least: at most eight look-ups, and only those of patterns that any rule has.
+// Rules are looked up by the hash of their three names, where `*` contributes nothing. A lookup tries the patterns from
+// the most specific to the least: at most eight probes, and only for patterns that some rule has.
 //
-// A table is made of parts that the next one takes over where nothing has changed: the policies, and the rules by the
-// hash, about a hundred in a part. So a change of one rule costs the same among a hundred and among a million, but for
-// the list of parts.
+// A table consists of parts that the next one shares where nothing has changed: the policies, and the rules by hash,
+// about a hundred in a chunk. So changing one rule costs the same among a hundred rules and among a million, except for
+// copying the list of chunks.
 
 import CLinux
 
 /// An immutable set of policies and rules.
 ///
-/// `@unchecked Sendable`: its memory is written in `init` alone, and given back in `deinit`.
+/// `@unchecked Sendable`: its memory is written only in `init`, and freed in `deinit`.
 public final class PolicyTable: @unchecked Sendable {
-    /// Most policies that commands and files may make; a journal that is replayed may pass it for a while.
+    /// Maximum number of policies that commands and files may create; replaying a journal may exceed it temporarily.
     public static let policiesMax = 65_536
-    /// Most rules that commands and files may make; a journal that is replayed may pass it for a while.
+    /// Maximum number of rules that commands and files may create; replaying a journal may exceed it temporarily.
     public static let rulesMax = 1_000_000
     /// Patterns from the most specific to the least: client and action, client, tenant and action, tenant, action,
-    /// nothing. Where the client is named, one of this tenant goes before one of any.
-    /// A byte each, the first one lowest: a constant, so that no look-up reads memory for it.
+    /// nothing. Where the client is named, a rule with the tenant precedes one without. One byte each, lowest first: a
+    /// constant, so that no lookup reads memory for it.
     private static var patterns: UInt64 { 0x00_04_01_05_02_03_06_07 }
 
-    /// What a call needs of a policy.
+    /// The terms of a policy that a call needs.
     public struct Terms: Equatable, Sendable {
         /// The limit.
         public var limit: Limit
-        /// How seriously it is meant.
+        /// The enforcement mode.
         public var mode: LimitCall.Mode
 
-        /// A call of the policy. Other than a limit said in numbers, it finds what another algorithm has counted: the
-        /// policy may have had that one before.
+        /// A call under the policy. Unlike a limit given as numbers, it accepts the state of another algorithm: the
+        /// policy may have had that algorithm before.
         public func take(_ demand: Demand) -> LimitCall {
             var call = LimitCall(limit, demand)
             call.mode = mode
@@ -41,27 +41,27 @@ public final class PolicyTable: @unchecked Sendable {
 
     private let seed: HashSeed
     private let policySet: PolicySet
-    /// The rules by the hash: see `partNumber`. A power of two.
+    /// The rules, divided into parts by hash: see `partNumber`. The number of parts is a power of two.
     private let parts: [RuleChunk]
-    /// What look-ups need of the parts, so that they touch no reference.
+    /// The data that lookups need, without references, so that no reference count is touched.
     private let views: UnsafeMutablePointer<RuleChunk.View>
     private let partMask: Int
-    /// How many rules have each pattern.
+    /// Number of rules per pattern.
     private let patternCounts: [Int]
-    /// The patterns that any rule has, from the most specific to the least: a byte each, the first one lowest.
+    /// The patterns that some rule has, from the most specific to the least: one byte each, lowest first.
     private let patternsInUse: UInt64
     private let patternsInUseCount: Int
 
-    /// Rules in a part when all parts are made anew; until there are twice as many.
+    /// Rules per part when all parts are rebuilt; they are rebuilt when there are twice as many.
     private static let partTarget = 64
     private static let partsMax = 1 << 14
 
-    // MARK: Making
+    // MARK: Building
 
     /// No policies, no rules.
     convenience init(seed: HashSeed) { self.init(PolicySet([], seed: seed), [], seed: seed) }
 
-    /// All parts anew: O(rules). Rules whose policy is not among the policies are left out.
+    /// Builds all parts: O(rules). Rules without their policy are omitted.
     convenience init(_ set: PolicySet, _ rules: some Collection<Rule>, seed: HashSeed) {
         var count = 1
         while count * PolicyTable.partTarget < rules.count, count < PolicyTable.partsMax { count *= 2 }
@@ -93,12 +93,12 @@ public final class PolicyTable: @unchecked Sendable {
 
     deinit { views.deallocate() }
 
-    /// The table after an edit. O(changed rules · a part + parts) while the names of policies stay the same, and
-    /// O(policies) more if a policy changed; else O(policies + rules).
+    /// The table after an edit. O(changed rules · part size + parts) while the names of policies stay the same, plus
+    /// O(policies) if a policy changed; otherwise O(policies + rules).
     func succeeded(by draft: PolicyDraft) -> PolicyTable {
         let changes = draft.changes
         let set = changes.changesPolicies ? PolicySet(draft.policies.values, seed: seed) : policySet
-        // Parts know policies by their numbers, which follow from all names.
+        // Parts refer to policies by number, and the numbers depend on all names.
         let isGrown = draft.rules.count > 2 * PolicyTable.partTarget * parts.count && parts.count < PolicyTable.partsMax
         guard !changes.changesNames, !isGrown, changes.subjects.count <= parts.count else {
             return PolicyTable(set, draft.rules.values, seed: seed)
@@ -121,7 +121,7 @@ public final class PolicyTable: @unchecked Sendable {
         return PolicyTable(set, parts, patternCounts, seed: seed)
     }
 
-    /// How many parts are not another table's: what an edit has cost. O(parts).
+    /// Number of parts not shared with another table: the cost of an edit. O(parts).
     func partsMadeAnew(since other: PolicyTable) -> Int {
         let known = Set(other.parts.map(ObjectIdentifier.init))
         return parts.reduce(0) { $0 + (known.contains(ObjectIdentifier($1)) ? 0 : 1) }
@@ -129,7 +129,7 @@ public final class PolicyTable: @unchecked Sendable {
 
     // MARK: Hashes
 
-    /// Which part a hash belongs to: by bits that no part's slots are chosen by, as long as parts are small.
+    /// The part for a hash: chosen by bits that do not select slots within parts, as long as parts are small.
     @inline(__always)
     private static func partNumber(_ hash: UInt64, _ mask: Int) -> Int { Int(truncatingIfNeeded: hash >> 18) & mask }
 
@@ -140,7 +140,8 @@ public final class PolicyTable: @unchecked Sendable {
         return mixed(hash(subject.tenant), hash(subject.client), hash(subject.action), pattern: subject.pattern)
     }
 
-    /// One hash of three, those of names that the pattern has. All are keyed, so odd factors keep them apart.
+    /// Combines three hashes into one, for the names that the pattern has. All are keyed, so odd factors keep them
+    /// apart.
     @inline(__always)
     private static func mixed(_ tenant: UInt64, _ client: UInt64, _ action: UInt64, pattern: Int) -> UInt64 {
         var sum = UInt64(pattern) &* 0x9E37_79B9_7F4A_7C15
@@ -159,11 +160,11 @@ public final class PolicyTable: @unchecked Sendable {
     /// The position of a policy in `policies`. O(name).
     public func policyNumber(named name: UnsafeRawBufferPointer) -> Int? { policySet.number(of: name) }
 
-    /// What the policy at this position says. O(1), without touching its name.
+    /// The terms of the policy at this position. O(1), without touching its name.
     public func terms(ofPolicy number: Int) -> Terms { policySet.terms(number).pointee }
 
-    /// Makes a call that has been begun one of the policy at this position, as `Terms.take` does. In place, since a
-    /// call is long.
+    /// Makes a prepared call one under the policy at this position, as `Terms.take` does. In place, since a call is
+    /// large.
     public func writeTerms(ofPolicy number: Int, to call: UnsafeMutablePointer<LimitCall>) {
         let terms = policySet.terms(number)
         call.pointee.limit = terms.pointee.limit
@@ -173,22 +174,22 @@ public final class PolicyTable: @unchecked Sendable {
 
     // MARK: Rules
 
-    /// How many rules there are. O(1).
+    /// Number of rules. O(1).
     public var ruleCount: Int { patternCounts.reduce(0, +) }
 
     /// The rules, in no particular order. O(rules).
     public var rules: [Rule] { parts.flatMap(\.rules) }
 
-    /// Where a walk over all rules has got to.
+    /// Position of an iteration over all rules.
     public struct RuleCursor: Sendable {
         fileprivate var part = 0
         fileprivate var position = 0
 
-        /// In front of the first rule.
+        /// Before the first rule.
         public init() {}
     }
 
-    /// The next rule of a walk over all of them; nil at its end. O(1), amortised.
+    /// The next rule of an iteration; nil at its end. O(1), amortised.
     public func nextRule(_ cursor: inout RuleCursor) -> Rule? {
         while cursor.part < parts.count {
             let rules = parts[cursor.part].rules
@@ -202,29 +203,30 @@ public final class PolicyTable: @unchecked Sendable {
         return nil
     }
 
-    /// Which rule wins and why.
+    /// The winning rule and the reason.
     public struct Resolution: Equatable, Sendable {
         /// The policy's position in `policies`.
         public var policy: Int
-        /// What made it win.
+        /// Why it won.
         public var level: RuleLevel
-        /// Where the rule is: see `PolicyTable.rule(of:)`.
+        /// Where the rule is stored: see `PolicyTable.rule(of:)`.
         fileprivate var part: Int
         fileprivate var number: Int
     }
 
-    /// The rule that won.
+    /// The winning rule.
     public func rule(of resolution: Resolution) -> Rule { parts[resolution.part].rules[resolution.number] }
 
-    /// The most specific rule for these names; nil when none matches. Hashes each name once; O(names), at most eight
-    /// look-ups: one for each pattern of names that any rule has.
+    /// The most specific rule for these names; nil when none matches. Hashes each name once. O(names), with at most
+    /// eight probes: one for each pattern that some rule has.
     public func resolve(
         tenant: UnsafeRawBufferPointer, client: UnsafeRawBufferPointer, action: UnsafeRawBufferPointer
     ) -> Resolution? {
         let tenantHash = seed.hash(tenant.baseAddress ?? emptyKey, count: tenant.count)
         let clientHash = seed.hash(client.baseAddress ?? emptyKey, count: client.count)
         let actionHash = seed.hash(action.baseAddress ?? emptyKey, count: action.count)
-        // All slots are fetched before the first is looked at: most look-ups find none, and so many waits overlap.
+        // All slots are prefetched before the first is read: most probes find nothing, and this way the cache misses
+        // overlap.
         return withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 8) { hashes in
             let hashes = hashes.baseAddress.unsafelyUnwrapped
             var left = patternsInUse
@@ -248,7 +250,7 @@ public final class PolicyTable: @unchecked Sendable {
         }
     }
 
-    /// The rule about exactly this subject; nil when there is none. O(names).
+    /// The rule with exactly this subject; nil when there is none. O(names).
     public func rule(for subject: RuleSubject) -> Rule? {
         let hash = PolicyTable.hash(subject, seed)
         let part = PolicyTable.partNumber(hash, partMask)

@@ -1,36 +1,36 @@
-// A part of the rules: those whose hashes begin alike. Immutable; a change of a rule makes one part anew, and leaves
-// the others to the next table as they are.
+// A chunk of the rules: those whose hashes have the same prefix. Immutable; changing a rule rebuilds one chunk, and the
+// next table shares the others.
 //
-//   slots    as NameSlots has them; the number is that of a place, a multiple of 16 in `flat`
-//   flat     a header for each rule, its names behind it: they mostly lie in one line of the cache together
+//   slots    NameSlots; the number is an offset in `flat`, a multiple of 16
+//   flat     a header for each rule, followed by its names: together they are mostly in one cache line
 
-/// Some rules, and how they are found. Flat memory, so that a look-up allocates nothing and counts no references.
+/// Some rules and their lookup. Flat memory, so that a lookup allocates nothing and touches no reference counts.
 ///
-/// `@unchecked Sendable`: its memory is written in `init` alone, and given back in `deinit`.
+/// `@unchecked Sendable`: its memory is written only in `init`, and freed in `deinit`.
 final class RuleChunk: @unchecked Sendable {
-    /// The rules, in no particular order. Each one's policy was there when the part was made.
+    /// The rules, in no particular order. The policy of each existed when the chunk was built.
     let rules: [Rule]
-    /// What a look-up needs of it. Valid as long as the part is.
+    /// The data a lookup needs. Valid for the lifetime of the chunk.
     let view: View
 
     /// A rule and its hash.
     typealias Hashed = (rule: Rule, hash: UInt64)
 
-    /// What a look-up needs of a rule, in front of its names.
+    /// The data a lookup needs about a rule, before its names.
     struct Header {
         var number: Int32
         var policy: Int32
-        /// Lengths of the names, 0 for everybody; at most `Policy.nameLengthMax`.
+        /// Lengths of the names, 0 for all; at most `Policy.nameLengthMax`.
         var tenant: UInt16
         var client: UInt16
         var action: UInt16
         var pattern: UInt8
     }
 
-    /// Rules lie at multiples of this, so that a slot's 32 bits can name the place of any.
+    /// Rules are stored at multiples of this, so that the 32 bits of a slot can address each of them.
     private static var step: Int { 16 }
 
-    /// O(rules). Rules whose policy is not among the policies are left out.
+    /// O(rules). Rules without their policy are omitted.
     init(_ all: [Hashed], _ policies: PolicySet) {
         let known = all.compactMap { hashed -> (hashed: Hashed, policy: Int)? in
             let number = hashed.rule.policy.withUnsafeBytes { policies.number(of: $0) }
@@ -66,21 +66,21 @@ final class RuleChunk: @unchecked Sendable {
         view.flat.deallocate()
     }
 
-    /// Bytes of a rule and its names: so few that all places fit 32 bits, since rules are bounded and names are short.
+    /// Bytes of a rule and its names. All offsets fit 32 bits, since rules are bounded and names are short.
     private static func size(_ subject: RuleSubject) -> Int {
         let names = (subject.tenant?.count ?? 0) + (subject.client?.count ?? 0) + (subject.action?.count ?? 0)
         return (View.headerSize + names + step - 1) / step * step
     }
 
-    /// A part's memory, borrowed.
+    /// A chunk's memory, borrowed.
     struct View {
         fileprivate(set) var slots: NameSlots
         fileprivate var flat: UnsafeMutableRawPointer
 
-        /// Where the names begin.
+        /// Offset of the names.
         fileprivate static var headerSize: Int { MemoryLayout<Header>.size }
 
-        /// The rule with this hash, the pattern, and the names that the pattern has.
+        /// The rule with this hash, this pattern, and the names that the pattern has.
         @inline(__always)
         func find(
             _ hash: UInt64, _ pattern: Int, _ tenant: UnsafeRawBufferPointer, _ client: UnsafeRawBufferPointer,

@@ -1,9 +1,9 @@
-// How many keys of a shard have a deadline that a client set, when these are on average, and how many keys never end.
+// How many keys of a shard have an explicit deadline, the mean of these deadlines, and how many keys never expire.
 //
-// What INFO keyspace shows without a walk: counted where a record enters the index, leaves it, or gets another
-// deadline. A limiter ends when it is replenished, so without a deadline it is neither the one nor the other.
+// Provides the numbers of INFO keyspace without a walk: updated when a record enters the index, leaves it, or gets
+// another deadline. A limiter expires when it is replenished, so without a deadline it counts as neither.
 
-/// Counts of a shard's keys by how they end. Hidden keys are not counted.
+/// Counts of a shard's keys by how they expire. Hidden keys are not counted.
 struct DeadlineTally {
     /// Keys with a deadline.
     private(set) var expiring = 0
@@ -13,7 +13,7 @@ struct DeadlineTally {
     private var low: UInt64 = 0
     private var high: UInt64 = 0
 
-    /// The sum of the deadlines, to 53 bits: a mean made of it is off by less than a microsecond.
+    /// The sum of the deadlines, to 53 bits: a mean computed from it is off by less than a microsecond.
     var deadlineSum: Double { Double(high) * 0x1p64 + Double(low) }
 
     mutating func add(_ record: Record) {
@@ -46,14 +46,14 @@ struct DeadlineTally {
 extension DeadlineTally: Equatable {}
 
 extension Shard {
-    /// Counts a record that has just got its place in the index, with its kind and deadline. One test for a limiter
-    /// without a deadline.
+    /// Counts a record that has just entered the index, with its kind and deadline. One test for a limiter without a
+    /// deadline.
     @inline(__always)
     mutating func tallyAdded(_ record: Record) {
         if record.isTallied { deadlines.add(record) }
     }
 
-    /// Takes a record out of the count that is about to lose its place in the index, or its deadline.
+    /// Uncounts a record that is about to leave the index or lose its deadline.
     @inline(__always)
     mutating func tallyRemoved(_ record: Record) {
         if record.isTallied { deadlines.remove(record) }
@@ -61,7 +61,7 @@ extension Shard {
 }
 
 extension Record {
-    /// Whether the tally has to look at the record.
+    /// Whether the record affects the tally.
     @inline(__always)
     fileprivate var isTallied: Bool { hasDeadline || rawKind == StateKind.counter.rawValue }
 }

@@ -1,28 +1,29 @@
-// The addresses of a shard's changed records, in the order of their first change, and where those are now that have
-// moved since.
+// The addresses of a shard's changed records, in the order of their first change, and the new addresses of those that
+// have moved since.
 //
-// A vector of its own because one is appended to with almost every decision, and an Array asks each time whether its
-// memory is shared. Owns its memory; never looks at a record. Invariant: `taken` ≤ `end` ≤ `capacity`.
+// A custom vector, because almost every decision appends to it, and an Array checks each time whether its memory is
+// shared. Owns its memory; never reads a record. Invariant: `taken` ≤ `end` ≤ `capacity`.
 //
-// A record that is rebuilt (with room for a deadline, or as another kind) moves, and nothing in it says where on the
-// list it is. Mostly it has just been appended, so the last few entries are looked at. Otherwise the list keeps the old
-// address, whose memory its owner leaves in place until the entry is collected, and `DirtyMoves` knows the new one. So
-// a move costs the same however long the list is: while the disk is stalled it may have a million entries.
+// A record that is rebuilt (with room for a deadline, or as another kind) moves, and nothing in it says where in the
+// list it is. Usually it has just been appended, so the last few entries are examined. Otherwise the list keeps the old
+// address, whose memory its owner keeps until the entry is collected, and `DirtyMoves` maps it to the new one. So a
+// move costs the same however long the list is: while the disk is stalled it may have a million entries.
 
-/// Appended to at the end, taken from the front. Plain fields behind a shard's lock: a copy would share the memory.
+/// Appended to at the end, consumed from the front. Plain fields protected by a shard's lock: a copy would share the
+/// memory.
 struct DirtyList {
     private var memory: UnsafeMutablePointer<UnsafeMutableRawPointer>?
     private(set) var capacity = 0
-    /// Entries at the beginning that mean nothing any more.
+    /// Consumed entries at the beginning.
     private var taken = 0
     private var end = 0
-    /// Room kept when the list becomes empty.
+    /// Capacity kept when the list becomes empty.
     private static let retained = 4096
 
-    /// Entries not yet taken.
+    /// Entries not yet consumed.
     var count: Int { end &- taken }
 
-    /// The entry `position` places after the first not taken.
+    /// The entry `position` places after the first one not consumed.
     @inline(__always)
     subscript(position: Int) -> UnsafeMutableRawPointer {
         get {
@@ -42,20 +43,20 @@ struct DirtyList {
         end &+= 1
     }
 
-    /// Forgets the first `number` entries.
+    /// Removes the first `number` entries.
     mutating func removeFirst(_ number: Int) {
         precondition(number <= count)
         taken += number
         if taken == end { empty() }
     }
 
-    /// Forgets every entry.
+    /// Removes every entry.
     mutating func removeAll() { empty() }
 
-    /// Entries at the end that `replaceRecent` looks at.
+    /// Entries at the end that `replaceRecent` examines.
     static let recent = 8
 
-    /// Makes the entry of an address name another, if it is one of the last few. O(1).
+    /// Replaces an address in the list if it is one of the last few entries. O(1).
     func replaceRecent(_ old: UnsafeMutableRawPointer, by new: UnsafeMutableRawPointer) -> Bool {
         var position = count
         let first = max(0, count - DirtyList.recent)
@@ -81,7 +82,7 @@ struct DirtyList {
 
     @inline(never)
     private mutating func grow() {
-        // A list to which something is appended during every collection never becomes empty.
+        // If something is appended during every collection, the list never becomes empty.
         if taken > capacity / 2, let memory {
             memory.update(from: memory + taken, count: count)
             end -= taken
@@ -99,28 +100,28 @@ struct DirtyList {
     }
 }
 
-/// Where the records are now whose old addresses are still on the dirty list. At most one old address a key.
+/// The current addresses of records whose old addresses are still on the dirty list. At most one old address per key.
 struct DirtyMoves {
     private var targets: [UnsafeMutableRawPointer: UnsafeMutableRawPointer] = [:]
     private var sources: [UnsafeMutableRawPointer: UnsafeMutableRawPointer] = [:]
 
-    /// Moves on record.
+    /// Number of recorded moves.
     var count: Int { targets.count }
 
-    /// Notes that the list's entry `old` means `new` from now on. `old` must not be used for anything else until then.
+    /// Records that the list's entry `old` refers to `new` from now on. `old` must not be reused until then.
     mutating func add(_ old: UnsafeMutableRawPointer, to new: UnsafeMutableRawPointer) {
         targets[old] = new
         sources[new] = old
     }
 
-    /// Notes that a record that has moved has moved again. False when it had not.
+    /// Records that a moved record has moved again. False when it had not moved before.
     mutating func redirect(_ old: UnsafeMutableRawPointer, to new: UnsafeMutableRawPointer) -> Bool {
         guard !sources.isEmpty, let source = sources.removeValue(forKey: old) else { return false }
         add(source, to: new)
         return true
     }
 
-    /// What the list's entry means now, nil when it means itself; forgets the move.
+    /// The record an entry now refers to, nil when it has not moved; forgets the move.
     mutating func remove(_ old: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? {
         guard !targets.isEmpty, let target = targets.removeValue(forKey: old) else { return nil }
         sources[target] = nil

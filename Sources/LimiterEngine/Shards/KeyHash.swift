@@ -1,6 +1,6 @@
-// The one hash of a key: computed once a command, its high bits choose the shard, its low bits the bucket, bits in
-// between are the tag kept in the index. Keyed by a random seed, since keys come from attackers; a folded multiply is
-// no proven keyed function like SipHash, which costs twenty times as much, so probe lengths are counted as well.
+// The only hash of a key: computed once per command. Its high bits select the shard, its low bits the bucket, and bits
+// in between are the tag stored in the index. Keyed by a random seed, since keys come from attackers; a folded multiply
+// is not a proven keyed function like SipHash, which costs twenty times as much, so probe lengths are also monitored.
 
 /// The seed of a process's hashes.
 public struct HashSeed: Sendable {
@@ -14,9 +14,9 @@ public struct HashSeed: Sendable {
         self.init(generator.next(), generator.next(), generator.next())
     }
 
-    /// A fixed seed, for tests that repeat.
+    /// A fixed seed, for repeatable tests.
     public init(_ first: UInt64, _ second: UInt64, _ third: UInt64) {
-        // Odd words keep a zero product from wiping the state whatever the key.
+        // Odd words keep a zero product from clearing the state whatever the key.
         self.first = first | 1
         self.second = second | 1
         self.third = third | 1
@@ -47,7 +47,7 @@ public struct HashSeed: Sendable {
         return fold(mixed ^ third, first &+ UInt64(truncatingIfNeeded: count))
     }
 
-    /// Takes in all whole 16-byte blocks in front of the last 16 bytes.
+    /// Absorbs all whole 16-byte blocks before the last 16 bytes.
     @inline(never)
     private func absorbBlocks(_ key: UnsafeRawPointer, count: Int, state: UInt64) -> UInt64 {
         var state = state

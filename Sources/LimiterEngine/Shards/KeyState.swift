@@ -1,12 +1,12 @@
-// A key's state outside of its shard: what the journal carries and what commands show.
+// A key's state outside its shard: as the journal carries it and as commands show it.
 
-/// The absolute state of one key, borrowed: as bytes, whatever its kind. Valid as long as what it was made from.
+/// The absolute state of one key, borrowed, as bytes of any kind. Valid as long as its source.
 public struct StateView {
-    /// What the state means.
+    /// The kind of state.
     public var kind: StateKind
-    /// The state in the order of the machine that Swift runs on, little-endian: as many bytes as `kind` has.
+    /// The state as bytes, little-endian, which is also the machine's order: as many as `kind` has.
     public var value: UnsafeRawBufferPointer
-    /// When the key is to be forgotten at the latest, in nanoseconds of engine time; nil when only its state decides.
+    /// The key's deadline in nanoseconds of engine time; nil when only its state determines its expiry.
     public var deadline: Int64?
 
     /// A state with these fields.
@@ -17,13 +17,13 @@ public struct StateView {
         self.deadline = deadline
     }
 
-    /// Whether bytes from outside (a journal, a snapshot, a client) are a state of their kind for this key. Who decodes
-    /// them asks before the engine is handed the state, which relies on it. O(bytes).
+    /// Whether untrusted bytes (from a journal, a snapshot or a client) are a state of their kind for this key. A
+    /// decoder checks this before it passes the state to the engine, which relies on it. O(bytes).
     public func isValid(forKey key: UnsafeRawBufferPointer) -> Bool {
         isValid && key.count <= keyLengthMax && kind.dispatch(KeyValidity(key: key))
     }
 
-    /// Whether the bytes are a state of their kind, whatever the key. A hidden kind's key has a shape as well: see
+    /// Whether the bytes are a state of their kind, whatever the key. A hidden kind's key has a format too: see
     /// `isValid(forKey:)`. O(bytes).
     public var isValid: Bool {
         guard (deadline ?? 0) >= 0 else { return false }
@@ -31,7 +31,7 @@ public struct StateView {
         return kind.dispatch(Validity(value: value))
     }
 
-    /// When the state is worth nothing any more, whatever happens until then: a full limiter equals an absent one.
+    /// When the state expires if nothing happens until then: a replenished limiter is equivalent to an absent one.
     var expiry: Int64 {
         let own = kind == .counter ? Int64.max : value.loadUnaligned(as: Int64.self)
         return min(own, deadline ?? Int64.max)
@@ -56,14 +56,14 @@ private struct KeyValidity: StateVisitor {
     func visit<Witness: StateWitness>(_ witness: Witness.Type) -> Bool { Witness.isValidKey(key) }
 }
 
-/// The absolute state of one key whose state is one word; of the others their first word, the instant at which they
-/// are worth nothing.
+/// The absolute state of one key whose state is one word; for other kinds the first word, the instant at which they
+/// expire.
 public struct KeyState: Equatable, Sendable {
-    /// What the state means.
+    /// The kind of state.
     public var kind: StateKind
-    /// The state: for GCRA the TAT in nanoseconds, for a counter its value; else only when it ends.
+    /// The state: for GCRA the TAT in nanoseconds, for a counter its value; otherwise only the expiry.
     public var word: Int64
-    /// When the key is to be forgotten at the latest, in nanoseconds of engine time; nil when only its state decides.
+    /// The key's deadline in nanoseconds of engine time; nil when only its state determines its expiry.
     public var deadline: Int64?
 
     /// A state with these fields.
@@ -73,7 +73,7 @@ public struct KeyState: Equatable, Sendable {
         self.deadline = deadline
     }
 
-    /// A copy of a borrowed state: of its first word.
+    /// A copy of a borrowed state's first word.
     public init(_ view: StateView) {
         self.init(kind: view.kind, word: view.value.loadUnaligned(as: Int64.self), deadline: view.deadline)
     }

@@ -1,37 +1,37 @@
-// One call on its way through a batch: what is asked of which key, and room for the answer. The one type for all that
-// is decided in batches, from CL.THROTTLE to RL.TAKEALL and counters.
+// One call in a batch: the request, its key, and room for the answer. The only type for everything decided in batches,
+// from CL.THROTTLE to RL.TAKEALL and counters.
 //
 //   bytes   0 –  31   key, hash, amount, operation, mode, flags, the key's length
 //          32 –  79   the decision
-//          80 – 127   of the limit what GCRA asks of it
-//         128 – 187   the rest of the limit, the token: most calls have no use for them and leave them as they were
+//          80 – 127   the fields of the limit that GCRA reads
+//         128 – 187   the rest of the limit, the token: most calls neither read nor write these
 //
-// So the common calls touch two cache lines of the three. Calls are handed on by address, and written where they are.
+// So the common calls touch two of the three cache lines. Calls are passed by address and modified in place.
 
-/// A call of a limit or a counter. Borrows its key and its token: the bytes must stay where they are until the call is
+/// A call of a limit or a counter. Borrows its key and its token: the bytes must stay in memory until the call is
 /// decided.
 public struct LimitCall {
-    /// What is to be done.
+    /// The requested operation.
     public enum Operation: UInt8, Sendable {
         /// Take units if they fit.
         case take
-        /// Answer what `take` would do and what is in force now; writes nothing, creates nothing, counts nothing.
+        /// Return what `take` would do and the current state; writes, creates and counts nothing.
         case peek
-        /// Give units back, never above full.
+        /// Give units back, at most up to full.
         case refund
-        /// Add to a counter, which is 0 where there is none; its deadline stays.
+        /// Add to a counter, which is 0 if absent; its deadline is kept.
         case add
-        /// Answer a counter's value.
+        /// Return a counter's value.
         case read
     }
 
-    /// How seriously the limit is meant. The raw value is journaled with policies: never reuse one.
+    /// The enforcement mode of a limit. The raw value is journaled with policies: never reuse one.
     public enum Mode: UInt8, Sendable, CaseIterable {
         /// As configured.
         case enforce = 0
-        /// Decides and counts, but lets everything pass and reports it (`LimitDecision.isShadowed`).
+        /// Decides and counts, but allows everything and reports it (`LimitDecision.isShadowed`).
         case shadow = 1
-        /// Lets everything pass and keeps no state.
+        /// Allows everything and keeps no state.
         case off = 2
     }
 
@@ -49,31 +49,31 @@ public struct LimitCall {
 
     /// The key's first byte.
     public private(set) var key: UnsafePointer<UInt8>
-    /// The engine's own note between its passes.
+    /// Scratch space of the engine between its passes.
     var hash: UInt64 = 0
-    /// Units wanted or given back; for a counter what is added.
+    /// Units to take or to give back; for a counter, the amount to add.
     public internal(set) var amount: Int64
-    /// What is to be done.
+    /// The requested operation.
     public var operation: Operation
-    /// How seriously the limit is meant.
+    /// The enforcement mode.
     public var mode = Mode.enforce
     private var flags: Flags = []
-    /// Whether the call, once decided, has left something that must not be lost: units taken or given back, an answer
-    /// remembered, a state rewritten, a counter changed. An answer repeated is one, too: the first may still be on its
-    /// way to the disk.
+    /// Whether the decided call has made a change that must not be lost: units taken or given back, an answer
+    /// remembered, a state rewritten, a counter changed. A repeated answer counts too: the first one may still be on
+    /// its way to disk.
     public internal(set) var hasChangedState = false
     private var length: UInt32
     /// The answer, once the call is decided.
     public internal(set) var decision = LimitDecision(.denied)
-    /// The limit to ask; counters have none, and leave it as it was.
+    /// The limit to evaluate; for counters it is not set.
     public var limit: Limit
-    // Meaningful with `hasToken` only.
+    // Meaningful only with `hasToken`.
     private var tokenBase: UnsafeRawPointer?
     private var tokenLength = 0
     /// How long the token is remembered, in nanoseconds, 1 or more.
     public var tokenWindow: Int64 = 60_000_000_000
 
-    /// A call of no meaning: a place to write a real one into.
+    /// A placeholder for a real call.
     public static var blank: LimitCall { LimitCall(Limit(), .one) }
 
     /// A call that takes `demand` from `limit`, with an empty key.
@@ -93,14 +93,14 @@ public struct LimitCall {
     /// The key.
     public var keyBytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: key, count: keyLength) }
 
-    /// Makes this a call for the key of `count` bytes at `base`.
+    /// Sets the call's key to the `count` bytes at `base`.
     @inline(__always)
     public mutating func setKey(_ base: UnsafePointer<UInt8>, count: Int) {
         key = base
         length = UInt32(count)
     }
 
-    /// How many units are wanted, or given back.
+    /// Units to take or to give back.
     @inline(__always)
     public var demand: Demand {
         get { Demand(trusted: amount, isPartial: flags.contains(.isPartial)) }
@@ -110,15 +110,15 @@ public struct LimitCall {
         }
     }
 
-    /// What another algorithm has counted on the key is carried over instead of being the wrong kind: for named limits,
-    /// whose algorithm may be changed under keys in use.
+    /// Whether another algorithm's state on the key is carried over instead of being the wrong kind: for named limits,
+    /// whose algorithm may be changed while keys are in use.
     public var carriesOver: Bool {
         get { flags.contains(.carriesOver) }
         set { if newValue { flags.insert(.carriesOver) } else { flags.remove(.carriesOver) } }
     }
 
-    /// An idempotency token: the same one on the same key gets the first answer again. Nil for none. `take` and `peek`
-    /// only.
+    /// An idempotency token: the same token on the same key gets the first answer again. Nil for none. Only for `take`
+    /// and `peek`.
     public var token: UnsafeRawBufferPointer? {
         get { flags.contains(.hasToken) ? UnsafeRawBufferPointer(start: tokenBase, count: tokenLength) : nil }
         set {
@@ -132,20 +132,20 @@ public struct LimitCall {
         }
     }
 
-    /// What another algorithm had counted was rewritten in this limit's terms, whatever the answer.
+    /// Whether another algorithm's state was rewritten for this limit, whatever the answer.
     var hasRewritten: Bool {
         get { flags.contains(.hasRewritten) }
         set { if newValue { flags.insert(.hasRewritten) } else { flags.remove(.hasRewritten) } }
     }
 
-    /// The call takes by GCRA and nothing else is asked: what is decided in place.
+    /// Whether the call takes by GCRA and requests nothing else: such calls are decided in place.
     @inline(__always)
     var isPlainTake: Bool {
         operation == .take && mode == .enforce && limit.rawKind == StateKind.gcra.rawValue
             && flags.isDisjoint(with: [.hasToken, .hasRewritten])
     }
 
-    /// Finds out `hasChangedState` of a decided call, whatever it was.
+    /// Sets `hasChangedState` of a decided call.
     mutating func noteChange() {
         switch operation {
         case .take, .refund:
@@ -163,8 +163,8 @@ public struct LimitCall {
 
     // MARK: Writing
 
-    /// Makes this a call of `operation` and forgets what else was asked before: no token, nothing carried over. The
-    /// limit and the demand are the caller's to write.
+    /// Makes this a call of `operation` and clears earlier options: no token, nothing carried over. The caller writes
+    /// the limit and the demand.
     @inline(__always)
     public mutating func begin(_ operation: Operation, mode: Mode = .enforce) {
         self.operation = operation

@@ -1,16 +1,16 @@
-// How much memory the engine uses and may use, counted across shards without making them share a line on every call.
+// The engine's memory use and limit, counted across shards without sharing a cache line on every call.
 
 import Synchronization
 
-/// What happens when a new key would not fit the memory limit.
+/// What happens when a new key exceeds the memory limit.
 public enum EvictionPolicy: UInt8, Sendable {
     /// The call fails and nothing changes.
     case refuse = 0
-    /// The key nearest to being full again, among a sample, is forgotten: that loses the least.
+    /// Of a sample of keys, the one replenished soonest is evicted: that loses the least.
     case evictSoonest = 1
 }
 
-/// Bytes in use and the limit. Shards report in steps of `step` bytes, so `used` may be that much off per shard.
+/// Bytes in use and the limit. Shards report in steps of `step` bytes, so `used` may be off by that much per shard.
 final class MemoryGauge: Sendable {
     static let step = 512
 
@@ -18,11 +18,11 @@ final class MemoryGauge: Sendable {
     /// 0 for none.
     let limit = Atomic<Int>(0)
     let policy = Atomic<UInt8>(EvictionPolicy.refuse.rawValue)
-    /// Idempotency tokens remembered, and how many may be.
+    /// Idempotency tokens remembered, and their maximum.
     let tokens = Atomic<Int>(0)
     let tokenLimit = Atomic<Int>(Engine.tokenLimitDefault)
 
-    /// Whether `extra` more bytes would pass the limit.
+    /// Whether `extra` more bytes would exceed the limit.
     func wouldExceed(_ extra: Int) -> Bool {
         let limit = limit.load(ordering: .relaxed)
         return limit > 0 && used.load(ordering: .relaxed) + extra > limit

@@ -1,13 +1,13 @@
-// A key whose named limit has changed its algorithm: what is in force by the old one counts as spent under the new.
+// Keys whose named limit has changed its algorithm: units in force under the old one count as spent under the new one.
 //
-// The state is rewritten by the first call that takes something or is told how long to wait: from then on what was
-// spent comes back as the new algorithm says, so the wait is over when it was said to be. Any other call leaves it,
-// above all one that asks too much or meets a block: the algorithm may be changed back, and then nothing has happened.
-// What is given back is taken off the old state, in its own terms.
+// The state is rewritten by the first call that takes something or is given a wait: from then on units are replenished
+// as the new algorithm specifies, so the wait ends as announced. Any other call leaves the state unchanged, in
+// particular one that requests too much or is blocked: if the algorithm is changed back, nothing has happened. Refunds
+// are taken off the old state, in its own terms.
 
 extension Shard {
-    /// Brings another algorithm's state, with `units` in force, to where the call may be decided as any other. False
-    /// when the call is answered already.
+    /// Prepares another algorithm's state, with `units` in force, so that the call can be decided like any other. False
+    /// when the call has already been answered.
     @inline(never)
     mutating func convertForeignState(
         _ call: UnsafeMutablePointer<LimitCall>, _ units: Int64, _ place: inout Place?, hash: UInt64, now: Int64
@@ -36,7 +36,7 @@ extension Shard {
         }
     }
 
-    /// Rewrites another algorithm's state, if the key has one, for a call that was denied. Its answer stays.
+    /// Rewrites another algorithm's state, if the key has one, for a call that was denied. Its answer is kept.
     mutating func beginWait(
         _ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64
     ) {
@@ -49,15 +49,15 @@ extension Shard {
         call.pointee.decision = answer
     }
 
-    /// Rewrites another algorithm's state for a call that takes, if it gets something or a wait. Else the call is
-    /// answered, and nothing changed.
+    /// Rewrites another algorithm's state for a call that takes, if it gets something or a wait. Otherwise the call is
+    /// answered, and nothing is changed.
     private mutating func rewriteToTake(
         _ call: UnsafeMutablePointer<LimitCall>, _ kept: Int64, _ found: Record, hash: UInt64, now: Int64
     ) -> Bool {
         let (limit, demand) = (call.pointee.limit, call.pointee.demand)
         let decision = limit.withCarried(kept, now: now) { limit.evaluate(demand, state: $0, now: now) }
         call.pointee.decision = decision
-        // A call for nothing only asks.
+        // A call that requests nothing is only a query.
         let isWait = decision.outcome == .denied && decision.retryAfter >= 0 && demand.units > 0
         guard isWait || (decision.outcome == .allowed && decision.granted > 0) else { return false }
         let outcome = rewrite(found, as: limit, kept, hash: hash, key: call.pointee.keyBytes, now: now)
@@ -69,8 +69,8 @@ extension Shard {
         return true
     }
 
-    /// Rewrites another algorithm's state as one of `limit` with `units` spent, or forgets it where that is none.
-    /// Any outcome but `allowed` is why there is no such state; then nothing has changed.
+    /// Rewrites another algorithm's state as one of `limit` with `units` spent, or removes it if nothing is spent. Any
+    /// outcome but `allowed` is the reason why there is no such state; nothing has changed then.
     private mutating func rewrite(
         _ found: Record, as limit: Limit, _ units: Int64, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64
     ) -> LimitDecision.Outcome {
@@ -86,14 +86,14 @@ extension Shard {
             let view = StateView(
                 kind: kind, value: UnsafeRawBufferPointer(rebasing: memory[..<kind.facts.initialSize]),
                 deadline: deadline)
-            // The key is there, so the memory limit is not asked.
+            // The key exists, so the memory limit is not checked.
             return apply(view, hash: hash, key: key, now: now) ? .allowed : .outOfMemory
         }
     }
 }
 
 extension Limit {
-    /// What `decide` says of a state in which `units` have just been spent; a failure when there is no such state.
+    /// The result of `decide` for a state in which `units` have just been spent; a failure when there is no such state.
     fileprivate func withCarried(
         _ units: Int64, now: Int64, _ decide: (UnsafeMutableRawPointer?) -> LimitDecision
     ) -> LimitDecision {

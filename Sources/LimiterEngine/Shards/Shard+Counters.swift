@@ -1,6 +1,6 @@
-// Integer counters, which limiters made of INCR and EXPIRE use. 64 bits, checked; nothing else is a counter.
+// Integer counters, used by rate limiters built from INCR and EXPIRE. 64 bits, checked; nothing else is a counter.
 
-/// Why a call of a counter changed nothing.
+/// Why a counter call changed nothing.
 public enum CounterError: Error, Equatable, Sendable {
     /// The key holds another kind of state.
     case wrongKind(StateKind)
@@ -10,19 +10,19 @@ public enum CounterError: Error, Equatable, Sendable {
     case outOfMemory
 }
 
-/// What a write of a counter does to the key's deadline.
+/// The effect of writing a counter on the key's deadline.
 public enum CounterDeadline: Equatable, Sendable {
-    /// Nothing.
+    /// None.
     case keep
     /// The key lives until it is removed.
     case remove
-    /// The key is forgotten at this instant; one that has come removes it at once.
+    /// The key expires at this instant; one that has passed removes it at once.
     case at(EngineTime)
-    /// As `at` for a key that has no deadline; another keeps its own.
+    /// As `at` for a key without a deadline; otherwise the deadline is kept.
     case ifNone(at: EngineTime)
 }
 
-/// Whether a counter is set at all.
+/// The condition for setting a counter.
 public enum CounterCondition: Equatable, Sendable {
     /// Whatever the key holds.
     case always
@@ -32,11 +32,11 @@ public enum CounterCondition: Equatable, Sendable {
     case ifPresent
 }
 
-/// What setting a counter did.
+/// The result of setting a counter.
 public struct CounterSetting: Equatable, Sendable {
     /// Whether the condition held.
     public var isSet: Bool
-    /// The counter before; nil when there was none, or another kind of state that was not asked for.
+    /// The previous counter; nil when there was none, or another kind of state that was not requested.
     public var previous: Int64?
 
     /// A result with these fields.
@@ -48,21 +48,21 @@ public struct CounterSetting: Equatable, Sendable {
 
 /// A bounded increment.
 public struct CounterStep: Equatable, Sendable {
-    /// What is added, below zero to take away.
+    /// The amount to add; negative to subtract.
     public var increment: Int64
-    /// The smallest value the counter may get.
+    /// Lower bound on the counter's value.
     public var lowerBound = Int64.min
-    /// The largest value the counter may get.
+    /// Upper bound on the counter's value.
     public var upperBound = Int64.max
-    /// Goes as far as the bound instead of not at all.
+    /// Stops at the bound instead of failing.
     public var saturates = false
-    /// What becomes of the deadline when the step is made.
+    /// The effect on the deadline when the step is made.
     public var deadline = CounterDeadline.keep
 
     /// A step by `increment` without bounds.
     public init(_ increment: Int64) { self.increment = increment }
 
-    /// The value after the step; nil when the bounds, or 64 bits, forbid it.
+    /// The value after the step; nil when it exceeds the bounds or 64 bits.
     func applied(to value: Int64) -> Int64? {
         let (sum, overflows) = value.addingReportingOverflow(increment)
         if !overflows, sum >= lowerBound, sum <= upperBound { return sum }
@@ -73,8 +73,7 @@ public struct CounterStep: Equatable, Sendable {
 }
 
 extension LimitCall {
-    /// Why this call of a counter, which has been decided, changed nothing or found no number; nil when it did not
-    /// fail.
+    /// Why this decided counter call changed nothing or found no number; nil when it did not fail.
     public var counterProblem: CounterError? {
         switch decision.outcome {
         case .wrongKind: decision.foundKind.map { .wrongKind($0) }
@@ -95,7 +94,7 @@ extension Shard {
         return place
     }
 
-    /// Answers a counter's value as a call.
+    /// Reads a counter's value for a call.
     mutating func read(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64) {
         guard let place = findLive(hash, call.pointee.key, call.pointee.keyLength, now: now) else {
             call.pointee.decision = .failure(.absent)
@@ -108,7 +107,7 @@ extension Shard {
         call.pointee.decision.set(counter: place.record.word)
     }
 
-    /// Adds to a counter as a call. The deadline stays.
+    /// Adds to a counter for a call. The deadline is kept.
     mutating func add(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64) {
         var place = find(hash, call.pointee.key, call.pointee.keyLength)
         if let found = place, !found.record.isUntimed(.counter) {
@@ -151,7 +150,7 @@ extension Shard {
         let known = try counter(hash, key, now: now)?.record
         let before = known?.word ?? 0
         guard let after = step.applied(to: before) else { return (before, 0) }
-        // The difference of two counters on either side of zero may be a 65-bit number; the reply's is not.
+        // The difference of two counters on either side of zero may need 65 bits; the reply has only 64.
         let (applied, overflows) = after.subtractingReportingOverflow(before)
         guard !overflows else { throw .overflow }
         let deadline = known.flatMap { StateView($0).deadline }
@@ -176,7 +175,7 @@ extension Shard {
         return CounterSetting(isSet: true, previous: previous)
     }
 
-    /// Makes the key a counter with this value and deadline; a deadline that has come removes it.
+    /// Makes the key a counter with this value and deadline; a deadline that has passed removes it.
     private mutating func write(
         _ value: Int64, _ deadline: Int64?, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64
     ) throws(CounterError) {

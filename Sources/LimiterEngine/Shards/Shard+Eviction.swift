@@ -1,18 +1,19 @@
-// Making room when memory is full: which key of a shard is forgotten.
+// Makes room when memory is full: chooses which key of a shard to evict.
 //
-// The key nearest to being full again loses least, so the soonest of a sample goes. Reading a sample costs a cache miss
-// a key, so one sample serves several evictions: its soonest third is remembered, and each eviction takes one.
+// Evicting the key that is replenished soonest loses least, so the soonest of a sample is evicted. Reading a sample
+// costs a cache miss per key, so one sample serves several evictions: its soonest third is remembered, and each
+// eviction removes one.
 //
-// What is remembered is a guess. A candidate is a slot and the expiry its key had; by the time it is used the key may
-// have been used again, moved or removed, so it counts only if the slot has a key that expires no later.
+// Candidates are hints. A candidate is a slot and its key's expiry; by the time it is used the key may have been used
+// again, moved or removed, so it is valid only if the slot holds a key that expires no later.
 
 import CLinux
 import Synchronization
 
-/// The soonest keys of the last sample, soonest last. Plain memory behind a shard's lock, allocated by the first
+/// The soonest keys of the last sample, soonest last. Plain memory protected by a shard's lock, allocated by the first
 /// eviction; a copy would share it.
 struct EvictionCandidates {
-    /// A slot of the index, when its key expired at the time, and where the record was: worth fetching, no more.
+    /// A slot of the index, its key's expiry at the time, and the address of its record: only a prefetch hint.
     struct Candidate {
         var slot: Int
         var expiry: Int64
@@ -25,17 +26,17 @@ struct EvictionCandidates {
     /// The slot at which the next sample begins, modulo the index's capacity.
     var cursor = 0
 
-    /// Takes the soonest candidate.
+    /// Removes the soonest candidate.
     mutating func removeSoonest() -> Candidate? {
         guard count > 0 else { return nil }
         count -= 1
         return memory.unsafelyUnwrapped[count]
     }
 
-    /// The candidate that `removeSoonest` would take.
+    /// The candidate that `removeSoonest` would return.
     var soonest: Candidate? { count > 0 ? memory.unsafelyUnwrapped[count - 1] : nil }
 
-    /// Adds a candidate; of more than `limit`, at most `capacity`, the latest is dropped.
+    /// Adds a candidate; beyond `limit`, which is at most `capacity`, the latest is dropped.
     mutating func insert(_ candidate: Candidate, limit: Int) {
         assert(limit > 0 && limit <= EvictionCandidates.capacity)
         if memory == nil { memory = .allocate(capacity: EvictionCandidates.capacity) }
@@ -62,17 +63,17 @@ struct EvictionCandidates {
 }
 
 extension Shard {
-    /// Keys compared for one sample.
+    /// Keys compared per sample.
     static let evictionSample = 24
-    /// Slots of the index looked at for one sample: enough for all of it at any load that an index in use has.
+    /// Index slots examined per sample: enough to fill it at any load of an index in use.
     static let evictionSlotsMax = 128
-    /// Keys forgotten for one new key at most.
+    /// Upper bound on evictions per new key.
     private static let evictionsMax = 16
 
-    /// Forgets keys of this shard until `extra` bytes fit the limit. False when the policy forbids it.
+    /// Evicts keys of this shard until `extra` bytes fit the limit. False when the policy forbids it.
     ///
-    /// Where the search finds no key to forget the new one is let in all the same: the limit is the engine's, the next
-    /// search continues where this one ended, and the sweep takes the excess from other shards.
+    /// If no key to evict is found, the new key is admitted all the same: the limit is the engine's, the next search
+    /// continues where this one ended, and the sweep takes the excess from other shards.
     mutating func makeRoom(_ extra: Int, now: Int64) -> Bool {
         guard gauge.policy.load(ordering: .relaxed) == EvictionPolicy.evictSoonest.rawValue else { return false }
         var freed = 0
@@ -85,10 +86,10 @@ extension Shard {
         return true
     }
 
-    /// Forgets one of the keys nearest to being full again.
+    /// Evicts one of the keys that are replenished soonest.
     ///
-    /// - Returns: The key's bytes, nil when no key was found, and how many slots of the index were looked at: a few, or
-    ///   at most `evictionSlotsMax` more, however large the index is and however few keys it has.
+    /// - Returns: Bytes freed, nil when no key was found, and the number of index slots examined: a few, or at most
+    ///   `evictionSlotsMax` more, however large the index is and however few keys it has.
     mutating func evictSoonest(now: Int64) -> (freed: Int?, slots: Int) {
         let isRetiring = (retiring?.live ?? 0) > current.live
         let index = isRetiring ? retiring! : current
@@ -109,7 +110,7 @@ extension Shard {
         return (evict(Place(entry: index.entries + soonest.slot, isRetiring: isRetiring), now: now), slots)
     }
 
-    /// Asks for the memory that the next eviction will touch: it comes while others work.
+    /// Prefetches the memory that the next eviction will touch.
     private func prefetchNextCandidate(_ index: Index) {
         guard let next = evictionCandidates.soonest, next.slot < index.capacity else { return }
         clinux_prefetch(index.entries + next.slot)
@@ -117,10 +118,10 @@ extension Shard {
         slab.prefetchToFree(next.hint)
     }
 
-    /// Finds new candidates, none when the stretch of the index searched has no keys. Returns how many slots it has.
+    /// Finds new candidates, or none when the part of the index searched has no keys. Returns its number of slots.
     ///
-    /// The keyed hash has shuffled the entries, so any stretch of the index is a fair sample. Each begins where the
-    /// last one ended: every key has its turn, and a stretch without keys is not searched twice.
+    /// The keyed hash has shuffled the entries, so any part of the index is a fair sample. Each search begins where the
+    /// last one ended: every key has its turn, and a part without keys is not searched twice.
     private mutating func sampleForEviction(_ index: Index, from first: Int) -> Int {
         var slot = max(first, evictionCandidates.cursor & (index.capacity - 1))
         let slotsMax = min(Shard.evictionSlotsMax, index.capacity)
@@ -129,7 +130,8 @@ extension Shard {
             var sampled = 0
             while sampled < Shard.evictionSample, slots < slotsMax {
                 if let address = Index.address(index.entries[slot]) {
-                    // Records are anywhere in memory: asked for now, they come while the next ones are looked for.
+                    // Records are scattered in memory: prefetched here, they arrive while the next ones are being
+                    // found.
                     clinux_prefetch(address)
                     sample[sampled] = slot
                     sampled += 1
@@ -148,7 +150,7 @@ extension Shard {
         }
     }
 
-    /// Forgets this key, and returns its bytes.
+    /// Evicts this key and returns its bytes.
     private mutating func evict(_ place: Place, now: Int64) -> Int {
         let record = place.record
         let footprint = Slab.footprint(record.size)

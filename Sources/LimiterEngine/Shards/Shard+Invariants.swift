@@ -1,7 +1,7 @@
-// What must hold of a shard between any two calls. Exists in every build, so that tests and a debugger can ask.
+// The invariants of a shard between any two calls. Present in every build, for tests and debuggers.
 
 extension Shard {
-    /// Everything found wrong. O(keys).
+    /// Every violation found. O(keys).
     func violatedInvariants(ownsHash: (UInt64) -> Bool) -> [String] {
         var found: [String] = []
         var bytes = current.byteCount + (retiring?.byteCount ?? 0)
@@ -37,7 +37,7 @@ extension Shard {
         if recordBytes != slab.bytesInUse {
             found.append("records of \(recordBytes) bytes, slab of \(slab.bytesInUse)")
         }
-        if tally() != deadlines { found.append("keys by their ends: \(tally()), counted \(deadlines)") }
+        if tally() != deadlines { found.append("keys by expiry: \(tally()), counted \(deadlines)") }
         if hiddenRecords != tokens { found.append("\(hiddenRecords) tokens, counted \(tokens)") }
         bytes += recordBytes
         if watchCount != Int32(watches.count) { found.append("watch count") }
@@ -45,7 +45,7 @@ extension Shard {
         return found
     }
 
-    /// How the keys in the index end.
+    /// Counts the keys in the index by how they expire.
     private func tally() -> DeadlineTally {
         var tally = DeadlineTally()
         for index in [current, retiring].compactMap({ $0 }) {
@@ -71,7 +71,7 @@ extension Shard {
                     isBehindUnused = true
                     continue
                 }
-                if isBehindUnused { found.append("\(name): bucket \(number) has an entry behind an unused one") }
+                if isBehindUnused { found.append("\(name): bucket \(number) has an entry after an unused one") }
                 guard let address = Index.address(entry) else {
                     tombstones += 1
                     continue
@@ -88,7 +88,7 @@ extension Shard {
                 }
                 if place != line + slot { found.append("\(name): a key is not found where it is") }
                 if !StateView(record).isValid(forKey: record.keyBytes) {
-                    found.append("\(name): a state of kind \(record.kind) that is none")
+                    found.append("\(name): an invalid state of kind \(record.kind)")
                 }
                 sum.bytes += Slab.footprint(record.size)
                 sum.dirty += record.isDirty ? 1 : 0

@@ -1,7 +1,7 @@
-// What the key commands ask of a shard: deadlines.
+// Operations of the key commands on a shard: deadlines.
 
 extension Shard {
-    /// Gives a key a deadline, or takes it away (nil). False when the key had none to take away.
+    /// Sets a key's deadline, or removes it (nil). False when the key had none to remove.
     mutating func setDeadline(_ place: Place, hash: UInt64, to deadline: Int64?) -> Bool {
         let record = place.record
         if record.hasDeadline {
@@ -18,7 +18,7 @@ extension Shard {
         return true
     }
 
-    /// Moves a record to memory with room for a deadline. The memory limit is not asked: eight bytes.
+    /// Moves a record to memory with room for a deadline. The memory limit is not checked: it is eight bytes.
     private mutating func rebuild(_ place: Place, deadline: Int64) -> Record {
         let old = place.record
         let new = allocateCopy(of: old, stateSize: old.stateSize, deadline: deadline)
@@ -27,8 +27,8 @@ extension Shard {
         return new
     }
 
-    /// A record of the same key, and of the same kind unless told, in memory of its own; its state is the caller's to
-    /// write.
+    /// A record for the same key, and of the same kind unless specified, in its own memory; the caller writes its
+    /// state.
     mutating func allocateCopy(of old: Record, kind: StateKind? = nil, stateSize: Int, deadline: Int64?) -> Record {
         let size = Record.size(stateSize: stateSize, keyLength: old.keyLength, hasDeadline: deadline != nil)
         let new = Record(slab.allocate(size))
@@ -38,7 +38,7 @@ extension Shard {
         return new
     }
 
-    /// Puts `new`, whose state is written, where `old` was, in the index and on the dirty list, and frees `old`, now or
+    /// Replaces `old` with `new`, whose state is written, in the index and on the dirty list, and frees `old`, now or
     /// when it is collected. O(1).
     mutating func replace(_ old: Record, by new: Record, entry: UnsafeMutablePointer<UInt64>) {
         tallyRemoved(old)
@@ -54,5 +54,5 @@ extension Shard {
     }
 }
 
-/// What a key of no bytes points at.
+/// The address of an empty key.
 nonisolated(unsafe) let emptyKey = UnsafeRawPointer(UnsafeMutableRawPointer.allocate(byteCount: 16, alignment: 16))

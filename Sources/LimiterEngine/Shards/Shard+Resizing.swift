@@ -1,15 +1,15 @@
-// Growing, shrinking and clearing tombstones out of a shard's index, a few buckets with every change, so that no call
+// Grows, shrinks and rehashes a shard's index to remove tombstones, a few buckets with every change, so that no call
 // waits for a whole table to move.
 
 extension Shard {
-    /// Entries per slot above which a larger index is wanted: 13/16.
+    /// Load factor above which a larger index is requested: 13/16.
     private static let loadMax = (of: 13, in: 16)
-    /// At 15/16 with the larger index not here yet it is allocated on the spot.
+    /// Load factor at which the larger index, if it has not arrived, is allocated synchronously: 15/16.
     private static let loadUrgent = (of: 15, in: 16)
-    /// How much smaller an index may become in one step; a change moves in proportion.
+    /// Largest factor by which an index shrinks in one step; the buckets moved per change are proportional to it.
     private static let shrinkFactorMax = 8
 
-    /// Leaves room for one more entry and moves the resize on.
+    /// Makes room for one more entry and advances the resize.
     @inline(__always)
     mutating func prepareForInsert() {
         if retiring != nil { migrate(buckets: migrationStride) }
@@ -27,7 +27,7 @@ extension Shard {
         let isUrgent =
             filled * Shard.loadUrgent.in > current.capacity * Shard.loadUrgent.of || current.capacity <= 64
         if retiring == nil {
-            // Mostly tombstones: the same size again. Mostly keys: twice as many buckets.
+            // If mostly tombstones, the same size again. If mostly keys, twice as many buckets.
             let wanted = current.live * 5 >= current.capacity * 2 ? current.bucketCount * 2 : current.bucketCount
             if isUrgent {
                 install(Index(buckets: wanted))
@@ -40,7 +40,7 @@ extension Shard {
         }
     }
 
-    /// Asks for a smaller index when most of this one is empty.
+    /// Requests a smaller index when most of this one is empty.
     mutating func considerShrinking() {
         guard retiring == nil, bucketsWanted == 0, current.bucketCount > 1, walks == 0 else { return }
         guard current.live * 16 < current.capacity else { return }
@@ -53,14 +53,14 @@ extension Shard {
         bucketsWanted = wanted
     }
 
-    /// Whether an index of so many buckets may be installed: it has room for the keys there are now and those that come
-    /// while they move, and no walk forbids a smaller one. Between asking for one and getting it a transaction may have
-    /// added any number, and a walk may have come.
+    /// Whether an index of this many buckets may be installed: it has room for the current keys and those added while
+    /// they move, and no walk forbids a smaller one. Between the request and the index's arrival a transaction may have
+    /// added any number of keys, and a walk may have begun.
     func fits(buckets: Int) -> Bool {
         current.live * 8 <= buckets * Index.bucketSlots * 5 && (walks == 0 || buckets >= current.bucketCount)
     }
 
-    /// Makes a fresh index the one that new entries go to. The old one must have been emptied.
+    /// Installs an empty index, which takes all new entries. The old one must have been emptied.
     mutating func install(_ index: Index) {
         assert(retiring == nil)
         report(bytes: index.byteCount)

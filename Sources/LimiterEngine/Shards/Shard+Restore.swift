@@ -1,8 +1,8 @@
-// Putting states back as they were: what a journal's or a snapshot's record does to a shard.
+// Restores states verbatim: applies a record of a journal or a snapshot to a shard.
 
 extension Shard {
-    /// Stores a state as it is, whatever the key held: how a client's whole state and a journal's record come in.
-    /// False when the memory limit forbids a new key; where room has been made, it is not asked.
+    /// Stores a state verbatim, whatever the key held: for a whole state from a client and for a journal's record.
+    /// False when the memory limit forbids a new key; it is ignored if room has been made.
     mutating func apply(
         _ state: StateView, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64, isRoomMade: Bool = false
     ) -> Bool {
@@ -22,8 +22,8 @@ extension Shard {
                 changed(record, hash: hash)
                 return true
             }
-            // One record for the journal, too: with a tombstone of its own in front of it, a crash between the two
-            // would forget what was there. The memory limit is not asked: the key is there already.
+            // One record for the journal too: with a separate tombstone before it, a crash between the two would lose
+            // the previous state. The memory limit is not checked: the key already exists.
             let new = allocateCopy(
                 of: record, kind: state.kind, stateSize: state.value.count, deadline: state.deadline)
             new.store(state.value)
@@ -41,12 +41,12 @@ extension Shard {
         return true
     }
 
-    /// As `apply` for a shard that nobody journals yet, but a state worth nothing at `horizon` leaves no key behind.
+    /// As `apply`, for a shard that is not journaled yet; a state that expires by `horizon` leaves no key.
     mutating func restore(_ state: StateView, hash: UInt64, key: UnsafeRawBufferPointer, horizon: Int64) {
         guard state.expiry > horizon else {
             return forget(hash: hash, key: key, isHidden: state.kind.isHidden)
         }
-        // Memory limits are set when everything is back: what was promised once is not forgotten for lack of room.
+        // Memory limits are set after everything is restored: acknowledged state is not dropped for lack of memory.
         _ = apply(state, hash: hash, key: key, now: horizon)
     }
 
@@ -56,7 +56,7 @@ extension Shard {
         remove(place, hash: hash)
     }
 
-    /// Makes room for so many keys at once, so that none of them waits for the table to grow. For an empty shard.
+    /// Makes room for `keys` keys at once, so that none of them waits for the table to grow. For an empty shard.
     mutating func reserve(keys: Int) {
         guard recordCount == 0, retiring == nil, current.tombstones == 0 else { return }
         var buckets = 1

@@ -1,11 +1,11 @@
-// The walk over a shard that drops expired keys and empties sparse pages.
+// The pass over a shard that drops expired keys and empties sparse pages.
 
 import CLinux
 
 extension Shard {
-    /// Looks at `buckets` buckets from `first` on: forgets what expired, moves records out of sparse pages.
+    /// Examines `buckets` buckets from `first` on: drops expired keys and moves records out of sparse pages.
     ///
-    /// - Returns: How many keys were looked at and how many of them forgotten.
+    /// - Returns: Number of keys examined, and of those dropped.
     mutating func sweep(from first: Int, buckets: Int, now: Int64) -> (seen: Int, expired: Int) {
         migrate(buckets: buckets)
         let end = min(first + buckets, current.bucketCount)
@@ -17,7 +17,7 @@ extension Shard {
         var forgotten = 0
         for number in first..<end {
             let line = current.bucket(number)
-            // From the last entry down: a removal may put the last one in the gap.
+            // From the last entry down: a removal may move the last one into the gap.
             for slot in stride(from: Index.bucketSlots - 1, through: 0, by: -1) {
                 guard let address = Index.address(line[slot]) else { continue }
                 let record = Record(address)

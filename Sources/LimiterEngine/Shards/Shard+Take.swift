@@ -1,13 +1,14 @@
-// Deciding calls: find the state, have it evaluated, carry the decision out.
+// Decides calls: find the state, evaluate it, apply the decision.
 //
-// A call that is denied, only asks, or fails leaves the shard as it was, with two exceptions: an expired state is
-// removed by the call that finds it, and a named limit whose algorithm has changed rewrites the old state: see +Carry.
+// A call that is denied, is only a query, or fails leaves the shard unchanged, with two exceptions: the call that finds
+// an expired state removes it, and a named limit whose algorithm has changed rewrites the old state: see +Carry.
 //
-// Almost every call takes by GCRA from a key that has a record of it, and nothing else: that is decided in place. What
-// GCRA decides is stored in one function, `storeRate`: for a call alone, the first of a key, and each of a group.
+// Almost every call takes by GCRA from a key that has a GCRA record, and nothing else: this is decided in place. One
+// function, `storeRate`, stores every GCRA decision: for a single call, for the first call of a key, and for each call
+// of a group.
 
 extension Shard {
-    /// Decides one call and writes the answer into it. Calls are handed on by address: they are long.
+    /// Decides one call and writes the answer into it. Calls are passed by address: they are large.
     mutating func decide(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64) {
         guard call.pointee.isPlainTake else { return decideAny(call, hash: hash, now: now) }
         let place = find(hash, call.pointee.key, call.pointee.keyLength)
@@ -47,9 +48,9 @@ extension Shard {
         }
     }
 
-    /// Decides one call of a limit without regard to a token, and writes the answer into it.
+    /// Decides one call of a limit, ignoring its token, and writes the answer into it.
     ///
-    /// - Parameter isRoomMade: There is memory for whatever the call may need.
+    /// - Parameter isRoomMade: Whether memory for everything the call may need is available.
     mutating func decideLimit(
         _ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64, isRoomMade: Bool
     ) {
@@ -94,7 +95,7 @@ extension Shard {
         changed(record, hash: hash)
     }
 
-    /// Takes by GCRA where the key is absent.
+    /// Takes by GCRA from an absent key.
     @inline(never)
     private mutating func takeFirst(
         _ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64, isRoomMade: Bool
@@ -111,13 +112,13 @@ extension Shard {
         storeRate(call, record, arrivalTime, hash: hash)
     }
 
-    /// Brings a state with a deadline, or of another kind, to where a decision may begin: one of the limit's own kind,
-    /// or none. False when the call is answered already.
+    /// Prepares a state with a deadline, or of another kind, for a decision: the result is a state of the limit's own
+    /// kind, or none. False when the call has already been answered.
     @inline(never)
     private mutating func resolveStoredState(
         _ call: UnsafeMutablePointer<LimitCall>, _ place: inout Place?, hash: UInt64, now: Int64
     ) -> Bool {
-        // An expired state of the limit's own kind would be decided as none; its deadline ends with it.
+        // An expired state of the limit's own kind would be decided as absent; its deadline is removed with it.
         let found = place!.record
         guard found.expiry > now else {
             expire(place!, hash: hash)
@@ -155,7 +156,7 @@ extension Shard {
         }
     }
 
-    /// Takes by whatever algorithm, over a state of its own kind or none.
+    /// Takes by any algorithm, over a state of its own kind or none.
     @inline(__always)
     fileprivate mutating func take<Witness: LimiterWitness>(
         by witness: Witness.Type, _ call: UnsafeMutablePointer<LimitCall>, _ place: Place?, hash: UInt64, now: Int64,
@@ -186,8 +187,8 @@ extension Shard {
         call.pointee.decision.resetAfter = standing.resetAfter
     }
 
-    /// Whether a call of `take` would certainly be allowed, and how: what keeps it from being certain, such as another
-    /// kind of state, is left to the general way. Changes nothing but the call's answer.
+    /// Whether a `take` call would certainly be allowed, and how. Anything that makes it uncertain, such as another
+    /// kind of state, is left to the general path. Changes nothing but the call's answer.
     mutating func planTake(
         _ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64, to plan: UnsafeMutablePointer<TakePlan>
     ) -> Bool {
@@ -204,14 +205,14 @@ extension Shard {
         return call.pointee.decision.outcome == .allowed
     }
 
-    /// Takes by GCRA as planned: the call is allowed and answered already.
+    /// Takes by GCRA as planned: the call has already been allowed and answered.
     mutating func commitTake(
         _ call: UnsafeMutablePointer<LimitCall>, _ record: Record, arrivalTime: Int64, hash: UInt64
     ) {
         storeRate(call, record, arrivalTime, hash: hash)
     }
 
-    /// Counts a decided call, and makes a denial by a limit that only watches an allowance that reports it.
+    /// Counts a decided call, and turns a denial in shadow mode into an allowance that reports it.
     mutating func count(_ call: UnsafeMutablePointer<LimitCall>) {
         switch call.pointee.decision.outcome {
         case .allowed: allowed &+= 1
@@ -225,7 +226,7 @@ extension Shard {
 
     // MARK: Writing
 
-    /// Writes the state that a decision leads to. False, and nothing changed, when the memory limit forbids it.
+    /// Writes the state that results from a decision. False, and nothing changed, when the memory limit forbids it.
     private mutating func commit<Witness: LimiterWitness>(
         by witness: Witness.Type, _ next: Witness.Next, _ granted: Int64, _ call: UnsafeMutablePointer<LimitCall>,
         _ place: Place?, hash: UInt64, now: Int64, isRoomMade: Bool
@@ -240,7 +241,7 @@ extension Shard {
                     return false
                 }
                 isRoomMade = true
-                // Making room may have forgotten this very key.
+                // Making room may have evicted this very key.
                 place = find(hash, key, keyLength)
                 if let place { grow(place, by: witness, to: needed) }
             }
@@ -259,7 +260,7 @@ extension Shard {
         return true
     }
 
-    /// Moves a state to memory with room for more. Its index entry then names the new record.
+    /// Moves a state to larger memory. Its index entry then refers to the new record.
     private mutating func grow<Witness: LimiterWitness>(_ place: Place, by witness: Witness.Type, to size: Int) {
         let old = place.record
         let new = allocateCopy(of: old, stateSize: size, deadline: old.hasDeadline ? old.deadline : nil)
@@ -267,7 +268,7 @@ extension Shard {
         replace(old, by: new, entry: place.entry)
     }
 
-    /// Makes sure of memory for what the call may need and `extra` bytes. False when the memory limit forbids it.
+    /// Makes sure of memory for the call's needs plus `extra` bytes. False when the memory limit forbids it.
     mutating func makeRoomFor(
         _ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, extra: Int, now: Int64
     ) -> Bool {
@@ -275,19 +276,19 @@ extension Shard {
         return bytes == 0 || !gauge.wouldExceed(bytes) || makeRoom(bytes, now: now)
     }
 
-    /// Memory that the call may need at most beyond what its key has.
+    /// Upper bound on the memory that the call may need beyond its key's.
     mutating func bytesNeeded(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64) -> Int {
         let keyLength = call.pointee.keyLength
         guard let record = find(hash, call.pointee.key, keyLength)?.record else {
             let size = call.pointee.limit.algorithm.kind.facts.initialSize
             return Slab.footprint(Record.size(stateSize: size, keyLength: keyLength, hasDeadline: false))
         }
-        // A key of another kind is replaced, which is not counted.
+        // A state of another kind is replaced; its memory is not counted.
         guard record.rawKind == call.pointee.limit.rawKind else { return 0 }
         return call.pointee.limit.algorithm.dispatch(GrowthMax(state: record.state))
     }
 
-    // MARK: Giving back
+    // MARK: Refunds
 
     private mutating func refund(_ call: LimitCall, _ place: Place?, hash: UInt64, now: Int64) -> LimitDecision {
         let limit = call.limit
@@ -296,8 +297,9 @@ extension Shard {
         return .refunded(refunded.units, limit, state: refunded.isFull ? nil : place.record.state, now: now)
     }
 
-    /// Takes up to `units` off what a state of any kind has spent, in its own terms; of a debt in time at the price
-    /// that `limit` knows. Returns how many there were to give back, and whether nothing is left: the key is gone.
+    /// Takes up to `units` off what a state of any kind has spent, in its own terms; a debt in time is converted at the
+    /// price that `limit` knows. Returns how many units there were to refund, and whether nothing is left, in which
+    /// case the key is removed.
     mutating func refund(
         _ units: Int64, _ limit: Limit, _ place: Place, hash: UInt64, now: Int64
     ) -> (units: Int64, isFull: Bool) {
@@ -339,16 +341,16 @@ private struct Refunding: StateVisitor {
     }
 }
 
-/// How a call that is certain to be allowed is carried out.
+/// How to carry out a call that is certain to be allowed.
 struct TakePlan {
-    /// The record, where the key has one and its state is GCRA's; else the call has to be decided anew.
+    /// The record, if the key has one and its state is GCRA's; otherwise the call has to be decided again.
     var record: Record?
     /// The TAT to store there.
     var arrivalTime: Int64 = 0
 }
 
 extension LimitCall {
-    /// What `take` would answer, with what is in force now as remaining and reset.
+    /// What `take` would answer, with the current state as remaining and reset.
     func peek(state: UnsafeMutableRawPointer?, now: Int64) -> LimitDecision {
         var decision = limit.evaluate(demand, state: state, now: now)
         guard decision.isAnswer else { return decision }
@@ -360,14 +362,14 @@ extension LimitCall {
 }
 
 extension LimitDecision {
-    /// The answer of a limit that is switched off.
+    /// The answer of a limit with mode `off`.
     static func unlimited(_ call: LimitCall) -> LimitDecision {
         LimitDecision(
             .allowed, granted: call.operation == .refund ? 0 : call.demand.units, limit: call.limit.capacity,
             remaining: call.limit.capacity)
     }
 
-    /// A denial as a limit that only watches reports it.
+    /// A denial as reported by a limit in shadow mode.
     func shadowed(by call: LimitCall) -> LimitDecision {
         guard call.mode == .shadow, outcome == .denied else { return self }
         var decision = self

@@ -1,20 +1,20 @@
-// Calls with an idempotency token: the first answer that a token was given on a key is kept for a window of time, so
-// that a retry counts nothing twice, not even after a restart or on another server. The record is `TokenAnswer`'s.
+// Calls with an idempotency token: the first answer given to a token on a key is kept for a time window, so that a
+// retry counts nothing twice, not even after a restart or on another server. The record is `TokenAnswer`'s.
 //
-// It lives in the shard of the limited key (its hash has that key's high bits), so one stripe guards both, and both are
-// journaled by one collection unless the key was waiting for it already; then the key's state is in the earlier one. So
-// the journal never has an answer without what it took.
+// It is stored in the shard of the limited key (its hash has that key's high bits), so one stripe protects both, and
+// both are journaled by one collection unless the key was already dirty, in which case the key's state is in an earlier
+// one. So the journal never contains an answer without the units it took.
 //
-// How many there may be is bounded (`Engine.setTokenLimit`), and a call beyond that is refused rather than left unsafe.
-// With the memory limit's policy `evictSoonest` an answer may be forgotten early like any key.
+// Their number is bounded (`Engine.setTokenLimit`), and a call beyond that is refused rather than left without
+// protection. With the memory policy `evictSoonest` an answer may be evicted early like any key.
 
 import Synchronization
 
 extension HashSeed {
-    /// Bits that choose the shard, for any number of shards: see `Engine.init`.
+    /// The bits that select the shard, for any number of shards: see `Engine.init`.
     private static let shardBits: UInt64 = 0xFFF << 52
 
-    /// The hash of a key in either namespace. One that is hidden and has not the shape of such keys is never asked for.
+    /// The hash of a key in either namespace. A hidden key without the derived format is never looked up.
     func hash(_ key: UnsafeRawBufferPointer, isHidden: Bool) -> UInt64 {
         let base = key.baseAddress ?? emptyKey
         guard isHidden, TokenKey.isValid(key) else { return hash(base, count: key.count) }
@@ -30,7 +30,7 @@ extension HashSeed {
 }
 
 extension Shard {
-    /// Decides a call that carries a token: once. A peek says what the call would get, and what stands now.
+    /// Decides a call with a token once. A peek returns what the call would get, and the current state.
     mutating func takeOnce(
         _ call: UnsafeMutablePointer<LimitCall>, token: UnsafeRawBufferPointer, hash: UInt64, now: Int64
     ) {
@@ -65,7 +65,7 @@ extension Shard {
                 tokensRefused &+= 1
                 return
             }
-            // Room for both at once: an answer that could not be remembered must not have taken anything.
+            // Room for both at once: a call whose answer could not be remembered must not take anything.
             let footprint = Slab.footprint(
                 Record.size(stateSize: TokenAnswer.size, keyLength: size, hasDeadline: false))
             let isRoomMade = makeRoomFor(call, hash: hash, extra: footprint, now: now)
@@ -85,14 +85,15 @@ extension Shard {
 }
 
 extension Shard {
-    /// Whether no further token may be remembered.
+    /// Whether the maximum number of tokens is reached.
     private var isTokenLimitReached: Bool {
         gauge.tokens.load(ordering: .relaxed) >= gauge.tokenLimit.load(ordering: .relaxed)
     }
 }
 
 extension LimitDecision {
-    /// Makes this peek's answer that of a call which gets `first` again: all but what stands now, where that is known.
+    /// Makes this peek's answer that of a call which gets `first` again, except for the current state, where that is
+    /// known.
     fileprivate mutating func answer(as first: LimitDecision) {
         let standing = self
         self = first

@@ -1,4 +1,4 @@
-// Watched keys: how a transaction learns that a key it has read has changed.
+// Watched keys: how a transaction learns that a key it has read was changed.
 
 extension Shard {
     mutating func addWatch(_ hash: UInt64, key: [UInt8], token: WatchToken) {
@@ -12,7 +12,7 @@ extension Shard {
         watchCount = Int32(clamping: watches.count)
     }
 
-    /// Touches every token that watches this key. O(tokens), once for each.
+    /// Touches every token that watches this key. O(tokens), once for each token.
     @inline(never)
     mutating func touchWatches(_ hash: UInt64, _ key: UnsafeRawBufferPointer) {
         watches.touch(hash, key)

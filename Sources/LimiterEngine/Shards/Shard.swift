@@ -1,25 +1,25 @@
-// One shard: an index, a slab, and what has to be known about its keys' changes. Everything here runs with the
-// shard's stripe held, on behalf of the engine; nothing here locks, waits, logs or reads a clock.
+// One shard: an index, a slab, and its record of changed keys. Everything here runs with the shard's stripe held, on
+// behalf of the engine; nothing here locks, blocks, logs or reads a clock.
 //
 // While the index is being resized there are two: `current` takes all new entries, `retiring` only loses them, a few
 // buckets with every change. A key is in exactly one.
 //
-// Other files continue this type: +Take, +Tokens, +Counters, +Resizing, +Keys, +Sweep, +Eviction, +Journal, +Restore,
-// +Watch, +Invariants.
+// Continued in: +Take, +Tokens, +Counters, +Resizing, +Keys, +Sweep, +Eviction, +Journal, +Restore, +Watch,
+// +Invariants.
 
 import Synchronization
 
 struct Shard {
-    // With the lock in front of it, the first line of the cache holds what every decision needs.
+    // With the lock before it, the first cache line holds what every decision needs.
     var current: Index
     var retiring: Index?
-    /// Buckets of `retiring` that hold nothing any more, counted from the first.
+    /// Leading buckets of `retiring` that have been emptied.
     var migratedBuckets = 0
-    /// Buckets the index should have; 0 while it is fine. The engine allocates outside of the stripe and installs.
+    /// Requested number of index buckets; 0 for none. The engine allocates without the stripe and installs the index.
     var bucketsWanted = 0
-    /// Changes are to be kept for a reader of the journal.
+    /// Whether changes are recorded for readers of the journal.
     var isJournaling = false
-    /// Watched keys; the table is looked at only when it is not 0.
+    /// Number of watched keys; the table is used only if it is not 0.
     var watchCount: Int32 = 0
 
     var slab: Slab
@@ -28,34 +28,34 @@ struct Shard {
     /// Bytes not yet reported to the gauge.
     var unreportedBytes = 0
 
-    /// Idempotency tokens among the keys: hidden from whoever counts or lists keys.
+    /// Idempotency tokens among the records: hidden from commands that count or list keys.
     var tokens = 0
 
     var allowed: UInt64 = 0
     var denied: UInt64 = 0
-    /// Calls denied by a limit that only watches, so allowed all the same.
+    /// Calls that a limit in shadow mode would have denied, allowed all the same.
     var shadowed: UInt64 = 0
-    /// Calls answered with what their token was answered first.
+    /// Calls answered with the first answer to their token.
     var repeated: UInt64 = 0
-    /// Calls refused because no more tokens may be remembered.
+    /// Calls refused because the maximum number of tokens was reached.
     var tokensRefused: UInt64 = 0
     var expired: UInt64 = 0
     var evicted: UInt64 = 0
-    /// Changes of keys, each one counted, whether or not they are journaled.
+    /// Changes of keys, each counted once, whether or not they are journaled.
     var changes: UInt64 = 0
-    /// Most buckets beyond its home that any key was looked for in.
+    /// Longest probe distance in buckets from a key's home bucket.
     var probesMax = 0
     var evictionCandidates = EvictionCandidates()
-    /// Walks that are in the shard: while there is one the index does not shrink.
+    /// Number of walks in the shard: while there is one, the index does not shrink.
     var walks: Int32 = 0
-    /// How often all keys have been removed at once.
+    /// Number of times all keys were removed at once.
     var clearings: UInt64 = 0
-    /// How the keys end: see DeadlineTally.
+    /// Counts of the keys by how they expire.
     var deadlines = DeadlineTally()
 
     /// Records that changed since the last collection, tombstones included.
     var dirty = DirtyList()
-    /// Of those, the ones that have moved since they were put on the list.
+    /// Those of them that have moved since they were added to the list.
     var dirtyMoves = DirtyMoves()
     var watches = WatchTable()
 
@@ -76,21 +76,21 @@ struct Shard {
         evictionCandidates.deallocate()
     }
 
-    /// Records held, hidden ones and the expired ones not yet found included.
+    /// Records held, including hidden ones and expired ones not yet found.
     var recordCount: Int { current.live + (retiring?.live ?? 0) }
 
-    /// Keys held that commands can reach, the expired ones not yet found included.
+    /// Keys visible to commands, including expired ones not yet found.
     var count: Int { recordCount - tokens }
 
     /// Bytes in use: records and index.
     var memory: Int { slab.bytesInUse + current.byteCount + (retiring?.byteCount ?? 0) }
 
-    /// Of these, bytes that come from the C library's heap.
+    /// The part of `memory` that comes from the C library's heap.
     var heapMemory: Int { slab.heapBytes + current.heapByteCount + (retiring?.heapByteCount ?? 0) }
 
     // MARK: Finding
 
-    /// Where a record's entry is.
+    /// The location of a record's entry.
     struct Place {
         let entry: UnsafeMutablePointer<UInt64>
         let isRetiring: Bool
@@ -115,7 +115,7 @@ struct Shard {
         return entry.map { Place(entry: $0, isRetiring: true) }
     }
 
-    /// As `find`, but a key whose state is worth nothing any more is removed and not found.
+    /// As `find`, but an expired key is removed and not found.
     mutating func findLive(
         _ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int, now: Int64, isHidden: Bool = false
     ) -> Place? {
@@ -127,8 +127,8 @@ struct Shard {
 
     // MARK: Adding and removing
 
-    /// A new record for a key that has none; its state is the caller's to write. Nil when the memory limit forbids.
-    /// Where room has been made, or the record replaces the same key's, it is not asked for.
+    /// A new record for a key that has none; the caller writes its state. Nil when the memory limit forbids it. The
+    /// limit is not checked if room has been made, or if the record replaces one of the same key.
     mutating func insert(
         _ kind: StateKind, stateSize: Int, hash: UInt64, key: UnsafeRawPointer, keyLength: Int, deadline: Int64?,
         now: Int64, isRoomMade: Bool = false
@@ -147,7 +147,7 @@ struct Shard {
         return record
     }
 
-    /// Notes that the record's state is another than before: for the journal and for clients that watch the key.
+    /// Registers a change of the record's state: for the journal and for clients that watch the key.
     @inline(__always)
     mutating func changed(_ record: Record, hash: UInt64) {
         changes &+= 1
@@ -158,13 +158,13 @@ struct Shard {
         if watchCount != 0, !record.isHidden { touchWatches(hash, record.keyBytes) }
     }
 
-    /// Removes a key on somebody's order: readers of the journal are told.
+    /// Deletes a key on request and journals a tombstone.
     mutating func remove(_ place: Place, hash: UInt64) {
         let record = place.record
         changes &+= 1
         if watchCount != 0, !record.isHidden { touchWatches(hash, record.keyBytes) }
         unlink(place)
-        // A tombstone names a key alone, so a hidden one leaves none: the journal's readers keep it until it expires.
+        // A tombstone contains only a key, so a hidden one leaves none: the journal's readers keep it until it expires.
         if isJournaling, !record.isDirty, !record.isHidden {
             record.setDirty(true)
             dirty.append(record.address)
@@ -172,7 +172,7 @@ struct Shard {
         unlink(record)
     }
 
-    /// Removes a key whose state is worth nothing: readers of the journal find that out by themselves.
+    /// Drops an expired key. No tombstone: readers can tell from the state that it expired.
     mutating func expire(_ place: Place, hash: UInt64) {
         let record = place.record
         if watchCount != 0, !record.isHidden { touchWatches(hash, record.keyBytes) }
@@ -191,7 +191,7 @@ struct Shard {
         }
     }
 
-    /// A dirty record is still on the list, so it stays as a tombstone until it is collected.
+    /// A dirty record is still on the list, so it remains as a tombstone until it is collected.
     private mutating func unlink(_ record: Record) {
         guard !record.isDirty else { return record.setDetached() }
         release(record)
@@ -211,8 +211,8 @@ struct Shard {
         }
     }
 
-    /// Forgets every key and every change, and makes the index its smallest. O(watched keys): what the keys held is the
-    /// caller's to give back.
+    /// Removes every key and every change, and shrinks the index to its minimum. O(watched keys): the caller frees what
+    /// the keys held.
     mutating func removeAll() -> ShardRemains {
         touchWatchesOfExistingKeys()
         clearings &+= 1

@@ -1,16 +1,16 @@
-// What shards held when all their keys were removed at once. Taking it away takes no time; giving its memory back takes
-// a look at every record, which is done later, bit by bit and with no stripe held.
+// The contents of shards whose keys were all removed at once. Detaching them is O(1); freeing their memory visits every
+// record, which is done later, in steps and with no stripe held.
 
 import Synchronization
 import System
 
-/// The memory of one shard's former keys. Nothing else knows of it any more.
+/// The memory of one shard's former keys. Nothing else refers to it any more.
 struct ShardRemains {
     private var slab: Slab
     private var dirty: DirtyList
     private var dirtyMoves: DirtyMoves
     private var indexes: [Index]
-    /// Entries of the dirty list, and then slots of the last index, that are done.
+    /// Number of processed entries of the dirty list, and then of slots of the last index.
     private var done = 0
     private var isListDone = false
 
@@ -21,8 +21,8 @@ struct ShardRemains {
         self.indexes = indexes
     }
 
-    /// Gives memory back, looking at up to `steps` records or empty slots, and counts them off. True when all is given
-    /// back: then the remains must not be used any more.
+    /// Frees memory, visiting up to `steps` records or empty slots, and subtracts them. True when everything is freed:
+    /// the remains must not be used afterwards.
     mutating func release(steps: inout Int) -> Bool {
         while steps > 0 {
             steps -= 1
@@ -38,7 +38,7 @@ struct ShardRemains {
         return false
     }
 
-    /// Records that no index knows: what is left of keys that were removed, or of records that have moved.
+    /// Frees records that are in no index: tombstones of removed keys, and the old memory of moved records.
     private mutating func releaseListed() {
         guard done < dirty.count else {
             dirty.deallocate()
@@ -70,10 +70,10 @@ struct ShardRemains {
     private mutating func free(_ record: Record) { slab.free(record.address, size: record.size) }
 }
 
-/// Remains that wait to be given back. Thread-safe.
+/// Remains that wait to be freed. Thread-safe.
 ///
-/// `@unchecked Sendable`: the list is touched only with the lock held, and what has been taken off it belongs to the
-/// thread that took it.
+/// `@unchecked Sendable`: the list is touched only with the lock held, and remains removed from it belong to the thread
+/// that removed them.
 final class RemainsQueue: @unchecked Sendable {
     private let lock = Lock.allocate(rank: .value)
     private var waiting: [ShardRemains] = []
@@ -92,7 +92,7 @@ final class RemainsQueue: @unchecked Sendable {
         lock.release()
     }
 
-    /// Gives memory back as far as the steps go. True when nothing is left that no other thread is at.
+    /// Frees memory as far as the steps allow. True when nothing is left except what other threads are freeing.
     func release(steps: inout Int) -> Bool {
         while count.load(ordering: .relaxed) > 0, steps > 0 {
             lock.acquire()
@@ -107,9 +107,9 @@ final class RemainsQueue: @unchecked Sendable {
 }
 
 extension Engine {
-    /// Gives back memory of keys that were removed all at once, looking at up to `steps` of their records.
+    /// Frees the memory of keys that were removed all at once, visiting up to `steps` of their records.
     ///
-    /// - Returns: Whether all of it has been given back, or other threads are at it.
+    /// - Returns: Whether all of it has been freed, or other threads are freeing the rest.
     public func releaseRemains(steps: Int) -> Bool {
         var steps = steps
         return remains.release(steps: &steps)

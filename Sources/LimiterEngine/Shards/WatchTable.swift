@@ -1,8 +1,8 @@
-// Who is told when a key changes: a table from keys to the tokens that watch them.
+// Notification of key changes: a table from keys to the tokens that watch them.
 //
-// Looked up with every change while anything is watched, so by the key's hash, which is there already, and without
-// allocating. A token is told once: a change takes the key out of the table, so a key that a thousand clients watch
-// costs its next change a thousand steps and those after it none, and a key that nobody watches any more costs nothing.
+// Looked up with every change while anything is watched, so by the key's hash, which is already computed, and without
+// allocating. A token is notified once: a change removes the key from the table, so a key that a thousand clients watch
+// costs its next change a thousand steps and later ones none, and a key that is no longer watched costs nothing.
 
 import Synchronization
 
@@ -10,7 +10,7 @@ import Synchronization
 public final class WatchToken: Sendable {
     private let touched = Atomic<Bool>(false)
 
-    /// A token that nothing has touched.
+    /// An untouched token.
     public init() {}
 
     /// Whether a watched key changed.
@@ -41,10 +41,10 @@ struct WatchTable {
     private var entries: [UInt64: Entry] = [:]
     /// Watched keys.
     private(set) var count = 0
-    /// Keys that were compared with one looked up, ever: tests ask.
+    /// Total number of key comparisons in lookups, for tests.
     private(set) var comparisons = 0
 
-    /// Has the token touched when the key changes. O(1).
+    /// Touches the token when the key changes. O(1).
     mutating func add(_ hash: UInt64, key: [UInt8], token: WatchToken) {
         let entry: Entry
         if let found = key.withUnsafeBytes({ find(hash, $0) }) {
@@ -64,14 +64,14 @@ struct WatchTable {
         if entry.tokens.isEmpty { unlink(entry, hash) }
     }
 
-    /// Touches the tokens that watch the key, and forgets the key. O(tokens).
+    /// Touches the tokens that watch the key, and removes the key. O(tokens).
     mutating func touch(_ hash: UInt64, _ key: UnsafeRawBufferPointer) {
         guard let entry = find(hash, key) else { return }
         for token in entry.tokens.values { token.touch() }
         unlink(entry, hash)
     }
 
-    /// Touches the tokens of the keys for which `isChanged` is true, and forgets these keys. O(keys + tokens).
+    /// Touches the tokens of the keys for which `isChanged` is true, and removes these keys. O(keys + tokens).
     mutating func touchAll(where isChanged: (UInt64, UnsafeRawBufferPointer) -> Bool) {
         for (hash, first) in entries {
             var entry: Entry? = first

@@ -1,9 +1,9 @@
-// Whether two runs of bytes are the same: asked for every key and every name of a rule that is looked up.
+// Comparison of two byte strings: used for every key and every name of a rule that is looked up.
 
 import Glibc
 
-/// Whether `count` bytes are the same. Most are short, and a call of memcmp takes longer than to compare them: in steps
-/// of a word, the last of which may overlap the one before.
+/// Whether `count` bytes are equal. Most strings are short, and a call of memcmp takes longer than comparing them: word
+/// by word, with the last word overlapping the one before if necessary.
 @inline(__always)
 func bytesAreEqual(_ left: UnsafeRawPointer, _ right: UnsafeRawPointer, count: Int) -> Bool {
     if count > 64 { return memcmp(left, right, count) == 0 }

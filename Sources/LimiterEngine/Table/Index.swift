@@ -1,23 +1,23 @@
-// An open-addressing index over records: which address holds which key. Knows hashes and tags, and asks a closure
-// whether a record is the one meant; never reads a record itself.
+// An open-addressing index from keys to record addresses. Knows hashes and tags, and calls a closure to decide whether
+// a record matches; never reads a record itself.
 //
 //   entry    63‥48 tag (hash bits 51‥36)   47‥0 record address        0: never used    1: tombstone
 //   bucket   eight entries, one cache line. A key's home bucket is its hash's low bits; when that is full the key
 //            goes to the next bucket, and so on round the end.
 //
-// Invariants: (1) unused entries stand behind all others of their bucket. (2) tombstones stand only in buckets without
-// unused entries, so a search that meets an unused entry may stop: no key went past it. (3) at least one entry is
-// unused, so every search ends. (4) capacity is a power of two of buckets, at least one.
+// Invariants: (1) Unused entries come after all others in their bucket. (2) Tombstones occur only in buckets without
+// unused entries, so a search that meets an unused entry may stop: no key went past it. (3) At least one entry is
+// unused, so every search ends. (4) The number of buckets is a power of two, at least one.
 
 import CLinux
 import Glibc
 
-/// Plain fields behind a shard's lock; copying it copies the pointer, not the entries.
+/// Plain fields protected by a shard's lock; copying it copies the pointer, not the entries.
 struct Index {
     static let bucketSlots = 8
     private static let tombstone: UInt64 = 1
     private static let addressMask: UInt64 = (1 << 48) - 1
-    /// From this size on the entries are mapped rather than allocated: zeroed by the kernel, page by page, as used.
+    /// Size from which entries are mapped rather than allocated: the kernel zeroes them page by page, on first use.
     private static let mappedBytesMin = 64 * 1024
 
     private(set) var entries: UnsafeMutablePointer<UInt64>
@@ -72,7 +72,7 @@ struct Index {
     @inline(__always)
     func prefetch(_ hash: UInt64) { clinux_prefetch(homeBucket(hash)) }
 
-    /// The first record with the hash's tag in its home bucket, right or wrong: worth fetching, no more.
+    /// The first record with the hash's tag in its home bucket, whether or not it matches: only a prefetch hint.
     @inline(__always)
     func candidate(_ hash: UInt64) -> UnsafeMutableRawPointer? {
         let line = homeBucket(hash)
@@ -83,7 +83,7 @@ struct Index {
         return nil
     }
 
-    /// The entry whose record `matches`, or nil. O(1) expected; `probes` counts buckets beyond the home bucket.
+    /// The entry whose record `matches`, or nil. O(1) expected; `probes` counts buckets after the home bucket.
     @inline(__always)
     func find(
         _ hash: UInt64, probes: inout Int, where matches: (UnsafeMutableRawPointer) -> Bool
@@ -141,14 +141,14 @@ struct Index {
         line[last] = 0
     }
 
-    /// Removes the entry and leaves a tombstone whatever stands around it: for an index that is being emptied.
+    /// Removes the entry and leaves a tombstone in any case: for an index that is being emptied.
     mutating func unlink(_ entry: UnsafeMutablePointer<UInt64>) {
         entry.pointee = Index.tombstone
         live -= 1
         tombstones += 1
     }
 
-    /// Makes the entry name another record of the same key.
+    /// Makes the entry refer to another record of the same key.
     static func redirect(_ entry: UnsafeMutablePointer<UInt64>, to record: UnsafeMutableRawPointer) {
         entry.pointee = entry.pointee & ~addressMask | UInt64(UInt(bitPattern: record))
     }

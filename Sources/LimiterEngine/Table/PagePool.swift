@@ -1,31 +1,31 @@
-// Where the slabs get their pages from, and give them back to.
+// The source of the slabs' pages.
 //
 // Owns: all memory of slab records, mapped from the kernel two mebibytes at a time and handed out in pages of 4 KiB.
-// Pages that come back stay resident up to a reserve; `trim` gives the rest back to the kernel, keeping only their
-// addresses. Has its own lock, taken under stripe locks and never the other way round; the system call that maps more
-// memory is made outside of stripe locks by `ensureReserve`, and under one only if a single turn outran the reserve.
+// Returned pages stay resident up to a reserve; `trim` returns the others to the kernel, keeping only their addresses.
+// Has its own lock, taken under stripe locks and never the other way round; `ensureReserve` makes the system call that
+// maps more memory outside stripe locks. It is made under one only if a single turn exhausts the reserve.
 
 import CLinux
 import Synchronization
 import System
 
-/// Hands out aligned pages of 4 KiB. Thread-safe.
+/// Allocates aligned pages of 4 KiB. Thread-safe.
 ///
 /// `@unchecked Sendable`: every access to the two stacks happens with `lock` held.
 final class PagePool: @unchecked Sendable {
     static let pageSize = 4096
     private static let regionSize = 1 << 21
-    /// Free pages kept resident, so that a burst of new keys finds memory that needs no page fault.
+    /// Free pages kept resident, so that a burst of new keys causes no page faults.
     private static let residentReserve = 1024
 
     private let lock = Lock.allocate(rank: .pagePool)
     private var resident: [UnsafeMutableRawPointer] = []
     private var released: [UnsafeMutableRawPointer] = []
     private var regions: [UnsafeMutableRawPointer] = []
-    /// Free pages; changed with the lock held, looked at without.
+    /// Number of free pages; changed with the lock held, read without it.
     private let freeCount = Atomic<Int>(0)
 
-    /// Free pages; any thread asks.
+    /// Number of free pages. Callable from any thread.
     var freePages: Int { freeCount.load(ordering: .relaxed) }
 
     deinit {
@@ -33,7 +33,7 @@ final class PagePool: @unchecked Sendable {
         lock.deallocate()
     }
 
-    /// A page whose contents are unspecified. Traps when the kernel has no memory left to map.
+    /// Allocates a page with unspecified contents. Traps when the kernel cannot map more memory.
     func take() -> UnsafeMutableRawPointer {
         lock.acquire()
         defer { lock.release() }
@@ -42,7 +42,7 @@ final class PagePool: @unchecked Sendable {
         return resident.popLast() ?? released.removeLast()
     }
 
-    /// Takes a page back. It must hold nothing any more.
+    /// Frees a page, which must no longer be in use.
     func give(_ page: UnsafeMutableRawPointer) {
         lock.acquire()
         resident.append(page)
@@ -62,7 +62,7 @@ final class PagePool: @unchecked Sendable {
         lock.release()
     }
 
-    /// Gives up to `pages` pages beyond the reserve back to the kernel. Call with no stripe held.
+    /// Returns up to `pages` pages beyond the reserve to the kernel. Call with no stripe held.
     func trim(pages: Int) {
         for _ in 0..<pages {
             lock.acquire()
@@ -78,7 +78,7 @@ final class PagePool: @unchecked Sendable {
         }
     }
 
-    /// Lock held.
+    /// Requires the lock.
     private func mapRegion() {
         guard let region = clinux_map_huge(UInt64(PagePool.regionSize)) else {
             fatalError("the kernel refused to map \(PagePool.regionSize) bytes")

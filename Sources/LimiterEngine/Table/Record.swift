@@ -1,21 +1,21 @@
-// A key's record: its state and its bytes together, so that a decision touches one place beside the index.
+// A key's record: its state and its bytes together, so that a decision touches one place besides the index.
 //
 //   offset  size
 //        0     4   header: bits 0–24 key length, 25–28 kind, 29 dirty, 30 detached, 31 has a deadline
 //        4     n   state, n by kind (GCRA 8: the TAT) and, for a sliding log, by the capacity it contains
-//      4+n   0/8   deadline in nanoseconds, where the header says so
+//      4+n   0/8   deadline in nanoseconds, if the header says so
 //      …        k   key bytes
 //
-// Addresses are multiples of 4 and fields are read unaligned. A record never says how large its memory is: that
+// Addresses are multiples of 4 and fields are read unaligned. A record does not store the size of its memory: it
 // follows from the header. Owns nothing and allocates nothing; the slab and the index do.
 //
-// Invariants: (1) dirty ⇔ the record is once on its shard's dirty list, or the record is there that it was moved from.
-// (2) detached ⇒ dirty, and no index entry names the record: it is a tombstone waiting to be collected, or what is left
-// of a record that has moved. (3) A record not detached is named by exactly one entry.
-// (4) A key of a hidden kind never equals another key of the same bytes. (5) Kinds 1 and 2 have one word of state and
-// are not hidden, so that finding a key of theirs needs no look at the table of kinds.
+// Invariants: (1) dirty ⇔ the record, or the record it was moved from, is on its shard's dirty list once. (2) detached
+// ⇒ dirty, and no index entry refers to the record: it is a tombstone waiting to be collected, or the old memory of a
+// moved record. (3) Exactly one index entry refers to a record that is not detached. (4) A key of a hidden kind never
+// equals another key with the same bytes. (5) Kinds 1 and 2 have one word of state and are not hidden, so that finding
+// their keys does not consult the table of kinds.
 
-/// Longest key in bytes: what the header has bits for.
+/// Longest key in bytes: limited by the bits in the header.
 public let keyLengthMax = (1 << 25) - 1
 
 /// A borrowed record. Valid while its shard's stripe is held.
@@ -50,7 +50,7 @@ struct Record {
 
     var kind: StateKind { StateKind(rawValue: rawKind)! }
 
-    /// Whether the state is of this kind and the record has no deadline: what most have.
+    /// Whether the state is of this kind and the record has no deadline: the common case.
     @inline(__always)
     func isUntimed(_ kind: StateKind) -> Bool {
         header & (Record.kindMask | Record.deadlineBit) == UInt32(kind.rawValue) << 25
@@ -59,25 +59,25 @@ struct Record {
     func setDirty(_ dirty: Bool) { header = dirty ? header | Record.dirtyBit : header & ~Record.dirtyBit }
     func setDetached() { header |= Record.detachedBit }
 
-    /// The first eight bytes of state, which every kind has: for all but counters the instant at which it expires.
+    /// The first eight bytes of state, which every kind has: the instant at which it expires, except for counters.
     @inline(__always)
     var word: Int64 {
         get { (address + Record.headerSize).loadUnaligned(as: Int64.self) }
         nonmutating set { (address + Record.headerSize).storeBytes(of: newValue, as: Int64.self) }
     }
 
-    /// Where the state begins.
+    /// Address of the state.
     @inline(__always)
     var state: UnsafeMutableRawPointer { address + Record.headerSize }
 
-    /// Bytes of state. The kinds of one word are told apart by a comparison, so that finding a key waits for nothing.
+    /// Bytes of state. One-word kinds are recognized by a comparison, so that finding a key waits for no memory.
     @inline(__always)
     var stateSize: Int { hasOneWord ? 8 : longStateSize }
 
     @inline(never)
     private var longStateSize: Int { kind.dispatch(ByteCount(state: state)) }
 
-    /// The instant the key is to be forgotten at the latest, whatever its state; `Int64.max` when there is none.
+    /// The key's deadline, independent of its state; `Int64.max` when there is none.
     var deadline: Int64 {
         get {
             hasDeadline
@@ -89,7 +89,7 @@ struct Record {
         }
     }
 
-    /// When the record expires: a full limiter equals an absent one.
+    /// When the record expires: a replenished limiter is equivalent to an absent one.
     @inline(__always)
     var expiry: Int64 {
         let own = rawKind == StateKind.counter.rawValue ? Int64.max : word
@@ -113,11 +113,11 @@ struct Record {
         self.state.copyMemory(from: state.baseAddress!, byteCount: state.count)
     }
 
-    /// Where the key of a record with one word of state and no deadline ends.
+    /// Offset of the key's end in a record with one word of state and no deadline.
     @inline(__always)
     static func lastKeyByte(of keyLength: Int) -> Int { headerSize &+ 7 &+ keyLength }
 
-    /// Bytes of memory the record asks for.
+    /// Bytes of memory the record needs.
     @inline(__always)
     var size: Int { Record.size(stateSize: stateSize, keyLength: keyLength, hasDeadline: hasDeadline) }
 
@@ -126,7 +126,7 @@ struct Record {
         headerSize + stateSize + (hasDeadline ? 8 : 0) + keyLength
     }
 
-    /// Writes header and key into fresh memory; the state is the caller's to write, in `stateSize` bytes.
+    /// Writes header and key into fresh memory; the caller writes the state, in `stateSize` bytes.
     @inline(__always)
     func initialize(kind: StateKind, stateSize: Int, key: UnsafeRawPointer, keyLength: Int, deadline: Int64?) {
         header =
@@ -137,7 +137,7 @@ struct Record {
         UnsafeMutableRawPointer(mutating: self.key).copyMemory(from: key, byteCount: keyLength)
     }
 
-    /// Whether the key is these bytes, in the namespace asked for.
+    /// Whether the key equals these bytes, in the given namespace.
     @inline(__always)
     func hasKey(_ other: UnsafeRawPointer, count: Int, isHidden: Bool = false) -> Bool {
         guard header & Record.lengthMask == UInt32(truncatingIfNeeded: count), self.isHidden == isHidden else {
@@ -145,7 +145,7 @@ struct Record {
         }
         let own = key
         if count >= 8 && count <= 16 {
-            // Two loads that overlap cover every length between.
+            // Two overlapping loads cover every length between.
             return own.loadUnaligned(as: UInt64.self) == other.loadUnaligned(as: UInt64.self)
                 && (own + (count &- 8)).loadUnaligned(as: UInt64.self)
                     == (other + (count &- 8)).loadUnaligned(as: UInt64.self)

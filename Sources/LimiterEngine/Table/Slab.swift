@@ -1,18 +1,18 @@
-// Memory for one shard's records: pages of 4 KiB cut into slots of one size each, a size class every four bytes.
+// Memory for one shard's records: pages of 4 KiB cut into slots of one size each, with a size class every four bytes.
 //
 //   page   0 ┌ next, previous page with a free slot      (8 + 8)
 //         16 │ first free slot's offset, 0 for none      (2)
-//         18 │ offset of the memory never handed out     (2)
+//         18 │ offset of the unused rest of the page     (2)
 //         20 │ slots in use                              (2)
 //         22 │ slot size in bytes                        (2)
 //         24 │ listed among the pages with room: 0 or 1  (2)
 //         32 └ slots …
 //
-// A slot's page is found by clearing the low 12 bits of its address. A page whose last slot goes free leaves at once
-// for the pool. Records above `slotSizeMax` come from malloc. Touched only with the shard's stripe held.
+// A slot's page is found by clearing the low 12 bits of its address. A page whose last slot is freed returns to the
+// pool at once. Records above `slotSizeMax` come from malloc. Touched only with the shard's stripe held.
 //
-// Invariants: (1) a page is listed ⇔ it has a free slot. (2) free slots of a page are chained through their first two
-// bytes, and 0 ends the chain. (3) slots in use ≥ 1 for every page of the slab.
+// Invariants: (1) A page is listed ⇔ it has a free slot. (2) Free slots of a page are chained through their first two
+// bytes, and 0 ends the chain. (3) Every page of the slab has at least one slot in use.
 
 import CLinux
 import Glibc
@@ -26,12 +26,12 @@ struct Slab {
     /// Head of the list of pages with room, by size class.
     private let heads: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     let pool: PagePool
-    /// Bytes handed out, rounded up to slots; malloc's own overhead counted for large ones.
+    /// Bytes allocated, rounded up to slots; including malloc's own overhead for large ones.
     private(set) var bytesInUse = 0
     private(set) var pageCount = 0
-    /// Bytes of large records as the C library counts them, each with what precedes it.
+    /// Bytes of large records as counted by the C library, including each one's header.
     private(set) var heapBytes = 0
-    /// Large records.
+    /// Number of large records.
     private(set) var heapRecords = 0
 
     init(pool: PagePool) {
@@ -71,7 +71,7 @@ struct Slab {
         return slot
     }
 
-    /// Takes back memory of `size` bytes.
+    /// Frees memory of `size` bytes.
     mutating func free(_ memory: UnsafeMutableRawPointer, size: Int) {
         bytesInUse -= Slab.footprint(size)
         guard size <= Slab.slotSizeMax else {
@@ -90,11 +90,11 @@ struct Slab {
         }
     }
 
-    /// Asks for the memory, beside the record's own, that `free` will touch. The record may be gone by now.
+    /// Prefetches the memory, besides the record's own, that `free` will touch. The record may already be gone.
     func prefetchToFree(_ memory: UnsafeMutableRawPointer) { clinux_prefetch(Page(containing: memory).address) }
 
-    /// Whether moving this record elsewhere would help to empty its page: at most a quarter of the page is in use and
-    /// another page of its class has room.
+    /// Whether moving this record would help to empty its page: at most a quarter of the page is in use and another
+    /// page of its class has room.
     func isSparse(_ memory: UnsafeMutableRawPointer, size: Int) -> Bool {
         guard size <= Slab.slotSizeMax else { return false }
         let page = Page(containing: memory)

@@ -1,5 +1,5 @@
-// The kinds of state a key may hold, and the algorithms that decide by them: one row each, which names its witness.
-// What a kind is made of is its witness's to say: see `StateWitness.swift`. Nothing else lists the kinds.
+// The kinds of state a key may hold, and the algorithms that use them: one row each, which names its witness. The
+// witness defines a kind: see `StateWitness.swift`. The kinds are listed nowhere else.
 //
 //   kind             bytes      state
 //   1 gcra               8      theoretical arrival time
@@ -7,26 +7,26 @@
 //   3 fixedWindow       16      end of the window, units spent in it
 //   4 slidingWindow     24      expiry, period, units of the previous and the current window
 //   5 slidingLog  16 + 10·c     expiry, a ring of c grants (see `SlidingLog`)
-//   6 token             56      expiry and the answer a token was first given (see `TokenAnswer`)
+//   6 token             56      expiry and the first answer given to a token (see `TokenAnswer`)
 //   7 calendar          16      end of the window, units spent in it
 
-/// What kind of state a key holds. The raw value is the kind byte of journal and snapshot: never reuse one.
-/// A record has four bits for it: 1 … 15.
+/// The kind of state a key holds. The raw value is the kind byte of journal and snapshot: never reuse one. A record has
+/// four bits for it: 1 … 15.
 public enum StateKind: UInt8, Sendable, CaseIterable {
     /// The theoretical arrival time of the generic cell rate algorithm: 8 bytes, nanoseconds.
     case gcra = 1
     /// A 64-bit integer: 8 bytes.
     case counter = 2
-    /// Units spent in one window of the clock: 16 bytes.
+    /// Units spent in one clock-aligned window: 16 bytes.
     case fixedWindow = 3
-    /// Units spent in two neighbouring windows of the clock: 24 bytes.
+    /// Units spent in two adjacent clock-aligned windows: 24 bytes.
     case slidingWindow = 4
     /// Every grant in force: 16 bytes and 10 for each of up to `SlidingLog.unitsMax` grants.
     case slidingLog = 5
-    /// The answer that an idempotency token was first given: 56 bytes. Keys of this kind are in a namespace of their
-    /// own, which no command can reach by a key's name.
+    /// The first answer given to an idempotency token: 56 bytes. Keys of this kind are in their own namespace, which
+    /// commands cannot reach by a key's name.
     case token = 6
-    /// Units spent in one window of the calendar: 16 bytes.
+    /// Units spent in one calendar window: 16 bytes.
     case calendar = 7
 
     /// The witness of each kind.
@@ -49,15 +49,15 @@ extension Limit {
     public enum Algorithm: UInt8, Sendable, CaseIterable {
         /// The generic cell rate algorithm; the state of CL.THROTTLE.
         case gcra = 1
-        /// A bucket of tokens that refills steadily: GCRA in other words, with the same state.
+        /// A bucket of tokens that refills steadily: equivalent to GCRA, with the same state.
         case tokenBucket = 2
         /// Windows aligned to the clock.
         case fixedWindow = 3
-        /// Two windows aligned to the clock, the earlier one fading.
+        /// Two windows aligned to the clock, the previous one decaying.
         case slidingWindow = 4
         /// Every grant counts for exactly one period.
         case slidingLog = 5
-        /// Days, weeks, months or years of a time zone.
+        /// Days, weeks, months or years in a time zone.
         case calendar = 6
 
         /// The witness of each algorithm's state.
@@ -74,15 +74,15 @@ extension Limit {
     }
 }
 
-// MARK: - What the rows say
+// MARK: - Facts
 
-/// What can be said of a kind in a word.
+/// Names and sizes of a kind.
 public struct StateFacts: Sendable {
-    /// What TYPE answers.
+    /// The answer of TYPE.
     public let name: StaticString
-    /// What OBJECT ENCODING answers.
+    /// The answer of OBJECT ENCODING.
     public let encoding: StaticString
-    /// What error messages and dumps call such a state.
+    /// The noun for such a state in error messages and dumps.
     public let noun: StaticString
     /// Bytes of a key's first state.
     public let initialSize: Int
@@ -91,11 +91,11 @@ public struct StateFacts: Sendable {
 }
 
 extension StateKind {
-    /// Bytes of state; nil where that depends on the state itself.
+    /// Bytes of state; nil if that depends on the state itself.
     @inline(__always)
     public var fixedSize: Int? { dispatch(FixedSizeVisitor()) }
 
-    /// Whether keys of this kind are kept from commands: they are not counted, listed or found by name, but they are
+    /// Whether keys of this kind are hidden from commands: they are not counted, listed or found by name, but they are
     /// journaled and restored like all others.
     @inline(__always)
     public var isHidden: Bool { dispatch(HiddenVisitor()) }
@@ -109,7 +109,7 @@ extension StateKind {
     /// Bytes of the longest state of any kind.
     static let sizeMax = allCases.map(\.facts.sizeMax).max()!
 
-    /// What a dump shows of a valid state, as numbers with their names; nil for the bytes themselves.
+    /// The fields of a valid state that a dump shows, as named numbers; nil for the raw bytes.
     public func fields(_ value: UnsafeRawBufferPointer) -> [(name: StaticString, value: Int64)]? {
         dispatch(FieldsVisitor(state: UnsafeMutableRawPointer(mutating: value.baseAddress!)))
     }
@@ -141,25 +141,25 @@ private struct FieldsVisitor: StateVisitor {
 }
 
 extension Limit.Algorithm {
-    /// What can be said of an algorithm in a word.
+    /// Names and properties of an algorithm.
     public struct Facts: Sendable {
         /// The state that the algorithm keeps.
         public let kind: StateKind
         /// The name that commands use.
         public let name: StaticString
-        /// What the algorithm is, in half a sentence.
+        /// A short description of the algorithm.
         public let summary: StaticString
-        /// A limit has a burst, and its state is a debt in time.
+        /// Whether a limit has a burst, and its state is a debt in time.
         public let hasBurst: Bool
-        /// A limit may have an offset from UTC.
+        /// Whether a limit may have an offset from UTC.
         public let hasOffset: Bool
-        /// A limit's period is one of the calendar, and it has a zone.
+        /// Whether a limit's period is a calendar period, with a zone.
         public let usesCalendar: Bool
-        /// The most units a limit may have; nil for no bound of its own.
+        /// Largest number of units of a limit; nil for no bound of its own.
         public let limitMax: Int64?
     }
 
-    /// All of them. The token bucket has a name of its own for another's state.
+    /// All facts. The token bucket has its own name for another algorithm's state.
     @inline(__always)
     public var facts: Facts {
         let facts = dispatch(LimiterFactsVisitor())
@@ -176,11 +176,11 @@ extension Limit.Algorithm {
     @inline(__always)
     public var kind: StateKind { facts.kind }
 
-    /// A limit has a burst, and its state is a debt in time.
+    /// Whether a limit has a burst, and its state is a debt in time.
     @inline(__always)
     public var hasBurst: Bool { facts.hasBurst }
 
-    /// All names as a sentence has them: `a, b, c`.
+    /// All names as a list in a sentence: `a, b, c`.
     public static var names: String { allCases.map { "\($0.name)" }.joined(separator: ", ") }
 }
 

@@ -1,23 +1,23 @@
-// The end of the process: everything is brought to disk, here and now.
+// Shutdown: brings everything to disk synchronously.
 
 import System
 
 extension JournalDriver {
-    /// Brings everything to disk. Replies that were held have been answered by then.
+    /// Brings everything to disk. Held replies have already been answered.
     func stop(savesSnapshot: Bool, now: SteadyInstant) {
         if let run { host.perform(.cancelSnapshot(number: run.number)) }
-        // What is on disk is an older state, whole; what is in memory is not.
+        // The disk holds an older state, but a complete one; memory holds an incomplete one.
         guard !isDetached else { return host.perform(.end(isSafe: true)) }
         var isSafe = true
-        // A command that never ends may hold stripes, and a snapshot needs each of them.
+        // A command that never ends may hold stripes, and a snapshot needs every stripe.
         let isStuck = host.isAbandoningStuckLocks
         if host.isLogging, needsSnapshot {
-            // The files are of another history, or end somewhere else, or there is no log to append to; and the name
-            // they have is not that of a snapshot of now.
+            // The files belong to another history, end at another offset, or have no log to append to, and their
+            // history's name does not apply to a snapshot taken now.
             isSafe = !isStuck && saveAnew(now: now)
         } else {
             if log.isOpen { isSafe = collectAndAppend(now: now) && syncAtEnd(now: now) }
-            // A snapshot must not precede a log that failed: the log's records would be replayed over it.
+            // A snapshot must not precede a failed log: the log's records would be replayed over it.
             if isSafe, savesSnapshot { isSafe = !isStuck && saveAtEnd(now: now) }
         }
         if log.isOpen, isSafe {
@@ -26,7 +26,7 @@ extension JournalDriver {
         host.perform(.end(isSafe: isSafe && !hasLeftChangesOut))
     }
 
-    /// As `saveAtEnd`, where the log has to be begun anew for it. False when it failed.
+    /// As `saveAtEnd`, where that requires a new log. False when it failed.
     private func saveAnew(now: SteadyInstant) -> Bool {
         host.encodeChanges()
         let offset = host.beginDisk()
@@ -40,7 +40,7 @@ extension JournalDriver {
         return saveAtEnd(now: now)
     }
 
-    /// A last snapshot, written at once. False when it failed.
+    /// Writes a last snapshot synchronously. False when it failed.
     private func saveAtEnd(now: SteadyInstant) -> Bool {
         do throws(StorageError) {
             let number = try log.reserveSnapshot()
@@ -48,7 +48,8 @@ extension JournalDriver {
             do throws(StorageError) {
                 while try writer.step(time: host.engineTime) {}
                 let snapshot = try writer.finish(time: host.engineTime)
-                // A replica's stream may have continued meanwhile, and what it brought be in the snapshot.
+                // A replica's stream may have continued in the meantime, and the snapshot may contain what it
+                // delivered.
                 if log.isOpen, !collectAndAppend(now: now) { throw failure! }
                 try log.adopt(snapshot, history: history(forSnapshot: number))
                 host.perform(.note(.lastSnapshotFinished(snapshot)))

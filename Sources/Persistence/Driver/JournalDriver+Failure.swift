@@ -1,27 +1,27 @@
-// When the disk fails: what is still promised, and how the log becomes whole again.
+// Disk failure: which guarantees remain, and how the log is made complete again.
 //
-// A failed append leaves a torn end and loses nothing: it is repeated. A failed sync may have lost anything since the
-// last good one, and the kernel will not report it twice, so the log is begun anew with a snapshot of everything.
+// A failed append leaves a torn tail and loses nothing: it is retried. A failed sync may have lost anything since the
+// last successful one, and the kernel does not report it twice, so a new log is started with a full snapshot.
 
 import System
 
 extension JournalDriver {
-    /// The disk failed: from here on writes are refused, or done in memory alone, by `fail-mode`.
+    /// Handles a disk failure: from now on writes are refused or kept in memory only, depending on `fail-mode`.
     func fail(_ error: StorageError, now: SteadyInstant) {
         let isNews = breaker.state == .closed
         breaker.failed(now: now)
         failure = error
         failures += 1
-        // A repair under way cannot be adopted any more.
+        // A repair snapshot in progress can no longer be adopted.
         if let run, run.kind == .repair { host.perform(.cancelSnapshot(number: run.number)) }
         if isNews { host.perform(.note(.storageFailed(error, failsClosed: settings.failsClosed))) }
         followHealth()
     }
 
-    /// No start would find what was appended: only a snapshot proves what is on disk.
+    /// True when a restart would not read what was appended: only a snapshot proves what is on disk.
     var needsSnapshot: Bool { log.isDamaged || !log.isPublished || hasGap }
 
-    /// Tries the disk again when it is time.
+    /// Retries the disk when the retry is due.
     func tryAgain(now: SteadyInstant) {
         followHealth()
         guard breaker.tries(now: now) else { return }
@@ -33,7 +33,7 @@ extension JournalDriver {
         }
     }
 
-    /// The disk is believed in again.
+    /// Closes the circuit breaker: the disk works again.
     func recovered() {
         breaker.succeeded()
         host.perform(.note(.storageWorks(failedBecause: failure)))
@@ -41,7 +41,7 @@ extension JournalDriver {
         followHealth()
     }
 
-    /// Keeps nothing more for the disk when too much waits for it: the next try begins the log anew.
+    /// Drops the write backlog when it exceeds the limit: the next retry starts a new log.
     func dropUnwritten(beyond bytes: Int) {
         guard bytesWaiting > bytes else { return }
         host.endDisk()
@@ -50,9 +50,9 @@ extension JournalDriver {
         host.perform(.note(.backlogDropped))
     }
 
-    /// Begins a log after a gap: a new segment, and a snapshot without which no start could read it.
+    /// Starts a new log after a gap: a new segment, plus the snapshot without which a restart could not read it.
     func beginAnew(now: SteadyInstant) {
-        // What is encoded now is in the engine, and so in the snapshot.
+        // What is encoded now is already in the engine, and therefore in the snapshot.
         host.encodeChanges()
         let offset = host.beginDisk()
         unwritten = nil
@@ -65,7 +65,7 @@ extension JournalDriver {
         }
     }
 
-    /// Tells the host what becomes of replies and writes, if that has changed.
+    /// Tells the host how to treat replies and writes, if that has changed.
     func followHealth() {
         let isFailing = breaker.state != .closed && host.isLogging || snapshotsFail
         let now: StorageHealth = !isFailing ? .fine : settings.failsClosed ? .refusing : .memoryOnly
@@ -74,7 +74,7 @@ extension JournalDriver {
         host.perform(.health(now))
     }
 
-    /// There are only snapshots, and the last one failed.
+    /// Only snapshots are configured, and the last one failed.
     var snapshotsFail: Bool {
         !host.isLogging && !settings.save.rules.isEmpty && !outcomes.lastSaveSucceeded
     }

@@ -1,6 +1,6 @@
-// Other states and other names: full syncs, the way back from one, promotions, and the log switched on and off.
+// Changes of state and of history: full syncs, rolling one back, promotions, and switching the log on and off.
 //
-//   detach ─▶ (another node's state arrives) ─▶ attach ─▶ the log is begun anew
+//   detach ─▶ (another node's state arrives) ─▶ attach ─▶ a new log is started
 //      │
 //      └─▶ restore ─▶ the state on disk is read back ─▶ resume ─▶ the log continues
 //             ▲            │ failed
@@ -12,9 +12,9 @@ import System
 extension JournalDriver {
     // MARK: Full syncs
 
-    /// The state is about to be replaced. What is on disk stays the state on disk until `attach`, and a node that is
-    /// promoted before that goes back to it. So the log gets everything there is, and ends: whatever becomes of the new
-    /// state, nothing of it belongs after the old one, or under its name.
+    /// The state is about to be replaced. The files keep the old state until `attach`; a node promoted before then
+    /// returns to it. So the log is written out and closed: whatever becomes of the new state, none of it belongs after
+    /// the old one or under its name.
     func detach(now: SteadyInstant) {
         if isWorking, log.isPublished, !log.isDamaged { collectAndAppend(now: now) }
         isDetached = true
@@ -23,7 +23,7 @@ extension JournalDriver {
         refuseSnapshots()
     }
 
-    /// The state is whole again, in this history.
+    /// The state is complete again and belongs to this history.
     func attach(history: String, isNewState: Bool, now: SteadyInstant) {
         self.history = history
         if isNewState { filesAreCurrent = false }
@@ -37,15 +37,15 @@ extension JournalDriver {
 
     // MARK: Names
 
-    /// The journal on disk is the beginning of another history as well.
+    /// The journal on disk is also the beginning of another history.
     func rename(from old: String?, to new: String, now: SteadyInstant) {
         history = new
         unsavedName = (old, new)
         saveName(now: now)
     }
 
-    /// Brings the name to disk. Where that fails, a log is begun anew under that name when the disk works again.
-    /// Without a log there is nothing to begin: the name is tried again.
+    /// Persists the name. If that fails, a new log is started under that name once the disk works again. Without a log
+    /// there is nothing to start: only the name is retried.
     func saveName(now: SteadyInstant) {
         do throws(StorageError) {
             if let (old, new) = unsavedName { try log.rename(history: old ?? log.manifest.history, to: new) }
@@ -60,16 +60,16 @@ extension JournalDriver {
         if breaker.state == .halfOpen { recovered() }
     }
 
-    // MARK: Back to the state on disk
+    // MARK: Restoring the state on disk
 
-    /// The old state is gone from memory, the new one is not whole, and the files, detached since the full sync began,
-    /// still hold the old one. Nothing is journaled until `resume`.
+    /// The old state is no longer in memory, the new one is incomplete, and the files, detached since the full sync
+    /// began, still hold the old one. Nothing is journaled until `resume`.
     func beginRestore(number: Int, horizon: EngineTime, now: SteadyInstant) {
         restore = (number, horizon, requestedAt: now, triedAt: now)
         restoreTries.succeeded()
     }
 
-    /// Reads the state back if one is wanted and it is time for a try.
+    /// Reads the state back if a restore was requested and a try is due.
     func considerRestore(now: SteadyInstant) {
         guard let restore else { return }
         guard restoreTries.state == .closed || restoreTries.tries(now: now) else { return }
@@ -93,7 +93,7 @@ extension JournalDriver {
         }
     }
 
-    /// The files are those that the recovery found. Nothing is written to them until `resume`.
+    /// The files are the ones the recovery found. Nothing is written to them until `resume`.
     private func adopt(_ report: RecoveryReport, took: Nanoseconds) {
         log = LogDirectory(files: files, path: log.path, recovered: report)
         log.removeLeftovers()
@@ -111,11 +111,11 @@ extension JournalDriver {
         hasGap = false
         guard host.isLogging else { return followHealth() }
         do throws(StorageError) {
-            // A disk that is believed to fail has to prove with a snapshot that it works again.
+            // A disk whose circuit breaker is open has to prove with a snapshot that it works again.
             if breaker.state != .closed { throw failure! }
             try log.roll(at: log.appended, time: host.engineTime, continues: true)
             let end = host.beginDisk()
-            precondition(end == log.appended, "a journal that does not continue the files")
+            precondition(end == log.appended, "the journal does not continue the files")
         } catch {
             hasGap = true
             if breaker.state == .closed { fail(error, now: now) }
@@ -125,8 +125,8 @@ extension JournalDriver {
 
     // MARK: appendonly at run time
 
-    /// Makes the files follow when logging was switched on or off. Off and on again between two events is nothing: the
-    /// changes in between have been kept.
+    /// Brings the files in line after logging was switched on or off. Off and on again between two events is a no-op:
+    /// the changes in between were kept.
     func followSwitch(now: SteadyInstant) {
         guard !isDetached else { return }
         if host.isLogging, !log.isOpen, breaker.state == .closed {
@@ -146,13 +146,13 @@ extension JournalDriver {
         failure = nil
         host.perform(.note(.logSwitchedOff))
         host.perform(.logEnded)
-        // A snapshot that began before the log ended has less than the log that it would replace.
+        // A snapshot that began before the log ended holds less than the log it would replace.
         guard let overtaken = overtakeRun() else { return }
         begin(overtaken.kind == .repair ? .rewrite : overtaken.kind, now: now)
     }
 
-    /// Nothing more is appended to the log. That its end could not be brought to disk does not matter to a node that
-    /// wants no log, or another one.
+    /// Appends nothing more to the log. A failure to sync its end does not matter to a node that wants no log, or a
+    /// different one.
     private func closeLog() {
         do throws(StorageError) { try log.close() } catch {}
         host.endDisk()

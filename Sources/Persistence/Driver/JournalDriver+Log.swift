@@ -1,17 +1,18 @@
-// Collections, appends, syncs, and the replies that wait for them.
+// Collections, appends, syncs, and the replies waiting for them.
 
 import System
 
 extension JournalDriver {
-    /// Whether appending makes sense at the moment.
+    /// Whether appending can succeed at the moment.
     var isWorking: Bool { log.isOpen && !isDetached && breaker.state != .open }
 
-    /// Whether a reply waits for a collection. One that waits for the segment to be published gains nothing from that.
+    /// Whether a reply waits for a collection. A reply that waits for the segment to be published gains nothing from
+    /// one.
     var hasTicketToServe: Bool { host.hasOpenTicket && isWorking && log.isPublished }
 
     func logWhatChanged(now: SteadyInstant) {
         if breaker.state == .open {
-            // A state that is being replaced must not begin a log.
+            // A state that is being replaced must not start a log.
             if isDetached { followHealth() } else { tryAgain(now: now) }
             guard breaker.state == .open, !isWaiting else { return }
         }
@@ -25,9 +26,9 @@ extension JournalDriver {
         }
     }
 
-    /// While there is no log, or the disk is left alone. Changes are collected all the same: replicas wait for them, a
-    /// key that has changed and is gone uses memory until then, and so does what is recorded in the journal directly.
-    /// What waits for the disk meanwhile is bounded.
+    /// For the time without a log, or while the circuit breaker is open. Changes are collected all the same: replicas
+    /// wait for them, a changed key that no longer exists uses memory until it is collected, and so do records written
+    /// directly to the journal. The write backlog is bounded meanwhile.
     private func logNothing(now: SteadyInstant) {
         if isDue(now: now) || host.hasOpenTicket && !host.isLogging { collectOnly(now: now) }
         if breaker.state == .open { dropUnwritten(beyond: pace.unwrittenMax) }
@@ -39,9 +40,9 @@ extension JournalDriver {
 
     // MARK: Group commit
 
-    /// Whether it is worth waiting a little for more replies to share the next sync. Those that the last sync released
-    /// are on their way to clients who will be back in a moment; a sync begun for the first of them alone would make
-    /// all others wait for the one after it.
+    /// Whether to wait briefly for more replies to share the next sync. The replies that the last sync released are on
+    /// their way to clients that will soon send again; a sync begun for the first of them alone would make all others
+    /// wait for the one after it.
     private func isGathering(now: SteadyInstant) -> Bool {
         guard settings.sync == .always, host.waitingReplies < expectedGroup else { return false }
         let since = gatheringSince ?? now
@@ -49,12 +50,12 @@ extension JournalDriver {
         return now - since < gatheringPause
     }
 
-    /// At most half of what a sync takes is spent on gathering.
+    /// Gathering takes at most half as long as a sync.
     var gatheringPause: Nanoseconds { min(lastSyncTook / 2, pace.gatheringMax) }
 
     // MARK: Collections
 
-    /// Appends everything that changed to the log, after what a failure left unwritten. False when that failed.
+    /// Appends everything that changed to the log, after anything a failure left unwritten. False when that failed.
     @discardableResult
     func collectAndAppend(now: SteadyInstant) -> Bool {
         collect(now: now)
@@ -69,7 +70,7 @@ extension JournalDriver {
             unwritten = nil
             host.recycle(part.bytes)
         }
-        // Read now, not at the beginning: a ticket taken because of a new setting was taken before the collection.
+        // Read here rather than at the beginning: a ticket issued because of a new setting predates the collection.
         settings = host.journalSettings
         if settings.sync != .always || log.synced == log.appended { publishDurable() }
         return true
@@ -85,13 +86,13 @@ extension JournalDriver {
         collectedAt = now
     }
 
-    /// As `collectAndAppend`, where nothing can be appended: the log's part waits.
+    /// As `collectAndAppend`, while nothing can be appended: the part for the log is buffered.
     private func collectOnly(now: SteadyInstant) {
         collect(now: now)
         if !host.isLogging, !hasLeftChangesOut { host.perform(.publish(ticket: collection, expecting: expectedGroup)) }
     }
 
-    /// Every ticket up to the last collection is good, if a start would read what was written.
+    /// Releases every ticket up to the last collection, if a restart would read what was written.
     func publishDurable() {
         guard log.isPublished, !log.isDamaged, !hasLeftChangesOut else { return }
         expectedGroup = max(1, group + host.waitingReplies)
@@ -100,7 +101,7 @@ extension JournalDriver {
 
     // MARK: Syncs
 
-    /// Brings everything appended to disk while nothing else is done.
+    /// Syncs everything appended, blocking the driver.
     func syncHere(now: SteadyInstant) {
         guard let job = log.beginSync() else { return syncedHere(now: now) }
         isWaiting = true
@@ -149,14 +150,14 @@ extension JournalDriver {
         considerSnapshot(now: now)
     }
 
-    /// Everything appended is on disk.
+    /// Everything appended has been synced.
     private func syncedHere(now: SteadyInstant) {
         lastSync = now
         publishDurable()
         if breaker.state == .halfOpen, !needsSnapshot { recovered() }
     }
 
-    /// As `syncHere`, at once. False when it failed.
+    /// As `syncHere`, synchronously. False when it failed.
     func syncAtEnd(now: SteadyInstant) -> Bool {
         do throws(StorageError) {
             try log.sync()

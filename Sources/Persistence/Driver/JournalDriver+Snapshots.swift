@@ -1,18 +1,18 @@
-// When snapshots are taken, and what follows one.
+// When snapshots are taken, and what happens after one.
 
 import Glibc
 import LimiterEngine
 import System
 
 extension JournalDriver {
-    /// A client asked for one.
+    /// A client requested a snapshot.
     func requestSnapshot(_ kind: SnapshotKind, now: SteadyInstant) {
         guard !isDetached else {
             host.perform(.snapshotRequestTaken)
             return refuseSnapshots()
         }
         guard run == nil else {
-            // The one under way began before this request, so it may miss what the client has just done.
+            // The one in progress began before this request, so it may lack what the client has just written.
             scheduled = kind
             return host.perform(.snapshotRequestTaken)
         }
@@ -20,7 +20,7 @@ extension JournalDriver {
         if run != nil { host.perform(.snapshotRequestTaken) }
     }
 
-    /// What is in memory is a part of another node's state: a snapshot of it must not replace what is on disk.
+    /// Memory holds part of another node's state: a snapshot of it must not replace what is on disk.
     func refuseSnapshots() {
         scheduled = nil
         host.perform(.answerSnapshotWaiters(.stateIsBeingReplaced))
@@ -36,7 +36,7 @@ extension JournalDriver {
             }
             try startSnapshot(kind, now: now)
         } catch {
-            // The segment could not be completed: nothing after it can be believed.
+            // The segment could not be completed: nothing after it can be trusted.
             if log.isOpen, log.isDamaged, breaker.state == .closed { fail(error, now: now) }
             snapshotFailed(kind, error, number: nil, now: now)
         }
@@ -63,7 +63,7 @@ extension JournalDriver {
         }
     }
 
-    /// Makes the snapshot under way come to nothing.
+    /// Cancels the snapshot in progress.
     @discardableResult
     func overtakeRun() -> Run? {
         guard let run else { return nil }
@@ -87,7 +87,8 @@ extension JournalDriver {
         }
     }
 
-    /// Everything the snapshot may hold has to be in the log, and on disk, before it replaces the files before it.
+    /// Everything the snapshot may contain has to be in the log and synced before the snapshot replaces the older
+    /// files.
     private func adopt(_ snapshot: FinishedSnapshot, of run: Run, now: SteadyInstant) {
         if log.isOpen, breaker.state == .open || !collectAndAppend(now: now) {
             return snapshotFailed(run.kind, failure!, number: run.number, now: now)
@@ -95,7 +96,7 @@ extension JournalDriver {
         do throws(StorageError) {
             try log.adopt(snapshot, history: history(forSnapshot: run.number))
         } catch {
-            // A snapshot from before a gap is of no use, which is not a failure of the disk.
+            // A snapshot from before a gap is useless, but that is not a disk failure.
             if log.isOpen, error.code != ESTALE { fail(error, now: now) }
             return snapshotFailed(run.kind, error, number: run.number, now: now)
         }
@@ -103,7 +104,7 @@ extension JournalDriver {
         host.perform(.answerSnapshotWaiters(.finished))
         if run.kind == .repair, breaker.state == .halfOpen { recovered() }
         followHealth()
-        // Everything appended was synced by `adopt`: tickets that waited for the segment to be published are good.
+        // `adopt` synced everything appended, which releases tickets that waited for the segment to be published.
         guard log.isOpen else { return }
         syncs += 1
         lastSync = now
@@ -112,11 +113,11 @@ extension JournalDriver {
 
     private func note(_ snapshot: FinishedSnapshot, of run: Run, now: SteadyInstant) {
         filesAreCurrent = true
-        // A save that was under way when logging was switched on began before the gap did.
+        // A save already in progress when logging was switched on began before the gap did.
         if run.kind == .repair { hasGap = false }
         snapshotTries.succeeded()
-        // A segment that began before the snapshot is of use only after it: the rest is growth, and goes with the next
-        // snapshot.
+        // A segment that began before the snapshot is needed only from the snapshot on: the rest counts as growth and
+        // is removed with the next snapshot.
         let first = log.manifest.logs.first?.offset ?? snapshot.journalOffset
         baseBytes = log.bytes - Int(snapshot.journalOffset - first)
         changesAtLastSave = run.changes
@@ -150,7 +151,7 @@ extension JournalDriver {
         }
     }
 
-    /// Starts a snapshot when the log has grown by the settings, or a rule of `save` is met.
+    /// Starts a snapshot when the log has grown past the configured limit, or a `save` rule is met.
     func considerSnapshot(now: SteadyInstant) {
         guard run == nil, !isDetached, breaker.state == .closed else { return }
         guard snapshotTries.state == .closed || now >= snapshotTries.nextTry else { return }
@@ -161,7 +162,7 @@ extension JournalDriver {
             host.perform(.note(.logHasGrown(bytes: log.bytes, base: baseBytes)))
             return begin(.rewrite, now: now)
         }
-        // Where writes are refused because the last one failed, no rule will be met: nothing changes any more.
+        // Where writes are refused because the last snapshot failed, no rule will be met: nothing changes any more.
         if snapshotsFail { return begin(.save, now: now) }
         guard !settings.save.rules.isEmpty else { return }
         let changes = KeyspaceSession(engine: engine).statistics().changes &- changesAtLastSave
@@ -170,8 +171,8 @@ extension JournalDriver {
         }
     }
 
-    /// The history that the files belong to after a snapshot; nil for the one they have. Without a log the snapshot's
-    /// keys are of different moments, and no offset identifies their state.
+    /// The history of the files after a snapshot; nil to keep their current one. Without a log the snapshot's keys are
+    /// from different points in time, and no offset identifies their state.
     func history(forSnapshot number: Int) -> String? {
         guard log.isOpen else { return host.historyWithoutLog(current: history, snapshot: number) }
         return log.isPublished ? nil : history

@@ -1,31 +1,31 @@
-// The rules of the setting `save`: a snapshot is due when so many seconds have passed with so many changes.
+// The rules of the `save` setting: a snapshot is due after a number of seconds if a number of changes were made.
 
-public import System
+package import System
 
-/// Pairs of seconds and changes, as `save 3600 1 300 100` has them.
-public struct SaveRules: Sendable, Equatable {
+/// Pairs of seconds and changes, as in `save 3600 1 300 100`.
+package struct SaveRules: Sendable, Equatable {
     /// One pair.
-    public struct Rule: Sendable, Equatable {
+    package struct Rule: Sendable, Equatable {
         /// Seconds since the last snapshot.
-        public var seconds: Int
+        package var seconds: Int
         /// Changes since the last snapshot.
-        public var changes: Int
+        package var changes: Int
 
-        /// A rule of these numbers.
-        public init(seconds: Int, changes: Int) {
+        /// A rule with these numbers.
+        package init(seconds: Int, changes: Int) {
             self.seconds = seconds
             self.changes = changes
         }
     }
 
     /// A snapshot is due when any of these is met.
-    public var rules: [Rule]
+    package var rules: [Rule]
 
     /// These rules; none by default.
-    public init(rules: [Rule] = []) { self.rules = rules }
+    package init(rules: [Rule] = []) { self.rules = rules }
 
-    /// Whether a rule is met by this many changes since the last snapshot, which is so long ago.
-    public func isDue(after length: Nanoseconds, changes: UInt64) -> Bool {
+    /// Whether a rule is met by this many changes since the last snapshot, which was taken `length` ago.
+    package func isDue(after length: Nanoseconds, changes: UInt64) -> Bool {
         rules.contains { length >= .seconds($0.seconds) && changes >= UInt64($0.changes) && changes > 0 }
     }
 }

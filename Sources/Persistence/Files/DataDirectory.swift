@@ -3,27 +3,27 @@
 import Glibc
 
 /// Why a data directory cannot be used: one sentence that names it.
-public struct DataDirectoryError: Error, Sendable {
+package struct DataDirectoryError: Error, Sendable {
     /// The sentence.
-    public let text: String
+    package let text: String
 
-    /// An error that says `text`.
-    public init(text: String) { self.text = text }
+    /// An error with this text.
+    package init(text: String) { self.text = text }
 }
 
 /// The data directory.
-public enum DataDirectory {
-    /// The file in it that is locked by the server that uses it.
-    public static let lockName = "escapement.lock"
+package enum DataDirectory {
+    /// The lock file, held by the server that uses the directory.
+    package static let lockName = "escapement.lock"
 
-    /// Mode of directories that the server creates: its data shows who called what, so only its user may read it. One
-    /// that exists keeps its mode, and so do files.
+    /// Mode of directories that the server creates: its data shows who made which calls, so only its own user may read
+    /// it. Existing directories and files keep their mode.
     static let directoryMode: mode_t = 0o700
     /// Mode of files that the server creates in it.
     static let fileMode: mode_t = 0o600
 
     /// Makes sure that `path` is a directory this process can write to; creates it, one level, when it is missing.
-    public static func prepare(_ path: String) throws(DataDirectoryError) {
+    package static func prepare(_ path: String) throws(DataDirectoryError) {
         if mkdir(path, directoryMode) != 0, errno != EEXIST {
             throw DataDirectoryError(text: "cannot create '\(path)': \(reason())")
         }

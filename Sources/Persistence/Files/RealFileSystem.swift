@@ -1,17 +1,17 @@
-// The kernel's file system. Each method is one system call (open adds nothing, list reads the directory through).
+// The kernel's file system. Each method is one system call, except that open adds a check and list reads to the end.
 
 import CLinux
 import Glibc
 import System
 
-/// Files on this machine.
-public struct RealFileSystem: FileSystem {
+/// This machine's file system.
+package struct RealFileSystem: FileSystem {
     /// The kernel's file system.
-    public init() {}
+    package init() {}
 
-    /// One `open`, and a look at what was opened: a pipe or a device in a file's place is an error, since it might be
-    /// waited for without end.
-    public func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
+    /// One `open`, plus a check of what was opened: a pipe or device in place of a file is an error, since reading from
+    /// it might block forever.
+    package func open(_ path: String, _ mode: OpenMode) throws(StorageError) -> any StorageFile {
         let flags: Int32 =
             switch mode {
             case .read: O_RDONLY
@@ -28,17 +28,17 @@ public struct RealFileSystem: FileSystem {
     }
 
     /// One `rename`.
-    public func rename(_ path: String, to newPath: String) throws(StorageError) {
+    package func rename(_ path: String, to newPath: String) throws(StorageError) {
         if Glibc.rename(path, newPath) != 0 { throw StorageError("rename", path, code: errno) }
     }
 
     /// One `unlink`.
-    public func remove(_ path: String) throws(StorageError) {
+    package func remove(_ path: String) throws(StorageError) {
         if unlink(path) != 0 { throw StorageError("unlink", path, code: errno) }
     }
 
-    /// Reads the directory through.
-    public func list(_ directory: String) throws(StorageError) -> [String] {
+    /// Reads the directory to its end.
+    package func list(_ directory: String) throws(StorageError) -> [String] {
         guard let stream = opendir(directory) else { throw StorageError("opendir", directory, code: errno) }
         defer { closedir(stream) }
         var names: [String] = []
@@ -51,14 +51,14 @@ public struct RealFileSystem: FileSystem {
         return names
     }
 
-    /// One `mkdir`; one that exists is fine.
-    public func createDirectory(_ path: String) throws(StorageError) {
+    /// One `mkdir`. An existing directory is not an error.
+    package func createDirectory(_ path: String) throws(StorageError) {
         guard mkdir(path, DataDirectory.directoryMode) != 0, errno != EEXIST else { return }
         throw StorageError("mkdir", path, code: errno)
     }
 
     /// Opens the directory and syncs it.
-    public func syncDirectory(_ path: String) throws(StorageError) {
+    package func syncDirectory(_ path: String) throws(StorageError) {
         let fd = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard fd >= 0 else { throw StorageError("open", path, code: errno) }
         defer { close(fd) }
@@ -66,14 +66,14 @@ public struct RealFileSystem: FileSystem {
     }
 
     /// One `access`.
-    public func exists(_ path: String) throws(StorageError) -> Bool {
+    package func exists(_ path: String) throws(StorageError) -> Bool {
         if access(path, F_OK) == 0 { return true }
         if errno == ENOENT { return false }
         throw StorageError("access", path, code: errno)
     }
 
-    /// Opens the file and takes the lock that the kernel gives back when the process ends.
-    public func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? {
+    /// Opens the file and takes a lock that the kernel releases when the process ends.
+    package func lock(_ path: String) throws(StorageError) -> (any DirectoryLock)? {
         let fd = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, DataDirectory.fileMode)
         guard fd >= 0 else { throw StorageError("open", path, code: errno) }
         guard FileDescriptor(fd).isRegular else {
@@ -89,18 +89,18 @@ public struct RealFileSystem: FileSystem {
         return RealDirectoryLock(fd: fd)
     }
 
-    /// What there is to be had of a lock by somebody who only looks.
-    public enum SharedLock {
-        /// Nobody changes anything as long as this is held; others may look, too.
+    /// The outcome of a read-only tool's attempt to lock.
+    package enum SharedLock {
+        /// While this is held, no process changes anything; other readers may hold it as well.
         case held(any DirectoryLock)
-        /// Somebody has the lock.
+        /// Another process holds the exclusive lock.
         case inUse
-        /// There is no such file, so nobody has it, nor does anybody keep others from taking it.
+        /// There is no such file: no process holds the lock, and nothing prevents one from taking it.
         case absent
     }
 
-    /// As `lock`, for whoever only looks: changes nothing, so that it works on a file system that is read-only.
-    public func lockShared(_ path: String) throws(StorageError) -> SharedLock {
+    /// As `lock`, for read-only tools: changes nothing, so it also works on a read-only file system.
+    package func lockShared(_ path: String) throws(StorageError) -> SharedLock {
         let fd = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard fd >= 0 else {
             if errno == ENOENT { return .absent }
@@ -150,7 +150,7 @@ private final class RealFile: StorageFile {
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(StorageError) -> Int {
         let count = pwrite(fd, bytes.baseAddress, bytes.count, off_t(offset))
         guard count >= 0 else { throw StorageError("write", path, code: errno) }
-        // A device that takes nothing and says nothing would have us ask for ever.
+        // A device that accepts nothing and reports no error would make this loop forever.
         guard count > 0 || bytes.isEmpty else { throw StorageError("write", path, code: ENOSPC) }
         return count
     }

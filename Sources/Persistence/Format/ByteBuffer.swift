@@ -1,14 +1,14 @@
-// Memory that grows: what records are encoded into before they are written. No copy on write, no check per byte.
+// Growable memory into which records are encoded before they are written. No copy on write, no check per byte.
 //
-// Invariants: `base` has room for `capacity` bytes, and the first `count` of them are in use.
+// Invariants: `base` has room for `capacity` bytes, of which the first `count` are in use.
 
 import CLinux
 import System
 
-/// A growing run of bytes. Not thread-safe; whoever holds the only reference may hand it to another thread.
+/// A growable byte buffer. Not thread-safe; the holder of the only reference may hand it to another thread.
 ///
 /// `@unchecked Sendable`: never used by two threads at a time; it is handed over under a lock.
-public final class ByteBuffer: @unchecked Sendable {
+package final class ByteBuffer: @unchecked Sendable {
     private struct Fields {
         var base: UnsafeMutableRawPointer
         var capacity: Int
@@ -18,7 +18,7 @@ public final class ByteBuffer: @unchecked Sendable {
     private let fields: Pinned<Fields>
 
     /// An empty buffer with room for `capacity` bytes.
-    public init(capacity: Int = 4096) {
+    package init(capacity: Int = 4096) {
         let capacity = max(64, capacity)
         fields = Pinned(Fields(base: .allocate(byteCount: capacity, alignment: 8), capacity: capacity))
     }
@@ -29,22 +29,22 @@ public final class ByteBuffer: @unchecked Sendable {
     }
 
     /// Bytes in use.
-    public var count: Int { fields.pointee.count }
+    package var count: Int { fields.pointee.count }
 
-    /// What is in it. Valid until it is changed.
-    public var bytes: UnsafeRawBufferPointer {
+    /// The contents. Valid until they change.
+    package var bytes: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: fields.pointee.base, count: fields.pointee.count)
     }
 
     /// Writes the contents to a file.
     func write(to file: any StorageFile, at offset: Int) throws(StorageError) {
         try file.writeAll(bytes, at: offset)
-        // `bytes` alone would not keep the memory.
+        // `bytes` alone would not keep the memory alive.
         withExtendedLifetime(self) {}
     }
 
-    /// Forgets the contents; memory beyond `retained` bytes is given back.
-    public func removeAll(retaining retained: Int) {
+    /// Removes the contents and frees memory beyond `retained` bytes.
+    package func removeAll(retaining retained: Int) {
         fields.pointee.count = 0
         guard fields.pointee.capacity > retained, retained >= 64 else { return }
         fields.pointee.base.deallocate()
@@ -52,13 +52,13 @@ public final class ByteBuffer: @unchecked Sendable {
         fields.pointee.base = .allocate(byteCount: retained, alignment: 8)
     }
 
-    /// Forgets everything behind `count` bytes.
+    /// Removes everything after the first `count` bytes.
     func truncate(to count: Int) {
         assert(count <= self.count)
         fields.pointee.count = count
     }
 
-    /// Makes `length` bytes part of the contents and returns where they are; what they hold is the caller's to write.
+    /// Appends `length` uninitialized bytes and returns their address; the caller must write them.
     @inline(__always)
     func extend(by length: Int) -> UnsafeMutableRawPointer {
         if fields.pointee.capacity - fields.pointee.count < length { grow(length) }
@@ -67,13 +67,13 @@ public final class ByteBuffer: @unchecked Sendable {
         return start
     }
 
-    /// Adds bytes.
-    public func append(_ bytes: UnsafeRawBufferPointer) {
+    /// Appends bytes.
+    package func append(_ bytes: UnsafeRawBufferPointer) {
         guard let source = bytes.baseAddress else { return }
         extend(by: bytes.count).copyMemory(from: source, byteCount: bytes.count)
     }
 
-    /// A number over bytes already there.
+    /// Overwrites existing bytes with a number.
     @inline(__always)
     func store<Number: FixedWidthInteger>(_ number: Number, at offset: Int) {
         assert(offset + MemoryLayout<Number>.size <= count)
@@ -92,7 +92,7 @@ public final class ByteBuffer: @unchecked Sendable {
 }
 
 extension UnsafeMutableRawPointer {
-    /// Copies bytes; most keys are so short that two overlapping words are all of them.
+    /// Copies bytes. Most keys are so short that two overlapping words cover them.
     @inline(__always)
     func copyShort(from source: UnsafeRawPointer, count: Int) {
         if count >= 8 && count <= 16 {

@@ -1,51 +1,52 @@
-// What stands at the beginning of a log segment and of a snapshot.
+// The header at the beginning of a log segment or a snapshot.
 //
 //   offset  size
-//        0     8   what it is: `ESCAPLOG` or `ESCAPSNP`
-//        8     4   version of the format: 1
+//        0     8   magic: `ESCAPLOG` or `ESCAPSNP`
+//        8     4   format version: 1
 //       12     4   0
-//       16     8   number of the file: the one in its name
-//       24     8   offset in the journal. Segment: of the byte behind this header. Snapshot: it holds every change up
-//                  to here, and maybe later ones
+//       16     8   file number: the one in its name
+//       24     8   offset in the journal. Segment: of the byte after this header. Snapshot: it contains every change
+//                  up to here, and maybe later ones
 //       32     8   engine time when the file was begun, nanoseconds since 1970
-//       40     8   snapshot: about how many keys will follow; segment: 0
+//       40     8   snapshot: approximate number of keys that follow; segment: 0
 //       48     4   0
 //       52     4   CRC-32C of bytes 0 …< 52
 //
-// Numbers are little-endian. Behind it stand batches (JournalBatch). A header is valid when all of that is so, nothing
-// is negative, and number and offset are below 2⁶².
-// Names: `log-N` and `snapshot-N`, N a decimal number without leading zeros, counting up through the directory's life.
+// Numbers are little-endian. Batches follow (JournalBatch). A header is valid when all of this holds, nothing is
+// negative, and number and offset are below 2⁶².
+// Names: `log-N` and `snapshot-N`, N a decimal number without leading zeros that increases over the directory's
+// lifetime.
 
-public import LimiterEngine
+package import LimiterEngine
 
 /// The header of a log segment or a snapshot.
-public struct FileHeader: Equatable, Sendable {
+package struct FileHeader: Equatable, Sendable {
     /// Bytes of a header.
-    public static let size = 56
+    package static let size = 56
     /// The format this version writes, and the only one it reads.
-    public static let version: UInt32 = 1
+    package static let version: UInt32 = 1
 
-    /// What a file is.
-    public enum Content: UInt64, Sendable {
-        /// A part of the journal.
+    /// The kind of file.
+    package enum Content: UInt64, Sendable {
+        /// A segment of the journal.
         case log = 0x474F_4C50_4143_5345  // "ESCAPLOG"
-        /// Every key at once.
+        /// A full set of keys.
         case snapshot = 0x504E_5350_4143_5345  // "ESCAPSNP"
     }
 
     /// What the file is.
-    public var content: Content
+    package var content: Content
     /// The number in its name.
-    public var number: Int
-    /// Where in the journal it begins.
-    public var journalOffset: Int64
-    /// When it was begun.
-    public var time: EngineTime
-    /// About how many keys follow: a hint that readers bound by the file's size.
-    public var keys: Int
+    package var number: Int
+    /// Offset in the journal where it begins.
+    package var journalOffset: Int64
+    /// When the file was begun.
+    package var time: EngineTime
+    /// Approximate number of keys that follow: a hint that readers bound by the file size.
+    package var keys: Int
 
     /// A header with these fields.
-    public init(content: Content, number: Int, journalOffset: Int64, time: EngineTime, keys: Int = 0) {
+    package init(content: Content, number: Int, journalOffset: Int64, time: EngineTime, keys: Int = 0) {
         self.content = content
         self.number = number
         self.journalOffset = journalOffset
@@ -54,7 +55,7 @@ public struct FileHeader: Equatable, Sendable {
     }
 
     /// The header as bytes.
-    public func encoded() -> [UInt8] {
+    package func encoded() -> [UInt8] {
         let buffer = ByteBuffer(capacity: FileHeader.size)
         _ = buffer.extend(by: FileHeader.size)
         buffer.store(content.rawValue, at: 0)
@@ -69,14 +70,14 @@ public struct FileHeader: Equatable, Sendable {
         return Array(buffer.bytes)
     }
 
-    /// Reads a header; the error is the end of a sentence that begins with the file's name.
-    public init(_ bytes: UnsafeRawBufferPointer, expecting content: Content) throws(HeaderError) {
+    /// Parses a header; the error completes a sentence that begins with the file's name.
+    package init(_ bytes: UnsafeRawBufferPointer, expecting content: Content) throws(HeaderError) {
         guard bytes.count >= FileHeader.size else { throw HeaderError("is shorter than its header") }
         func load<Number: FixedWidthInteger>(_ offset: Int, as type: Number.Type) -> Number {
             Number(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: type))
         }
         guard load(0, as: UInt64.self) == content.rawValue else {
-            throw HeaderError("does not begin like a \(content == .log ? "log segment" : "snapshot")")
+            throw HeaderError("is not a \(content == .log ? "log segment" : "snapshot")")
         }
         guard Checksum.crc32c(UnsafeRawBufferPointer(rebasing: bytes[..<52])) == load(52, as: UInt32.self) else {
             throw HeaderError("has a header whose checksum is wrong")
@@ -84,7 +85,7 @@ public struct FileHeader: Equatable, Sendable {
         let version = load(8, as: UInt32.self)
         guard version == FileHeader.version else {
             throw HeaderError(
-                "has format version \(version), and this program reads \(FileHeader.version)", isOtherVersion: true)
+                "has format version \(version), but this program reads \(FileHeader.version)", isOtherVersion: true)
         }
         let number = load(16, as: Int64.self)
         let offset = load(24, as: Int64.self)
@@ -100,11 +101,11 @@ public struct FileHeader: Equatable, Sendable {
 }
 
 /// A header that is not valid.
-public struct HeaderError: Error, Equatable, Sendable {
-    /// The end of a sentence that begins with the file's name.
-    public let reason: String
-    /// The header is whole, and of a format that this program does not know.
-    public let isOtherVersion: Bool
+package struct HeaderError: Error, Equatable, Sendable {
+    /// Completes a sentence that begins with the file's name.
+    package let reason: String
+    /// The header is intact, but of a format that this program does not know.
+    package let isOtherVersion: Bool
 
     init(_ reason: String, isOtherVersion: Bool = false) {
         self.reason = reason

@@ -1,45 +1,45 @@
-// A batch: the records of one collection, or a part of them. Log, snapshot and replication stream are batches.
+// A batch: the records of one collection, or some of them. Log, snapshot and replication stream consist of batches.
 //
 //   offset  size
-//        0     4   n, bytes of records behind the header, 0 … 2²⁶
-//        4     4   CRC-32C of everything behind this field: bytes 8 …< 24 + n
+//        0     4   n, bytes of records after the header, 0 … 2²⁶
+//        4     4   CRC-32C of everything after this field: bytes 8 …< 24 + n
 //        8     8   offset of this batch's first byte in its stream: in the journal counted from the journal's
 //                  beginning, in a snapshot from the end of the file's header
-//       16     8   engine time of the collection, nanoseconds since 1970: no state in it was made later
-//       24     n   records, one behind the other (JournalRecord)
+//       16     8   engine time of the collection, nanoseconds since 1970: no state in it is later
+//       24     n   records, one after the other (JournalRecord)
 //
-// Numbers are little-endian. A batch is valid when n is in range, the checksum is right, the offset is where it is and
-// below 2⁶², the time is not negative and its records fill the n bytes exactly. An empty batch says only what time it
-// is.
+// Numbers are little-endian. A batch is valid when n is in range, the checksum is correct, the offset matches its
+// position and is below 2⁶², the time is not negative and its records fill the n bytes exactly. An empty batch is a
+// heartbeat: it carries only the time.
 
-public import LimiterEngine
+package import LimiterEngine
 import System
 
 /// The header of a batch.
-public struct JournalBatch: Equatable, Sendable {
+package struct JournalBatch: Equatable, Sendable {
     /// Bytes of a header.
-    public static let headerSize = 24
-    /// Most bytes of records in one batch.
-    public static let payloadMax = 1 << 26
-    /// Largest offset in a stream: to one of these the length of a file can be added without a check.
+    package static let headerSize = 24
+    /// Upper bound on bytes of records in one batch.
+    package static let payloadMax = 1 << 26
+    /// Largest offset in a stream: adding the length of a file to one of these cannot overflow.
     static let offsetMax = (Int64(1) << 62) - 1
-    /// A batch is closed when its records have this many bytes: one that is torn loses little.
+    /// A batch is closed when its records reach this many bytes, so a torn one loses little.
     static let payloadTarget = 1 << 18
 
     /// Bytes of records.
-    public var payloadCount: Int
-    /// As stored.
-    public var checksum: UInt32
+    package var payloadCount: Int
+    /// The stored checksum.
+    package var checksum: UInt32
     /// Where the batch begins in its stream.
-    public var offset: Int64
+    package var offset: Int64
     /// When it was collected.
-    public var time: EngineTime
+    package var time: EngineTime
 
     /// Bytes of header and records.
-    public var count: Int { JournalBatch.headerSize + payloadCount }
+    package var count: Int { JournalBatch.headerSize + payloadCount }
 
-    /// Reads a header whose bytes are there; nil when its fields cannot be true.
-    public init?(_ bytes: UnsafeRawBufferPointer) {
+    /// Parses a header from `bytes`; nil when its fields are impossible.
+    package init?(_ bytes: UnsafeRawBufferPointer) {
         precondition(bytes.count >= JournalBatch.headerSize)
         func load<Number: FixedWidthInteger>(_ offset: Int, as type: Number.Type) -> Number {
             Number(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: type))
@@ -53,13 +53,13 @@ public struct JournalBatch: Equatable, Sendable {
         guard offset >= 0, offset <= JournalBatch.offsetMax, time.nanoseconds >= 0 else { return nil }
     }
 
-    /// Whether the checksum is that of these bytes: header and records, `count` of them.
-    public func matches(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    /// Whether the checksum matches these bytes: header and records, `count` of them.
+    package func matches(_ bytes: UnsafeRawBufferPointer) -> Bool {
         bytes.count == count && Checksum.crc32c(UnsafeRawBufferPointer(rebasing: bytes[8...])) == checksum
     }
 
-    /// Hands the records of a batch to `body` in order. `bytes` are header and records.
-    public static func forEachRecord<Failure: Error>(
+    /// Passes the records of a batch to `body` in order. `bytes` are header and records.
+    package static func forEachRecord<Failure: Error>(
         in bytes: UnsafeRawBufferPointer, _ body: (JournalRecord) throws(Failure) -> Void
     ) throws(BatchError<Failure>) {
         let payload = UnsafeRawBufferPointer(rebasing: bytes[headerSize...])
@@ -80,16 +80,16 @@ public struct JournalBatch: Equatable, Sendable {
     }
 }
 
-/// Why a walk over a batch's records ended early.
-public enum BatchError<Failure: Error>: Error {
+/// Why iteration over a batch's records ended early.
+package enum BatchError<Failure: Error>: Error {
     /// A record is not valid.
     case record(RecordError)
-    /// The body did not want to go on.
+    /// The body threw.
     case body(Failure)
 }
 
-/// Writes batches one behind the other. Not thread-safe.
-public final class BatchEncoder {
+/// Writes batches one after the other. Not thread-safe.
+package final class BatchEncoder {
     private struct Fields {
         var offset: Int64
         /// Where the open batch begins in the buffer; -1 when none is open.
@@ -98,23 +98,23 @@ public final class BatchEncoder {
     }
 
     private let fields: Pinned<Fields>
-    /// The batches closed so far, and the open one.
-    public private(set) var buffer: ByteBuffer
+    /// The closed batches, and the open one.
+    package private(set) var buffer: ByteBuffer
 
     /// An encoder whose first batch begins at `offset` of its stream.
-    public init(offset: Int64) {
+    package init(offset: Int64) {
         fields = Pinned(Fields(offset: offset))
         buffer = ByteBuffer(capacity: 64 * 1024)
     }
 
     deinit { fields.deallocate() }
 
-    /// Offset in the stream of the next batch; inside an open one, of that.
-    public var offset: Int64 { fields.pointee.offset }
+    /// Stream offset of the next batch, or of the open one.
+    package var offset: Int64 { fields.pointee.offset }
 
-    /// Says what time it is: a batch has the time it had last when it was closed, and time does not go back. Batches
-    /// that records begin because one was full need no call of their own.
-    public func setTime(_ time: EngineTime) { fields.pointee.time = max(fields.pointee.time, time) }
+    /// Sets the time for the next batch: a batch carries the last time set before it was closed, and time does not go
+    /// back. Batches begun because the previous one was full need no call of their own.
+    package func setTime(_ time: EngineTime) { fields.pointee.time = max(fields.pointee.time, time) }
 
     func start(at offset: Int64) {
         assertClosed()
@@ -122,7 +122,7 @@ public final class BatchEncoder {
         fields.pointee.offset = offset
     }
 
-    /// Goes on at `offset` with nothing encoded, on the clock of another stream: what was there is gone.
+    /// Continues at `offset` with nothing encoded, on the clock of another stream. Discards the previous contents.
     func restart(at offset: Int64, time: EngineTime) {
         assertClosed()
         buffer = ByteBuffer(capacity: 64 * 1024)
@@ -130,7 +130,7 @@ public final class BatchEncoder {
         fields.pointee.time = time
     }
 
-    /// Adds a batch that says only what time it is.
+    /// Adds an empty batch, which carries only the time.
     func addTime() {
         assertClosed()
         fields.pointee.openStart = buffer.count
@@ -138,7 +138,7 @@ public final class BatchEncoder {
         close(buffer)
     }
 
-    /// Adds a whole batch that somebody else has encoded for this very place.
+    /// Adds a complete batch that was encoded elsewhere for exactly this position.
     func addBatch(_ batch: JournalBatch, _ bytes: UnsafeRawBufferPointer) {
         assertClosed()
         precondition(batch.offset == offset && batch.count == bytes.count)
@@ -152,41 +152,50 @@ public final class BatchEncoder {
 
     /// Adds a key's state.
     @inline(__always)
-    public func add(_ state: StateView, key: UnsafeRawBufferPointer) { add(state, key: key, to: buffer) }
+    package func add(_ state: StateView, key: UnsafeRawBufferPointer) { add(state, key: key, to: buffer) }
 
     /// Adds a key's removal.
-    public func addRemoval(key: UnsafeRawBufferPointer) {
+    package func addRemoval(key: UnsafeRawBufferPointer) {
         makeRoom(buffer)
         JournalRecord.encodeRemoval(key: key, into: buffer)
     }
 
-    /// Adds a control record. `body` and `key` together are bounded by whoever makes them, far below a batch.
-    public func addControl(_ kind: ControlKind, key: UnsafeRawBufferPointer, body: UnsafeRawBufferPointer) {
+    /// Adds a control record. The caller bounds `body` and `key` together, far below a batch.
+    package func addControl(_ kind: ControlKind, key: UnsafeRawBufferPointer, body: UnsafeRawBufferPointer) {
         makeRoom(buffer)
         JournalRecord.encodeControl(kind, key: key, body: body, into: buffer)
     }
 
     /// Adds the record of a policy or a rule.
-    public func add(_ record: PolicyRecord) {
+    package func add(_ record: PolicyRecord) {
         record.key.withUnsafeBytes { key in
             record.value.withUnsafeBytes { addControl(ControlKind(record.kind), key: key, body: $0) }
         }
     }
 
-    /// As `add`, for whoever has got the buffer already.
+    /// As `add`, for callers that already have the buffer.
     @inline(__always)
     func add(_ state: StateView, key: UnsafeRawBufferPointer, to buffer: ByteBuffer) {
         makeRoom(buffer)
         JournalRecord.encodeState(state, key: key, into: buffer)
     }
 
-    /// Closes the open batch, if records were added since the last one.
-    public func end() {
+    /// Adds a change, for callers that already have the buffer.
+    @inline(__always)
+    func add(_ change: JournalChange, to buffer: ByteBuffer) {
+        switch change {
+        case .removed(let key): addRemoval(key: key)
+        case .state(let key, let state): add(state, key: key, to: buffer)
+        }
+    }
+
+    /// Closes the open batch if records were added since the last one.
+    package func end() {
         if fields.pointee.openStart >= 0 { close(buffer) }
     }
 
-    /// Takes the closed batches, leaving `replacement`, which must be empty.
-    public func take(replacement: ByteBuffer) -> ByteBuffer {
+    /// Removes and returns the closed batches, leaving `replacement`, which must be empty.
+    package func take(replacement: ByteBuffer) -> ByteBuffer {
         precondition(fields.pointee.openStart < 0 && replacement.count == 0)
         let taken = buffer
         buffer = replacement

@@ -1,36 +1,36 @@
-// One record of the journal: what a key's state is now, that a key is gone, or something about the whole.
+// One record of the journal: a key's current state, a removal, or something that concerns more than one key.
 //
 //   offset        size
-//        0           1   kind: bit 7 control, bit 6 a deadline is there, bits 0–5 which (0: the key is gone)
-//        1         1–5   k, length of the key, LEB128: seven bits a byte, lowest first, bit 7 says that more follow
+//        0           1   kind: bit 7 control, bit 6 has a deadline, bits 0–5 the number (0: removed key)
+//        1         1–5   k, length of the key, LEB128: seven bits a byte, lowest first, bit 7 set if more follow
 //        …         1–5   v, length of the state or of the control record's body, LEB128
 //        …           v   state (GCRA: the TAT, 8 bytes) or body
-//        …         0/8   deadline in nanoseconds of engine time, where bit 6 says so
+//        …         0/8   deadline in nanoseconds of engine time, if bit 6 is set
 //        …           k   key; empty in control records that concern everything, a name in those of policies and rules
 //
-// Numbers are little-endian. A record is valid when its lengths are spelled in as few bytes as they need, k is at most
-// 2²⁵−1, the kind is known and its state is one the engine accepts, bit 6 is set for states alone, a removal has v = 0,
-// and nothing of it lies outside of its batch.
+// Numbers are little-endian. A record is valid when its lengths use as few bytes as possible, k is at most 2²⁵−1, the
+// kind is known and its state is one the engine accepts, bit 6 is set for states only, a removal has v = 0, and no part
+// of it is outside its batch.
 
-public import LimiterEngine
+package import LimiterEngine
 
-/// What a record that concerns no single key's state says. The raw value is the low bits of the kind byte.
-public enum ControlKind: UInt8, Sendable, CaseIterable {
-    /// Every key is gone: FLUSHALL. Key and body are empty.
+/// The kind of a record that is not about a single key's state. The raw value is the low bits of the kind byte.
+package enum ControlKind: UInt8, Sendable, CaseIterable {
+    /// All keys were removed: FLUSHALL. Key and body are empty.
     case flushAll = 1
-    /// The snapshot ends here and is complete. Body: number of key records in it, 8 bytes; in a snapshot sent to a
-    /// replica also the offset of the journal up to which it may hold changes, 8 bytes.
+    /// The snapshot ends here and is complete. Body: its number of key records, 8 bytes; in a snapshot sent to a
+    /// replica also the journal offset up to which it may contain changes, 8 bytes.
     case endOfSnapshot = 2
-    /// There is this policy. Key: its name. Body: as `PolicyRecord` has it, like those of the kinds below.
+    /// This policy exists. Key: its name. Body: encoded by `PolicyRecord`, as for the kinds below.
     case policy = 3
-    /// There is no such policy.
+    /// This policy does not exist.
     case policyRemoval = 4
-    /// There is this rule. Key: its subject.
+    /// This rule exists. Key: its subject.
     case rule = 5
-    /// There is no such rule.
+    /// This rule does not exist.
     case ruleRemoval = 6
 
-    /// The kind under which the journal carries a policy's or a rule's record.
+    /// The journal's kind for a policy or rule record.
     init(_ kind: PolicyRecord.Kind) {
         switch kind {
         case .policy: self = .policy
@@ -40,7 +40,7 @@ public enum ControlKind: UInt8, Sendable, CaseIterable {
         }
     }
 
-    /// What such a record says; nil for records of other things.
+    /// The policy record kind; nil for records of other things.
     var policyKind: PolicyRecord.Kind? {
         switch self {
         case .flushAll, .endOfSnapshot: nil
@@ -52,13 +52,13 @@ public enum ControlKind: UInt8, Sendable, CaseIterable {
     }
 }
 
-/// A record as it is read: borrows the bytes it was read from.
-public enum JournalRecord {
+/// A record being read: borrows the bytes it was read from.
+package enum JournalRecord {
     /// A key's state.
     case state(key: UnsafeRawBufferPointer, StateView)
-    /// A key is gone.
+    /// A removed key.
     case removed(key: UnsafeRawBufferPointer)
-    /// Something about the whole.
+    /// A control record.
     case control(ControlKind, key: UnsafeRawBufferPointer, body: UnsafeRawBufferPointer)
 
     private static let controlBit: UInt8 = 0x80
@@ -66,7 +66,7 @@ public enum JournalRecord {
 
     // MARK: Writing
 
-    /// Bytes beside key and state that a record needs at most.
+    /// Upper bound on the bytes of a record besides key and state.
     static let overheadMax = 1 + 5 + 5 + 8
 
     static func encodeState(_ state: StateView, key: UnsafeRawBufferPointer, into buffer: ByteBuffer) {
@@ -120,7 +120,7 @@ public enum JournalRecord {
 
     // MARK: Reading
 
-    /// Reads the record at `offset` and moves `offset` behind it.
+    /// Reads the record at `offset` and advances `offset` past it.
     static func decode(
         _ bytes: UnsafeRawBufferPointer, at offset: inout Int
     ) throws(RecordError) -> JournalRecord {
@@ -156,24 +156,24 @@ public enum JournalRecord {
             if let kind = control.policyKind {
                 let record = PolicyRecord(kind: kind, key: Array(key), value: Array(value))
                 guard record.isValid else {
-                    throw failed("it is no record of kind \(control)", isOtherVersion: record.isOfOtherVersion)
+                    throw failed("it is not a valid record of kind \(control)", isOtherVersion: record.isOfOtherVersion)
                 }
             }
             return .control(control, key: key, body: value)
         }
         if kind & ~deadlineBit == 0 {
-            guard kind == 0, valueLength == 0 else { throw failed("a removal that has a state") }
+            guard kind == 0, valueLength == 0 else { throw failed("a removal with a state") }
             return .removed(key: key)
         }
         guard let stateKind = StateKind(rawValue: kind & ~deadlineBit) else {
             throw failed("its kind \(kind) is unknown to this version", isOtherVersion: true)
         }
         let state = StateView(kind: stateKind, value: value, deadline: deadline)
-        guard state.isValid(forKey: key) else { throw failed("its state is not one of kind \(stateKind.name)") }
+        guard state.isValid(forKey: key) else { throw failed("its state is not a valid \(stateKind.name)") }
         return .state(key: key, state)
     }
 
-    /// A length, or nil when it is cut off, too long or spelled with more bytes than needed.
+    /// A length, or nil when it is cut off, too long or not minimally encoded.
     @inline(__always)
     private static func readLength(_ bytes: UnsafeRawBufferPointer, _ position: inout Int) -> Int? {
         var value = 0
@@ -189,11 +189,11 @@ public enum JournalRecord {
 }
 
 /// A record that is not valid.
-public struct RecordError: Error, Equatable, Sendable {
+package struct RecordError: Error, Equatable, Sendable {
     /// Where it begins in its batch's payload.
-    public let offset: Int
-    /// What is wrong with it, as the end of a sentence that begins "the record".
-    public let reason: String
-    /// It may well be right, for another version of the program.
-    public let isOtherVersion: Bool
+    package let offset: Int
+    /// What is wrong with it; completes a sentence that begins "the record".
+    package let reason: String
+    /// It may be valid for another version of the program.
+    package let isOtherVersion: Bool
 }

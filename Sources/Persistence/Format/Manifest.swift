@@ -1,70 +1,70 @@
-// The manifest: which files of the directory are the state, in which order. Text, one line each:
+// The manifest: which files of the directory make up the state, and in which order. Text, one line each:
 //
 //   escapement-manifest 1
 //   history 40 hexadecimal digits      names the journal whose offsets these are
-//   snapshot N OFFSET                  none or one: the file snapshot-N, which has everything up to OFFSET
+//   snapshot N OFFSET                  none or one: the file snapshot-N, which contains everything up to OFFSET
 //   log N OFFSET                       none or more, in order: the file log-N, whose first batch is at OFFSET
 //   checksum 8 hexadecimal digits      CRC-32C of everything above
 //
-// Valid when the lines come in this order with single spaces and a line feed each, the checksum is right, numbers are
+// Valid when the lines come in this order with single spaces and a line feed each, the checksum is correct, numbers are
 // decimal without leading zeros and below 2⁶², logs' numbers differ, and offsets ascend: the first log's is at most the
-// snapshot's (with no snapshot: 0), each later log's at least its predecessor's. Files of the directory that are not in
-// it are leftovers of something that was not finished.
+// snapshot's (0 without a snapshot), each later log's at least its predecessor's. Files not listed are leftovers of
+// unfinished work.
 
 /// Which files make up the state.
-public struct Manifest: Equatable, Sendable {
+package struct Manifest: Equatable, Sendable {
     /// The name of the file.
-    public static let fileName = "manifest"
-    /// Largest number of a file: there is always a next one.
+    package static let fileName = "manifest"
+    /// Largest number of a file: leaves room for a next one.
     static let numberMax = (1 << 62) - 1
-    /// Numbers that a start demands to be left: more than any server uses.
+    /// How many numbers must remain unused at start: more than any server uses.
     static let numbersLeftMin = 1 << 40
-    /// Largest manifest that is read.
-    public static let bytesMax = 1 << 20
+    /// Largest manifest that is accepted.
+    package static let bytesMax = 1 << 20
 
-    /// One file.
-    public struct Entry: Equatable, Sendable {
+    /// A file in the manifest.
+    package struct Entry: Equatable, Sendable {
         /// The number in its name.
-        public var number: Int
+        package var number: Int
         /// Where in the journal it begins.
-        public var offset: Int64
+        package var offset: Int64
 
         /// An entry with these fields.
-        public init(number: Int, offset: Int64) {
+        package init(number: Int, offset: Int64) {
             self.number = number
             self.offset = offset
         }
     }
 
     /// Forty hexadecimal digits that name the journal.
-    public var history: String
+    package var history: String
     /// The snapshot, where there is one.
-    public var snapshot: Entry?
-    /// The log's segments behind it.
-    public var logs: [Entry]
+    package var snapshot: Entry?
+    /// The log segments that follow it.
+    package var logs: [Entry]
 
     /// A manifest with these fields.
-    public init(history: String, snapshot: Entry? = nil, logs: [Entry] = []) {
+    package init(history: String, snapshot: Entry? = nil, logs: [Entry] = []) {
         self.history = history
         self.snapshot = snapshot
         self.logs = logs
     }
 
     /// The name of a log segment.
-    public static func logName(_ number: Int) -> String { "log-\(number)" }
+    package static func logName(_ number: Int) -> String { "log-\(number)" }
     /// The name of a snapshot.
-    public static func snapshotName(_ number: Int) -> String { "snapshot-\(number)" }
+    package static func snapshotName(_ number: Int) -> String { "snapshot-\(number)" }
 
-    /// The largest number of any file in it; 0 when there is none.
-    public var largestNumber: Int { (logs + (snapshot.map { [$0] } ?? [])).map(\.number).max() ?? 0 }
+    /// The largest number of any file in it; 0 when it has none.
+    package var largestNumber: Int { (logs + (snapshot.map { [$0] } ?? [])).map(\.number).max() ?? 0 }
 
     /// Names of the files in it.
-    public var fileNames: [String] {
+    package var fileNames: [String] {
         (snapshot.map { [Manifest.snapshotName($0.number)] } ?? []) + logs.map { Manifest.logName($0.number) }
     }
 
     /// The manifest as bytes.
-    public func encoded() -> [UInt8] {
+    package func encoded() -> [UInt8] {
         var text = "escapement-manifest 1\nhistory \(history)\n"
         if let snapshot { text += "snapshot \(snapshot.number) \(snapshot.offset)\n" }
         for log in logs { text += "log \(log.number) \(log.offset)\n" }
@@ -74,8 +74,8 @@ public struct Manifest: Equatable, Sendable {
         return Array(text.utf8)
     }
 
-    /// Reads a manifest; the error names the line.
-    public init(_ bytes: [UInt8]) throws(ManifestError) {
+    /// Parses a manifest; the error names the line.
+    package init(_ bytes: [UInt8]) throws(ManifestError) {
         var lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         guard bytes.count <= Manifest.bytesMax, lines.count >= 4, lines.removeLast().isEmpty else {
             throw ManifestError(line: lines.count, reason: "the file ends too early")
@@ -100,12 +100,12 @@ public struct Manifest: Equatable, Sendable {
         for (index, line) in words.enumerated().dropFirst(2) {
             guard line.count == 3, let number = Manifest.number(line[1]), number > 0,
                 let offset = Manifest.number(line[2])
-            else { throw ManifestError(line: index + 1, reason: "not a file, its number and its offset") }
+            else { throw ManifestError(line: index + 1, reason: "expected a file, its number and its offset") }
             let entry = Entry(number: number, offset: Int64(offset))
             switch line[0] {
             case "snapshot" where snapshot == nil && logs.isEmpty: snapshot = entry
             case "log" where follows(entry) && logNumbers.insert(number).inserted: logs.append(entry)
-            default: throw ManifestError(line: index + 1, reason: "this line does not belong behind those above")
+            default: throw ManifestError(line: index + 1, reason: "this line is out of order")
             }
         }
     }
@@ -129,9 +129,9 @@ public struct Manifest: Equatable, Sendable {
 }
 
 /// A manifest that is not valid.
-public struct ManifestError: Error, Equatable, Sendable {
-    /// Counted from 1.
-    public let line: Int
+package struct ManifestError: Error, Equatable, Sendable {
+    /// Line number, from 1.
+    package let line: Int
     /// What is wrong with it.
-    public let reason: String
+    package let reason: String
 }

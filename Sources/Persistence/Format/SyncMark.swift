@@ -1,23 +1,23 @@
-// How far the journal has been synced, in a file of its own, `synced`, written over in place behind every sync:
+// How far the journal has been synced, in a file of its own, `synced`, overwritten in place after every sync:
 //
 //   offset  size
-//        0     8   offset in the journal up to which everything had reached the disk
+//        0     8   journal offset up to which everything had been synced
 //        8     4   CRC-32C of bytes 0 …< 8
 //
-// It is hardly ever synced itself: it may be old, but it is never ahead. Before a log or a snapshot is named that does
-// not continue the files before it, and so may begin at a lower offset, a mark of 0 is synced. A log that ends, or is
-// damaged, in front of the mark has lost what was promised; behind the mark that is the torn tail of a crash. A mark
-// that cannot be read, or is not below 2⁶², says nothing.
+// The mark is rarely synced itself: it may be old, but never ahead. A log or snapshot that does not continue the files
+// before it may begin at a lower offset, so a mark of 0 is synced before the manifest names it. A log that ends, or is
+// damaged, before the mark has lost acknowledged data; after the mark, that is the torn tail of a crash. A mark that
+// cannot be read, or is not below 2⁶², is ignored.
 
 /// The highest offset known to be on disk.
-public enum SyncMark {
+package enum SyncMark {
     /// The name of the file.
-    public static let fileName = "synced"
+    package static let fileName = "synced"
     /// Bytes of the file.
-    public static let size = 12
+    package static let size = 12
 
     /// The mark as bytes.
-    public static func encoded(_ offset: Int64) -> [UInt8] {
+    package static func encoded(_ offset: Int64) -> [UInt8] {
         let buffer = ByteBuffer(capacity: size)
         _ = buffer.extend(by: size)
         buffer.store(offset, at: 0)
@@ -25,8 +25,8 @@ public enum SyncMark {
         return Array(buffer.bytes)
     }
 
-    /// The offset, or nil when the bytes are no mark.
-    public static func decode(_ bytes: [UInt8]) -> Int64? {
+    /// The offset, or nil when the bytes are not a valid mark.
+    package static func decode(_ bytes: [UInt8]) -> Int64? {
         guard bytes.count == size else { return nil }
         return bytes.withUnsafeBytes { buffer in
             let sum = UInt32(littleEndian: buffer.loadUnaligned(fromByteOffset: 8, as: UInt32.self))

@@ -1,32 +1,32 @@
-// The directory of log and snapshots on disk: which files are the state, the segment being written, how far it is
-// synced. Written by one thread.
+// The directory of log and snapshots on disk: which files make up the state, the segment being written, and how far it
+// is synced. Written by one thread.
 //
-//   roll        a new segment that the log goes on in; the one before is complete
-//   append      bytes of the journal behind the last ones
-//   sync        what was appended is on disk; the sync mark follows
-//   adopt       a finished snapshot takes the place of everything before it
+//   roll        starts a new segment, in which the log continues; the previous one is complete
+//   append      appends bytes of the journal
+//   sync        syncs what was appended, then updates the sync mark
+//   adopt       makes a finished snapshot replace everything before it
 //
-// Invariants: (1) the manifest names only files that are complete up to where the next one begins, but for the last
-// log. (2) A failed append leaves `appended` where it was; torn bytes behind it are cut before the next one, and before
-// another segment follows. (3) After a failed sync nothing can be known of the bytes since the last good one, so
-// `isDamaged` stays until a snapshot taken later has been adopted: only that proves what is on disk. (4) A publication
-// that fails half way leaves the old manifest or the new one, both true; which one is settled before anything is done
-// that only one of them allows. (5) What a recovery read is on disk before another segment follows it.
+// Invariants: (1) The manifest names only files that are complete up to where the next one begins, except for the last
+// log. (2) A failed append leaves `appended` unchanged; torn bytes after it are cut before the next append and before
+// another segment follows. (3) After a failed sync the bytes since the last successful one are in doubt, so `isDamaged`
+// stays set until a later snapshot has been adopted: only that proves what is on disk. (4) A publication that fails
+// half way leaves the old manifest or the new one, both correct; which of them it was is settled before any action that
+// only one of them allows. (5) The bytes that a recovery read are synced before another segment follows.
 
 import Glibc
-public import LimiterEngine
+package import LimiterEngine
 
-/// The files of a server's state, for its only writer. Not thread-safe.
-public final class LogDirectory {
-    /// Most bytes rewritten at a time where it is not known whether they are on disk.
+/// The files of a server's state, for their only writer. Not thread-safe.
+package final class LogDirectory {
+    /// Upper bound on bytes rewritten at a time when it is unknown whether they are on disk.
     private static let rewriteSize = 1 << 20
 
     private let files: any FileSystem
     /// The directory.
-    public let path: String
+    package let path: String
     /// What is on disk.
-    public private(set) var manifest: Manifest
-    /// A publication failed half way: on disk there may be `manifest` or the one that was to follow it.
+    package private(set) var manifest: Manifest
+    /// A publication failed half way: the manifest on disk may be `manifest` or its intended successor.
     private var isManifestInDoubt = false
     private var nextNumber: Int
 
@@ -36,30 +36,31 @@ public final class LogDirectory {
         let offset: Int64
         var isPublished: Bool
         var isDamaged = false
-        /// It was begun for a snapshot that is not there yet, or came to nothing.
+        /// It was started for a snapshot that is unfinished or failed.
         var awaitsSnapshot = false
     }
 
     private var segment: Segment?
     private var mark: (any StorageFile)?
-    /// Offset in the journal behind the last byte appended.
-    public private(set) var appended: Int64
-    /// Offset in the journal up to which everything is on disk.
-    public private(set) var synced: Int64
+    /// Journal offset after the last byte appended.
+    package private(set) var appended: Int64
+    /// Journal offset up to which everything is synced.
+    package private(set) var synced: Int64
     private var hasTornBytes = false
-    /// The sync mark that a recovery found speaks of more than there is: of a log that a snapshot has replaced.
+    /// The sync mark that a recovery found is beyond the end of the log: it belongs to a log that a snapshot has
+    /// replaced.
     private var isMarkAhead: Bool
     /// A sync has failed: appending is useless until a new snapshot has been adopted.
-    public private(set) var isDamaged = false
-    /// A sync of the very segment that is written has failed: no snapshot can make it readable, so `roll` is next.
-    public var isSegmentDamaged: Bool { segment?.isDamaged ?? false }
+    package private(set) var isDamaged = false
+    /// A sync of the current segment has failed: no snapshot can make it readable, so `roll` has to follow.
+    package var isSegmentDamaged: Bool { segment?.isDamaged ?? false }
     /// Bytes of the snapshot in the manifest.
-    public private(set) var snapshotBytes: Int
+    package private(set) var snapshotBytes: Int
     /// Bytes of the complete segments in the manifest.
     private var completeBytes: Int
 
-    /// The directory as a recovery left it; nothing is written yet.
-    public init(files: any FileSystem, path: String, recovered: RecoveryReport) {
+    /// The directory as a recovery left it; nothing has been written yet.
+    package init(files: any FileSystem, path: String, recovered: RecoveryReport) {
         self.files = files
         self.path = path
         manifest = recovered.manifest
@@ -72,13 +73,13 @@ public final class LogDirectory {
     }
 
     /// Bytes of all files of the state.
-    public var bytes: Int { snapshotBytes + completeBytes + segmentBytes }
+    package var bytes: Int { snapshotBytes + completeBytes + segmentBytes }
 
     /// Whether there is a segment to append to.
-    public var isOpen: Bool { segment != nil }
+    package var isOpen: Bool { segment != nil }
 
-    /// Whether what is appended will be read by the next start.
-    public var isPublished: Bool { segment?.isPublished ?? false }
+    /// Whether the next start will read what is appended.
+    package var isPublished: Bool { segment?.isPublished ?? false }
 
     private var segmentBytes: Int { segment.map { FileHeader.size + Int(appended - $0.offset) } ?? 0 }
 
@@ -86,20 +87,21 @@ public final class LogDirectory {
 
     // MARK: Segments
 
-    /// Begins a new segment, whose first byte is at `offset` of the journal.
+    /// Starts a new segment, whose first byte is at journal offset `offset`.
     ///
     /// - Parameters:
-    ///   - offset: Where the journal goes on: `appended`, if the segment continues the log.
-    ///   - continues: Everything that happened before `offset` is in the files of the manifest, so the segment is
-    ///     published in it at once. Else there is a gap, or a failed sync has left the last bytes in doubt, and the
-    ///     segment is published by `adopt`, together with a snapshot taken after this call.
-    public func roll(at offset: Int64, time: EngineTime, continues: Bool) throws(StorageError) {
+    ///   - offset: Where the journal continues: `appended`, if the segment continues the log.
+    ///   - continues: Everything before `offset` is in the manifest's files, so the manifest names the segment at once.
+    ///     Otherwise there is a gap, or a failed sync has left the last bytes in doubt, and `adopt` publishes the
+    ///     segment together with a snapshot taken after this call.
+    package func roll(at offset: Int64, time: EngineTime, continues: Bool) throws(StorageError) {
         if continues {
             precondition(offset == appended && (segment?.isPublished ?? true))
-            // Also where a sync failed that the caller has not heard of yet.
+            // Including a failed sync that the caller has not learned of yet.
             guard !isDamaged else { throw StorageError("fsync", name(Manifest.fileName), code: EIO) }
             try completeLog()
-            // Or the next start would take this segment, with the mark of the one before, for one that lost its end.
+            // Otherwise the next start would apply the previous log's mark to this segment and conclude that its end is
+            // missing.
             if isMarkAhead { try withdrawMark() }
         }
         let number = try claimNumber()
@@ -116,7 +118,7 @@ public final class LogDirectory {
         appended = offset
         synced = offset
         hasTornBytes = false
-        // Also in place of a mark of files that somebody has taken away.
+        // This also replaces the mark of files that were removed externally.
         if continues { leaveMark() }
     }
 
@@ -130,7 +132,7 @@ public final class LogDirectory {
 
     private func publishSegment(_ number: Int, at offset: Int64) throws(StorageError) {
         var next = manifest
-        // One that begins here, too, is empty.
+        // An earlier segment that begins here is empty.
         let replaced = next.logs.last?.offset == offset ? next.logs.popLast() : nil
         next.logs.append(Manifest.Entry(number: number, offset: offset))
         try publish(next)
@@ -138,18 +140,18 @@ public final class LogDirectory {
         if let replaced { removeQuietly(Manifest.logName(replaced.number)) }
     }
 
-    /// Has a snapshot of this moment find a segment that it can stand in front of: a new one, or the one that was begun
-    /// for a snapshot that came to nothing, so that many of those do not leave a segment each. What that holds already
-    /// the snapshot has, too; replayed over it from its beginning it ends in the same states.
-    public func rollForSnapshot(time: EngineTime) throws(StorageError) {
+    /// Provides a segment that a snapshot taken now can precede: a new one, or the one started for a failed snapshot,
+    /// so that repeated failures do not leave a segment each. Whatever that segment already holds is in the snapshot
+    /// too; replaying it over the snapshot from its beginning yields the same states.
+    package func rollForSnapshot(time: EngineTime) throws(StorageError) {
         if let segment, segment.awaitsSnapshot, !isDamaged { return }
         try roll(at: appended, time: time, continues: true)
         segment?.awaitsSnapshot = true
     }
 
-    /// Forgets the segment, also when it throws: nothing more is appended. What is on disk stays readable, and is all
-    /// that was appended unless this throws; what no start would read goes.
-    public func close() throws(StorageError) {
+    /// Closes the segment, even when it throws: nothing more is appended. What is on disk stays readable, and is
+    /// everything that was appended unless this throws. Files that no start would read are removed.
+    package func close() throws(StorageError) {
         guard let open = segment else { return }
         defer {
             if open.isPublished {
@@ -162,19 +164,19 @@ public final class LogDirectory {
         if open.isPublished, !isDamaged { try completeLog() }
     }
 
-    /// Has the last log in the manifest end at `appended`, on disk too, so that another can follow it.
+    /// Makes the last log in the manifest end at `appended`, on disk too, so that another can follow it.
     private func completeLog() throws(StorageError) {
         guard let segment else { return try secureRecoveredLog() }
         guard hasTornBytes else { return try sync() }
         try cutTornBytes(of: segment)
-        // The cut has to be on disk even where nothing else is left to sync.
+        // The cut has to be on disk even if nothing else is left to sync.
         let job = SyncJob(file: segment.file, number: segment.number, target: appended)
         try finishSync(job, job.run())
     }
 
-    /// What a recovery read may be in the kernel's memory alone, and after a failed sync the kernel takes it for
-    /// written. So all that the mark does not vouch for is written once more. The end itself may not be on disk either:
-    /// torn bytes may have been cut in memory alone.
+    /// The log bytes that a recovery read may exist only in the page cache, and after a failed sync the kernel
+    /// considers them written. So everything the mark does not cover is rewritten. The end itself may not be on disk
+    /// either: torn bytes may have been cut in the page cache only.
     private func secureRecoveredLog() throws(StorageError) {
         guard let last = manifest.logs.last else { return }
         let file = try files.open(name(Manifest.logName(last.number)), .update)
@@ -202,11 +204,11 @@ public final class LogDirectory {
 
     // MARK: Bytes
 
-    /// Appends a part of the journal, which begins where the last one ended.
-    public func append(_ part: Journal.Part) throws(StorageError) {
+    /// Appends a part of the journal, which must begin where the last one ended.
+    package func append(_ part: Journal.Part) throws(StorageError) {
         guard let segment, part.bytes.count > 0 else { return }
-        precondition(part.offset == appended, "a part of the journal that does not follow the last one")
-        // The other manifest may have a segment that begins here.
+        precondition(part.offset == appended, "the part does not follow the last one appended")
+        // The other manifest may name a segment that begins here.
         if isManifestInDoubt { try publish(manifest) }
         if hasTornBytes { try cutTornBytes(of: segment) }
         do throws(StorageError) {
@@ -218,32 +220,32 @@ public final class LogDirectory {
         appended = part.end
     }
 
-    /// Brings what was appended to disk, and says so in the sync mark.
-    public func sync() throws(StorageError) {
+    /// Syncs what was appended and updates the sync mark.
+    package func sync() throws(StorageError) {
         guard let job = beginSync() else { return }
         let result = job.run()
         try finishSync(job, result)
     }
 
-    /// A sync to be run by another thread while this one goes on appending.
-    public struct SyncJob: Sendable {
+    /// A sync for another thread to run while this one continues to append.
+    package struct SyncJob: Sendable {
         fileprivate let file: SyncedFile
         fileprivate let number: Int
         fileprivate let target: Int64
 
-        /// Does it. Takes as long as the disk takes.
-        public func run() -> Result<Void, StorageError> { file.sync() }
+        /// Runs the sync. May block as long as the disk does.
+        package func run() -> Result<Void, StorageError> { file.sync() }
     }
 
-    /// What has to be synced; nil when everything is.
-    public func beginSync() -> SyncJob? {
+    /// The sync that is needed; nil when everything is synced.
+    package func beginSync() -> SyncJob? {
         guard let segment, synced < appended else { return nil }
         return SyncJob(file: segment.file, number: segment.number, target: appended)
     }
 
-    /// Takes the result of a sync over.
-    public func finishSync(_ job: SyncJob, _ result: Result<Void, StorageError>) throws(StorageError) {
-        // A sync of an older segment says nothing that `roll` did not make sure of.
+    /// Applies the result of a sync.
+    package func finishSync(_ job: SyncJob, _ result: Result<Void, StorageError>) throws(StorageError) {
+        // A sync of an older segment adds nothing: `roll` has already secured it.
         guard let segment, segment.number == job.number else { return }
         do throws(StorageError) {
             try result.get()
@@ -256,7 +258,7 @@ public final class LogDirectory {
         if segment.isPublished { leaveMark() }
     }
 
-    /// The mark only makes damage easier to tell from a crash, so failing to write it is no failure.
+    /// The mark only helps to tell damage from a crash, so failing to write it is not an error.
     private func leaveMark() {
         do throws(StorageError) {
             if mark == nil { mark = try files.open(name(SyncMark.fileName), .create) }
@@ -266,10 +268,10 @@ public final class LogDirectory {
         }
     }
 
-    /// Has a mark on disk that promises nothing. The mark is never synced, so an old one may come back after a loss of
-    /// power; and a log or a snapshot that does not continue the files before it may begin far in front of where they
-    /// ended, as after a full sync. The old mark would say of the log, or of the next one behind the snapshot, that its
-    /// end is missing, and no start would go on from there.
+    /// Durably resets the sync mark to 0. The mark is otherwise never synced, so an old one may reappear after a loss
+    /// of power; and a log or snapshot that does not continue the files before it, as after a full sync, may begin at a
+    /// far lower offset than where they ended. By the old mark, the end of that log, or of the next one after the
+    /// snapshot, would be missing, and every start would refuse the directory.
     private func withdrawMark() throws(StorageError) {
         if mark == nil {
             guard try files.exists(name(SyncMark.fileName)) else { return }
@@ -287,11 +289,11 @@ public final class LogDirectory {
 
     // MARK: Snapshots
 
-    /// Where a snapshot of this moment is to be written: the number of its file.
+    /// Reserves the file number of a snapshot to be taken now.
     ///
-    /// A snapshot in a directory without a manifest is taken for what a lost one named, and no start would go on from
-    /// there. So there is a manifest on disk before this returns, or no snapshot may be begun.
-    public func reserveSnapshot() throws(StorageError) -> Int {
+    /// A snapshot in a directory without a manifest is taken for one that a lost manifest named, and every start would
+    /// refuse it. So a manifest is on disk before this returns; otherwise no snapshot may be started.
+    package func reserveSnapshot() throws(StorageError) -> Int {
         if manifest.fileNames.isEmpty { try publish(manifest) }
         return try claimNumber()
     }
@@ -302,32 +304,32 @@ public final class LogDirectory {
         return nextNumber
     }
 
-    /// Has a finished snapshot take the place of everything that it holds: all logs but those from `offset` on.
+    /// Replaces everything that a finished snapshot contains with it: all logs except those from `offset` on.
     ///
-    /// A snapshot begun before the segment behind a gap, or before one adopted meanwhile, is refused with ESTALE:
-    /// what happened in between would be in no file.
+    /// A snapshot started before the segment after a gap, or before one adopted meanwhile, is refused with ESTALE: no
+    /// file would contain the changes in between.
     ///
-    /// - Parameter history: What the journal is called from here on, where the snapshot is of another one; then its
-    ///   segment was begun with `roll(continues: false)`.
-    /// - Precondition: Where a log is written, everything the snapshot may hold has been appended.
-    public func adopt(_ snapshot: FinishedSnapshot, history: String? = nil) throws(StorageError) {
+    /// - Parameter history: The journal's new name, if the snapshot belongs to another history; its segment was then
+    ///   started with `roll(continues: false)`.
+    /// - Precondition: If a log is being written, everything the snapshot may contain has been appended.
+    package func adopt(_ snapshot: FinishedSnapshot, history: String? = nil) throws(StorageError) {
         precondition(history == nil || !(segment?.isPublished ?? false))
         if segment != nil { try sync() }
         let entry = Manifest.Entry(number: snapshot.number, offset: snapshot.journalOffset)
         let old = manifest
         var next = Manifest(history: history ?? manifest.history, snapshot: entry)
-        // Without a log there must be none that a later start would put on top of the snapshot.
+        // Without a log the manifest must not name one, or a later start would replay it over the snapshot.
         if let segment {
             let logs =
                 segment.isPublished
                 ? manifest.logs : [Manifest.Entry(number: segment.number, offset: segment.offset)]
-            // Of several that begin there all but the last are empty.
+            // If several begin there, all but the last are empty.
             guard let first = logs.lastIndex(where: { $0.offset <= snapshot.journalOffset }) else {
                 throw StorageError("adopt", name(Manifest.snapshotName(snapshot.number)), code: ESTALE)
             }
             next.logs = Array(logs[first...])
         }
-        // Behind a gap, and where there is no log, nothing says that this begins where the files before it ended.
+        // After a gap, and without a log, there is no evidence that this begins where the files before it ended.
         if !isPublished { try withdrawMark() }
         try publish(next)
         segment?.isPublished = true
@@ -340,15 +342,16 @@ public final class LogDirectory {
         for name in old.fileNames where !kept.contains(name) { removeQuietly(name) }
     }
 
-    /// A snapshot that came to nothing leaves no file behind.
-    public func abandon(snapshot number: Int) { removeQuietly(Manifest.snapshotName(number)) }
+    /// Removes the file of a failed snapshot.
+    package func abandon(snapshot number: Int) { removeQuietly(Manifest.snapshotName(number)) }
 
-    /// Removes what earlier runs began and did not finish; also a snapshot under way, so this comes before the first.
-    public func removeLeftovers() {
+    /// Removes unfinished files of earlier runs. It would also remove a snapshot in progress, so it has to run before
+    /// the first.
+    package func removeLeftovers() {
         let kept = Set(manifest.fileNames)
         var names: [String] = []
         do throws(StorageError) {
-            // The manifest that a recovery read may not be on disk yet, and the one there may name them.
+            // The manifest that a recovery read may not be on disk yet, and the one on disk may name these files.
             try files.syncDirectory(path)
             names = try files.list(path)
         } catch {}
@@ -366,15 +369,15 @@ public final class LogDirectory {
         return nil
     }
 
-    /// Whether a file is one that a server makes and may remove.
+    /// Whether a file is one that a server creates and may remove.
     static func isOwn(_ name: String) -> Bool {
         number(in: name) != nil || name == Manifest.fileName + ".tmp"
     }
 
-    /// Calls the journal by another name from here on, where it is called `old`: the files on disk are the beginning
-    /// of the new history, too. Does nothing where they are of another one, which a snapshot will replace. On disk
-    /// before it returns: bytes that belong to the new history alone must not follow before that.
-    public func rename(history old: String, to new: String) throws(StorageError) {
+    /// Renames the journal's history from `old` to `new`: the files are the beginning of the new history too. Does
+    /// nothing if they belong to another one, which a snapshot will replace. Durable before it returns: bytes that
+    /// belong only to the new history must not follow before that.
+    package func rename(history old: String, to new: String) throws(StorageError) {
         guard old != new, manifest.history == old else { return }
         var next = manifest
         next.history = new
@@ -382,7 +385,7 @@ public final class LogDirectory {
     }
 
     private func removeQuietly(_ file: String) {
-        // A file left over costs space until the next start and nothing else; one that is missed costs everything.
+        // A leftover file costs only space until the next start; a missing one costs everything.
         guard !isManifestInDoubt else { return }
         do throws(StorageError) { try files.remove(name(file)) } catch {}
     }

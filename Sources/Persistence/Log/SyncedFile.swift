@@ -1,25 +1,25 @@
-// A log segment's file and what its syncs have said so far.
+// A log segment's file and the results of its syncs.
 //
-// The kernel reports that it could not write something once, to one of those who ask, and takes the bytes for written
-// from then on. So when one thread's sync fails while another's waits, the other one is told that all is well. Syncs of
-// a file therefore take turns, and one that failed has failed for all that come after it.
+// The kernel reports a write error once, to one of the callers of fsync, and considers the bytes written from then on.
+// So when one thread's sync fails while another's is waiting, the second is told that it succeeded. Syncs of a file are
+// therefore serialized, and once one has failed, all later ones fail.
 
 import Synchronization
 import System
 
-/// A file whose failed sync is never forgotten.
+/// A file that remembers a failed sync.
 ///
 /// `@unchecked Sendable`: `failure` is touched only with `lock` held.
 final class SyncedFile: @unchecked Sendable {
     /// The file, for everything but syncs.
     let base: any StorageFile
-    /// Held while the disk works; nothing else is taken under it.
+    /// Held while the disk works; no other lock is taken under it.
     private let lock: Lock
     private var failure: StorageError?
 
     init(_ base: any StorageFile) {
         self.base = base
-        // A test's disk may lose power inside a sync, and a server that starts from it syncs a later file.
+        // A simulated disk may lose power inside a sync, and a server that starts from it syncs a later file.
         lock = .allocate(rank: .fileSync, order: SyncedFile.made.add(1, ordering: .relaxed).newValue)
     }
 
@@ -27,7 +27,7 @@ final class SyncedFile: @unchecked Sendable {
 
     deinit { lock.deallocate() }
 
-    /// Brings to disk what was written before the call. Waits for a sync that is under way.
+    /// Syncs what was written before the call. Waits for a sync in progress.
     func sync() -> Result<Void, StorageError> {
         lock.acquire()
         defer { lock.release() }

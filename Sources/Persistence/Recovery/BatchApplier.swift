@@ -1,44 +1,44 @@
-// Putting batches that are in memory into an engine: what a replica does with its primary's stream.
+// Applies batches in memory to an engine: what a replica does with its primary's stream.
 //
-// Refuses to check a batch: header, checksum and records have been found valid by whoever read it.
+// Does not check batches: their reader has validated header, checksum and records.
 
-public import LimiterEngine
+package import LimiterEngine
 
-/// One thread's way of putting batches into an engine that nobody else changes. Not thread-safe.
-public final class BatchApplier {
+/// Applies batches to an engine that nothing else changes. Used by one thread; not thread-safe.
+package final class BatchApplier {
     private let engine: Engine
-    /// Policies and rules of the snapshot that comes in; nil when none does.
+    /// Policies and rules of the incoming snapshot; nil when there is none.
     private var gathered: [PolicyRecord]?
 
     /// An applier for all shards of an engine that is not journaling.
-    public init(engine: Engine) { self.engine = engine }
+    package init(engine: Engine) { self.engine = engine }
 
-    /// A snapshot begins, which is the whole state: forgets every key, every policy and every rule. Until
-    /// `endSnapshot` policies and rules are gathered, and take no force. O(keys).
-    public func beginSnapshot() {
+    /// Begins a snapshot, which replaces the whole state: removes every key, every policy and every rule. Until
+    /// `endSnapshot`, policies and rules are gathered without taking effect. O(keys).
+    package func beginSnapshot() {
         engine.removeState()
         gathered = []
     }
 
-    /// The snapshot is complete: its policies and rules take force, at once. Nothing when none was coming in.
-    /// O(policies + rules).
-    public func endSnapshot() {
+    /// Ends the snapshot: its policies and rules take effect at once. Does nothing without a snapshot. O(policies +
+    /// rules).
+    package func endSnapshot() {
         guard let records = gathered else { return }
         gathered = nil
         put(records, at: EngineTime(nanoseconds: 0))
     }
 
-    /// No more of the snapshot will come. What has come of it is no state.
-    public func dropSnapshot() { gathered = nil }
+    /// Abandons an incomplete snapshot. What was received of it is not a valid state.
+    package func dropSnapshot() { gathered = nil }
 
-    /// Puts a batch's records in, in order. O(records).
+    /// Applies a batch's records in order. O(records).
     ///
     /// - Parameters:
     ///   - bytes: Header and records of a valid batch.
-    ///   - horizon: States worth nothing by then are not kept. At most the stream's own time: what this node's clock
-    ///     takes for worthless may still be in force where the stream comes from.
-    /// - Throws: For a record that is not valid; those in front of it are in.
-    public func apply(_ bytes: UnsafeRawBufferPointer, horizon: EngineTime) throws(RecordError) {
+    ///   - horizon: States that expire by then are dropped. At most the stream's own time: a state that is expired by
+    ///     this node's clock may still be in force at the stream's source.
+    /// - Throws: For an invalid record; those before it have been applied.
+    package func apply(_ bytes: UnsafeRawBufferPointer, horizon: EngineTime) throws(RecordError) {
         let restorer = Restorer(engine: engine, horizon: horizon)
         defer { restorer.flush() }
         var policies: [PolicyRecord] = []
@@ -64,23 +64,23 @@ public final class BatchApplier {
     private func put(_ policies: [PolicyRecord], at time: EngineTime) {
         guard !policies.isEmpty else { return }
         do throws(PolicyError) {
-            // One edit: each makes the whole table anew.
+            // One edit: each edit rebuilds the whole table.
             try engine.policies.edit(now: time) { draft throws(PolicyError) in
                 for record in policies { try draft.apply(record) }
             }
         } catch {
-            // It was found valid when its batch was read, and then applies to any state.
-            preconditionFailure("a policy or rule that cannot be: \(error)")
+            // It was validated when its batch was read, and is therefore applicable to any state.
+            preconditionFailure("an invalid policy or rule in a valid batch: \(error)")
         }
     }
 }
 
 extension Engine {
-    /// Forgets every key, every policy and every rule, and journals nothing of that: another state is loaded from its
+    /// Removes every key, every policy and every rule without journaling that: another state is being loaded from its
     /// beginning. O(keys).
-    public func removeState() {
+    package func removeState() {
         Restorer(engine: self, horizon: EngineTime(nanoseconds: 0)).removeAll()
-        // Nothing about removing can be refused.
+        // A removal cannot be refused.
         do throws(PolicyError) { try policies.edit(now: EngineTime(nanoseconds: 0)) { $0.removeAll() } } catch {}
     }
 }

@@ -1,30 +1,30 @@
-// Reading batches out of a file, one behind the other, each checked before anybody sees it.
+// Reads batches from a file one after the other, validating each before returning it.
 //
-// Owns: the memory a batch is read into. Refuses to interpret records and to decide what damage means: it says where
-// and what.
+// Owns: the memory a batch is read into. Does not interpret records or decide what damage means: it reports where and
+// what.
 
-/// What the next bytes of a file are.
-public enum BatchReading {
-    /// A valid batch; header and records, valid until the next call.
+/// The result of reading the next batch.
+package enum BatchReading {
+    /// A valid batch; header and records are valid until the next call.
     case batch(JournalBatch, UnsafeRawBufferPointer)
-    /// The file ends here, behind a whole batch.
+    /// The file ends here, after a complete batch.
     case end
-    /// Not a valid batch; the reason is the end of a sentence that begins "the batch".
+    /// Not a valid batch; the reason completes a sentence that begins "the batch".
     case invalid(reason: String)
 }
 
 /// Reads the batches of one log segment or snapshot. Not thread-safe.
-public final class BatchReader {
+package final class BatchReader {
     private let file: any StorageFile
     private let fileSize: Int
-    /// Stream offset of the file's first byte behind the header.
+    /// Stream offset of the file's first byte after the header.
     private let streamStart: Int64
     private var memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 19, alignment: 8)
-    /// Where in the file the next batch begins; where it should, after `invalid`.
-    public private(set) var position = FileHeader.size
+    /// Position in the file of the next batch; after `invalid`, where it should be.
+    package private(set) var position = FileHeader.size
 
     /// A reader of a file of `fileSize` bytes whose header has been read.
-    public init(file: any StorageFile, fileSize: Int, streamStart: Int64) {
+    package init(file: any StorageFile, fileSize: Int, streamStart: Int64) {
         self.file = file
         self.fileSize = fileSize
         self.streamStart = streamStart
@@ -32,8 +32,8 @@ public final class BatchReader {
 
     deinit { memory.deallocate() }
 
-    /// The next batch.
-    public func next() throws(StorageError) -> BatchReading {
+    /// Reads the next batch.
+    package func next() throws(StorageError) -> BatchReading {
         guard let header = try nextHeader() else { return fileSize == position ? .end : ended() }
         switch header {
         case .failure(let problem): return .invalid(reason: problem.reason)
@@ -44,7 +44,7 @@ public final class BatchReader {
             }
             let bytes = UnsafeMutableRawBufferPointer(rebasing: memory[..<batch.count])
             guard try file.readAll(into: bytes, at: position) == batch.count else { return ended() }
-            // Of the bytes that are checked, not of those seen a moment ago.
+            // Parse the header from the bytes being checked, not from those read a moment ago.
             guard batch == JournalBatch(UnsafeRawBufferPointer(bytes)), batch.matches(UnsafeRawBufferPointer(bytes))
             else { return .invalid(reason: "has a wrong checksum") }
             position += batch.count
@@ -52,8 +52,8 @@ public final class BatchReader {
         }
     }
 
-    /// Goes past the next batch without looking at its records. False when there is none, or not a valid header.
-    public func skip() throws(StorageError) -> Bool {
+    /// Skips the next batch without reading its records. False when there is none, or its header is invalid.
+    package func skip() throws(StorageError) -> Bool {
         guard case .success(let batch) = try nextHeader() else { return false }
         position += batch.count
         return true
@@ -70,7 +70,7 @@ public final class BatchReader {
             return .failure(Problem(reason: "has a header out of range"))
         }
         guard batch.offset == streamStart + Int64(position - FileHeader.size) else {
-            return .failure(Problem(reason: "says that it belongs at offset \(batch.offset)"))
+            return .failure(Problem(reason: "claims to be at offset \(batch.offset)"))
         }
         guard batch.count <= left else { return .failure(Problem(reason: "is longer than the file")) }
         return .success(batch)

@@ -1,32 +1,32 @@
-// What lies in a directory before anything of it is trusted: the manifest, the sync mark, the numbers in use.
+// The first look at a directory, before anything in it is trusted: the manifest, the sync mark, the numbers in use.
 
 import Glibc
 
-/// The files of a directory as names say it, and the manifest.
-public struct DirectoryLayout: Sendable {
+/// The files of a directory, by their names, and the manifest.
+package struct DirectoryLayout: Sendable {
     /// The manifest; nil in a directory that has none and no logs or snapshots either.
-    public let manifest: Manifest?
-    /// How far the journal is known to have been synced; nil when nothing says so.
-    public let mark: Int64?
+    package let manifest: Manifest?
+    /// How far the journal is known to have been synced; nil when unknown.
+    package let mark: Int64?
     /// The largest number of any log or snapshot.
-    public let largestNumber: Int
+    package let largestNumber: Int
 
-    /// Looks at a directory.
-    public init(files: any FileSystem, path: String) throws(RecoveryError) {
+    /// Examines a directory.
+    package init(files: any FileSystem, path: String) throws(RecoveryError) {
         let names = try RecoveryError.wrapping { () throws(StorageError) in try files.list(path) }
         largestNumber = names.compactMap(LogDirectory.number(in:)).max() ?? 0
         if largestNumber > Manifest.numberMax - Manifest.numbersLeftMin {
             let largest = largestNumber
             let name = names.first { LogDirectory.number(in: $0) == largest }!
             throw RecoveryError(
-                "\(path)/\(name)", nil, "its number leaves none for the files to come, and no server counts that far")
+                "\(path)/\(name)", nil, "its number leaves too few for later files, and no server counts that far")
         }
         mark = try RecoveryError.wrapping { () throws(StorageError) in
             guard names.contains(SyncMark.fileName) else { return nil }
             do throws(StorageError) {
                 return SyncMark.decode(try files.contents(of: "\(path)/\(SyncMark.fileName)", limit: 4096))
             } catch {
-                // One that is too large is no mark.
+                // A file that is too large is not a mark.
                 if error.code == EFBIG { return nil }
                 throw error
             }
@@ -47,8 +47,8 @@ public struct DirectoryLayout: Sendable {
         }
     }
 
-    /// The very first start makes a log before the manifest, so a crash between leaves one that is empty. Anything
-    /// more without a manifest means that the manifest was lost.
+    /// The very first start creates a log before the manifest, so a crash in between leaves an empty one. Anything more
+    /// without a manifest means that the manifest was lost.
     private static func demandNoState(
         _ files: any FileSystem, _ path: String, _ names: [String]
     ) throws(RecoveryError) {
@@ -58,7 +58,7 @@ public struct DirectoryLayout: Sendable {
             }
             guard size > FileHeader.size else { continue }
             throw RecoveryError(
-                "\(path)/\(name)", nil, "the file holds state, but there is no manifest that says which")
+                "\(path)/\(name)", nil, "the file contains state, but the directory has no manifest")
         }
     }
 

@@ -1,7 +1,7 @@
-// Policies and rules on their way from files to an engine: only the last record about each counts.
+// Collects policies and rules from files for an engine: only the last record about each one matters.
 //
-// Owns: which record is the last. A snapshot may be newer than the log behind it begins, so on the way there may be
-// records that fit nothing; what stands at the end fits.
+// Owns: which record is the last. A snapshot may be newer than the start of the log after it, so intermediate records
+// may be inconsistent; the final set is consistent.
 
 import LimiterEngine
 
@@ -10,7 +10,7 @@ struct PolicyReplay {
     private var policies: [[UInt8]: PolicyRecord] = [:]
     private var rules: [[UInt8]: PolicyRecord] = [:]
 
-    /// Takes valid records that come behind those taken so far.
+    /// Adds valid records that follow those added so far.
     mutating func add(_ records: [PolicyRecord]) {
         for record in records {
             switch record.kind {
@@ -22,7 +22,7 @@ struct PolicyReplay {
         }
     }
 
-    /// Puts what stands now into a registry that has nothing yet. O(policies + rules).
+    /// Applies the final set to an empty registry. O(policies + rules).
     func put(into registry: PolicyRegistry, path: String) throws(RecoveryError) {
         guard !policies.isEmpty || !rules.isEmpty else { return }
         do throws(PolicyError) {
@@ -31,7 +31,7 @@ struct PolicyReplay {
                 for record in rules.values { try draft.apply(record) }
             }
         } catch {
-            throw RecoveryError(path, nil, "the policies and rules are not valid together: \(error)")
+            throw RecoveryError(path, nil, "the policies and rules are inconsistent: \(error)")
         }
     }
 }

@@ -1,23 +1,23 @@
-// From the files of a directory to an engine that has the state again.
+// Restores an engine's state from the files of a directory.
 //
-//   manifest ─▶ snapshot: workers share its batches, no key comes twice that the log does not say again
-//            ─▶ logs in order: every worker reads all batches and puts in the keys of its own shards
+//   manifest ─▶ snapshot: workers share its batches; a key that occurs twice is in the log again
+//            ─▶ logs in order: every worker reads all batches and restores the keys of its own shards
 //
-// Policies and rules come the same way, and are put in at the end, once: a policy that a later record replaces is never
-// made, however often it was changed.
+// Policies and rules are read the same way and applied once, at the end: a policy that a later record replaces is never
+// built, however often it was changed.
 //
-// Owns: the order of files and workers. What counts as a torn tail and what as damage is StateFile's to say: a last log
-// that ends in something that is no batch was torn by a crash, and is cut here, if neither the sync mark nor the
-// snapshot says that this part had reached the disk. Everything else that is not valid refuses, with the file and the
-// byte. Nothing on disk is changed but the cut.
+// Owns: the order of files and workers. StateFile decides what is a torn tail and what is damage: a last log that ends
+// in something that is not a batch was torn by a crash and is cut here, unless the sync mark or the snapshot shows that
+// this part had reached the disk. Anything else that is invalid makes the recovery refuse, naming the file and the
+// byte. Nothing on disk is changed except by the cut.
 
 import Glibc
-public import LimiterEngine
+package import LimiterEngine
 
 /// Recovers an engine from a directory. Use once.
-public final class Recovery {
-    /// Runs a closure for every number below a count, at the same time or one after the other.
-    public typealias Concurrently = (_ count: Int, _ body: @escaping @Sendable (Int) -> Void) -> Void
+package final class Recovery {
+    /// Runs a closure for every number below a count, concurrently or one after the other.
+    package typealias Concurrently = (_ count: Int, _ body: @escaping @Sendable (Int) -> Void) -> Void
 
     private let files: any FileSystem
     private let path: String
@@ -30,10 +30,10 @@ public final class Recovery {
 
     /// - Parameters:
     ///   - engine: Empty, not journaling, without a memory limit.
-    ///   - horizon: The wall clock now: states worth nothing by then are not put back.
-    ///   - workers: How many to use: a power of two, at most as many as there are shards.
-    ///   - isWanted: Asked by every worker before each batch; false ends the recovery with an error.
-    public init(
+    ///   - horizon: The wall clock now: states that expire by then are not restored.
+    ///   - workers: How many to use: a power of two, at most the number of shards.
+    ///   - isWanted: Called by every worker before each batch; false ends the recovery with an error.
+    package init(
         files: any FileSystem, path: String, engine: Engine, horizon: EngineTime, workers: Int = 1,
         progress: RecoveryProgress = RecoveryProgress(),
         concurrently: @escaping Concurrently = { count, body in for number in 0..<count { body(number) } },
@@ -49,20 +49,20 @@ public final class Recovery {
         self.isWanted = isWanted
     }
 
-    /// Puts everything back.
+    /// Restores everything.
     ///
     /// - Parameters:
-    ///   - history: What a new journal is called where there is none yet.
-    ///   - cutsTornTail: Whether a torn tail is cut; else it refuses.
-    public func run(history: String, cutsTornTail: Bool) throws(RecoveryError) -> RecoveryReport {
+    ///   - history: The name of a new journal where there is none yet.
+    ///   - cutsTornTail: Whether to cut a torn tail; otherwise the recovery refuses.
+    package func run(history: String, cutsTornTail: Bool) throws(RecoveryError) -> RecoveryReport {
         let layout = try DirectoryLayout(files: files, path: path)
         var report = RecoveryReport(manifest: layout.manifest ?? Manifest(history: history))
         report.largestNumber = layout.largestNumber
         let promised = report.manifest.promised(mark: layout.mark)
         report.synced = promised
         let entries = StateFile.entries(of: report.manifest)
-        // All headers first: what is missing is said before anything has been read for minutes. One file is open at a
-        // time, since there may be more than the kernel lets a process have.
+        // All headers first, so that a missing file is reported before minutes of reading. One file is open at a time,
+        // since there may be more than the kernel's limit per process.
         for (entry, content) in entries {
             progress.expect(try StateFile(files: files, directory: path, entry: entry, content: content).size)
         }
@@ -100,7 +100,7 @@ public final class Recovery {
         let results = ResultBox(count: workers)
         let isSnapshot = source.isSnapshot
         if isSnapshot {
-            // A record has eight bytes of state and two or three more at the least.
+            // A record has at least eight bytes of state and two or three more.
             engine.reserve(keys: min(source.header.keys, source.size / 11))
         }
         let (engine, horizon, workers, progress, isWanted) = (engine, horizon, workers, progress, isWanted)
@@ -125,7 +125,7 @@ public final class Recovery {
         let path = source.path
         guard cuts else {
             throw RecoveryError(
-                path, damage.position, "the batch \(damage.reason), and aof-load-truncated does not allow to cut it off"
+                path, damage.position, "the batch \(damage.reason), and aof-load-truncated forbids cutting it off"
             )
         }
         report.cut = (path, damage.position, source.size - damage.position)

@@ -1,51 +1,51 @@
-// What a recovery found, how far it is, and why it refused.
+// What a recovery found, its progress, and why it refused.
 
-public import LimiterEngine
+package import LimiterEngine
 import Synchronization
 
 /// What a recovery found and did.
-public struct RecoveryReport: Sendable {
-    /// Which files are the state.
-    public var manifest: Manifest
-    /// Offset in the journal behind the last valid batch.
-    public var end: Int64 = 0
-    /// Up to here the journal is on disk, by the sync mark and the snapshot. The rest may be in the kernel's memory
-    /// alone.
-    public var synced: Int64 = 0
+package struct RecoveryReport: Sendable {
+    /// The files that make up the state.
+    package var manifest: Manifest
+    /// Journal offset after the last valid batch.
+    package var end: Int64 = 0
+    /// The journal is on disk up to here, according to the sync mark and the snapshot. The rest may be in the page
+    /// cache only.
+    package var synced: Int64 = 0
     /// The latest engine time in any file: the engine's time must not begin before it.
-    public var lastTime = EngineTime(nanoseconds: 0)
-    /// Records put back: key states, removals and control records.
-    public var records = 0
-    /// Bytes cut from the end of the last log, and which it was.
-    public var cut: (file: String, position: Int, bytes: Int)?
+    package var lastTime = EngineTime(nanoseconds: 0)
+    /// Records restored: key states, removals and control records.
+    package var records = 0
+    /// Bytes cut from the end of the last log, and from which file.
+    package var cut: (file: String, position: Int, bytes: Int)?
     /// Bytes of the snapshot.
-    public var snapshotBytes = 0
+    package var snapshotBytes = 0
     /// Bytes of the logs.
-    public var logBytes = 0
+    package var logBytes = 0
     /// The largest number of any file in the directory, leftovers included.
-    public var largestNumber = 0
+    package var largestNumber = 0
     /// Whether there was anything to recover.
-    public var foundState: Bool { manifest.snapshot != nil || !manifest.logs.isEmpty }
+    package var foundState: Bool { manifest.snapshot != nil || !manifest.logs.isEmpty }
 }
 
-/// Why a directory cannot be recovered from. Says which file and, where it is known, which byte.
-public struct RecoveryError: Error, Equatable, Sendable {
+/// Why a directory cannot be recovered from. Names the file and, where it is known, the byte.
+package struct RecoveryError: Error, Equatable, Sendable {
     /// The file's path.
-    public let path: String
+    package let path: String
     /// The byte of the file, from 0, where the damage begins.
-    public let position: Int?
-    /// A sentence without its subject's path.
-    public let reason: String
+    package let position: Int?
+    /// A sentence without its subject, the path.
+    package let reason: String
 
-    /// What kind of trouble it is: what a repair asks, which must not take a lack of rights for damage.
+    /// The kind of error: a repair must not mistake a lack of permissions for damage.
     enum Cause: Equatable, Sendable {
-        /// The bytes are not what they should be.
+        /// The bytes are invalid.
         case damage
-        /// They may well be, for another version of the program.
+        /// The bytes may be valid for another version of the program.
         case version
-        /// They could not be had; the kernel's error number.
+        /// The bytes could not be read; the kernel's error number.
         case storage(Int32)
-        /// None: whoever looked had seen enough.
+        /// No error: the caller stopped early.
         case stopped
     }
 
@@ -62,7 +62,7 @@ public struct RecoveryError: Error, Equatable, Sendable {
         self.init(error.path, nil, "\(error.operation): \(error.reason)", cause: .storage(error.code))
     }
 
-    /// Runs `body`, whose failures are those of a recovery.
+    /// Runs `body`, converting its failures to recovery errors.
     static func wrapping<Result>(
         _ body: () throws(StorageError) -> Result
     ) throws(RecoveryError) -> Result {
@@ -76,32 +76,33 @@ public struct RecoveryError: Error, Equatable, Sendable {
 
 extension RecoveryError: CustomStringConvertible {
     /// `/data/log-3, byte 4711: the batch has a wrong checksum`.
-    public var description: String { path + (position.map { ", byte \($0)" } ?? "") + ": " + reason }
+    package var description: String { path + (position.map { ", byte \($0)" } ?? "") + ": " + reason }
 
-    /// What mends the directory `path`, as the end of a sentence that names the error; empty where no command does.
-    public func remedy(directory path: String) -> String {
+    /// The command that repairs the directory `path`, to be appended to the error's sentence; empty where no command
+    /// does.
+    package func remedy(directory path: String) -> String {
         guard cause == .damage else { return "" }
         return
-            "; `escapement check \(path)` tells what is damaged, `escapement check \(path) --fix` cuts the log there "
+            "; `escapement check \(path)` shows what is damaged, `escapement check \(path) --fix` cuts the log there "
             + "and keeps a copy"
     }
 }
 
-/// How far a recovery is. Any thread may look.
-public final class RecoveryProgress: Sendable {
+/// A recovery's progress. Any thread may read it.
+package final class RecoveryProgress: Sendable {
     private let done = Atomic<Int>(0)
     private let total = Atomic<Int>(0)
 
-    /// Nothing done of nothing.
-    public init() {}
+    /// No progress yet, and no total.
+    package init() {}
 
-    /// Bytes there are to read, and how many of them have been.
-    public var bytes: (done: Int, total: Int) {
+    /// Bytes read so far, and bytes to read.
+    package var bytes: (done: Int, total: Int) {
         (done.load(ordering: .relaxed), total.load(ordering: .relaxed))
     }
 
-    /// Begins anew: nothing done of nothing.
-    public func reset() {
+    /// Resets progress and total.
+    package func reset() {
         done.store(0, ordering: .relaxed)
         total.store(0, ordering: .relaxed)
     }

@@ -1,29 +1,30 @@
-// One worker's way through one file: reads batches, puts their records into the engine, and says where it stopped.
+// One worker's pass through one file: reads batches, restores their records into the engine, and reports where it
+// stopped.
 
 import LimiterEngine
 
-/// Where a worker's way through a file ended, and what was on it.
+/// Where a worker's pass through a file ended, and what it read.
 struct ReplayResult: Sendable {
-    /// Byte of the file behind the last valid batch.
+    /// Byte of the file after the last valid batch.
     var position = FileHeader.size
-    /// Records read in batches valid to their end; key records alone where they are shared out.
+    /// Records read in fully valid batches; only key records where batches are shared among workers.
     var records = 0
     var lastTime = EngineTime(nanoseconds: 0)
-    /// What a snapshot's end said of its number of records.
+    /// The number of records stated at the snapshot's end.
     var endOfSnapshot: Int?
     /// Records of policies and rules, in order, where they are gathered.
     var policies: [PolicyRecord] = []
-    /// The first thing that is no valid batch.
+    /// The first position that is not a valid batch.
     var invalid: (position: Int, reason: String)?
-    /// Why nothing of the file can be used: it could not be read, or a valid batch holds an invalid record.
+    /// Why nothing in the file can be used: it could not be read, or a valid batch contains an invalid record.
     var failure: RecoveryError?
 
     var isFailure: Bool { failure != nil }
 }
 
-/// Results by worker, each written by its own.
+/// Results by worker, each written by its own worker.
 ///
-/// `@unchecked Sendable`: a worker touches only the element of its own number, and `all` is read after they are done.
+/// `@unchecked Sendable`: a worker touches only the element of its own number, and `all` is read after all are done.
 final class ResultBox: @unchecked Sendable {
     private let memory: UnsafeMutableBufferPointer<ReplayResult>
 
@@ -49,16 +50,16 @@ final class ResultBox: @unchecked Sendable {
 struct Replay {
     let reader: BatchReader
     let path: String
-    /// Nil: records are looked at and not put anywhere.
+    /// Nil: records are read without being restored.
     let restorer: Restorer?
     let isSnapshot: Bool
-    /// Shown every record with its batch's header before it is put anywhere; what it throws ends the way as a failure.
+    /// Called with every record and its batch's header before it is restored; an error it throws ends the replay.
     var visit: ((JournalRecord, JournalBatch) throws(RecoveryError) -> Void)?
-    /// Told of bytes read; nil where somebody else reads the same.
+    /// Updated with bytes read; nil where another worker reads the same bytes.
     let progress: RecoveryProgress?
-    /// Records of policies and rules are kept: by one worker of those who read the same.
+    /// Whether this worker gathers policy and rule records: one of the workers that read the same batches does.
     var gathersPolicies = false
-    /// Asked before each batch; false ends the way as a failure.
+    /// Called before each batch; false ends the replay with a failure.
     var isWanted: @Sendable () -> Bool = { true }
 
     /// Replays the batches `first`, `first + stride`, …
@@ -72,7 +73,7 @@ struct Replay {
                     return result
                 }
                 if number % stride != first {
-                    // Whoever owns the batch says what is wrong with it.
+                    // The worker that owns the batch reports what is wrong with it.
                     guard try reader.skip() else { break }
                 } else {
                     let start = reader.position
@@ -110,7 +111,7 @@ struct Replay {
                 case .control(.flushAll, _, _): restorer?.removeAll()
                 case .control(.endOfSnapshot, _, let body):
                     guard isSnapshot, body.count == 8 || body.count == 16 else {
-                        throw RecoveryError(path, position, "an end of a snapshot that does not belong here")
+                        throw RecoveryError(path, position, "a misplaced end-of-snapshot record")
                     }
                     result.endOfSnapshot = Int(Int64(littleEndian: body.loadUnaligned(as: Int64.self)))
                     return

@@ -1,21 +1,21 @@
-// One file of the state, opened, and the judgement of what reading it through has shown.
+// One opened file of the state, and the assessment of what reading it revealed.
 //
-// Owns: what counts as complete, as a continuation, as a torn tail, and as damage. Recovery and the offline check both
-// ask here, so that they cannot come to different answers. Refuses to change anything on disk.
+// Owns: what counts as complete, as a continuation, as a torn tail, and as damage. Recovery and the offline check share
+// this code, so that they cannot disagree. Changes nothing on disk.
 
-/// A log segment or a snapshot that the manifest names, its header read and found to be the right one.
+/// A log segment or snapshot named by the manifest, whose header has been read and matches.
 struct StateFile: Sendable {
     let file: any StorageFile
     let header: FileHeader
-    /// Bytes, the header's included.
+    /// Bytes, including the header.
     let size: Int
 
-    /// What a manifest names, in the order in which it is read.
+    /// The files a manifest names, in reading order.
     static func entries(of manifest: Manifest) -> [(entry: Manifest.Entry, content: FileHeader.Content)] {
         (manifest.snapshot.map { [($0, .snapshot)] } ?? []) + manifest.logs.map { ($0, .log) }
     }
 
-    /// Opens the file that a line of the manifest means.
+    /// Opens the file named by a line of the manifest.
     init(
         files: any FileSystem, directory: String, entry: Manifest.Entry, content: FileHeader.Content
     ) throws(RecoveryError) {
@@ -30,7 +30,7 @@ struct StateFile: Sendable {
             throw RecoveryError(path, 0, "the file \(error.reason)", cause: error.isOtherVersion ? .version : .damage)
         case .success(let header):
             guard header.number == entry.number, header.journalOffset == entry.offset else {
-                throw RecoveryError(path, 0, "the file is not the one that the manifest means by this name")
+                throw RecoveryError(path, 0, "the file's header does not match the manifest")
             }
             self.file = file
             self.header = header
@@ -41,16 +41,16 @@ struct StateFile: Sendable {
     var path: String { file.path }
     var isSnapshot: Bool { header.content == .snapshot }
 
-    /// Where in its stream the first batch is.
+    /// Stream offset of the first batch.
     var streamStart: Int64 { isSnapshot ? 0 : header.journalOffset }
 
-    /// A reader that stands behind the header.
+    /// A reader positioned after the header.
     func reader() -> BatchReader { BatchReader(file: file, fileSize: size, streamStart: streamStart) }
 
-    /// Where in the journal a log's valid batches end.
+    /// Journal offset where a log's valid batches end.
     func end(_ result: ReplayResult) -> Int64 { header.journalOffset + Int64(result.position - FileHeader.size) }
 
-    /// Of a snapshot, read by one worker or shared by several: it must be valid to its end and say that it is complete.
+    /// For a snapshot, read by one worker or shared by several: it must be valid to its end and marked as complete.
     func demandComplete(_ results: [ReplayResult]) throws(RecoveryError) {
         let records = results.reduce(0) { $0 + $1.records }
         if let damage = results.compactMap(\.invalid).min(by: { $0.position < $1.position }) {
@@ -60,11 +60,11 @@ struct StateFile: Sendable {
             throw RecoveryError(path, size, "the snapshot ends before it is complete")
         }
         guard promised == records else {
-            throw RecoveryError(path, size, "the snapshot has \(records) records and says it has \(promised)")
+            throw RecoveryError(path, size, "the snapshot has \(records) records, its end record states \(promised)")
         }
     }
 
-    /// Of a log that is not the last: it must be valid to its end and end where the next one begins.
+    /// For a log that is not the last: it must be valid to its end and end where the next one begins.
     func demandContinuation(_ result: ReplayResult, next: Int64) throws(RecoveryError) {
         if let damage = result.invalid {
             throw RecoveryError(path, damage.position, "the batch \(damage.reason)")
@@ -76,8 +76,8 @@ struct StateFile: Sendable {
         }
     }
 
-    /// Of the last log: returns what a crash has torn off its end, nil when nothing; throws when it ends in front of
-    /// `promised`, the offset in the journal up to which everything had reached the disk.
+    /// For the last log: returns what a crash tore off its end, nil for nothing; throws when it ends before `promised`,
+    /// the journal offset up to which everything had reached the disk.
     func tornTail(_ result: ReplayResult, promised: Int64) throws(RecoveryError) -> (position: Int, reason: String)? {
         guard end(result) < promised else { return result.invalid }
         let what = result.invalid.map { "the batch \($0.reason)" } ?? "the log ends here"
@@ -89,7 +89,7 @@ struct StateFile: Sendable {
 }
 
 extension Manifest {
-    /// The offset up to which the journal must be there: what the sync mark says, and everything in front of the
-    /// snapshot, which is named here only once the log up to its offset has reached the disk.
+    /// The offset up to which the journal must be present: the sync mark, and everything before the snapshot, which the
+    /// manifest names only once the log up to the snapshot's offset is on disk.
     func promised(mark: Int64?) -> Int64 { max(mark ?? 0, snapshot?.offset ?? 0) }
 }

@@ -1,12 +1,12 @@
-// A snapshot that comes from a primary, on its way to this node's disk: the batches as they come, behind a header with
-// this directory's number.
+// Writes a snapshot received from a primary to this node's disk: the batches as received, after a header with this
+// directory's file number.
 //
-// Owns: one file until it is finished. Refuses to become the state by itself: that is LogDirectory.adopt, once the
-// journal has been appended and synced up to where the snapshot is whole.
+// Owns: one file until it is finished. Never makes it the state on its own: LogDirectory.adopt does that, once the
+// journal has been appended and synced up to the offset at which the snapshot is consistent.
 
 /// Writes a received snapshot. Not thread-safe.
-public final class SnapshotReceiver {
-    /// Bytes after which the file is synced, so that the disk is not handed everything at the end.
+package final class SnapshotReceiver {
+    /// Bytes after which the file is synced, so that the final sync is not one large burst.
     private static let syncSize = 32 << 20
 
     private let file: any StorageFile
@@ -14,8 +14,8 @@ public final class SnapshotReceiver {
     private var position = FileHeader.size
     private var syncedPosition = 0
 
-    /// Begins the file `snapshot-number` with what the primary's header says.
-    public init(
+    /// Creates the file `snapshot-number` with the values in the primary's header.
+    package init(
         files: any FileSystem, directory: String, number: Int, header received: FileHeader
     ) throws(StorageError) {
         var header = received
@@ -28,7 +28,7 @@ public final class SnapshotReceiver {
     }
 
     /// Writes a batch of the snapshot.
-    public func append(_ batch: UnsafeRawBufferPointer) throws(StorageError) {
+    package func append(_ batch: UnsafeRawBufferPointer) throws(StorageError) {
         try file.writeAll(batch, at: position)
         position += batch.count
         guard position - syncedPosition >= SnapshotReceiver.syncSize else { return }
@@ -36,8 +36,8 @@ public final class SnapshotReceiver {
         syncedPosition = position
     }
 
-    /// Has all of it on disk, the end record, which says how many keys there are, included.
-    public func finish(keys: Int) throws(StorageError) -> FinishedSnapshot {
+    /// Syncs all of it, including the end record, which carries the number of keys.
+    package func finish(keys: Int) throws(StorageError) -> FinishedSnapshot {
         try file.syncAll()
         return FinishedSnapshot(
             number: header.number, journalOffset: header.journalOffset, bytes: position, keys: keys)

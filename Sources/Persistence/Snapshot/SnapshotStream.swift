@@ -1,18 +1,18 @@
-// A snapshot for a replica: the bytes that SnapshotWriter would write to a file, made a piece at a time, as the
-// replica takes them. No disk is touched and no more than a piece is held, beside the table of policies and rules that
-// was in force when it began.
+// A snapshot for a replica: the bytes that SnapshotWriter would write to a file, produced piece by piece as the replica
+// reads them. Touches no disk and holds no more than one piece, besides the table of policies and rules in force when
+// it began.
 //
-// The walk over the keys takes as long as the replica does, and what it sees of a key may be newer than
-// `journalOffset`. So the state put together from it is one the engine has had only once the journal has been added up
-// to the end of the walk: the end record says up to where.
+// The walk over the keys takes as long as the replica does, and a key it visits may be newer than `journalOffset`. So
+// the resulting state is one the engine actually had only after the journal has been applied up to the end of the walk:
+// the end record states that offset.
 
-public import LimiterEngine
+package import LimiterEngine
 
-/// A snapshot made piece by piece. Not thread-safe, but several may walk one engine.
-public final class SnapshotStream {
-    /// Keys looked at while a stripe is held.
+/// A snapshot produced piece by piece. Not thread-safe, but several may walk one engine.
+package final class SnapshotStream {
+    /// Keys visited while a stripe is held.
     private static let keysPerStep = 256
-    /// About how many bytes a piece has.
+    /// Approximate size of a piece in bytes.
     private static let pieceSize = 1 << 16
 
     private let keyspace: KeyspaceSession
@@ -26,17 +26,17 @@ public final class SnapshotStream {
     }
 
     private var phase = Phase.header
-    /// As it was when the snapshot began; records are made of it as they are sent.
+    /// The table when the snapshot began; records are built from it as they are sent.
     private let policies: PolicyTable
     private var policiesDone = 0
     private var rulesDone = PolicyTable.RuleCursor()
-    /// Records so far.
-    public private(set) var keys = 0
+    /// Key records so far.
+    package private(set) var keys = 0
 
     /// - Parameters:
-    ///   - journalOffset: What the journal had up to here, the engine has.
-    ///   - time: The stream's time. States worth nothing by then are left out.
-    public init(journalOffset: Int64, engine: Engine, time: EngineTime) {
+    ///   - journalOffset: The engine contains the journal up to here.
+    ///   - time: The stream's time. States that expire by then are omitted.
+    package init(journalOffset: Int64, engine: Engine, time: EngineTime) {
         keyspace = KeyspaceSession(engine: engine)
         policies = engine.policies.table
         header = FileHeader(
@@ -44,15 +44,15 @@ public final class SnapshotStream {
             keys: keyspace.statistics().keys)
     }
 
-    /// What the journal had up to here, the snapshot has.
-    public var journalOffset: Int64 { header.journalOffset }
+    /// The snapshot contains the journal up to here.
+    package var journalOffset: Int64 { header.journalOffset }
 
-    /// Whether every key has been seen: then `finish` is next.
-    public var hasSeenAllKeys: Bool { phase == .end }
+    /// Whether every key has been visited: `finish` is next.
+    package var hasSeenAllKeys: Bool { phase == .end }
 
-    /// The next piece: whole batches, behind the header. It is used again by the next call. Empty when all keys have
-    /// been seen. Holds a stripe for some microseconds at a time.
-    public func next(time: EngineTime) -> ByteBuffer {
+    /// The next piece: complete batches, after the header. The next call reuses the buffer. Empty when all keys have
+    /// been visited. Holds a stripe for some microseconds at a time.
+    package func next(time: EngineTime) -> ByteBuffer {
         spare.removeAll(retaining: SnapshotStream.pieceSize * 4)
         if phase == .header {
             phase = .policies
@@ -79,7 +79,7 @@ public final class SnapshotStream {
         return take()
     }
 
-    /// Policies first: each rule behind its policy.
+    /// Policies first: each rule follows its policy.
     private func nextPolicyRecord() -> PolicyRecord? {
         if policiesDone < policies.policies.count {
             policiesDone += 1
@@ -90,8 +90,8 @@ public final class SnapshotStream {
 
     /// The last piece.
     ///
-    /// - Parameter wholeAt: The journal's end, after a collection that began when all keys had been seen.
-    public func finish(wholeAt: Int64, time: EngineTime) -> ByteBuffer {
+    /// - Parameter wholeAt: The journal's end, after a collection that began when all keys had been visited.
+    package func finish(wholeAt: Int64, time: EngineTime) -> ByteBuffer {
         precondition(phase == .end && wholeAt >= journalOffset)
         phase = .done
         spare.removeAll(retaining: SnapshotStream.pieceSize * 4)

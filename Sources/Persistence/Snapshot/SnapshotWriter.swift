@@ -1,32 +1,32 @@
-// A snapshot: every key's state, written while the server works, a few hundred keys at a time.
+// A snapshot: every key's state, written while the server runs, a few hundred keys at a time.
 //
-// Policies and rules come first, as they are when it begins.
+// Policies and rules come first, as of the beginning of the snapshot.
 //
-// Owns: one file until it is finished. Each step holds a stripe for some microseconds. Keys that change meanwhile may
-// be there with either state, or twice; the journal from the snapshot's offset on puts that right when it is replayed.
-// Refuses to become the state by itself: that is LogDirectory.adopt, once the log behind it is on disk.
+// Owns: one file until it is finished. Each step holds a stripe for some microseconds. A key that changes meanwhile may
+// be present with either state, or twice; replaying the journal from the snapshot's offset corrects that. Never makes
+// the file the state on its own: LogDirectory.adopt does that, once the log after it is on disk.
 
-public import LimiterEngine
+package import LimiterEngine
 
 /// A snapshot whose file is complete and on disk.
-public struct FinishedSnapshot: Equatable, Sendable {
+package struct FinishedSnapshot: Equatable, Sendable {
     /// The number in its name.
-    public let number: Int
-    /// Everything the journal had up to here is in it.
-    public let journalOffset: Int64
+    package let number: Int
+    /// The snapshot contains everything in the journal up to here.
+    package let journalOffset: Int64
     /// Bytes of the file.
-    public let bytes: Int
-    /// Records of keys in it.
-    public let keys: Int
+    package let bytes: Int
+    /// Number of key records.
+    package let keys: Int
 }
 
 /// Writes one snapshot, step by step. Not thread-safe.
-public final class SnapshotWriter {
-    /// Keys looked at while a stripe is held.
+package final class SnapshotWriter {
+    /// Keys visited while a stripe is held.
     private static let keysPerStep = 256
-    /// Bytes gathered before they are written.
+    /// Bytes gathered before a write.
     private static let writeSize = 1 << 18
-    /// Bytes after which the file is synced, so that the disk is not handed everything at the end.
+    /// Bytes after which the file is synced, so that the final sync is not one large burst.
     private static let syncSize = 32 << 20
 
     private let file: any StorageFile
@@ -40,17 +40,17 @@ public final class SnapshotWriter {
     private var cursor: UInt64 = 0
     private var position = FileHeader.size
     private var syncedPosition = 0
-    /// Records of keys so far.
-    public private(set) var keys = 0
-    /// Keys there were when it began: about as many as `keys` will become.
-    public let expectedKeys: Int
+    /// Key records so far.
+    package private(set) var keys = 0
+    /// Number of keys when it began: approximately what `keys` will become.
+    package let expectedKeys: Int
 
     /// Begins the file `snapshot-number`.
     ///
     /// - Parameters:
-    ///   - journalOffset: What the journal had up to here, the engine has.
-    ///   - time: Engine time. States worth nothing by then are left out.
-    public init(
+    ///   - journalOffset: The engine contains the journal up to here.
+    ///   - time: Engine time. States that expire by then are omitted.
+    package init(
         files: any FileSystem, directory: String, number: Int, journalOffset: Int64, engine: Engine, time: EngineTime
     ) throws(StorageError) {
         keyspace = KeyspaceSession(engine: engine)
@@ -64,8 +64,8 @@ public final class SnapshotWriter {
         try bytes.write(to: file, at: 0)
     }
 
-    /// Writes the next few hundred keys. False when there are no more: then `finish` is next.
-    public func step(time: EngineTime) throws(StorageError) -> Bool {
+    /// Writes the next few hundred keys. False when none are left: `finish` is next.
+    package func step(time: EngineTime) throws(StorageError) -> Bool {
         encoder.setTime(time)
         guard policies.isEmpty else {
             try writePolicies()
@@ -91,8 +91,8 @@ public final class SnapshotWriter {
         if encoder.buffer.count >= SnapshotWriter.writeSize { try write() }
     }
 
-    /// Writes the end and has all of it on disk.
-    public func finish(time: EngineTime) throws(StorageError) -> FinishedSnapshot {
+    /// Writes the end record and syncs the file.
+    package func finish(time: EngineTime) throws(StorageError) -> FinishedSnapshot {
         precondition(cursor == 0 && policies.isEmpty)
         let body = ByteBuffer(capacity: 64)
         _ = body.extend(by: 8)

@@ -1,11 +1,11 @@
-// What a check and a repair have found, in words and as JSON. The same facts in both.
+// The results of a check and a repair, as text and as JSON. Both contain the same facts.
 
 import LimiterEngine
 import System
 
 extension DirectoryCheck {
-    /// One line a file and one for the whole.
-    public var text: String {
+    /// One line per file and one for the directory.
+    package var text: String {
         var lines = files.map(\.line)
         if let problem { lines.append("damage: \(problem)") }
         lines.append(summary)
@@ -15,15 +15,15 @@ extension DirectoryCheck {
     private var summary: String {
         let damaged = files.count { $0.condition.isDamaged }
         if problem != nil { return "\(directory): unusable, a server does not start from it" }
-        if manifest == nil { return "\(directory): there is no state in it, a server starts empty" }
+        if manifest == nil { return "\(directory): contains no state, a server starts empty" }
         let what = damaged == 0 ? "clean" : "damaged (\(damaged) of \(files.count) files)"
         let records = stateFiles.reduce(0) { $0 + $1.records }
         let bytes = stateFiles.reduce(0) { $0 + $1.bytes }
         return "\(directory): \(what), \(records) records in \(bytes) bytes, the journal ends at \(end)"
     }
 
-    /// The same as one JSON object without a line feed; `repair` and `rebase` are what was done, where something was.
-    public func json(repair: DirectoryRepair? = nil, rebase: ClockRebase? = nil) -> [UInt8] {
+    /// The same as one JSON object without a line feed; `repair` and `rebase` are the actions taken, if any.
+    package func json(repair: DirectoryRepair? = nil, rebase: ClockRebase? = nil) -> [UInt8] {
         var line = JSONLine()
         line.object { line in
             line.member("directory", directory)
@@ -108,7 +108,7 @@ extension DirectoryCheck.File {
 
 extension DirectoryRepair {
     /// What was done, one line each.
-    public var text: String {
+    package var text: String {
         var lines: [String] = []
         if let cut { lines.append("cut \(cut.name) to \(cut.position) bytes") }
         for name in dropped { lines.append("dropped \(name)") }

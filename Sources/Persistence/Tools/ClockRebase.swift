@@ -1,45 +1,44 @@
-// Bringing a directory's time back to the clock. A server that was started once with a clock years ahead goes by that
-// time from then on, since engine time never goes back. Here every time in the files is moved back by as much as the
-// last of them is ahead of the clock, so that every state is as far from the last time as it was: nothing spent is
-// forgotten.
+// Moves a directory's time back to the clock. A server that was once started with a clock years ahead keeps that time
+// from then on, since engine time never goes back. This tool moves every time in the files back by as much as the last
+// of them is ahead of the clock. Every state keeps its distance to the last time, so no consumption is forgotten.
 //
-// Files are rewritten under new numbers, with the same lengths and offsets, and replace the old ones in one step, with
-// the manifest. The history gets a name of its own: its bytes are others now, so no replica may continue from the old
-// ones. Replicas get a full sync.
+// Files are rewritten under new numbers, with the same lengths and offsets, and replace the old ones atomically, with
+// the manifest. The history gets a new name: its bytes have changed, so no replica may continue from the old ones.
+// Replicas get a full sync.
 //
-// Owns: the order of things, and that the old files are kept as NAME.before-rebase-N. Refuses a directory that is
-// damaged. A run that is interrupted leaves the old state or the new one, and can be repeated.
+// Owns: the order of the steps, and keeping the old files as NAME.before-rebase-N. Refuses a damaged directory. An
+// interrupted run leaves the old state or the new one, and can be repeated.
 
-public import LimiterEngine
-public import System
+package import LimiterEngine
+package import System
 
-/// A directory's time brought back to the clock.
-public struct ClockRebase {
-    /// A difference below this is none.
+/// Moves a directory's time back to the clock.
+package struct ClockRebase {
+    /// Smaller differences are ignored.
     private static let shiftMin = Nanoseconds.seconds(1)
 
     /// By how much every time was moved back.
-    public let shift: Nanoseconds
+    package let shift: Nanoseconds
     private var kept: KeptFiles
     /// Names of the copies.
-    public var copies: [String] { kept.names }
+    package var copies: [String] { kept.names }
 
     private let system: any FileSystem
     private let directory: String
-    /// Batches are changed here.
+    /// Batches are modified here.
     private let memory: ByteBuffer
 
     /// Why a directory's time was not changed: one sentence.
-    public struct Failure: Error, Equatable, Sendable {
+    package struct Failure: Error, Equatable, Sendable {
         /// The sentence.
-        public let text: String
+        package let text: String
     }
 
-    /// Moves the times of the directory that `check` has just looked through, whose lock the caller holds. Nil when the
-    /// last of them is not ahead of `now`, by a second at least.
+    /// Moves the times of the directory that `check` has just examined and whose lock the caller holds. Nil when the
+    /// last of them is less than a second ahead of `now`.
     ///
     /// - Parameter history: A name that no journal has: forty hexadecimal digits.
-    public init?(
+    package init?(
         files system: any FileSystem, check: DirectoryCheck, now: EngineTime, history: String
     ) throws(Failure) {
         guard check.isClean else {
@@ -70,7 +69,7 @@ public struct ClockRebase {
         let (old, system, directory) = (manifest.fileNames, system, directory)
         try RecoveryError.wrapping { () throws(StorageError) in
             try kept.copy(Manifest.fileName)
-            // The new files' names have to be on disk before the manifest that has them.
+            // The new files' names have to be on disk before the manifest that names them.
             try system.syncDirectory(directory)
             try system.replace("\(directory)/\(Manifest.fileName)", with: next.encoded(), inDirectory: directory)
             for name in old { try kept.setAside(name) }
@@ -78,7 +77,7 @@ public struct ClockRebase {
         }
     }
 
-    /// Writes a file with its times moved, without a torn tail, and has it on disk.
+    /// Writes a file with its times moved, without a torn tail, and syncs it.
     private func rewrite(_ source: StateFile, as number: Int) throws(RecoveryError) {
         var header = source.header
         header.number = number
@@ -100,7 +99,7 @@ public struct ClockRebase {
         }
     }
 
-    /// Puts the batch into `memory` with its times moved. It has been found valid.
+    /// Copies a valid batch into `memory` with its times moved.
     private func move(_ batch: JournalBatch, _ bytes: UnsafeRawBufferPointer) {
         memory.removeAll(retaining: Int.max)
         memory.append(bytes)
@@ -108,12 +107,12 @@ public struct ClockRebase {
         do throws(BatchError<Never>) {
             try JournalBatch.forEachRecord(in: memory.bytes) { move($0) }
         } catch {
-            preconditionFailure("a record that was found valid")
+            preconditionFailure("an invalid record in a valid batch")
         }
         memory.store(Checksum.crc32c(UnsafeRawBufferPointer(rebasing: memory.bytes[8...])), at: 4)
     }
 
-    /// `record` is in `memory`, which is written to.
+    /// `record` refers to `memory`, which is modified in place.
     private func move(_ record: JournalRecord) {
         func mutable(_ bytes: UnsafeRawBufferPointer) -> UnsafeMutableRawBufferPointer {
             UnsafeMutableRawBufferPointer(mutating: bytes)

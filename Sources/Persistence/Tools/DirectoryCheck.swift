@@ -1,87 +1,86 @@
-// A directory looked through offline: every file of the state, judged as a start would judge it.
+// An offline check of a directory: every file of the state, judged as a start would judge it.
 //
-// Owns: going on behind the first damage, so that a report is whole. The judgement itself is StateFile's, and reading
-// is Replay's. Refuses to change anything. Whoever runs it holds the directory's lock: the log of a running server has
-// a torn tail whenever somebody looks.
+// Owns: continuing after the first damage, so that a report is complete. StateFile judges, and Replay reads. Changes
+// nothing. The caller holds the directory's lock: the log of a running server has a torn tail at almost any moment.
 
-public import LimiterEngine
+package import LimiterEngine
 
-/// What a look through a directory has found.
-public struct DirectoryCheck: Sendable {
+/// The result of checking a directory.
+package struct DirectoryCheck: Sendable {
     /// What a file is.
-    public enum Role: String, Sendable {
-        /// Says which files are the state.
+    package enum Role: String, Sendable {
+        /// Names the files that make up the state.
         case manifest
-        /// Says how far the log was synced.
+        /// Records how far the log was synced.
         case syncMark = "sync mark"
-        /// Every key at once.
+        /// A full set of keys.
         case snapshot
-        /// A part of the journal.
+        /// A segment of the journal.
         case log
-        /// In nobody's list: what was begun and not finished. The next start removes it.
+        /// Not in the manifest: a file begun and not finished. The next start removes it.
         case leftover
     }
 
-    /// How a file is.
-    public enum Condition: Equatable, Sendable {
-        /// As it should be.
+    /// The condition of a file.
+    package enum Condition: Equatable, Sendable {
+        /// Valid.
         case sound
-        /// The last log ends in what a crash left; a start cuts it there.
+        /// The last log ends in a tail torn by a crash; a start cuts it there.
         case torn(position: Int, reason: String)
-        /// It says nothing, and nothing depends on it.
+        /// The file is unusable, and nothing depends on it.
         case ignored(reason: String)
-        /// A start refuses because of it.
+        /// Makes a start refuse.
         case damaged(RecoveryError)
 
         var isDamaged: Bool { if case .damaged = self { true } else { false } }
     }
 
     /// One file.
-    public struct File: Sendable {
+    package struct File: Sendable {
         /// Its name in the directory.
-        public let name: String
+        package let name: String
         /// What it is.
-        public let role: Role
-        /// Offset in the journal where it begins; of a sync mark and a snapshot the one it stands for.
-        public internal(set) var start: Int64?
-        /// Offset in the journal where a log's valid batches end.
-        public internal(set) var end: Int64?
+        package let role: Role
+        /// Journal offset where it begins; for a sync mark and a snapshot the offset it refers to.
+        package internal(set) var start: Int64?
+        /// Journal offset where a log's valid batches end.
+        package internal(set) var end: Int64?
         /// Records in valid batches up to the first damage.
-        public internal(set) var records = 0
-        /// Records in valid batches behind it, as far as they can be found.
-        public internal(set) var recordsBehind = 0
+        package internal(set) var records = 0
+        /// Records in valid batches after it, as far as they can be found.
+        package internal(set) var recordsBehind = 0
         /// Bytes of the file.
-        public internal(set) var bytes = 0
-        /// Byte of the file behind its last valid batch in front of any damage; nil when its header is not valid.
-        public internal(set) var validBytes: Int?
-        /// How it is.
-        public internal(set) var condition = Condition.sound
+        package internal(set) var bytes = 0
+        /// Byte of the file after its last valid batch before any damage; nil when its header is invalid.
+        package internal(set) var validBytes: Int?
+        /// Its condition.
+        package internal(set) var condition = Condition.sound
     }
 
     /// The directory.
-    public let directory: String
+    package let directory: String
     /// Its files: manifest, sync mark, snapshot, logs in order, leftovers.
-    public private(set) var files: [File] = []
-    /// Why nothing could be judged: there is no telling which files are the state.
-    public private(set) var problem: RecoveryError?
+    package private(set) var files: [File] = []
+    /// Why nothing could be judged: it is unknown which files make up the state.
+    package private(set) var problem: RecoveryError?
     /// The manifest, where there is one.
-    public private(set) var manifest: Manifest?
-    /// What the sync mark says.
-    public private(set) var mark: Int64?
+    package private(set) var manifest: Manifest?
+    /// The sync mark's offset.
+    package private(set) var mark: Int64?
     /// The latest engine time in any file.
-    public private(set) var lastTime = EngineTime(nanoseconds: 0)
+    package private(set) var lastTime = EngineTime(nanoseconds: 0)
 
-    /// Whether a start would take the directory as it is, or with its torn tail cut.
-    public var isClean: Bool { problem == nil && !files.contains { $0.condition.isDamaged } }
+    /// Whether a start would accept the directory as it is, or with its torn tail cut.
+    package var isClean: Bool { problem == nil && !files.contains { $0.condition.isDamaged } }
 
     /// The snapshot and the logs.
-    public var stateFiles: [File] { files.filter { $0.role == .snapshot || $0.role == .log } }
+    package var stateFiles: [File] { files.filter { $0.role == .snapshot || $0.role == .log } }
 
-    /// Offset in the journal behind the last valid batch of the last log.
-    public var end: Int64 { stateFiles.map { max($0.end ?? 0, $0.start ?? 0) }.max() ?? 0 }
+    /// Journal offset after the last valid batch of the last log.
+    package var end: Int64 { stateFiles.map { max($0.end ?? 0, $0.start ?? 0) }.max() ?? 0 }
 
-    /// Looks a log directory through. O(bytes in it); memory is bounded by the largest batch.
-    public init(files system: any FileSystem, directory: String) {
+    /// Checks a log directory. O(bytes in it); memory is bounded by the largest batch.
+    package init(files system: any FileSystem, directory: String) {
         self.directory = directory
         do throws(RecoveryError) {
             let layout = try DirectoryLayout(files: system, path: directory)
@@ -103,7 +102,7 @@ public struct DirectoryCheck: Sendable {
         guard names.contains(SyncMark.fileName) else { return }
         var file = plain(system, SyncMark.fileName, .syncMark)
         file.start = mark
-        if mark == nil { file.condition = .ignored(reason: "it is not valid and says nothing") }
+        if mark == nil { file.condition = .ignored(reason: "it is not valid and is ignored") }
         files.append(file)
     }
 
@@ -122,7 +121,7 @@ public struct DirectoryCheck: Sendable {
         return file
     }
 
-    /// Bytes of a file; 0 when nobody can say.
+    /// Bytes of a file; 0 when unknown.
     private static func size(_ system: any FileSystem, _ path: String) -> Int {
         do throws(StorageError) { return try system.open(path, .read).size() } catch { return 0 }
     }
@@ -181,7 +180,7 @@ public struct DirectoryCheck: Sendable {
         files.append(file)
     }
 
-    /// Records in whole batches that can still be found: where a header holds, the next batch is behind it.
+    /// Records in complete batches that can still be found: where a header is valid, the next batch follows it.
     private func recordsBehind(_ reader: BatchReader, isAtDamage: Bool) -> Int {
         var count = 0
         do throws(StorageError) {
@@ -191,7 +190,7 @@ public struct DirectoryCheck: Sendable {
                 case .end: return count
                 case .invalid: guard try reader.skip() else { return count }
                 case .batch(_, let bytes):
-                    // Of a batch with an invalid record those in front of it count.
+                    // In a batch with an invalid record, those before it count.
                     try? JournalBatch.forEachRecord(in: bytes) { _ throws(Never) in count += 1 }
                 }
             }

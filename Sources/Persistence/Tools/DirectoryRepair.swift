@@ -1,43 +1,43 @@
-// Making a directory with a damaged log one that a server starts from: the journal is cut at its last valid batch.
+// Repairs a directory with a damaged log so that a server starts from it: cuts the journal at its last valid batch.
 //
 // Owns: what is given up, and that nothing is lost for good: every file that is changed or dropped is kept as
-// NAME.damaged-N. Refuses to touch a directory whose snapshot or manifest is damaged, or whose files are of another
-// version or cannot be read: there, cutting would throw away what may be fine.
+// NAME.damaged-N. Refuses a directory whose snapshot or manifest is damaged, or whose files are of another version or
+// unreadable: cutting those might discard valid data.
 //
-// Order: copies, then the manifest, then the cut, then the sync mark. A repair that is interrupted can be run again:
-// until the manifest is replaced nothing is changed but names of logs that it was about to drop, and behind that the
-// damage is in the last log.
+// Order: copies, then the manifest, then the cut, then the sync mark. An interrupted repair can be run again: until the
+// manifest is replaced, only the names of logs about to be dropped have changed; after that, the damage is in the last
+// log.
 
 import Glibc
 
 /// What a repair did.
-public struct DirectoryRepair: Sendable {
-    /// The log that was cut, and at which byte; nil when none had to be.
-    public private(set) var cut: (name: String, position: Int)?
+package struct DirectoryRepair: Sendable {
+    /// The log that was cut, and at which byte; nil when none was.
+    package private(set) var cut: (name: String, position: Int)?
     /// Logs that are no longer part of the state.
-    public private(set) var dropped: [String] = []
+    package private(set) var dropped: [String] = []
     private var kept: KeptFiles
     /// Names of the copies.
-    public var copies: [String] { kept.names }
-    /// Offset in the journal where the log now ends.
-    public private(set) var end: Int64 = 0
-    /// Bytes of journal given up, those included that had been on disk once and are in no file any more.
-    public private(set) var journalBytesGivenUp: Int64 = 0
+    package var copies: [String] { kept.names }
+    /// Journal offset where the log now ends.
+    package private(set) var end: Int64 = 0
+    /// Bytes of journal given up, including those that had been on disk once and are in no file any more.
+    package private(set) var journalBytesGivenUp: Int64 = 0
     /// Records given up, as far as they can be counted; a damaged batch has an unknown number more.
-    public private(set) var recordsGivenUp = 0
+    package private(set) var recordsGivenUp = 0
 
     private let system: any FileSystem
     private let directory: String
 
     /// Why a directory cannot be repaired: one sentence.
-    public struct Failure: Error, Equatable, Sendable {
+    package struct Failure: Error, Equatable, Sendable {
         /// The sentence.
-        public let text: String
+        package let text: String
     }
 
-    /// Repairs the directory that `check` has just looked through, whose lock the caller holds. Nil when there is
-    /// nothing to repair.
-    public init?(files system: any FileSystem, check: DirectoryCheck) throws(Failure) {
+    /// Repairs the directory that `check` has just examined and whose lock the caller holds. Nil when there is nothing
+    /// to repair.
+    package init?(files system: any FileSystem, check: DirectoryCheck) throws(Failure) {
         self.system = system
         directory = check.directory
         kept = KeptFiles(system, check.directory, as: "damaged")
@@ -62,8 +62,8 @@ public struct DirectoryRepair: Sendable {
         guard case .damaged(let error) = condition else { return }
         switch error.cause {
         case .damage, .storage(ENOENT): return
-        case .version: throw Failure(text: "this is no damage, so it is not cut off: \(error)")
-        case .storage, .stopped: throw Failure(text: "what cannot be read cannot be judged: \(error)")
+        case .version: throw Failure(text: "this is not damage, so it is not cut off: \(error)")
+        case .storage, .stopped: throw Failure(text: "a file that cannot be read cannot be repaired: \(error)")
         }
     }
 
@@ -71,10 +71,10 @@ public struct DirectoryRepair: Sendable {
         _ manifest: Manifest, logs: [DirectoryCheck.File], first: Int, mark: Int64?
     ) throws(StorageError) {
         let snapshotOffset = manifest.snapshot?.offset ?? 0
-        // A log without a valid header holds nothing to keep.
+        // A log without a valid header contains nothing to keep.
         var count = logs[first].validBytes == nil ? first : first + 1
         end = (count > 0 ? logs[count - 1].end : nil) ?? snapshotOffset
-        // Everything that is left of the log is in the snapshot already, and could not be continued from there.
+        // The snapshot already contains everything that is left of the log, and the log could not continue from there.
         if end < snapshotOffset { (count, end) = (0, snapshotOffset) }
         let lengths = logs.map { ($0.start ?? 0) + Int64(max(0, $0.bytes - FileHeader.size)) }
         journalBytesGivenUp = max(manifest.promised(mark: mark), lengths[first...].max() ?? end, end) - end
@@ -86,7 +86,7 @@ public struct DirectoryRepair: Sendable {
             cut = (logs[first].name, valid)
         }
         try kept.copy(Manifest.fileName)
-        // Also one that says nothing any more.
+        // Even a mark that is not valid.
         if try system.exists(path(SyncMark.fileName)) { try kept.copy(SyncMark.fileName) }
         for log in logs[count...] {
             dropped.append(log.name)
@@ -113,7 +113,7 @@ public struct DirectoryRepair: Sendable {
         try file.syncAll()
     }
 
-    /// Unlike a server's, this mark is synced: the one before it may be ahead of what is left.
+    /// Unlike a server's, this mark is synced: the previous one may be beyond the remaining log.
     private func writeMark() throws(StorageError) {
         let file = try system.open(path(SyncMark.fileName), .create)
         var failure: StorageError?

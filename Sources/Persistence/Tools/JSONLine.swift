@@ -1,6 +1,6 @@
-// JSON on one line, as the offline tools print it. Writing only; nothing here reads JSON.
+// JSON on one line, as the offline tools print it. Write-only; nothing here parses JSON.
 
-/// A line of JSON that grows. Commas come by themselves; braces and brackets are the caller's to balance.
+/// A growing line of JSON. Commas are added automatically; the caller balances braces and brackets.
 struct JSONLine {
     /// The line so far.
     private(set) var bytes: [UInt8] = []
@@ -72,13 +72,13 @@ struct JSONLine {
         bytes.append(UInt8(ascii: "\""))
     }
 
-    /// Ends the line. What follows is another one.
+    /// Ends the line and begins another.
     mutating func end() { bytes.append(UInt8(ascii: "\n")) }
 
-    /// Forgets the lines; the memory stays unless it is more than `retained` bytes.
+    /// Removes the lines; keeps the memory unless it exceeds `retained` bytes.
     mutating func removeAll(retaining retained: Int) { bytes.removeAll(keepingCapacity: bytes.capacity <= retained) }
 
-    /// Outside of a string these four are where no comma belongs, and a value ends in none of them.
+    /// Outside a string, no comma belongs after these four bytes, and no value ends in one of them.
     private mutating func separate() {
         switch bytes.last {
         case nil, UInt8(ascii: "{"), UInt8(ascii: "["), UInt8(ascii: ":"), UInt8(ascii: "\n"): break

@@ -1,4 +1,4 @@
-// Files that a tool changes or drops, kept beside the directory's own as NAME.WORD-N: no server reads or removes them.
+// Files that a tool changes or drops, kept next to the originals as NAME.WORD-N: no server reads or removes them.
 
 /// The copies of one run of a tool.
 struct KeptFiles {
@@ -17,7 +17,7 @@ struct KeptFiles {
 
     private func path(_ name: String) -> String { "\(directory)/\(name)" }
 
-    /// Keeps a copy of a file, on disk when this returns but for its name.
+    /// Keeps a copy of a file. On return the copy is synced, except for its directory entry.
     mutating func copy(_ name: String) throws(StorageError) {
         let kept = try name + unusedSuffix()
         let source = try system.open(path(name), .read)
@@ -35,7 +35,7 @@ struct KeptFiles {
         names.append(kept)
     }
 
-    /// Keeps a file itself, under the copy's name. Nothing where there is none.
+    /// Keeps a file by renaming it to the copy's name. Does nothing if it does not exist.
     mutating func setAside(_ name: String) throws(StorageError) {
         let kept = try name + unusedSuffix()
         guard try system.exists(path(name)) else { return }
@@ -43,7 +43,7 @@ struct KeptFiles {
         names.append(kept)
     }
 
-    /// The first `.WORD-N` that no file has, the same for all of a run.
+    /// The first unused `.WORD-N`, the same throughout a run.
     private mutating func unusedSuffix() throws(StorageError) -> String {
         if let suffix { return suffix }
         let names = try system.list(directory)

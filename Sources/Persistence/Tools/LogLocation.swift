@@ -1,20 +1,21 @@
-// Where the files of a state lie, given what somebody typed: the log directory itself, or the data directory around it.
+// Locates the files of a state from a path given by the user: the log directory, or the data directory that contains
+// it.
 
-/// The log directory and the lock that a server using it holds.
-public struct LogLocation: Equatable, Sendable {
-    /// The name that the log directory has in the data directory unless the configuration says otherwise.
-    public static let defaultName = "appendonlydir"
+/// The log directory and the lock held by a server that uses it.
+package struct LogLocation: Equatable, Sendable {
+    /// The log directory's default name in the data directory.
+    package static let defaultName = "appendonlydir"
     /// The name of the lock file in the data directory.
-    public static let lockName = "escapement.lock"
+    package static let lockName = "escapement.lock"
 
     /// The directory that holds the manifest.
-    public let directory: String
-    /// The lock file of the data directory around it.
-    public let lockPath: String
+    package let directory: String
+    /// The lock file of the data directory that contains it.
+    package let lockPath: String
 
-    /// Finds the log directory: `path` when it holds a manifest, else `appendonlydir` in it, else `path` when it holds
-    /// a log or a snapshot, whose manifest is then lost.
-    public init(files: any FileSystem, path typed: String) throws(RecoveryError) {
+    /// Finds the log directory: `path` when it contains a manifest, else `appendonlydir` in it, else `path` when it
+    /// contains a log or snapshot, whose manifest must have been lost.
+    package init(files: any FileSystem, path typed: String) throws(RecoveryError) {
         let path = LogLocation.withoutSlashes(typed)
         let names = try RecoveryError.wrapping { () throws(StorageError) in try files.list(path) }
         if !names.contains(Manifest.fileName), names.contains(LogLocation.defaultName) {
@@ -34,8 +35,8 @@ public struct LogLocation: Equatable, Sendable {
         directory.hasSuffix("/") ? directory + name : "\(directory)/\(name)"
     }
 
-    /// The directory around `path`. As text where it can be, so that a link to a log on another disk leads to the data
-    /// directory that it is used from.
+    /// The directory that contains `path`. Derived from the text where possible, so that a symbolic link to a log on
+    /// another disk leads to the data directory that contains the link.
     private static func parent(of path: String) -> String {
         let slash = path.lastIndex(of: "/")
         let name = slash.map { path[path.index(after: $0)...] } ?? path[...]

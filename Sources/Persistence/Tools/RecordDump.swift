@@ -1,47 +1,47 @@
-// Every record of a directory as a line of JSON, in the order in which a start reads them.
+// Prints every record of a directory as a line of JSON, in the order in which a start reads them.
 //
 //   {"file":"log-2","offset":96,"time":1700000000000000000,"type":"state","kind":"gcra","key":"user:1","tat_ns":…}
 //
-//   offset        of the record's batch: in the journal, in a snapshot in the file's own stream
+//   offset        of the record's batch: in the journal, or for a snapshot in the file's own stream
 //   type          state, removed, control
 //   kind          of a state: gcra, counter or another kind's name; of a control record: flush_all, end_of_snapshot,
 //                 policy, policy_removal, rule, rule_removal
 //   key           text, or key_hex when the bytes are not UTF-8; control records have one only when it is not empty
 //   tat_ns, value, state_hex    the state of a gcra, of a counter, of any other kind
 //   deadline_ns   where the state has one
-//   records       of end_of_snapshot: how many it promises; other control records with a body have body_hex
+//   records       of end_of_snapshot: the number it states; other control records with a body have body_hex
 //
-// Owns: the lines. Reading and judging are those of a start (Replay, StateFile). Memory is bounded by a batch and a
-// line. Takes no lock and changes nothing: of a running server it shows what has been written so far.
+// Owns: the lines. Reading and validation are those of a start (Replay, StateFile). Memory is bounded by a batch and a
+// line. Takes no lock and changes nothing: for a running server it shows what has been written so far.
 
 import LimiterEngine
 
-/// A way through a directory that shows every record.
-public struct RecordDump {
+/// Iterates over a directory and prints every record.
+package struct RecordDump {
     private let system: any FileSystem
     private let directory: String
-    /// Bytes of lines gathered before they are handed on.
+    /// Bytes of lines gathered before they are passed on.
     private static let chunkSize = 1 << 16
 
     /// A dump of a log directory.
-    public init(files: any FileSystem, directory: String) {
+    package init(files: any FileSystem, directory: String) {
         system = files
         self.directory = directory
     }
 
-    /// How a dump ended that met no damage.
-    public enum Outcome: Equatable, Sendable {
+    /// How a dump without damage ended.
+    package enum Outcome: Equatable, Sendable {
         /// At the end.
         case complete
-        /// At the end of the last log, which a crash has torn: the path and where.
+        /// At the end of the last log, torn by a crash: the path and where.
         case torn(path: String, position: Int, reason: String)
-        /// Because nobody wants any more.
+        /// The consumer stopped.
         case stopped
     }
 
-    /// Hands whole lines to `sink`, many at a time, until it returns false. Throws at damage, after the lines in front
-    /// of it. O(bytes in the directory).
-    public func run(_ sink: (UnsafeRawBufferPointer) -> Bool) throws(RecoveryError) -> Outcome {
+    /// Passes complete lines to `sink`, many at a time, until it returns false. Throws at damage, after the lines
+    /// before it. O(bytes in the directory).
+    package func run(_ sink: (UnsafeRawBufferPointer) -> Bool) throws(RecoveryError) -> Outcome {
         let layout = try DirectoryLayout(files: system, path: directory)
         guard let manifest = layout.manifest else { return .complete }
         var line = JSONLine()
@@ -89,7 +89,7 @@ public struct RecordDump {
                         RecordDump.write(record, of: batch, in: name, to: &line.pointee)
                         guard line.pointee.bytes.count >= RecordDump.chunkSize else { return }
                         guard line.pointee.bytes.withUnsafeBytes(sink) else {
-                            throw RecoveryError(source.path, nil, "nobody reads any more", cause: .stopped)
+                            throw RecoveryError(source.path, nil, "the reader has stopped", cause: .stopped)
                         }
                         line.pointee.removeAll(retaining: RecordDump.chunkSize * 4)
                     }, progress: nil

@@ -1,7 +1,7 @@
-// What the node is: following, leading, handing over; and the role on disk.
+// Role changes: following, leading, handing over; and the role file.
 
 import LimiterEngine
-public import Persistence
+package import Persistence
 import System
 
 extension NodeDriver {
@@ -9,23 +9,23 @@ extension NodeDriver {
 
     /// REPLICAOF host port.
     ///
-    /// - Parameter asker: The connection that asked for it, which is the only one that is not closed with a primary.
-    public func follow(_ address: PeerAddress, asker: Int64) {
+    /// - Parameter asker: The connection that requested it. A former primary closes all other client connections.
+    package func follow(_ address: PeerAddress, asker: Int64) {
         let wasPrimary = !role.isReplica
         follow(address, takesOver: false)
         if wasPrimary { environment.closeClients(except: asker) }
     }
 
     /// REPLICAOF NO ONE.
-    public func lead() {
+    package func lead() {
         run(failover.overruled())
         guard role.isReplica else { return }
         run(role.becomePrimary(end: journal.offset, fresh: environment.freshID()))
         environment.note(role.leads ? .leading(offset: journal.offset) : .promotedInsideFullSync)
     }
 
-    /// The state on disk is back in the engine: the journal continues at its end, in a history of its own.
-    public func restored(_ number: Int, _ report: RecoveryReport) {
+    /// The state on disk is back in the engine: the journal continues at its end, in a new history.
+    package func restored(_ number: Int, _ report: RecoveryReport) {
         guard role.dataset == .restoring, number == restores else { return }
         recoveredHistory = report.manifest.history
         environment.restartJournal(at: report.end, time: report.lastTime)
@@ -41,7 +41,7 @@ extension NodeDriver {
         if !takesOver { run(failover.overruled()) }
         let actions = role.follow(address, isEmpty: !engine.hasState, takesOver: takesOver)
         guard !actions.isEmpty else {
-            // It follows the target of the failover that has just ended, which must no longer take over.
+            // It follows the target of the failover that has just ended, which must not be asked to take over again.
             if isHandingOver, !takesOver { run([.stopLink, .saveRole, .startLink(address, takesOver: false)]) }
             return
         }
@@ -68,7 +68,7 @@ extension NodeDriver {
         case .failWaits: for ticket in acknowledgements.fail() { environment.unblock(ticket) }
         case .restartBacklog: environment.restartBacklog()
         case .saveIdentity:
-            // The first history of a directory has no predecessor, but its files have a name.
+            // A directory's first history has no predecessor, but its files carry a name.
             let old = role.identity.past?.id.text ?? recoveredHistory
             environment.rename(from: old, to: role.identity.id.text)
         case .saveState: environment.attach(history: role.identity.id.text, isNewState: false)
@@ -95,7 +95,7 @@ extension NodeDriver {
     }
 
     private func openGates() {
-        // Before the first write, not with the next tick.
+        // Before the first write rather than at the next tick.
         considerReplicas(now: environment.steady)
         var open = gates
         open.isReplica = false
@@ -106,11 +106,11 @@ extension NodeDriver {
 
     private func startLink(_ address: PeerAddress, takesOver: Bool) {
         upstreamAddress = address
-        // Where changes were made that no journal has, one offset names more than one state.
+        // If changes were made that are in no journal, an offset does not identify a single state.
         if !takesOver, !environment.hasUncountedChanges, let given = role.returnToPast(end: journal.offset) {
             environment.rename(from: given.text, to: role.identity.id.text)
         }
-        // Promoted, it serves others from where they are.
+        // After its promotion it serves replicas from their positions.
         environment.beginBacklog()
         link.start(
             position: role.position(end: journal.offset), horizon: engineTime, takesOver: takesOver,
@@ -118,7 +118,7 @@ extension NodeDriver {
         ) { perform($0) }
     }
 
-    /// Starts reading the state on disk back, without waiting for it.
+    /// Starts reading back the state on disk, without waiting for it.
     private func restore() {
         var closed = gates
         closed.isReceiving = true
@@ -128,11 +128,11 @@ extension NodeDriver {
         environment.show(clock)
         environment.waitForReaders()
         restores += 1
-        // The time heard last: it is not known yet by what clock the node will lead, but that will not be earlier.
+        // The time last heard: which clock the node will lead by is not known yet, but it will not be earlier.
         environment.restore(number: restores, horizon: engineTime)
     }
 
-    // MARK: The role on disk
+    // MARK: The role file
 
     func saveRole() {
         guard case .replica(let address) = role.role else {
@@ -144,7 +144,7 @@ extension NodeDriver {
         save(failover.state == .inProgress ? .handingOver(address) : .role(role.role))
     }
 
-    /// Writes the role file, now or as soon as the disk allows. Returns whether it is written.
+    /// Writes the role file, now or as soon as the disk allows it. Returns whether it is written.
     @discardableResult
     private func save(_ wanted: SavedRole) -> Bool {
         do throws(StorageError) {
@@ -160,7 +160,7 @@ extension NodeDriver {
         }
     }
 
-    /// The disk may work again.
+    /// Retries saving the role: the disk may work again.
     func saveRoleAgain(now: SteadyInstant) {
         guard let unsavedRole, now >= nextRoleTry else { return }
         nextRoleTry = now + settings.roleTryInterval
@@ -168,7 +168,7 @@ extension NodeDriver {
     }
 
     /// A node that was never given a role at run time and has had a replica keeps a backlog from its next start on, so
-    /// that the replica can continue. One that is a replica by its settings, and has been whole, is proven: its next
+    /// that the replica can continue. A replica by configuration that has had a consistent state is proven: its next
     /// start may be an empty one.
     func rememberRole() {
         guard unsavedRole == nil else { return }
@@ -177,17 +177,17 @@ extension NodeDriver {
         }
     }
 
-    /// That the node was whole as a replica means nothing once it is a primary.
+    /// A primary no longer needs the record that it once had a consistent state as a replica.
     func forgetFollowing() {
         if !role.isReplica, savedRole == .configuredReplica { save(.configured) }
     }
 
-    /// Records on disk that this node is handing over: restarted without that it would be a second primary. If the disk
-    /// fails, the previous content remains in force.
+    /// Records on disk that this node is handing over: without that record a restart would create a second primary. If
+    /// the disk fails, the previous content remains in force.
     func saveHandover(to address: PeerAddress) -> Bool {
         let before = unsavedRole ?? savedRole ?? .configured
         guard !save(.handingOver(address)) else { return true }
-        // The disk may have it anyway.
+        // The disk may contain the record all the same.
         unsavedRole = before
         environment.note(.handoverNotSaved)
         return false

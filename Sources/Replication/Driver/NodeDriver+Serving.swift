@@ -1,4 +1,4 @@
-// Replicas of this node: what they say, and what they are sent.
+// Replicas of this node: what they send, and what they are sent.
 
 import LimiterEngine
 import Persistence
@@ -6,24 +6,24 @@ import Persistence
 extension NodeDriver {
     // MARK: Events
 
-    /// A connection has turned out to be a replica's.
-    public func serve(_ connection: ReplicaConnection) {
+    /// A connection has identified itself as a replica's.
+    package func serve(_ connection: ReplicaConnection) {
         let now = environment.steady
         let replica = ServedReplica(connection, now: now)
         served[replica.id] = replica
         for announcement in connection.announcements {
             run(replica.link.announced(announcement, end: journal.offset, now: now), replica)
         }
-        // Without a log changes were not kept, now or until recently, so no offset names a state.
+        // Without a log, changes were not journaled until now or until recently, so no offset identifies a state.
         if role.leads, environment.hasUncountedChanges { beginHistoryForReplicas() }
         environment.switchStreamOn()
         environment.beginBacklog()
         request(replica, connection.request)
     }
 
-    /// A replica has sent a request after its PSYNC. There is no answer: it would be in the middle of the stream, and a
-    /// peer that never reads could make the node keep any number of them.
-    public func said(_ words: [String], by id: LinkID) {
+    /// A replica has sent a command after its PSYNC. It gets no answer: an answer would land in the middle of the
+    /// stream, and a peer that never reads could make the node buffer any number of them.
+    package func said(_ words: [String], by id: LinkID) {
         guard let replica = served[id] else { return }
         replica.link.heard(now: environment.steady)
         do throws(ReplicaAnnouncementError) {
@@ -36,19 +36,19 @@ extension NodeDriver {
         }
     }
 
-    /// An empty line has come from a replica.
-    public func heard(from id: LinkID) { served[id]?.link.heard(now: environment.steady) }
+    /// A replica has sent an empty line.
+    package func heard(from id: LinkID) { served[id]?.link.heard(now: environment.steady) }
 
-    /// A replica's connection has ended, or what it sends cannot be read.
-    public func lost(_ id: LinkID) {
+    /// A replica's connection has ended, or its input is unreadable.
+    package func lost(_ id: LinkID) {
         if let replica = served[id] { run(replica.link.connectionLost(), replica) }
     }
 
-    /// A replica's connection takes bytes: hands it what is next, for as long as it takes any and until it has had
-    /// `limit`. Returns whether there is more.
+    /// A replica's connection is writable: passes it the next bytes while it accepts any, up to `limit`. Returns
+    /// whether there are more.
     ///
-    /// - Parameter transmit: Takes some of these bytes, from the first on, and returns how many; none where it is full.
-    public func send(to id: LinkID, limit: Int, _ transmit: (UnsafeRawBufferPointer) -> Int) -> Bool {
+    /// - Parameter transmit: Sends a prefix of these bytes and returns its length; 0 when the socket is full.
+    package func send(to id: LinkID, limit: Int, _ transmit: (UnsafeRawBufferPointer) -> Int) -> Bool {
         guard let replica = served[id] else { return false }
         var left = limit
         while left > 0, replica.link.state != .closed {
@@ -70,7 +70,7 @@ extension NodeDriver {
 
     // MARK: Requests
 
-    /// Changes were made that no journal has: what replicas continue from begins here.
+    /// Changes were made that are in no journal: the history from which replicas continue begins here.
     private func beginHistoryForReplicas() {
         environment.collect()
         let actions = role.journalingBegins(fresh: environment.freshID())
@@ -78,7 +78,7 @@ extension NodeDriver {
         environment.beginBacklog()
         run(actions.filter { $0 != .closeReplicaLinks })
         environment.beginCounting()
-        // A log, or the next one, is of that history.
+        // The log, or the next one, belongs to that history.
         environment.attach(history: role.identity.id.text, isNewState: false)
     }
 
@@ -125,7 +125,7 @@ extension NodeDriver {
     private func close(_ replica: ServedReplica, _ failure: DownstreamLink.Failure) {
         guard served.removeValue(forKey: replica.id) != nil else { return }
         acknowledgements.removed(replica.id)
-        // The refusal. Its socket has room for a line unless the replica does not read.
+        // The error line. Its socket has room for a line unless the replica does not read.
         environment.close(replica, after: failure == .refused ? replica.output : [])
         environment.note(.replicaGone(replica.address, failure))
     }

@@ -1,4 +1,4 @@
-// The link to the primary: what comes over it, on its way to engine, journal and clock.
+// The link to the primary: passes what it receives to engine, journal and clock.
 
 import LimiterEngine
 import Persistence
@@ -6,18 +6,18 @@ import Persistence
 extension NodeDriver {
     // MARK: Events
 
-    /// The connection that was asked for is there.
-    public func upstreamConnected() {
+    /// The requested connection is established.
+    package func upstreamConnected() {
         link.connected(now: environment.steady) { perform($0) }
     }
 
-    /// No connection came about, or it has ended.
-    public func upstreamFailed() {
+    /// The connection failed or has ended.
+    package func upstreamFailed() {
         link.failed(now: environment.steady) { perform($0) }
     }
 
-    /// Bytes of the primary, in any pieces.
-    public func upstreamReceived(_ bytes: UnsafeRawBufferPointer) {
+    /// Bytes from the primary, split arbitrarily.
+    package func upstreamReceived(_ bytes: UnsafeRawBufferPointer) {
         link.received(bytes, now: environment.steady, synced: environment.syncedOffset) { perform($0) }
         finishTakeover()
     }
@@ -60,15 +60,15 @@ extension NodeDriver {
         do throws(RecordError) {
             try applier.apply(bytes, horizon: horizon)
         } catch {
-            // The link has found every record valid before it handed the batch on, those of policies and rules too;
-            // and a record that is valid applies to any state.
-            preconditionFailure("a record of the stream: \(error.reason)")
+            // The link has validated every record before passing the batch on, including those of policies and rules;
+            // and a valid record is applicable to any state.
+            preconditionFailure("an invalid record in a valid batch: \(error.reason)")
         }
     }
 
     private func beginSnapshot(_ id: ReplicationID, _ header: FileHeader) {
         environment.note(.fullSyncBegan(offset: header.journalOffset))
-        // Readers are told LOADING, and the disk keeps the old state, until the new one is whole.
+        // Readers get LOADING, and the disk keeps the old state, until the new one is consistent.
         gates.isReceiving = true
         environment.detach()
         environment.beginCounting()
@@ -91,14 +91,14 @@ extension NodeDriver {
         environment.attach(history: role.identity.id.text, isNewState: true)
     }
 
-    // MARK: Handing over
+    // MARK: Handover
 
-    /// Acts upon the answer to a wish to take over.
+    /// Acts on the answer to a takeover request.
     func finishTakeover() {
         while !tookOver.isEmpty {
             run(failover.answered(tookOver: tookOver.removeFirst()))
             guard role.isReplica else { continue }
-            // From here on it follows as any replica does, after the next start, too.
+            // From here on it follows like any replica, also after a restart.
             saveRole()
             environment.closeClients(except: failoverAsker)
         }

@@ -1,22 +1,22 @@
-// Who waits for replicas: WAIT, WAITAOF, FAILOVER, and writes that need replicas that keep up.
+// Waits for replicas: WAIT, WAITAOF, FAILOVER, and writes that require replicas with a small lag.
 
 import Persistence
-public import System
+package import System
 
 extension NodeDriver {
-    /// What WAIT and WAITAOF ask for.
-    public struct WaitDemand: Sendable {
-        /// How many of them are to have it.
-        public var replicas: Int
-        /// Nil for as long as it takes.
-        public var timeout: Nanoseconds?
-        /// WAITAOF: what counts is on disk.
-        public var onDisk: Bool
-        /// WAITAOF: on this node's, too.
-        public var onOwnDisk: Bool
+    /// The conditions of WAIT and WAITAOF.
+    package struct WaitDemand: Sendable {
+        /// How many replicas have to acknowledge.
+        package var replicas: Int
+        /// Nil for no timeout.
+        package var timeout: Nanoseconds?
+        /// WAITAOF: only synced offsets count.
+        package var onDisk: Bool
+        /// WAITAOF: this node must have synced as well.
+        package var onOwnDisk: Bool
 
-        /// A demand of these.
-        public init(replicas: Int, timeout: Nanoseconds?, onDisk: Bool = false, onOwnDisk: Bool = false) {
+        /// A demand with these values.
+        package init(replicas: Int, timeout: Nanoseconds?, onDisk: Bool = false, onOwnDisk: Bool = false) {
             self.replicas = replicas
             self.timeout = timeout
             self.onDisk = onDisk
@@ -26,9 +26,9 @@ extension NodeDriver {
 
     // MARK: WAIT
 
-    /// A client waits for replicas to have all that it has changed: everything up to now. One answer follows, or an
-    /// `unblock`, with this ticket.
-    public func wait(_ ticket: UInt64, _ demand: WaitDemand) {
+    /// A client waits for replicas to have everything it has changed: everything up to now. One answer or one `unblock`
+    /// with this ticket follows.
+    package func wait(_ ticket: UInt64, _ demand: WaitDemand) {
         guard role.leads else { return environment.unblock(ticket) }
         environment.collect()
         let now = environment.steady
@@ -37,12 +37,12 @@ extension NodeDriver {
             ticket: ticket, offset: journal.offset, count: demand.replicas, deadline: demand.timeout.map { now + $0 },
             demandsSync: demand.onDisk, demandsLocal: demand.onOwnDisk)
         if let answer { return finish([answer]) }
-        // Replicas acknowledge an empty batch when it comes.
+        // Replicas acknowledge an empty batch on receipt.
         if !keepAlive.isSuspended { addEmptyBatch() }
     }
 
-    /// The client that waited has gone.
-    public func waiterGone(_ ticket: UInt64) { gone.insert(ticket) }
+    /// The waiting client has disconnected.
+    package func waiterGone(_ ticket: UInt64) { gone.insert(ticket) }
 
     func forgetWaiters() {
         guard !gone.isEmpty else { return }
@@ -54,7 +54,7 @@ extension NodeDriver {
         for answer in answers { environment.answer(answer) }
     }
 
-    /// Whether writes need more replicas than keep up.
+    /// Updates whether writes are refused for lack of good replicas.
     func considerReplicas(now: SteadyInstant) {
         gates.lacksGoodReplicas =
             role.leads && acknowledgements.refusesWrites(minimum: settings.minReplicas, lag: settings.maxLag, now: now)
@@ -64,8 +64,8 @@ extension NodeDriver {
 
     /// FAILOVER.
     ///
-    /// - Parameter asker: The connection that asked for it, which is the only one that is not closed when it is done.
-    public func startFailover(_ request: Failover.Request, asker: Int64) throws(FailoverError) {
+    /// - Parameter asker: The connection that requested it: the only one that is not closed at the end.
+    package func startFailover(_ request: Failover.Request, asker: Int64) throws(FailoverError) {
         failoverAsker = asker
         run(
             try failover.start(
@@ -73,7 +73,7 @@ extension NodeDriver {
     }
 
     /// FAILOVER ABORT.
-    public func abortFailover() throws(FailoverError) { run(try failover.abort()) }
+    package func abortFailover() throws(FailoverError) { run(try failover.abort()) }
 
     var candidates: [Failover.Candidate] {
         replicas.filter(\.link.isReplica).map {
@@ -88,7 +88,7 @@ extension NodeDriver {
             case .pauseWrites:
                 gates.holdsWrites = true
                 environment.waitForWriters()
-                // What is being collected elsewhere comes before the end, too.
+                // Changes being collected elsewhere must also precede the end.
                 addEmptyBatch()
                 keepAlive.isSuspended = true
                 failover.paused(end: journal.offset)

@@ -1,61 +1,61 @@
 // A node's part in replication: events in, calls to its environment out.
 //
 //   follow, lead, WAIT, FAILOVER ─┐
-//   bytes of the primary          ├─▶ NodeRole, UpstreamLink, DownstreamLink, ─▶ NodeEnvironment: gates, journal, disk,
-//   words of replicas             │   Failover, Acknowledgements, clocks      links, answers
+//   bytes from the primary        ├─▶ NodeRole, UpstreamLink, DownstreamLink, ─▶ NodeEnvironment: gates, journal, disk,
+//   commands from replicas        │   Failover, Acknowledgements, clocks      links, answers
 //   ticks, a state read back      ┘
 //
-// The machines decide one thing each; what is here is what holds them together: in which order their actions are done,
-// and what an event means to several of them.
+// Each machine decides one thing; this type coordinates them: the order in which their actions are performed, and what
+// an event means to several of them.
 //
-// Invariants: (1) Events come one at a time, and each is done when its call returns. (2) No gate opens
-// until every action before it is done, and no closed gate is relied upon until `waitForWriters` or `waitForReaders`
-// has returned. (3) The role is on disk as the machines want it, or `unsavedRole` says what is missing there, and it is
-// tried again.
+// Invariants: (1) Events come one at a time, and each is complete when its call returns. (2) No gate opens until every
+// action before it is complete, and a closed gate is not relied on until `waitForWriters` or `waitForReaders` has
+// returned. (3) The role on disk is the machines' role, or `unsavedRole` holds what has not been written yet and is
+// retried.
 //
-// Owns: the machines, the role on disk, who is served. Refuses to know a thread, a socket, a clock or a lock: the
-// replication thread runs it, and so does the simulation.
+// Owns: the machines, the role file, the served replicas. Knows no thread, socket, clock or lock: the replication
+// thread runs it, and so does the simulation.
 //
-// Other files continue this type: +Role, +Upstream, +Serving, +Waiting.
+// Continued in: +Role, +Upstream, +Serving, +Waiting.
 
-public import LimiterEngine
-public import Persistence
-public import System
+package import LimiterEngine
+package import Persistence
+package import System
 
 /// Drives a node's machines. Not thread-safe. A class, because the environment reads it inside its calls.
-public final class NodeDriver {
-    /// What the operator may set.
-    public struct Settings {
+package final class NodeDriver {
+    /// The operator's settings.
+    package struct Settings {
         /// For the link to the primary.
-        public var upstream: UpstreamLink.Settings
+        package var upstream: UpstreamLink.Settings
         /// For the links of replicas.
-        public var downstream = DownstreamLink.Settings()
-        /// Without a batch for so long an empty one is due.
-        public var keepAliveInterval = Nanoseconds.seconds(1)
+        package var downstream = DownstreamLink.Settings()
+        /// An empty batch is due after this long without a batch.
+        package var keepAliveInterval = Nanoseconds.seconds(1)
         /// `min-replicas-to-write`.
-        public var minReplicas = 0
+        package var minReplicas = 0
         /// `min-replicas-max-lag`.
-        public var maxLag = Nanoseconds.zero
-        /// From one try to save the role to the next.
-        public var roleTryInterval = Nanoseconds.seconds(1)
+        package var maxLag = Nanoseconds.zero
+        /// Time between attempts to save the role.
+        package var roleTryInterval = Nanoseconds.seconds(1)
 
-        /// Settings with these for the link to the primary.
-        public init(upstream: UpstreamLink.Settings) { self.upstream = upstream }
+        /// Settings with these values for the link to the primary.
+        package init(upstream: UpstreamLink.Settings) { self.upstream = upstream }
     }
 
-    /// What a start has found.
-    public struct Start {
-        /// What the node is to be.
-        public var role: NodeRole.Role
-        /// What the file of the role says; nil where there is none.
-        public var saved: SavedRole?
-        /// What was recovered.
-        public var report: RecoveryReport
-        /// Engine time, where the node leads.
-        public var time: EngineTime
+    /// The findings of a start.
+    package struct Start {
+        /// The node's role.
+        package var role: NodeRole.Role
+        /// The contents of the role file; nil if there is none.
+        package var saved: SavedRole?
+        /// The recovery's report.
+        package var report: RecoveryReport
+        /// Engine time if the node leads.
+        package var time: EngineTime
 
         /// A start with these findings.
-        public init(role: NodeRole.Role, saved: SavedRole?, report: RecoveryReport, time: EngineTime) {
+        package init(role: NodeRole.Role, saved: SavedRole?, report: RecoveryReport, time: EngineTime) {
             self.role = role
             self.saved = saved
             self.report = report
@@ -66,57 +66,57 @@ public final class NodeDriver {
     let engine: Engine
     let journal: Journal
     unowned let environment: any NodeEnvironment
-    /// Takes effect with the next step it concerns.
-    public var settings: Settings { didSet { settingsChanged() } }
+    /// Changes take effect with the next step they concern.
+    package var settings: Settings { didSet { settingsChanged() } }
 
     // The machines.
-    /// What the node is.
-    public internal(set) var role: NodeRole
+    /// The node's role.
+    package internal(set) var role: NodeRole
     /// Engine time.
-    public internal(set) var clock: StreamClock
+    package internal(set) var clock: StreamClock
     /// The link to the primary.
-    public let link: UpstreamLink
-    /// WAIT, and who keeps up.
-    public internal(set) var acknowledgements = Acknowledgements()
-    /// The command FAILOVER.
-    public internal(set) var failover = Failover()
+    package let link: UpstreamLink
+    /// WAIT, and replicas' lag.
+    package internal(set) var acknowledgements = Acknowledgements()
+    /// The FAILOVER command.
+    package internal(set) var failover = Failover()
     var keepAlive: KeepAlive
     let applier: BatchApplier
 
-    /// What commands are admitted by.
-    public internal(set) var gates = NodeGates() { didSet { if gates != oldValue { environment.show(gates) } } }
-    /// What the file of the role says; nil where there is none.
-    public internal(set) var savedRole: SavedRole?
-    /// What it is to say, where the disk did not take that yet.
-    public internal(set) var unsavedRole: SavedRole?
+    /// The gates that admit commands.
+    package internal(set) var gates = NodeGates() { didSet { if gates != oldValue { environment.show(gates) } } }
+    /// The contents of the role file; nil if there is none.
+    package internal(set) var savedRole: SavedRole?
+    /// The intended contents, if they could not be written yet.
+    package internal(set) var unsavedRole: SavedRole?
     var nextRoleTry = SteadyInstant.boot
-    /// What the files were called when they were read.
+    /// The history named by the recovered files.
     var recoveredHistory: String
-    /// Restores asked for: the last one's number.
+    /// Number of the last restore requested.
     var restores = 0
 
     // The link to the primary.
     var upstreamAddress: PeerAddress?
     var snapshotHeader: FileHeader?
-    /// Answers to a wish to take over, which are acted upon when the link's own call is over.
+    /// Answers to takeover requests, handled after the link's own call has returned.
     var tookOver: [Bool] = []
 
-    // Links of replicas, and who waits.
-    /// Those who asked for the stream, by the names of their links.
-    public internal(set) var served: [LinkID: ServedReplica] = [:]
-    /// Tickets of those who have gone; the next tick forgets their waits, all at once.
+    // Links of replicas, and waits.
+    /// Replicas that requested the stream, by link.
+    package internal(set) var served: [LinkID: ServedReplica] = [:]
+    /// Tickets of clients that have disconnected; the next tick removes their waits, all at once.
     var gone: Set<UInt64> = []
-    /// The connection that asked for the last failover.
+    /// The connection that requested the last failover.
     var failoverAsker: Int64 = 0
-    /// Full syncs that replicas were given.
-    public internal(set) var fullSyncs = 0
+    /// Full syncs given to replicas.
+    package internal(set) var fullSyncs = 0
     /// Replicas that continued from their positions.
-    public internal(set) var partialSyncs = 0
-    /// Replicas that asked to continue and were given everything.
-    public internal(set) var refusedPartialSyncs = 0
+    package internal(set) var partialSyncs = 0
+    /// Replicas that requested to continue and were given a full sync.
+    package internal(set) var refusedPartialSyncs = 0
 
-    /// A node that has recovered its state, and does nothing before `start`.
-    public init(
+    /// A node that has recovered its state and does nothing before `start`.
+    package init(
         _ start: Start, engine: Engine, journal: Journal, settings: Settings, environment: any NodeEnvironment
     ) {
         self.engine = engine
@@ -127,7 +127,7 @@ public final class NodeDriver {
         let wanted = start.role
         savedRole = start.saved
         recoveredHistory = report.manifest.history
-        // If only its settings make it a replica, it may have been a primary without any client.
+        // If only its configuration makes it a replica, it may have been a primary without any client.
         let hasFollowed = start.saved != nil && start.saved != .configured
         role = NodeRole(
             role: wanted, recovered: report.foundState ? ReplicationID(report.manifest.history) : nil,
@@ -144,8 +144,8 @@ public final class NodeDriver {
 
     // MARK: Events
 
-    /// The node begins to do what it is to do.
-    public func start() {
+    /// Starts the node in its role.
+    package func start() {
         settingsChanged()
         var isHandingOver = false
         if case .handingOver = savedRole { isHandingOver = true }
@@ -153,8 +153,8 @@ public final class NodeDriver {
         forgetFollowing()
     }
 
-    /// Time has passed: to be called every 100 ms or so.
-    public func tick() {
+    /// Time has passed: to be called about every 100 ms.
+    package func tick() {
         let now = environment.steady
         saveRoleAgain(now: now)
         link.tick(now: now, synced: environment.syncedOffset) { perform($0) }
@@ -171,7 +171,7 @@ public final class NodeDriver {
         run(failover.tick(candidates: candidates, now: now))
         finish(acknowledgements.synced(environment.syncedOffset))
         finish(acknowledgements.tick(now: now))
-        // Replicas report what is on their disks once a second; a client is waiting for it.
+        // Replicas report their synced offsets once a second; a client is waiting for one.
         if acknowledgements.awaitsDisk, hasLinks, !keepAlive.isSuspended { addEmptyBatch() }
     }
 
@@ -183,8 +183,8 @@ public final class NodeDriver {
         environment.withBacklog { $0?.trim(needed: needed) }
     }
 
-    /// Replicas in the order in which they came.
-    public var replicas: [ServedReplica] { served.values.sorted { $0.id < $1.id } }
+    /// Replicas in order of connection.
+    package var replicas: [ServedReplica] { served.values.sorted { $0.id < $1.id } }
 
     private func settingsChanged() {
         link.settings = settings.upstream
@@ -197,23 +197,23 @@ public final class NodeDriver {
 
     // MARK: Journal
 
-    /// Adds a batch without records after everything that changed.
+    /// Adds an empty batch after everything that changed.
     func addEmptyBatch() {
         environment.collect()
         journal.recordTime(engineTime)
         environment.drain()
     }
 
-    /// Engine time at this moment.
+    /// The current engine time.
     var engineTime: EngineTime { clock.now(environment.steady) }
 
-    /// Where the node is.
-    public var position: StreamPosition { StreamPosition(id: role.identity.id, offset: journal.offset) }
+    /// The node's current position.
+    package var position: StreamPosition { StreamPosition(id: role.identity.id, offset: journal.offset) }
 }
 
 extension Engine {
-    /// Whether anything would be lost with this engine: keys, and what commands have made of policies and rules. What
-    /// came from a file comes again. O(policies + rules).
+    /// Whether discarding this engine would lose anything: keys, and changes that commands made to policies and rules.
+    /// Those from a file can be reloaded. O(policies + rules).
     var hasState: Bool {
         let policies = policies.table
         return KeyspaceSession(engine: self).count() > 0 || policies.policies.contains { $0.origin == .command }

@@ -1,148 +1,147 @@
-// What a node's driver needs of the world around it. Two things implement it: the replication thread of the server,
-// and the simulation.
+// What a node's driver requires of its process. Implemented by the server's replication thread and by the simulation.
 //
-// Every call returns when what it asks for is done, unless its comment says otherwise. The driver relies on the order
-// of its calls: each is complete before the next begins.
+// Every call returns when its effect is complete, unless its comment states otherwise. The driver relies on the order
+// of its calls: each completes before the next begins.
 //
 // An implementation may read the driver from inside a call, but must not call its events: those come one at a time.
 
-public import LimiterEngine
-public import Persistence
-public import System
+package import LimiterEngine
+package import Persistence
+package import System
 
-/// The world around a `NodeDriver`.
-public protocol NodeEnvironment: AnyObject {
+/// The process around a `NodeDriver`.
+package protocol NodeEnvironment: AnyObject {
     // MARK: Time and names
 
     /// The steady clock.
     var steady: SteadyInstant { get }
     /// The wall clock.
     var wall: WallInstant { get }
-    /// An unused name, for the history that the node is about to begin.
+    /// A new name, for the history that the node is about to begin.
     func freshID() -> ReplicationID
-    /// The server is still starting.
+    /// Whether the server is still starting.
     var isLoading: Bool { get }
 
     // MARK: Commands
 
-    /// Commands are admitted by these from now on. Those that were admitted before may still be running.
+    /// From now on commands are admitted by these gates. Commands admitted before may still be running.
     func show(_ gates: NodeGates)
-    /// Engine time is what this clock says.
+    /// From now on engine time is this clock's.
     func show(_ clock: StreamClock)
-    /// INFO and CONFIG GET name this node as the one that is followed; nil for none.
+    /// INFO and CONFIG GET report this node as the one that is followed; nil for none.
     func show(following address: PeerAddress?)
-    /// Returns when every command that had begun is done, and so is every change of rules from a file: those that begin
-    /// from here on have seen the gates. A turn that lends its lock in the middle of a command has not ended.
+    /// Returns when every command already begun has finished, and every change of rules from a file: those that begin
+    /// from here on observe the gates. A turn that lends its lock in the middle of a command has not finished.
     func waitForWriters()
-    /// Returns when every command and every sweep that had begun is done: those that begin from here on have seen the
+    /// Returns when every command and every sweep already begun has finished: those that begin from here on observe the
     /// gates and the clock.
     func waitForReaders()
-    /// Closes the connections of all clients that are connected now, except the one that asked for the change.
+    /// Closes all client connections except the one that requested the change.
     func closeClients(except asker: Int64)
 
     // MARK: Journal
 
-    /// Collects every change and passes it to the journal's readers; only the latter where changes are not kept.
+    /// Collects every change and passes it to the journal's readers; only passes on if changes are not journaled.
     func collect()
     /// Passes on what was added to the journal.
     func drain()
-    /// Begins a backlog at the journal's end if there is none.
+    /// Creates a backlog at the journal's end if there is none.
     func beginBacklog()
-    /// The backlog continues, empty, at the journal's end.
+    /// Empties the backlog, which continues at the journal's end.
     func restartBacklog()
-    /// Journal and backlog continue elsewhere. Nothing of it is wanted on disk.
+    /// Journal and backlog continue at another offset. None of it is to be written to disk.
     func restartJournal(at offset: Int64, time: EngineTime)
     /// Runs `body` with the backlog, which does not change meanwhile.
     func withBacklog<Result>(_ body: (Backlog?) -> Result) -> Result
-    /// Keeps changes for replicas, from now on and for good.
+    /// Keeps changes for replicas, permanently from now on.
     func switchStreamOn()
-    /// Keeps changes where a log or replicas want them, or on a replica not at all.
+    /// Switches journaling on where a log or replicas need it, or off on a replica.
     func setJournaling(isPrimary: Bool)
-    /// Changes were made that no journal has, since the history began: no offset names a state.
+    /// Whether changes have been made since the history began that are in no journal: then no offset identifies a
+    /// state.
     var hasUncountedChanges: Bool { get }
-    /// Another history or another state begins: from here on changes count.
+    /// Another history or another state begins: counting of changes restarts here.
     func beginCounting()
 
     // MARK: Disk
 
-    /// Up to where a start would find the journal; -1 where that cannot be said.
+    /// Offset up to which a restart would recover the journal; -1 when unknown.
     var syncedOffset: Int64 { get }
-    /// What is on disk is of the state in memory, and not of one that a full sync has replaced.
+    /// Whether the files hold the state in memory, and not one that a full sync has replaced.
     var filesAreCurrent: Bool { get }
     /// Writes the journal so far, and nothing after that until `attach`.
     func detach()
-    /// Returns at once; later the files are begun anew, in this history.
+    /// Returns at once; later new files are started, in this history.
     ///
-    /// - Parameter isNewState: With another state than they have.
+    /// - Parameter isNewState: Whether the state differs from that of the files.
     func attach(history: String, isNewState: Bool)
-    /// The journal has another name from now on. What is on disk is its beginning if it is called `old`; nil for
-    /// whatever it is called.
+    /// The journal has another name from now on. The files are its beginning if they are named `old`; nil for any name.
     func rename(from old: String?, to new: String)
     /// Returns at once; later the engine is emptied and the state on disk read back, and `restored` follows with the
-    /// number. States expired by `horizon` are left out.
+    /// number. States that expire by `horizon` are omitted.
     func restore(number: Int, horizon: EngineTime)
-    /// Gives up reading the state back: nothing more of it goes into the engine.
+    /// Cancels the restore: none of that state enters the engine after this call.
     func stopRestoring()
     /// The log continues where the restored files end.
     func resumeLog()
-    /// Puts the role on disk.
+    /// Writes the role file.
     func save(_ role: SavedRole) throws(StorageError)
 
     // MARK: Links
 
     /// Connects to the primary; `upstreamConnected` or `upstreamFailed` follows, not inside this call.
     func connect(to address: PeerAddress)
-    /// Sends this to the primary.
+    /// Sends these bytes to the primary.
     func sendUpstream(_ bytes: [UInt8])
-    /// Closes the connection to the primary, or gives up making one.
+    /// Closes the connection to the primary, or abandons the attempt.
     func disconnect()
-    /// Closes a replica's connection, after these bytes as far as its socket takes them.
+    /// Closes a replica's connection, after sending these bytes as far as its socket accepts them.
     func close(_ replica: ServedReplica, after bytes: [UInt8])
 
     // MARK: Answers
 
-    /// WAIT or WAITAOF has this answer.
+    /// Answers WAIT or WAITAOF.
     func answer(_ answer: Acknowledgements.Answer)
-    /// WAIT or WAITAOF ends with an error: the node is not the primary any more.
+    /// Ends WAIT or WAITAOF with an error: the node is no longer the primary.
     func unblock(_ ticket: UInt64)
-    /// For the log.
+    /// A line for the server log.
     func note(_ note: NodeNote)
 }
 
-/// What keeps commands back.
-public struct NodeGates: Equatable, Sendable {
-    /// Writes are the primary's.
-    public var isReplica = true
-    /// The state is being replaced, by a full sync or by the one on disk: nothing can be read.
-    public var isReceiving = false
-    /// The state on disk is being read back; then the node leads.
-    public var isRestoring = false
-    /// A replica that has never had a state.
-    public var lacksState = false
-    /// Fewer replicas keep up than `min-replicas-to-write` demands.
-    public var lacksGoodReplicas = false
-    /// A failover holds writes back.
-    public var holdsWrites = false
+/// Conditions that restrict commands.
+package struct NodeGates: Equatable, Sendable {
+    /// Writes belong to the primary.
+    package var isReplica = true
+    /// The state is being replaced, by a full sync or from disk: nothing can be read.
+    package var isReceiving = false
+    /// The state on disk is being read back, after which the node leads.
+    package var isRestoring = false
+    /// The node is a replica that has never had a state.
+    package var lacksState = false
+    /// Fewer replicas are good than `min-replicas-to-write` requires.
+    package var lacksGoodReplicas = false
+    /// A failover is pausing writes.
+    package var holdsWrites = false
 
-    /// Those of a node that is starting: it takes no write before it has seen to its history.
-    public init() {}
+    /// The gates of a starting node: it accepts no write before its history is established.
+    package init() {}
 }
 
-/// What the file of the role says.
-public enum SavedRole: Equatable, Sendable {
-    /// It was told this at run time.
+/// The contents of the role file.
+package enum SavedRole: Equatable, Sendable {
+    /// The role was set at run time.
     case role(NodeRole.Role)
-    /// It is handing over to this node, and does not know whether that has taken over.
+    /// The node is handing over to this node and does not know whether that node has taken over.
     case handingOver(PeerAddress)
-    /// It was told nothing at run time, so its settings count; and it has had replicas.
+    /// No role was set at run time, so the configuration applies; the node has had replicas.
     case configured
-    /// The same, and by its settings it was a replica with a whole state.
+    /// As `configured`, and as a replica by configuration it has had a consistent state.
     case configuredReplica
 
-    /// What the node is to be at its start.
+    /// The node's role at its start.
     ///
-    /// - Parameter configured: What its settings say.
-    public static func role(_ saved: SavedRole?, configured: NodeRole.Role) -> NodeRole.Role {
+    /// - Parameter configured: The configuration's role.
+    package static func role(_ saved: SavedRole?, configured: NodeRole.Role) -> NodeRole.Role {
         switch saved {
         case .handingOver(let address): .replica(of: address)
         case .role(let role): role
@@ -151,19 +150,19 @@ public enum SavedRole: Equatable, Sendable {
     }
 }
 
-/// What the log is told.
-public enum NodeNote: Sendable {
+/// Events for the server log.
+package enum NodeNote: Sendable {
     case following(PeerAddress)
     case leading(offset: Int64)
     case promotedInsideFullSync
-    /// It leads, and there was no state on disk to go back to.
+    /// The node leads, and there was no state on disk to return to.
     case leadingWithoutState
     case roleSaved
     case roleNotSaved(StorageError)
     case handingOver(PeerAddress)
-    /// Not handing over: that could not be saved.
+    /// The handover was cancelled because it could not be recorded on disk.
     case handoverNotSaved
-    /// The other node does not take over, in its words.
+    /// The other node refused to take over: its error text.
     case takeoverRefused(String)
     case fullSyncBegan(offset: Int64)
     case snapshotReceived(keys: Int)

@@ -1,20 +1,20 @@
-// A replica's connection at the node that serves it: the link, and what is to be sent before the journal.
+// A replica's connection at the node that serves it: the link, and the output that precedes the journal.
 
 import LimiterEngine
 import Persistence
 import System
 
-/// A replica of this node. Belongs to the driver; others read it.
-public final class ServedReplica {
-    /// Its name here.
-    public let id: LinkID
-    /// Where it connects from.
-    public let peerHost: String
+/// A replica of this node. Owned by the driver; others may read it.
+package final class ServedReplica {
+    /// Its link's id.
+    package let id: LinkID
+    /// The host it connects from.
+    package let peerHost: String
     /// The link.
-    public internal(set) var link: DownstreamLink
-    /// Lines, and pieces of the snapshot.
+    package internal(set) var link: DownstreamLink
+    /// Pending lines, and pieces of the snapshot.
     var output: [UInt8]
-    /// What it is sent first; nil where it continues from a position.
+    /// The snapshot to send first; nil if it continues from a position.
     var snapshot: SnapshotStream?
 
     init(_ connection: ReplicaConnection, now: SteadyInstant) {
@@ -24,28 +24,28 @@ public final class ServedReplica {
         link = DownstreamLink(now: now)
     }
 
-    /// Where it is reached: as it announced, or where it comes from.
-    public var address: PeerAddress { PeerAddress(host: link.address ?? peerHost, port: link.listeningPort) }
+    /// Its address for clients: as announced, or its peer address.
+    package var address: PeerAddress { PeerAddress(host: link.address ?? peerHost, port: link.listeningPort) }
 
     /// Whether it began with a snapshot.
-    public var receivedSnapshot: Bool { snapshot != nil }
+    package var receivedSnapshot: Bool { snapshot != nil }
 }
 
-/// A connection that turned out to be a replica's.
-public struct ReplicaConnection {
-    /// Names it, and is never used again.
-    public let id: LinkID
-    /// Where it comes from.
-    public let peerHost: String
-    /// What it said of itself before it asked for the stream.
-    public let announcements: [ReplicaAnnouncement]
-    /// What it asks for.
-    public let request: SyncRequest
-    /// What it has not been sent yet.
-    public let output: [UInt8]
+/// A connection that has identified itself as a replica's.
+package struct ReplicaConnection {
+    /// Identifies it; never reused.
+    package let id: LinkID
+    /// The host it connects from.
+    package let peerHost: String
+    /// What it announced before it requested the stream.
+    package let announcements: [ReplicaAnnouncement]
+    /// Its PSYNC request.
+    package let request: SyncRequest
+    /// Output not sent yet.
+    package let output: [UInt8]
 
     /// A connection with these properties.
-    public init(
+    package init(
         id: LinkID, peerHost: String, announcements: [ReplicaAnnouncement], request: SyncRequest, output: [UInt8] = []
     ) {
         self.id = id

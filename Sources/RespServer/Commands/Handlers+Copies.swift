@@ -69,9 +69,9 @@ extension Handlers {
         let (old, new) = (arguments[1].raw, arguments[2].raw)
         let outcome = context.holdingStripes(ofKeysAt: 1...2) { () -> KeyCopy in
             guard !hasSameKeys(arguments) else { return keyspace.exists(old, now: context.now) ? .exists : .missing }
-            let outcome = keyspace.copy(old, to: new, replaces: replaces, moves: true, now: context.now)
-            if outcome == .done { recordMoved(context, to: new) }
-            return outcome
+            return recordingMove(context, to: new) {
+                keyspace.copy(old, to: new, replaces: replaces, moves: true, now: context.now)
+            }
         }
         switch outcome {
         case .done: return true
@@ -82,15 +82,22 @@ extension Handlers {
         return nil
     }
 
-    /// Adds the new key to the journal now, so that it precedes the old key's removal, which is collected later: a
-    /// crash in between keeps both rather than neither.
-    private static func recordMoved(_ context: CommandContext, to key: UnsafeRawBufferPointer) {
-        let durability = context.server.durability
+    /// Runs `move` and adds the new key to the journal now, so that it precedes the old key's removal, which is
+    /// collected later: a crash in between keeps both rather than neither. No earlier removal of the new key may
+    /// follow, so the changes of its shard are collected first.
+    private static func recordingMove(
+        _ context: CommandContext, to key: UnsafeRawBufferPointer, _ move: () -> KeyCopy
+    ) -> KeyCopy {
+        let (durability, keyspace) = (context.server.durability, context.keyspace)
         precondition(context.loop.excludesCollections, "a record of its own needs the journal's lock")
-        guard durability.isJournaling else { return }
-        _ = context.keyspace.withState(of: key, now: context.now) { state in
+        guard durability.isJournaling else { return move() }
+        durability.journal.collectExcluding(shardOf: key, keyspace, time: context.now)
+        let outcome = move()
+        guard outcome == .done else { return outcome }
+        _ = keyspace.withState(of: key, now: context.now) { state in
             durability.journal.recordExcluding(state, key: key, time: context.now)
         }
+        return outcome
     }
 
     private static func hasSameKeys(_ arguments: ArgumentList) -> Bool {
