@@ -1,5 +1,5 @@
-// Counters by key: the operations of SET, GETDEL and INCREX on 64-bit integers, and of GET and INCR one at a time. Each
-// locks its key's stripe unless it is held already. O(1) each.
+// Counters by key: the operations of SET, GETDEL, GETEX, INCREX and MSET on 64-bit integers, and of GET and INCR one at
+// a time. Each locks its key's stripe unless it is held already; MSET's caller holds the stripes. O(1) for each key.
 
 extension KeyspaceSession {
     /// The value of a counter; nil when there is no such key.
@@ -55,6 +55,53 @@ extension KeyspaceSession {
         try withCounter(key) { shard, hash throws(CounterError) in
             try shard.takeCounter(hash, key, now: now.nanoseconds)
         }
+    }
+
+    /// The value of a counter, whose deadline is then set; nil when there is no such key.
+    public func counter(
+        _ key: UnsafeRawBufferPointer, setting deadline: CounterDeadline, now: EngineTime
+    ) throws(CounterError) -> Int64? {
+        try withCounter(key) { shard, hash throws(CounterError) in
+            try shard.readCounter(setting: deadline, hash: hash, key: key, now: now.nanoseconds)
+        }
+    }
+
+    /// Makes several keys counters without deadlines, whatever they held: all of them or none. Of pairs with the same
+    /// key the last one counts. O(count).
+    ///
+    /// - Parameter ifAbsent: Only if none of the keys exists.
+    /// - Returns: Whether they were set.
+    /// - Precondition: The keys' stripes are held.
+    public func setCounters(
+        _ count: Int, ifAbsent: Bool, now: EngineTime, pair: (Int) -> (key: UnsafeRawBufferPointer, value: Int64)
+    ) throws(CounterError) -> Bool {
+        precondition(isHolding)
+        let instant = now.nanoseconds
+        var bytes = 0
+        for number in 0..<count {
+            let key = pair(number).key
+            let hash = hash(key)
+            let needed = withShard(hash) { $0.bytesForNewCounter(hash, key, now: instant) }
+            if ifAbsent, needed == nil { return false }
+            bytes += needed ?? 0
+        }
+        if engine.gauge.wouldExceed(bytes) {
+            for number in 0..<count {
+                let key = pair(number).key
+                let hash = hash(key)
+                let isRoomMade = withShard(hash) { shard in
+                    guard let needed = shard.bytesForNewCounter(hash, key, now: instant) else { return true }
+                    return shard.makeRoom(needed, now: instant)
+                }
+                guard isRoomMade else { throw .outOfMemory }
+            }
+        }
+        for number in 0..<count {
+            let (key, value) = pair(number)
+            let hash = hash(key)
+            withShard(hash) { $0.storeCounter(value, hash: hash, key: key, now: instant) }
+        }
+        return true
     }
 
     private func withCounter<Value>(

@@ -96,6 +96,9 @@ def test_requests_that_change_nothing_never_wait(launch):
             assert wire.call("INCR", "k").startswith(b"WRONGTYPE") and wire.call("SET", "n", 6, "NX") is None
             assert wire.call("RL.RESET", "missing") == 0
             assert wire.call("PERSIST", "n") == 0 and wire.call("GETDEL", "missing") is None
+            assert wire.calls("SETNX n 1", "GETEX n", "GETEX n PERSIST", "MSETNX n 1 m 1", "MGET n", "STRLEN n") == [
+                0, b"5", b"5", 0, [b"5"], 1]
+            assert wire.calls("COPY n k", "COPY missing m", "RENAMENX n k", "RENAME n n") == [0, 0, 0, b"OK"]
         assert settled() == before
         # Policies wake the journal in any case, at its usual interval of ten milliseconds.
         began = time.monotonic()

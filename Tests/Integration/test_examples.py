@@ -66,7 +66,7 @@ def test_example(start, conversation):
 def test_every_command_of_the_limiter_has_an_example():
     requests = [request for conversation in conversations() for request, _ in conversation]
     document = (ROOT / "docs" / "commands.md").read_text()
-    names = re.findall(r"^###+ (RL\.[A-Z ]+|INCR\w*|DECR\w*|GET|SET|GETDEL)$", document, re.MULTILINE)
+    names = re.findall(r"^###+ (RL\.[A-Z ]+|INCR\w*|DECR\w*|[MP]?(?:GET|SET)(?:DEL|EX|SET|NX)?|STRLEN|COPY|RENAME(?:NX)?)$", document, re.MULTILINE)
     containers = {"RL.POLICY", "RL.RULE"}
     # HELP has its own test, and without a rules file RELOAD has nothing to show.
     plain = {"RL.POLICY HELP", "RL.RULE HELP", "RL.RULE RELOAD"}

@@ -140,10 +140,12 @@ import Testing
             names(.denyOOM)
                 == [
                     "cl.throttle", "rl.take", "rl.takeall", "rl.check", "set", "incr", "incrby", "decr", "decrby",
-                    "increx",
+                    "increx", "getset", "setnx", "setex", "psetex", "mset", "msetnx", "copy",
                 ])
         let editing: Set<String> = ["rl.policy set", "rl.policy del", "rl.rule set", "rl.rule del", "rl.rule reload"]
-        #expect(names(.records) == editing.subtracting(["rl.rule reload"]).union(["flushall", "flushdb"]))
+        let renaming: Set<String> = ["rename", "renamenx"]
+        #expect(
+            names(.records) == editing.subtracting(["rl.rule reload"]).union(["flushall", "flushdb"]).union(renaming))
         // Allowed on a replica because they do not write.
         let reading = ["rl.peek", "rl.policy get", "rl.policy list", "rl.rule get", "rl.rule list", "rl.rule resolve"]
         #expect(names(.readonly).isSuperset(of: reading))
@@ -197,6 +199,8 @@ import Testing
         #expect(KeyPositions.all.positions(argumentCount: 4) == [1, 2, 3])
         #expect(KeyPositions.all.positions(argumentCount: 1) == [])
         #expect(KeyPositions.afterSubcommand.positions(argumentCount: 3) == [2])
+        #expect(KeyPositions.two.positions(argumentCount: 5) == [1, 2])
+        #expect(KeyPositions.everySecond.positions(argumentCount: 5) == [1, 3])
         #expect(KeyPositions(first: 1, last: -2, step: 2).positions(argumentCount: 6) == [1, 3])
     }
 }

@@ -22,7 +22,7 @@ import Testing
         "config|resetstat", "dbsize", "flushall", "flushdb", "info", "keys", "randomkey", "rl.check", "scan",
     ]
     private static let recording: Set = [
-        "flushall", "flushdb", "rl.policy|del", "rl.policy|set", "rl.rule|del", "rl.rule|set",
+        "flushall", "flushdb", "rename", "renamenx", "rl.policy|del", "rl.policy|set", "rl.rule|del", "rl.rule|set",
     ]
 
     /// The plan for EXEC on a connection with these commands queued.

@@ -187,6 +187,37 @@ extension Shard {
         if !isWritten { throw .outOfMemory }
     }
 
+    /// Reads a counter and sets its deadline; one that has come removes the key.
+    mutating func readCounter(
+        setting deadline: CounterDeadline, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64
+    ) throws(CounterError) -> Int64? {
+        guard let place = try counter(hash, key, now: now) else { return nil }
+        let value = place.record.word
+        guard deadline != .keep else { return value }
+        let new = deadline.result(old: StateView(place.record).deadline)
+        if let new, new <= now {
+            remove(place, hash: hash)
+        } else {
+            _ = setDeadline(place, hash: hash, to: new)
+        }
+        return value
+    }
+
+    /// Bytes that a new counter of this key takes; nil when there is such a key, of whatever kind.
+    mutating func bytesForNewCounter(_ hash: UInt64, _ key: UnsafeRawBufferPointer, now: Int64) -> Int? {
+        guard findLive(hash, key.baseAddress ?? emptyKey, key.count, now: now) == nil else { return nil }
+        return Slab.footprint(Record.size(stateSize: 8, keyLength: key.count, hasDeadline: false))
+    }
+
+    /// Makes the key a counter without a deadline. There must be memory for it.
+    mutating func storeCounter(_ value: Int64, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64) {
+        var value = value
+        withUnsafeBytes(of: &value) { bytes in
+            let view = StateView(kind: .counter, value: bytes, deadline: nil)
+            _ = apply(view, hash: hash, key: key, now: now, isRoomMade: true)
+        }
+    }
+
     mutating func takeCounter(
         _ hash: UInt64, _ key: UnsafeRawBufferPointer, now: Int64
     ) throws(CounterError) -> Int64? {

@@ -2,8 +2,10 @@
 
 extension Shard {
     /// Stores a state verbatim, whatever the key held: for a whole state from a client and for a journal's record.
-    /// False when the memory limit forbids a new key.
-    mutating func apply(_ state: StateView, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64) -> Bool {
+    /// False when the memory limit forbids a new key; it is ignored if room has been made.
+    mutating func apply(
+        _ state: StateView, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64, isRoomMade: Bool = false
+    ) -> Bool {
         assert(state.isValid)
         let base = key.baseAddress ?? emptyKey
         if let place = find(hash, base, key.count, isHidden: state.kind.isHidden) {
@@ -32,7 +34,7 @@ extension Shard {
         guard
             let record = insert(
                 state.kind, stateSize: state.value.count, hash: hash, key: base, keyLength: key.count,
-                deadline: state.deadline, now: now)
+                deadline: state.deadline, now: now, isRoomMade: isRoomMade)
         else { return false }
         record.store(state.value)
         changed(record, hash: hash)

@@ -180,6 +180,15 @@ package final class BatchEncoder {
         JournalRecord.encodeState(state, key: key, into: buffer)
     }
 
+    /// Adds a change, for callers that already have the buffer.
+    @inline(__always)
+    func add(_ change: JournalChange, to buffer: ByteBuffer) {
+        switch change {
+        case .removed(let key): addRemoval(key: key)
+        case .state(let key, let state): add(state, key: key, to: buffer)
+        }
+    }
+
     /// Closes the open batch if records were added since the last one.
     package func end() {
         if fields.pointee.openStart >= 0 { close(buffer) }

@@ -64,10 +64,7 @@ package final class Journal: @unchecked Sendable {
             var isComplete = true
             for number in 0..<engine.shardCount {
                 let isCollected = engine.collectChanges(shard: number, unless: { isAbandoningStuckLocks }) { change in
-                    switch change {
-                    case .removed(let key): encoder.addRemoval(key: key)
-                    case .state(let key, let state): encoder.add(state, key: key, to: buffer)
-                    }
+                    encoder.add(change, to: buffer)
                 }
                 isComplete = isComplete && isCollected
             }
@@ -127,6 +124,23 @@ package final class Journal: @unchecked Sendable {
     package func recordExcluding(_ records: [PolicyRecord], time: EngineTime) {
         encoder.setTime(time)
         for record in records { encoder.add(record) }
+        encoder.end()
+    }
+
+    /// Encodes the uncollected changes of a key's shard inside of `excludingCollections`. `session` holds its stripe.
+    package func collectExcluding(
+        shardOf key: UnsafeRawBufferPointer, _ session: KeyspaceSession, time: EngineTime
+    ) {
+        encoder.setTime(time)
+        let (encoder, buffer) = (encoder, encoder.buffer)
+        session.collectChanges(ofShardOf: key) { encoder.add($0, to: buffer) }
+        encoder.end()
+    }
+
+    /// Adds a key's state inside of `excludingCollections`, ahead of everything that is collected later.
+    package func recordExcluding(_ state: StateView, key: UnsafeRawBufferPointer, time: EngineTime) {
+        encoder.setTime(time)
+        encoder.add(state, key: key)
         encoder.end()
     }
 

@@ -108,6 +108,20 @@ enum CounterExamples {
         "> TTL hits", "(integer) 60",
     ]
     static let getdel = ["> SET hits 3", "OK", "> GETDEL hits", "\"3\"", "> GETDEL hits", "(nil)"]
+    static let getex = [
+        "> SET hits 3", "OK", "> GETEX hits EX 60", "\"3\"", "> TTL hits", "(integer) 60", "> GETEX hits PERSIST",
+        "\"3\"", "> TTL hits", "(integer) -1",
+    ]
+    static let getset = ["> INCR hits", "(integer) 1", "> GETSET hits 0", "\"1\"", "> GET hits", "\"0\""]
+    static let setnx = ["> SETNX hits 5", "(integer) 1", "> SETNX hits 6", "(integer) 0", "> GET hits", "\"5\""]
+    static let setex = ["> SETEX hits 60 5", "OK", "> TTL hits", "(integer) 60"]
+    static let psetex = ["> PSETEX hits 60000 5", "OK", "> TTL hits", "(integer) 60"]
+    static let strlen = ["> SET hits 1234", "OK", "> STRLEN hits", "(integer) 4"]
+    static let mget = [
+        "> MSET in 5 out 7", "OK", "> MGET in out other", "1) \"5\"\n2) \"7\"\n3) (nil)",
+    ]
+    static let mset = ["> MSET in 5 out 7", "OK", "> INCR out", "(integer) 8"]
+    static let msetnx = ["> MSETNX in 5 out 7", "(integer) 1", "> MSETNX out 1 other 1", "(integer) 0"]
     static let incr = [
         "> INCR hits", "(integer) 1", "> EXPIRE hits 60 NX", "(integer) 1", "> INCR hits", "(integer) 2",
     ]
@@ -118,5 +132,19 @@ enum CounterExamples {
         "> INCREX hits UBOUND 2 EX 60 ENX", "1) (integer) 1\n2) (integer) 1",
         "> INCREX hits BYINT 5 UBOUND 2 EX 60 ENX", "1) (integer) 1\n2) (integer) 0",
         "> INCREX hits BYINT 5 UBOUND 2 SATURATE", "1) (integer) 2\n2) (integer) 1",
+    ]
+}
+
+enum KeyExamples {
+    static let copy = [
+        "> SET hits 5 EX 60", "OK", "> COPY hits saved", "(integer) 1", "> TTL saved", "(integer) 60",
+        "> COPY hits saved", "(integer) 0", "> COPY hits saved REPLACE", "(integer) 1",
+    ]
+    static let rename = [
+        "> SET hits 5 EX 60", "OK", "> RENAME hits calls", "OK", "> GET calls", "\"5\"", "> TTL calls",
+        "(integer) 60", "> RENAME hits calls", "(error) ERR no such key",
+    ]
+    static let renamenx = [
+        "> MSET in 5 out 7", "OK", "> RENAMENX in out", "(integer) 0", "> RENAMENX in other", "(integer) 1",
     ]
 }

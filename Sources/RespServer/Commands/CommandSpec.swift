@@ -66,6 +66,10 @@ struct KeyPositions: Sendable {
     static let one = KeyPositions(first: 1, last: 1, step: 1)
     /// Every argument is a key.
     static let all = KeyPositions(first: 1, last: -1, step: 1)
+    /// Keys, each followed by a value.
+    static let everySecond = KeyPositions(first: 1, last: -1, step: 2)
+    /// Two keys after the name.
+    static let two = KeyPositions(first: 1, last: 2, step: 1)
     /// A single key after the subcommand.
     static let afterSubcommand = KeyPositions(first: 2, last: 2, step: 1)
 }
@@ -109,6 +113,8 @@ struct CommandSpec: Sendable {
     var arguments: [ArgumentSpec] = []
     /// Access flags of the key as reported by COMMAND. Nil: derived from the flags.
     var keyAccess: [String]?
+    /// Access flags of the second of two keys, if they differ from those of the first.
+    var secondKeyAccess: [String]?
     /// Hints for clients of several servers: how to distribute the request and merge the replies.
     var tips: [String] = []
     var subcommands: [CommandSpec] = []

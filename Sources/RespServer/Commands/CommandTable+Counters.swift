@@ -5,7 +5,9 @@ extension CommandTable {
     private static let own = ["string"]
     private static let access: [String] = ["RW", "access", "update"]
 
-    static let counters: [CommandSpec] = [
+    static let counters: [CommandSpec] = single + several
+
+    private static let single: [CommandSpec] = [
         CommandSpec(
             name: "get", arity: 2, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
             summary: "Returns a counter's value, or nil.", arguments: [.key()], keyAccess: ["RO", "access"],
@@ -26,6 +28,31 @@ extension CommandTable {
             name: "getdel", arity: 2, flags: [.write, .fast], keys: .one, categories: own, group: group,
             summary: "Deletes a counter and returns its value, or nil.", arguments: [.key()],
             keyAccess: ["RW", "access", "delete"], examples: CounterExamples.getdel, handler: Handlers.getdel),
+        CommandSpec(
+            name: "getex", arity: -2, flags: [.write, .fast], keys: .one, categories: own, group: group,
+            summary: "Returns a counter's value, or nil, and sets or removes its expiry.",
+            arguments: [
+                .key(),
+                ArgumentSpec(
+                    name: "expiration", kind: .oneof, optional: true, arguments: times + [.word("PERSIST")]),
+            ],
+            keyAccess: access, examples: CounterExamples.getex, handler: Handlers.getex),
+        CommandSpec(
+            name: "getset", arity: 3, flags: [.write, .denyOOM, .fast], keys: .one, categories: own, group: group,
+            summary: "Sets a counter, removes its expiry and returns the previous value, or nil.",
+            arguments: [.key(), value], keyAccess: access, examples: CounterExamples.getset,
+            handler: Handlers.getset),
+        CommandSpec(
+            name: "setnx", arity: 3, flags: [.write, .denyOOM, .fast], keys: .one, categories: own, group: group,
+            summary: "Makes a key a counter only if it does not exist: returns 1, or 0 if it exists.",
+            arguments: [.key(), value], keyAccess: ["OW", "insert"], examples: CounterExamples.setnx,
+            handler: Handlers.setnx),
+        setting("setex", "seconds", CounterExamples.setex, Handlers.setex),
+        setting("psetex", "milliseconds", CounterExamples.psetex, Handlers.psetex),
+        CommandSpec(
+            name: "strlen", arity: 2, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
+            summary: "Returns the number of characters of a counter's value, or 0.", arguments: [.key()],
+            keyAccess: ["RO"], examples: CounterExamples.strlen, handler: Handlers.strlen),
         step("incr", nil, "Adds one to a counter and returns the new value.", CounterExamples.incr, .increment),
         step(
             "incrby", "increment", "Adds to a counter and returns the new value.", CounterExamples.incrby,
@@ -36,6 +63,42 @@ extension CommandTable {
             .decrementBy),
         increx,
     ]
+
+    private static let several: [CommandSpec] = [
+        CommandSpec(
+            name: "mget", arity: -2, flags: [.readonly, .fast], keys: .all, categories: own, group: group,
+            complexity: "O(N) with N keys given.",
+            summary: "Returns the values of several counters; nil for keys that do not exist or hold a limiter.",
+            arguments: [.key(multiple: true)], keyAccess: ["RO", "access"], tips: [CommandTips.multiShard],
+            examples: CounterExamples.mget, handler: Handlers.mget),
+        CommandSpec(
+            name: "mset", arity: -3, flags: [.write, .denyOOM], keys: .everySecond, categories: own, group: group,
+            complexity: "O(N) with N keys given.",
+            summary: "Makes several keys counters without expiry, whatever they held before: all of them or none.",
+            arguments: [pairs], keyAccess: ["OW", "update"],
+            tips: [CommandTips.multiShard, CommandTips.allSucceeded], examples: CounterExamples.mset,
+            handler: Handlers.mset),
+        CommandSpec(
+            name: "msetnx", arity: -3, flags: [.write, .denyOOM], keys: .everySecond, categories: own, group: group,
+            complexity: "O(N) with N keys given.",
+            summary: "Makes several keys counters only if none of them exists: returns 1, or 0 if nothing was set.",
+            arguments: [pairs], keyAccess: ["OW", "insert"], tips: [CommandTips.multiShard, CommandTips.least],
+            examples: CounterExamples.msetnx, handler: Handlers.msetnx),
+    ]
+
+    private static let value = ArgumentSpec(name: "value")
+    private static let pairs = ArgumentSpec(
+        name: "key_value", kind: .block, multiple: true, arguments: [.key(), value])
+
+    private static func setting(
+        _ name: String, _ unit: String, _ examples: [String], _ handler: @escaping CommandSpec.Handler
+    ) -> CommandSpec {
+        CommandSpec(
+            name: name, arity: 4, flags: [.write, .denyOOM], keys: .one, categories: own, group: group,
+            summary: "Makes a key a counter that expires after a number of \(unit), whatever it held before.",
+            arguments: [.key(), ArgumentSpec(name: unit, kind: .integer), value], keyAccess: ["OW", "update"],
+            examples: examples, handler: handler)
+    }
 
     private static let times: [ArgumentSpec] = [
         ArgumentSpec(name: "seconds", kind: .integer, token: "EX"),

@@ -6,7 +6,7 @@ extension CommandTable {
     private static let reading: [String] = ["RO", "access"]
     private static let removing: [String] = ["RM", "delete"]
 
-    static let keys: [CommandSpec] = walking + looking + expiring + removal
+    static let keys: [CommandSpec] = walking + looking + expiring + renaming + removal
 
     private static let walking: [CommandSpec] = [
         CommandSpec(
@@ -130,6 +130,41 @@ extension CommandTable {
             ],
             handler: handler)
     }
+
+    /// RENAME excludes collections of the journal: see its handler.
+    private static let renaming: [CommandSpec] = [
+        CommandSpec(
+            name: "copy", arity: -3, flags: [.write, .denyOOM], keys: .two, categories: own, group: group,
+            complexity: "O(N) with N bytes of state.",
+            summary: "Copies a key of any kind with its expiry: returns 1, or 0 if it does not exist or the "
+                + "destination does. Answers stored for IDs stay with the source.",
+            arguments: [
+                ArgumentSpec(name: "source", kind: .key), ArgumentSpec(name: "destination", kind: .key),
+                ArgumentSpec(
+                    name: "destination-db", kind: .integer, token: "DB", summary: "0, the only database.",
+                    optional: true),
+                .word("REPLACE", summary: "Replaces the destination, whatever it holds.", optional: true),
+            ],
+            keyAccess: reading, secondKeyAccess: ["OW", "update"], examples: KeyExamples.copy,
+            handler: Handlers.copy),
+        CommandSpec(
+            name: "rename", arity: 3, flags: [.write, .records], keys: .two, categories: own, group: group,
+            complexity: "O(N) with N bytes of state.",
+            summary: "Renames a key of any kind, which keeps its state and its expiry, and replaces the new key. "
+                + "Answers stored for IDs stay with the old name, which a retry uses.",
+            arguments: newName, keyAccess: ["RW", "access", "delete"], secondKeyAccess: ["OW", "update"],
+            examples: KeyExamples.rename, handler: Handlers.rename),
+        CommandSpec(
+            name: "renamenx", arity: 3, flags: [.write, .fast, .records], keys: .two, categories: own, group: group,
+            complexity: "O(N) with N bytes of state.",
+            summary: "Renames a key only if the new key does not exist: returns 1, or 0 if it exists.",
+            arguments: newName, keyAccess: ["RW", "access", "delete"], secondKeyAccess: ["OW", "insert"],
+            examples: KeyExamples.renamenx, handler: Handlers.renamenx),
+    ]
+
+    private static let newName = [
+        ArgumentSpec(name: "key", kind: .key), ArgumentSpec(name: "newkey", kind: .key),
+    ]
 
     private static let removal: [CommandSpec] = [
         CommandSpec(

@@ -78,6 +78,7 @@ enum CommandTips {
     static let allNodes = "request_policy:all_nodes"
     static let multiShard = "request_policy:multi_shard"
     static let sum = "response_policy:agg_sum"
+    static let least = "response_policy:agg_min"
     static let allSucceeded = "response_policy:all_succeeded"
     static let varies = "nondeterministic_output"
     static let unordered = "nondeterministic_output_order"

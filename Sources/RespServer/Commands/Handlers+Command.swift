@@ -182,10 +182,21 @@ enum CommandReply {
 
     private static func keySpecification(_ spec: CommandSpec, to reply: ReplyBuffer) {
         guard spec.keys.first > 0 else { return reply.set(0) }
-        reply.set(1)
+        guard let second = spec.secondKeyAccess else {
+            reply.set(1)
+            return keySpecification(spec.keyFlags, spec.keys, to: reply)
+        }
+        reply.set(2)
+        for (position, flags) in [(spec.keys.first, spec.keyFlags), (spec.keys.last, second)] {
+            let keys = KeyPositions(first: position, last: position, step: 1)
+            keySpecification(flags, keys, to: reply)
+        }
+    }
+
+    private static func keySpecification(_ flags: [String], _ keys: KeyPositions, to reply: ReplyBuffer) {
         reply.map(3)
         reply.bulk("flags")
-        simpleSet(spec.keyFlags, to: reply)
+        simpleSet(flags, to: reply)
         reply.bulk("begin_search")
         reply.map(2)
         reply.bulk("type")
@@ -193,7 +204,7 @@ enum CommandReply {
         reply.bulk("spec")
         reply.map(1)
         reply.bulk("index")
-        reply.integer(spec.keys.first)
+        reply.integer(keys.first)
         reply.bulk("find_keys")
         reply.map(2)
         reply.bulk("type")
@@ -202,9 +213,9 @@ enum CommandReply {
         reply.map(3)
         reply.bulk("lastkey")
         // In this field, a position that is not relative to the end is relative to the first key.
-        reply.integer(spec.keys.last < 0 ? spec.keys.last : spec.keys.last - spec.keys.first)
+        reply.integer(keys.last < 0 ? keys.last : keys.last - keys.first)
         reply.bulk("keystep")
-        reply.integer(spec.keys.step)
+        reply.integer(keys.step)
         reply.bulk("limit")
         reply.integer(0)
     }
@@ -219,7 +230,7 @@ enum CommandReply {
         pair("complexity", spec.complexity, to: reply)
         if !spec.arguments.isEmpty {
             reply.bulk("arguments")
-            arguments(spec.arguments, to: reply)
+            arguments(spec.arguments, areKeysApart: spec.secondKeyAccess != nil, to: reply)
         }
         guard !spec.subcommands.isEmpty else { return }
         reply.bulk("subcommands")
@@ -227,8 +238,12 @@ enum CommandReply {
         for subcommand in spec.subcommands { docs(subcommand, in: spec, to: reply) }
     }
 
-    private static func arguments(_ arguments: [ArgumentSpec], to reply: ReplyBuffer) {
+    /// - Parameter areKeysApart: Each key has a key specification of its own, in the order of the arguments.
+    private static func arguments(
+        _ arguments: [ArgumentSpec], areKeysApart: Bool = false, to reply: ReplyBuffer
+    ) {
         reply.array(arguments.count)
+        var keys = 0
         for argument in arguments {
             let flags = argument.flagNames
             let optionalParts = [
@@ -240,7 +255,8 @@ enum CommandReply {
             pair("type", argument.kind.rawValue, to: reply)
             if argument.kind == .key {
                 reply.bulk("key_spec_index")
-                reply.integer(0)
+                reply.integer(areKeysApart ? keys : 0)
+                keys += 1
             }
             if let token = argument.token { pair("token", token, to: reply) }
             if let summary = argument.summary { pair("summary", summary, to: reply) }

@@ -1,12 +1,11 @@
-// SET, GETDEL, INCREX, for limiters built from counters and expiry. Values are always 64-bit integers; replies and
-// errors are Redis's wherever it has the same case. INCR and GET are batched: see Execution/Batch.
+// SET, GETDEL, GETEX, INCREX, for limiters built from counters and expiry. Values are always 64-bit integers; replies
+// and errors are Redis's wherever it has the same case. INCR and GET are batched: see Execution/Batch. SETEX, MSET and
+// the other commands without options are in Handlers+Strings.
 
 import LimiterEngine
 import RESP
 
 extension Handlers {
-    private static let notInteger = "ERR value is not an integer or out of range"
-
     static func getdel(_ context: CommandContext) {
         answering(context) { () throws(CounterError) in
             let value = try context.keyspace.takeCounter(context.arguments[1].raw, now: context.now)
@@ -19,9 +18,7 @@ extension Handlers {
     static func set(_ context: CommandContext) {
         do throws(ArgumentProblem) {
             let options = try CounterOptions(context, from: 3, command: "set")
-            guard let value = context.arguments[2].integer else {
-                throw ArgumentProblem("\(notInteger): this server stores only 64-bit integers")
-            }
+            guard let value = context.valueOrReply(2) else { return }
             answering(context) { () throws(CounterError) in
                 let setting = try context.keyspace.setCounter(
                     context.arguments[1].raw, to: value, if: options.condition,
@@ -31,6 +28,31 @@ extension Handlers {
             }
         } catch {
             context.reply.error(error.text)
+        }
+    }
+
+    /// `GETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST]`
+    static func getex(_ context: CommandContext) {
+        do throws(ArgumentProblem) {
+            let options = try CounterOptions(context, from: 2, command: "getex")
+            let key = context.arguments[1].raw
+            // As in Redis: the value of a time is checked only if there is a counter.
+            if options.hasTime, !holdsCounter(context, key) { return replyAfterReading(context, setting: .keep) }
+            replyAfterReading(context, setting: try options.deadlineChecked(context, command: "getex") ?? .keep)
+        } catch {
+            context.reply.error(error.text)
+        }
+    }
+
+    private static func holdsCounter(_ context: CommandContext, _ key: UnsafeRawBufferPointer) -> Bool {
+        context.keyspace.state(of: key, now: context.now)?.kind == .counter
+    }
+
+    private static func replyAfterReading(_ context: CommandContext, setting deadline: CounterDeadline) {
+        answering(context) { () throws(CounterError) in
+            let value = try context.keyspace.counter(context.arguments[1].raw, setting: deadline, now: context.now)
+            _ = context.noteLookup(value != nil)
+            context.replyCounter(value)
         }
     }
 
@@ -51,7 +73,7 @@ extension Handlers {
     }
 
     /// Runs `body`, which replies, or replies with its error.
-    private static func answering(_ context: CommandContext, _ body: () throws(CounterError) -> Void) {
+    static func answering(_ context: CommandContext, _ body: () throws(CounterError) -> Void) {
         do throws(CounterError) {
             try body()
         } catch {
@@ -61,13 +83,24 @@ extension Handlers {
 }
 
 extension CommandContext {
-    fileprivate func replyCounter(_ value: Int64?) {
+    /// The argument as a counter's value; otherwise replies with an error and returns nil.
+    func valueOrReply(_ index: Int) -> Int64? {
+        if let value = arguments[index].integer { return value }
+        reply.error(CommandContext.invalidValue)
+        return nil
+    }
+
+    /// The error for a value that Redis would store and this server does not.
+    static let invalidValue =
+        "ERR value is not an integer or out of range: this server stores only 64-bit integers"
+
+    func replyCounter(_ value: Int64?) {
         guard let value else { return reply.null() }
         reply.bulk(value)
     }
 }
 
-/// The options of SET and of INCREX.
+/// The options of SET, GETEX and INCREX.
 private struct CounterOptions {
     private(set) var condition = CounterCondition.always
     private(set) var wantsPrevious = false
@@ -91,12 +124,15 @@ private struct CounterOptions {
                     true
                 } else if command == "set" {
                     try readSet(word)
+                } else if command == "getex" {
+                    try readPersist(word)
                 } else {
                     try readStep(word, value)
                 }
             index += hasValue ? 2 : 1
         }
-        if let time { deadline = .at(try instant(time.unit, time.value, context, command: command)) }
+        guard command != "getex" else { return }
+        deadline = try deadlineChecked(context, command: command)
         guard command == "increx" else { return }
         if setsOnlyWhereNone {
             guard case .at(let instant) = deadline else {
@@ -109,6 +145,15 @@ private struct CounterOptions {
             throw ArgumentProblem("ERR LBOUND must not be above UBOUND")
         }
         step.deadline = deadline ?? .keep
+    }
+
+    /// Whether EX, PX, EXAT or PXAT is specified.
+    var hasTime: Bool { time != nil }
+
+    /// The deadline that the words specify, once the value of a time is known to be valid; nil for none.
+    func deadlineChecked(_ context: CommandContext, command: String) throws(ArgumentProblem) -> CounterDeadline? {
+        guard let time else { return deadline }
+        return .at(try instant(time.unit, time.value, context, command: command))
     }
 
     /// A word for a time to live or an absolute time, and its unit in milliseconds.
@@ -153,6 +198,13 @@ private struct CounterOptions {
         } else {
             throw ArgumentProblem("ERR syntax error")
         }
+        return false
+    }
+
+    /// The word of GETEX that has no value; as in Redis, it may be repeated.
+    private mutating func readPersist(_ word: Argument) throws(ArgumentProblem) -> Bool {
+        guard word.matches("PERSIST"), time == nil else { throw ArgumentProblem("ERR syntax error") }
+        deadline = .remove
         return false
     }
 

@@ -68,8 +68,9 @@ extension Handlers {
 
     private static func setExpiry(_ context: CommandContext, milliseconds: Int64, relative: Bool) {
         let arguments = context.arguments
-        guard let amount = context.integerOrReply(2) else { return }
+        // As in Redis: an invalid option is reported before an invalid time.
         guard let condition = ExpiryCondition(arguments, reply: context.reply) else { return }
+        guard let amount = context.integerOrReply(2) else { return }
         guard let deadline = context.expiry(amount, milliseconds: milliseconds, isRelative: relative) else {
             return context.reply.error(CommandContext.invalidExpiry(command: arguments[0].string.lowercased()))
         }
