@@ -142,6 +142,18 @@ def test_messages_end_with_the_input(start):
 # Clients that have gone
 
 
+@pytest.mark.parametrize("line", ["WAIT 0 0", "WAIT 0 100000", "WAITAOF 0 0 0"])
+def test_a_wait_that_is_met_at_once_is_answered(start, line):
+    """Its time-out does not matter: the later commands are executed, however early the end of input is seen."""
+    server = start("--io-threads", "1")
+    with server.connect() as wire:
+        for number in range(1, 26):
+            with server.connect() as other:
+                got = exchange(other, "INCR k", line, "INCR k")
+            assert got.startswith(b":%d\r\n" % (2 * number - 1)) and got.endswith(b":%d\r\n" % (2 * number))
+        assert wire.call("GET", "k") == b"50"
+
+
 @pytest.mark.parametrize("line", ["WAIT 1 0", "WAIT 1 60001", "WAITAOF 1 1 0"])
 def test_unbounded_waits_are_abandoned(start, line):
     """The earlier replies are sent, and the later commands are not executed."""

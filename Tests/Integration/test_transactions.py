@@ -270,3 +270,10 @@ def test_a_skipped_reply_inside_a_transaction(wire):
     lines = ["MULTI", "INCR skipping", "CLIENT REPLY SKIP", "INCR skipping", "EXEC", "ECHO one", "ECHO two"]
     wire.send(b"".join(command(*line.split()) for line in lines))
     assert [wire.read() for _ in range(6)] == [b"OK", b"QUEUED", b"QUEUED", b"QUEUED", [1, b"OK", 2], b"two"]
+
+
+def test_replies_switched_off_and_on_inside_a_transaction(wire):
+    """EXEC's array has as many elements as it announces."""
+    lines = ["MULTI", "INCR k", "CLIENT REPLY OFF", "INCR k", "CLIENT REPLY ON", "EXEC", "PING"]
+    wire.send(b"".join(command(*line.split()) for line in lines))
+    assert [wire.read() for _ in range(7)] == [b"OK", *[b"QUEUED"] * 4, [1, b"OK", 2, b"OK"], b"PONG"]

@@ -73,6 +73,8 @@ extension Handlers {
             context.reply.ok()
         } else if mode.matches("OFF") {
             client.resp.flags.insert(.replyOff)
+            // EXEC's reply has an element for each command, in case a later one turns replies on again.
+            if context.loop.isExecuting { context.reply.ok() }
         } else if mode.matches("SKIP") {
             guard !client.resp.flags.contains(.replyOff) else { return }
             // EXEC's reply has an element for each command, including this one; the reply after EXEC's is skipped.

@@ -155,7 +155,7 @@ extension Handlers {
         }
         // EXEC cannot block, and its changes are not in a batch yet, so no replica has acknowledged them.
         guard !context.loop.isExecuting else { return context.reply.integer(0) }
-        context.loop.block(context.client, waitsLong: EventLoop.isLong(timeout: timeout))
+        context.loop.block(context.client)
         // With numreplicas 0 the reply is the number of replicas that have it now.
         replication.ask(
             .wait(context.client, WaitDemand(replicas: max(0, Int(clamping: count)), timeout: timeout)))
@@ -183,7 +183,7 @@ extension Handlers {
             context.reply.integer(0)
             return context.reply.integer(0)
         }
-        context.loop.block(context.client, waitsLong: EventLoop.isLong(timeout: timeout))
+        context.loop.block(context.client)
         context.server.replication.ask(
             .wait(
                 context.client,

@@ -22,6 +22,11 @@ enum ZoneLoading {
         let failures = ZoneRegistry.shared.load(names) { (name) throws(ZoneDirectory.Failure) in
             try database.read(name.text)
         }
+        if names.count >= ZoneDirectory.namesMax {
+            log.warning(
+                "the time zone database has too many entries: some zones are missing",
+                ["directory": "\(directory)", "max": .integer(ZoneDirectory.namesMax)])
+        }
         warnOfMissing(log)
         log.log(
             .verbose, "time zones loaded",

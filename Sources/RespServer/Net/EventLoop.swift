@@ -240,6 +240,7 @@ final class EventLoop: @unchecked Sendable {
             case .closeClients(let last, let asker): closeClients(upTo: last, except: asker)
             case .durable: releaseHeld()
             case .unblock(let connection, let reply): unblock(connection, reply)
+            case .waitsLong(let connection): noteLongWait(of: connection)
             case .filesDone(let connection, let reply, let hasChanged):
                 unblock(connection, reply, hasChanged: hasChanged)
                 // No wave ends after this, so check here whether the change is already on disk.

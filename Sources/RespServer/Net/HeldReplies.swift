@@ -109,13 +109,17 @@ extension EventLoop {
 
     /// Keeps a connection's further requests until `unblock` brings the reply to this one. The connection is still
     /// read: the end of its input comes after them.
-    ///
-    /// - Parameter waitsLong: Whether the reply may come late or never. It is then abandoned once the peer has ended
-    ///   its input: a peer that has left looks the same.
-    func block(_ connection: Connection, waitsLong: Bool = false) {
+    func block(_ connection: Connection) {
         guard connection.flags.insert(.blocked).inserted else { return }
-        if waitsLong { connection.flags.insert(.waitsLong) }
         server.clientsBlocked.add(1, ordering: .relaxed)
+    }
+
+    /// The reply that a connection waits for may come late or never. It is abandoned once the peer has ended its input:
+    /// a peer that has left looks the same.
+    func noteLongWait(of connection: Connection) {
+        guard connection.flags.contains(.blocked), !connection.flags.contains(.closed) else { return }
+        connection.flags.insert(.waitsLong)
+        if connection.flags.contains(.inputEnded) { endInput(connection) }
     }
 
     /// Marks the connection as no longer waiting.

@@ -20,6 +20,8 @@ enum LoopMessage: Sendable {
     case durable
     /// The command that a connection waits for is done; its reply.
     case unblock(Connection, [UInt8])
+    /// The command that a connection waits for could not be answered at once, and may wait for long or forever.
+    case waitsLong(Connection)
     /// The file operation that a connection waits for is done: the reply to its command, and whether it has changed
     /// data that has to reach the disk first.
     case filesDone(Connection, [UInt8], hasChanged: Bool)

@@ -166,6 +166,10 @@ final class ReplicationThread: @unchecked Sendable {
             let ticket = UInt64(connection.id)
             waiting[ticket] = (connection, demand)
             driver.wait(ticket, demand.forDriver)
+            // Only what could not be answered at once waits, for long or not.
+            if waiting[ticket] != nil, EventLoop.isLong(timeout: demand.timeout) {
+                connection.loop.mailbox.post(.waitsLong(connection))
+            }
         case .waiterGone(let id):
             if waiting.removeValue(forKey: UInt64(id)) != nil { driver.waiterGone(UInt64(id)) }
         case .failover(let wanted, let waiter, let asker):
