@@ -450,4 +450,5 @@ def test_a_pause_is_timed_from_when_it_takes_effect(start):
 
     with server.connect() as wire, server.connect() as writer, contextlib.ExitStack() as stack:
         for sleeper in [stack.enter_context(server.connect()) for _ in range(3)]:
-            assert any(holds(wire, writer, sleeper) for _ in range(3))
+            # A pause that counted from the request would be over each time; a busy machine may miss some.
+            assert any(holds(wire, writer, sleeper) for _ in range(20))

@@ -2,10 +2,11 @@
 //
 //   state   0 end of the window   8 units spent in it
 //
-// As a fixed window, but the calendar and the zone's rules determine where a window ends (`ZoneRegistry`): a day of 23 or
-// 25 hours and a month of 28 to 31 days are one window each. The end is computed when a window opens and stored in the
-// state. So an open window ends as announced whatever limit or zone is used with it later, even if the zone's rules
-// change or this machine lacks the zone; only the next window needs them. Memory: 16 bytes a key, whatever the limit.
+// As a fixed window, but the calendar and the zone's rules determine where a window ends (`ZoneRegistry`): a day of 23
+// or 25 hours and a month of 28 to 31 days are one window each. The end is computed when a window opens and stored in
+// the state. So an open window ends as announced whatever limit or zone is used with it later, even if the zone's
+// rules change or this machine lacks the zone; only the next window needs them. Memory: 16 bytes a key, whatever the
+// limit.
 
 /// The witness of calendar windows. Their layout is a fixed window's.
 enum Calendar: LimiterWitness {
