@@ -41,12 +41,15 @@ package struct ServingNode: Sendable {
     package var isReplica: Bool
     /// Its history.
     package var identity: ReplicationIdentity
+    /// The end of its journal in that history.
+    package var end: Int64
 
     /// A node with these properties.
-    package init(readiness: Readiness, isReplica: Bool, identity: ReplicationIdentity) {
+    package init(readiness: Readiness, isReplica: Bool, identity: ReplicationIdentity, end: Int64) {
         self.readiness = readiness
         self.isReplica = isReplica
         self.identity = identity
+        self.end = end
     }
 }
 
@@ -144,6 +147,8 @@ package struct DownstreamLink: Sendable {
 
     /// The link's state.
     package private(set) var state = State.announced
+    /// A takeover that it requests is forced: see `ReplicaAnnouncement.permitsLoss`.
+    private var permitsLoss = false
     /// The port on which it serves clients, as announced; 0 if not announced.
     package private(set) var listeningPort = 0
     /// The address to report for it; nil for the connection's.
@@ -196,6 +201,7 @@ package struct DownstreamLink: Sendable {
         case .listeningPort(let port): listeningPort = port
         case .address(let address): self.address = address.isEmpty ? nil : address
         case .capability: break
+        case .permitsLoss: permitsLoss = true
         case .acknowledged(let offset, let synced): return acknowledge(offset, synced: synced, end: end, now: now)
         }
         return []
@@ -250,8 +256,12 @@ package struct DownstreamLink: Sendable {
             if let position = request.position, position.id == identity.past?.id { return nil }
             return refuse("ERR PSYNC FAILOVER can't be sent to a master.")
         }
-        guard request.position?.id == identity.id else {
+        guard let position = request.position, position.id == identity.id else {
             return refuse("ERR PSYNC FAILOVER replid must match my replid.")
+        }
+        // It had everything when it was chosen. A crash since then may have cost it what its disk had not yet.
+        guard permitsLoss || position.offset <= node.end else {
+            return refuse("ERR PSYNC FAILOVER offset is beyond mine: this node has lost changes since it was chosen.")
         }
         return [.takeOver]
     }

@@ -71,7 +71,8 @@ package struct Failover: Sendable {
         /// Resume writes.
         case resumeWrites
         /// Become a replica of this node, with a link that `takesOver`. Clients whose writes are paused get READONLY.
-        case handOver(PeerAddress)
+        /// With `permitsLoss` the node may lack the end of the journal: the failover was forced.
+        case handOver(PeerAddress, permitsLoss: Bool)
         /// Become primary again.
         case takeBack
     }
@@ -120,9 +121,9 @@ package struct Failover: Sendable {
         let synced = candidates.first {
             $0.isOnline && $0.acknowledged >= end && (target == nil || $0.address == target)
         }
-        if let synced { return handOver(to: synced.address) }
+        if let synced { return handOver(to: synced.address, permitsLoss: false) }
         guard now >= deadline ?? .distantFuture else { return [] }
-        if force, let target { return handOver(to: target) }
+        if force, let target { return handOver(to: target, permitsLoss: true) }
         reset()
         return [.resumeWrites]
     }
@@ -148,10 +149,10 @@ package struct Failover: Sendable {
         return [.resumeWrites]
     }
 
-    private mutating func handOver(to address: PeerAddress) -> [Action] {
+    private mutating func handOver(to address: PeerAddress, permitsLoss: Bool) -> [Action] {
         state = .inProgress
         target = address
-        return [.handOver(address)]
+        return [.handOver(address, permitsLoss: permitsLoss)]
     }
 
     private mutating func reset() { self = Failover() }

@@ -249,7 +249,9 @@ package struct NodeRole: Sendable {
     // MARK: What is reported to others
 
     /// To what extent the node can serve replicas of its own.
-    package func serving(linkIsUp: Bool, isLoading: Bool) -> ServingNode {
+    ///
+    /// - Parameter end: The journal's end.
+    package func serving(linkIsUp: Bool, isLoading: Bool, end: Int64) -> ServingNode {
         let isWhole = dataset == .whole && !neverSynced
         let readiness: ServingNode.Readiness =
             if isLoading || dataset == .restoring {
@@ -261,7 +263,7 @@ package struct NodeRole: Sendable {
             } else {
                 .ready
             }
-        return ServingNode(readiness: readiness, isReplica: isReplica, identity: identity)
+        return ServingNode(readiness: readiness, isReplica: isReplica, identity: identity, end: end)
     }
 
     /// `slave_priority`: 0 while the node must not be promoted.

@@ -122,10 +122,15 @@ package enum ReplicaAnnouncement: Equatable, Sendable {
     case listeningPort(Int)
     /// The address to report for the replica.
     case address(String)
-    /// A capability; nothing depends on it.
+    /// A capability on which nothing depends.
     case capability
+    /// A forced takeover: the node may take over even if it lacks the end of the requester's journal.
+    case permitsLoss
     /// It has the journal up to `offset`, and up to `synced` on disk; -1 without a log. Gets no answer.
     case acknowledged(offset: Int64, synced: Int64)
+
+    /// The capability that announces `permitsLoss`; earlier versions ignore it.
+    static let permitsLossWord = "takeover-behind"
 
     /// Parses REPLCONF's arguments, pairs of a name and a value; the error is an error reply without its `-`.
     package static func parse(_ arguments: [String]) throws(ReplicaAnnouncementError) -> [ReplicaAnnouncement] {
@@ -142,7 +147,7 @@ package enum ReplicaAnnouncement: Equatable, Sendable {
             case "ip-address":
                 guard PeerAddress.isHost(value) else { throw .noAddress }
                 result.append(.address(value))
-            case "capa": result.append(.capability)
+            case "capa": result.append(value == permitsLossWord ? .permitsLoss : .capability)
             case "ack":
                 guard let offset = Int64(value), offset >= 0 else { throw .outOfRange }
                 result.append(.acknowledged(offset: offset, synced: -1))

@@ -51,6 +51,7 @@ package final class UpstreamLink {
     package private(set) var failure: Failure?
     /// Whether the other node has been asked to take over and has not answered yet.
     package private(set) var takesOver = false
+    private var permitsLoss = false
     /// PSYNC has been sent since the start: the other node may have taken over, whatever it answers.
     private var hasAsked = false
     private var pause = Nanoseconds.zero
@@ -83,14 +84,16 @@ package final class UpstreamLink {
     /// - Parameters:
     ///   - horizon: Engine time here: the stream has to reach it before the link is up. Nil for no such condition.
     ///   - takesOver: The node was primary until now, and asks the other to take over.
+    ///   - permitsLoss: It may do so even if it lacks the end of this node's journal.
     package func start(
-        position: StreamPosition?, horizon: EngineTime?, takesOver: Bool = false, now: SteadyInstant,
-        _ perform: (Action) -> Void
+        position: StreamPosition?, horizon: EngineTime?, takesOver: Bool = false, permitsLoss: Bool = false,
+        now: SteadyInstant, _ perform: (Action) -> Void
     ) {
         stop(perform)
         self.position = position
         self.horizon = horizon
         self.takesOver = takesOver
+        self.permitsLoss = permitsLoss
         hasAsked = false
         wholeAt = nil
         failure = nil
@@ -337,7 +340,8 @@ package final class UpstreamLink {
 
     private func announceCapability(_ now: SteadyInstant, _ perform: (Action) -> Void) {
         state = .announcingCapability
-        send(["REPLCONF", "capa", "psync2", "capa", "escapement1"], now, perform)
+        let forced = takesOver && permitsLoss ? ["capa", ReplicaAnnouncement.permitsLossWord] : []
+        send(["REPLCONF", "capa", "psync2", "capa", "escapement1"] + forced, now, perform)
     }
 
     private func refused(_ text: String, _ now: SteadyInstant, _ perform: (Action) -> Void) {

@@ -13,8 +13,10 @@ import Testing
     private let settings = DownstreamLink.Settings()
     private var primary: ServingNode { node(.ready) }
 
-    private func node(_ readiness: ServingNode.Readiness, isReplica: Bool = false) -> ServingNode {
-        ServingNode(readiness: readiness, isReplica: isReplica, identity: ReplicationIdentity(id: a))
+    private func node(
+        _ readiness: ServingNode.Readiness, isReplica: Bool = false, end: Int64 = 1 << 40
+    ) -> ServingNode {
+        ServingNode(readiness: readiness, isReplica: isReplica, identity: ReplicationIdentity(id: a), end: end)
     }
 
     /// A backlog of two batches that starts at offset 100, and the boundary between the batches.
@@ -230,5 +232,24 @@ import Testing
         let other = SyncRequest(position: StreamPosition(id: b, offset: boundary), takesOver: true)
         #expect(refusal(other, replica)?.hasPrefix("-ERR PSYNC FAILOVER replid must match") == true)
         #expect(refusal(takeover, node(.incomplete, isReplica: true))?.hasPrefix("-NOMASTERLINK") == true)
+    }
+
+    @Test func aNodeThatHasLostChangesTakesOverOnlyByForce() {
+        let (backlog, boundary) = backlog()
+        let takeover = SyncRequest(position: StreamPosition(id: a, offset: boundary), takesOver: true)
+        let behind = node(.withoutPrimary, isReplica: true, end: boundary - 1)
+        var link = DownstreamLink(now: 0)
+        guard case .send(let line)? = link.request(takeover, of: behind, backlog: backlog, now: 0).first else {
+            return #expect(Bool(false))
+        }
+        #expect(line.hasPrefix("-ERR PSYNC FAILOVER offset is beyond mine"))
+        let level = node(.withoutPrimary, isReplica: true, end: boundary)
+        var second = DownstreamLink(now: 0)
+        #expect(second.request(takeover, of: level, backlog: backlog, now: 0) == [.takeOver])
+        var forced = DownstreamLink(now: 0)
+        for announcement in try! ReplicaAnnouncement.parse(["capa", "psync2", "capa", "takeover-behind"]) {
+            _ = forced.announced(announcement, end: 0, now: 0)
+        }
+        #expect(forced.request(takeover, of: behind, backlog: backlog, now: 0) == [.takeOver])
     }
 }

@@ -61,7 +61,10 @@ import Testing
         }
         let behind = [candidate(here, 99), candidate(there, 100, isOnline: false)]
         #expect(failover.tick(candidates: behind, now: 1_000_000) == [])
-        #expect(failover.tick(candidates: [candidate(here, 99), candidate(there, 100)], now: 0) == [.handOver(there)])
+        #expect(
+            failover.tick(candidates: [candidate(here, 99), candidate(there, 100)], now: 0) == [
+                .handOver(there, permitsLoss: false)
+            ])
         #expect(failover.state == .inProgress && failover.target == there)
         #expect(failover.tick(candidates: [candidate(here, 100)], now: .distantFuture) == [])
         #expect(failover.answered(tookOver: true) == [.resumeWrites])
@@ -71,7 +74,7 @@ import Testing
     @Test func onlyTheTargetTakesOver() throws {
         var failover = try waiting(Failover.Request(target: there))
         #expect(failover.tick(candidates: [candidate(here, 100), candidate(there, 99)], now: 0) == [])
-        #expect(failover.tick(candidates: [candidate(there, 100)], now: 0) == [.handOver(there)])
+        #expect(failover.tick(candidates: [candidate(there, 100)], now: 0) == [.handOver(there, permitsLoss: false)])
     }
 
     @Test func theTimeoutAbortsOrForcesIt() throws {
@@ -81,7 +84,7 @@ import Testing
         #expect(failover.state == .none)
         var forced = try waiting(Failover.Request(target: there, force: true, timeout: 50))
         #expect(forced.tick(candidates: [], now: 49) == [])
-        #expect(forced.tick(candidates: [], now: 50) == [.handOver(there)])
+        #expect(forced.tick(candidates: [], now: 50) == [.handOver(there, permitsLoss: true)])
         // The timeout no longer applies: the target may have taken over.
         #expect(forced.tick(candidates: [], now: .distantFuture) == [])
     }

@@ -33,7 +33,7 @@ import Testing
         var node = NodeRole(role: .replica(of: there), recovered: nil, end: 0, fresh: b)
         #expect(node.position(end: 0) == nil)
         #expect(node.shownPriority(configured: 7) == 0)
-        #expect(node.serving(linkIsUp: true, isLoading: false).readiness == .incomplete)
+        #expect(node.serving(linkIsUp: true, isLoading: false, end: 0).readiness == .incomplete)
         _ = node.snapshotBegan(a)
         node.snapshotEnded()
         #expect(node.shownPriority(configured: 7) == 0)
@@ -98,7 +98,7 @@ import Testing
             ])
         #expect(node.identity.id == b && node.identity.past == StreamPosition(id: a, offset: 120))
         #expect(node.becomePrimary(end: 130, fresh: c) == [])
-        #expect(node.serving(linkIsUp: false, isLoading: false).readiness == .ready)
+        #expect(node.serving(linkIsUp: false, isLoading: false, end: 0).readiness == .ready)
     }
 
     @Test func withoutAStateFromAPrimaryItLeadsWithItsOwn() {
@@ -126,7 +126,7 @@ import Testing
     @Test(arguments: [false, true]) func aPartialStateNeverLeads(isPartial: Bool) {
         var node = restoring(isPartial: isPartial)
         #expect(node.dataset == .restoring && !node.leads && !node.isReplica && node.position(end: 50) == nil)
-        #expect(node.serving(linkIsUp: false, isLoading: false).readiness == .loading)
+        #expect(node.serving(linkIsUp: false, isLoading: false, end: 0).readiness == .loading)
         // Already in progress, so a second promotion does nothing.
         #expect(node.becomePrimary(end: 50, fresh: b) == [])
         // As after a restart, the state on disk becomes the past of a new history.
@@ -136,7 +136,7 @@ import Testing
             ])
         #expect(node.identity.id == b && node.identity.past == StreamPosition(id: a, offset: 90))
         #expect(node.dataset == .whole && node.leads)
-        #expect(node.serving(linkIsUp: false, isLoading: false).readiness == .ready)
+        #expect(node.serving(linkIsUp: false, isLoading: false, end: 0).readiness == .ready)
         #expect(node.restored(recovered: a, end: 90, fresh: c) == [])
     }
 
@@ -176,9 +176,9 @@ import Testing
 
     @Test func reportsWhetherItCanServe() {
         let node = NodeRole(role: .replica(of: there), recovered: a, end: 100, fresh: c)
-        #expect(node.serving(linkIsUp: true, isLoading: true).readiness == .loading)
-        #expect(node.serving(linkIsUp: true, isLoading: false).readiness == .ready)
-        #expect(node.serving(linkIsUp: false, isLoading: false).readiness == .withoutPrimary)
-        #expect(node.serving(linkIsUp: true, isLoading: false).isReplica)
+        #expect(node.serving(linkIsUp: true, isLoading: true, end: 0).readiness == .loading)
+        #expect(node.serving(linkIsUp: true, isLoading: false, end: 0).readiness == .ready)
+        #expect(node.serving(linkIsUp: false, isLoading: false, end: 0).readiness == .withoutPrimary)
+        #expect(node.serving(linkIsUp: true, isLoading: false, end: 0).isReplica)
     }
 }

@@ -3,6 +3,7 @@
 
 import System
 import TestSupport
+
 @testable import Replication
 
 /// A connection between two nodes: one byte stream in each direction.

@@ -13,6 +13,7 @@ import Testing
     /// Seeds that once exposed a fault, and the fault. Since nodes run the server's driver they draw more numbers, so
     /// these seeds no longer reproduce the original runs; each is still one more deterministic run.
     private static let regressions: [(seed: UInt64, what: String)] = [
+        (1_629, "the target of a failover crashed, and took over without what its disk had lost"),
         (3_450_477_663, "shutdown after a failed write: the snapshot's policies were newer than the log"),
         (3_817_296_818, "the same with keys, which replicas then lacked"),
         (2_034_832_567, "the same, found at the next recovery"),

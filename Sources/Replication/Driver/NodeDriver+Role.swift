@@ -114,7 +114,7 @@ extension NodeDriver {
         environment.beginBacklog()
         link.start(
             position: role.position(end: journal.offset), horizon: engineTime, takesOver: takesOver,
-            now: environment.steady
+            permitsLoss: takesOver && handoverPermitsLoss, now: environment.steady
         ) { perform($0) }
     }
 

@@ -104,7 +104,7 @@ extension NodeDriver {
     }
 
     private func answers(to request: SyncRequest, _ replica: ServedReplica) -> [DownstreamLink.Action] {
-        let node = role.serving(linkIsUp: link.isUp, isLoading: environment.isLoading)
+        let node = role.serving(linkIsUp: link.isUp, isLoading: environment.isLoading, end: journal.offset)
         let now = environment.steady
         return environment.withBacklog { replica.link.request(request, of: node, backlog: $0, now: now) }
     }

@@ -95,7 +95,8 @@ extension NodeDriver {
             case .resumeWrites:
                 keepAlive.isSuspended = false
                 gates.holdsWrites = false
-            case .handOver(let address):
+            case .handOver(let address, let permitsLoss):
+                handoverPermitsLoss = permitsLoss
                 guard saveHandover(to: address) else {
                     run(failover.answered(tookOver: false))
                     continue

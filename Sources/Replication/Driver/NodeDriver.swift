@@ -108,6 +108,8 @@ package final class NodeDriver {
     var gone: Set<UInt64> = []
     /// The connection that requested the last failover.
     var failoverAsker: Int64 = 0
+    /// The handover in progress is forced. A handover that continues after a restart is not.
+    var handoverPermitsLoss = false
     /// Full syncs given to replicas.
     package internal(set) var fullSyncs = 0
     /// Replicas that continued from their positions.

@@ -67,7 +67,10 @@ extension ReplicationThread {
         case .following(let address):
             linkDownSince = nil
             log.notice("following a new primary", LogFields(address))
-        case .leading(let offset): log.notice("now the primary", ["offset": "\(offset)"])
+        case .leading(let offset):
+            log.notice("now the primary", ["offset": "\(offset)"])
+            // A policy received from the previous primary may name a zone that only that machine had.
+            ZoneLoading.warnOfMissing(log)
         case .promotedInsideFullSync:
             log.notice("promoted during a full sync; restoring the state on disk before becoming the primary")
         case .leadingWithoutState:
