@@ -98,7 +98,7 @@ def test_nx_creates_and_never_changes(clean, server):
         other.hello3()
         assert other.call(*"RL.POLICY SET p LIMIT 9 PER 1d NX".split()) is None
     for line in ["RL.RULE SET a * * POLICY q XX", "RL.RULE SET a * POLICY q NX NX", "RL.RULE SET a * * POLICY q NX NX"]:
-        assert wire.call(*line.split()).startswith(b"ERR syntax error: tenant, client, action and POLICY"), line
+        assert wire.call(*line.split()).startswith(b"ERR syntax error: expected tenant, client, action and POLICY"), line
 
 
 # The server's log
