@@ -214,7 +214,8 @@ package struct NodeRole: Sendable {
         return [.leadTime, .resumeLog, .saveIdentity, .journal(true), .allowWrites]
     }
 
-    /// A primary's changes are journaled again after a time in which they were not: the offset stands for many states.
+    /// A primary's changes are journaled again after a time in which they were not. Its offset no longer identifies a
+    /// single state.
     /// Snapshots are adopted under the new history.
     package mutating func journalingBegins(fresh: ReplicationID) -> [Action] {
         identity.replace(by: fresh)

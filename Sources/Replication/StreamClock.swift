@@ -2,7 +2,7 @@
 //
 //              follow                                          lead
 //   leading ───────────▶ following: the stream's last time ─────────▶ leading
-//   runs with the        stands still between batches               from the primary's clock as last heard,
+//   runs with the        stops between batches                      from the primary's clock as last heard,
 //   steady clock                                                    plus the steady time since
 //
 // Invariants:
@@ -11,7 +11,7 @@
 //     transmission takes time. So a promoted node releases no quota because its own clock is ahead; it lags by the
 //     delay of the link. Steady clocks are assumed to run at the same speed.
 // (3) A replica expires keys only by times from the stream, so its state is a function of its position, and it can
-//     continue with any node that has that position. That is why the clock stands still between batches.
+//     continue with any node that has that position. Hence the clock stops between batches.
 // (4) A process that starts as a replica begins at the last time in its journal, not at its wall clock: a state expired
 //     by that clock could still be in force at its primary. So it also recovers by this time.
 // (5) A primary expires keys by its own clock, which may be ahead of its journal. When it becomes a replica, that
@@ -32,7 +32,7 @@ package struct StreamClock: Equatable, Sendable {
     private var offset: Nanoseconds
     /// The last time from the stream; meaningless while leading.
     private var lastHeard: EngineTime
-    /// Whether it stands at the stream's last time.
+    /// Whether time is stopped at the stream's last time.
     package private(set) var isFollowing: Bool
     /// Whether `offset` is confirmed by a stream or by this process's own time as a primary.
     package private(set) var knowsTime: Bool

@@ -1,5 +1,4 @@
-"""Nodes without a log, and nodes that get one at run time: an offset is claimed only for the state that it stands
-for."""
+"""Nodes without a log, and nodes that get one at run time: a node claims an offset only if it has that state."""
 
 from durable import info, launch, take
 from replication import fill, nodes, wait_online, wait_same_state

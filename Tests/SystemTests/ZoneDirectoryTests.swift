@@ -2,13 +2,15 @@
 
 import Glibc
 import System
+import TestSupport
 import Testing
 
 @Suite("ZoneDirectory, for Calendar") struct ZoneDirectoryTests {
-    /// A directory with a few files, which the test removes.
+    private let temporary = TemporaryDirectory("zones")
+
+    /// The path of the temporary directory, with a few files in it.
     private func make() throws -> String {
-        var template = Array("/tmp/escapement-zones-XXXXXX".utf8CString)
-        let path = try #require(mkdtemp(&template).map { String(cString: $0) })
+        let path = temporary.path
         for directory in ["Europe", "America", "America/Argentina", "posix"] { mkdir("\(path)/\(directory)", 0o755) }
         for file in ["Zulu", "Europe/Berlin", "America/Argentina/Salta", "zone.tab", "localtime", "posix/Zulu"] {
             try AtomicFile.replace("\(path)/\(file)", with: Array(file.utf8), mode: 0o644)
@@ -20,17 +22,8 @@ import Testing
         return path
     }
 
-    private func remove(_ path: String) {
-        for file in [
-            "Zulu", "Europe/Berlin", "America/Argentina/Salta", "zone.tab", "localtime", "posix/Zulu", "Link",
-            "Dangling", "Europe/Loop", "Pipe", "Long",
-        ] { unlink("\(path)/\(file)") }
-        for directory in ["Europe", "America/Argentina", "America", "posix", ""] { rmdir("\(path)/\(directory)") }
-    }
-
     @Test func namesAreThoseOfFilesWithACapitalInitial() throws {
         let path = try make()
-        defer { remove(path) }
         let names = try ZoneDirectory(path).names()
         for name in ["Zulu", "Europe/Berlin", "America/Argentina/Salta", "Link"] { #expect(names.contains(name)) }
         for name in ["zone.tab", "localtime", "posix/Zulu", "Dangling", "Pipe", "Europe"] {
@@ -43,7 +36,6 @@ import Testing
 
     @Test func aFileIsReadOrTheReasonIsReported() throws {
         let path = try make()
-        defer { remove(path) }
         let directory = ZoneDirectory(path)
         #expect(try directory.read("Europe/Berlin") == Array("Europe/Berlin".utf8))
         #expect(try directory.read("Link") == Array("Europe/Berlin".utf8))

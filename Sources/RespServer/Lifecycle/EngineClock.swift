@@ -38,7 +38,7 @@ final class EngineClock: Sendable {
     /// Engine time. Never earlier than a previous result on the same thread, except after a full sync has replaced the
     /// state, or the state on disk has replaced that of a full sync.
     func now() -> EngineTime {
-        // Acquires: whoever sees that time runs sees the offset with which it was started.
+        // Acquire pairs with the release in `show`: a thread that sees time running also sees its offset.
         let still = stoppedAt.load(ordering: .acquiring)
         if still >= 0 { return EngineTime(nanoseconds: still) }
         return EngineTime(at: .now(), offset: Nanoseconds(offset.load(ordering: .relaxed)))
