@@ -39,6 +39,7 @@ let package = Package(
             name: "Replication", dependencies: ["LimiterEngine", "Persistence", "System"],
             swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "RESP", dependencies: ["System"], swiftSettings: swiftSettings + fuzzSettings),
+        .target(name: "HTTP", dependencies: ["System"], swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "Transport", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings),
         .target(
             name: "RespServer",
@@ -73,6 +74,7 @@ let package = Package(
             dependencies: ["Replication", "Persistence", "LimiterEngine", "System", "TestSupport"],
             swiftSettings: swiftSettings),
         .testTarget(name: "RESPTests", dependencies: ["RESP", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "TransportTests", dependencies: ["System", "TestSupport", "Transport"], swiftSettings: swiftSettings),
         .testTarget(
@@ -87,6 +89,11 @@ let package = Package(
             ? [
                 .executableTarget(
                     name: "fuzz-resp", dependencies: ["RESP"], path: "Tests/Fuzz/RESP",
+                    exclude: ["corpus", "dictionary"],
+                    swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
+                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+                .executableTarget(
+                    name: "fuzz-json", dependencies: ["HTTP"], path: "Tests/Fuzz/JSON",
                     exclude: ["corpus", "dictionary"],
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
