@@ -39,10 +39,13 @@ let package = Package(
             name: "Replication", dependencies: ["LimiterEngine", "Persistence", "System"],
             swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "RESP", dependencies: ["System"], swiftSettings: swiftSettings + fuzzSettings),
+        .target(name: "HTTP", dependencies: ["System"], swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "Transport", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings),
         .target(
             name: "RespServer",
-            dependencies: ["CLinux", "LimiterEngine", "Persistence", "Replication", "RESP", "System", "Transport"],
+            dependencies: [
+                "CLinux", "HTTP", "LimiterEngine", "Persistence", "Replication", "RESP", "System", "Transport",
+            ],
             swiftSettings: swiftSettings),
         .target(name: "ProgramArguments", dependencies: ["CLinux"], swiftSettings: swiftSettings),
         .executableTarget(
@@ -72,14 +75,15 @@ let package = Package(
             name: "ReplicationTests",
             dependencies: ["Replication", "Persistence", "LimiterEngine", "System", "TestSupport"],
             swiftSettings: swiftSettings),
+        .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "RESPTests", dependencies: ["RESP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "TransportTests", dependencies: ["System", "TestSupport", "Transport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "RespServerTests",
             dependencies: [
-                "CLinux", "RespServer", "Replication", "Persistence", "RESP", "LimiterEngine", "System", "TestSupport",
-                "Transport",
+                "CLinux", "HTTP", "RespServer", "Replication", "Persistence", "RESP", "LimiterEngine", "System",
+                "TestSupport", "Transport",
             ],
             swiftSettings: swiftSettings),
     ]
