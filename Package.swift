@@ -43,7 +43,9 @@ let package = Package(
         .target(name: "Transport", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings),
         .target(
             name: "RespServer",
-            dependencies: ["CLinux", "LimiterEngine", "Persistence", "Replication", "RESP", "System", "Transport"],
+            dependencies: [
+                "CLinux", "HTTP", "LimiterEngine", "Persistence", "Replication", "RESP", "System", "Transport",
+            ],
             swiftSettings: swiftSettings),
         .target(name: "ProgramArguments", dependencies: ["CLinux"], swiftSettings: swiftSettings),
         .executableTarget(
@@ -73,6 +75,7 @@ let package = Package(
             name: "ReplicationTests",
             dependencies: ["Replication", "Persistence", "LimiterEngine", "System", "TestSupport"],
             swiftSettings: swiftSettings),
+        .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "RESPTests", dependencies: ["RESP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
@@ -80,8 +83,8 @@ let package = Package(
         .testTarget(
             name: "RespServerTests",
             dependencies: [
-                "CLinux", "RespServer", "Replication", "Persistence", "RESP", "LimiterEngine", "System", "TestSupport",
-                "Transport",
+                "CLinux", "HTTP", "RespServer", "Replication", "Persistence", "RESP", "LimiterEngine", "System",
+                "TestSupport", "Transport",
             ],
             swiftSettings: swiftSettings),
     ]

@@ -26,6 +26,10 @@ public struct Listener: Sendable {
     /// The protocol of its connections.
     public enum Kind: Sendable {
         case resp
+        /// The check API.
+        case http
+        /// Administration over HTTP.
+        case admin
     }
 
     /// The layer below that protocol.

@@ -27,6 +27,22 @@ struct Settings: Sendable, Equatable {
     var timeoutSeconds = 0
     /// 0: one per core.
     var ioThreads = 0
+    /// 0…65535; 0: no listener for administration.
+    var adminPort = 0
+    /// As `bind`.
+    var adminBind = ["127.0.0.1", "-::1"]
+    /// Empty: none is required.
+    var adminToken = ""
+    /// Host names, in lower case.
+    var adminHosts: [String] = []
+    /// 0…65535; 0: no listener for the check API.
+    var httpPort = 0
+    /// As `bind`.
+    var httpBind = ["127.0.0.1", "-::1"]
+    /// 1 or more.
+    var httpIdleTimeoutSeconds = 75
+    /// 1 or more.
+    var httpRequestTimeoutSeconds = 10
 
     // MARK: Clients
 
@@ -124,8 +140,11 @@ extension Settings {
     }
 
     /// `bind` with the leading `-` parsed.
-    var bindAddresses: [BindAddress] {
-        bind.map { word in
+    var bindAddresses: [BindAddress] { Settings.addresses(bind) }
+
+    /// Words of `bind`, `admin-bind` or `http-bind` with the leading `-` parsed.
+    static func addresses(_ words: [String]) -> [BindAddress] {
+        words.map { word in
             word.hasPrefix("-")
                 ? BindAddress(host: String(word.dropFirst()), mayFail: true) : BindAddress(host: word, mayFail: false)
         }

@@ -130,6 +130,10 @@ final class Connection: @unchecked Sendable {
         set { fields.pointee.slot = Int32(newValue) }
     }
 
+    /// Positions in the command table, for CLIENT LIST; -1 for none.
+    var lastCommand: Int16 { fields.pointee.lastCommand }
+    var lastSubcommand: Int16 { fields.pointee.lastSubcommand }
+
     /// The loop's accounted value of the connection's memory: see ClientMemory.
     var countedMemory: Int {
         get { fields.pointee.countedMemory }

@@ -22,6 +22,7 @@ extension EventLoop {
             return
         }
         connections.append(connection)
+        if kind != .resp { http.connections += 1 }
         countMemory(of: connection)
     }
 

@@ -66,6 +66,7 @@ final class EventLoop: @unchecked Sendable {
     let reply = ReplyBuffer(capacity: LoopBuffers.outputRetained)
     let buffers = LoopBuffers()
     let batch = Batch()
+    let http: HTTPLoop
     let context: CommandContext
     /// Cache of limits that clients of this loop specified recently.
     let limitCache = LimitCache()
@@ -141,6 +142,7 @@ final class EventLoop: @unchecked Sendable {
         batched = server.commands.batched
         mailbox = try Mailbox()
         poller = try Poller(capacity: EventLoop.eventsMax)
+        http = HTTPLoop(server.commands)
         keyspace = KeyspaceSession(engine: server.engine)
         clock = server.clock
         now = clock.now()

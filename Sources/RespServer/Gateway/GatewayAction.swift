@@ -1,0 +1,35 @@
+// The routes of the check API: from a request's body to calls of the batch, and from decisions to answers.
+//
+// A route's code runs in `read`: it writes its calls starting at `loop.batch.next`, where there is room for one; a
+// request that needs more room first calls `loop.decideBatch()`. It copies keys into `loop.batch.keyMemory` (after
+// `hasKeyMemory`), or leaves them in the request, which stays in memory until the batch is decided. A malformed request
+// throws HTTPProblem and leaves the batch unchanged. It has been admitted already: the row's `command` names the
+// command whose flags decide that.
+//
+// `write` fills the response from the decided call or group, whose note `read` has prepared.
+
+import HTTP
+import LimiterEngine
+
+/// What a route of the check API does.
+enum GatewayAction: Sendable {
+    /// Makes the enumeration inhabited until it has routes.
+    case none
+
+    /// The rows of the table.
+    static let routes: [HTTPRoute] = []
+
+    /// Reads the request into calls of the batch, or answers it.
+    func read(_ exchange: inout HTTPExchange) throws(HTTPProblem) -> GatewayStep {
+        throw HTTPProblem(.notFound, "there is nothing here")
+    }
+
+    /// Fills the loop's response from a decided call, the first one of `group` if the note's form is that of a group.
+    /// Returns the text if the call failed, for the statistics of errors.
+    static func write(
+        _ note: HTTPNote, _ call: UnsafeMutablePointer<LimitCall>, _ group: KeyspaceSession.Group?, on loop: EventLoop
+    ) -> String? {
+        loop.http.response.begin(.ok)
+        return nil
+    }
+}

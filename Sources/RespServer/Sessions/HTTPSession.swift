@@ -1,0 +1,48 @@
+// A client's HTTP session: the progress of its parser, and which listener it belongs to.
+//
+// Owns all state of a connection that is specific to HTTP. It sets no flag in the word that it shares with the
+// connection, so its limiter calls are on the fast path like those of any session.
+//
+// Threads: the same as its connection.
+//
+// Other files: +Input (from bytes to requests), +Answers (from decisions to bytes); of the loop, EventLoop+HTTP (from a
+// request to its route).
+
+import HTTP
+import System
+import Transport
+
+/// A session in HTTP/1.1. Belongs to one connection.
+final class HTTPSession {
+    /// The listener that accepted the connection.
+    let listener: HTTPListeners
+    private let fields: Pinned<ConnectionFields>
+    var parser = HTTPRequestParser()
+    /// When the first byte of the incomplete request in the kept input arrived; nil if no input is kept.
+    private(set) var requestBegan: SteadyInstant?
+
+    init(_ listener: HTTPListeners, sharing fields: Pinned<ConnectionFields>) {
+        self.listener = listener
+        self.fields = fields
+    }
+
+    /// Remembers that the input kept begins with an incomplete request.
+    func keepPlace(at now: SteadyInstant) {
+        if requestBegan == nil { requestBegan = now }
+    }
+
+    /// No incomplete request is kept any more.
+    func forgetPlace() {
+        requestBegan = nil
+        parser.startNext()
+    }
+
+    /// A request is complete: the next one has its own time to arrive.
+    func noteRequest() { requestBegan = nil }
+
+    /// Shown by CLIENT LIST: the last command as which a request was counted.
+    func noteCommand(_ command: Int16) {
+        fields.pointee.lastCommand = command
+        fields.pointee.lastSubcommand = -1
+    }
+}
