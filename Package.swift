@@ -75,7 +75,6 @@ let package = Package(
             name: "ReplicationTests",
             dependencies: ["Replication", "Persistence", "LimiterEngine", "System", "TestSupport"],
             swiftSettings: swiftSettings),
-        .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "RESPTests", dependencies: ["RESP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(

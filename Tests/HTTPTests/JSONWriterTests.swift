@@ -5,7 +5,7 @@ import Testing
 @Suite("JSON writer")
 struct JSONWriterTests {
     private func written(_ write: (inout JSONWriter) -> Void) -> String {
-        let out = TextBuffer(capacity: 0)
+        let out = ByteWriter(capacity: 0)
         var writer = JSONWriter(out)
         write(&writer)
         return String(decoding: out.bytes, as: UTF8.self)

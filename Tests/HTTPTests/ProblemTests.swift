@@ -5,7 +5,7 @@ import Testing
 struct ProblemTests {
     @Test("members that every problem has, and the field's name")
     func document() {
-        let out = TextBuffer()
+        let out = ByteWriter()
         Problem.write(.invalidField, detail: "cost must be an integer", field: "cost", to: out)
         let text =
             #"{"type":"urn:escapement:problem:invalid-field","title":"Invalid field","status":400,"#
@@ -15,7 +15,7 @@ struct ProblemTests {
 
     @Test("another status, and further members")
     func members() {
-        let out = TextBuffer()
+        let out = ByteWriter()
         var writer = Problem.begin(.quotaExceeded, status: 403, to: out)
         writer.name("retry_after_ms")
         writer.integer(1500)
@@ -31,7 +31,7 @@ struct ProblemTests {
         #expect(Set(ProblemKind.allCases.map { "\($0.type)" }).count == ProblemKind.allCases.count)
         for kind in ProblemKind.allCases {
             #expect((400...599).contains(kind.status))
-            let out = TextBuffer()
+            let out = ByteWriter()
             Problem.write(kind, detail: "\"\n", to: out)
             _ = try tree(Array(out.bytes))
         }

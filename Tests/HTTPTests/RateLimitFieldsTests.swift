@@ -22,7 +22,7 @@ struct RateLimitFieldsTests {
     }
 
     private func written(_ families: RateLimitFamilies, _ rows: Row...) -> String {
-        let out = TextBuffer()
+        let out = ByteWriter()
         let names = rows.map { row in
             let memory = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: row.name.count)
             _ = memory.initialize(from: row.name)
@@ -102,7 +102,7 @@ struct RateLimitFieldsTests {
             (Int64.max, "9223372037"),
         ] as [(Int64, String)])
     func retryAfter(nanoseconds: Int64, expected: String) {
-        let out = TextBuffer()
+        let out = ByteWriter()
         RateLimitFields.writeRetryAfter(nanoseconds: nanoseconds, to: out)
         let text = String(decoding: out.bytes, as: UTF8.self)
         #expect(text == (expected.isEmpty ? "" : "Retry-After: \(expected)\r\n"))

@@ -1,4 +1,4 @@
-// Writes JSON into a TextBuffer: commas, quotes and escapes.
+// Writes JSON into a ByteWriter: commas, quotes and escapes.
 //
 // Keys and names in the server are bytes, JSON strings are characters. Bytes that are not part of valid UTF-8 are
 // written as U+FFFD, one for each byte: the reader of an answer always gets valid JSON, and a name that was altered is
@@ -6,11 +6,11 @@
 
 /// Writes one JSON text. Nothing checks that arrays and objects are closed: tests do.
 public struct JSONWriter {
-    private let out: TextBuffer
+    private let out: ByteWriter
     private var needsComma = false
 
     /// A writer at the end of `out`.
-    public init(_ out: TextBuffer) { self.out = out }
+    public init(_ out: ByteWriter) { self.out = out }
 
     /// Begins an object: names and values must follow, and `endObject`.
     public mutating func beginObject() { open(UInt8(ascii: "{")) }
@@ -97,7 +97,7 @@ public struct JSONWriter {
     }
 }
 
-extension TextBuffer {
+extension ByteWriter {
     /// Appends a JSON string of these bytes, with its quotes.
     public func appendJSON(string bytes: UnsafeBufferPointer<UInt8>) {
         append(byte: UInt8(ascii: "\""))

@@ -141,6 +141,15 @@ extension ProblemKind {
     public var isTemporary: Bool { status == 503 }
 }
 
+extension HTTPProblem {
+    /// A refusal of this kind.
+    public init(_ kind: ProblemKind, _ detail: String, field: String? = nil) {
+        self.init(
+            HTTPStatus(rawValue: UInt16(kind.status)), detail, field: field, type: "\(kind.type)",
+            title: "\(kind.title)")
+    }
+}
+
 /// Writes problem documents.
 public enum Problem {
     /// The content type of problem documents.
@@ -148,7 +157,7 @@ public enum Problem {
 
     /// Begins a document: the members that every problem has. The caller adds members, and ends the object.
     public static func begin(
-        _ kind: ProblemKind, status: Int? = nil, detail: String? = nil, to out: TextBuffer
+        _ kind: ProblemKind, status: Int? = nil, detail: String? = nil, to out: ByteWriter
     ) -> JSONWriter {
         var writer = JSONWriter(out)
         writer.beginObject()
@@ -166,7 +175,7 @@ public enum Problem {
     }
 
     /// Writes a whole document.
-    public static func write(_ kind: ProblemKind, detail: String? = nil, field: String? = nil, to out: TextBuffer) {
+    public static func write(_ kind: ProblemKind, detail: String? = nil, field: String? = nil, to out: ByteWriter) {
         var writer = begin(kind, detail: detail, to: out)
         if let field {
             writer.name("field")

@@ -67,7 +67,7 @@ public enum RateLimitFields {
     /// the lists, and a list without items is not written.
     public static func write(
         _ items: UnsafeBufferPointer<RateLimitItem>, _ families: RateLimitFamilies, unixSeconds: Int64,
-        to out: TextBuffer
+        to out: ByteWriter
     ) {
         guard let most = mostRestrictive(items) else { return }
         if families.contains(.draft) { lists(items, to: out) }
@@ -83,7 +83,7 @@ public enum RateLimitFields {
 
     /// Writes a Retry-After field for a refusal that ends after `nanoseconds`: rounded up, and 1 or more. Writes
     /// nothing if waiting never helps, which a negative number stands for.
-    public static func writeRetryAfter(nanoseconds: Int64, to out: TextBuffer) {
+    public static func writeRetryAfter(nanoseconds: Int64, to out: ByteWriter) {
         guard nanoseconds >= 0 else { return }
         out.append("Retry-After: ")
         out.append(max(1, wholeSeconds(nanoseconds)))
@@ -115,7 +115,7 @@ public enum RateLimitFields {
 
     // MARK: Lists
 
-    private static func lists(_ items: UnsafeBufferPointer<RateLimitItem>, to out: TextBuffer) {
+    private static func lists(_ items: UnsafeBufferPointer<RateLimitItem>, to out: ByteWriter) {
         list("RateLimit-Policy: ", items, to: out) { item in
             parameter(";q=", item.quota, to: out)
             if item.window > 0 { parameter(";w=", item.window, to: out) }
@@ -127,7 +127,7 @@ public enum RateLimitFields {
     }
 
     private static func list(
-        _ name: StaticString, _ items: UnsafeBufferPointer<RateLimitItem>, to out: TextBuffer,
+        _ name: StaticString, _ items: UnsafeBufferPointer<RateLimitItem>, to out: ByteWriter,
         _ parameters: (RateLimitItem) -> Void
     ) {
         var isFirst = true
@@ -145,7 +145,7 @@ public enum RateLimitFields {
         if !isFirst { out.append("\r\n") }
     }
 
-    private static func parameter(_ name: StaticString, _ value: Int64, to out: TextBuffer) {
+    private static func parameter(_ name: StaticString, _ value: Int64, to out: ByteWriter) {
         out.append(name)
         out.append(min(max(0, value), integerMax))
     }
@@ -154,7 +154,7 @@ public enum RateLimitFields {
 
     private static func three(
         _ limit: StaticString, _ remaining: StaticString, _ reset: StaticString, _ item: RateLimitItem, since: Int64,
-        to out: TextBuffer
+        to out: ByteWriter
     ) {
         out.append(limit)
         out.append(item.quota)

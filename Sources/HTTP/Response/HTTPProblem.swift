@@ -10,13 +10,18 @@ public struct HTTPProblem: Error, Equatable, Sendable {
     public var field: String?
     /// The problem's type; `about:blank` means nothing more than the status.
     public var type: String
+    /// A short description of the type; nil for the status's reason phrase.
+    public var title: String?
 
     /// A refusal.
-    public init(_ status: HTTPStatus, _ detail: String, field: String? = nil, type: String = "about:blank") {
+    public init(
+        _ status: HTTPStatus, _ detail: String, field: String? = nil, type: String = "about:blank", title: String? = nil
+    ) {
         self.status = status
         self.detail = detail
         self.field = field
         self.type = type
+        self.title = title
     }
 }
 
@@ -24,34 +29,21 @@ extension HTTPResponse {
     /// Makes this the answer to a request that is refused. Fields of the header can still be added.
     public func begin(_ problem: HTTPProblem) {
         begin(problem.status, .problem)
-        body.append("{\"type\":\"")
-        HTTPResponse.appendEscaped(problem.type, to: body)
-        body.append("\",\"title\":\"")
-        body.append(problem.status.reason)
-        body.append("\",\"status\":")
-        body.append(Int64(problem.status.rawValue))
-        body.append(",\"detail\":\"")
-        HTTPResponse.appendEscaped(problem.detail, to: body)
+        var writer = JSONWriter(body)
+        writer.beginObject()
+        writer.name("type")
+        writer.string(problem.type)
+        writer.name("title")
+        if let title = problem.title { writer.string(title) } else { writer.string(problem.status.reason) }
+        writer.name("status")
+        writer.integer(Int64(problem.status.rawValue))
+        writer.name("detail")
+        writer.string(problem.detail)
         if let field = problem.field {
-            body.append("\",\"field\":\"")
-            HTTPResponse.appendEscaped(field, to: body)
+            writer.name("field")
+            writer.string(field)
         }
-        body.append("\"}\n")
-    }
-
-    /// Appends text as the inside of a JSON string.
-    private static func appendEscaped(_ text: String, to writer: ByteWriter) {
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                writer.append(byte: UInt8(ascii: "\\"))
-                writer.append(byte: byte)
-            case 0..<0x20:
-                writer.append("\\u00")
-                writer.append(byte: byte >= 0x10 ? 0x31 : 0x30)
-                writer.append(byte: "0123456789abcdef".utf8.dropFirst(Int(byte & 15)).first!)
-            default: writer.append(byte: byte)
-            }
-        }
+        writer.endObject()
+        body.append("\n")
     }
 }

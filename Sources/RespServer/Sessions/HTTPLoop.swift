@@ -13,6 +13,8 @@ final class HTTPLoop {
     let statistics = HTTPStatistics()
     /// For the calls of the batch, by their position in it.
     let notes: UnsafeMutablePointer<HTTPNote>
+    /// For the identifiers of requests that bring none. Not secret, and not unique for certain.
+    private var randomState = UInt64.random(in: .min ... .max)
     /// HTTP connections of this loop.
     var connections = 0
     /// The position in the command table of each route's command; -1 for none.
@@ -30,6 +32,15 @@ final class HTTPLoop {
     }
 
     deinit { notes.deallocate() }
+
+    /// A random number other than 0.
+    func nextRandom() -> UInt64 {
+        randomState &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = randomState
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return (mixed ^ (mixed >> 31)) | 1
+    }
 }
 
 /// Requests by route, method and status, and their durations. The loop counts; any thread reads.

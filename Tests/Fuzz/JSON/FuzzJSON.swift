@@ -94,7 +94,7 @@ private func check(_ string: JSONString) {
 }
 
 private func checkRoundTrip(_ bytes: UnsafeBufferPointer<UInt8>) {
-    let out = TextBuffer(capacity: 0)
+    let out = ByteWriter(capacity: 0)
     var writer = JSONWriter(out)
     writer.string(bytes)
     var reader = JSONReader(out.bytes)
