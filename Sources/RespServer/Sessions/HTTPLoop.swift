@@ -33,6 +33,11 @@ final class HTTPLoop {
 
     deinit { notes.deallocate() }
 
+    /// The position in the table of commands of the command of some route; nil if no route has it.
+    func commands(named name: String) -> Int? {
+        RouteTable.all.firstIndex { $0.command == name }.map { Int(commands[$0]) }
+    }
+
     /// A random number other than 0.
     func nextRandom() -> UInt64 {
         randomState &+= 0x9E37_79B9_7F4A_7C15
