@@ -95,6 +95,11 @@ let package = Package(
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
                 .executableTarget(
+                    name: "fuzz-http", dependencies: ["HTTP"], path: "Tests/Fuzz/HTTP",
+                    exclude: ["corpus", "dictionary"],
+                    swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
+                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+                .executableTarget(
                     name: "fuzz-zones", dependencies: ["LimiterEngine"], path: "Tests/Fuzz/Zones",
                     exclude: ["corpus", "dictionary"],
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],

@@ -24,34 +24,38 @@ extension HTTPResponse {
     /// Makes this the answer to a request that is refused. Fields of the header can still be added.
     public func begin(_ problem: HTTPProblem) {
         begin(problem.status, .problem)
-        body.append("{\"type\":\"")
-        HTTPResponse.appendEscaped(problem.type, to: body)
-        body.append("\",\"title\":\"")
+        body.append("{\"type\":")
+        body.appendQuoted(text: problem.type)
+        body.append(",\"title\":\"")
         body.append(problem.status.reason)
         body.append("\",\"status\":")
         body.append(Int64(problem.status.rawValue))
-        body.append(",\"detail\":\"")
-        HTTPResponse.appendEscaped(problem.detail, to: body)
+        body.append(",\"detail\":")
+        body.appendQuoted(text: problem.detail)
         if let field = problem.field {
-            body.append("\",\"field\":\"")
-            HTTPResponse.appendEscaped(field, to: body)
+            body.append(",\"field\":")
+            body.appendQuoted(text: field)
         }
-        body.append("\"}\n")
+        body.append("}\n")
     }
+}
 
-    /// Appends text as the inside of a JSON string.
-    private static func appendEscaped(_ text: String, to writer: ByteWriter) {
+extension ByteWriter {
+    /// Appends text as a JSON string, with its quotes.
+    public func appendQuoted(text: String) {
+        append(byte: UInt8(ascii: "\""))
         for byte in text.utf8 {
             switch byte {
             case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                writer.append(byte: UInt8(ascii: "\\"))
-                writer.append(byte: byte)
+                append(byte: UInt8(ascii: "\\"))
+                append(byte: byte)
             case 0..<0x20:
-                writer.append("\\u00")
-                writer.append(byte: byte >= 0x10 ? 0x31 : 0x30)
-                writer.append(byte: "0123456789abcdef".utf8.dropFirst(Int(byte & 15)).first!)
-            default: writer.append(byte: byte)
+                append("\\u00")
+                append(byte: byte >= 0x10 ? 0x31 : 0x30)
+                append(byte: byte & 15 < 10 ? 0x30 + byte & 15 : 0x57 + byte & 15)
+            default: append(byte: byte)
             }
         }
+        append(byte: UInt8(ascii: "\""))
     }
 }

@@ -185,8 +185,8 @@ final class EventLoop: @unchecked Sendable {
 
     /// Whether something has to be checked although no descriptor is ready. Read by the loop's own thread only.
     private var needsTick: Bool {
-        settings.timeoutSeconds > 0 || !suspended.isEmpty || softLimitWatch > 0 || !ending.isEmpty
-            || hasMoreClientMemory
+        settings.timeoutSeconds > 0 || http.connections > 0 || !suspended.isEmpty || softLimitWatch > 0
+            || !ending.isEmpty || hasMoreClientMemory
     }
     /// Connections whose output is over the soft limit.
     var softLimitWatch = 0
