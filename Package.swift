@@ -75,8 +75,8 @@ let package = Package(
             name: "ReplicationTests",
             dependencies: ["Replication", "Persistence", "LimiterEngine", "System", "TestSupport"],
             swiftSettings: swiftSettings),
-        .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "RESPTests", dependencies: ["RESP", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "TransportTests", dependencies: ["System", "TestSupport", "Transport"], swiftSettings: swiftSettings),
         .testTarget(
@@ -96,6 +96,11 @@ let package = Package(
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
                 .executableTarget(
                     name: "fuzz-http", dependencies: ["HTTP"], path: "Tests/Fuzz/HTTP",
+                    exclude: ["corpus", "dictionary"],
+                    swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
+                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+                .executableTarget(
+                    name: "fuzz-json", dependencies: ["HTTP"], path: "Tests/Fuzz/JSON",
                     exclude: ["corpus", "dictionary"],
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),

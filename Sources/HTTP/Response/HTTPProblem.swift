@@ -10,13 +10,18 @@ public struct HTTPProblem: Error, Equatable, Sendable {
     public var field: String?
     /// The problem's type; `about:blank` means nothing more than the status.
     public var type: String
+    /// A short description of the type; nil for the status's reason phrase.
+    public var title: String?
 
     /// A refusal.
-    public init(_ status: HTTPStatus, _ detail: String, field: String? = nil, type: String = "about:blank") {
+    public init(
+        _ status: HTTPStatus, _ detail: String, field: String? = nil, type: String = "about:blank", title: String? = nil
+    ) {
         self.status = status
         self.detail = detail
         self.field = field
         self.type = type
+        self.title = title
     }
 }
 
@@ -24,38 +29,29 @@ extension HTTPResponse {
     /// Makes this the answer to a request that is refused. Fields of the header can still be added.
     public func begin(_ problem: HTTPProblem) {
         begin(problem.status, .problem)
-        body.append("{\"type\":")
-        body.appendQuoted(text: problem.type)
-        body.append(",\"title\":\"")
-        body.append(problem.status.reason)
-        body.append("\",\"status\":")
-        body.append(Int64(problem.status.rawValue))
-        body.append(",\"detail\":")
-        body.appendQuoted(text: problem.detail)
+        var writer = JSONWriter(body)
+        writer.beginObject()
+        writer.name("type")
+        writer.string(problem.type)
+        writer.name("title")
+        if let title = problem.title { writer.string(title) } else { writer.string(problem.status.reason) }
+        writer.name("status")
+        writer.integer(Int64(problem.status.rawValue))
+        writer.name("detail")
+        writer.string(problem.detail)
         if let field = problem.field {
-            body.append(",\"field\":")
-            body.appendQuoted(text: field)
+            writer.name("field")
+            writer.string(field)
         }
-        body.append("}\n")
+        writer.endObject()
+        body.append("\n")
     }
 }
 
 extension ByteWriter {
     /// Appends text as a JSON string, with its quotes.
     public func appendQuoted(text: String) {
-        append(byte: UInt8(ascii: "\""))
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                append(byte: UInt8(ascii: "\\"))
-                append(byte: byte)
-            case 0..<0x20:
-                append("\\u00")
-                append(byte: byte >= 0x10 ? 0x31 : 0x30)
-                append(byte: byte & 15 < 10 ? 0x30 + byte & 15 : 0x57 + byte & 15)
-            default: append(byte: byte)
-            }
-        }
-        append(byte: UInt8(ascii: "\""))
+        var text = text
+        text.withUTF8 { appendJSON(string: $0) }
     }
 }

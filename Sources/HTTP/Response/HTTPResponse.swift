@@ -83,6 +83,9 @@ public final class HTTPResponse {
     /// Completes a field.
     public func endField() { fields.append("\r\n") }
 
+    /// Where whole lines of the header are appended, each with its line end.
+    public var lines: ByteWriter { fields }
+
     // MARK: Writing
 
     /// The connection after the response.

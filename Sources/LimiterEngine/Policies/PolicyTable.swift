@@ -172,6 +172,9 @@ public final class PolicyTable: @unchecked Sendable {
         call.pointee.carriesOver = true
     }
 
+    /// The name of the policy at this position, borrowed as long as this table is referenced. O(1).
+    public func name(ofPolicy number: Int) -> UnsafeBufferPointer<UInt8> { policySet.name(number) }
+
     // MARK: Rules
 
     /// Number of rules. O(1).
@@ -209,6 +212,8 @@ public final class PolicyTable: @unchecked Sendable {
         public var policy: Int
         /// Why it won.
         public var level: RuleLevel
+        /// The names that the rule has: bit 0 for the tenant, 1 for the client, 2 for the action. The others are `*`.
+        public var names: UInt8
         /// Where the rule is stored: see `PolicyTable.rule(of:)`.
         fileprivate var part: Int
         fileprivate var number: Int
@@ -243,8 +248,8 @@ public final class PolicyTable: @unchecked Sendable {
                 let part = PolicyTable.partNumber(hashes[position], partMask)
                 guard let rule = views[part].find(hashes[position], pattern, tenant, client, action) else { continue }
                 return Resolution(
-                    policy: Int(rule.pointee.policy), level: RuleLevel(pattern: pattern), part: part,
-                    number: Int(rule.pointee.number))
+                    policy: Int(rule.pointee.policy), level: RuleLevel(pattern: pattern),
+                    names: UInt8(truncatingIfNeeded: pattern), part: part, number: Int(rule.pointee.number))
             }
             return nil
         }

@@ -4,6 +4,7 @@
 // Contains no text: formatting, validation and documentation of settings are in the settings table. Has no effect on
 // its own: the code that receives a new value applies it.
 
+import HTTP
 import Persistence
 import System
 
@@ -43,6 +44,13 @@ struct Settings: Sendable, Equatable {
     var httpIdleTimeoutSeconds = 75
     /// 1 or more.
     var httpRequestTimeoutSeconds = 10
+    /// Families of RateLimit fields in the answers of the check API; empty: none.
+    var httpRateLimitHeaders = RateLimitFamilies.draft
+    /// Proxies whose X-Forwarded-For is believed.
+    var trustedProxies: [IPRange] = []
+    /// 1…128.
+    var httpIPv6Prefix = 64
+    var httpCompat = false
 
     // MARK: Clients
 

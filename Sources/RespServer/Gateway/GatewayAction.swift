@@ -4,24 +4,33 @@
 // request that needs more room first calls `loop.decideBatch()`. It copies keys into `loop.batch.keyMemory` (after
 // `hasKeyMemory`), or leaves them in the request, which stays in memory until the batch is decided. A malformed request
 // throws HTTPProblem and leaves the batch unchanged. It has been admitted already: the row's `command` names the
-// command whose flags decide that.
+// command whose flags decide that. A route that answers at once first has the batch decided, since all answers of a
+// loop are built in the same response.
 //
 // `write` fills the response from the decided call or group, whose note `read` has prepared.
+//
+//   GatewayBody, GatewayReaders   bodies and queries          GatewayAuth      the identity that a proxy reports
+//   GatewayAnswers                decisions as answers        GatewayRoutes    the rows of the table
 
 import HTTP
 import LimiterEngine
 
 /// What a route of the check API does.
 enum GatewayAction: Sendable {
-    /// Makes the enumeration inhabited until it has routes.
-    case none
-
-    /// The rows of the table.
-    static let routes: [HTTPRoute] = []
+    case check, take, peek, refund, takeAll, status, auth
 
     /// Reads the request into calls of the batch, or answers it.
     func read(_ exchange: inout HTTPExchange) throws(HTTPProblem) -> GatewayStep {
-        throw HTTPProblem(.notFound, "there is nothing here")
+        GatewayCorrelation.note(&exchange)
+        return switch self {
+        case .check: try GatewayReaders.check(&exchange)
+        case .take: try GatewayReaders.limit(.take, &exchange)
+        case .peek: try GatewayReaders.limit(.peek, &exchange)
+        case .refund: try GatewayReaders.limit(.refund, &exchange)
+        case .takeAll: try GatewayReaders.takeAll(&exchange)
+        case .status: try GatewayReaders.status(&exchange)
+        case .auth: try GatewayAuth.read(&exchange)
+        }
     }
 
     /// Fills the loop's response from a decided call, the first one of `group` if the note's form is that of a group.
@@ -29,7 +38,7 @@ enum GatewayAction: Sendable {
     static func write(
         _ note: HTTPNote, _ call: UnsafeMutablePointer<LimitCall>, _ group: KeyspaceSession.Group?, on loop: EventLoop
     ) -> String? {
-        loop.http.response.begin(.ok)
-        return nil
+        if let group { return GatewayAnswers.write(note, call, group, on: loop) }
+        return GatewayAnswers.write(note, call, on: loop)
     }
 }

@@ -74,7 +74,8 @@ extension EventLoop {
             case .call: add(1, .http, exchange, session)
             case .group(let count): add(count, .httpGroup, exchange, session)
             case .answered:
-                decideBatch()
+                // The response is filled: a batch decided now would overwrite it.
+                precondition(batch.count == 0, "answered before earlier calls were decided")
                 buffers.handled &+= 1
                 finish(exchange.note, exchange.connection)
                 return
@@ -124,7 +125,7 @@ extension EventLoop {
             let text = text(of: refusal, command)
             noteRejection(text)
             commandStatistics.reject(command.index)
-            return .refuse(HTTPProblem(.unavailable, text))
+            return .refuse(HTTPProblem(refusal.problemKind, text))
         }
     }
 
@@ -138,6 +139,7 @@ extension EventLoop {
         http.response.begin(problem)
         if problem.status == .unavailable { http.response.field("Retry-After", 1) }
         if problem.status == .unauthorized { http.response.field("WWW-Authenticate", "Bearer") }
+        GatewayCorrelation.addField(exchange.note, to: http.response)
         finish(exchange.note, exchange.connection)
     }
 
@@ -196,4 +198,18 @@ extension EventLoop {
 extension HTTPLoop {
     /// Lines that every response has.
     static var commonFields: StaticString { "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n" }
+}
+
+extension Refusal {
+    /// The kind of problem that clients over HTTP get.
+    fileprivate var problemKind: ProblemKind {
+        switch self {
+        case .loading: .loading
+        case .diskFailed: .diskFailed
+        case .readOnly: .readOnly
+        case .stale, .lacksState: .stale
+        case .lacksReplicas: .lacksReplicas
+        case .unauthenticated, .inTransaction, .subscribed: .unavailable
+        }
+    }
 }

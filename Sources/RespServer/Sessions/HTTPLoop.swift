@@ -18,6 +18,8 @@ final class HTTPLoop {
     let gatewayConnections = Atomic<Int>(0)
     /// Connections of this loop for administration; read by any thread.
     let adminConnections = Atomic<Int>(0)
+    /// For the identifiers of requests that bring none. Not secret, and not unique for certain.
+    private var randomState = UInt64.random(in: .min ... .max)
     /// HTTP connections of this loop.
     private(set) var connections = 0
     /// The position in the command table of each route's command; -1 for none.
@@ -44,6 +46,15 @@ final class HTTPLoop {
         } else {
             gatewayConnections.add(change, ordering: .relaxed)
         }
+    }
+
+    /// A random number other than 0.
+    func nextRandom() -> UInt64 {
+        randomState &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = randomState
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return (mixed ^ (mixed >> 31)) | 1
     }
 }
 

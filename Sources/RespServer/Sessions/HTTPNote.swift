@@ -39,4 +39,7 @@ struct HTTPNote {
     var text = ByteView.empty
     /// A number that the gateway keeps.
     var number: Int64 = 0
+    /// The request's X-Correlation-ID; if it is empty, and `madeCorrelation` is not 0, the answer has that.
+    var correlation = ByteView.empty
+    var madeCorrelation: UInt64 = 0
 }

@@ -21,9 +21,20 @@ final class HTTPSession {
     /// When the first byte of the incomplete request in the kept input arrived; nil if no input is kept.
     private(set) var requestBegan: SteadyInstant?
 
+    /// The address of the peer, once it has been asked for.
+    private var knownPeer: IPAddress??
+
     init(_ listener: HTTPListeners, sharing fields: Pinned<ConnectionFields>) {
         self.listener = listener
         self.fields = fields
+    }
+
+    /// The address of the peer; nil if it is not an IP address. Asks the kernel once.
+    func peer(of connection: Connection) -> IPAddress? {
+        if let knownPeer { return knownPeer }
+        let peer = IPAddress(peerOf: connection.channel.stream.descriptor)
+        knownPeer = .some(peer)
+        return peer
     }
 
     /// Remembers that the input kept begins with an incomplete request.
