@@ -75,7 +75,7 @@ extension Handlers {
         server.errorStatistics.reset()
         server.clientsRejected.store(0, ordering: .relaxed)
         server.strangersRejected.store(0, ordering: .relaxed)
-        server.unknownCommands.reset()
+        server.unsupportedCalls.reset()
         server.log.resetStatistics()
         context.reply.ok()
     }
