@@ -95,6 +95,11 @@ let package = Package(
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
                 .executableTarget(
+                    name: "fuzz-http", dependencies: ["HTTP"], path: "Tests/Fuzz/HTTP",
+                    exclude: ["corpus", "dictionary"],
+                    swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
+                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+                .executableTarget(
                     name: "fuzz-json", dependencies: ["HTTP"], path: "Tests/Fuzz/JSON",
                     exclude: ["corpus", "dictionary"],
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],

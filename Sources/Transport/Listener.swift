@@ -24,7 +24,8 @@ public struct Listener: Sendable {
     }
 
     /// The protocol of its connections.
-    public enum Kind: Sendable {
+    public enum Kind: String, Sendable, CaseIterable {
+        /// RESP.
         case resp
         /// The check API.
         case http

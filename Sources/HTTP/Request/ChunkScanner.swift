@@ -10,7 +10,7 @@ struct ChunkScanner: Sendable {
     private static let encodedMax = 8 * HTTPRequestParser.bodyMax
 
     private enum Phase: Sendable {
-        case size, data, trailer
+        case size, data, trailer, done
     }
 
     private var phase = Phase.size
@@ -48,9 +48,9 @@ struct ChunkScanner: Sendable {
             case .trailer:
                 let left = ChunkScanner.trailerMax - (position - trailerStart)
                 guard let end = try ChunkScanner.lineEnd(body, from: position, within: left) else { return false }
-                let isLast = end == position
+                if end == position { phase = .done }
                 position = end + 2
-                if isLast { return true }
+            case .done: return true
             }
         }
     }

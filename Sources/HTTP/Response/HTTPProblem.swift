@@ -47,3 +47,11 @@ extension HTTPResponse {
         body.append("\n")
     }
 }
+
+extension ByteWriter {
+    /// Appends text as a JSON string, with its quotes.
+    public func appendQuoted(text: String) {
+        var text = text
+        text.withUTF8 { appendJSON(string: $0) }
+    }
+}

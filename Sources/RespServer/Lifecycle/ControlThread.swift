@@ -175,6 +175,7 @@ struct ControlThread {
         if !listener.isUnixSocket {
             if listener.kind == .resp, settings.protectedMode, settings.requirepass.isEmpty, !stream.isPeerLoopback {
                 server.clientsRejected.add(1, ordering: .relaxed)
+                server.strangersRejected.add(1, ordering: .relaxed)
                 server.warn(
                     .protectedMode, "client rejected: protected-mode is on and no password is set",
                     address: stream.peerAddress)

@@ -88,6 +88,7 @@ public enum Escapement {
         }
         ZoneLoading.load(settings.zoneinfo, log: log)
         if let problem = problemOfRules(settings) { return .fail(problem) }
+        if let problem = settings.contradiction { return .fail("\(problem.setting): \(problem.text)") }
         let openFiles = OpenFiles(settings)
         if let problem = openFiles.prepare(maxclients: settings.maxclients, log: log) { return .fail(problem) }
         do {

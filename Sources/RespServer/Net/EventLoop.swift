@@ -36,8 +36,6 @@ final class EventLoop: @unchecked Sendable {
     let slowLog: SlowLog
     let latencyEvents: LatencyEvents
     let monitors: Monitors
-    /// Position of CL.THROTTLE in the command table.
-    let throttle: Int
     /// How each command is batched, by its position in the command table.
     let batched: UnsafePointer<BatchEntry>
     let turn: Lock
@@ -138,7 +136,6 @@ final class EventLoop: @unchecked Sendable {
         slowLog = server.slowLog
         latencyEvents = server.latencyEvents
         monitors = server.monitors
-        throttle = server.commands.throttle
         batched = server.commands.batched
         mailbox = try Mailbox()
         poller = try Poller(capacity: EventLoop.eventsMax)
@@ -185,8 +182,8 @@ final class EventLoop: @unchecked Sendable {
 
     /// Whether something has to be checked although no descriptor is ready. Read by the loop's own thread only.
     private var needsTick: Bool {
-        settings.timeoutSeconds > 0 || !suspended.isEmpty || softLimitWatch > 0 || !ending.isEmpty
-            || hasMoreClientMemory
+        settings.timeoutSeconds > 0 || http.connections > 0 || !suspended.isEmpty || softLimitWatch > 0
+            || !ending.isEmpty || hasMoreClientMemory
     }
     /// Connections whose output is over the soft limit.
     var softLimitWatch = 0

@@ -174,6 +174,7 @@ extension EventLoop {
         let note = HTTPNote(
             began: SteadyInstant.now(), route: UInt8(RouteTable.all.count), method: .other, flags: .closes)
         finish(note, connection)
+        connection.flags.insert(.lingers)
         server.log.verbose(
             "closing client: not a valid HTTP request",
             ["id": "\(connection.id)", "addr": "\(connection.peerAddress)", "error": "\(refusal.detail)"])

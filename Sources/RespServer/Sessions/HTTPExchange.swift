@@ -16,6 +16,11 @@ struct HTTPExchange {
 
     /// The answer: begun and filled by the route's code, sent by the session.
     var response: HTTPResponse { loop.http.response }
+
+    /// Whether the request came in on the admin listener.
+    var isAdmin: Bool {
+        if case .http(let session) = connection.session { session.listener == .admin } else { false }
+    }
 }
 
 /// What a route of the gateway has done.

@@ -1,6 +1,7 @@
 // The part of an event loop that is specific to HTTP: buffers that requests and answers share, and counters.
 
 import HTTP
+import Synchronization
 import System
 
 /// Buffers and counters of HTTP on one event loop. The counters may be read by any thread; everything else belongs to
@@ -13,10 +14,14 @@ final class HTTPLoop {
     let statistics = HTTPStatistics()
     /// For the calls of the batch, by their position in it.
     let notes: UnsafeMutablePointer<HTTPNote>
+    /// Connections of this loop to the check API; read by any thread.
+    let gatewayConnections = Atomic<Int>(0)
+    /// Connections of this loop for administration; read by any thread.
+    let adminConnections = Atomic<Int>(0)
     /// For the identifiers of requests that bring none. Not secret, and not unique for certain.
     private var randomState = UInt64.random(in: .min ... .max)
     /// HTTP connections of this loop.
-    var connections = 0
+    private(set) var connections = 0
     /// The position in the command table of each route's command; -1 for none.
     let commands: [Int16]
 
@@ -36,6 +41,16 @@ final class HTTPLoop {
     /// The position in the table of commands of the command of some route; nil if no route has it.
     func commands(named name: String) -> Int? {
         RouteTable.all.firstIndex { $0.command == name }.map { Int(commands[$0]) }
+    }
+
+    /// Counts a connection that has been adopted, or with -1 one that has ended.
+    func count(_ change: Int, _ listener: HTTPListeners) {
+        connections += change
+        if listener == .admin {
+            adminConnections.add(change, ordering: .relaxed)
+        } else {
+            gatewayConnections.add(change, ordering: .relaxed)
+        }
     }
 
     /// A random number other than 0.

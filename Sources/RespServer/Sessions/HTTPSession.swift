@@ -50,6 +50,9 @@ final class HTTPSession {
         parser.startNext()
     }
 
+    /// Makes the incomplete request appear to have begun this much earlier, for tests.
+    func age(by length: Nanoseconds) { requestBegan = requestBegan.map { $0 - length } }
+
     /// A request is complete: the next one has its own time to arrive.
     func noteRequest() { requestBegan = nil }
 
@@ -57,5 +60,35 @@ final class HTTPSession {
     func noteCommand(_ command: Int16) {
         fields.pointee.lastCommand = command
         fields.pointee.lastSubcommand = -1
+    }
+
+    /// Counts bytes by listener.
+    @inline(never)
+    func note(received: Int, sent: Int, on counters: LoopCounters) {
+        let isAdmin = listener == .admin
+        if received > 0 { counters.add(isAdmin ? .adminInputBytes : .gatewayInputBytes, UInt64(received)) }
+        if sent > 0 { counters.add(isAdmin ? .adminOutputBytes : .gatewayOutputBytes, UInt64(sent)) }
+    }
+
+    // MARK: Time
+
+    /// Whether an incomplete request, or the next one, has taken too long to arrive.
+    func isOverdue(_ connection: Connection, at now: SteadyInstant, _ settings: Settings) -> Bool {
+        if let requestBegan { return now - requestBegan > .seconds(settings.httpRequestTimeoutSeconds) }
+        return now - connection.lastActiveAt > .seconds(settings.httpIdleTimeoutSeconds)
+    }
+
+    /// Tells a client whose request is incomplete that the server waits no longer.
+    func sendFarewell(to connection: Connection) {
+        guard requestBegan != nil, !connection.channel.hasOutput, connection.held == nil else { return }
+        let loop = connection.loop
+        let response = loop.http.response
+        response.begin(HTTPProblem(.requestTimeout, "the request did not arrive within http-request-timeout"))
+        let note = HTTPNote(
+            began: loop.steady, route: UInt8(RouteTable.all.count), method: .other, flags: .closes)
+        let head = response.formatHead(at: loop.unixSeconds, .close, common: HTTPLoop.commonFields)
+        loop.send(connection, head.buffer[...])
+        loop.send(connection, response.body.bytes[...])
+        loop.http.statistics.count(note, response.status, took: .zero)
     }
 }

@@ -86,6 +86,21 @@ enum Session {
         }
     }
 
+    /// Whether the connection has been idle for too long.
+    func isOverdue(_ connection: Connection, at now: SteadyInstant, _ settings: Settings) -> Bool {
+        switch self {
+        case .resp:
+            settings.timeoutSeconds > 0 && now - connection.lastActiveAt > .seconds(settings.timeoutSeconds)
+                && !isListening
+        case .http(let session): session.isOverdue(connection, at: now, settings)
+        }
+    }
+
+    /// Sends what the client of an overdue connection is told before it is closed.
+    func sendFarewell(to connection: Connection) {
+        if case .http(let session) = self { session.sendFarewell(to: connection) }
+    }
+
     /// Whether the client is subscribed to a channel or a pattern.
     var isSubscribed: Bool {
         switch self {
@@ -94,13 +109,24 @@ enum Session {
         }
     }
 
+    /// Counts bytes exchanged with an HTTP client; all bytes are also counted together.
+    @inline(__always)
+    func note(received: Int = 0, sent: Int = 0, on counters: LoopCounters) {
+        if case .http(let session) = self { session.note(received: received, sent: sent, on: counters) }
+    }
+
     // MARK: The connection
+
+    /// The connection has been adopted by its loop.
+    func begin(_ connection: Connection) {
+        if case .http(let session) = self { connection.loop.http.count(1, session.listener) }
+    }
 
     /// Detaches the session from its loop: removes its entries in structures shared with others.
     func end(_ connection: Connection) {
         switch self {
         case .resp(let session): session.end(connection)
-        case .http: connection.loop.http.connections -= 1
+        case .http(let session): connection.loop.http.count(-1, session.listener)
         }
     }
 
