@@ -33,6 +33,13 @@ public struct JSONWriter {
         needsComma = false
     }
 
+    /// The name of the next value.
+    public mutating func name(text: String) {
+        string(text)
+        out.append(":")
+        needsComma = false
+    }
+
     /// A string of these bytes.
     public mutating func string(_ bytes: UnsafeBufferPointer<UInt8>) {
         separate()

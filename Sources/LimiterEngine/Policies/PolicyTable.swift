@@ -190,6 +190,17 @@ public final class PolicyTable: @unchecked Sendable {
 
         /// Before the first rule.
         public init() {}
+
+        /// The position that `number` was of; nil for a number that it cannot be. In another table than that one, it
+        /// is somewhere near.
+        public init?(number: Int) {
+            guard number >= 0, number >> 32 < PolicyTable.partsMax else { return nil }
+            part = number >> 32
+            position = number & 0xFFFF_FFFF
+        }
+
+        /// The position as a number, 0 or more.
+        public var number: Int { part << 32 | position }
     }
 
     /// The next rule of an iteration; nil at its end. O(1), amortised.

@@ -18,18 +18,34 @@ import LimiterEngine
 /// What a route of the check API does.
 enum GatewayAction: Sendable {
     case check, take, peek, refund, takeAll, status, auth
+    /// On the admin listener.
+    case command(AdminCommand)
+    /// Paths of other services.
+    case compat(CompatAction)
+    case compatCommand(CompatCommand)
+    case compatHealth, compatBreaker
 
     /// Reads the request into calls of the batch, or answers it.
     func read(_ exchange: inout HTTPExchange) throws(HTTPProblem) -> GatewayStep {
         GatewayCorrelation.note(&exchange)
         return switch self {
-        case .check: try GatewayReaders.check(&exchange)
+        case .check:
+            if exchange.loop.settings.httpCompat, CompatReaders.isLimitKeyBody(exchange.request.body) {
+                try CompatReaders.limitKey(&exchange)
+            } else {
+                try GatewayReaders.check(&exchange)
+            }
         case .take: try GatewayReaders.limit(.take, &exchange)
         case .peek: try GatewayReaders.limit(.peek, &exchange)
         case .refund: try GatewayReaders.limit(.refund, &exchange)
         case .takeAll: try GatewayReaders.takeAll(&exchange)
         case .status: try GatewayReaders.status(&exchange)
         case .auth: try GatewayAuth.read(&exchange)
+        case .command(let command): try command.read(&exchange)
+        case .compat(let action): try action.read(&exchange)
+        case .compatCommand(let command): try command.read(&exchange)
+        case .compatHealth: try CompatStatus.health(&exchange)
+        case .compatBreaker: try CompatStatus.breaker(&exchange)
         }
     }
 

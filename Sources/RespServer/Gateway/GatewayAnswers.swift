@@ -17,6 +17,8 @@ enum GatewayForm: UInt8 {
     case group
     /// For proxies: no body, and the status they expect.
     case auth
+    /// Forms of other services: see CompatReaders.
+    case tier, limitKey, consume, throttle, envoy
 }
 
 enum GatewayAnswers {
@@ -28,7 +30,10 @@ enum GatewayAnswers {
         case .decision where isDenied && !note.flags.contains(.refusesWith200): refusal(note, call, on: loop)
         case .decision, .state: decision(note, call, on: loop)
         case .auth: auth(note, call, isDenied: isDenied, on: loop)
-        case .group: preconditionFailure("a group has its own function")
+        case .tier, .limitKey, .consume, .throttle:
+            CompatAnswers.write(form, call, on: loop)
+            addFields(note, call, on: loop)
+        case .group, .envoy: preconditionFailure("a group has its own function")
         }
         GatewayCorrelation.addField(note, to: loop.http.response)
         return nil
@@ -145,6 +150,13 @@ enum GatewayAnswers {
             GatewayCorrelation.addField(note, to: loop.http.response)
             return "ERR \(text)"
         case .tooMany: preconditionFailure("the number of limits has been checked")
+        }
+        if note.form == GatewayForm.envoy.rawValue {
+            EnvoyAnswer.write(note, calls, count: group.count, isAllowed: refused == nil, on: loop)
+            addFields(loop.http.notes + (calls - loop.batch.calls), calls, count: group.count, on: loop)
+            if refused != nil { RateLimitFields.writeRetryAfter(nanoseconds: wait, to: loop.http.response.lines) }
+            GatewayCorrelation.addField(note, to: loop.http.response)
+            return nil
         }
         let response = loop.http.response
         let isProblem = refused != nil && !note.flags.contains(.refusesWith200)
@@ -265,7 +277,8 @@ enum GatewayItems {
         let limit = call.pointee.limit
         let quota = call.pointee.decision.limit
         let isRate = limit.algorithm.hasBurst
-        let length = isRate ? limit.tolerance : limit.calendar == nil ? limit.period : 0
+        let length =
+            isRate && quota > 0 ? limit.tolerance : limit.calendar == nil ? limit.period : 0
         let second: Int64 = 1_000_000_000
         return RateLimitItem(
             name: name(note), quota: quota, window: length < second ? 0 : RateLimitFields.wholeSeconds(length),

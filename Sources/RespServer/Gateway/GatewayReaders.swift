@@ -180,10 +180,9 @@ enum GatewayReaders {
                     count += 1
                     try reader.skip()
                 }
-                guard count > 0 else { throw reader.error(.invalid("must not be empty"), in: "limits") }
+                guard count > 0 else { throw reader.error(.invalid("must not be empty")) }
                 guard count <= KeyspaceSession.takeAllMax else {
-                    throw reader.error(
-                        .invalid("must have at most \(KeyspaceSession.takeAllMax) elements"), in: "limits")
+                    throw reader.error(.invalid("must have at most \(KeyspaceSession.takeAllMax) elements"))
                 }
             case .cost:
                 let cost = try reader.integer()

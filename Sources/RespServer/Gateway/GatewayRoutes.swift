@@ -4,7 +4,28 @@ import HTTP
 
 extension GatewayAction {
     /// The rows of the table.
-    static let routes: [HTTPRoute] = [
+    static let routes: [HTTPRoute] = checks + compat + AdminCommand.routes + CompatCommand.routes
+
+    private static let compat: [HTTPRoute] = [
+        row(.post, "/json", "rl.takeall", .compat(.envoy), "As envoyproxy/ratelimit answers it"),
+        row(.post, "/check", "rl.take", .compat(.tier)),
+        row(.post, "/api/check_and_consume", "rl.check", .compat(.consume)),
+        row(.get, "/api/status/{tenant}/{client}/{action}", "rl.peek", .compat(.consumeState)),
+        row(.post, "/throttle", "rl.take", .compat(.throttle)),
+        row(.get, "/circuit-breaker-status", nil, .compatBreaker),
+        row(.get, "/api/health", nil, .compatHealth),
+    ]
+
+    private static func row(
+        _ method: HTTPMethod, _ template: StaticString, _ command: String?, _ action: GatewayAction,
+        _ summary: String = "Of another service, with http-compat: see docs/http.md"
+    ) -> HTTPRoute {
+        HTTPRoute(
+            method, template, on: .gateway, access: .open, command: command, .gateway(action),
+            RouteDocumentation(summary: summary))
+    }
+
+    private static let checks: [HTTPRoute] = [
         HTTPRoute(
             nil, "/v1/auth/*", on: .gateway, access: .open, command: "rl.check", .gateway(.auth), authDocumentation),
         HTTPRoute(

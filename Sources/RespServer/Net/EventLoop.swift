@@ -241,7 +241,7 @@ final class EventLoop: @unchecked Sendable {
             case .unblock(let connection, let reply): unblock(connection, reply)
             case .waitsLong(let connection): noteLongWait(of: connection)
             case .filesDone(let connection, let reply, let hasChanged):
-                unblock(connection, reply, hasChanged: hasChanged)
+                unblock(connection, responseBytes(to: connection, reply) ?? reply, hasChanged: hasChanged)
                 // No wave ends after this, so check here whether the change is already on disk.
                 releaseHeld()
             case .resume: resumeSuspended()

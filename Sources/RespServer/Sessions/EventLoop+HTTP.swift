@@ -73,6 +73,7 @@ extension EventLoop {
             switch try action.read(&exchange) {
             case .call: add(1, .http, exchange, session)
             case .group(let count): add(count, .httpGroup, exchange, session)
+            case .waits: buffers.handled &+= 1
             case .answered:
                 // The response is filled: a batch decided now would overwrite it.
                 precondition(batch.count == 0, "answered before earlier calls were decided")
@@ -112,6 +113,11 @@ extension EventLoop {
         let command = http.commands[number]
         if command < 0 || Admission.isOnFastPath(connection.word, state) { return .run }
         return admitSlowly(commands.flat[Int(command)])
+    }
+
+    /// Why a command may not run in the current state of the server; nil if it may, or has to wait.
+    func refusal(of command: CommandReference) -> HTTPProblem? {
+        if case .refuse(let problem) = admitSlowly(command) { problem } else { nil }
     }
 
     @inline(never)

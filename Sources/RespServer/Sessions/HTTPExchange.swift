@@ -31,4 +31,6 @@ enum GatewayStep {
     case call
     /// It has written this many calls, which are an all-or-nothing call.
     case group(Int)
+    /// It is answered later: the connection is blocked until then.
+    case waits
 }

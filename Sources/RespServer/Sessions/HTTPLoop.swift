@@ -38,6 +38,11 @@ final class HTTPLoop {
 
     deinit { notes.deallocate() }
 
+    /// The position in the table of commands of the command of some route; nil if no route has it.
+    func commands(named name: String) -> Int? {
+        RouteTable.all.firstIndex { $0.command == name }.map { Int(commands[$0]) }
+    }
+
     /// Counts a connection that has been adopted, or with -1 one that has ended.
     func count(_ change: Int, _ listener: HTTPListeners) {
         connections += change

@@ -21,6 +21,8 @@ final class HTTPSession {
     /// When the first byte of the incomplete request in the kept input arrived; nil if no input is kept.
     private(set) var requestBegan: SteadyInstant?
 
+    /// The request whose command has left work for another thread.
+    var pending: PendingHTTPAnswer?
     /// The address of the peer, once it has been asked for.
     private var knownPeer: IPAddress??
 
