@@ -52,12 +52,14 @@ def main() -> int:
             edit(tests / "test_storage.py", concrete, address, "EscapementStorage", SYNC)
             edit(tests / "aio/test_storage.py", concrete, address, "AsyncEscapementStorage", ASYNC)
             return subprocess.run(
-                [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o"]
-                + ["asyncio_mode=auto", "-c", "/dev/null", "--rootdir", str(directory)]
-                + ["tests/test_strategy.py", "tests/test_storage.py", "tests/integration"]
-                + ["tests/aio/test_strategy.py", "tests/aio/test_storage.py", "tests/storage"]
-                + ["tests/aio/storage", "-k", "escapement or async"]
-                + arguments,
+                [
+                    *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+                    *("-c", "/dev/null", "-o", "asyncio_mode=auto", "--rootdir", str(directory)),
+                    *("tests/test_strategy.py", "tests/test_storage.py", "tests/integration"),
+                    *("tests/aio/test_strategy.py", "tests/aio/test_storage.py"),
+                    *("tests/storage", "tests/aio/storage", "-k", "escapement or async"),
+                    *arguments,
+                ],
                 cwd=directory,
             ).returncode
         finally:

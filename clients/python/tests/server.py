@@ -65,10 +65,11 @@ def free_port() -> int:
 
 
 class Server:
-    def __init__(self, directory: pathlib.Path, *flags: str, port: int | None = None) -> None:
+    def __init__(self, directory: pathlib.Path, *flags: str, password: str = "") -> None:
         self.directory = directory
-        self.flags = flags
-        self.port = port or free_port()
+        self.flags = [*flags, "--requirepass", password] if password else flags
+        self.password = password
+        self.port = free_port()
         self.start()
 
     @property
@@ -85,12 +86,24 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
-        eventually(self.answers, "the server answers")
+        try:
+            eventually(self.answers, "the server answers")
+        except BaseException:
+            self.kill()
+            raise
 
     def answers(self) -> bool:
+        """Whether a command gets a reply other than LOADING."""
         assert self.process.poll() is None, pathlib.Path(f"{self.directory}.log").read_text()
-        with contextlib.suppress(redis.RedisError), self.client() as client:
-            return bool(client.ping())
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection,
+        ):
+            if self.password:
+                connection.sendall(f"AUTH {self.password}\r\n".encode())
+                assert connection.recv(100) == b"+OK\r\n"
+            connection.sendall(b"DBSIZE\r\n")
+            return connection.recv(100).startswith(b":")
         return False
 
     def client(self, **options: object) -> redis.Redis:

@@ -101,7 +101,7 @@ def _until_more(limit: LimitLike, decision: Decision) -> float | None:
     """Seconds until there is more quota; the same as Retry-After if the request was refused."""
     if not decision.allowed and decision.retry_after is not None:
         return max(1, decision.retry_after)
-    if not isinstance(limit, Limit):
+    if not isinstance(limit, Limit) or decision.limit == 0:
         return None
     if decision.remaining >= decision.limit:
         return 0

@@ -6,12 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
-import redis
-import redis.asyncio
 import redis.exceptions
 
 from . import _wire
-from ._connection import DEFAULT_TIMEOUT, connection_options, redis_url
+from ._connection import DEFAULT_TIMEOUT, make_async_client, make_client
 from ._errors import UnavailableError, translate
 from ._failures import Failure, FailureCounts, Failures, OnError
 from ._types import Decision, Decisions, Limit, LimitLike
@@ -127,9 +125,11 @@ class Limiter(_Base):
         on_failure: Callable[[Failure], object] | None = None,
         **options: Any,
     ) -> Limiter:
-        """A limiter with a client of its own, which tries once and waits `timeout` seconds at most
-        to connect and for each reply. `options` are those of `redis.Redis.from_url`."""
-        client = redis.Redis.from_url(redis_url(url), **{**connection_options(timeout), **options})
+        """A limiter with a client of its own, which tries once, and waits `timeout` seconds at most
+        for one of its connections, to connect, and for each reply. `options` are those of
+        redis-py's connections and pools, such as `password`, `max_connections` (50) or `protocol`.
+        """
+        client = make_client(url, timeout, options)
         return cls(client, prefix=prefix, on_error=on_error, on_failure=on_failure)
 
     def take(
@@ -245,9 +245,7 @@ class AsyncLimiter(_Base):
         **options: Any,
     ) -> AsyncLimiter:
         """A limiter with a client of its own, as `Limiter.from_url`."""
-        client = redis.asyncio.Redis.from_url(
-            redis_url(url), **{**connection_options(timeout, asynchronous=True), **options}
-        )
+        client = make_async_client(url, timeout, options)
         return cls(client, prefix=prefix, on_error=on_error, on_failure=on_failure)
 
     async def take(

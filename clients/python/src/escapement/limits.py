@@ -32,7 +32,12 @@ from limits.storage import MovingWindowSupport, SlidingWindowCounterSupport, Sto
 from limits.storage.base import TimestampedSlidingWindow
 
 from . import _wire
-from ._connection import DEFAULT_TIMEOUT, connection_options, redis_url
+from ._connection import (
+    DEFAULT_TIMEOUT,
+    connection_options,
+    make_async_client,
+    make_client,
+)
 from ._types import Decision, Limit
 
 __all__ = ["AsyncEscapementStorage", "EscapementStorage"]
@@ -192,9 +197,24 @@ def _sentinels(uri: str) -> tuple[list[tuple[str, int]], str, str | None, str | 
     return addresses, service, unquote(user) or None, unquote(password) or None
 
 
-def _waits(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that also apply to connections to Sentinels."""
-    return {name: options[name] for name in ("socket_timeout", "socket_connect_timeout", "retry")}
+def _connect(uri: str, timeout: float, options: dict[str, Any]) -> Any:
+    if not uri.startswith("escapement+sentinel://"):
+        return make_client(uri, timeout, options)
+    waits = connection_options(timeout)
+    addresses, service, user, password = _sentinels(uri)
+    sentinel = _Sentinel(addresses, sentinel_kwargs=waits)
+    given = {"username": user, "password": password, **waits, **options}
+    return sentinel.master_for(service, **given)
+
+
+def _connect_async(uri: str, timeout: float, options: dict[str, Any]) -> Any:
+    if not uri.startswith("escapement+sentinel://"):
+        return make_async_client(uri, timeout, options)
+    waits = connection_options(timeout, asynchronous=True)
+    addresses, service, user, password = _sentinels(uri)
+    sentinel = _AsyncSentinel(addresses, sentinel_kwargs=waits)
+    given = {"username": user, "password": password, **waits, **options}
+    return sentinel.master_for(service, **given)
 
 
 class EscapementStorage(
@@ -229,15 +249,7 @@ class EscapementStorage(
         """
         super().__init__(uri, wrap_exceptions=wrap_exceptions)
         self.key_prefix = key_prefix
-        self.storage = client or self._connect(uri, {**connection_options(timeout), **options})
-
-    @staticmethod
-    def _connect(uri: str, options: dict[str, Any]) -> Any:
-        if not uri.startswith("escapement+sentinel://"):
-            return redis.Redis.from_url(redis_url(uri), **options)
-        addresses, service, user, password = _sentinels(uri)
-        sentinel = _Sentinel(addresses, sentinel_kwargs=_waits(options))
-        return sentinel.master_for(service, **{"username": user, "password": password, **options})
+        self.storage = client or _connect(uri, timeout, options)
 
     @property
     def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
@@ -341,16 +353,7 @@ class AsyncEscapementStorage(
         """Parameters are those of `EscapementStorage`; `client` is one of `redis.asyncio`."""
         super().__init__(uri, wrap_exceptions=wrap_exceptions)
         self.key_prefix = key_prefix
-        options = {**connection_options(timeout, asynchronous=True), **options}
-        self.storage = client or self._connect(uri.removeprefix("async+"), options)
-
-    @staticmethod
-    def _connect(uri: str, options: dict[str, Any]) -> Any:
-        if not uri.startswith("escapement+sentinel://"):
-            return redis.asyncio.Redis.from_url(redis_url(uri), **options)
-        addresses, service, user, password = _sentinels(uri)
-        sentinel = _AsyncSentinel(addresses, sentinel_kwargs=_waits(options))
-        return sentinel.master_for(service, **{"username": user, "password": password, **options})
+        self.storage = client or _connect_async(uri.removeprefix("async+"), timeout, options)
 
     @property
     def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
