@@ -60,7 +60,7 @@ class HeaderAuthentication(BaseAuthentication):
 
 
 class View(APIView):
-    authentication_classes = [HeaderAuthentication]
+    authentication_classes = (HeaderAuthentication,)
 
     def get(self, request):
         return Response("hello")

@@ -11,6 +11,7 @@ import redis.asyncio.sentinel
 import redis.sentinel
 from limits.storage import storage_from_string
 
+import escapement.limits  # noqa: F401  (registers the scheme)
 from escapement import AsyncLimiter, Limit, Limiter, connection_options
 from server import PATIENCE, Server, eventually, free_port
 

@@ -42,3 +42,15 @@ __all__ = [
     "WrongAlgorithmError",
     "connection_options",
 ]
+
+# So that a traceback shows the names to import.
+for _error in (
+    EscapementError,
+    InvalidCallError,
+    NoRuleError,
+    UnavailableError,
+    UnknownPolicyError,
+    WrongAlgorithmError,
+):
+    _error.__module__ = __name__
+del _error
