@@ -167,6 +167,17 @@ def test_algorithms(project):
     assert int(get("burst").headers["Retry-After"]) <= 180
 
 
+def test_a_subclass_with_periods_of_its_own(project):
+    class HalfASecond(OwnThrottle):
+        def parse_rate(self, rate):
+            return 7, 0.5
+
+    assert HalfASecond().get_limit().arguments() == (
+        *("LIMIT", "7", "PER", "500ms"),
+        *("ALGO", "sliding-log"),
+    )
+
+
 def test_they_are_the_frameworks_own_classes():
     for name in ("AnonRateThrottle", "UserRateThrottle", "ScopedRateThrottle"):
         kind = getattr(escapement.drf, name)

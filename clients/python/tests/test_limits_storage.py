@@ -113,15 +113,15 @@ async def test_a_fixed_window_starts_with_the_first_hit_and_counts_refused_hits(
         assert HOUR - 10 < client.ttl("LIMITS:LIMITER/2/1/hour") <= HOUR
 
 
-async def test_a_fixed_window_ends(make):
+async def test_a_fixed_window_ends_however_often_it_is_hit(make):
+    """Refused hits count, but do not extend the window."""
     both = make("FixedWindowRateLimiter")
     item = limits.parse("1/second")
     assert await both.hit(item)
     deadline = time.monotonic() + 30
-    while not await both.test(item):
+    while not await both.hit(item):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
-    assert await both.hit(item)
 
 
 async def test_moving_window_stats_show_the_oldest_entry(make):
@@ -340,6 +340,17 @@ async def test_addresses(start, tmp_path):
         assert EscapementStorage("", client=client).check()
     async with redis.asyncio.Redis(port=server.port, password="secret") as client:
         assert await AsyncEscapementStorage("", client=client).check()
+
+
+def test_tls_and_other_options_reach_redis_py():
+    uri = "escapements://:a%20b@localhost:1/0?max_connections=7"
+    for prefix, module in (("", redis), ("async+", redis.asyncio)):
+        pool = storage_from_string(f"{prefix}{uri}", timeout=3, protocol=3).storage.connection_pool
+        assert pool.connection_class is module.SSLConnection
+        assert pool.max_connections == 7
+        assert pool.connection_kwargs["password"] == "a b"
+        assert pool.connection_kwargs["protocol"] == 3
+        assert pool.connection_kwargs["socket_timeout"] == 3
 
 
 def test_sentinel_addresses():

@@ -15,6 +15,7 @@ The server's address and the rest are in Django's settings:
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -107,7 +108,7 @@ class RateThrottle(throttling.SimpleRateThrottle):
     """
 
     num_requests: int | None
-    duration: int | None
+    duration: float | None
     algorithm: ClassVar[Algorithm | None] = None
     decision: Decision | None = None
 
@@ -121,7 +122,8 @@ class RateThrottle(throttling.SimpleRateThrottle):
         if requests is None or period is None:
             raise ImproperlyConfigured(f"{type(self).__name__} has no rate")
         default: Algorithm = "sliding-log" if requests <= _LOG_MAX else "sliding-window"
-        return Limit(requests, period, algorithm=self.algorithm or default)
+        per = period if isinstance(period, int) else timedelta(seconds=period)
+        return Limit(requests, per, algorithm=self.algorithm or default)
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         if self.rate is None:
