@@ -74,8 +74,6 @@ final class CommandRegistry: @unchecked Sendable {
     let lookup: CommandLookup
     /// Every command and subcommand; commands first, in the order of `specs`.
     let flat: [CommandReference]
-    /// Index of CL.THROTTLE.
-    let throttle: Int
     /// Index of EXEC.
     let exec: Int
     /// How each of `specs` is batched.
@@ -100,7 +98,6 @@ final class CommandRegistry: @unchecked Sendable {
         }
         self.flat = flat
         self.subcommands = subcommands
-        throttle = specs.firstIndex { $0.name == "cl.throttle" }!
         exec = specs.firstIndex { $0.name == "exec" }!
         let entries = UnsafeMutablePointer<BatchEntry>.allocate(capacity: specs.count)
         for (number, spec) in specs.enumerated() { (entries + number).initialize(to: BatchEntry(spec)) }
