@@ -34,8 +34,10 @@ def escapement_server():
     return client
 """
 
-SYNC = 'pytest.param("escapement://{address}", {{}}, lf("escapement_server"), id="escapement")'
-ASYNC = 'pytest.param("async+escapement://{address}", {{}}, lf("escapement_server"), id="async")'
+# The time-out is for a busy machine.
+OPTIONS = '{{"timeout": 30}}, lf("escapement_server")'
+SYNC = f'pytest.param("escapement://{{address}}", {OPTIONS}, id="escapement")'
+ASYNC = f'pytest.param("async+escapement://{{address}}", {OPTIONS}, id="async")'
 
 
 def main() -> int:
@@ -83,7 +85,7 @@ def storages(text: str, address: str) -> str:
 
 def concrete(text: str, address: str, kind: str, storage: str) -> str:
     """test_storage.py: the storages of TestConcreteStorages or its like."""
-    entry = storage.format(address=address).replace("{}, lf", f"{{}}, {kind}, lf")
+    entry = storage.format(address=address).replace(", lf", f", {kind}, lf")
     text, count = re.subn(
         r'(?ms)("uri, args, expected_instance, fixture",\n    )\[$.*?^    \],$',
         lambda match: f"{match[1]}[{entry}],",

@@ -19,7 +19,13 @@ import redis.asyncio
 from limits.errors import ConfigurationError, StorageError
 from limits.storage import storage_from_string
 
-from escapement.limits import AsyncEscapementStorage, EscapementStorage
+from escapement import Decision
+from escapement.limits import (
+    AsyncEscapementStorage,
+    EscapementStorage,
+    _moving_window,
+    _whole,
+)
 from server import Server, eventually, free_port
 
 STRATEGIES = [
@@ -232,6 +238,19 @@ async def follow(
             assert allowed == must, (before - start, current)
         current += allowed
         await asyncio.sleep(0.002)
+
+
+def test_statistics_of_a_window_that_changes_while_it_is_read():
+    """Two replies may not fit together; no number may be nonsense then."""
+    # The only unit in force expired between the replies.
+    assert _whole(1, None, 60) == (0, 0.0, 0, 60.0)
+    assert _whole(3, None, 60) == (0, 0.0, 2, 60.0)
+    # A whole period until the next unit: at least not 0, as its remainder would be.
+    assert 0 < _whole(3, 60.0, 60)[3] % 60 < 60
+    # One more entry expired than was asked for: the newest one's end is the latest possible.
+    allowed = Decision(True, 1, 5, 3, None, 40.0)
+    start, entries = _moving_window(allowed, 5, 60)
+    assert (start - time.time() + 60, entries) == (pytest.approx(40, abs=5), 2)
 
 
 async def test_strategies_do_not_share_keys(make):
