@@ -96,13 +96,19 @@ extension EventLoop {
     /// Logs the first request for each name.
     func noteUnknownCommand(from connection: Connection, isSubcommand: Bool = false) {
         guard !connection.resp.flags.contains(.unauthenticated) else { return server.unknownCommands.countStranger() }
-        switch server.unknownCommands.count(arguments[0], subcommand: isSubcommand ? arguments[1] : nil) {
+        let warning = server.unknownCommands.count(arguments[0], subcommand: isSubcommand ? arguments[1] : nil)
+        warnOfUnknown(warning, from: connection, "unknown command: this server does not have it")
+    }
+
+    /// Logs what `count` returned.
+    func warnOfUnknown(_ warning: UnknownCommands.Warning, from connection: Connection, _ text: String) {
+        switch warning {
         case .none: break
         case .name(let name):
             let library = connection.resp.description?.libraryName ?? []
             let version = connection.resp.description?.libraryVersion ?? []
             server.log.warning(
-                "unknown command: this server does not have it",
+                text,
                 [
                     "command": "\(name)", "addr": "\(connection.peerAddress)",
                     "name": "\(String(decoding: connection.name, as: UTF8.self))",
