@@ -74,8 +74,6 @@ final class CommandRegistry: @unchecked Sendable {
     let lookup: CommandLookup
     /// Every command and subcommand; commands first, in the order of `specs`.
     let flat: [CommandReference]
-    /// Index of CL.THROTTLE.
-    let throttle: Int
     /// Index of EXEC.
     let exec: Int
     /// Index of EVALSHA.
@@ -104,7 +102,6 @@ final class CommandRegistry: @unchecked Sendable {
         }
         self.flat = flat
         self.subcommands = subcommands
-        throttle = specs.firstIndex { $0.name == "cl.throttle" }!
         exec = specs.firstIndex { $0.name == "exec" }!
         evalsha = specs.firstIndex { $0.name == "evalsha" }!
         evalshaReadOnly = specs.firstIndex { $0.name == "evalsha_ro" }!

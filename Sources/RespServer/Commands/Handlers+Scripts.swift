@@ -112,12 +112,12 @@ extension Handlers {
         switch context.loop.scriptTexts.find(text) {
         case .known(let number): return number
         case .unknown(let sha1):
-            context.loop.noteUnknownScript(sha1.text, from: context.client)
+            context.loop.noteUnsupported(.script(sha1.text), from: context.client)
             context.reply.error(
                 "ERR unknown script \(sha1.text): this server runs no Lua, only the scripts of the libraries in "
                     + "docs/libraries.md")
         case .tooLong:
-            context.loop.noteUnknownScript("too-long", from: context.client)
+            context.loop.noteUnsupported(.script("too-long"), from: context.client)
             context.reply.error(
                 "ERR unknown script of \(text.count) bytes: this server runs no Lua, only the scripts of the "
                     + "libraries in docs/libraries.md")
@@ -175,18 +175,4 @@ extension EventLoop {
 
     /// Seconds that acquiring the locks of a plan may take.
     private static let planMargin = 10.0
-
-    /// Counts a script that is not known, and logs the first request for each.
-    func noteUnknownScript(_ sha1: String, from connection: Connection) {
-        var (name, sha1) = ("eval", sha1)
-        let warning = name.withUTF8 { name in
-            sha1.withUTF8 { sha1 in
-                server.unknownCommands.count(
-                    Argument(base: name.baseAddress!, count: name.count),
-                    subcommand: Argument(base: sha1.baseAddress!, count: sha1.count))
-            }
-        }
-        warnOfUnknown(
-            warning, from: connection, "unknown script: this server runs no Lua, see docs/libraries.md")
-    }
 }

@@ -63,16 +63,21 @@ struct ScriptRun {
     }
 
     /// A value to store.
-    static func value(_ text: Argument) throws(ScriptError) -> Int64 {
-        guard let value = text.integer else { throw ScriptError(CommandContext.invalidValue) }
+    func value(_ text: Argument) throws(ScriptError) -> Int64 {
+        guard let value = text.integer else { throw refusedValue() }
         return value
     }
 
     /// A value to store that is a number, or nil.
-    static func value(_ number: Double?) throws(ScriptError) -> Int64 {
+    func value(_ number: Double?) throws(ScriptError) -> Int64 {
         guard let number else { throw .missingArgument }
-        guard let value = LuaNumber.commandArgument(number) else { throw ScriptError(CommandContext.invalidValue) }
+        guard let value = LuaNumber.commandArgument(number) else { throw refusedValue() }
         return value
+    }
+
+    private func refusedValue() -> ScriptError {
+        context.loop.noteUnsupported(.value(context.arguments[0]), from: context.client)
+        return ScriptError(CommandContext.invalidValue)
     }
 
     // MARK: Commands

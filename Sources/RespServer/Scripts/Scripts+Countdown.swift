@@ -18,7 +18,7 @@ extension Scripts {
         for (position, term) in terms.enumerated() {
             let seconds = try ScriptRun.integer(term!.seconds)
             try run.set(
-                run.key(position + 1), try ScriptRun.value(term!.limit), expiring: seconds, milliseconds: second,
+                run.key(position + 1), try run.value(term!.limit), expiring: seconds, milliseconds: second,
                 ifAbsent: true)
         }
         for (position, term) in terms.enumerated() {

@@ -9,7 +9,7 @@ extension Scripts {
         guard !run.exists(run.key(1)) else { return run.reply.null() }
         let seconds = try ScriptRun.integer(run.argument(2))
         try run.set(
-            run.key(1), try ScriptRun.value(run.argument(1)), expiring: seconds, milliseconds: second,
+            run.key(1), try run.value(run.argument(1)), expiring: seconds, milliseconds: second,
             command: "setex")
         run.reply.ok()
     }
@@ -34,7 +34,7 @@ extension Scripts {
         guard run.argument(1).integer == value else { return run.reply.integer(0) }
         let seconds = try ScriptRun.integer(run.argument(3))
         try run.set(
-            run.key(1), try ScriptRun.value(run.argument(2)), expiring: seconds, milliseconds: second,
+            run.key(1), try run.value(run.argument(2)), expiring: seconds, milliseconds: second,
             command: "setex")
         run.reply.integer(1)
     }

@@ -21,7 +21,7 @@ extension Scripts {
             _ = try run.add(try ScriptRun.integer(amount), to: current)
         } else {
             let lifetime = try ScriptRun.integer(window * 2)
-            try run.set(current, try ScriptRun.value(amount), expiring: lifetime, milliseconds: millisecond)
+            try run.set(current, try run.value(amount), expiring: lifetime, milliseconds: millisecond)
         }
         run.reply.integer(1)
     }
