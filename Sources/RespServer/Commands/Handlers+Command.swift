@@ -111,7 +111,9 @@ extension CommandReply {
             return reply.error("ERR Invalid number of arguments specified for command")
         }
         let positions = spec.keyPositions(arguments, from: 2)
-        guard !positions.isEmpty else { return reply.error("ERR Invalid arguments specified for command") }
+        guard !positions.isEmpty || spec.flags.contains(.script) else {
+            return reply.error("ERR Invalid arguments specified for command")
+        }
         reply.array(positions.count)
         for position in positions { reply.bulk(arguments[position]) }
     }
