@@ -27,6 +27,12 @@ final class Batch {
         case sum
         /// A counter's value, or null.
         case value
+        /// A counter's sum, as a script returns it.
+        case scriptSum
+        /// A counter's sum, and the milliseconds that it has left.
+        case scriptSumAndTime
+        /// The replies of scripts on GCRA.
+        case throttledPy, redisRate
     }
 
     /// Which connection a call belongs to, and how it is answered.
@@ -37,6 +43,8 @@ final class Batch {
         var command: Int16
         var form: ReplyForm
         var version: ProtocolVersion
+        /// The number of the script, if it is one.
+        var script: UInt8 = 0
     }
 
     private struct Counts {
