@@ -27,6 +27,12 @@ final class Batch {
         case sum
         /// A counter's value, or null.
         case value
+        /// A counter's sum, as a script returns it.
+        case scriptSum
+        /// A counter's sum, and the milliseconds that it has left.
+        case scriptSumAndTime
+        /// The replies of scripts on GCRA.
+        case throttledPy, redisRate
         /// A response in HTTP.
         case http
         /// A response in HTTP to the calls of one request.
@@ -45,6 +51,8 @@ final class Batch {
         var command: Int16
         var form: ReplyForm
         var version: ProtocolVersion
+        /// The number of the script, if it is one.
+        var script: UInt8 = 0
     }
 
     private struct Counts {

@@ -68,6 +68,11 @@ final class EventLoop: @unchecked Sendable {
     let context: CommandContext
     /// Cache of limits that clients of this loop specified recently.
     let limitCache = LimitCache()
+    /// Finds known scripts by SHA-1, and by the texts that clients of this loop sent.
+    let scripts = ScriptTable.lookup
+    let scriptTexts = ScriptTexts(ScriptTable.lookup)
+    /// How the script that was added to the batch last is answered, and its number.
+    @exclusivity(unchecked) var batchedScript = (form: Batch.ReplyForm.scriptSum, number: UInt8(0))
 
     // Only the holder of the turn lock touches what follows, and no function changes one of these while it is being
     // changed. The lists that every turn looks at are therefore not checked for exclusivity at run time: thirteen such
