@@ -17,7 +17,7 @@ final class CommandReference: Sendable {
     let hasSubcommands: Bool
     let arity: Int
     private let ownHandler: CommandSpec.Handler?
-    /// How the command is batched. A batched command has no handler.
+    /// How the command is batched. Only those that run scripts also have a handler, for scripts that are not batched.
     let batched: BatchedCommand?
     var isRunnable: Bool { ownHandler != nil || batched != nil }
 
@@ -76,6 +76,10 @@ final class CommandRegistry: @unchecked Sendable {
     let flat: [CommandReference]
     /// Index of EXEC.
     let exec: Int
+    /// Index of EVALSHA.
+    let evalsha: Int
+    /// Index of EVALSHA_RO.
+    let evalshaReadOnly: Int
     /// How each of `specs` is batched.
     let batched: UnsafePointer<BatchEntry>
     private let subcommands: [[CommandReference]]
@@ -99,6 +103,8 @@ final class CommandRegistry: @unchecked Sendable {
         self.flat = flat
         self.subcommands = subcommands
         exec = specs.firstIndex { $0.name == "exec" }!
+        evalsha = specs.firstIndex { $0.name == "evalsha" }!
+        evalshaReadOnly = specs.firstIndex { $0.name == "evalsha_ro" }!
         let entries = UnsafeMutablePointer<BatchEntry>.allocate(capacity: specs.count)
         for (number, spec) in specs.enumerated() { (entries + number).initialize(to: BatchEntry(spec)) }
         batched = UnsafePointer(entries)
