@@ -222,3 +222,12 @@ def test_links(path):
             if anchor not in map(slug, headings):
                 broken.append(target)
     assert not broken
+
+
+def test_the_logrotate_file_is_the_package_s():
+    path = ROOT / "packaging" / "escapement.logrotate"
+    if not path.exists():
+        pytest.skip("no packaging here")
+    shown = re.search(r"^```\n(/var/log/.*?)^```$", section("Log rotation"), re.DOTALL | re.MULTILINE).group(1)
+    lines = [line for line in path.read_text().splitlines() if not line.strip().startswith("#")]
+    assert lines == shown.splitlines()
