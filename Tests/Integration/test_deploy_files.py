@@ -403,6 +403,19 @@ def test_promtool_accepts(arguments):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_alerts_select_existing_series(start):
+    """Each selector with a label matches a series that the server prints."""
+    with start("--enable-debug-command", "local").connect() as wire:
+        printed = wire.call("DEBUG", "METRICS").decode()
+    expressions = [e for d in documents(DOCKER / "prometheus" / "alerts.yml") for e in every(d, "expr")]
+    selectors = {s for e in expressions for s in re.findall(r'escapement_\w+\{\w+="\w+"\}', e)}
+    assert len(selectors) >= 3
+    for selector in selectors:
+        assert f"\n{selector} " in printed, selector
+    for name in {n for e in expressions for n in re.findall(r"escapement_\w+", e)}:
+        assert re.search(rf"^{name}[ {{]", printed, re.MULTILINE), name
+
+
 def test_alerts_use_existing_metrics():
     listed = set(re.findall(r"`(escapement_\w+|process_\w+)", (ROOT / "docs" / "metrics.md").read_text()))
     expressions = [e for d in documents(DOCKER / "prometheus" / "alerts.yml") for e in every(d, "expr")]
