@@ -257,7 +257,7 @@ def test_the_image_without_an_engine(tmp_path):
         assert (state / "appendonlydir").stat().st_uid == UID
         status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
         assert f"Uid:\t{UID}\t{UID}" in status and "NoNewPrivs:\t1" in status and "CapEff:\t0000000000000000" in status
-        if "ping" in subprocess.run([find_binary(), "--help"], capture_output=True, text=True).stdout:
+        if "escapement ping" in subprocess.run([find_binary(), "--help"], capture_output=True, text=True).stdout:
             health = [*enter, "ping", f"127.0.0.1:{port}"]
             assert subprocess.run(health, timeout=PATIENCE).returncode == 0
         process.terminate()

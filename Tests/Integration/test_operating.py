@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import shutil
 import socket
 
 import pytest
@@ -234,3 +235,37 @@ def test_the_logrotate_file_is_the_package_s():
     shown = re.search(r"^```\n(/var/log/.*?)^```$", section("Log rotation"), re.DOTALL | re.MULTILINE).group(1)
     lines = [line for line in path.read_text().splitlines() if not line.strip().startswith("#")]
     assert lines == shown.splitlines()
+
+
+def has_subcommand(name):
+    return f"escapement {name}" in run_to_end("--help", cwd="/")[1]
+
+
+def test_a_copy_of_a_stopped_server_is_a_backup(start, tmp_path):
+    server = start()
+    with server.connect() as wire:
+        assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000)[2] == 9
+        wire.ok("RL.POLICY", "SET", "free", "LIMIT", 60, "PER", "1m")
+    server.stop()
+    copy = shutil.copytree(server.directory, tmp_path / "backup")
+    status, output = run_to_end("check", copy, cwd=tmp_path)
+    assert status == 0 and "clean" in output
+    restored = start("--dir", copy)
+    with restored.connect() as wire:
+        assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000, 0)[2] == 9
+        assert wire.call("RL.POLICY", "GET", "free")[1] == b"free"
+
+
+def test_backup_and_restore(start, tmp_path):
+    """The commands of the page."""
+    if not has_subcommand("backup"):
+        pytest.skip("this server has no backup")
+    server = start()
+    with server.connect() as wire:
+        assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000)[2] == 9
+    copy = tmp_path / "backup"
+    for words in (["backup", f"127.0.0.1:{server.port}", copy], ["check", copy]):
+        status, output = run_to_end(*words, cwd=tmp_path)
+        assert status == 0, output
+    with start("--dir", copy).connect() as wire:
+        assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000, 0)[2] == 9
