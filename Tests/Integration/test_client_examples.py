@@ -73,7 +73,7 @@ def test_time_outs_are_set():
     assert settings["socket_timeout"] == 0.1 and settings["socket_connect_timeout"] == 0.2
     assert settings["retry"]._retries == 1
     defaults = redis.Redis().connection_pool.connection_kwargs
-    assert defaults["socket_timeout"] == 5 and defaults["retry"]._retries == 10, "what the page says about redis-py"
+    assert defaults["socket_timeout"] == 5 and defaults["retry"]._retries == 10, "as documented"
 
 
 def test_guard_asks(example):
@@ -151,7 +151,7 @@ def test_named(example, server, protocol):
 
 
 def test_default_protocols(server):
-    """What the page says about the libraries."""
+    """As documented."""
     with redis.Redis(port=server.port) as client:
         assert isinstance(client.execute_command("RL.TAKE", "k", "LIMIT", 5, "PER", "1h"), dict)
 
