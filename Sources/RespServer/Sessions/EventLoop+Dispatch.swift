@@ -148,7 +148,7 @@ extension EventLoop {
         return facts
     }
 
-    private func text(of refusal: Refusal, _ command: CommandReference) -> String {
+    func text(of refusal: Refusal, _ command: CommandReference) -> String {
         switch refusal {
         case .unauthenticated: "NOAUTH Authentication required."
         case .inTransaction: "ERR Command not allowed inside a transaction"

@@ -23,6 +23,8 @@ extension Session {
         case .value: return RESPSession.answerValue(call, on: loop)
         case .scriptSum, .scriptSumAndTime, .throttledPy, .redisRate:
             return RESPSession.answerScript(note, call, on: loop)
+        case .http: return HTTPSession.answer(call, nil, on: loop)
+        case .httpGroup: return HTTPSession.answer(call, group(), on: loop)
         }
     }
 }
