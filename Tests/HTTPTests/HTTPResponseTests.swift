@@ -45,7 +45,7 @@ struct HTTPResponseTests {
         response.begin(HTTPProblem(.badRequest, "not \"good\"\n", field: "a\\b\u{1F}"))
         #expect(
             response.body.view().string
-                == #"{"type":"about:blank","title":"Bad Request","status":400,"detail":"not \"good\"\u000a","#
+                == #"{"type":"about:blank","title":"Bad Request","status":400,"detail":"not \"good\"\n","#
                 + #""field":"a\\b\u001f"}"# + "\n")
     }
 

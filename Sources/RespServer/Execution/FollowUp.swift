@@ -51,7 +51,6 @@ extension EventLoop {
         server.fileJobs.submit(
             FileJobs.Request(
                 jobs: work.jobs.map(\.job), pieces: pieces, version: connection.respIfAny?.version ?? .resp3,
-                hasChanged: hasChanged,
-                connection: connection))
+                hasChanged: hasChanged, connection: connection))
     }
 }

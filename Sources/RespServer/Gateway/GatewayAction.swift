@@ -25,6 +25,14 @@ enum GatewayAction: Sendable {
     case compatCommand(CompatCommand)
     case compatHealth, compatBreaker
 
+    /// Whether it only adds calls to the batch. Others are deferred in a turn that has lasted long.
+    var isBatched: Bool {
+        switch self {
+        case .check, .take, .peek, .refund, .takeAll, .status, .auth, .compat: true
+        case .command, .compatCommand, .compatHealth, .compatBreaker: false
+        }
+    }
+
     /// Reads the request into calls of the batch, or answers it.
     func read(_ exchange: inout HTTPExchange) throws(HTTPProblem) -> GatewayStep {
         GatewayCorrelation.note(&exchange)

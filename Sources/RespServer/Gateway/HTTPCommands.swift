@@ -39,7 +39,11 @@ extension EventLoop {
         let changes = keyspace.changesMade
         if let plan = exclusivePlan(for: command, connection) {
             let refusal = holding(plan) { () -> HTTPProblem? in
-                // Acquiring the locks may have taken long: see `admitAndRun`.
+                // Acquiring the locks may have taken long: see `admitAndRun`. If the connection has been killed
+                // meanwhile, no answer is sent, and nothing may happen.
+                guard !connection.flags.contains(.closeSoon) else {
+                    return HTTPProblem(.unavailable, "the connection was closed")
+                }
                 readClocks()
                 if let problem = self.refusal(of: command) { return problem }
                 run(command, for: connection)

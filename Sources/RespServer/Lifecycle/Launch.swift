@@ -157,6 +157,13 @@ public enum Escapement {
                 "bind": "\(settings.bind.joined(separator: " "))", "io_threads": .integer(server.loops.count),
                 "shards": .integer(settings.shards),
             ])
+        for (name, port, bind) in [
+            ("admin", settings.adminPort, settings.adminBind), ("http", settings.httpPort, settings.httpBind),
+        ] where port > 0 {
+            server.log.notice(
+                "listening for HTTP",
+                ["listener": "\(name)", "port": .integer(port), "bind": "\(bind.joined(separator: " "))"])
+        }
         var control = ControlThread(server: server, listeners: listeners)
         storage.start()
         SweepThread.start(for: server)

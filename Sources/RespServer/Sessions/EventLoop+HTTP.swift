@@ -40,6 +40,10 @@ extension EventLoop {
         }
         switch route.action {
         case .gateway(let action):
+            guard action.isBatched || !isTurnSpent else {
+                deferCommands(of: connection)
+                return false
+            }
             enqueue(action, &exchange, session)
             return true
         case .admin(let action):
@@ -79,6 +83,7 @@ extension EventLoop {
                 precondition(batch.count == 0, "answered before earlier calls were decided")
                 buffers.handled &+= 1
                 finish(exchange.note, exchange.connection)
+                flushReplies()
                 return
             }
         } catch {

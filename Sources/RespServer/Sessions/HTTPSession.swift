@@ -26,6 +26,9 @@ final class HTTPSession {
     /// The address of the peer, once it has been asked for.
     private var knownPeer: IPAddress??
 
+    /// How much larger a session's object is than one in RESP.
+    static let excessMemory = 256
+
     init(_ listener: HTTPListeners, sharing fields: Pinned<ConnectionFields>) {
         self.listener = listener
         self.fields = fields

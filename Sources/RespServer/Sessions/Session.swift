@@ -134,7 +134,7 @@ enum Session {
     var memory: Int {
         switch self {
         case .resp(let session): session.memory
-        case .http: 0
+        case .http: HTTPSession.excessMemory
         }
     }
 
