@@ -39,10 +39,13 @@ let package = Package(
             name: "Replication", dependencies: ["LimiterEngine", "Persistence", "System"],
             swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "RESP", dependencies: ["System"], swiftSettings: swiftSettings + fuzzSettings),
+        .target(name: "HTTP", dependencies: ["System"], swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "Transport", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings),
         .target(
             name: "RespServer",
-            dependencies: ["CLinux", "LimiterEngine", "Persistence", "Replication", "RESP", "System", "Transport"],
+            dependencies: [
+                "CLinux", "HTTP", "LimiterEngine", "Persistence", "Replication", "RESP", "System", "Transport",
+            ],
             swiftSettings: swiftSettings),
         .target(name: "ProgramArguments", dependencies: ["CLinux"], swiftSettings: swiftSettings),
         .executableTarget(
@@ -73,13 +76,14 @@ let package = Package(
             dependencies: ["Replication", "Persistence", "LimiterEngine", "System", "TestSupport"],
             swiftSettings: swiftSettings),
         .testTarget(name: "RESPTests", dependencies: ["RESP", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "TransportTests", dependencies: ["System", "TestSupport", "Transport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "RespServerTests",
             dependencies: [
-                "CLinux", "RespServer", "Replication", "Persistence", "RESP", "LimiterEngine", "System", "TestSupport",
-                "Transport",
+                "CLinux", "HTTP", "RespServer", "Replication", "Persistence", "RESP", "LimiterEngine", "System",
+                "TestSupport", "Transport",
             ],
             swiftSettings: swiftSettings),
     ]
@@ -87,6 +91,16 @@ let package = Package(
             ? [
                 .executableTarget(
                     name: "fuzz-resp", dependencies: ["RESP"], path: "Tests/Fuzz/RESP",
+                    exclude: ["corpus", "dictionary"],
+                    swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
+                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+                .executableTarget(
+                    name: "fuzz-http", dependencies: ["HTTP"], path: "Tests/Fuzz/HTTP",
+                    exclude: ["corpus", "dictionary"],
+                    swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
+                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+                .executableTarget(
+                    name: "fuzz-json", dependencies: ["HTTP"], path: "Tests/Fuzz/JSON",
                     exclude: ["corpus", "dictionary"],
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),

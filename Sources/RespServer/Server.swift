@@ -28,7 +28,7 @@ final class Server: @unchecked Sendable {
     let slowLog: SlowLog
     let latencyEvents = LatencyEvents()
     let errorStatistics = ErrorStatistics()
-    let unknownCommands = UnknownCommands()
+    let unsupportedCalls = UnsupportedCalls()
     let clientWarnings = ClientWarnings()
     let memory: MemoryMonitor
     let rates = Rates()
@@ -54,6 +54,8 @@ final class Server: @unchecked Sendable {
     /// The last id given to a connection, from a client or opened by this node.
     let lastClientID = Atomic<Int64>(0)
     let clientsRejected = Atomic<Int64>(0)
+    /// Those of `clientsRejected` that protected mode rejected.
+    let strangersRejected = Atomic<Int64>(0)
     /// When clients were last closed to free memory.
     let lastClientEviction = Atomic<SteadyInstant>(.distantPast)
     private let shutdownRequests: ShutdownRequests

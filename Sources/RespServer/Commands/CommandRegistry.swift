@@ -17,7 +17,7 @@ final class CommandReference: Sendable {
     let hasSubcommands: Bool
     let arity: Int
     private let ownHandler: CommandSpec.Handler?
-    /// How the command is batched. A batched command has no handler.
+    /// How the command is batched. Only those that run scripts also have a handler, for scripts that are not batched.
     let batched: BatchedCommand?
     var isRunnable: Bool { ownHandler != nil || batched != nil }
 
@@ -74,10 +74,12 @@ final class CommandRegistry: @unchecked Sendable {
     let lookup: CommandLookup
     /// Every command and subcommand; commands first, in the order of `specs`.
     let flat: [CommandReference]
-    /// Index of CL.THROTTLE.
-    let throttle: Int
     /// Index of EXEC.
     let exec: Int
+    /// Index of EVALSHA.
+    let evalsha: Int
+    /// Index of EVALSHA_RO.
+    let evalshaReadOnly: Int
     /// How each of `specs` is batched.
     let batched: UnsafePointer<BatchEntry>
     private let subcommands: [[CommandReference]]
@@ -100,8 +102,9 @@ final class CommandRegistry: @unchecked Sendable {
         }
         self.flat = flat
         self.subcommands = subcommands
-        throttle = specs.firstIndex { $0.name == "cl.throttle" }!
         exec = specs.firstIndex { $0.name == "exec" }!
+        evalsha = specs.firstIndex { $0.name == "evalsha" }!
+        evalshaReadOnly = specs.firstIndex { $0.name == "evalsha_ro" }!
         let entries = UnsafeMutablePointer<BatchEntry>.allocate(capacity: specs.count)
         for (number, spec) in specs.enumerated() { (entries + number).initialize(to: BatchEntry(spec)) }
         batched = UnsafePointer(entries)

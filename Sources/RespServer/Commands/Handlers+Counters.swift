@@ -86,8 +86,15 @@ extension CommandContext {
     /// The argument as a counter's value; otherwise replies with an error and returns nil.
     func valueOrReply(_ index: Int) -> Int64? {
         if let value = arguments[index].integer { return value }
-        reply.error(CommandContext.invalidValue)
+        refuseValue()
         return nil
+    }
+
+    /// Replies that a value is one that Redis would store and this server does not, and counts the call: some callers
+    /// treat the error as permission.
+    func refuseValue(_ detail: String = "") {
+        loop.noteUnsupported(.value(arguments[0]), from: client)
+        reply.error(CommandContext.invalidValue + detail)
     }
 
     /// The error for a value that Redis would store and this server does not.

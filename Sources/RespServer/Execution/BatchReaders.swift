@@ -2,7 +2,8 @@
 // batched command it is; this file has each one's reader and reply form.
 //
 // A reader writes its calls starting at `batch.next`, where there is room for one, and returns their number. A
-// malformed request throws `ArgumentProblem` and leaves the batch unchanged. A request that needs more room first
+// malformed request throws `ArgumentProblem` and leaves the batch unchanged, and so does one that has to be run on its
+// own (`notBatched`). A request that needs more room first
 // causes the batch to be decided.
 
 import LimiterEngine
@@ -11,15 +12,17 @@ import RESP
 /// The commands that are decided in batches. An enumeration rather than closures in the table: a switch costs a request
 /// nothing, where a closure is retained and released each time.
 enum BatchedCommand: Sendable {
-    case throttle
+    case throttle, gcra
     case take, peek, refund, check, takeAll
     case increment, decrement, incrementBy, decrementBy, get
+    case scriptBySHA1, scriptByText
 
     /// Adds the calls for the request in `arguments` to the loop's batch, and returns their number.
     @inline(__always)
     func read(_ loop: EventLoop) throws(ArgumentProblem) -> Int {
         switch self {
         case .throttle: try BatchReaders.throttle(loop)
+        case .gcra: try BatchReaders.gcra(loop)
         case .take: try BatchReaders.limit(.take, loop)
         case .peek: try BatchReaders.limit(.peek, loop)
         case .refund: try BatchReaders.limit(.refund, loop)
@@ -30,17 +33,20 @@ enum BatchedCommand: Sendable {
         case .incrementBy: try BatchReaders.incrementBy(loop)
         case .decrementBy: try BatchReaders.decrementBy(loop)
         case .get: BatchReaders.get(loop)
+        case .scriptBySHA1: try BatchReaders.scriptBySHA1(loop)
+        case .scriptByText: try BatchReaders.scriptByText(loop)
         }
     }
 
-    /// How the command's calls are answered.
+    /// How the command's calls are answered. A script's depends on the script: see `EventLoop.batchedScript`.
     var form: Batch.ReplyForm {
         switch self {
-        case .throttle: .throttle
+        case .throttle, .gcra: .throttle
         case .take, .peek, .refund, .check: .limit
         case .takeAll: .group
         case .increment, .decrement, .incrementBy, .decrementBy: .sum
         case .get: .value
+        case .scriptBySHA1, .scriptByText: .scriptSum
         }
     }
 }
@@ -50,6 +56,13 @@ enum BatchReaders {
     static func throttle(_ loop: EventLoop) throws(ArgumentProblem) -> Int {
         let call = loop.batch.next
         try ThrottleArguments.read(loop.arguments, to: call)
+        setKey(of: call, loop)
+        return 1
+    }
+
+    static func gcra(_ loop: EventLoop) throws(ArgumentProblem) -> Int {
+        let call = loop.batch.next
+        try ThrottleArguments.readGCRA(loop.arguments, to: call)
         setKey(of: call, loop)
         return 1
     }

@@ -170,11 +170,12 @@ struct ControlThread {
         guard server.clientsNow.load(ordering: .relaxed) < clientsMax else {
             server.clientsRejected.add(1, ordering: .relaxed)
             server.warn(.maxclients, "client rejected: maxclients reached", address: stream.peerAddress)
-            return reject(stream, "-ERR max number of clients reached\r\n")
+            return reject(stream, listener.kind == .resp ? ControlThread.fullText : ControlThread.fullResponse)
         }
         if !listener.isUnixSocket {
-            if settings.protectedMode, settings.requirepass.isEmpty, !stream.isPeerLoopback {
+            if listener.kind == .resp, settings.protectedMode, settings.requirepass.isEmpty, !stream.isPeerLoopback {
                 server.clientsRejected.add(1, ordering: .relaxed)
+                server.strangersRejected.add(1, ordering: .relaxed)
                 server.warn(
                     .protectedMode, "client rejected: protected-mode is on and no password is set",
                     address: stream.peerAddress)
@@ -189,6 +190,10 @@ struct ControlThread {
         loop.assigned.add(1, ordering: .relaxed)
         loop.mailbox.post(.adopt(stream, id: id, kind: listener.kind, isUnixSocket: listener.isUnixSocket))
     }
+
+    private static let fullText = "-ERR max number of clients reached\r\n"
+    private static let fullResponse =
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 
     private static let protectedModeText =
         "-DENIED This server runs in protected mode: no password is set, so only local clients may connect. "

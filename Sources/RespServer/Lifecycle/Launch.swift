@@ -88,6 +88,7 @@ public enum Escapement {
         }
         ZoneLoading.load(settings.zoneinfo, log: log)
         if let problem = problemOfRules(settings) { return .fail(problem) }
+        if let problem = settings.contradiction { return .fail("\(problem.setting): \(problem.text)") }
         let openFiles = OpenFiles(settings)
         if let problem = openFiles.prepare(maxclients: settings.maxclients, log: log) { return .fail(problem) }
         do {
@@ -117,12 +118,16 @@ public enum Escapement {
 
     private static func listen(_ settings: Settings) throws(ListenError) -> [Listener] {
         var listeners: [Listener] = []
-        if settings.port > 0 {
-            for address in settings.bindAddresses {
+        let ports: [(port: Int, words: [String], kind: Listener.Kind)] = [
+            (settings.port, settings.bind, .resp), (settings.httpPort, settings.httpBind, .http),
+            (settings.adminPort, settings.adminBind, .admin),
+        ]
+        for (port, words, kind) in ports where port > 0 {
+            for address in Settings.addresses(words) {
                 do throws(ListenError) {
                     listeners.append(
                         try Listener(
-                            .tcp(host: address.host, port: settings.port), kind: .resp, security: .plain,
+                            .tcp(host: address.host, port: port), kind: kind, security: .plain,
                             backlog: settings.tcpBacklog))
                 } catch {
                     if !address.mayFail { throw error }

@@ -52,6 +52,12 @@ struct MetricsReading: Sendable {
     var clientsBlocked: Int
     var clientsEver: Int64
     var clientsRejected: Int64
+    /// Those of `clientsRejected` that protected mode rejected.
+    var strangersRejected: Int64
+    var gatewayConnections = 0
+    var adminConnections = 0
+    var httpRequests: [HTTPRequests] = []
+    var httpDurations: [HTTPDurations] = []
     var channels: Int
     var patterns: Int
 
@@ -80,6 +86,8 @@ struct MetricsReading: Sendable {
     /// The state is being replaced by a full sync, or by the state on disk.
     var isReceiving: Bool
     var recovery: (done: Int, total: Int)
+    var readiness: Readiness
+    var syncDurations: LatencySnapshot
 
     // MARK: Statistics
 
@@ -89,7 +97,7 @@ struct MetricsReading: Sendable {
     /// In the order of the statistics; empty unless a section about commands was requested.
     var commands: [Command] = []
     var errors: [(word: String, count: Int)] = []
-    var unknownCommands: UnknownCommands.Counts
+    var unsupportedCalls: UnsupportedCalls.Counts
     var logLinesQueued: Int
     var logLinesDropped: Int
     var logWriteFailures: Int
@@ -129,6 +137,7 @@ struct MetricsReading: Sendable {
         clientsBlocked = server.clientsBlocked.load(ordering: .relaxed)
         clientsEver = server.clientsEver.load(ordering: .relaxed)
         clientsRejected = server.clientsRejected.load(ordering: .relaxed)
+        strangersRejected = server.strangersRejected.load(ordering: .relaxed)
         channels = server.publisher.channelCount
         patterns = server.publisher.patternCount
 
@@ -144,15 +153,20 @@ struct MetricsReading: Sendable {
         isRecovering = server.isLoading
         isReceiving = server.replication.isReceiving
         recovery = server.recoveryProgress.bytes
+        readiness = Readiness(
+            ServerState(of: server, servesStaleData: settings.replicaServeStaleData, at: steady),
+            isStopping: server.isStopping)
+        syncDurations = server.durability.syncDurations.snapshot(command: 0)
 
         counters = LoopCounters.Counter.allCases.map { server.total($0) }
         rates = server.rates.latest
-        unknownCommands = server.unknownCommands.counts
+        unsupportedCalls = server.unsupportedCalls.counts
         logLinesQueued = server.log.queuedLines
         logLinesDropped = server.log.droppedLines
         logWriteFailures = server.log.failedWrites
         cpu = ProcessMemory.cpu()
         cpuOfChildren = ProcessMemory.cpu(children: true)
+        readHTTP(server)
         if sections.contains(.memory) { readMemory(server) }
         if !sections.isDisjoint(with: [.commandStatistics, .latencyStatistics]) { readCommands(server) }
         if sections.contains(.errorStatistics) { errors = server.errorStatistics.all }

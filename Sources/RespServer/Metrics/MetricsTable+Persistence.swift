@@ -134,6 +134,10 @@ extension MetricsTable {
 
     /// Metrics that Redis does not have.
     static let storage: [Metric] = [
+        .family(
+            .named("escapement_log_fsync_duration_seconds"), .histogram, unit: .seconds, "Duration of syncs of the log",
+            in: .persistence
+        ) { [MetricSample(value: .histogram($0.syncDurations))] },
         .states(
             "escapement_storage_breaker_state", label: "state", ["closed", "open", "half-open"],
             "State of the circuit breaker that suspends writes to a failing disk",

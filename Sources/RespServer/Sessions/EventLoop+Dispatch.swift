@@ -16,8 +16,7 @@ extension EventLoop {
         if let number, let command = batched[number].command(arguments.count),
             Admission.isOnFastPath(connection.word, state)
         {
-            enqueue(connection, session, number, command)
-            return true
+            if enqueue(connection, session, number, command) { return true }
         }
         return dispatchSlowly(connection, session, number)
     }
@@ -112,14 +111,16 @@ extension EventLoop {
                 noteHTTP(from: connection)
                 return .hangUp
             }
-            noteUnknownCommand(from: connection)
+            noteUnsupported(.command(arguments[0]), from: connection)
             return .refuse(unknownCommand(from: connection))
         }
         let command: CommandReference
         switch commands.resolve(number, arguments) {
         case .success(let found): command = found
         case .failure(let problem):
-            if problem.isUnknownSubcommand { noteUnknownCommand(from: connection, isSubcommand: true) }
+            if problem.isUnknownSubcommand {
+                noteUnsupported(.subcommand(arguments[1], of: arguments[0]), from: connection)
+            }
             return .refuse(problem.text)
         }
         connection.resp.lastCommand = Int16(truncatingIfNeeded: number)
@@ -147,7 +148,7 @@ extension EventLoop {
         return facts
     }
 
-    private func text(of refusal: Refusal, _ command: CommandReference) -> String {
+    func text(of refusal: Refusal, _ command: CommandReference) -> String {
         switch refusal {
         case .unauthenticated: "NOAUTH Authentication required."
         case .inTransaction: "ERR Command not allowed inside a transaction"
@@ -179,8 +180,9 @@ extension EventLoop {
     func isWrite(_ command: CommandReference, _ connection: Connection) -> Bool {
         if command.flags.contains(.write) {
             // A call for 0 units is a query, which is allowed anywhere at any time.
-            return !(command.index == throttle && arguments.count == 6 && arguments[5].equals("0"))
+            return !(command.batched == .throttle && arguments.count == 6 && arguments[5].equals("0"))
         }
+        if command.flags.contains(.script) { return isWritingScript(command) }
         guard command.flags.contains(.transactionControl), command.index == commands.exec else { return false }
         return connection.resp.transaction?.hasWrite ?? false
     }
@@ -228,8 +230,7 @@ extension EventLoop {
         let isShown = !monitors.isEmpty && command.flags.isDisjoint(with: [.admin, .skipMonitor])
         let line = isShown ? Monitors.line(arguments, command.spec.hiddenArguments(arguments), from: connection) : nil
         context.client = connection
-        if let batched = command.batched {
-            decideAlone(command, batched, for: connection)
+        if let batched = command.batched, decideAlone(command, batched, for: connection) {
             if let line { monitors.show(line) }
             return
         }
