@@ -46,7 +46,7 @@ class Library:
         return [*programs[self.source], self.name]
 
 
-LOG_INSTEAD = "`RL.TAKE key LIMIT n PER t ALGORITHM sliding-log` is the same limit, exact to the nanosecond."
+LOG_INSTEAD = "`RL.TAKE key LIMIT n PER t ALGO sliding-log` is the same limit, exact to the nanosecond."
 
 LIBRARIES = [
     Library("limits fixed window", PYTHON),
@@ -68,11 +68,11 @@ LIBRARIES = [
     Library("throttled-py fixed window", PYTHON),
     Library(
         "throttled-py sliding window", PYTHON, expected=REFUSES,
-        remark="Use `using=\"gcra\"`, or `RL.TAKE key LIMIT n PER t ALGORITHM sliding-window`."),
+        remark="Use `using=\"gcra\"`, or `RL.TAKE key LIMIT n PER t ALGO sliding-window`."),
     Library(
         "throttled-py token bucket", PYTHON, expected=REFUSES,
         remark="This is its default. Use `using=\"gcra\"`, which admits the same bursts, or `RL.TAKE key LIMIT n PER t "
-               "ALGORITHM token-bucket`."),
+               "ALGO token-bucket`."),
     Library(
         "throttled-py leaking bucket", PYTHON, expected=REFUSES,
         remark="Use `using=\"gcra\"`."),
