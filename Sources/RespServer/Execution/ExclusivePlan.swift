@@ -47,7 +47,7 @@ extension EventLoop {
             let list = ArgumentList()
             for queued in transaction.queue where queued.command.flags.contains(.script) {
                 list.load(queued.arguments)
-                switch script(of: queued.command, list)?.needs {
+                switch scriptFacts(of: queued.command, list)?.needs {
                 case .everyKey: flags.insert(.allKeys)
                 case .journal: flags.insert(.records)
                 case .nothing, nil: break
