@@ -59,6 +59,8 @@ public struct LimitCall {
         static let carriesOver = Flags(rawValue: 1 << 1)
         static let hasToken = Flags(rawValue: 1 << 2)
         static let hasRewritten = Flags(rawValue: 1 << 3)
+        /// The bits above are the rule of a call that counts.
+        static let ruleShift: UInt8 = 4
     }
 
     /// The longest idempotency token in bytes.
@@ -89,8 +91,6 @@ public struct LimitCall {
     private var tokenLength = 0
     /// How long the token is remembered, in nanoseconds, 1 or more.
     public var tokenWindow: Int64 = 60_000_000_000
-    /// For a call that counts: when the deadline is set.
-    var countRule = CountRule.onFirstSum
 
     /// A placeholder for a real call.
     public static var blank: LimitCall { LimitCall(Limit(), .one) }
@@ -198,6 +198,10 @@ public struct LimitCall {
         amount = increment
     }
 
+    /// For a call that counts: when the deadline is set.
+    @inline(__always)
+    var countRule: CountRule { CountRule(rawValue: flags.rawValue >> Flags.ruleShift) ?? .onFirstSum }
+
     /// Makes this a call that adds to a counter and sets its deadline by `rule`.
     ///
     /// - Parameter lifetime: The time from now to the deadline in nanoseconds, 1 or more.
@@ -205,7 +209,7 @@ public struct LimitCall {
     public mutating func setCount(_ increment: Int64, _ rule: CountRule, lifetime: Int64) {
         begin(.count)
         amount = increment
-        countRule = rule
+        flags = Flags(rawValue: rule.rawValue << Flags.ruleShift)
         tokenWindow = lifetime
     }
 
