@@ -34,6 +34,7 @@ class Address:
 
     def __init__(self, words):
         self.port = words["port"]
+        self.database = words["database"]  # for libraries whose default is not 0
         self.sentinels = words.get("sentinels")
         self.url = f"redis://127.0.0.1:{self.port}"
 
@@ -427,7 +428,7 @@ class DjangoRedis(DjangoRatelimit):
     def cache(self):
         return {
             "BACKEND": "django_redis.cache.RedisCache",
-            "LOCATION": f"{self.address.url}/1",
+            "LOCATION": f"{self.address.url}/{self.address.database}",
             "OPTIONS": {"CLIENT_CLASS": "django_redis.client.DefaultClient"},
         }
 
