@@ -340,3 +340,12 @@ def run_all(pool, function, libraries):
         except Exception as problem:
             problems[library.name] = str(problem)
     assert not problems, json.dumps(problems, indent=1, ensure_ascii=False)
+
+
+def test_page():
+    """docs/libraries.md agrees with the recorded outcomes, and names every library."""
+    assert {library.name for library in LIBRARIES} == recorded()["libraries"].keys()
+    for library in LIBRARIES:
+        assert recorded()["libraries"][library.name]["outcome"] == library.expected
+    done = subprocess.run([ROOT / "scripts" / "libraries-page", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
