@@ -101,7 +101,7 @@ def assert_same_answers(ours, reference, seconds):
         times, expected_times = dict(times), dict(expected_times)
         assert times.keys() == expected_times.keys()
         for name, value in expected_times.items():
-            # In the millisecond of a first call a window has all of its time left, or none, as some libraries compute it.
+            # In the millisecond of a first call some libraries report all of the window's time, and others none.
             assert near(times[name], value, seconds + 1, DAY), f"{name}: {times[name]}, with Redis {value}"
 
 

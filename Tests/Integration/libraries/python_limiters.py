@@ -348,7 +348,8 @@ class Cashews(Limiter):
                 return "ok"
 
             view.__name__ = view.__qualname__ = name
-            self.views[name] = cache.rate_limit(limit=count, period=timedelta(seconds=seconds), key=name + ":{who}")(view)
+            self.views[name] = cache.rate_limit(
+                limit=count, period=timedelta(seconds=seconds), key=name + ":{who}")(view)
 
     def hit(self, rule, who):
         try:
