@@ -128,9 +128,12 @@ class Edge:
         with self.limiter.connect() as wire:
             wire.ok("RL.POLICY", "SET", "edge", "LIMIT", "3", "PER", "1h")
             wire.ok("RL.POLICY", "SET", "loose", "LIMIT", "1000", "PER", "1h")
-            wire.ok("RL.RULE", "SET", "acme", "*", "*", "POLICY", "edge")
-            # What an identity made up by a client gets.
-            wire.ok("RL.RULE", "SET", "*", "*", "*", "POLICY", "loose")
+            self.set_rules(wire)
+
+    def set_rules(self, wire):
+        wire.ok("RL.RULE", "SET", "acme", "*", "*", "POLICY", "edge")
+        # What an identity made up by a client gets.
+        wire.ok("RL.RULE", "SET", "*", "*", "*", "POLICY", "loose")
 
     def start_proxy(self):
         command = getattr(self, f"configure_{self.name.partition('-')[0]}")()
