@@ -78,6 +78,8 @@ final class CommandRegistry: @unchecked Sendable {
     let throttle: Int
     /// Index of EXEC.
     let exec: Int
+    /// Index of SELECT.
+    let select: Int
     /// How each of `specs` is batched.
     let batched: UnsafePointer<BatchEntry>
     private let subcommands: [[CommandReference]]
@@ -102,6 +104,7 @@ final class CommandRegistry: @unchecked Sendable {
         self.subcommands = subcommands
         throttle = specs.firstIndex { $0.name == "cl.throttle" }!
         exec = specs.firstIndex { $0.name == "exec" }!
+        select = specs.firstIndex { $0.name == "select" }!
         let entries = UnsafeMutablePointer<BatchEntry>.allocate(capacity: specs.count)
         for (number, spec) in specs.enumerated() { (entries + number).initialize(to: BatchEntry(spec)) }
         batched = UnsafePointer(entries)

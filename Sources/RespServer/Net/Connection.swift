@@ -67,6 +67,9 @@ struct ConnectionFields {
         /// All flags that keep the connection off the fast path; 0 if none.
         @inline(__always)
         var unusual: UInt32 { bits & ~Word.compatible }
+
+        /// As `unusual`, but a selected database other than 0 does not count.
+        var unusualInDatabase: UInt32 { unusual & ~SessionFlags.otherDatabase.rawValue }
     }
 
     var word: Word
@@ -74,6 +77,8 @@ struct ConnectionFields {
     var lastCommand: Int16 = -1
     var lastSubcommand: Int16 = -1
     var slot: Int32 = -1
+    /// The selected database; the session's flag `otherDatabase` is set unless it is 0.
+    var database: UInt8 = 0
     var countedMemory = 0
 
     init(_ flags: ConnectionFlags) { word = Word(flags, []) }

@@ -24,6 +24,17 @@ extension EventLoop {
 
     @inline(never)
     private func dispatchSlowly(_ connection: Connection, _ session: RESPSession, _ number: Int?) -> Bool {
+        if session.flags.contains(.otherDatabase) {
+            if let number, let command = batched[number].command(arguments.count),
+                Admission.isOnFastPathInDatabase(connection.word, state)
+            {
+                enqueueInDatabase(connection, session, number, command)
+                return true
+            }
+            // Between requests, and on the fast path, the keyspace is at database 0.
+            keyspace.database = session.database
+        }
+        defer { keyspace.database = 0 }
         guard !isTurnSpent else {
             deferCommands(of: connection)
             return false

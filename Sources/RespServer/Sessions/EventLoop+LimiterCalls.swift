@@ -7,17 +7,56 @@ import System
 extension EventLoop {
     /// Adds the request in `arguments` to the batch, or replies with the error in it.
     @inline(__always)
-    func enqueue(_ connection: Connection, _ session: RESPSession, _ command: Int, _ batched: BatchedCommand) {
+    func enqueue(
+        _ connection: Connection, _ session: RESPSession, _ command: Int, _ batched: BatchedCommand,
+        inDatabase: Bool = false
+    ) {
         session.lastCommand = Int16(truncatingIfNeeded: command)
         session.lastSubcommand = -1
         if batch.room == 0 { decideBatch() }
         buffers.handled &+= 1
         do throws(ArgumentProblem) {
             let added = try batched.read(self)
+            if inDatabase { numberKeys(added) }
             add(added, session, command, batched.form)
         } catch {
             decideBatch()
             refuse(commands.flat[command], connection, error.text)
+        }
+    }
+
+    /// As `enqueue`, for a session that has selected another database than 0: the batch gets copies of the keys, each
+    /// with the number of the database before it.
+    @inline(never)
+    func enqueueInDatabase(
+        _ connection: Connection, _ session: RESPSession, _ command: Int, _ batched: BatchedCommand
+    ) {
+        keyspace.database = session.database
+        defer { keyspace.database = 0 }
+        if !batch.hasKeyMemory(nameBytesMax(batched)) { decideBatch() }
+        enqueue(connection, session, command, batched, inDatabase: true)
+    }
+
+    /// Upper bound on the bytes of the names of the request in `arguments`.
+    private func nameBytesMax(_ batched: BatchedCommand) -> Int {
+        guard case .takeAll = batched else { return arguments[1].count + 1 }
+        return (1..<arguments.count).reduce(0) { $0 + arguments[$1].count + 1 }
+    }
+
+    /// Moves the keys of calls that have been read but not yet added into the selected database, which is not 0.
+    ///
+    /// - Precondition: The batch has memory for the names.
+    private func numberKeys(_ added: Int) {
+        let calls = batch.next
+        var bytes = 0
+        for position in 0..<added where !calls[position].isNumbered { bytes += calls[position].keyLength + 1 }
+        guard bytes > 0 else { return }
+        var name = batch.keyMemory(bytes)
+        for position in 0..<added where !calls[position].isNumbered {
+            let key = calls[position].keyBytes
+            KeyspaceSession.writeName(of: key, inDatabase: keyspace.database, to: name)
+            calls[position].setNumberedKey(name, count: key.count + 1)
+            name += key.count + 1
         }
     }
 
@@ -37,7 +76,9 @@ extension EventLoop {
         precondition(batch.count == 0)
         if !isTimestampFresh { lastTimestamp = SteadyInstant.now() }
         do throws(ArgumentProblem) {
-            add(try batched.read(self), connection.resp, command.index, batched.form)
+            let added = try batched.read(self)
+            if keyspace.database != 0 { numberKeys(added) }
+            add(added, connection.resp, command.index, batched.form)
             // Dispatch notifies the journal: it checks for changes after each command.
             if decideAndAnswer() { keyspace.noteChange() }
             noteDecidedAlone(command, for: connection)
