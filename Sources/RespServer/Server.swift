@@ -28,7 +28,7 @@ final class Server: @unchecked Sendable {
     let slowLog: SlowLog
     let latencyEvents = LatencyEvents()
     let errorStatistics = ErrorStatistics()
-    let unknownCommands = UnknownCommands()
+    let unsupportedCalls = UnsupportedCalls()
     let clientWarnings = ClientWarnings()
     let memory: MemoryMonitor
     let rates = Rates()

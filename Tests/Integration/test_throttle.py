@@ -35,6 +35,64 @@ def test_a_known_example(wire):
     assert throttles(wire, "u 0 1 2", "u 0 1 2") == [[0, 1, 0, -1, 2], [1, 1, 0, 2, 2]]
 
 
+def test_other_names_share_keys_and_replies(wire):
+    """RL.THROTTLE is CL.THROTTLE; GCRA has its own syntax and the same limiter."""
+    assert wire.calls(
+        "CL.THROTTLE k 4 1 1000", "RL.THROTTLE k 4 1 1000", "GCRA k 4 1 1000", "gcra k 4 1 1000 tokens 2",
+        "rl.throttle k 4 1 1000", "RL.THROTTLE k 4 1 1000 0", "GCRA k 4 1 1000 TOKENS 6",
+    ) == [
+        [0, 5, 4, -1, 1000], [0, 5, 3, -1, 2000], [0, 5, 2, -1, 3000], [0, 5, 0, -1, 5000],
+        [1, 5, 0, 1000, 5000], [0, 5, 0, -1, 5000], [1, 5, 0, -1, 5000]]
+    assert wire.call("TYPE", "k") == b"gcra"
+    assert wire.calls("MULTI", "GCRA q 1 2 100.0", "RL.THROTTLE q 1 2 100", "EXEC")[-1] == [
+        [0, 2, 1, -1, 50], [0, 2, 0, -1, 100]]
+    assert wire.call("RL.THROTTLE", *"k 1 1 1 1 1".split()).startswith(
+        b"ERR wrong number of arguments for 'rl.throttle' command")
+
+
+def test_gcra_periods(wire):
+    """Fractions of a second, to the nanosecond; reset-after shows them rounded up."""
+    assert wire.calls(
+        "GCRA a 9 1 0.5 TOKENS 9", "GCRA b 999 1 0.0015 TOKENS 1000", "GCRA c 9 1 1e3", "GCRA d 9 3 .3e1",
+        "GCRA e 999999999 1 0.000000001 TOKENS 1000000000", "GCRA f 999999999 7 1e-12 TOKENS 1000000000",
+        "GCRA g 0 1 9223372036", "GCRA h 0 9223372036854775807 8999999999.5",
+    ) == [
+        [0, 10, 1, -1, 5], [0, 1000, 0, -1, 2], [0, 10, 9, -1, 1000], [0, 10, 9, -1, 1],
+        [0, 10**9, 0, -1, 1], [0, 10**9, 0, -1, 1], b"ERR the combination of max_burst, tokens_per_period, period and "
+        b"TOKENS exceeds 64 bits of nanoseconds", [0, 1, 0, -1, 1]]
+
+
+@pytest.mark.parametrize("request_, text", [
+    ("GCRA", b"ERR wrong number of arguments for 'gcra' command"),
+    ("GCRA k 1 1", b"ERR wrong number of arguments for 'gcra' command"),
+    ("GCRA k 1 1 1 TOKENS 1 1", b"ERR wrong number of arguments for 'gcra' command"),
+    ("GCRA k -1 1 1", b"ERR value is out of range, must be positive"),
+    ("GCRA k x 1 1", RANGE),
+    ("GCRA k 1 0 1", b"ERR value is out of range, value must between 1 and 9223372036854775807"),
+    ("GCRA k 1 -5 1", b"ERR value is out of range, value must between 1 and 9223372036854775807"),
+    ("GCRA k 1 1.5 1", RANGE),
+    ("GCRA k 1 1 0", b"ERR period must be > 0 and < 1e12"),
+    ("GCRA k 1 1 -0.5", b"ERR period must be > 0 and < 1e12"),
+    ("GCRA k 1 1 inf", b"ERR period must be > 0 and < 1e12"),
+    ("GCRA k 1 1 1e12", b"ERR period must be > 0 and < 1e12"),
+    ("GCRA k 1 1 nan", b"ERR value is not a valid float"),
+    ("GCRA k 1 1 ten", b"ERR value is not a valid float"),
+    ("GCRA k 1 1 1" + "0" * 200, b"ERR value is not a valid float"),
+    ("GCRA k 1 1 1 COST 1", b"ERR syntax error"),
+    ("GCRA k 1 1 1 TOKENS", b"ERR Missing TOKENS value"),
+    ("GCRA k 1 1 1 TOKENS 0", b"ERR value is out of range, value must between 1 and 9223372036854775807"),
+    ("GCRA k 1 1 1 TOKENS x", RANGE),
+    (f"GCRA k {MAX} 1 1", b"ERR the combination of max_burst, tokens_per_period, period and TOKENS exceeds 64 bits of "
+     b"nanoseconds"),
+    (f"GCRA k 1 1 1 TOKENS {MAX}", b"ERR the combination of max_burst, tokens_per_period, period and TOKENS exceeds "
+     b"64 bits of nanoseconds"),
+    ("GCRA k 1 1 1e11", b"ERR the combination of max_burst, tokens_per_period, period and TOKENS exceeds 64 bits of "
+     b"nanoseconds"),
+])
+def test_gcra_refuses(wire, request_, text):
+    assert wire.calls(request_, "EXISTS k") == [text, 0]
+
+
 def test_quantities(wire):
     assert throttles(wire, "k 9 1 100 4", "k 9 1 100 7", "k 9 1 100 6", "k 9 1 100 11") == [
         [0, 10, 6, -1, 400], [1, 10, 6, 100, 400], [0, 10, 0, -1, 1000], [1, 10, 0, -1, 1000]]

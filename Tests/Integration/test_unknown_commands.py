@@ -1,5 +1,5 @@
-"""Commands that this server lacks are counted by name and logged: a caller that treats the error as permission would
-otherwise admit everything, unnoticed.
+"""Calls that need what this server lacks are counted by name and logged: a caller that treats the error as permission
+would otherwise admit everything, unnoticed.
 """
 
 from durable import info
@@ -26,12 +26,12 @@ def test_counted_and_logged_once(start):
         wire.ok("CLIENT", "SETINFO", "LIB-VER", "5.0.1")
         wire.ok("CLIENT", "SETNAME", "gateway")
         for _ in range(3):
-            assert wire.call("EVALSHA", "x", 0) == b"ERR unknown command 'EVALSHA', with args beginning with: 'x' '0' "
-        assert other.call("evalSHA").startswith(b"ERR unknown command")
+            assert wire.call("LPUSH", "x", 0) == b"ERR unknown command 'LPUSH', with args beginning with: 'x' '0' "
+        assert other.call("lpUSH").startswith(b"ERR unknown command")
         assert other.call("CLIENT", "FOO").startswith(b"ERR unknown subcommand 'FOO'")
         # Neither a wrong number of arguments nor a bad argument makes a command unknown.
         assert other.call("CONFIG", "GET").startswith(b"ERR wrong number") and other.call("GET").startswith(b"ERR wrong")
-        assert counts(wire) == ({"evalsha": 4, "client|foo": 1}, {
+        assert counts(wire) == ({"lpush": 4, "client|foo": 1}, {
             "unknown_commands_calls": 5, "unknown_commands_names": 2, "unknown_commands_other_calls": 0})
         # Also in the default sections, and in MULTI.
         assert "Unknowncommands" in info_sections(wire.call("INFO").decode())
@@ -40,8 +40,27 @@ def test_counted_and_logged_once(start):
         port = wire.socket.getsockname()[1]
     lines = [line for line in server.settled_log().splitlines() if "unknown command" in line]
     assert len(lines) == 3 and all("warning" in line for line in lines)
-    assert f"command=evalsha addr=127.0.0.1:{port} name=gateway lib_name=redis-py lib_ver=5.0.1" in lines[0]
+    assert f"command=lpush addr=127.0.0.1:{port} name=gateway lib_name=redis-py lib_ver=5.0.1" in lines[0]
+    assert "see=docs/libraries.md" in lines[0]
     assert "command=client|foo" in lines[1] and "command=hgetall" in lines[2]
+
+
+def test_values_that_are_not_integers(start):
+    """Callers that store objects here fail open just as those of an unknown command do."""
+    server = start()
+    with server.connect() as wire:
+        error = b"ERR value is not an integer or out of range: this server stores only 64-bit integers"
+        for request in ("SET k text", "SETEX k 10 a:1:{}", "SETNX k 1.5", "GETSET k x", "psetex k 10 x"):
+            assert wire.call(*request.split()) == error
+        assert wire.call("MSET", "a", 1, "b", "x") == error + b" (pair 2)"
+        assert wire.calls("MULTI", "SET k text", "EXEC")[-1][0] == error
+        assert wire.calls("EXISTS k a b", "SET k 7") == [0, b"OK"]
+        # Only the value counts: a wrong time-out or option is an error in any server.
+        assert wire.call("SETEX", "k", "x", 1).startswith(b"ERR") and wire.call("SET", "k", 1, "EX", "x").startswith(b"ERR")
+        names = {"set": 2, "setex": 1, "setnx": 1, "getset": 1, "psetex": 1, "mset": 1}
+        assert counts(wire)[0] == {f"{name}|value-not-an-integer": count for name, count in names.items()}
+    lines = [line for line in server.settled_log().splitlines() if "refused value" in line]
+    assert len(lines) == len(names) and "command=set|value-not-an-integer" in lines[0]
 
 
 def test_resetstat(start):

@@ -15,9 +15,9 @@ import Testing
     static let ownArguments: Set<String> = ["cluster", "command getkeys"]
     /// Commands of Redis 7.2 and our own.
     static let unknownToRedis: Set<String> = [
-        "cl.throttle", "client setinfo", "client no-touch", "debug sleep", "debug metrics", "debug help", "increx",
-        "rl.take", "rl.peek",
-        "rl.refund", "rl.reset", "rl.takeall", "rl.check", "rl.policy", "rl.policy set", "rl.policy get",
+        "cl.throttle", "rl.throttle", "gcra", "client setinfo", "client no-touch", "debug sleep", "debug metrics",
+        "debug help", "increx", "rl.take", "rl.peek", "rl.refund", "rl.reset", "rl.takeall", "rl.check", "rl.policy",
+        "rl.policy set", "rl.policy get",
         "rl.policy del", "rl.policy list", "rl.policy help", "rl.rule", "rl.rule set", "rl.rule get", "rl.rule del",
         "rl.rule list", "rl.rule resolve", "rl.rule reload", "rl.rule help", "waitaof",
     ]
@@ -139,8 +139,8 @@ import Testing
         #expect(
             names(.denyOOM)
                 == [
-                    "cl.throttle", "rl.take", "rl.takeall", "rl.check", "set", "incr", "incrby", "decr", "decrby",
-                    "increx", "getset", "setnx", "setex", "psetex", "mset", "msetnx", "copy",
+                    "cl.throttle", "rl.throttle", "gcra", "rl.take", "rl.takeall", "rl.check", "set", "incr", "incrby",
+                    "decr", "decrby", "increx", "getset", "setnx", "setex", "psetex", "mset", "msetnx", "copy",
                 ])
         let editing: Set<String> = ["rl.policy set", "rl.policy del", "rl.rule set", "rl.rule del", "rl.rule reload"]
         let renaming: Set<String> = ["rename", "renamenx", "move"]

@@ -30,8 +30,8 @@ struct SampleServer {
         statistics.record(command("cl.throttle"), calls: 3, nanoseconds: 3_000_000, failed: false, latency: true)
         statistics.reject(command("config"))
         server.errorStatistics.count("ERR")
-        server.unknownCommands.count("foo")
-        server.unknownCommands.count("config", "bar")
+        _ = server.unsupportedCalls.count("foo")
+        _ = server.unsupportedCalls.count("config|bar")
         var reading = reading()
         reading.isRecovering = false
         reading.isReceiving = false
@@ -52,13 +52,5 @@ struct SampleServer {
 extension ErrorStatistics {
     func count(_ word: StaticString) {
         count(Argument(base: word.utf8Start, count: word.utf8CodeUnitCount))
-    }
-}
-
-extension UnknownCommands {
-    func count(_ command: StaticString, _ subcommand: StaticString? = nil) {
-        _ = count(
-            Argument(base: command.utf8Start, count: command.utf8CodeUnitCount),
-            subcommand: subcommand.map { Argument(base: $0.utf8Start, count: $0.utf8CodeUnitCount) })
     }
 }

@@ -47,7 +47,15 @@ extension LimitCall {
         guard count > 0, period > 0 else { return .zeroRate }
         let (nanoseconds, periodOverflows) = period.multipliedReportingOverflow(by: 1_000_000_000)
         guard !periodOverflows else { return .outOfRange }
-        let emissionInterval = nanoseconds / count
+        return setThrottle(maxBurst: maxBurst, emissionInterval: nanoseconds / count, quantity: quantity)
+    }
+
+    /// As above, with the emission interval in nanoseconds instead of a rate. `maxBurst` and `quantity` are 0 or more.
+    @inline(__always)
+    public mutating func setThrottle(
+        maxBurst: Int64, emissionInterval: Int64, quantity: Int64
+    ) -> ThrottleParameterError? {
+        assert(maxBurst | quantity >= 0)
         guard emissionInterval > 0 else { return .zeroRate }
         let (burst, burstOverflows) = maxBurst.addingReportingOverflow(1)
         let (tolerance, toleranceOverflows) = emissionInterval.multipliedReportingOverflow(by: burst)

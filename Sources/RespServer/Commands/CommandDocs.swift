@@ -41,6 +41,7 @@ enum CommandDocs {
             text += facts(spec) + throttle
             return text
         }
+        if spec.name == "gcra" { text += gcra }
         if spec.name == "rl.take" { text += take }
         if spec.name == "rl.takeall" { text += takeAll }
         if spec.name == "rl.policy" { text += policies }
@@ -131,6 +132,15 @@ enum CommandDocs {
         | 4 | retry_after_ms | The longest wait of those that refused; -1 if none did, or if one can never allow it. |
         | 5 | limits | A row per limit, as in RL.TAKE's reply. If any limit refused, each row shows what its limit |
         | | | would have granted, and its unchanged state: nothing was taken from those that allowed it either. |
+
+
+        """
+
+    private static let gcra = """
+        The reply is CL.THROTTLE's five integers, decided in nanoseconds with the same state: `GCRA key 15 30 60` and
+        `CL.THROTTLE key 15 30 60` are the same call. Differences: the period may have a fraction, a rate above one
+        action per nanosecond counts as one, and 0 tokens is an error. Redis itself counts in microseconds, so its
+        errors about overflows begin at smaller parameters.
 
 
         """

@@ -74,8 +74,6 @@ final class CommandRegistry: @unchecked Sendable {
     let lookup: CommandLookup
     /// Every command and subcommand; commands first, in the order of `specs`.
     let flat: [CommandReference]
-    /// Index of CL.THROTTLE.
-    let throttle: Int
     /// Index of EXEC.
     let exec: Int
     /// Index of SELECT.
@@ -102,7 +100,6 @@ final class CommandRegistry: @unchecked Sendable {
         }
         self.flat = flat
         self.subcommands = subcommands
-        throttle = specs.firstIndex { $0.name == "cl.throttle" }!
         exec = specs.firstIndex { $0.name == "exec" }!
         select = specs.firstIndex { $0.name == "select" }!
         let entries = UnsafeMutablePointer<BatchEntry>.allocate(capacity: specs.count)

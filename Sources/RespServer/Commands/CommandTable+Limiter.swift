@@ -1,18 +1,57 @@
-// The command table's entries of the limiter itself. Only the data; the decisions are in the engine.
+// The command table's entries of the limiter itself: CL.THROTTLE, and the names and forms that others have given it.
+// Only the data; the decisions are in the engine.
 
 extension CommandTable {
     static let limiter: [CommandSpec] = [
+        throttle("cl.throttle", summary: "Checks whether an action on a key is allowed now, and counts it if so."),
+        throttle(
+            "rl.throttle", since: "0.2.0", summary: "CL.THROTTLE under another name, with the same keys and replies.",
+            examples: [
+                "> RL.THROTTLE user:1 15 30 60",
+                "1) (integer) 0\n2) (integer) 16\n3) (integer) 15\n4) (integer) -1\n5) (integer) 2",
+            ]),
         CommandSpec(
-            name: "cl.throttle", arity: -5, flags: [.write, .denyOOM, .fast], keys: .one, categories: ["limiter"],
-            group: "limiter",
-            summary: "Checks whether an action on a key is allowed now, and counts it if so.",
+            name: "gcra", arity: -5, flags: [.write, .denyOOM, .fast], keys: .one, categories: ["limiter"],
+            group: "limiter", since: "0.2.0",
+            summary: "CL.THROTTLE with a period in fractions of a second, in the syntax of newer Redis versions.",
             arguments: [
+                key,
+                maxBurst,
                 ArgumentSpec(
-                    name: "key", kind: .key,
-                    summary: "Whose actions are counted: any bytes, such as a user's id or an address."),
+                    name: "tokens_per_period", kind: .integer, summary: "Number of actions per period; 1 or more."),
                 ArgumentSpec(
-                    name: "max_burst", kind: .integer,
-                    summary: "Number of actions beyond the first that may happen at once; 0 or more."),
+                    name: "period", kind: .double,
+                    summary: "The period in seconds, such as `60` or `0.5`; above 0, used to the nanosecond."),
+                ArgumentSpec(
+                    name: "count", kind: .integer, token: "TOKENS",
+                    summary: "Number of actions in this call; 1 if left out, and at least 1.", optional: true),
+            ],
+            keyAccess: ["RW", "access", "update"],
+            examples: [
+                "> GCRA user:1 4 1 0.5 TOKENS 5",
+                "1) (integer) 0\n2) (integer) 5\n3) (integer) 0\n4) (integer) -1\n5) (integer) 3",
+                "> GCRA user:1 4 1 0.5 TOKENS 6",
+                "1) (integer) 1\n2) (integer) 5\n3) (integer) 0\n4) (integer) -1\n5) (integer) 3",
+            ],
+            batched: .gcra),
+    ]
+
+    private static let key = ArgumentSpec(
+        name: "key", kind: .key, summary: "Whose actions are counted: any bytes, such as a user's id or an address.")
+
+    private static let maxBurst = ArgumentSpec(
+        name: "max_burst", kind: .integer,
+        summary: "Number of actions beyond the first that may happen at once; 0 or more.")
+
+    private static func throttle(
+        _ name: String, since: String = "0.1.0", summary: String, examples: [String] = []
+    ) -> CommandSpec {
+        CommandSpec(
+            name: name, arity: -5, flags: [.write, .denyOOM, .fast], keys: .one, categories: ["limiter"],
+            group: "limiter", since: since, summary: summary,
+            arguments: [
+                key,
+                maxBurst,
                 ArgumentSpec(
                     name: "count", kind: .integer, summary: "Number of actions per period; 1 or more."),
                 ArgumentSpec(name: "period", kind: .integer, summary: "The period in seconds; 1 or more."),
@@ -21,6 +60,6 @@ extension CommandTable {
                     summary: "Number of actions in this call; 1 if left out, 0 checks without counting.",
                     optional: true),
             ],
-            keyAccess: ["RW", "access", "update"], batched: .throttle)
-    ]
+            keyAccess: ["RW", "access", "update"], examples: examples, batched: .throttle)
+    }
 }

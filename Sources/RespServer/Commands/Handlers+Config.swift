@@ -72,7 +72,7 @@ extension Handlers {
         context.keyspace.resetStatistics()
         server.errorStatistics.reset()
         server.clientsRejected.store(0, ordering: .relaxed)
-        server.unknownCommands.reset()
+        server.unsupportedCalls.reset()
         server.log.resetStatistics()
         context.reply.ok()
     }

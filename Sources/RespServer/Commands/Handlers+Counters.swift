@@ -86,13 +86,17 @@ extension CommandContext {
     /// The argument as a counter's value; otherwise replies with an error and returns nil.
     func valueOrReply(_ index: Int) -> Int64? {
         if let value = arguments[index].integer { return value }
-        reply.error(CommandContext.invalidValue)
+        refuseValue()
         return nil
     }
 
-    /// The error for a value that Redis would store and this server does not.
-    static let invalidValue =
-        "ERR value is not an integer or out of range: this server stores only 64-bit integers"
+    /// Replies that a value is one that Redis would store and this server does not, and counts the call: some callers
+    /// treat the error as permission.
+    func refuseValue(_ detail: String = "") {
+        loop.noteUnsupported(.value(arguments[0]), from: client)
+        reply.error(
+            "ERR value is not an integer or out of range: this server stores only 64-bit integers" + detail)
+    }
 
     func replyCounter(_ value: Int64?) {
         guard let value else { return reply.null() }

@@ -92,7 +92,7 @@ extension Handlers {
             return nil
         }
         for index in stride(from: 2, to: arguments.count, by: 2) where arguments[index].integer == nil {
-            context.reply.error("\(CommandContext.invalidValue) (pair \(index / 2))")
+            context.refuseValue(" (pair \(index / 2))")
             return nil
         }
         return context.holdingStripes(ofKeysAt: stride(from: 1, to: arguments.count, by: 2)) { () -> Bool? in

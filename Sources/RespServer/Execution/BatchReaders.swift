@@ -11,7 +11,7 @@ import RESP
 /// The commands that are decided in batches. An enumeration rather than closures in the table: a switch costs a request
 /// nothing, where a closure is retained and released each time.
 enum BatchedCommand: Sendable {
-    case throttle
+    case throttle, gcra
     case take, peek, refund, check, takeAll
     case increment, decrement, incrementBy, decrementBy, get
 
@@ -20,6 +20,7 @@ enum BatchedCommand: Sendable {
     func read(_ loop: EventLoop) throws(ArgumentProblem) -> Int {
         switch self {
         case .throttle: try BatchReaders.throttle(loop)
+        case .gcra: try BatchReaders.gcra(loop)
         case .take: try BatchReaders.limit(.take, loop)
         case .peek: try BatchReaders.limit(.peek, loop)
         case .refund: try BatchReaders.limit(.refund, loop)
@@ -36,7 +37,7 @@ enum BatchedCommand: Sendable {
     /// How the command's calls are answered.
     var form: Batch.ReplyForm {
         switch self {
-        case .throttle: .throttle
+        case .throttle, .gcra: .throttle
         case .take, .peek, .refund, .check: .limit
         case .takeAll: .group
         case .increment, .decrement, .incrementBy, .decrementBy: .sum
@@ -50,6 +51,13 @@ enum BatchReaders {
     static func throttle(_ loop: EventLoop) throws(ArgumentProblem) -> Int {
         let call = loop.batch.next
         try ThrottleArguments.read(loop.arguments, to: call)
+        setKey(of: call, loop)
+        return 1
+    }
+
+    static func gcra(_ loop: EventLoop) throws(ArgumentProblem) -> Int {
+        let call = loop.batch.next
+        try ThrottleArguments.readGCRA(loop.arguments, to: call)
         setKey(of: call, loop)
         return 1
     }

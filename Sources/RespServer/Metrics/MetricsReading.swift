@@ -89,7 +89,7 @@ struct MetricsReading: Sendable {
     /// In the order of the statistics; empty unless a section about commands was requested.
     var commands: [Command] = []
     var errors: [(word: String, count: Int)] = []
-    var unknownCommands: UnknownCommands.Counts
+    var unsupportedCalls: UnsupportedCalls.Counts
     var logLinesQueued: Int
     var logLinesDropped: Int
     var logWriteFailures: Int
@@ -147,7 +147,7 @@ struct MetricsReading: Sendable {
 
         counters = LoopCounters.Counter.allCases.map { server.total($0) }
         rates = server.rates.latest
-        unknownCommands = server.unknownCommands.counts
+        unsupportedCalls = server.unsupportedCalls.counts
         logLinesQueued = server.log.queuedLines
         logLinesDropped = server.log.droppedLines
         logWriteFailures = server.log.failedWrites

@@ -58,23 +58,23 @@ extension MetricsTable {
 
     static let unknownCommands: [Metric] = [
         .counter(
-            "escapement_unknown_commands_total", "Calls of commands that do not exist",
+            "escapement_unknown_commands_total", "Calls of commands, scripts or value types that the server lacks",
             info: InfoField("unknown_commands_calls"), in: .unknownCommands
-        ) { .count($0.unknownCommands.calls) },
+        ) { .count($0.unsupportedCalls.calls) },
         .gauge(
-            "escapement_unknown_command_names", "Distinct names of unknown commands that are counted by name",
+            "escapement_unknown_command_names", "Distinct names of such calls that are counted by name",
             info: InfoField("unknown_commands_names"), in: .unknownCommands
-        ) { .count($0.unknownCommands.names.count) },
+        ) { .count($0.unsupportedCalls.names.count) },
         .counter(
-            "escapement_unknown_commands_unnamed_total", "Calls of unknown commands that are not counted by name",
+            "escapement_unknown_commands_unnamed_total", "Such calls that are not counted by name",
             info: InfoField("unknown_commands_other_calls"), in: .unknownCommands
-        ) { .count($0.unknownCommands.others) },
+        ) { .count($0.unsupportedCalls.others) },
         .family(
-            .infoOnly(.chosenByClients), .counter, "Calls of an unknown command",
-            by: .init(name: "command", seriesMax: UnknownCommands.namesMax),
+            .infoOnly(.chosenByClients), .counter, "Calls of one name",
+            by: .init(name: "command", seriesMax: UnsupportedCalls.namesMax),
             info: InfoField("unknowncmd_*", part: "calls"), in: .unknownCommands
         ) {
-            $0.unknownCommands.names.sorted { $0.key < $1.key }.map {
+            $0.unsupportedCalls.names.sorted { $0.key < $1.key }.map {
                 MetricSample(labels: [$0.key], value: .count($0.value))
             }
         },

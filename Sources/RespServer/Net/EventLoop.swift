@@ -36,8 +36,6 @@ final class EventLoop: @unchecked Sendable {
     let slowLog: SlowLog
     let latencyEvents: LatencyEvents
     let monitors: Monitors
-    /// Position of CL.THROTTLE in the command table.
-    let throttle: Int
     /// How each command is batched, by its position in the command table.
     let batched: UnsafePointer<BatchEntry>
     let turn: Lock
@@ -137,7 +135,6 @@ final class EventLoop: @unchecked Sendable {
         slowLog = server.slowLog
         latencyEvents = server.latencyEvents
         monitors = server.monitors
-        throttle = server.commands.throttle
         batched = server.commands.batched
         mailbox = try Mailbox()
         poller = try Poller(capacity: EventLoop.eventsMax)

@@ -123,14 +123,16 @@ extension EventLoop {
                 noteHTTP(from: connection)
                 return .hangUp
             }
-            noteUnknownCommand(from: connection)
+            noteUnsupported(.command(arguments[0]), from: connection)
             return .refuse(unknownCommand(from: connection))
         }
         let command: CommandReference
         switch commands.resolve(number, arguments) {
         case .success(let found): command = found
         case .failure(let problem):
-            if problem.isUnknownSubcommand { noteUnknownCommand(from: connection, isSubcommand: true) }
+            if problem.isUnknownSubcommand {
+                noteUnsupported(.subcommand(arguments[1], of: arguments[0]), from: connection)
+            }
             return .refuse(problem.text)
         }
         connection.resp.lastCommand = Int16(truncatingIfNeeded: number)
@@ -190,7 +192,7 @@ extension EventLoop {
     func isWrite(_ command: CommandReference, _ connection: Connection) -> Bool {
         if command.flags.contains(.write) {
             // A call for 0 units is a query, which is allowed anywhere at any time.
-            return !(command.index == throttle && arguments.count == 6 && arguments[5].equals("0"))
+            return !(command.batched == .throttle && arguments.count == 6 && arguments[5].equals("0"))
         }
         guard command.flags.contains(.transactionControl), command.index == commands.exec else { return false }
         return connection.resp.transaction?.hasWrite ?? false

@@ -1,15 +1,48 @@
-// Calls of commands that this server does not have, by name.
+// Calls that were refused because this server lacks what they need, by name: unknown commands and subcommands, unknown
+// scripts, and values other than 64-bit integers.
 //
-// The reply to an unknown command is an error, and some callers fail open: they treat an error from a limiter as
-// permission, so that everything passes unnoticed. So INFO counts these calls by name, and each name is logged once.
+// The reply is an error, and some callers fail open: they treat an error from a limiter as permission, so that
+// everything passes unnoticed. So INFO counts these calls by name, and each name is logged once.
 // Names come from clients: they are truncated and escaped, their number is bounded, and only those of authenticated
 // clients are kept.
 
 import RESP
 import System
 
-/// Counts unknown commands. Thread-safe.
-final class UnknownCommands: Sendable {
+/// What a call needed that this server lacks.
+enum Unsupported {
+    /// A command.
+    case command(Argument)
+    /// A subcommand of a command.
+    case subcommand(Argument, of: Argument)
+    /// Storing a value that is not a 64-bit integer, with this command.
+    case value(Argument)
+    /// The script with this SHA-1, in hexadecimal digits.
+    case script(String)
+
+    /// The name under which the call is counted.
+    var name: String {
+        switch self {
+        case .command(let command): UnsupportedCalls.name(command)
+        case .subcommand(let subcommand, let command):
+            UnsupportedCalls.name(command) + "|" + UnsupportedCalls.name(subcommand)
+        case .value(let command): UnsupportedCalls.name(command) + "|value-not-an-integer"
+        case .script(let digits): "script|" + digits
+        }
+    }
+
+    /// The log message.
+    var message: String {
+        switch self {
+        case .command, .subcommand: "unknown command: this server does not have it"
+        case .value: "refused value: this server stores only 64-bit integers"
+        case .script: "unknown script: this server runs only the scripts of known libraries"
+        }
+    }
+}
+
+/// Counts unsupported calls. Thread-safe.
+final class UnsupportedCalls: Sendable {
     /// Upper bound on the names counted, and on the names logged.
     static let namesMax = 128
     /// Longer names are truncated to this many bytes before escaping.
@@ -53,19 +86,17 @@ final class UnknownCommands: Sendable {
         }
     }
 
-    /// Counts a call of `command`, or of its unknown subcommand.
-    func count(_ command: Argument, subcommand: Argument? = nil) -> Warning {
-        var name = UnknownCommands.name(command)
-        if let subcommand { name += "|" + UnknownCommands.name(subcommand) }
-        return state.withLock { state in
+    /// Counts a call under `name`.
+    func count(_ name: String) -> Warning {
+        state.withLock { state in
             state.counts.calls += 1
-            if state.counts.names[name] != nil || state.counts.names.count < UnknownCommands.namesMax {
+            if state.counts.names[name] != nil || state.counts.names.count < UnsupportedCalls.namesMax {
                 state.counts.names[name, default: 0] += 1
             } else {
                 state.counts.others += 1
             }
             guard !state.warned.contains(name), !state.isSilent else { return .none }
-            guard state.warned.count < UnknownCommands.namesMax else {
+            guard state.warned.count < UnsupportedCalls.namesMax else {
                 state.isSilent = true
                 return .noMoreNames
             }
@@ -92,27 +123,27 @@ final class UnknownCommands: Sendable {
 }
 
 extension EventLoop {
-    /// Counts a request for an unknown command, or, with `isSubcommand`, for an unknown subcommand of a known command.
-    /// Logs the first request for each name.
-    func noteUnknownCommand(from connection: Connection, isSubcommand: Bool = false) {
-        guard !connection.resp.flags.contains(.unauthenticated) else { return server.unknownCommands.countStranger() }
-        switch server.unknownCommands.count(arguments[0], subcommand: isSubcommand ? arguments[1] : nil) {
+    /// Counts a call that was refused because this server lacks what it needs. Logs the first call for each name.
+    func noteUnsupported(_ lacking: Unsupported, from connection: Connection) {
+        guard !connection.resp.flags.contains(.unauthenticated) else { return server.unsupportedCalls.countStranger() }
+        switch server.unsupportedCalls.count(lacking.name) {
         case .none: break
         case .name(let name):
             let library = connection.resp.description?.libraryName ?? []
             let version = connection.resp.description?.libraryVersion ?? []
             server.log.warning(
-                "unknown command: this server does not have it",
+                lacking.message,
                 [
                     "command": "\(name)", "addr": "\(connection.peerAddress)",
                     "name": "\(String(decoding: connection.name, as: UTF8.self))",
                     "lib_name": "\(String(decoding: library, as: UTF8.self))",
                     "lib_ver": "\(String(decoding: version, as: UTF8.self))",
+                    "see": "docs/libraries.md",
                 ])
         case .noMoreNames:
             server.log.warning(
-                "too many different unknown commands: further names are only counted, see INFO unknowncommands",
-                ["names": .integer(UnknownCommands.namesMax)])
+                "too many different unsupported calls: further names are only counted, see INFO unknowncommands",
+                ["names": .integer(UnsupportedCalls.namesMax)])
         }
     }
 }

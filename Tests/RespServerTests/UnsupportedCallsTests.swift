@@ -3,15 +3,17 @@ import Testing
 
 @testable import RespServer
 
-@Suite struct UnknownCommandsTests {
-    private func count(_ words: [String], in commands: UnknownCommands) -> UnknownCommands.Warning {
+@Suite struct UnsupportedCallsTests {
+    private func count(_ words: [String], in commands: UnsupportedCalls) -> UnsupportedCalls.Warning {
         let arguments = ArgumentList()
         arguments.load(words.map { Array($0.utf8) })
-        return commands.count(arguments[0], subcommand: words.count > 1 ? arguments[1] : nil)
+        let lacking: Unsupported =
+            words.count > 1 ? .subcommand(arguments[1], of: arguments[0]) : .command(arguments[0])
+        return commands.count(lacking.name)
     }
 
     @Test func countsByNameAndWarnsOnce() {
-        let commands = UnknownCommands()
+        let commands = UnsupportedCalls()
         #expect(count(["EVAL"], in: commands) == .name("eval"))
         #expect(count(["eVal"], in: commands) == .none)
         #expect(count(["CLIENT", "Foo"], in: commands) == .name("client|foo"))
@@ -23,16 +25,23 @@ import Testing
         #expect(commands.counts == .init(calls: 1, others: 0, names: ["eval": 1]))
     }
 
+    @Test func valuesAndScriptsHaveNamesOfTheirOwn() {
+        let arguments = ArgumentList()
+        arguments.load([Array("SETEX".utf8)])
+        #expect(Unsupported.value(arguments[0]).name == "setex|value-not-an-integer")
+        #expect(Unsupported.script("a1de").name == "script|a1de")
+    }
+
     @Test func namesAreBounded() {
-        let commands = UnknownCommands()
-        for number in 0..<UnknownCommands.namesMax {
+        let commands = UnsupportedCalls()
+        for number in 0..<UnsupportedCalls.namesMax {
             #expect(count(["c\(number)"], in: commands) == .name("c\(number)"))
         }
         #expect(count(["more"], in: commands) == .noMoreNames)
         #expect(count(["more"], in: commands) == .none && count(["evenmore"], in: commands) == .none)
         let counts = commands.counts
-        #expect(counts.names.count == UnknownCommands.namesMax && counts.others == 3)
-        #expect(counts.calls == UnknownCommands.namesMax + 3)
+        #expect(counts.names.count == UnsupportedCalls.namesMax && counts.others == 3)
+        #expect(counts.calls == UnsupportedCalls.namesMax + 3)
     }
 
     @Test(arguments: [
@@ -44,6 +53,6 @@ import Testing
     func namesAreEscaped(word: String, name: String) {
         let arguments = ArgumentList()
         arguments.load([Array(word.utf8)])
-        #expect(UnknownCommands.name(arguments[0]) == name)
+        #expect(UnsupportedCalls.name(arguments[0]) == name)
     }
 }
