@@ -184,6 +184,7 @@ extension SimulatedFileSystem {
         var lines: [String] = []
         _ = KeyspaceSession(engine: engine).scanStates(cursor: 0, effort: 1 << 20, now: horizon) { key, state in
             var line = "{\"kind\":\(state.kind.rawValue),\"key_hex\":\"\(hex(key.bytes))\""
+            if key.isNumbered { line += ",\"numbered\":true" }
             line += ",\"state_hex\":\"\(hex(state.value))\""
             lines.append(line + (state.deadline.map { ",\"deadline_ns\":\($0)" } ?? "") + "}")
         }
