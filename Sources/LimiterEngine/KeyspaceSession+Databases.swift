@@ -24,17 +24,10 @@ extension KeyspaceSession {
         _ key: UnsafeRawBufferPointer, _ number: Int, _ body: (KeyName) -> Result
     ) -> Result {
         withUnsafeTemporaryAllocation(byteCount: key.count + 1, alignment: 8) { memory in
-            KeyspaceSession.writeName(of: key, inDatabase: number, to: memory.baseAddress!)
+            memory[0] = UInt8(number)
+            UnsafeMutableRawBufferPointer(rebasing: memory.dropFirst()).copyMemory(from: key)
             return body(KeyName(UnsafeRawBufferPointer(memory), isNumbered: true))
         }
-    }
-
-    /// Writes the name of a key in a database other than 0 to memory with room for one byte more than the key.
-    public static func writeName(
-        of key: UnsafeRawBufferPointer, inDatabase number: Int, to memory: UnsafeMutableRawPointer
-    ) {
-        memory.storeBytes(of: UInt8(number), as: UInt8.self)
-        if let base = key.baseAddress { (memory + 1).copyMemory(from: base, byteCount: key.count) }
     }
 
     /// Runs `body` on the shard of a key with its stripe held, and the key's hash and name.

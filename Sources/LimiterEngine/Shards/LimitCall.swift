@@ -110,6 +110,7 @@ public struct LimitCall {
 
     /// Sets the call's key to a name in a database other than 0: the database's number, followed by the key's bytes,
     /// together `count` bytes at `base`. Call it after `begin`, which makes the key one of database 0.
+    @inline(__always)
     public mutating func setNumberedKey(_ base: UnsafePointer<UInt8>, count: Int) {
         setKey(base, count: count)
         flags.insert(.isNumbered)

@@ -31,7 +31,7 @@ extension Handlers {
     static func select(_ context: CommandContext) {
         guard let database = context.databaseOrReply(1) else { return }
         context.client.resp.database = database
-        context.keyspace.database = database
+        context.loop.select(database)
         context.reply.ok()
     }
 
@@ -44,7 +44,7 @@ extension Handlers {
         client.resp.flags.remove([.subscribed, .monitor, .replyOff, .replySkipNext, .noTouch])
         client.flags.remove(.noEvict)
         client.resp.database = 0
-        context.keyspace.database = 0
+        context.loop.select(0)
         if !context.loop.settings.requirepass.isEmpty { client.resp.flags.insert(.unauthenticated) }
         client.resp.version = .resp2
         context.reply.version = .resp2

@@ -89,6 +89,7 @@ extension Admission {
     }
 
     /// The same for a session that has selected another database than 0.
+    @inline(__always)
     static func isOnFastPathInDatabase(_ connection: ConnectionFields.Word, _ state: ServerState) -> Bool {
         connection.unusualInDatabase | state.rawValue == 0
     }

@@ -79,7 +79,7 @@ enum BatchReaders {
     /// The key is composed of three arguments, in memory of the batch.
     static func check(_ loop: EventLoop) throws(ArgumentProblem) -> Int {
         let length = try CheckArguments.keyLength(loop.arguments)
-        let database = loop.keyspace.database
+        let database = loop.batch.database
         guard database == 0 else { return try check(loop, database, length) }
         if !loop.batch.hasKeyMemory(length) { loop.decideBatch() }
         let call = loop.batch.next

@@ -69,7 +69,8 @@ struct ConnectionFields {
         var unusual: UInt32 { bits & ~Word.compatible }
 
         /// As `unusual`, but a selected database other than 0 does not count.
-        var unusualInDatabase: UInt32 { unusual & ~SessionFlags.otherDatabase.rawValue }
+        @inline(__always)
+        var unusualInDatabase: UInt32 { bits & ~(Word.compatible | SessionFlags.otherDatabase.rawValue) }
     }
 
     var word: Word
@@ -161,7 +162,7 @@ final class Connection: @unchecked Sendable {
         flags.isDisjoint(with: [.suspended, .deferred, .closeAfterReply, .handedOver, .inputEnded])
     }
 
-    /// Whether no flag keeps the connection off the fast path.
+    /// Whether no flag, except that for a selected database, keeps the connection off the fast path.
     @inline(__always)
-    var isFastPathEligible: Bool { word.unusual == 0 }
+    var isFastPathEligible: Bool { word.unusualInDatabase == 0 }
 }

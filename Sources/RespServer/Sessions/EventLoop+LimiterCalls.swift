@@ -31,33 +31,43 @@ extension EventLoop {
     func enqueueInDatabase(
         _ connection: Connection, _ session: RESPSession, _ command: Int, _ batched: BatchedCommand
     ) {
-        keyspace.database = session.database
-        defer { keyspace.database = 0 }
+        batch.database = session.database
+        defer { batch.database = 0 }
         if !batch.hasKeyMemory(nameBytesMax(batched)) { decideBatch() }
         enqueue(connection, session, command, batched, inDatabase: true)
     }
 
     /// Upper bound on the bytes of the names of the request in `arguments`.
+    @inline(__always)
     private func nameBytesMax(_ batched: BatchedCommand) -> Int {
-        guard case .takeAll = batched else { return arguments[1].count + 1 }
+        guard case .takeAll = batched else { return arguments[1].count &+ 1 }
         return (1..<arguments.count).reduce(0) { $0 + arguments[$1].count + 1 }
     }
 
-    /// Moves the keys of calls that have been read but not yet added into the selected database, which is not 0.
+    /// Moves the keys of calls that have been read but not yet added into the database of the batch, which is not 0.
     ///
     /// - Precondition: The batch has memory for the names.
+    @inline(__always)
     private func numberKeys(_ added: Int) {
         let calls = batch.next
-        var bytes = 0
-        for position in 0..<added where !calls[position].isNumbered { bytes += calls[position].keyLength + 1 }
-        guard bytes > 0 else { return }
-        var name = batch.keyMemory(bytes)
-        for position in 0..<added where !calls[position].isNumbered {
-            let key = calls[position].keyBytes
-            KeyspaceSession.writeName(of: key, inDatabase: keyspace.database, to: name)
-            calls[position].setNumberedKey(name, count: key.count + 1)
-            name += key.count + 1
+        guard added > 1 else {
+            // RL.CHECK has written its key with the number already.
+            if !calls.pointee.isNumbered { number(calls, in: batch.keyMemory(calls.pointee.keyLength &+ 1)) }
+            return
         }
+        var name = batch.keyMemory((0..<added).reduce(0) { $0 + calls[$1].keyLength + 1 })
+        for position in 0..<added {
+            number(calls + position, in: name)
+            name += calls[position].keyLength
+        }
+    }
+
+    @inline(__always)
+    private func number(_ call: UnsafeMutablePointer<LimitCall>, in name: UnsafeMutablePointer<UInt8>) {
+        let count = call.pointee.keyLength
+        name.pointee = UInt8(truncatingIfNeeded: batch.database)
+        UnsafeMutableRawPointer(name + 1).copyName(from: call.pointee.key, count: count)
+        call.pointee.setNumberedKey(name, count: count &+ 1)
     }
 
     @inline(__always)
@@ -77,7 +87,7 @@ extension EventLoop {
         if !isTimestampFresh { lastTimestamp = SteadyInstant.now() }
         do throws(ArgumentProblem) {
             let added = try batched.read(self)
-            if keyspace.database != 0 { numberKeys(added) }
+            if batch.database != 0 { numberKeys(added) }
             add(added, connection.resp, command.index, batched.form)
             // Dispatch notifies the journal: it checks for changes after each command.
             if decideAndAnswer() { keyspace.noteChange() }
@@ -96,5 +106,18 @@ extension EventLoop {
         noteFailure(command.index, text)
         noteRefused(command, for: connection)
         endReply()
+    }
+}
+
+extension UnsafeMutableRawPointer {
+    /// Copies a key. Two overlapping words cover the usual lengths, for which a call of memcpy takes longer.
+    @inline(__always)
+    fileprivate func copyName(from source: UnsafeRawPointer, count: Int) {
+        guard count >= 8, count <= 16 else { return copyMemory(from: source, byteCount: count) }
+        let (head, tail) = (
+            source.loadUnaligned(as: UInt64.self), (source + (count &- 8)).loadUnaligned(as: UInt64.self)
+        )
+        storeBytes(of: head, as: UInt64.self)
+        (self + (count &- 8)).storeBytes(of: tail, as: UInt64.self)
     }
 }
