@@ -19,6 +19,16 @@ let swiftSettings: [SwiftSetting] =
 let fuzzSettings: [SwiftSetting] =
     fuzzing ? [.unsafeFlags(["-sanitize=fuzzer,address", "-assert-config", "Debug"])] : []
 
+// The program says which revision it was built from. In a target of its own, so that a commit rebuilds nothing else.
+let git = Context.gitInformation
+let revision =
+    Context.environment["ESCAPEMENT_REVISION"]
+    ?? git.map { $0.currentCommit.prefix(12) + ($0.hasUncommittedChanges ? "+changes" : "") } ?? ""
+let buildFacts: [CSetting] = [
+    .define("ESCAPEMENT_REVISION", to: "\"\(revision)\""),
+    .define("ESCAPEMENT_COMPILER", to: "\"\(Context.environment["ESCAPEMENT_COMPILER"] ?? "")\""),
+]
+
 let cSettings: [CSetting] = strict ? [.treatAllWarnings(as: .error)] : []
 
 let package = Package(
@@ -28,6 +38,7 @@ let package = Package(
         .executable(name: "loadtest", targets: ["loadtest"]),
     ],
     targets: [
+        .target(name: "BuildFacts", cSettings: cSettings + buildFacts),
         .target(name: "CLinux", cSettings: cSettings),
         .target(name: "System", dependencies: ["CLinux"], swiftSettings: swiftSettings + fuzzSettings),
         .target(
@@ -39,17 +50,21 @@ let package = Package(
             name: "Replication", dependencies: ["LimiterEngine", "Persistence", "System"],
             swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "RESP", dependencies: ["System"], swiftSettings: swiftSettings + fuzzSettings),
+        .target(name: "HTTP", dependencies: ["System"], swiftSettings: swiftSettings + fuzzSettings),
         .target(name: "Transport", dependencies: ["CLinux", "System"], swiftSettings: swiftSettings),
         .target(
             name: "RespServer",
-            dependencies: ["CLinux", "LimiterEngine", "Persistence", "Replication", "RESP", "System", "Transport"],
+            dependencies: [
+                "CLinux", "HTTP", "LimiterEngine", "Persistence", "Replication", "RESP", "System", "Transport",
+            ],
             swiftSettings: swiftSettings),
         .target(name: "ProgramArguments", dependencies: ["CLinux"], swiftSettings: swiftSettings),
         .executableTarget(
-            name: "escapement", dependencies: ["ProgramArguments", "RespServer"], swiftSettings: swiftSettings),
+            name: "escapement", dependencies: ["BuildFacts", "ProgramArguments", "RespServer"],
+            swiftSettings: swiftSettings),
         .executableTarget(
             name: "loadtest", dependencies: ["CLinux", "ProgramArguments", "RESP"], path: "loadtest",
-            exclude: ["README.md", "curves", "failover.py", "floor", "gcra.lua", "parts", "results"],
+            exclude: ["README.md", "curves", "failover.py", "floor", "gcra.lua", "http.py", "parts", "results"],
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "curves", dependencies: ["LimiterEngine", "ProgramArguments"], path: "loadtest/curves",
@@ -73,13 +88,14 @@ let package = Package(
             dependencies: ["Replication", "Persistence", "LimiterEngine", "System", "TestSupport"],
             swiftSettings: swiftSettings),
         .testTarget(name: "RESPTests", dependencies: ["RESP", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "TransportTests", dependencies: ["System", "TestSupport", "Transport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "RespServerTests",
             dependencies: [
-                "CLinux", "RespServer", "Replication", "Persistence", "RESP", "LimiterEngine", "System", "TestSupport",
-                "Transport",
+                "CLinux", "HTTP", "RespServer", "Replication", "Persistence", "RESP", "LimiterEngine", "System",
+                "TestSupport", "Transport",
             ],
             swiftSettings: swiftSettings),
     ]
@@ -87,6 +103,16 @@ let package = Package(
             ? [
                 .executableTarget(
                     name: "fuzz-resp", dependencies: ["RESP"], path: "Tests/Fuzz/RESP",
+                    exclude: ["corpus", "dictionary"],
+                    swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
+                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+                .executableTarget(
+                    name: "fuzz-http", dependencies: ["HTTP"], path: "Tests/Fuzz/HTTP",
+                    exclude: ["corpus", "dictionary"],
+                    swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
+                    linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),
+                .executableTarget(
+                    name: "fuzz-json", dependencies: ["HTTP"], path: "Tests/Fuzz/JSON",
                     exclude: ["corpus", "dictionary"],
                     swiftSettings: swiftSettings + fuzzSettings + [.unsafeFlags(["-parse-as-library"])],
                     linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]),

@@ -34,7 +34,7 @@ class Connection:
 
 
 # Excludes the groups of data types.
-GROUPS = {"generic", "string", "connection", "server", "pubsub", "transactions", "cluster"}
+GROUPS = {"generic", "string", "connection", "server", "pubsub", "transactions", "scripting", "cluster"}
 # Flags that only matter with scripts, or with a data set that loads while serving.
 UNUSED_FLAGS = {"noscript", "allow_busy", "no_async_loading", "movablekeys"}
 

@@ -29,6 +29,8 @@ final class Server: @unchecked Sendable {
     let latencyEvents = LatencyEvents()
     let errorStatistics = ErrorStatistics()
     let unsupportedCalls = UnsupportedCalls()
+    /// Nil unless a service manager started this process and wants to know its state.
+    let serviceManager = ServiceManager.fromEnvironment()
     let clientWarnings = ClientWarnings()
     let memory: MemoryMonitor
     let rates = Rates()
@@ -54,6 +56,8 @@ final class Server: @unchecked Sendable {
     /// The last id given to a connection, from a client or opened by this node.
     let lastClientID = Atomic<Int64>(0)
     let clientsRejected = Atomic<Int64>(0)
+    /// Those of `clientsRejected` that protected mode rejected.
+    let strangersRejected = Atomic<Int64>(0)
     /// When clients were last closed to free memory.
     let lastClientEviction = Atomic<SteadyInstant>(.distantPast)
     private let shutdownRequests: ShutdownRequests

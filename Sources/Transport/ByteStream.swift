@@ -107,6 +107,9 @@ public struct ByteStream: Sendable {
     /// end.
     public func shutdown() { Glibc.shutdown(descriptor, Int32(SHUT_RDWR)) }
 
+    /// Ends the output: the peer reads its end after everything sent so far. Input can still be read.
+    public func endOutput() { Glibc.shutdown(descriptor, Int32(SHUT_WR)) }
+
     /// Closes the descriptor.
     public func close() { Glibc.close(descriptor) }
 }

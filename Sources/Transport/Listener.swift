@@ -24,8 +24,13 @@ public struct Listener: Sendable {
     }
 
     /// The protocol of its connections.
-    public enum Kind: Sendable {
+    public enum Kind: String, Sendable, CaseIterable {
+        /// RESP.
         case resp
+        /// The check API.
+        case http
+        /// Administration over HTTP.
+        case admin
     }
 
     /// The layer below that protocol.

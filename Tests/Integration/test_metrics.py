@@ -105,7 +105,8 @@ def test_decisions_are_counted_on_every_path(start, way):
 def test_both_printers_agree(served):
     found, fields = values(metrics(served)), info(served, "everything")
     for name, field in (("escapement_keys", "limiter_keys"), ("escapement_limiter_denied_total", "limiter_denied"),
-                        ("escapement_connections", "connected_clients"), ("escapement_shards", "limiter_shards"),
+                        ('escapement_connections{listener="resp"}', "connected_clients"),
+                        ("escapement_shards", "limiter_shards"),
                         ("escapement_memory_max_bytes", "maxmemory"), ("escapement_log_enabled", "aof_enabled"),
                         ("escapement_error_replies_total", "total_error_replies"),
                         ("escapement_unknown_commands_total", "unknown_commands_calls")):

@@ -93,14 +93,30 @@ let redisCommandFacts = #"""
     discard|1|loading stale fast|0 0 0|@fast @transaction|||transactions|
     dump|2|readonly|1 1 1|@keyspace @read @slow|nondeterministic_output|RO access|generic|key:key
     echo|2|loading stale fast|0 0 0|@fast @connection|||connection|message:string
+    eval_ro|-3|readonly stale skip_monitor no_mandatory_keys|0 0 0|@slow @scripting||RO access|scripting|script:string numkeys:integer key:key?* arg:string?*
+    evalsha_ro|-3|readonly stale skip_monitor no_mandatory_keys|0 0 0|@slow @scripting||RO access|scripting|sha1:string numkeys:integer key:key?* arg:string?*
+    evalsha|-3|stale skip_monitor no_mandatory_keys|0 0 0|@slow @scripting||RW access update|scripting|sha1:string numkeys:integer key:key?* arg:string?*
+    eval|-3|stale skip_monitor no_mandatory_keys|0 0 0|@slow @scripting||RW access update|scripting|script:string numkeys:integer key:key?* arg:string?*
     exec|1|loading stale skip_slowlog|0 0 0|@slow @transaction|||transactions|
     exists|-2|readonly fast|1 -1 1|@keyspace @read @fast|request_policy:multi_shard response_policy:agg_sum|RO|generic|key:key*
     expireat|-3|write fast|1 1 1|@keyspace @write @fast||RW update|generic|key:key unix-time-seconds:unix-time condition:oneof?(nx:pure-token=NX xx:pure-token=XX gt:pure-token=GT lt:pure-token=LT)
     expiretime|2|readonly fast|1 1 1|@keyspace @read @fast||RO access|generic|key:key
     expire|-3|write fast|1 1 1|@keyspace @write @fast||RW update|generic|key:key seconds:integer condition:oneof?(nx:pure-token=NX xx:pure-token=XX gt:pure-token=GT lt:pure-token=LT)
     failover|-1|admin stale|0 0 0|@admin @slow @dangerous|||server|target:block=TO?(host:string port:integer force:pure-token=FORCE?) abort:pure-token=ABORT? milliseconds:integer=TIMEOUT?
+    fcall_ro|-3|readonly stale skip_monitor no_mandatory_keys|0 0 0|@slow @scripting||RO access|scripting|function:string numkeys:integer key:key?* arg:string?*
+    fcall|-3|stale skip_monitor no_mandatory_keys|0 0 0|@slow @scripting||RW access update|scripting|function:string numkeys:integer key:key?* arg:string?*
     flushall|-1|write|0 0 0|@keyspace @write @slow @dangerous|request_policy:all_shards response_policy:all_succeeded||server|async:oneof?(async:pure-token=ASYNC sync:pure-token=SYNC)
     flushdb|-1|write|0 0 0|@keyspace @write @slow @dangerous|request_policy:all_shards response_policy:all_succeeded||server|async:oneof?(async:pure-token=ASYNC sync:pure-token=SYNC)
+    function delete|3|write|0 0 0|@write @slow @scripting|request_policy:all_shards response_policy:all_succeeded||scripting|library-name:string
+    function dump|2||0 0 0|@slow @scripting|||scripting|
+    function flush|-2|write|0 0 0|@write @slow @scripting|request_policy:all_shards response_policy:all_succeeded||scripting|async:oneof?(async:pure-token=ASYNC sync:pure-token=SYNC)
+    function help|2|loading stale|0 0 0|@slow @scripting|||scripting|
+    function kill|2||0 0 0|@slow @scripting|request_policy:all_shards response_policy:one_succeeded||scripting|
+    function list|-2||0 0 0|@slow @scripting|nondeterministic_output_order||scripting|library-name-pattern:string=LIBRARYNAME? withcode:pure-token=WITHCODE?
+    function load|-3|write denyoom|0 0 0|@write @slow @scripting|request_policy:all_shards response_policy:all_succeeded||scripting|replace:pure-token=REPLACE? function-code:string
+    function restore|-3|write denyoom|0 0 0|@write @slow @scripting|request_policy:all_shards response_policy:all_succeeded||scripting|serialized-value:string policy:oneof?(flush:pure-token=FLUSH append:pure-token=APPEND replace:pure-token=REPLACE)
+    function stats|2||0 0 0|@slow @scripting|nondeterministic_output request_policy:all_shards response_policy:special||scripting|
+    function|-2||0 0 0|@slow|||scripting|
     getdel|2|write fast|1 1 1|@write @string @fast||RW access delete|string|key:key
     getex|-2|write fast|1 1 1|@write @string @fast||RW access update|string|key:key expiration:oneof?(seconds:integer=EX milliseconds:integer=PX unix-time-seconds:unix-time=EXAT unix-time-milliseconds:unix-time=PXAT persist:pure-token=PERSIST)
     getrange|4|readonly|1 1 1|@read @string @slow||RO access|string|key:key start:integer end:integer
@@ -181,6 +197,13 @@ let redisCommandFacts = #"""
     role|1|loading stale fast|0 0 0|@admin @fast @dangerous|||server|
     save|1|admin no_multi|0 0 0|@admin @slow @dangerous|||server|
     scan|-2|readonly|0 0 0|@keyspace @read @slow|nondeterministic_output request_policy:special||generic|cursor:integer pattern:pattern=MATCH? count:integer=COUNT? type:string=TYPE?
+    script debug|3||0 0 0|@slow @scripting|||scripting|mode:oneof(yes:pure-token=YES sync:pure-token=SYNC no:pure-token=NO)
+    script exists|-3||0 0 0|@slow @scripting|request_policy:all_shards response_policy:agg_logical_and||scripting|sha1:string*
+    script flush|-2||0 0 0|@slow @scripting|request_policy:all_nodes response_policy:all_succeeded||scripting|async:oneof?(async:pure-token=ASYNC sync:pure-token=SYNC)
+    script help|2|loading stale|0 0 0|@slow @scripting|||scripting|
+    script kill|2||0 0 0|@slow @scripting|request_policy:all_shards response_policy:one_succeeded||scripting|
+    script load|3|stale|0 0 0|@slow @scripting|request_policy:all_nodes response_policy:all_succeeded||scripting|script:string
+    script|-2||0 0 0|@slow|||scripting|
     select|2|loading stale fast|0 0 0|@fast @connection|||connection|index:integer
     setex|4|write denyoom|1 1 1|@write @string @slow||OW update|string|key:key seconds:integer value:string
     setnx|3|write denyoom fast|1 1 1|@write @string @fast||OW insert|string|key:key value:string

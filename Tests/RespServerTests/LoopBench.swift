@@ -16,13 +16,16 @@ final class LoopBench {
     var loop: EventLoop { server.loops[0] }
 
     /// - Parameter file: The configuration file the server was started with.
-    init(file: String? = nil, _ change: (inout Settings) -> Void = { _ in }) throws {
+    /// - Parameter isLoading: The state is still being restored.
+    init(
+        file: String? = nil, isLoading: Bool = false, _ change: (inout Settings) -> Void = { _ in }
+    ) throws {
         var settings = Settings()
         settings.ioThreads = 1
         settings.shards = 4
         change(&settings)
         server = try Server(settings: CurrentSettings(settings, file: file), log: try Log(path: "/dev/null"))
-        server.finishLoading()
+        if !isLoading { server.finishLoading() }
         // However slow the machine is, no work is deferred to the next turn unless a test asks for it.
         loop.turnLimit = .forever
     }
@@ -57,15 +60,15 @@ final class LoopBench {
         loop.endTurn()
     }
 
-    /// The client end of a connection accepted by a RESP listener.
-    func connect() -> TestPeer {
+    /// The client end of a connection accepted by a listener of this kind.
+    func connect(_ kind: Listener.Kind = .resp) -> TestPeer {
         var pair: [Int32] = [-1, -1]
         let result = socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0, &pair)
         precondition(result == 0, "socketpair")
         loop.assigned.add(1, ordering: .relaxed)
         server.clientsNow.add(1, ordering: .relaxed)
         let id = server.lastClientID.add(1, ordering: .relaxed).newValue
-        within { $0.adopt(ByteStream(pair[0]), id: id, kind: .resp, isUnixSocket: false) }
+        within { $0.adopt(ByteStream(pair[0]), id: id, kind: kind, isUnixSocket: false) }
         return TestPeer(pair[1], loop.connections.last!)
     }
 

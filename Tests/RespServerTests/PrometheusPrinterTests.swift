@@ -22,14 +22,14 @@ import Testing
         reading.counters[LoopCounters.Counter.inputBytes.rawValue] = 123
         let text = Self.lines(reading, .text)
         let at = try #require(text.firstIndex(of: "# TYPE escapement_received_bytes_total counter"))
-        #expect(text[at + 1] == "# HELP escapement_received_bytes_total Bytes received from clients")
-        #expect(text[at + 2] == "escapement_received_bytes_total 123")
+        #expect(text[at + 1] == "# HELP escapement_received_bytes_total Bytes received from clients, by listener")
+        #expect(text[at + 2] == #"escapement_received_bytes_total{listener="resp"} 123"#)
         #expect(!text.contains { $0.hasPrefix("# UNIT") || $0.hasPrefix("# EOF") })
         let open = Self.lines(reading, .openMetrics)
         let place = try #require(open.firstIndex(of: "# TYPE escapement_received_bytes counter"))
         #expect(open[place + 1] == "# UNIT escapement_received_bytes bytes")
-        #expect(open[place + 2] == "# HELP escapement_received_bytes Bytes received from clients")
-        #expect(open[place + 3] == "escapement_received_bytes_total 123")
+        #expect(open[place + 2] == "# HELP escapement_received_bytes Bytes received from clients, by listener")
+        #expect(open[place + 3] == #"escapement_received_bytes_total{listener="resp"} 123"#)
         #expect(open.last == "# EOF")
     }
 

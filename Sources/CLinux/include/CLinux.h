@@ -1,5 +1,6 @@
 // What the Glibc module does not expose to Swift, and nothing else: epoll, accept4, eventfd, signalfd, futex, prefetch,
-// the pause instruction, atomics on plain memory, a checksum, the process's arguments. In the header, so that every
+// the pause instruction, atomics on plain memory, a checksum, text of
+// doubles, the process's arguments. In the header, so that every
 // call is inlined into its Swift caller, except for the arguments (arguments.c) and the lock ranks of debug builds
 // (shim.c). Contains no policy: no retry, no error text, no allocation.
 #ifndef ESCAPEMENT_CLINUX_H
@@ -10,6 +11,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -67,6 +69,13 @@ static inline int clinux_signalfd(const sigset_t *signals) {
 static inline int clinux_signalfd_next(int fd) {
     struct signalfd_siginfo info;
     return read(fd, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
+}
+
+// ---- numbers as text ----
+
+// Writes `value` with this many significant digits, at most 17, in C's shortest form, and returns the length.
+static inline int clinux_format_double(char *text, size_t size, int digits, double value) {
+    return snprintf(text, size, "%.*g", digits, value);
 }
 
 // ---- futex and spinning ----

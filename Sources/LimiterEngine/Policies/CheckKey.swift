@@ -35,6 +35,30 @@ public enum CheckKey {
         return end
     }
 
+    /// The names in a key that `write` has written, borrowed from it.
+    public static func names(
+        _ key: UnsafeRawBufferPointer
+    ) -> (tenant: UnsafeRawBufferPointer, client: UnsafeRawBufferPointer, action: UnsafeRawBufferPointer) {
+        var position = prefixCount
+        let tenant = name(in: key, at: &position)
+        let client = name(in: key, at: &position)
+        return (tenant, client, UnsafeRawBufferPointer(rebasing: key[position...]))
+    }
+
+    private static func name(in key: UnsafeRawBufferPointer, at position: inout Int) -> UnsafeRawBufferPointer {
+        var length = 0
+        var shift = 0
+        while key[position] >= 0x80 {
+            length |= Int(key[position] & 0x7F) << shift
+            shift += 7
+            position += 1
+        }
+        length |= Int(key[position]) << shift
+        let start = position + 1
+        position = start + length
+        return UnsafeRawBufferPointer(rebasing: key[start..<position])
+    }
+
     private static func lengthCount(_ length: Int) -> Int {
         var count = 1
         var rest = length >> 7

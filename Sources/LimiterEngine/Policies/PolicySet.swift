@@ -56,6 +56,12 @@ final class PolicySet: @unchecked Sendable {
         }
     }
 
+    /// The name of the policy with this number, borrowed. O(1).
+    func name(_ number: Int) -> UnsafeBufferPointer<UInt8> {
+        precondition(number >= 0 && number < policies.count)
+        return UnsafeBufferPointer(start: bytes + Int(names[number].start), count: Int(names[number].count))
+    }
+
     /// The terms of the policy with this number, in place. O(1), without touching its name.
     @inline(__always)
     func terms(_ number: Int) -> UnsafePointer<PolicyTable.Terms> {

@@ -172,6 +172,9 @@ public final class PolicyTable: @unchecked Sendable {
         call.pointee.carriesOver = true
     }
 
+    /// The name of the policy at this position, borrowed as long as this table is referenced. O(1).
+    public func name(ofPolicy number: Int) -> UnsafeBufferPointer<UInt8> { policySet.name(number) }
+
     // MARK: Rules
 
     /// Number of rules. O(1).
@@ -187,6 +190,17 @@ public final class PolicyTable: @unchecked Sendable {
 
         /// Before the first rule.
         public init() {}
+
+        /// The position that `number` was of; nil for a number that it cannot be. In another table than that one, it
+        /// is somewhere near.
+        public init?(number: Int) {
+            guard number >= 0, number >> 32 < PolicyTable.partsMax else { return nil }
+            part = number >> 32
+            position = number & 0xFFFF_FFFF
+        }
+
+        /// The position as a number, 0 or more.
+        public var number: Int { part << 32 | position }
     }
 
     /// The next rule of an iteration; nil at its end. O(1), amortised.
@@ -209,6 +223,8 @@ public final class PolicyTable: @unchecked Sendable {
         public var policy: Int
         /// Why it won.
         public var level: RuleLevel
+        /// The names that the rule has: bit 0 for the tenant, 1 for the client, 2 for the action. The others are `*`.
+        public var names: UInt8
         /// Where the rule is stored: see `PolicyTable.rule(of:)`.
         fileprivate var part: Int
         fileprivate var number: Int
@@ -243,8 +259,8 @@ public final class PolicyTable: @unchecked Sendable {
                 let part = PolicyTable.partNumber(hashes[position], partMask)
                 guard let rule = views[part].find(hashes[position], pattern, tenant, client, action) else { continue }
                 return Resolution(
-                    policy: Int(rule.pointee.policy), level: RuleLevel(pattern: pattern), part: part,
-                    number: Int(rule.pointee.number))
+                    policy: Int(rule.pointee.policy), level: RuleLevel(pattern: pattern),
+                    names: UInt8(truncatingIfNeeded: pattern), part: part, number: Int(rule.pointee.number))
             }
             return nil
         }

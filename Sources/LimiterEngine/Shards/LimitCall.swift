@@ -4,7 +4,7 @@
 //   bytes   0 –  31   key, hash, amount, operation, mode, flags, the key's length
 //          32 –  79   the decision
 //          80 – 127   the fields of the limit that GCRA reads
-//         128 – 187   the rest of the limit, the token: most calls neither read nor write these
+//         128 – 191   the rest of the limit, the token, a counter's deadline: most calls neither read nor write these
 //
 // So the common calls touch two of the three cache lines. Calls are passed by address and modified in place.
 
@@ -23,6 +23,23 @@ public struct LimitCall {
         case add
         /// Return a counter's value.
         case read
+        /// Add to a counter, and set its deadline as `countRule` specifies.
+        case count
+    }
+
+    /// When a call that counts sets the counter's deadline, to `lifetime` from now.
+    public enum CountRule: UInt8, Sendable {
+        /// When the sum is the amount added: on the first hit, and whenever the counter was 0.
+        case onFirstSum
+        /// When the sum is 1.
+        case onOne
+        /// When the key has no deadline.
+        case ifNone
+        /// A key that does not exist, or does not expire, becomes 1 with a deadline, whatever it held; any other
+        /// keeps its deadline.
+        case restart
+        /// As `restart`, but the deadline is set each time.
+        case restartAndRenew
     }
 
     /// The enforcement mode of a limit. The raw value is journaled with policies: never reuse one.
@@ -73,6 +90,8 @@ public struct LimitCall {
     private var tokenLength = 0
     /// How long the token is remembered, in nanoseconds, 1 or more.
     public var tokenWindow: Int64 = 60_000_000_000
+    /// For a call that counts: when the deadline is set.
+    var countRule = CountRule.onFirstSum
 
     /// A placeholder for a real call.
     public static var blank: LimitCall { LimitCall(Limit(), .one) }
@@ -175,7 +194,7 @@ public struct LimitCall {
             let hasTaken = decision.granted > 0 && !decision.isShadowed && mode != .off
             hasChangedState = hasTaken || hasRewritten || hasKeptAnswer
         case .peek: hasChangedState = hasRewritten
-        case .add: hasChangedState = decision.outcome == .allowed
+        case .add, .count: hasChangedState = decision.outcome == .allowed
         case .read: hasChangedState = false
         }
     }
@@ -201,6 +220,21 @@ public struct LimitCall {
         begin(.add)
         amount = increment
     }
+
+    /// Makes this a call that adds to a counter and sets its deadline by `rule`.
+    ///
+    /// - Parameter lifetime: The time from now to the deadline in nanoseconds, 1 or more.
+    @inline(__always)
+    public mutating func setCount(_ increment: Int64, _ rule: CountRule, lifetime: Int64) {
+        begin(.count)
+        amount = increment
+        countRule = rule
+        tokenWindow = lifetime
+    }
+
+    /// Nanoseconds until the counter expires, once a call that counts is decided and allowed; -1 for never.
+    @inline(__always)
+    public var counterLifetime: Int64 { decision.resetAfter }
 
     /// A counter's value, once the call is decided and allowed.
     @inline(__always)

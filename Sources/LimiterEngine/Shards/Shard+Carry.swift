@@ -19,7 +19,7 @@ extension Shard {
         case .peek:
             call.pointee.decision = limit.withCarried(kept, now: now) { request.peek(state: $0, now: now) }
             return false
-        case .take, .add, .read:
+        case .take, .add, .read, .count:
             guard rewriteToTake(call, kept, place!.record, hash: hash, now: now) else {
                 count(call)
                 return false

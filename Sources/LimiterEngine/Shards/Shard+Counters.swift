@@ -176,7 +176,7 @@ extension Shard {
     }
 
     /// Makes the key a counter with this value and deadline; a deadline that has passed removes it.
-    private mutating func write(
+    mutating func write(
         _ value: Int64, _ deadline: Int64?, hash: UInt64, name: KeyName, now: Int64
     ) throws(CounterError) {
         if let deadline, deadline <= now { return forget(hash: hash, name: name) }

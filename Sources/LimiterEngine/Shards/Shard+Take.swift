@@ -35,6 +35,7 @@ extension Shard {
         defer { call.pointee.noteChange() }
         switch call.pointee.operation {
         case .add: return add(call, hash: hash, now: now)
+        case .count: return count(call, hash: hash, now: now)
         case .read: return read(call, hash: hash, now: now)
         case .take, .peek, .refund: break
         }
@@ -147,7 +148,7 @@ extension Shard {
         case .refund:
             call.pointee.decision = refund(call.pointee, place, hash: hash, now: now)
             return
-        case .take, .add, .read: break
+        case .take, .add, .read, .count: break
         }
         let algorithm = call.pointee.limit.algorithm
         withUnsafeMutablePointer(to: &self) {

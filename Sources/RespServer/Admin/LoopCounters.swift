@@ -5,6 +5,8 @@ final class LoopCounters: Sendable {
     enum Counter: Int, CaseIterable {
         case commands, inputBytes, outputBytes, protocolErrors, outputLimitDisconnections, errorReplies
         case keyHits, keyMisses, failedAuthentications, httpRequests, evictedClients
+        /// Those of `inputBytes` and `outputBytes` that were exchanged over HTTP.
+        case gatewayInputBytes, gatewayOutputBytes, adminInputBytes, adminOutputBytes
     }
 
     private let block = CounterBlock(count: Counter.allCases.count)

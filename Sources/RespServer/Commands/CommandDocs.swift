@@ -29,7 +29,8 @@ enum CommandDocs {
 
     private static let groups: [(name: String, title: String)] = [
         ("limiter", "Limiter"), ("connection", "Connections"), ("generic", "Keys"), ("string", "Values"),
-        ("transactions", "Transactions"), ("pubsub", "Publish and subscribe"), ("server", "Server"),
+        ("transactions", "Transactions"), ("scripting", "Scripts"), ("pubsub", "Publish and subscribe"),
+        ("server", "Server"),
         ("cluster", "Cluster"),
     ]
 

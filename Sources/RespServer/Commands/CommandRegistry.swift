@@ -17,7 +17,7 @@ final class CommandReference: Sendable {
     let hasSubcommands: Bool
     let arity: Int
     private let ownHandler: CommandSpec.Handler?
-    /// How the command is batched. A batched command has no handler.
+    /// How the command is batched. Only those that run scripts also have a handler, for scripts that are not batched.
     let batched: BatchedCommand?
     var isRunnable: Bool { ownHandler != nil || batched != nil }
 
@@ -78,6 +78,10 @@ final class CommandRegistry: @unchecked Sendable {
     let exec: Int
     /// Index of SELECT.
     let select: Int
+    /// Index of EVALSHA.
+    let evalsha: Int
+    /// Index of EVALSHA_RO.
+    let evalshaReadOnly: Int
     /// How each of `specs` is batched.
     let batched: UnsafePointer<BatchEntry>
     private let subcommands: [[CommandReference]]
@@ -102,6 +106,8 @@ final class CommandRegistry: @unchecked Sendable {
         self.subcommands = subcommands
         exec = specs.firstIndex { $0.name == "exec" }!
         select = specs.firstIndex { $0.name == "select" }!
+        evalsha = specs.firstIndex { $0.name == "evalsha" }!
+        evalshaReadOnly = specs.firstIndex { $0.name == "evalsha_ro" }!
         let entries = UnsafeMutablePointer<BatchEntry>.allocate(capacity: specs.count)
         for (number, spec) in specs.enumerated() { (entries + number).initialize(to: BatchEntry(spec)) }
         batched = UnsafePointer(entries)

@@ -53,7 +53,9 @@ struct CommandFlags: OptionSet, Sendable {
     /// Refused like a write while the disk is failing, so that health checks notice.
     static let reportsDisk = CommandFlags(rawValue: 1 << 21)
     /// Its options, after two keys, may name another database: with any, EXEC locks every stripe for it.
-    static let namesDatabase = CommandFlags(rawValue: 1 << 22)
+    static let namesDatabase = CommandFlags(rawValue: 1 << 23)
+    /// Runs a script, which determines whether it writes and what it locks. Shown with Redis's flags for such commands.
+    static let script = CommandFlags(rawValue: 1 << 22)
 }
 
 /// Where a command's keys are among its arguments: positions `first`, `first + step`, … up to `last`; negative `last`
@@ -106,7 +108,7 @@ struct CommandSpec: Sendable {
     var keys: KeyPositions = .none
     /// ACL categories without the `@`, in addition to those implied by the flags.
     var categories: [String] = []
-    /// COMMAND DOCS group: generic, string, connection, server, pubsub, transactions, limiter, cluster.
+    /// COMMAND DOCS group: generic, string, connection, server, pubsub, transactions, scripting, limiter, cluster.
     var group: String
     /// The version of this program that introduced the command.
     var since = "0.1.0"
@@ -138,14 +140,14 @@ struct CommandSpec: Sendable {
     /// All ACL categories, in the order in which Redis lists its own.
     static let categoryNames = [
         "keyspace", "read", "write", "string", "limiter", "pubsub", "admin", "fast", "slow", "dangerous", "connection",
-        "transaction",
+        "transaction", "scripting",
     ]
 
     /// Categories as COMMAND INFO shows them: those implied by the flags and the command's own.
     var allCategories: [String] {
         var all = Set(categories)
         if flags.contains(.write) { all.insert("write") }
-        if flags.contains(.readonly) { all.insert("read") }
+        if flags.contains(.readonly), !flags.contains(.script) { all.insert("read") }
         if flags.contains(.admin) { all.formUnion(["admin", "dangerous"]) }
         if flags.contains(.pubsub) { all.insert("pubsub") }
         all.insert(flags.contains(.fast) ? "fast" : "slow")
@@ -170,6 +172,8 @@ struct CommandSpec: Sendable {
             (.loading, "loading"), (.stale, "stale"), (.skipMonitor, "skip_monitor"), (.skipSlowLog, "skip_slowlog"),
             (.fast, "fast"), (.noAuth, "no_auth"), (.noMulti, "no_multi"),
         ]
-        return named.filter { flags.contains($0.0) }.map(\.1)
+        let names = named.filter { flags.contains($0.0) }.map(\.1)
+        return flags.contains(.script)
+            ? names + ["stale", "skip_monitor", "no_mandatory_keys", "movablekeys"] : names
     }
 }

@@ -6,8 +6,8 @@ enum CommandTable {
     /// Every command, in the order of the documentation. The index of an entry is the command's number in dispatch, in
     /// statistics and in the results of `lookup`.
     static let specs: [CommandSpec] =
-        limiter + limits + policies + counters + connection + keys + transactions + pubsub + server + persistence
-        + config + client + introspection
+        limiter + limits + policies + counters + connection + keys + transactions + scripting + pubsub + server
+        + persistence + config + client + introspection
 
     /// Finds commands by name. Per-request code keeps its own reference: each access to a static checks that it is
     /// initialized.

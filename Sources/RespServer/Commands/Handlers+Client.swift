@@ -167,26 +167,26 @@ enum ClientLine {
     static func text(_ connection: Connection, server: Server, at now: SteadyInstant) -> String {
         let input = connection.channel.input
         let output = connection.channel.output
-        let session = connection.resp
-        let transaction = session.transaction
+        let session = connection.respIfAny
+        let transaction = session?.transaction
         let fields: [(String, String)] = [
             ("id", "\(connection.id)"), ("addr", connection.peerAddress), ("laddr", connection.localAddress),
             ("fd", "\(connection.channel.stream.descriptor)"),
             ("name", String(decoding: connection.name, as: UTF8.self)),
             ("age", seconds(now - connection.createdAt)), ("idle", seconds(now - connection.lastActiveAt)),
-            ("flags", flags(connection)), ("db", "\(session.database)"),
-            ("sub", "\(session.subscriptions?.channels.count ?? 0)"),
-            ("psub", "\(session.subscriptions?.patterns.count ?? 0)"), ("ssub", "0"),
-            ("multi", session.flags.contains(.inTransaction) ? "\(transaction?.queue.count ?? 0)" : "-1"),
+            ("flags", flags(connection)), ("db", "\(session?.database ?? 0)"),
+            ("sub", "\(session?.subscriptions?.channels.count ?? 0)"),
+            ("psub", "\(session?.subscriptions?.patterns.count ?? 0)"), ("ssub", "0"),
+            ("multi", session?.flags.contains(.inTransaction) == true ? "\(transaction?.queue.count ?? 0)" : "-1"),
             ("qbuf", "\(input?.count ?? 0)"), ("qbuf-free", "\(input?.free.count ?? 0)"),
             ("argv-mem", "0"), ("multi-mem", "\(transaction?.memory ?? 0)"), ("rbs", "0"), ("rbp", "0"),
             ("obl", "\(output?.count ?? 0)"), ("oll", "0"), ("omem", "\(output?.memory ?? 0)"),
             ("tot-mem", "\(connection.memory)"),
             ("events", events(connection)),
-            ("cmd", server.commands.name(command: session.lastCommand, subcommand: session.lastSubcommand)),
-            ("user", "default"), ("redir", "-1"), ("resp", "\(session.version.rawValue)"),
-            ("lib-name", String(decoding: session.description?.libraryName ?? [], as: UTF8.self)),
-            ("lib-ver", String(decoding: session.description?.libraryVersion ?? [], as: UTF8.self)),
+            ("cmd", server.commands.name(command: connection.lastCommand, subcommand: connection.lastSubcommand)),
+            ("user", "default"), ("redir", "-1"), ("resp", "\(session?.version.rawValue ?? 0)"),
+            ("lib-name", String(decoding: session?.description?.libraryName ?? [], as: UTF8.self)),
+            ("lib-ver", String(decoding: session?.description?.libraryVersion ?? [], as: UTF8.self)),
         ]
         return fields.map { "\($0.0)=\($0.1)" }.joined(separator: " ")
     }
@@ -208,7 +208,7 @@ enum ClientLine {
             ([.suspended, .blocked], "b"), ([.closeAfterReply, .inputEnded], "c"), (.closeSoon, "A"),
             (.unixSocket, "U"), (.noEvict, "e"),
         ]
-        let session = connection.resp.flags
+        let session = connection.respIfAny?.flags ?? []
         var text = ofSession.filter { !session.isDisjoint(with: $0.0) }.map(\.1).joined()
         text += ofConnection.filter { !connection.flags.isDisjoint(with: $0.0) }.map(\.1).joined()
         if session.contains(.noTouch) { text += "T" }
@@ -330,7 +330,7 @@ private struct ClientFilter {
         if connection.flags.contains(.closed) || skipsCaller && connection === caller { return false }
         if let ids, !ids.contains(connection.id) { return false }
         if let type {
-            let own = connection.resp.flags.contains(.subscribed) ? "pubsub" : "normal"
+            let own = connection.session.isSubscribed ? "pubsub" : "normal"
             if type != own { return false }
         }
         if let address, connection.peerAddress != address { return false }

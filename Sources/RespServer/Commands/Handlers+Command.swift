@@ -104,12 +104,16 @@ extension CommandReply {
     /// The keys among the arguments of a complete command.
     static func getKeys(_ arguments: ArgumentList, to reply: ReplyBuffer) {
         guard let spec = find(arguments, from: 2) else { return reply.error("ERR Invalid command specified") }
-        guard spec.keys.first > 0 else { return reply.error("ERR The command has no key arguments") }
+        guard spec.keys.first > 0 || spec.flags.contains(.script) else {
+            return reply.error("ERR The command has no key arguments")
+        }
         guard spec.accepts(argumentCount: arguments.count - 2) else {
             return reply.error("ERR Invalid number of arguments specified for command")
         }
         let positions = spec.keyPositions(arguments, from: 2)
-        guard !positions.isEmpty else { return reply.error("ERR Invalid arguments specified for command") }
+        guard !positions.isEmpty || spec.flags.contains(.script) else {
+            return reply.error("ERR Invalid arguments specified for command")
+        }
         reply.array(positions.count)
         for position in positions { reply.bulk(arguments[position]) }
     }
@@ -181,6 +185,7 @@ enum CommandReply {
     }
 
     private static func keySpecification(_ spec: CommandSpec, to reply: ReplyBuffer) {
+        if spec.flags.contains(.script) { return countedKeySpecification(spec, to: reply) }
         guard spec.keys.first > 0 else { return reply.set(0) }
         guard let second = spec.secondKeyAccess else {
             reply.set(1)
@@ -218,6 +223,34 @@ enum CommandReply {
         reply.integer(keys.step)
         reply.bulk("limit")
         reply.integer(0)
+    }
+
+    /// The specification of keys whose number precedes them.
+    private static func countedKeySpecification(_ spec: CommandSpec, to reply: ReplyBuffer) {
+        reply.set(1)
+        reply.map(3)
+        reply.bulk("flags")
+        simpleSet(spec.keyAccess ?? [], to: reply)
+        reply.bulk("begin_search")
+        reply.map(2)
+        reply.bulk("type")
+        reply.bulk("index")
+        reply.bulk("spec")
+        reply.map(1)
+        reply.bulk("index")
+        reply.integer(2)
+        reply.bulk("find_keys")
+        reply.map(2)
+        reply.bulk("type")
+        reply.bulk("keynum")
+        reply.bulk("spec")
+        reply.map(3)
+        reply.bulk("keynumidx")
+        reply.integer(0)
+        reply.bulk("firstkey")
+        reply.integer(1)
+        reply.bulk("keystep")
+        reply.integer(1)
     }
 
     /// The name and the map of COMMAND DOCS.

@@ -39,6 +39,7 @@ extension Handlers {
             try server.currentSettings.update { settings throws(ConfigSetError) in
                 let change = try settings.configSet(pairs)
                 try change.check(server.openFiles)
+                if let problem = change.settings.contradiction { throw .failed(problem.setting, problem.text) }
                 return change
             }
         } catch {
@@ -68,10 +69,12 @@ extension Handlers {
         for loop in server.loops {
             loop.counters.reset()
             loop.commandStatistics.reset()
+            loop.http.statistics.reset()
         }
         context.keyspace.resetStatistics()
         server.errorStatistics.reset()
         server.clientsRejected.store(0, ordering: .relaxed)
+        server.strangersRejected.store(0, ordering: .relaxed)
         server.unsupportedCalls.reset()
         server.log.resetStatistics()
         context.reply.ok()

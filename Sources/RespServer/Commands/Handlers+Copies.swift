@@ -102,7 +102,7 @@ extension Handlers {
     /// Runs `move` and adds the new key to the journal now, so that it precedes the old key's removal, which is
     /// collected later: a crash in between keeps both rather than neither. No earlier removal of the new key may
     /// follow, so the changes of its shard are collected first.
-    private static func recordingMove(
+    static func recordingMove(
         _ context: CommandContext, to key: UnsafeRawBufferPointer, inDatabase database: Int, _ move: () -> KeyCopy
     ) -> KeyCopy {
         let (durability, keyspace) = (context.server.durability, context.keyspace)

@@ -94,9 +94,12 @@ extension CommandContext {
     /// treat the error as permission.
     func refuseValue(_ detail: String = "") {
         loop.noteUnsupported(.value(arguments[0]), from: client)
-        reply.error(
-            "ERR value is not an integer or out of range: this server stores only 64-bit integers" + detail)
+        reply.error(CommandContext.invalidValue + detail)
     }
+
+    /// The error for a value that Redis would store and this server does not.
+    static let invalidValue =
+        "ERR value is not an integer or out of range: this server stores only 64-bit integers"
 
     func replyCounter(_ value: Int64?) {
         guard let value else { return reply.null() }

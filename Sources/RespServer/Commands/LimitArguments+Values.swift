@@ -45,6 +45,13 @@ extension LimitArguments {
         return product
     }
 
+    /// Whole seconds in nanoseconds.
+    static func seconds(_ value: Int64, _ word: LimitWord) throws(ArgumentProblem) -> Int64 {
+        let (product, overflows) = value.multipliedReportingOverflow(by: 1_000_000_000)
+        guard !overflows else { throw ArgumentProblem("ERR \(word.text) is out of range") }
+        return product
+    }
+
     /// The length of a unit: an empty one is a second; nil if unknown. `M` is invalid, since elsewhere it means months.
     @inline(__always)
     private static func nanoseconds(of unit: Argument) -> Int64? {

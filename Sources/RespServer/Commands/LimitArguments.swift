@@ -50,7 +50,8 @@ struct LimitArguments {
     @inline(__always)
     func has(_ word: LimitWord) -> Bool { given.contains(LimitWords(word)) }
 
-    private init() {}
+    /// Nothing given: for requests that are not lists of words, with `set`.
+    init() {}
 
     /// Reads words from `index` on, up to the end or an AND that is not in `accepted`, and moves `index` there. If
     /// `known` is given, the words begin with that limit, and `accepted` must contain numbers.
@@ -110,6 +111,35 @@ struct LimitArguments {
         guard index == arguments.count else {
             throw ArgumentProblem("ERR syntax error near '\(LimitArguments.shown(arguments[index]))'")
         }
+    }
+
+    /// Sets a word that is given once. The value must stay in memory as long as this does.
+    mutating func set(_ word: LimitWord, _ value: Argument) throws(ArgumentProblem) {
+        given.insert(LimitWords(word))
+        try read(word, value)
+    }
+
+    /// Sets a word to an integer, in seconds for durations.
+    mutating func set(_ word: LimitWord, _ value: Int64) throws(ArgumentProblem) {
+        given.insert(LimitWords(word))
+        switch word {
+        case .limit: units = value
+        case .burst: burst = value
+        case .cost: cost = value
+        case .start: start = value
+        case .per: period = try LimitArguments.seconds(value, word)
+        case .offset: offset = try LimitArguments.seconds(value, word)
+        case .algo, .policy, .id, .and, .mode, .nx, .zone, .atMost: preconditionFailure("not an integer")
+        }
+    }
+
+    /// Sets ATMOST.
+    mutating func setPartial() { isPartial = true }
+
+    /// Sets the algorithm.
+    mutating func set(_ algorithm: Limit.Algorithm) {
+        given.insert(LimitWords(.algo))
+        self.algorithm = algorithm
     }
 
     @inline(__always)

@@ -66,6 +66,11 @@ enum ConfigText {
               --help           print this and exit
               --version        print the version and exit
 
+            Tools, each with --help:
+              escapement check DIR         verify a data directory, or repair it
+              escapement dump DIR          print a data directory as JSON
+              escapement ping [HOST:PORT]  ask a server whether it serves
+
             """
         for section in SettingSection.allCases {
             text += "\n\(section.rawValue):\n"

@@ -60,6 +60,7 @@ func hexadecimal(_ byte: UInt8) -> String {
 /// The part of the documentation a setting belongs to, in the order of the file.
 enum SettingSection: String, Sendable, CaseIterable {
     case network = "Network"
+    case http = "HTTP"
     case clients = "Clients"
     case memory = "Memory and keys"
     case limits = "Limits"

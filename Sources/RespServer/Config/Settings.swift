@@ -4,6 +4,7 @@
 // Contains no text: formatting, validation and documentation of settings are in the settings table. Has no effect on
 // its own: the code that receives a new value applies it.
 
+import HTTP
 import Persistence
 import System
 
@@ -27,6 +28,29 @@ struct Settings: Sendable, Equatable {
     var timeoutSeconds = 0
     /// 0: one per core.
     var ioThreads = 0
+    /// 0…65535; 0: no listener for administration.
+    var adminPort = 0
+    /// As `bind`.
+    var adminBind = ["127.0.0.1", "-::1"]
+    /// Empty: none is required.
+    var adminToken = ""
+    /// Host names, in lower case.
+    var adminHosts: [String] = []
+    /// 0…65535; 0: no listener for the check API.
+    var httpPort = 0
+    /// As `bind`.
+    var httpBind = ["127.0.0.1", "-::1"]
+    /// 1 or more.
+    var httpIdleTimeoutSeconds = 75
+    /// 1 or more.
+    var httpRequestTimeoutSeconds = 10
+    /// Families of RateLimit fields in the answers of the check API; empty: none.
+    var httpRateLimitHeaders = RateLimitFamilies.draft
+    /// Proxies whose X-Forwarded-For is believed.
+    var trustedProxies: [IPRange] = []
+    /// 1…128.
+    var httpIPv6Prefix = 64
+    var httpCompat = false
 
     // MARK: Clients
 
@@ -124,8 +148,11 @@ extension Settings {
     }
 
     /// `bind` with the leading `-` parsed.
-    var bindAddresses: [BindAddress] {
-        bind.map { word in
+    var bindAddresses: [BindAddress] { Settings.addresses(bind) }
+
+    /// Words of `bind`, `admin-bind` or `http-bind` with the leading `-` parsed.
+    static func addresses(_ words: [String]) -> [BindAddress] {
+        words.map { word in
             word.hasPrefix("-")
                 ? BindAddress(host: String(word.dropFirst()), mayFail: true) : BindAddress(host: word, mayFail: false)
         }

@@ -42,6 +42,54 @@ extension SettingsTable {
         ).immutable,
     ]
 
+    static let http: [Setting] = [
+        .integer(
+            "admin-port", \.adminPort, 0...65535, .http,
+            "TCP port for administration over HTTP: /metrics, /health, /ready and the rest of docs/http.md. 0: none,",
+            "so that servers on one machine do not compete for a port."
+        ).immutable,
+        .list(
+            "admin-bind", \.adminBind, countMax: 16,
+            allowed: "at most 16 addresses or host names, as for bind", .http,
+            "Addresses to listen on for administration. Other than loopback addresses need admin-token.",
+            fileText: { $0 }, element: { isBindWord($0) ? $0 : nil }
+        ).immutable,
+        .text(
+            "admin-token", \.adminToken, bytesMax: 512, .http,
+            "The token that administration requires, as \"Authorization: Bearer TOKEN\". Empty: none is required,",
+            "which is allowed on loopback addresses only. /health and /ready never need it, nor does /metrics from",
+            "this machine. CONFIG GET shows it; logs and error messages do not."
+        ).secret,
+        .list(
+            "admin-hosts", \.adminHosts, countMax: 16,
+            allowed: "at most 16 host names, without ports", .http,
+            "Host names, besides localhost and IP addresses, under which administration may be requested. A page in a",
+            "browser can have its own name point to this machine; such requests are refused.",
+            fileText: { $0 }, element: { isHostName($0) ? $0.lowercased() : nil }
+        ),
+        .integer(
+            "http-port", \.httpPort, 0...65535, .http,
+            "TCP port for the check API over HTTP. 0: none."
+        ).immutable,
+        .list(
+            "http-bind", \.httpBind, countMax: 16,
+            allowed: "at most 16 addresses or host names, as for bind", .http,
+            "Addresses to listen on for the check API. It needs no password: let only trusted programs reach it.",
+            fileText: { $0 }, element: { isBindWord($0) ? $0 : nil }
+        ).immutable,
+        .integer(
+            "http-idle-timeout", \.httpIdleTimeoutSeconds, 1...86_400, unit: "seconds", .http,
+            "Close an HTTP connection after it was idle for this long. Must be longer than proxies keep their idle",
+            "connections, or some of their requests fail."),
+        .integer(
+            "http-request-timeout", \.httpRequestTimeoutSeconds, 1...3600, unit: "seconds", .http,
+            "Close an HTTP connection whose request has not arrived completely after this long."),
+    ]
+
+    private static func isHostName(_ word: String) -> Bool {
+        isBindWord(word) && !word.hasPrefix("-") && !word.contains("*") && !word.contains(":") && !word.contains("%")
+    }
+
     static let clients: [Setting] = [
         .flag(
             "protected-mode", \.protectedMode, .clients,

@@ -3,7 +3,8 @@
 
 enum SettingsTable {
     /// Every setting, section by section.
-    static let all: [Setting] = network + clients + memory + limits + observation + durability + replication
+    static let all: [Setting] =
+        network + http + gateway + clients + memory + limits + observation + durability + replication
 
     private static let byName: [String: Setting] = Dictionary(
         uniqueKeysWithValues: all.flatMap { setting in setting.names.map { ($0, setting) } })

@@ -16,6 +16,8 @@ final class Durability: Sendable {
     let journal: Journal
     let stream: JournalStream
     let doorbell = Doorbell()
+    /// Durations of the log's syncs. Only the journal thread records.
+    let syncDurations = LatencyHistograms(commandCount: 1)
 
     private let begun = Atomic<Int>(0)
     private let requested = Atomic<Int>(0)

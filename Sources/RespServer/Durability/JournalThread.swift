@@ -103,6 +103,9 @@ final class JournalThread {
     }
 
     private func handle(_ event: JournalDriver.Event) {
+        if case .synced(_, _, isWaitedFor: _, let length) = event {
+            durability.syncDurations.record(command: 0, nanoseconds: UInt64(max(0, length.nanoseconds)))
+        }
         driver.handle(event, now: SteadyInstant.now())
         driver.worked(until: SteadyInstant.now())
     }

@@ -15,7 +15,7 @@ final class Batch {
     static let keyCapacity = 64 * 1024
     private static let cacheLine = 64
 
-    /// How a call is answered, and thereby by which kind of session: see `Session.answer`. All of these are RESP's.
+    /// How a call is answered, and thereby by which kind of session: see `Session.answer`.
     enum ReplyForm: UInt8 {
         /// The five integers of CL.THROTTLE.
         case throttle
@@ -27,6 +27,20 @@ final class Batch {
         case sum
         /// A counter's value, or null.
         case value
+        /// A counter's sum, as a script returns it.
+        case scriptSum
+        /// A counter's sum, and the milliseconds that it has left.
+        case scriptSumAndTime
+        /// The replies of scripts on GCRA.
+        case throttledPy, redisRate
+        /// A response in HTTP.
+        case http
+        /// A response in HTTP to the calls of one request.
+        case httpGroup
+
+        /// Whether the calls of one request are an all-or-nothing call.
+        @inline(__always)
+        var isGroup: Bool { self == .group || self == .httpGroup }
     }
 
     /// Which connection a call belongs to, and how it is answered.
@@ -37,6 +51,8 @@ final class Batch {
         var command: Int16
         var form: ReplyForm
         var version: ProtocolVersion
+        /// The number of the script, if it is one.
+        var script: UInt8 = 0
     }
 
     private struct Counts {
@@ -124,7 +140,7 @@ final class Batch {
         }
         notes[first] = note
         counts.pointee.calls = first &+ added
-        if note.form == .group { addGroup(first, added, note) }
+        if note.form.isGroup { addGroup(first, added, note) }
     }
 
     private func addGroup(_ first: Int, _ added: Int, _ note: Note) {

@@ -2,7 +2,8 @@
 // batched command it is; this file has each one's reader and reply form.
 //
 // A reader writes its calls starting at `batch.next`, where there is room for one, and returns their number. A
-// malformed request throws `ArgumentProblem` and leaves the batch unchanged. A request that needs more room first
+// malformed request throws `ArgumentProblem` and leaves the batch unchanged, and so does one that has to be run on its
+// own (`notBatched`). A request that needs more room first
 // causes the batch to be decided.
 
 import LimiterEngine
@@ -14,6 +15,7 @@ enum BatchedCommand: Sendable {
     case throttle, gcra
     case take, peek, refund, check, takeAll
     case increment, decrement, incrementBy, decrementBy, get
+    case scriptBySHA1, scriptByText
 
     /// Adds the calls for the request in `arguments` to the loop's batch, and returns their number.
     @inline(__always)
@@ -31,10 +33,12 @@ enum BatchedCommand: Sendable {
         case .incrementBy: try BatchReaders.incrementBy(loop)
         case .decrementBy: try BatchReaders.decrementBy(loop)
         case .get: BatchReaders.get(loop)
+        case .scriptBySHA1: try BatchReaders.scriptBySHA1(loop)
+        case .scriptByText: try BatchReaders.scriptByText(loop)
         }
     }
 
-    /// How the command's calls are answered.
+    /// How the command's calls are answered. A script's depends on the script: see `EventLoop.batchedScript`.
     var form: Batch.ReplyForm {
         switch self {
         case .throttle, .gcra: .throttle
@@ -42,6 +46,7 @@ enum BatchedCommand: Sendable {
         case .takeAll: .group
         case .increment, .decrement, .incrementBy, .decrementBy: .sum
         case .get: .value
+        case .scriptBySHA1, .scriptByText: .scriptSum
         }
     }
 }

@@ -44,7 +44,7 @@ extension EventLoop {
             }
             let problem = Session.answer(note, call, groups[group], on: self)
             var end = position &+ 1
-            if note.form == .group {
+            if note.form.isGroup {
                 end = position &+ groups[group].count
                 group &+= 1
             }

@@ -153,7 +153,8 @@ extension EventLoop {
     private func addToSlowLog(_ position: Int, _ arguments: [[UInt8]], took: Nanoseconds) {
         let connection = buffers.served[Int(batch.notes[position].owner)]
         let list = ArgumentList()
-        list.load([Array(commands.specs[Int(batch.notes[position].command)].name.utf8)] + arguments)
+        // The request itself is gone. Clients send names in upper case, and Redis shows what they send.
+        list.load([Array(commands.specs[Int(batch.notes[position].command)].name.uppercased().utf8)] + arguments)
         slowLog.add(
             list, took: took, unixSeconds: unixSeconds, clientAddress: connection.peerAddress,
             clientName: String(decoding: connection.name, as: UTF8.self))

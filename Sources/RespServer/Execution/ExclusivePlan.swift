@@ -30,7 +30,8 @@ extension EventLoop {
     @inline(__always)
     func exclusivePlan(for command: CommandReference, _ connection: Connection) -> ExclusivePlan? {
         if command.index == commands.exec { return planOfTransaction(connection) }
-        guard !command.flags.isDisjoint(with: [.stopsAllLoops, .records]) else { return nil }
+        guard !command.flags.isDisjoint(with: [.stopsAllLoops, .records, .script]) else { return nil }
+        if command.flags.contains(.script) { return planOfScript(command) }
         return ExclusivePlan(
             stopsAllLoops: command.flags.contains(.stopsAllLoops),
             excludesCollections: command.flags.contains(.records))
@@ -41,7 +42,18 @@ extension EventLoop {
         guard connection.resp.flags.contains(.inTransaction), let transaction = connection.resp.transaction,
             !transaction.isAborted
         else { return nil }
-        let flags = transaction.queue.reduce(into: CommandFlags()) { $0.formUnion($1.command.flags) }
+        var flags = transaction.queue.reduce(into: CommandFlags()) { $0.formUnion($1.command.flags) }
+        if flags.contains(.script) {
+            let list = ArgumentList()
+            for queued in transaction.queue where queued.command.flags.contains(.script) {
+                list.load(queued.arguments)
+                switch scriptFacts(of: queued.command, list)?.needs {
+                case .everyKey: flags.insert(.allKeys)
+                case .journal: flags.insert(.records)
+                case .nothing, nil: break
+                }
+            }
+        }
         return ExclusivePlan(
             stopsAllLoops: flags.contains(.stopsAllLoops), excludesCollections: flags.contains(.records),
             stripes: flags.contains(.allKeys) || transaction.namesDatabases

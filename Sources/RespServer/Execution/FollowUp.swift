@@ -50,7 +50,7 @@ extension EventLoop {
         block(connection)
         server.fileJobs.submit(
             FileJobs.Request(
-                jobs: work.jobs.map(\.job), pieces: pieces, version: connection.resp.version, hasChanged: hasChanged,
-                connection: connection))
+                jobs: work.jobs.map(\.job), pieces: pieces, version: connection.respIfAny?.version ?? .resp3,
+                hasChanged: hasChanged, connection: connection))
     }
 }

@@ -90,6 +90,7 @@ struct ControlThread {
         for listener in listeners { listener.close() }
         removeUnixSocket()
         server.stopping()
+        server.serviceManager?.stopping()
         let (deadline, haveEnded) = drain()
         let saves = server.shutdownRequest?.savesSnapshot ?? !server.currentSettings.value.save.rules.isEmpty
         return storage.stop(savesSnapshot: saves, deadline: deadline) && haveEnded
@@ -170,11 +171,12 @@ struct ControlThread {
         guard server.clientsNow.load(ordering: .relaxed) < clientsMax else {
             server.clientsRejected.add(1, ordering: .relaxed)
             server.warn(.maxclients, "client rejected: maxclients reached", address: stream.peerAddress)
-            return reject(stream, "-ERR max number of clients reached\r\n")
+            return reject(stream, listener.kind == .resp ? ControlThread.fullText : ControlThread.fullResponse)
         }
         if !listener.isUnixSocket {
-            if settings.protectedMode, settings.requirepass.isEmpty, !stream.isPeerLoopback {
+            if listener.kind == .resp, settings.protectedMode, settings.requirepass.isEmpty, !stream.isPeerLoopback {
                 server.clientsRejected.add(1, ordering: .relaxed)
+                server.strangersRejected.add(1, ordering: .relaxed)
                 server.warn(
                     .protectedMode, "client rejected: protected-mode is on and no password is set",
                     address: stream.peerAddress)
@@ -189,6 +191,10 @@ struct ControlThread {
         loop.assigned.add(1, ordering: .relaxed)
         loop.mailbox.post(.adopt(stream, id: id, kind: listener.kind, isUnixSocket: listener.isUnixSocket))
     }
+
+    private static let fullText = "-ERR max number of clients reached\r\n"
+    private static let fullResponse =
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 
     private static let protectedModeText =
         "-DENIED This server runs in protected mode: no password is set, so only local clients may connect. "

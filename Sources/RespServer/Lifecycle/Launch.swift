@@ -6,6 +6,27 @@ import Persistence
 import System
 import Transport
 
+/// How the program was built, for `--version`.
+public struct BuildDescription: Sendable {
+    /// The commit, with `+changes` after it if there were any; empty if unknown.
+    let revision: String
+    /// The compiler's name and version; empty if unknown.
+    let compiler: String
+
+    /// What the build knows of itself; a text may be empty.
+    public init(revision: String, compiler: String) {
+        self.revision = revision
+        self.compiler = compiler
+    }
+
+    /// One line: version, revision, compiler and traits.
+    var text: String {
+        let revision = revision.isEmpty ? "" : " (revision \(revision))"
+        let compiler = compiler.isEmpty ? "" : ", built with \(compiler)"
+        return "escapement \(Escapement.version)\(revision)\(compiler), traits: none"
+    }
+}
+
 /// The program.
 public enum Escapement {
     /// The version that INFO, `--version` and the first line of the log show.
@@ -17,7 +38,7 @@ public enum Escapement {
     ///
     /// - Returns: The exit code: 0 after an orderly stop; 1 if the server could not start, with the reason on standard
     ///   error in one line.
-    public static func run(arguments: [String]) -> Int32 {
+    public static func run(arguments: [String], build: BuildDescription) -> Int32 {
         if arguments == ["--print-command-docs"] {
             print(CommandDocs.markdown(), terminator: "")
             return 0
@@ -28,12 +49,13 @@ public enum Escapement {
         }
         switch arguments.first {
         case "check": return OfflineTools.check(arguments: Array(arguments.dropFirst()))
+        case "ping": return PingCommand.run(arguments: Array(arguments.dropFirst()))
         case "dump": return OfflineTools.dump(arguments: Array(arguments.dropFirst()))
         default: break
         }
         switch LaunchRequest(arguments) {
         case .help: print(ConfigText.help(), terminator: "")
-        case .version: print("escapement \(version)")
+        case .version: print(build.text)
         case .printConfig: print(ConfigText.defaultFile(), terminator: "")
         case .failure(let text): return fail(text)
         case .run(let launch): return serve(launch)
@@ -88,6 +110,7 @@ public enum Escapement {
         }
         ZoneLoading.load(settings.zoneinfo, log: log)
         if let problem = problemOfRules(settings) { return .fail(problem) }
+        if let problem = settings.contradiction { return .fail("\(problem.setting): \(problem.text)") }
         let openFiles = OpenFiles(settings)
         if let problem = openFiles.prepare(maxclients: settings.maxclients, log: log) { return .fail(problem) }
         do {
@@ -117,12 +140,16 @@ public enum Escapement {
 
     private static func listen(_ settings: Settings) throws(ListenError) -> [Listener] {
         var listeners: [Listener] = []
-        if settings.port > 0 {
-            for address in settings.bindAddresses {
+        let ports: [(port: Int, words: [String], kind: Listener.Kind)] = [
+            (settings.port, settings.bind, .resp), (settings.httpPort, settings.httpBind, .http),
+            (settings.adminPort, settings.adminBind, .admin),
+        ]
+        for (port, words, kind) in ports where port > 0 {
+            for address in Settings.addresses(words) {
                 do throws(ListenError) {
                     listeners.append(
                         try Listener(
-                            .tcp(host: address.host, port: settings.port), kind: .resp, security: .plain,
+                            .tcp(host: address.host, port: port), kind: kind, security: .plain,
                             backlog: settings.tcpBacklog))
                 } catch {
                     if !address.mayFail { throw error }
@@ -152,8 +179,16 @@ public enum Escapement {
                 "bind": "\(settings.bind.joined(separator: " "))", "io_threads": .integer(server.loops.count),
                 "shards": .integer(settings.shards),
             ])
+        for (name, port, bind) in [
+            ("admin", settings.adminPort, settings.adminBind), ("http", settings.httpPort, settings.httpBind),
+        ] where port > 0 {
+            server.log.notice(
+                "listening for HTTP",
+                ["listener": "\(name)", "port": .integer(port), "bind": "\(bind.joined(separator: " "))"])
+        }
         var control = ControlThread(server: server, listeners: listeners)
         storage.start()
+        server.serviceManager?.start(for: server)
         SweepThread.start(for: server)
         let isSafe = control.run(storage: storage)
         if let failure = server.shutdownRequest?.failure { return .fail(failure) }

@@ -52,6 +52,12 @@ struct MetricsReading: Sendable {
     var clientsBlocked: Int
     var clientsEver: Int64
     var clientsRejected: Int64
+    /// Those of `clientsRejected` that protected mode rejected.
+    var strangersRejected: Int64
+    var gatewayConnections = 0
+    var adminConnections = 0
+    var httpRequests: [HTTPRequests] = []
+    var httpDurations: [HTTPDurations] = []
     var channels: Int
     var patterns: Int
 
@@ -80,6 +86,8 @@ struct MetricsReading: Sendable {
     /// The state is being replaced by a full sync, or by the state on disk.
     var isReceiving: Bool
     var recovery: (done: Int, total: Int)
+    var readiness: Readiness
+    var syncDurations: LatencySnapshot
 
     // MARK: Statistics
 
@@ -129,6 +137,7 @@ struct MetricsReading: Sendable {
         clientsBlocked = server.clientsBlocked.load(ordering: .relaxed)
         clientsEver = server.clientsEver.load(ordering: .relaxed)
         clientsRejected = server.clientsRejected.load(ordering: .relaxed)
+        strangersRejected = server.strangersRejected.load(ordering: .relaxed)
         channels = server.publisher.channelCount
         patterns = server.publisher.patternCount
 
@@ -144,6 +153,10 @@ struct MetricsReading: Sendable {
         isRecovering = server.isLoading
         isReceiving = server.replication.isReceiving
         recovery = server.recoveryProgress.bytes
+        readiness = Readiness(
+            ServerState(of: server, servesStaleData: settings.replicaServeStaleData, at: steady),
+            isStopping: server.isStopping)
+        syncDurations = server.durability.syncDurations.snapshot(command: 0)
 
         counters = LoopCounters.Counter.allCases.map { server.total($0) }
         rates = server.rates.latest
@@ -153,6 +166,7 @@ struct MetricsReading: Sendable {
         logWriteFailures = server.log.failedWrites
         cpu = ProcessMemory.cpu()
         cpuOfChildren = ProcessMemory.cpu(children: true)
+        readHTTP(server)
         if sections.contains(.memory) { readMemory(server) }
         if !sections.isDisjoint(with: [.commandStatistics, .latencyStatistics]) { readCommands(server) }
         if sections.contains(.errorStatistics) { errors = server.errorStatistics.all }
@@ -215,8 +229,12 @@ extension MetricsReading {
         isRecovering ? (startedAtUnix, startedAt) : storage.restoreBegan
     }
 
-    var isSaving: Bool { storage.isSnapshotRunning && !storage.snapshotIsRewrite }
-    var isRewriting: Bool { storage.isSnapshotRunning && storage.snapshotIsRewrite }
+    /// A snapshot for SAVE, BGSAVE or the setting save is under way. One that has been requested counts: clients wait for
+    /// the end of theirs, and BGSAVE is refused until then.
+    var isSaving: Bool { storage.isSnapshotUnderWay && !storage.isRewriteUnderWay }
+    var isRewriting: Bool { storage.isSnapshotUnderWay && storage.isRewriteUnderWay }
+    /// How long the running snapshot has been running; zero if it has only been requested.
+    var snapshotTime: Nanoseconds { storage.isSnapshotRunning ? since(storage.snapshotStartedAt) : .zero }
     /// The disk is failing, and decisions continue in memory.
     var hasOnlyMemory: Bool { storage.isLogging && !storage.lastWriteSucceeded && !refusesWrites }
     /// Commands that were called, or rejected.

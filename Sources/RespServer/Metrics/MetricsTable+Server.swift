@@ -54,6 +54,9 @@ extension MetricsTable {
             in: .server
         ) { .text($0.configFile) },
         .gauge(
+            "escapement_ready", "Whether the server can do its work now, as GET /ready reports", in: .server
+        ) { .flag($0.readiness.isEmpty) },
+        .gauge(
             "escapement_event_loops", "Event loops that serve clients, one thread each",
             info: InfoField("io_threads_active"), in: .server
         ) { .count($0.loopCount) },
@@ -65,9 +68,13 @@ extension MetricsTable {
     ]
 
     static let clients: [Metric] = [
-        .gauge(
-            "escapement_connections", "Clients connected, not counting replicas", info: InfoField("connected_clients"),
-            in: .clients
+        .family(
+            .named("escapement_connections"), .gauge, "Clients connected, not counting replicas, by listener",
+            by: .listener, in: .clients
+        ) { reading in byListener { .count(reading.connections($0)) } },
+        .infoOnly(
+            .derived(["escapement_connections"]), "Clients connected, not counting replicas",
+            info: InfoField("connected_clients"), in: .clients
         ) { .count(max(0, $0.clients - $0.replicaConnections)) },
         .constant("cluster_connections", .integer(0), "Connections of a cluster's bus", in: .clients),
         .gauge(

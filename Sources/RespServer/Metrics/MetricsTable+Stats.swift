@@ -15,14 +15,21 @@ extension MetricsTable {
             .derived(["escapement_commands_total"]), type: .gauge, unit: .perSecond, "Recent commands per second",
             info: InfoField("instantaneous_ops_per_sec"), in: .stats
         ) { .count(Int64($0.rates.commands)) },
-        .counter(
-            "escapement_received_bytes_total", unit: .bytes, "Bytes received from clients",
+        .family(
+            .named("escapement_received_bytes_total"), .counter, unit: .bytes,
+            "Bytes received from clients, by listener", by: .listener, in: .stats
+        ) { reading in byListener { .count(reading.bytes($0).received) } },
+        .infoOnly(
+            .derived(["escapement_received_bytes_total"]), type: .counter, unit: .bytes, "Bytes received from clients",
             info: InfoField("total_net_input_bytes"), in: .stats
         ) { $0.total(.inputBytes) },
-        .counter(
-            "escapement_sent_bytes_total", unit: .bytes, "Bytes sent to clients",
-            info: InfoField("total_net_output_bytes"),
-            in: .stats
+        .family(
+            .named("escapement_sent_bytes_total"), .counter, unit: .bytes, "Bytes sent to clients, by listener",
+            by: .listener, in: .stats
+        ) { reading in byListener { .count(reading.bytes($0).sent) } },
+        .infoOnly(
+            .derived(["escapement_sent_bytes_total"]), type: .counter, unit: .bytes, "Bytes sent to clients",
+            info: InfoField("total_net_output_bytes"), in: .stats
         ) { $0.total(.outputBytes) },
         .infoOnly(
             .derived(["escapement_received_bytes_total"]), type: .gauge, unit: .kibibytesPerSecond, "Recent input rate",
@@ -32,8 +39,17 @@ extension MetricsTable {
             .derived(["escapement_sent_bytes_total"]), type: .gauge, unit: .kibibytesPerSecond, "Recent output rate",
             info: InfoField("instantaneous_output_kbps", .fixed(2)), in: .stats
         ) { .real($0.rates.outputBytes / 1024) },
-        .counter(
-            "escapement_connections_rejected_total", "Connections rejected because of maxclients",
+        .family(
+            .named("escapement_connections_rejected_total"), .counter, "Connections rejected, by reason",
+            by: .init(name: "reason", seriesMax: 2), in: .stats
+        ) {
+            [
+                MetricSample(labels: ["maxclients"], value: .integer($0.clientsRejected - $0.strangersRejected)),
+                MetricSample(labels: ["protected_mode"], value: .integer($0.strangersRejected)),
+            ]
+        },
+        .infoOnly(
+            .derived(["escapement_connections_rejected_total"]), type: .counter, "Connections rejected",
             info: InfoField("rejected_connections"), in: .stats
         ) { .integer($0.clientsRejected) },
         .counter(
@@ -80,7 +96,7 @@ extension MetricsTable {
             in: .stats
         ) { $0.total(.errorReplies) },
         .counter(
-            "escapement_protocol_errors_total", "Connections closed because their input is not valid RESP",
+            "escapement_protocol_errors_total", "Connections closed because their input is not valid RESP or HTTP",
             info: InfoField("total_protocol_errors"), in: .stats
         ) { $0.total(.protocolErrors) },
         .counter(

@@ -44,6 +44,12 @@ struct ConnectionFlags: OptionSet {
     /// On its loop's list of connections that are about to close.
     static let ending = ConnectionFlags(rawValue: 1 << 11)
 
+    /// Once its last reply is sent, its output is ended, and its input discarded for a while before it is closed:
+    /// closing with unread input resets the connection, and the peer may lose the reply.
+    static let lingers = ConnectionFlags(rawValue: 1 << 12)
+    /// With `lingers`: the last reply is sent.
+    static let discarding = ConnectionFlags(rawValue: 1 << 13)
+
     /// Flags that do not affect how a command runs.
     static let fastPathCompatible: ConnectionFlags = [.unixSocket, .noEvict]
 }
@@ -136,6 +142,10 @@ final class Connection: @unchecked Sendable {
         set { fields.pointee.slot = Int32(newValue) }
     }
 
+    /// Positions in the command table, for CLIENT LIST; -1 for none.
+    var lastCommand: Int16 { fields.pointee.lastCommand }
+    var lastSubcommand: Int16 { fields.pointee.lastSubcommand }
+
     /// The loop's accounted value of the connection's memory: see ClientMemory.
     var countedMemory: Int {
         get { fields.pointee.countedMemory }
@@ -160,6 +170,7 @@ final class Connection: @unchecked Sendable {
     /// Whether input is read when it arrives.
     var isReading: Bool {
         flags.isDisjoint(with: [.suspended, .deferred, .closeAfterReply, .handedOver, .inputEnded])
+            || flags.contains(.discarding)
     }
 
     /// Whether no flag, except that for a selected database, keeps the connection off the fast path.

@@ -22,6 +22,7 @@ extension EventLoop {
             return
         }
         connections.append(connection)
+        connection.session.begin(connection)
         countMemory(of: connection)
     }
 
@@ -134,14 +135,15 @@ extension EventLoop {
 
     // MARK: Time
 
-    /// Closes connections that have been idle for `timeout` seconds, except those that listen for messages.
+    /// Closes connections that have been idle for longer than their session permits.
     func closeIdle() {
-        guard settings.timeoutSeconds > 0 else { return }
+        guard settings.timeoutSeconds > 0 || http.connections > 0 else { return }
         for connection in connections
-        where steady - connection.lastActiveAt > .seconds(settings.timeoutSeconds)
-            && connection.flags.isDisjoint(with: [.suspended, .blocked]) && !connection.session.isListening
+        where connection.flags.isDisjoint(with: [.suspended, .blocked])
+            && connection.session.isOverdue(connection, at: steady, settings)
         {
             server.log.verbose("closing client: idle", ["id": "\(connection.id)"])
+            connection.session.sendFarewell(to: connection)
             close(connection)
         }
     }

@@ -41,6 +41,31 @@ extension EventLoop {
         watchEnd(of: connection)
     }
 
+    /// How long, and how much of, the input of a connection that lingers is discarded.
+    private static let lingerMax = Nanoseconds.seconds(2)
+
+    /// Closes a connection whose last reply is sent, or begins to discard its input.
+    func closeAfterLastReply(_ connection: Connection) {
+        guard connection.flags.contains(.lingers) else { return close(connection) }
+        guard connection.flags.insert(.discarding).inserted else { return }
+        connection.channel.stream.endOutput()
+        connection.flags.remove(.ending)
+        ending.removeAll { $0 === connection }
+        watchEnd(of: connection)
+        updateInterest(connection)
+    }
+
+    /// Reads and discards input; closes the connection at its end.
+    func discardInput(of connection: Connection) {
+        withUnsafeTemporaryAllocation(byteCount: LoopBuffers.readMin, alignment: 1) { buffer in
+            switch connection.channel.stream.read(into: buffer) {
+            case .bytes(let count): counters.add(.inputBytes, UInt64(count))
+            case .wouldBlock: break
+            case .end, .failed: close(connection)
+            }
+        }
+    }
+
     /// Causes a connection that is about to close to be closed if it makes no progress.
     func watchEnd(of connection: Connection) {
         guard connection.flags.insert(.ending).inserted else { return }
@@ -55,8 +80,11 @@ extension EventLoop {
         ending.removeAll { $0.flags.contains(.closed) }
         let timeout = settings.timeoutSeconds > 0 ? Nanoseconds.seconds(settings.timeoutSeconds) : .forever
         let patience = min(timeout, EventLoop.stalledEndMax)
+        for connection in ending where connection.flags.contains(.discarding) {
+            if steady - connection.lastActiveAt >= EventLoop.lingerMax { close(connection) }
+        }
         for connection in ending
-        where steady - connection.lastActiveAt >= patience && !connection.flags.contains(.blocked) {
+        where steady - connection.lastActiveAt >= patience && connection.flags.isDisjoint(with: [.blocked, .closed]) {
             server.log.verbose(
                 "closing client: no progress on its replies and requests since it ended its input",
                 ["id": "\(connection.id)", "addr": "\(connection.peerAddress)"])

@@ -19,6 +19,7 @@ extension EventLoop {
         if events.contains(.peerEnded), connection.flags.contains(.suspended) { noteEndOfInput(connection) }
         guard !events.isDisjoint(with: [.readable, .hangup, .error]), !connection.flags.contains(.closed)
         else { return }
+        if connection.flags.contains(.discarding) { return discardInput(of: connection) }
         if !connection.isReading {
             // Its input waits; a hang-up does not.
             if !events.isDisjoint(with: [.hangup, .error]) { close(connection) }
@@ -70,6 +71,7 @@ extension EventLoop {
         switch connection.channel.stream.read(into: buffer) {
         case .bytes(let count):
             counters.add(.inputBytes, UInt64(count))
+            connection.session.note(received: count, on: counters)
             connection.lastActiveAt = steady
             return count
         case .wouldBlock: break
@@ -178,7 +180,7 @@ extension EventLoop {
         }
         guard connection.flags.contains(.closeAfterReply), !connection.flags.contains(.closed) else { return }
         let isDone = connection.channel.output == nil && connection.held == nil
-        guard !isDone || connection.flags.contains(.blocked) else { return close(connection) }
+        guard !isDone || connection.flags.contains(.blocked) else { return closeAfterLastReply(connection) }
         updateInterest(connection)
         watchEnd(of: connection)
     }
@@ -202,6 +204,7 @@ extension EventLoop {
     @inline(__always)
     private func note(_ result: SendResult, of connection: Connection) {
         counters.add(.outputBytes, UInt64(result.sent))
+        connection.session.note(sent: result.sent, on: counters)
         if result.hasFailed { return close(connection) }
         guard result.waiting > 0 else { return }
         updateInterest(connection)
@@ -213,12 +216,15 @@ extension EventLoop {
         guard let output = connection.channel.output, !connection.flags.contains(.closed) else { return }
         let result = connection.channel.flush()
         counters.add(.outputBytes, UInt64(result.sent))
+        connection.session.note(sent: result.sent, on: counters)
         if result.sent > 0 { connection.lastActiveAt = steady }
         if result.hasFailed { return close(connection) }
         if result.waiting == 0, output.overSoftLimitSince != nil { softLimitWatch -= 1 }
         countMemory(of: connection)
         guard result.waiting == 0 else { return }
-        if connection.flags.contains(.closeAfterReply), connection.held == nil { return close(connection) }
+        if connection.flags.contains(.closeAfterReply), connection.held == nil {
+            return closeAfterLastReply(connection)
+        }
         updateInterest(connection)
     }
 }

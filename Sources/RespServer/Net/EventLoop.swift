@@ -64,9 +64,15 @@ final class EventLoop: @unchecked Sendable {
     let reply = ReplyBuffer(capacity: LoopBuffers.outputRetained)
     let buffers = LoopBuffers()
     let batch = Batch()
+    let http: HTTPLoop
     let context: CommandContext
     /// Cache of limits that clients of this loop specified recently.
     let limitCache = LimitCache()
+    /// Finds known scripts by SHA-1, and by the texts that clients of this loop sent.
+    let scripts = ScriptTable.lookup
+    let scriptTexts = ScriptTexts(ScriptTable.lookup)
+    /// How the script that was added to the batch last is answered, and its number.
+    @exclusivity(unchecked) var batchedScript = (form: Batch.ReplyForm.scriptSum, number: UInt8(0))
 
     // Only the holder of the turn lock touches what follows, and no function changes one of these while it is being
     // changed. The lists that every turn looks at are therefore not checked for exclusivity at run time: thirteen such
@@ -138,6 +144,7 @@ final class EventLoop: @unchecked Sendable {
         batched = server.commands.batched
         mailbox = try Mailbox()
         poller = try Poller(capacity: EventLoop.eventsMax)
+        http = HTTPLoop(server.commands)
         keyspace = KeyspaceSession(engine: server.engine)
         clock = server.clock
         now = clock.now()
@@ -180,8 +187,8 @@ final class EventLoop: @unchecked Sendable {
 
     /// Whether something has to be checked although no descriptor is ready. Read by the loop's own thread only.
     private var needsTick: Bool {
-        settings.timeoutSeconds > 0 || !suspended.isEmpty || softLimitWatch > 0 || !ending.isEmpty
-            || hasMoreClientMemory
+        settings.timeoutSeconds > 0 || http.connections > 0 || !suspended.isEmpty || softLimitWatch > 0
+            || !ending.isEmpty || hasMoreClientMemory
     }
     /// Connections whose output is over the soft limit.
     var softLimitWatch = 0
@@ -239,11 +246,12 @@ final class EventLoop: @unchecked Sendable {
             case .unblock(let connection, let reply): unblock(connection, reply)
             case .waitsLong(let connection): noteLongWait(of: connection)
             case .filesDone(let connection, let reply, let hasChanged):
-                unblock(connection, reply, hasChanged: hasChanged)
+                unblock(connection, responseBytes(to: connection, reply) ?? reply, hasChanged: hasChanged)
                 // No wave ends after this, so check here whether the change is already on disk.
                 releaseHeld()
             case .resume: resumeSuspended()
             case .settingsChanged: releaseHeld()
+            case .pulse(let pulse): pulse.answer()
             case .drain(let deadline): drain(until: deadline)
             }
         }

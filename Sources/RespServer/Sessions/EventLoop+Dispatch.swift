@@ -15,13 +15,10 @@ extension EventLoop {
         let number = lookup.find(arguments[0])
         if let number, let command = batched[number].command(arguments.count) {
             if Admission.isOnFastPath(connection.word, state) {
-                enqueue(connection, session, number, command)
-                return true
-            }
-            // Only the selected database keeps it off: `otherDatabase` is set.
-            if Admission.isOnFastPathInDatabase(connection.word, state) {
-                enqueueInDatabase(connection, session, number, command)
-                return true
+                if enqueue(connection, session, number, command) { return true }
+            } else if Admission.isOnFastPathInDatabase(connection.word, state) {
+                // Only the selected database keeps it off: `otherDatabase` is set.
+                if enqueueInDatabase(connection, session, number, command) { return true }
             }
         }
         return dispatchSlowly(connection, session, number)
@@ -163,7 +160,7 @@ extension EventLoop {
         return facts
     }
 
-    private func text(of refusal: Refusal, _ command: CommandReference) -> String {
+    func text(of refusal: Refusal, _ command: CommandReference) -> String {
         switch refusal {
         case .unauthenticated: "NOAUTH Authentication required."
         case .inTransaction: "ERR Command not allowed inside a transaction"
@@ -197,6 +194,7 @@ extension EventLoop {
             // A call for 0 units is a query, which is allowed anywhere at any time.
             return !(command.batched == .throttle && arguments.count == 6 && arguments[5].equals("0"))
         }
+        if command.flags.contains(.script) { return isWritingScript(command) }
         guard command.flags.contains(.transactionControl), command.index == commands.exec else { return false }
         return connection.resp.transaction?.hasWrite ?? false
     }
@@ -244,8 +242,7 @@ extension EventLoop {
         let isShown = !monitors.isEmpty && command.flags.isDisjoint(with: [.admin, .skipMonitor])
         let line = isShown ? Monitors.line(arguments, command.spec.hiddenArguments(arguments), from: connection) : nil
         context.client = connection
-        if let batched = command.batched {
-            decideAlone(command, batched, for: connection)
+        if let batched = command.batched, decideAlone(command, batched, for: connection) {
             if let line { monitors.show(line) }
             return
         }

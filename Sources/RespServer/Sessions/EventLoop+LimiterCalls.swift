@@ -5,12 +5,13 @@ import RESP
 import System
 
 extension EventLoop {
-    /// Adds the request in `arguments` to the batch, or replies with the error in it.
+    /// Adds the request in `arguments` to the batch, or replies with the error in it. False if it is not one for the
+    /// batch.
     @inline(__always)
     func enqueue(
         _ connection: Connection, _ session: RESPSession, _ command: Int, _ batched: BatchedCommand,
         inDatabase: Bool = false
-    ) {
+    ) -> Bool {
         session.lastCommand = Int16(truncatingIfNeeded: command)
         session.lastSubcommand = -1
         if batch.room == 0 { decideBatch() }
@@ -18,11 +19,17 @@ extension EventLoop {
         do throws(ArgumentProblem) {
             let added = try batched.read(self)
             if inDatabase { numberKeys(added) }
-            add(added, session, command, batched.form)
+            add(added, session, command, batched)
         } catch {
+            guard error != .notBatched else {
+                // Counted when it runs.
+                buffers.handled &-= 1
+                return false
+            }
             decideBatch()
             refuse(commands.flat[command], connection, error.text)
         }
+        return true
     }
 
     /// As `enqueue`, for a session that has selected another database than 0: the batch gets copies of the keys, each
@@ -30,18 +37,22 @@ extension EventLoop {
     @inline(never)
     func enqueueInDatabase(
         _ connection: Connection, _ session: RESPSession, _ command: Int, _ batched: BatchedCommand
-    ) {
+    ) -> Bool {
         batch.database = session.database
         defer { batch.database = 0 }
         if !batch.hasKeyMemory(nameBytesMax(batched)) { decideBatch() }
-        enqueue(connection, session, command, batched, inDatabase: true)
+        return enqueue(connection, session, command, batched, inDatabase: true)
     }
 
     /// Upper bound on the bytes of the names of the request in `arguments`.
     @inline(__always)
     private func nameBytesMax(_ batched: BatchedCommand) -> Int {
-        guard case .takeAll = batched else { return arguments[1].count &+ 1 }
-        return (1..<arguments.count).reduce(0) { $0 + arguments[$1].count + 1 }
+        switch batched {
+        // Their keys follow other arguments.
+        case .takeAll, .scriptBySHA1, .scriptByText:
+            (1..<arguments.count).reduce(0) { $0 + arguments[$1].count + 1 }
+        default: arguments[1].count &+ 1
+        }
     }
 
     /// Moves the keys of calls that have been read but not yet added into the database of the batch, which is not 0.
@@ -71,31 +82,39 @@ extension EventLoop {
     }
 
     @inline(__always)
-    private func add(_ added: Int, _ session: RESPSession, _ command: Int, _ form: Batch.ReplyForm) {
-        batch.add(
-            added,
-            Batch.Note(
-                owner: Int32(truncatingIfNeeded: buffers.servedCount &- 1), command: Int16(truncatingIfNeeded: command),
-                form: form, version: session.version))
+    private func add(_ added: Int, _ session: RESPSession, _ command: Int, _ batched: BatchedCommand) {
+        var note = Batch.Note(
+            owner: Int32(truncatingIfNeeded: buffers.servedCount &- 1), command: Int16(truncatingIfNeeded: command),
+            form: batched.form, version: session.version)
+        if batched == .scriptBySHA1 || batched == .scriptByText {
+            note.form = batchedScript.form
+            note.script = batchedScript.number
+        }
+        batch.add(added, note)
     }
 
-    /// Decides and answers the request in `arguments` on its own, as a batch of one.
+    /// Decides and answers the request in `arguments` on its own, as a batch of one. False if it is not one for the
+    /// batch.
     ///
     /// - Precondition: The batch is empty, and the command has been admitted.
-    func decideAlone(_ command: CommandReference, _ batched: BatchedCommand, for connection: Connection) {
+    func decideAlone(
+        _ command: CommandReference, _ batched: BatchedCommand, for connection: Connection
+    ) -> Bool {
         precondition(batch.count == 0)
         if !isTimestampFresh { lastTimestamp = SteadyInstant.now() }
         do throws(ArgumentProblem) {
             let added = try batched.read(self)
             if batch.database != 0 { numberKeys(added) }
-            add(added, connection.resp, command.index, batched.form)
+            add(added, connection.resp, command.index, batched)
             // Dispatch notifies the journal: it checks for changes after each command.
             if decideAndAnswer() { keyspace.noteChange() }
             noteDecidedAlone(command, for: connection)
             batch.removeAll()
         } catch {
+            guard error != .notBatched else { return false }
             refuse(command, connection, error.text)
         }
+        return true
     }
 
     /// Answers the request in `arguments`, which is malformed.

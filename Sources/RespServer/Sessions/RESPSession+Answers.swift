@@ -21,6 +21,10 @@ extension Session {
         case .group: return LimitReply.write(group(), call, to: loop.reply)
         case .sum: return LimitReply.sum(call, to: loop.reply)
         case .value: return RESPSession.answerValue(call, on: loop)
+        case .scriptSum, .scriptSumAndTime, .throttledPy, .redisRate:
+            return RESPSession.answerScript(note, call, on: loop)
+        case .http: return HTTPSession.answer(call, nil, on: loop)
+        case .httpGroup: return HTTPSession.answer(call, group(), on: loop)
         }
     }
 }

@@ -11,6 +11,7 @@
 // An enumeration rather than a protocol: a call through it is a test of one bit, where an existential would have to be
 // opened, and it is no larger than the bare reference.
 
+import HTTP
 import RESP
 import System
 import Transport
@@ -18,11 +19,14 @@ import Transport
 /// A connection's session.
 enum Session {
     case resp(RESPSession)
+    case http(HTTPSession)
 
     /// The session of a new connection, whose fields it shares.
     init(_ kind: Listener.Kind, sharing fields: Pinned<ConnectionFields>, settings: Settings) {
         switch kind {
         case .resp: self = .resp(RESPSession(sharing: fields, needsPassword: !settings.requirepass.isEmpty))
+        case .http: self = .http(HTTPSession(.gateway, sharing: fields))
+        case .admin: self = .http(HTTPSession(.admin, sharing: fields))
         }
     }
 
@@ -36,6 +40,7 @@ enum Session {
     ) -> Int {
         switch self {
         case .resp(let session): session.consume(base, count: count, of: connection, on: loop)
+        case .http(let session): session.consume(base, count: count, of: connection, on: loop)
         }
     }
 
@@ -43,6 +48,7 @@ enum Session {
     func resume(at base: UnsafePointer<UInt8>, on loop: EventLoop) {
         switch self {
         case .resp(let session): session.resume(at: base, on: loop)
+        case .http: break
         }
     }
 
@@ -50,6 +56,7 @@ enum Session {
     func keepPlace(on loop: EventLoop) {
         switch self {
         case .resp(let session): session.keepPlace(on: loop)
+        case .http(let session): session.keepPlace(at: loop.steady)
         }
     }
 
@@ -57,6 +64,7 @@ enum Session {
     func forgetPlace() {
         switch self {
         case .resp(let session): session.forgetPlace()
+        case .http(let session): session.forgetPlace()
         }
     }
 
@@ -66,6 +74,7 @@ enum Session {
     var sendsReplies: Bool {
         switch self {
         case .resp(let session): session.flags.isDisjoint(with: [.replyOff, .replySkip])
+        case .http: true
         }
     }
 
@@ -73,15 +82,51 @@ enum Session {
     var isListening: Bool {
         switch self {
         case .resp(let session): !session.flags.isDisjoint(with: [.subscribed, .monitor])
+        case .http: false
         }
     }
 
+    /// Whether the connection has been idle for too long.
+    func isOverdue(_ connection: Connection, at now: SteadyInstant, _ settings: Settings) -> Bool {
+        switch self {
+        case .resp:
+            settings.timeoutSeconds > 0 && now - connection.lastActiveAt > .seconds(settings.timeoutSeconds)
+                && !isListening
+        case .http(let session): session.isOverdue(connection, at: now, settings)
+        }
+    }
+
+    /// Sends what the client of an overdue connection is told before it is closed.
+    func sendFarewell(to connection: Connection) {
+        if case .http(let session) = self { session.sendFarewell(to: connection) }
+    }
+
+    /// Whether the client is subscribed to a channel or a pattern.
+    var isSubscribed: Bool {
+        switch self {
+        case .resp(let session): session.flags.contains(.subscribed)
+        case .http: false
+        }
+    }
+
+    /// Counts bytes exchanged with an HTTP client; all bytes are also counted together.
+    @inline(__always)
+    func note(received: Int = 0, sent: Int = 0, on counters: LoopCounters) {
+        if case .http(let session) = self { session.note(received: received, sent: sent, on: counters) }
+    }
+
     // MARK: The connection
+
+    /// The connection has been adopted by its loop.
+    func begin(_ connection: Connection) {
+        if case .http(let session) = self { connection.loop.http.count(1, session.listener) }
+    }
 
     /// Detaches the session from its loop: removes its entries in structures shared with others.
     func end(_ connection: Connection) {
         switch self {
         case .resp(let session): session.end(connection)
+        case .http(let session): connection.loop.http.count(-1, session.listener)
         }
     }
 
@@ -89,6 +134,7 @@ enum Session {
     var memory: Int {
         switch self {
         case .resp(let session): session.memory
+        case .http: HTTPSession.excessMemory
         }
     }
 
@@ -96,6 +142,7 @@ enum Session {
     var isEvictable: Bool {
         switch self {
         case .resp(let session): session.replica == nil
+        case .http: true
         }
     }
 
@@ -103,6 +150,7 @@ enum Session {
     var clientName: [UInt8] {
         switch self {
         case .resp(let session): session.description?.name ?? []
+        case .http: []
         }
     }
 }
@@ -113,7 +161,13 @@ extension Connection {
     var resp: RESPSession {
         switch session {
         case .resp(let session): session
+        case .http: preconditionFailure("not a connection in RESP")
         }
+    }
+
+    /// Its RESP session; nil for another protocol.
+    var respIfAny: RESPSession? {
+        if case .resp(let session) = session { session } else { nil }
     }
 
     /// The name the client has set; empty if none.

@@ -1,0 +1,271 @@
+"""docs/operating.md: its messages come from the real server, its table of INFO is complete. Links of all documents."""
+
+import os
+import re
+import resource
+import shutil
+import socket
+
+import pytest
+
+from durable import DurableServer
+from ports import free_port
+from server import ROOT, run_to_end
+from wire import Wire, WireError, eventually
+
+PAGE = (ROOT / "docs" / "operating.md").read_text()
+
+
+def section(title):
+    return PAGE[PAGE.index(f"\n## {title}\n") :].split("\n## ", 2)[1]
+
+
+def documented(first_words):
+    """The first cell of the table's row that begins with these words, without its formatting."""
+    rows = [line for line in section("Troubleshooting").splitlines() if line.startswith("| ") and first_words in line]
+    assert len(rows) == 1, (first_words, rows)
+    return rows[0].split(" | ")[0].lstrip("| ").replace("warning `", "`").strip("`")
+
+
+def same(message, shown, **places):
+    """`shown` is the page's message: its places are replaced, an ellipsis is anything."""
+    for theirs, mine in places.values():
+        shown = shown.replace(theirs, str(mine))
+    pattern = ".*".join(re.escape(part) for part in shown.split("…"))
+    assert re.search(pattern, message), f"{message!r} is not {shown!r}"
+
+
+def test_every_field_of_info_is_explained(start):
+    with start().connect() as wire:
+        fields = re.findall(r"^(\w+):", wire.call("INFO", "limiter").decode(), re.MULTILINE)
+        everything = wire.call("INFO", "everything").decode()
+    table = section("What to watch").split("CONFIG RESETSTAT")[0]
+    explained = re.findall(r"`((?:limiter|log)_\w+)`", table)
+    assert explained == [f for f in explained if f in fields] and set(fields) == set(explained)
+    others = re.findall(r"^\| ((?:`[\w.]+`(?:, )?)+)", section("What to watch").split("Outside of this section")[1], re.MULTILINE)
+    for name in re.findall(r"`([\w.]+)`", " ".join(others)):
+        assert f"\n{name}:" in everything or name.startswith("latency_percentiles"), name
+
+
+def test_messages_at_the_start(start, tmp_path):
+    server = start()
+    status, output = run_to_end("--port", server.port, "--dir", tmp_path / "other", cwd=tmp_path)
+    assert status == 1
+    same(output, documented("cannot listen on 127.0.0.1"), port=("port 6379", f"port {server.port}"))
+    status, output = run_to_end("--port", free_port(), "--dir", server.directory, cwd=tmp_path)
+    assert status == 1
+    same(output, documented("in use by another server"), place=("/var/lib/escapement", server.directory))
+    status, output = run_to_end("--port", 6379, "--bind", "192.0.2.77", "--dir", tmp_path / "other", cwd=tmp_path)
+    assert status == 1
+    same(output, documented("cannot listen on 10.9.9.9"), place=("10.9.9.9", "192.0.2.77"))
+    conf = tmp_path / "escapement.conf"
+    for text, words in (("port 7000\nmaxmemroy 1gb\n", "unknown setting"), ("port 70000\n", "is not valid")):
+        conf.write_text(text)
+        status, output = run_to_end("escapement.conf", cwd=tmp_path)
+        assert status == 1
+        same(output, documented(words))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_a_directory_of_another_user(tmp_path):
+    place = tmp_path / "data"
+    place.mkdir(mode=0o755)
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_uid == 0 and "pytest" in str(parent):
+            parent.chmod(0o755)
+    status, output = run_to_end(
+        "--port", free_port(), "--dir", place, cwd="/", before_exec=lambda: (os.setgroups([]), os.setgid(65534), os.setuid(65534)))
+    assert status == 1
+    same(output, documented("cannot write to"), place=("/var/lib/escapement", place))
+
+
+def test_damage(start, tmp_path):
+    server = start()
+    server.stop()
+    (log,) = sorted((server.directory / "appendonlydir").glob("log-*"))[-1:]
+    data = bytearray(log.read_bytes())
+    data[30] ^= 0xFF
+    log.write_bytes(data)
+    status, output = run_to_end("--port", free_port(), "--dir", server.directory, cwd=tmp_path)
+    assert status == 1
+    same(output, documented("cannot restore the state"), place=("…/log-4", str(log)))
+
+
+def test_few_open_files(tmp_path, start):
+    server = start(before_exec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200)))
+    same(server.wait_log("maxclients"), documented("the limit of open files"))
+
+
+def reply(wire, *words):
+    return wire.call(*words).decode()
+
+
+def refusal(wire, request):
+    """The error with which a request is refused: shortly after the reply to CONFIG SET, not at once."""
+    return eventually(lambda: isinstance(got := wire.call(*request()), bytes) and got, "it is refused").decode()
+
+
+def test_errors_of_clients(start):
+    server = start("--maxclients", "3")
+    take = ("CL.THROTTLE", "k", 9, 1, 100)
+    with server.connect() as wire:
+        same(reply(wire, "HGETALL", "k"), documented("ERR unknown command").replace("hgetall", "HGETALL"))
+        same(reply(wire, "SET", "k", "text"), documented("ERR value is not an integer"))
+        assert isinstance(wire.call(*take), list)
+        wire.ok("CONFIG", "SET", "maxmemory", 1)
+        numbers = iter(range(1_000_000))
+        same(refusal(wire, lambda: ("CL.THROTTLE", f"new:{next(numbers)}", 9, 1, 100)), documented("OOM"))
+        assert isinstance(wire.call(*take), list), "existing keys still work"
+        wire.ok("CONFIG", "SET", "maxmemory", 0)
+        wire.ok("CONFIG", "SET", "min-replicas-to-write", 1)
+        same(refusal(wire, lambda: take), documented("NOREPLICAS"))
+        wire.ok("CONFIG", "SET", "min-replicas-to-write", 0)
+        others = [server.connect(), server.connect()]
+        with Wire(server.address) as late:
+            same(late.read().decode(), documented("ERR max number of clients reached"))
+        for other in others:
+            other.close()
+        wire.ok("CONFIG", "SET", "requirepass", "word")
+        with Wire(server.address) as stranger:
+            found = documented("NOAUTH").split("`, `")
+            same(reply(stranger, "PING"), found[0])
+            same(reply(stranger, "AUTH", "wrong"), found[1])
+        wire.ok("CONFIG", "SET", "requirepass", "")
+
+
+def test_errors_of_a_replica(start):
+    primary = start()
+    replica = start("--replicaof", "127.0.0.1", primary.port)
+    with replica.connect() as wire:
+        eventually(lambda: b"master_link_status:up" in wire.call("INFO", "replication"), "the link is up")
+        same(reply(wire, "SET", "k", 1), documented("READONLY"))
+        primary.stop()
+        eventually(lambda: b"master_link_status:down" in wire.call("INFO", "replication"), "the link is down")
+        wire.ok("CONFIG", "SET", "replica-serve-stale-data", "no")
+        same(
+            eventually(lambda: (got := wire.call("GET", "k")) != b"1" and got, "it is refused").decode(), documented("MASTERDOWN"))
+
+
+def test_a_full_disk(start):
+    server = start(
+        kind=DurableServer, before_exec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY)))
+    shown = documented("MISCONF").replace("No space left on device", "File too large")
+    with server.connect() as wire:
+        def refused():
+            found = [r for r in wire.calls(*[("CL.THROTTLE", f"k-{os.urandom(8).hex()}", 9, 1, 1000)] * 100)]
+            return isinstance(found[-1], bytes) and found[-1]
+
+        same(eventually(refused, "writes are refused").decode(), shown)
+        same(reply(wire, "SHUTDOWN"), documented("ERR Errors trying to SHUTDOWN"))
+        wire.ok("CONFIG", "SET", "fail-mode", "open")
+        assert isinstance(wire.call("CL.THROTTLE", "k", 9, 1, 1000), list), "fail-mode open admits calls"
+    server.kill()
+
+
+def test_protected_mode(start):
+    """The error that a client on another machine gets."""
+    address = own_address()
+    server = start("--bind", address, "127.0.0.1")
+    with Wire((address, server.port)) as wire:
+        same(wire.read().decode(), documented("DENIED"))
+
+
+def own_address():
+    """An address of this machine that is not loopback; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has only a loopback address")
+        return probe.getsockname()[0]
+
+
+def test_moving_to_another_machine(start):
+    """The commands of the page, with two nodes here."""
+    commands = re.findall(r"^(old|new)\$ (.*?)(?:  +#.*)?$", section("Moving to another machine"), re.MULTILINE)
+    assert [c for _, c in commands][2] == "redis-cli FAILOVER TO NEW 6379 TIMEOUT 5000"
+    old = start()
+    with old.connect() as wire:
+        assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000)[2] == 9
+    new = start("--replicaof", "127.0.0.1", old.port)
+    with old.connect() as wire:
+        eventually(lambda: b"state=online" in wire.call("INFO", "replication"), "the replica is online")
+        wire.ok("FAILOVER", "TO", "127.0.0.1", new.port, "TIMEOUT", 5000)
+
+    def leads():
+        with new.connect() as wire:
+            return wire.call("ROLE")[0] == b"master" and wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000, 0)[2] == 9
+
+    eventually(leads, "the new node is the primary, with the state")
+
+
+def slug(heading):
+    """The anchor of a heading."""
+    text = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", lambda m: m.group(1) or "", heading).strip().lower()
+    return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+
+
+DOCUMENTS = [ROOT / n for n in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
+    p for folder in ("docs", "deploy", "loadtest") for p in (ROOT / folder).rglob("*.md"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links(path):
+    """Every relative link names a file, and its anchor a heading of that file."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        if not file.exists():
+            broken.append(target)
+        elif anchor and file.suffix == ".md":
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            if anchor not in map(slug, headings):
+                broken.append(target)
+    assert not broken
+
+
+def test_the_logrotate_file_is_the_package_s():
+    path = ROOT / "packaging" / "escapement.logrotate"
+    if not path.exists():
+        pytest.skip("no packaging here")
+    shown = re.search(r"^```\n(/var/log/.*?)^```$", section("Log rotation"), re.DOTALL | re.MULTILINE).group(1)
+    lines = [line for line in path.read_text().splitlines() if not line.strip().startswith("#")]
+    assert lines == shown.splitlines()
+
+
+def has_subcommand(name):
+    return f"escapement {name}" in run_to_end("--help", cwd="/")[1]
+
+
+def test_a_copy_of_a_stopped_server_is_a_backup(start, tmp_path):
+    server = start()
+    with server.connect() as wire:
+        assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000)[2] == 9
+        wire.ok("RL.POLICY", "SET", "free", "LIMIT", 60, "PER", "1m")
+    server.stop()
+    copy = shutil.copytree(server.directory, tmp_path / "backup")
+    status, output = run_to_end("check", copy, cwd=tmp_path)
+    assert status == 0 and "clean" in output
+    restored = start("--dir", copy)
+    with restored.connect() as wire:
+        assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000, 0)[2] == 9
+        assert wire.call("RL.POLICY", "GET", "free")[1] == b"free"
+
+
+def test_backup_and_restore(start, tmp_path):
+    """The commands of the page."""
+    if not has_subcommand("backup"):
+        pytest.skip("this server has no backup")
+    server = start()
+    with server.connect() as wire:
+        assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000)[2] == 9
+    copy = tmp_path / "backup"
+    for words in (["backup", f"127.0.0.1:{server.port}", copy], ["check", copy]):
+        status, output = run_to_end(*words, cwd=tmp_path)
+        assert status == 0, output
+    with start("--dir", copy).connect() as wire:
+        assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000, 0)[2] == 9
