@@ -130,7 +130,7 @@ import Testing
             names(.allKeys)
                 == [
                     "flushall", "flushdb", "dbsize", "keys", "scan", "randomkey", "info", "config resetstat",
-                    "rl.check",
+                    "rl.check", "move",
                 ])
         #expect(
             names(.stopsAllLoops) == ["client list", "client kill", "client pause", "config resetstat"])
@@ -146,7 +146,8 @@ import Testing
                     "decr", "decrby", "increx", "getset", "setnx", "setex", "psetex", "mset", "msetnx", "copy",
                 ])
         let editing: Set<String> = ["rl.policy set", "rl.policy del", "rl.rule set", "rl.rule del", "rl.rule reload"]
-        let renaming: Set<String> = ["rename", "renamenx"]
+        let renaming: Set<String> = ["rename", "renamenx", "move"]
+        #expect(names(.namesDatabase) == ["copy"])
         #expect(
             names(.records) == editing.subtracting(["rl.rule reload"]).union(["flushall", "flushdb"]).union(renaming))
         // Allowed on a replica because they do not write.
