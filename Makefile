@@ -3,13 +3,15 @@
 #   make run      builds for release and serves on 127.0.0.1:6379, with its data in ./data
 #   make test     unit tests, a short fuzzing run, the real process, real clients
 #   make torture  a longer test of the log with kill -9 and a simulated disk (make torture ARGS=3600: seconds)
+#   make dist     one program that needs only the C library, as .tar.gz and .deb in .build/dist-packages
+#   make install  installs that program (PREFIX, DESTDIR)
 #   make bench    comparison with the floor, Redis and a Lua script (make bench ARGS=--quick: rough figures)
 
 SHELL := bash
 ARGS ?=
 JOBS ?= 2
 
-.PHONY: run build test unit optimized integration fuzz torture tsan asan bench format lint docs clean
+.PHONY: dist install run build test unit optimized integration fuzz torture tsan asan bench format lint docs clean
 
 run: build
 	@exec .build/release/escapement --dir ./data $(ARGS)
@@ -48,6 +50,13 @@ asan:
 bench:
 	@scripts/setup test
 	@scripts/bench $(ARGS)
+
+dist:
+	@scripts/setup run
+	@scripts/dist
+
+install:
+	@scripts/dist install
 
 format:
 	swift format --in-place --parallel --recursive Package.swift Sources Tests loadtest

@@ -19,6 +19,16 @@ let swiftSettings: [SwiftSetting] =
 let fuzzSettings: [SwiftSetting] =
     fuzzing ? [.unsafeFlags(["-sanitize=fuzzer,address", "-assert-config", "Debug"])] : []
 
+// The program says which revision it was built from. In a target of its own, so that a commit rebuilds nothing else.
+let git = Context.gitInformation
+let revision =
+    Context.environment["ESCAPEMENT_REVISION"]
+    ?? git.map { $0.currentCommit.prefix(12) + ($0.hasUncommittedChanges ? "+changes" : "") } ?? ""
+let buildFacts: [CSetting] = [
+    .define("ESCAPEMENT_REVISION", to: "\"\(revision)\""),
+    .define("ESCAPEMENT_COMPILER", to: "\"\(Context.environment["ESCAPEMENT_COMPILER"] ?? "")\""),
+]
+
 let cSettings: [CSetting] = strict ? [.treatAllWarnings(as: .error)] : []
 
 let package = Package(
@@ -28,6 +38,7 @@ let package = Package(
         .executable(name: "loadtest", targets: ["loadtest"]),
     ],
     targets: [
+        .target(name: "BuildFacts", cSettings: cSettings + buildFacts),
         .target(name: "CLinux", cSettings: cSettings),
         .target(name: "System", dependencies: ["CLinux"], swiftSettings: swiftSettings + fuzzSettings),
         .target(
@@ -49,10 +60,11 @@ let package = Package(
             swiftSettings: swiftSettings),
         .target(name: "ProgramArguments", dependencies: ["CLinux"], swiftSettings: swiftSettings),
         .executableTarget(
-            name: "escapement", dependencies: ["ProgramArguments", "RespServer"], swiftSettings: swiftSettings),
+            name: "escapement", dependencies: ["BuildFacts", "ProgramArguments", "RespServer"],
+            swiftSettings: swiftSettings),
         .executableTarget(
             name: "loadtest", dependencies: ["CLinux", "ProgramArguments", "RESP"], path: "loadtest",
-            exclude: ["README.md", "curves", "failover.py", "floor", "gcra.lua", "parts", "results"],
+            exclude: ["README.md", "curves", "failover.py", "floor", "gcra.lua", "http.py", "parts", "results"],
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "curves", dependencies: ["LimiterEngine", "ProgramArguments"], path: "loadtest/curves",

@@ -29,6 +29,8 @@ final class Server: @unchecked Sendable {
     let latencyEvents = LatencyEvents()
     let errorStatistics = ErrorStatistics()
     let unsupportedCalls = UnsupportedCalls()
+    /// Nil unless a service manager started this process and wants to know its state.
+    let serviceManager = ServiceManager.fromEnvironment()
     let clientWarnings = ClientWarnings()
     let memory: MemoryMonitor
     let rates = Rates()

@@ -28,6 +28,16 @@ public struct ResolvedAddress: Equatable, Sendable {
         }
         return addresses
     }
+
+    /// The address of a Unix socket; nil if the path is too long for one.
+    public static func unix(path: String) -> ResolvedAddress? {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return nil }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        return withUnsafeBytes(of: &address) { ResolvedAddress(family: AF_UNIX, bytes: Array($0)) }
+    }
 }
 
 extension ByteStream {

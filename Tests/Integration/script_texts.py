@@ -12,6 +12,8 @@ import importlib.util
 import pathlib
 import re
 
+from server import ROOT
+
 # Packages of PyPI, by module; and a file of Debian's php-illuminate-cache.
 MODULES = ["limits", "redis_rate_limit", "django_redis", "cashews", "fastapi_limiter", "ratelimit", "throttled"]
 PHP_FILES = ["/usr/share/php/Illuminate/Cache/RedisStore.php"]
@@ -46,6 +48,10 @@ def add(found, text):
 
 
 def folders(module):
+    """Where a module is, in .build/venv-libraries or in the environment of these tests."""
+    found = sorted((ROOT / ".build" / "venv-libraries" / "lib").glob(f"python*/site-packages/{module}"))
+    if found:
+        return found
     spec = importlib.util.find_spec(module)
     return [pathlib.Path(place) for place in spec.submodule_search_locations or []] if spec else []
 

@@ -2,21 +2,24 @@
 
 import json
 import os
+import pathlib
 import re
 import shutil
 import subprocess
+import urllib.request
 
 import pytest
 
 import conftest
 from ports import free_port
 from server import ROOT, Server, find_binary
+from wire import PATIENCE, Wire, WireError, eventually
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (scripts/setup test)")
 
 DEPLOY = ROOT / "deploy"
 DOCKER, KUBERNETES = DEPLOY / "docker", DEPLOY / "kubernetes"
-REDIS_PORT, SENTINEL_PORT, ADMIN_PORT = 6379, 26379, 9380
+REDIS_PORT, SENTINEL_PORT, ADMIN_PORT = 6379, 26379, 9121
 UID = 65532
 
 
@@ -104,7 +107,7 @@ def test_every_setting_exists():
 @pytest.mark.parametrize("path", NODES, ids=relative)
 def test_a_node_starts_with_its_configuration(path, tmp_path):
     """The file as it is, but for its port, its directory and the files it includes."""
-    text = path.read_text()
+    text, admin = path.read_text(), None
     for included in re.findall(r"^include (\S+)$", text, re.MULTILINE):
         # What make-secrets and choose-role write.
         own = tmp_path / included.rsplit("/", 1)[1]
@@ -112,7 +115,8 @@ def test_a_node_starts_with_its_configuration(path, tmp_path):
         text = text.replace(included, str(own))
     if "admin-port" in text:
         if has_admin_listener():
-            text = re.sub(r"(?m)^admin-port .*$", f"admin-port {free_port()}\nadmin-token word", text)
+            admin = free_port()
+            text = re.sub(r"(?m)^admin-port .*$", f"admin-port {admin}\nadmin-token word", text)
         else:
             text = re.sub(r"(?m)^admin-.*$", "", text)
     conf = tmp_path / path.name
@@ -123,10 +127,20 @@ def test_a_node_starts_with_its_configuration(path, tmp_path):
         with server.connect() as wire:
             if "escapement-secret" in path.read_text():
                 wire.ok("AUTH", "word")
+            for probe in ("/health", "/ready") if admin else ():
+                eventually(lambda: answers(f"http://127.0.0.1:{admin}{probe}"), probe)
             assert wire.call("CONFIG", "GET", "dir")[1].decode() == str(tmp_path / "data")
     finally:
         server.stop()
     assert "warning" not in server.log(), server.log()
+
+
+def answers(url):
+    """Whether the status is 200; an HTTPError is an OSError."""
+    try:
+        return urllib.request.urlopen(url, timeout=PATIENCE).status == 200
+    except OSError:
+        return False
 
 
 def test_ports_agree():
@@ -188,7 +202,7 @@ def test_paths_and_users_agree():
     assert not re.search(r"^RUN ", last, re.MULTILINE), "the last stage has no shell"
     assert instructions["USER"] == f"{UID}:{UID}" and instructions["STOPSIGNAL"] == "SIGTERM"
     program, conf = json.loads(instructions["ENTRYPOINT"]), json.loads(instructions["CMD"])
-    assert program == ["/usr/bin/escapement"] and f"/image{program[0]}" in dockerfile
+    assert program == ["/usr/bin/escapement"] and f"/image{program[0]} {program[0]}\n" in last and "DESTDIR=/image PREFIX=/usr " in dockerfile
     assert conf == ["/etc/escapement/escapement.conf"] and f" {conf[0]}\n" in last
     health = json.loads(re.search(r"^    CMD (\[.*\])$", last, re.MULTILINE).group(1))
     assert health[:2] == [*program, "ping"]
@@ -199,6 +213,58 @@ def test_paths_and_users_agree():
     for path in MANIFESTS:
         for document in documents(path):
             assert set(every(document, "runAsUser")) <= {UID} and set(every(document, "fsGroup")) <= {UID}
+
+
+def test_the_image_without_an_engine(tmp_path):
+    """The files of the last stage in a read-only root, started as an engine would: as its user, without capabilities."""
+    needed = subprocess.run(["ldd", find_binary()], capture_output=True, text=True).stdout
+    libraries = re.findall(r"(/\S+) \(0x", needed)
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0:
+        pytest.skip("needs root and a mount namespace")
+    if len(libraries) > 3:
+        pytest.skip("the server under test needs Swift's libraries; that of make dist does not")
+    root, state = tmp_path / "root", tmp_path / "state"
+    for source, target in [(find_binary(), "/usr/bin/escapement"), (DOCKER / "escapement.conf", "/etc/escapement/escapement.conf"),
+                           *((library, library) for library in libraries)]:
+        place = root / target.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, place)
+    for parent in (root, *root.parents):
+        if parent.stat().st_mode & 0o5 != 0o5:
+            parent.chmod(parent.stat().st_mode | 0o5)
+    (root / "var/lib/escapement").mkdir(parents=True)
+    state.mkdir(mode=0o700)
+    os.chown(state, UID, UID)
+    port = free_port()
+    enter = ["unshare", "-m", "sh", "-c", """
+        mount --bind "$0" "$0" && mount --bind "$1" "$0/var/lib/escapement" && mount -o remount,bind,ro "$0" || exit 99
+        root=$0; shift
+        exec setpriv --no-new-privs --bounding-set=-all,+sys_chroot,+setuid,+setgid \
+            chroot --userspec=65532:65532 --groups= "$root" /usr/bin/escapement "$@"
+        """, root, state]
+    process = subprocess.Popen(
+        [*enter, "/etc/escapement/escapement.conf", "--port", str(port), "--protected-mode", "no"], stdin=subprocess.DEVNULL,
+        stdout=open(tmp_path / "log", "wb"), stderr=subprocess.STDOUT)
+    try:
+        def answer():
+            try:
+                with Wire(("127.0.0.1", port)) as wire:
+                    return wire.call("CL.THROTTLE", "k", 9, 1, 1000)
+            except (OSError, WireError):
+                return None
+
+        eventually(lambda: isinstance(answer(), list), "it answers")
+        assert (state / "appendonlydir").stat().st_uid == UID
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+        assert f"Uid:\t{UID}\t{UID}" in status and "NoNewPrivs:\t1" in status and "CapEff:\t0000000000000000" in status
+        if "escapement ping" in subprocess.run([find_binary(), "--help"], capture_output=True, text=True).stdout:
+            health = [*enter, "ping", f"127.0.0.1:{port}"]
+            assert subprocess.run(health, timeout=PATIENCE).returncode == 0
+        process.terminate()
+        assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("path", COMPOSE, ids=relative)
@@ -335,6 +401,19 @@ def test_promtool_accepts(arguments):
         conftest.missing("promtool is not installed (scripts/setup test)")
     done = subprocess.run(["promtool", *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_alerts_select_existing_series(start):
+    """Each selector with a label matches a series that the server prints."""
+    with start("--enable-debug-command", "local").connect() as wire:
+        printed = wire.call("DEBUG", "METRICS").decode()
+    expressions = [e for d in documents(DOCKER / "prometheus" / "alerts.yml") for e in every(d, "expr")]
+    selectors = {s for e in expressions for s in re.findall(r'escapement_\w+\{\w+="\w+"\}', e)}
+    assert len(selectors) >= 3
+    for selector in selectors:
+        assert f"\n{selector} " in printed, selector
+    for name in {n for e in expressions for n in re.findall(r"escapement_\w+", e)}:
+        assert re.search(rf"^{name}[ {{]", printed, re.MULTILINE), name
 
 
 def test_alerts_use_existing_metrics():

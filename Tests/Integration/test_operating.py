@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import shutil
 import socket
 
 import pytest
@@ -99,6 +100,11 @@ def reply(wire, *words):
     return wire.call(*words).decode()
 
 
+def refusal(wire, request):
+    """The error with which a request is refused: shortly after the reply to CONFIG SET, not at once."""
+    return eventually(lambda: isinstance(got := wire.call(*request()), bytes) and got, "it is refused").decode()
+
+
 def test_errors_of_clients(start):
     server = start("--maxclients", "3")
     take = ("CL.THROTTLE", "k", 9, 1, 100)
@@ -107,11 +113,12 @@ def test_errors_of_clients(start):
         same(reply(wire, "SET", "k", "text"), documented("ERR value is not an integer"))
         assert isinstance(wire.call(*take), list)
         wire.ok("CONFIG", "SET", "maxmemory", 1)
-        same(reply(wire, "CL.THROTTLE", "other", 9, 1, 100), documented("OOM"))
+        numbers = iter(range(1_000_000))
+        same(refusal(wire, lambda: ("CL.THROTTLE", f"new:{next(numbers)}", 9, 1, 100)), documented("OOM"))
         assert isinstance(wire.call(*take), list), "existing keys still work"
         wire.ok("CONFIG", "SET", "maxmemory", 0)
         wire.ok("CONFIG", "SET", "min-replicas-to-write", 1)
-        same(reply(wire, *take), documented("NOREPLICAS"))
+        same(refusal(wire, lambda: take), documented("NOREPLICAS"))
         wire.ok("CONFIG", "SET", "min-replicas-to-write", 0)
         others = [server.connect(), server.connect()]
         with Wire(server.address) as late:
@@ -135,7 +142,8 @@ def test_errors_of_a_replica(start):
         primary.stop()
         eventually(lambda: b"master_link_status:down" in wire.call("INFO", "replication"), "the link is down")
         wire.ok("CONFIG", "SET", "replica-serve-stale-data", "no")
-        same(reply(wire, "GET", "k"), documented("MASTERDOWN"))
+        same(
+            eventually(lambda: (got := wire.call("GET", "k")) != b"1" and got, "it is refused").decode(), documented("MASTERDOWN"))
 
 
 def test_a_full_disk(start):
@@ -218,3 +226,46 @@ def test_links(path):
             if anchor not in map(slug, headings):
                 broken.append(target)
     assert not broken
+
+
+def test_the_logrotate_file_is_the_package_s():
+    path = ROOT / "packaging" / "escapement.logrotate"
+    if not path.exists():
+        pytest.skip("no packaging here")
+    shown = re.search(r"^```\n(/var/log/.*?)^```$", section("Log rotation"), re.DOTALL | re.MULTILINE).group(1)
+    lines = [line for line in path.read_text().splitlines() if not line.strip().startswith("#")]
+    assert lines == shown.splitlines()
+
+
+def has_subcommand(name):
+    return f"escapement {name}" in run_to_end("--help", cwd="/")[1]
+
+
+def test_a_copy_of_a_stopped_server_is_a_backup(start, tmp_path):
+    server = start()
+    with server.connect() as wire:
+        assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000)[2] == 9
+        wire.ok("RL.POLICY", "SET", "free", "LIMIT", 60, "PER", "1m")
+    server.stop()
+    copy = shutil.copytree(server.directory, tmp_path / "backup")
+    status, output = run_to_end("check", copy, cwd=tmp_path)
+    assert status == 0 and "clean" in output
+    restored = start("--dir", copy)
+    with restored.connect() as wire:
+        assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000, 0)[2] == 9
+        assert wire.call("RL.POLICY", "GET", "free")[1] == b"free"
+
+
+def test_backup_and_restore(start, tmp_path):
+    """The commands of the page."""
+    if not has_subcommand("backup"):
+        pytest.skip("this server has no backup")
+    server = start()
+    with server.connect() as wire:
+        assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000)[2] == 9
+    copy = tmp_path / "backup"
+    for words in (["backup", f"127.0.0.1:{server.port}", copy], ["check", copy]):
+        status, output = run_to_end(*words, cwd=tmp_path)
+        assert status == 0, output
+    with start("--dir", copy).connect() as wire:
+        assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000, 0)[2] == 9

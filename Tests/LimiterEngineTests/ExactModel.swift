@@ -159,7 +159,7 @@ struct ExactModel {
             let given = meter.refund(Exact(take.demand.units), now: now)
             let room = max(0, Exact(take.limit.capacity) - meter.used(now))
             shape = .init(outcome: .allowed, granted: given, remaining: room)
-        case .add, .read: preconditionFailure("a counter")
+        case .add, .read, .count: preconditionFailure("a counter")
         }
         guard shape.granted > 0 else { return shape }
         let expiry = meter.expiry ?? now

@@ -154,6 +154,18 @@ import Testing
         }
     }
 
+    @Test func aKeyNamesItsSubject() {
+        let long = [UInt8](repeating: 7, count: 300)
+        for names in [[[1], [2, 3], [4]], [[], [], []], [long, [], long], [[0], long + long, [0]], [[], [9], []]]
+            as [[[UInt8]]]
+        {
+            checkKey(names).withUnsafeBytes { key in
+                let found = CheckKey.names(key)
+                #expect([Array(found.tenant), Array(found.client), Array(found.action)] == names)
+            }
+        }
+    }
+
     @Test func invalidEditsAreRefused() throws {
         let rule = Rule(subject("t", "*", "*"), policy: Array("free".utf8))
         let free = Array("free".utf8)

@@ -18,7 +18,7 @@ extension SettingsTable {
             "prefix of this length: a single customer usually has a /64."),
         .flag(
             "http-compat", \.httpCompat, .http,
-            "Serves the paths of rate-limit services that this server replaces: see docs/http.md."),
+            "Serves the paths of rate-limit services that this server replaces: see docs/check-api.md."),
     ]
 
     private static let familyNames: [(name: String, family: RateLimitFamilies)] = [

@@ -73,6 +73,27 @@ enum PolicyBody {
             + words.flatMap { [Array($0.key.text.utf8), $0.value] }
     }
 
+    private enum ReloadField: UInt8, JSONField {
+        case force
+
+        var name: StaticString { "force" }
+    }
+
+    /// Whether the body of a reload says `{"force": true}`.
+    static func forces(_ exchange: HTTPExchange) throws(HTTPProblem) -> Bool {
+        let text = try exchange.jsonBody()
+        do throws(JSONError) {
+            var force = false
+            var reader = JSONReader(text.buffer)
+            try reader.beginObject()
+            while try reader.nextField(ReloadField.self) != nil { force = try reader.bool() }
+            try reader.finish()
+            return force
+        } catch {
+            throw GatewayText.problem(error)
+        }
+    }
+
     private enum RuleField: UInt8, JSONField {
         case policy
 

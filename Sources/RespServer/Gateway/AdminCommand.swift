@@ -97,7 +97,7 @@ enum AdminCommand: UInt8, Sendable {
         case .deleteRule: [bytes("RL.RULE"), bytes("DEL")] + (try exchange.pathNames())
         case .reload:
             [bytes("RL.RULE"), bytes("RELOAD")]
-                + (exchange.request.query.parameter("force") != nil ? [bytes("FORCE")] : [])
+                + (try PolicyBody.forces(exchange) ? [bytes("FORCE")] : [])
         case .resetKey: [bytes("RL.RESET"), try exchange.decoded(exchange.parameters[0], "key")]
         case .listPolicies, .getPolicy, .listRules, .getRule, .resolve, .compat: preconditionFailure("not a command")
         }

@@ -21,8 +21,8 @@ extension AdminCommand {
             objectSchema),
         row(
             .post, "/v1/rules/reload", "rl.rule|reload", .reload, "Reads the rules file again",
-            [.init(name: "force", place: .query, summary: "The file takes precedence over changes by commands")],
-            objectSchema),
+            [], objectSchema,
+            body: #"{"type":"object","additionalProperties":false,"properties":{"force":{"type":"boolean"}}}"#),
         row(.get, "/v1/rules", "rl.rule|list", .listRules, "The rules, unsorted", [page, cursor], pageSchema("rules")),
         row(.get, subject, "rl.rule|get", .getRule, "A rule; `*` stands for all names", subjectNames, objectSchema),
         row(

@@ -251,6 +251,6 @@ extension CompatCommand {
         HTTPRoute(
             method, template, on: .admin, command: method == .get ? "rl.rule|list" : "rl.rule|set",
             .gateway(.compatCommand(command)),
-            RouteDocumentation(summary: "Of another service, with http-compat: see docs/http.md"))
+            RouteDocumentation(summary: "Of another service, with http-compat: see docs/check-api.md"))
     }
 }

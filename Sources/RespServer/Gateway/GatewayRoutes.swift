@@ -18,7 +18,7 @@ extension GatewayAction {
 
     private static func row(
         _ method: HTTPMethod, _ template: StaticString, _ command: String?, _ action: GatewayAction,
-        _ summary: String = "Of another service, with http-compat: see docs/http.md"
+        _ summary: String = "Of another service, with http-compat: see docs/check-api.md"
     ) -> HTTPRoute {
         HTTPRoute(
             method, template, on: .gateway, access: .open, command: command, .gateway(action),

@@ -90,6 +90,7 @@ struct ControlThread {
         for listener in listeners { listener.close() }
         removeUnixSocket()
         server.stopping()
+        server.serviceManager?.stopping()
         let (deadline, haveEnded) = drain()
         let saves = server.shutdownRequest?.savesSnapshot ?? !server.currentSettings.value.save.rules.isEmpty
         return storage.stop(savesSnapshot: saves, deadline: deadline) && haveEnded

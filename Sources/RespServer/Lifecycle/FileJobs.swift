@@ -73,8 +73,10 @@ final class FileJobs: Sendable {
             switch work {
             case .answer(let request): answer(request, server)
             case .reloadRules:
+                server.serviceManager?.reloading()
                 server.reloadZones()
                 server.reloadRulesForSignal()
+                server.serviceManager?.reloaded(server)
             }
         }
     }

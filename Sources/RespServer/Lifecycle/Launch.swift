@@ -6,6 +6,27 @@ import Persistence
 import System
 import Transport
 
+/// How the program was built, for `--version`.
+public struct BuildDescription: Sendable {
+    /// The commit, with `+changes` after it if there were any; empty if unknown.
+    let revision: String
+    /// The compiler's name and version; empty if unknown.
+    let compiler: String
+
+    /// What the build knows of itself; a text may be empty.
+    public init(revision: String, compiler: String) {
+        self.revision = revision
+        self.compiler = compiler
+    }
+
+    /// One line: version, revision, compiler and traits.
+    var text: String {
+        let revision = revision.isEmpty ? "" : " (revision \(revision))"
+        let compiler = compiler.isEmpty ? "" : ", built with \(compiler)"
+        return "escapement \(Escapement.version)\(revision)\(compiler), traits: none"
+    }
+}
+
 /// The program.
 public enum Escapement {
     /// The version that INFO, `--version` and the first line of the log show.
@@ -17,7 +38,7 @@ public enum Escapement {
     ///
     /// - Returns: The exit code: 0 after an orderly stop; 1 if the server could not start, with the reason on standard
     ///   error in one line.
-    public static func run(arguments: [String]) -> Int32 {
+    public static func run(arguments: [String], build: BuildDescription) -> Int32 {
         if arguments == ["--print-command-docs"] {
             print(CommandDocs.markdown(), terminator: "")
             return 0
@@ -28,12 +49,15 @@ public enum Escapement {
         }
         switch arguments.first {
         case "check": return OfflineTools.check(arguments: Array(arguments.dropFirst()))
+        case "backup": return BackupCommand.run(arguments: Array(arguments.dropFirst()))
+        case "import": return ConfigImport.run(arguments: Array(arguments.dropFirst()))
+        case "ping": return PingCommand.run(arguments: Array(arguments.dropFirst()))
         case "dump": return OfflineTools.dump(arguments: Array(arguments.dropFirst()))
         default: break
         }
         switch LaunchRequest(arguments) {
         case .help: print(ConfigText.help(), terminator: "")
-        case .version: print("escapement \(version)")
+        case .version: print(build.text)
         case .printConfig: print(ConfigText.defaultFile(), terminator: "")
         case .failure(let text): return fail(text)
         case .run(let launch): return serve(launch)
@@ -166,6 +190,7 @@ public enum Escapement {
         }
         var control = ControlThread(server: server, listeners: listeners)
         storage.start()
+        server.serviceManager?.start(for: server)
         SweepThread.start(for: server)
         let isSafe = control.run(storage: storage)
         if let failure = server.shutdownRequest?.failure { return .fail(failure) }

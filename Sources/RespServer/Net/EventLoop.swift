@@ -251,6 +251,7 @@ final class EventLoop: @unchecked Sendable {
                 releaseHeld()
             case .resume: resumeSuspended()
             case .settingsChanged: releaseHeld()
+            case .pulse(let pulse): pulse.answer()
             case .drain(let deadline): drain(until: deadline)
             }
         }

@@ -25,6 +25,8 @@ enum LoopMessage: Sendable {
     /// The file operation that a connection waits for is done: the reply to its command, and whether it has changed
     /// data that has to reach the disk first.
     case filesDone(Connection, [UInt8], hasChanged: Bool)
+    /// The service manager wants to know whether this loop turns.
+    case pulse(Pulse)
     /// CLIENT PAUSE ended: suspended connections resume.
     case resume
     /// Answer the received requests, send all replies, then leave: at `deadline`, which is the same for all loops, even
