@@ -130,7 +130,7 @@ extension EventLoop {
     /// finding out which would require reading the clock for each call.
     private func noteSlowBatch(_ took: Nanoseconds) {
         let text = "... (a batch of \(batch.count) calls)"
-        addToSlowLog(0, [batch.calls[0].keyBytes.map { $0 }, Array(text.utf8)], took: took)
+        addToSlowLog(0, [batch.calls[0].clientKey.map { $0 }, Array(text.utf8)], took: took)
     }
 
     /// Adds an entry for each call of a batch. By now the keys are all that is left of the requests' arguments, so the
@@ -144,7 +144,7 @@ extension EventLoop {
                 keys = batch.groups[group].count
                 group += 1
             }
-            let names = (position..<position + keys).map { batch.calls[$0].keyBytes.map { $0 } }
+            let names = (position..<position + keys).map { batch.calls[$0].clientKey.map { $0 } }
             addToSlowLog(position, names, took: took)
             position += keys
         }

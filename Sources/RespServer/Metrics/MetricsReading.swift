@@ -229,8 +229,8 @@ extension MetricsReading {
         isRecovering ? (startedAtUnix, startedAt) : storage.restoreBegan
     }
 
-    /// A snapshot for SAVE, BGSAVE or the setting save is under way. One that has been requested counts: clients wait for
-    /// the end of theirs, and BGSAVE is refused until then.
+    /// A snapshot for SAVE, BGSAVE or the setting save is under way. One that has been requested counts: clients wait
+    /// for the end of theirs, and BGSAVE is refused until then.
     var isSaving: Bool { storage.isSnapshotUnderWay && !storage.isRewriteUnderWay }
     var isRewriting: Bool { storage.isSnapshotUnderWay && storage.isRewriteUnderWay }
     /// How long the running snapshot has been running; zero if it has only been requested.
