@@ -21,8 +21,6 @@ final class Batch {
         case throttle
         /// The row of RL.TAKE and related commands.
         case limit
-        /// RL.TAKEALL: the calls of one request.
-        case group
         /// A counter's sum.
         case sum
         /// A counter's value, or null.
@@ -35,12 +33,15 @@ final class Batch {
         case throttledPy, redisRate
         /// A response in HTTP.
         case http
+        // All-or-nothing calls, last so that one comparison finds them.
+        /// RL.TAKEALL: the calls of one request.
+        case group
         /// A response in HTTP to the calls of one request.
         case httpGroup
 
         /// Whether the calls of one request are an all-or-nothing call.
         @inline(__always)
-        var isGroup: Bool { self == .group || self == .httpGroup }
+        var isGroup: Bool { rawValue >= ReplyForm.group.rawValue }
     }
 
     /// Which connection a call belongs to, and how it is answered.
