@@ -420,6 +420,19 @@ def test_a_pipeline_is_answered_in_order(module_api, api):
                 assert 1000 - totals[key] == answer["remaining"], number
 
 
+def test_groups_share_a_batch_as_far_as_they_fit(module_api, api):
+    body = json.dumps({"limits": [{"key": f"g{n}", "limit": 10, "per": "1h"} for n in range(100)]}).encode()
+    data = b"POST /v1/take-all HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with socket.create_connection(("127.0.0.1", module_api.gateway_port), timeout=PATIENCE) as raw:
+        raw.sendall(data * 12)
+        reader = raw.makefile("rb")
+        for number in range(12):
+            assert reader.readline().split()[1] == (b"200" if number < 10 else b"429")
+            fields = dict(iter(lambda: reader.readline().rstrip().split(b": ", 1), [b""]))
+            answer = json.loads(reader.read(int(fields[b"Content-Length"])))
+            assert [row["remaining"] for row in answer["limits"]] == [max(0, 9 - number)] * 100
+
+
 # MARK: RateLimit fields
 
 @pytest.mark.parametrize("families, names", [

@@ -123,6 +123,9 @@ def test_check_and_consume_by_rule(api, wire):
     assert wire.call("RL.CHECK", "t", "c", "search")[3] == 0
     assert api.post("/api/check_and_consume", body).json["allowed"] is False
     assert api.get("/api/status/t/c/search").json["remaining_requests"] == 0
+    # Numbers find what the rule's limit has counted, although the algorithm is another.
+    answer = api.post("/api/check_and_consume", {**body, "max_requests": 9, "window_duration_seconds": 3600})
+    assert answer.status == 200 and answer.json["remaining_requests"] <= 7
     for missing in body:
         answer = api.post("/api/check_and_consume", {name: value for name, value in body.items() if name != missing})
         assert answer.status == 400 and answer.json["field"] == missing

@@ -79,8 +79,9 @@ enum PolicyBody {
         var name: StaticString { "force" }
     }
 
-    /// Whether the body of a reload says `{"force": true}`.
+    /// Whether the body of a reload, if it has one, says `{"force": true}`.
     static func forces(_ exchange: HTTPExchange) throws(HTTPProblem) -> Bool {
+        guard !exchange.request.body.isEmpty else { return false }
         let text = try exchange.jsonBody()
         do throws(JSONError) {
             var force = false

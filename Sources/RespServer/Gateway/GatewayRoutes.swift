@@ -2,6 +2,18 @@
 
 import HTTP
 
+extension HTTPRoute {
+    /// Whether it is a path of another service, served with `http-compat yes`.
+    var isOfAnotherService: Bool {
+        guard case .gateway(let action) = action else { return false }
+        return switch action {
+        case .compat(.envoy): false
+        case .compat, .compatCommand, .compatHealth, .compatBreaker: true
+        default: false
+        }
+    }
+}
+
 extension GatewayAction {
     /// The rows of the table.
     static let routes: [HTTPRoute] = checks + compat + AdminCommand.routes + CompatCommand.routes

@@ -1,4 +1,5 @@
-// GET /openapi.json: the table of routes as an OpenAPI 3.1 document, made once.
+// GET /openapi.json: the table of routes as an OpenAPI 3.1 document, made once. Without the paths of other services,
+// which exist only with http-compat, and are described by those services.
 
 import HTTP
 
@@ -12,7 +13,8 @@ enum OpenAPIDocument {
 
     private static func make(_ listeners: HTTPListeners) -> String {
         var paths: [(path: String, operations: [String])] = []
-        for route in RouteTable.all where !route.listeners.isDisjoint(with: listeners) {
+        for route in RouteTable.all
+        where !route.listeners.isDisjoint(with: listeners) && !route.isOfAnotherService {
             let path = path(route)
             let methods = route.method.map { [$0] } ?? [.get, .head, .post, .put, .patch, .delete, .options]
             let operations = methods.map { "\(quoted("\($0.name)".lowercased())):\(operation(route, $0))" }
