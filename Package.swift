@@ -64,7 +64,7 @@ let package = Package(
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "loadtest", dependencies: ["CLinux", "ProgramArguments", "RESP"], path: "loadtest",
-            exclude: ["README.md", "curves", "failover.py", "floor", "gcra.lua", "parts", "results"],
+            exclude: ["README.md", "curves", "failover.py", "floor", "gcra.lua", "http.py", "parts", "results"],
             swiftSettings: swiftSettings),
         .executableTarget(
             name: "curves", dependencies: ["LimiterEngine", "ProgramArguments"], path: "loadtest/curves",

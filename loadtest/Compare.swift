@@ -1,6 +1,8 @@
 // `compare`: peers measured in turn within one run, so that other load on the machine affects all of them equally.
 // Figures are medians over the repetitions; ratios carry over to other machines.
 
+import Glibc
+
 /// One server and the command sent to it.
 struct Peer {
     let name: String
@@ -8,7 +10,7 @@ struct Peer {
     let process: ServerProcess
     let template: CommandTemplate
 
-    /// From `name=port:pid:word,word,…`.
+    /// From `name=port:pid:word,word,…`, where a word `@path` is the contents of that file.
     init(_ text: String) throws(Failure) {
         let form = Failure.usage("a peer is name=port:pid:word,word,…, not '\(text)'")
         guard let equals = text.firstIndex(of: "=") else { throw form }
@@ -19,9 +21,21 @@ struct Peer {
         name = String(text[..<equals])
         self.port = port
         process = try ServerProcess(pid: pid)
-        template = try CommandTemplate(
-            parts[2].split(separator: ",", omittingEmptySubsequences: false).map(String.init))
+        var words: [String] = []
+        for word in parts[2].split(separator: ",", omittingEmptySubsequences: false) {
+            words.append(word.first == "@" ? try contents(of: String(word.dropFirst())) : String(word))
+        }
+        template = try CommandTemplate(words)
     }
+}
+
+/// The text of a file, of at most 64 KiB.
+private func contents(of path: String) throws(Failure) -> String {
+    guard let file = fopen(path, "r") else { throw .usage("cannot read \(path)") }
+    defer { fclose(file) }
+    var bytes = [UInt8](repeating: 0, count: 64 * 1024)
+    let count = fread(&bytes, 1, bytes.count, file)
+    return String(decoding: bytes[..<count], as: UTF8.self)
 }
 
 /// A bound on one peer by another: `depth:name<=[factor*]name[/divisor][+microseconds]`.

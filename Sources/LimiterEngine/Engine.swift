@@ -178,12 +178,38 @@ public final class Engine: @unchecked Sendable {
         public var persistent = 0
         /// The sum of the deadlines of `expiring`, in nanoseconds of engine time.
         public var deadlineSum = 0.0
+        /// The keys of each database, from 0 up to the highest that has been in use.
+        public var databases = [DatabaseKeys()]
 
-        /// Mean time to live of the keys with a deadline, in nanoseconds; 0 if there are none. O(1).
-        public func meanTimeToLive(now: EngineTime) -> Int64 {
-            guard expiring > 0 else { return 0 }
-            let left = deadlineSum / Double(expiring) - Double(now.nanoseconds)
-            return Int64(min(max(0, left), 9e18))
+        /// The keys of a database.
+        public struct DatabaseKeys: Sendable {
+            /// Keys held, including expired ones not yet found.
+            public var keys = 0
+            /// Those of them with an explicit deadline.
+            public var expiring = 0
+            /// The sum of these deadlines, in nanoseconds of engine time.
+            public var deadlineSum = 0.0
+
+            /// Mean time to live of the keys with a deadline, in nanoseconds; 0 if there are none. O(1).
+            public func meanTimeToLive(now: EngineTime) -> Int64 {
+                guard expiring > 0 else { return 0 }
+                let left = deadlineSum / Double(expiring) - Double(now.nanoseconds)
+                return Int64(min(max(0, left), 9e18))
+            }
+        }
+
+        /// All keys, whatever their database.
+        public var allKeys: DatabaseKeys { DatabaseKeys(keys: keys, expiring: expiring, deadlineSum: deadlineSum) }
+
+        mutating func addDatabases(of shard: Shard) {
+            let last = shard.databases.tallies.count
+            while databases.count <= last { databases.append(DatabaseKeys()) }
+            for number in 0...last {
+                let tally = shard.tally(of: UInt8(number))
+                databases[number].keys += tally.keys
+                databases[number].expiring += tally.deadlines.expiring
+                databases[number].deadlineSum += tally.deadlines.deadlineSum
+            }
         }
     }
 

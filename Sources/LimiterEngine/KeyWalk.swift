@@ -1,4 +1,4 @@
-// A walk over every key in bounded steps, between which other threads work: used by KEYS.
+// A walk over every key of a database in bounded steps, between which other threads work: used by KEYS.
 //
 // A key present from the walk's beginning to its end is visited, and no key is visited twice. The order is SCAN's,
 // whose cursors guarantee the first in any table, and the second unless the table shrinks during the walk: visited
@@ -40,8 +40,8 @@ extension KeyspaceSession {
                     walk.clearings = shard.clearings
                 }
                 if walk.clearings == shard.clearings {
-                    shard.scan(&walk.position, &budget, now: now.nanoseconds) { record in
-                        if !record.isHidden { body(record.keyBytes, record.kind) }
+                    shard.scan(&walk.position, &budget, database: database, now: now.nanoseconds) { record in
+                        if !record.isHidden { body(record.clientKey, record.kind) }
                     }
                     guard walk.position == 0 else { return false }
                 }

@@ -31,8 +31,8 @@ extension KeyspaceSession {
     public func step(
         _ step: CounterStep, counter key: UnsafeRawBufferPointer, now: EngineTime
     ) throws(CounterError) -> (value: Int64, applied: Int64) {
-        try withCounter(key) { shard, hash throws(CounterError) in
-            try shard.step(step, hash: hash, key: key, now: now.nanoseconds)
+        try withCounter(key) { shard, hash, name throws(CounterError) in
+            try shard.step(step, hash: hash, name: name, now: now.nanoseconds)
         }
     }
 
@@ -43,17 +43,17 @@ extension KeyspaceSession {
         _ key: UnsafeRawBufferPointer, to value: Int64, if condition: CounterCondition = .always,
         deadline: CounterDeadline = .remove, wantsPrevious: Bool = false, now: EngineTime
     ) throws(CounterError) -> CounterSetting {
-        try withCounter(key) { shard, hash throws(CounterError) in
+        try withCounter(key) { shard, hash, name throws(CounterError) in
             try shard.setCounter(
-                value, if: condition, deadline: deadline, wantsPrevious: wantsPrevious, hash: hash, key: key,
+                value, if: condition, deadline: deadline, wantsPrevious: wantsPrevious, hash: hash, name: name,
                 now: now.nanoseconds)
         }
     }
 
     /// Removes a counter and returns its value; nil when there is no such key.
     public func takeCounter(_ key: UnsafeRawBufferPointer, now: EngineTime) throws(CounterError) -> Int64? {
-        try withCounter(key) { shard, hash throws(CounterError) in
-            try shard.takeCounter(hash, key, now: now.nanoseconds)
+        try withCounter(key) { shard, hash, name throws(CounterError) in
+            try shard.takeCounter(hash, name, now: now.nanoseconds)
         }
     }
 
@@ -61,8 +61,8 @@ extension KeyspaceSession {
     public func counter(
         _ key: UnsafeRawBufferPointer, setting deadline: CounterDeadline, now: EngineTime
     ) throws(CounterError) -> Int64? {
-        try withCounter(key) { shard, hash throws(CounterError) in
-            try shard.readCounter(setting: deadline, hash: hash, key: key, now: now.nanoseconds)
+        try withCounter(key) { shard, hash, name throws(CounterError) in
+            try shard.readCounter(setting: deadline, hash: hash, name: name, now: now.nanoseconds)
         }
     }
 
@@ -79,18 +79,14 @@ extension KeyspaceSession {
         let instant = now.nanoseconds
         var bytes = 0
         for number in 0..<count {
-            let key = pair(number).key
-            let hash = hash(key)
-            let needed = withShard(hash) { $0.bytesForNewCounter(hash, key, now: instant) }
+            let needed = withShard(of: pair(number).key) { $0.bytesForNewCounter($1, $2, now: instant) }
             if ifAbsent, needed == nil { return false }
             bytes += needed ?? 0
         }
         if engine.gauge.wouldExceed(bytes) {
             for number in 0..<count {
-                let key = pair(number).key
-                let hash = hash(key)
-                let isRoomMade = withShard(hash) { shard in
-                    guard let needed = shard.bytesForNewCounter(hash, key, now: instant) else { return true }
+                let isRoomMade = withShard(of: pair(number).key) { shard, hash, name in
+                    guard let needed = shard.bytesForNewCounter(hash, name, now: instant) else { return true }
                     return shard.makeRoom(needed, now: instant)
                 }
                 guard isRoomMade else { throw .outOfMemory }
@@ -98,19 +94,16 @@ extension KeyspaceSession {
         }
         for number in 0..<count {
             let (key, value) = pair(number)
-            let hash = hash(key)
-            withShard(hash) { $0.storeCounter(value, hash: hash, key: key, now: instant) }
+            withShard(of: key) { $0.storeCounter(value, hash: $1, name: $2, now: instant) }
         }
         return true
     }
 
     private func withCounter<Value>(
-        _ key: UnsafeRawBufferPointer, _ body: (inout Shard, UInt64) throws(CounterError) -> Value
+        _ key: UnsafeRawBufferPointer, _ body: (inout Shard, UInt64, KeyName) throws(CounterError) -> Value
     ) throws(CounterError) -> Value {
-        precondition(key.count <= keyLengthMax)
-        let hash = hash(key)
-        let result = withShard(hash) { shard in
-            Result<Value, CounterError> { () throws(CounterError) in try body(&shard, hash) }
+        let result = withShard(of: key) { shard, hash, name in
+            Result<Value, CounterError> { () throws(CounterError) in try body(&shard, hash, name) }
         }
         return try result.get()
     }

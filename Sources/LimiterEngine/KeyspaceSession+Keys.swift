@@ -86,13 +86,19 @@ extension KeyspaceSession {
 
     /// Stores a state verbatim, whatever the key held. False when the memory limit forbids a new key. O(bytes).
     ///
-    /// - Precondition: The state is valid for the key (`StateView.isValid(forKey:)`).
+    /// - Precondition: The state is valid for the key (`StateView.isValid(for:)`).
     @discardableResult
     public func apply(_ state: StateView, to key: UnsafeRawBufferPointer, now: EngineTime) -> Bool {
-        precondition(key.count <= keyLengthMax)
+        withName(key) { apply(state, to: $0, now: now) }
+    }
+
+    /// As above, for a name of any database.
+    @discardableResult
+    public func apply(_ state: StateView, to name: KeyName, now: EngineTime) -> Bool {
+        precondition(name.count <= keyLengthMax)
         precondition(state.value.count == state.kind.fixedSize ?? state.value.count, "a state of the wrong size")
-        let hash = engine.seed.hash(key, isHidden: state.kind.isHidden)
-        return withShard(hash) { $0.apply(state, hash: hash, key: key, now: now.nanoseconds) }
+        let hash = engine.seed.hash(name.bytes, isHidden: state.kind.isHidden)
+        return withShard(hash) { $0.apply(state, hash: hash, name: name, now: now.nanoseconds) }
     }
 
     /// Passes a key's state to `body`, with the stripe held; nil when there is no such key. O(1).
@@ -107,11 +113,10 @@ extension KeyspaceSession {
     /// Touches `token` when the key next changes. O(1).
     public func watch(_ key: [UInt8], token: WatchToken, now: EngineTime) {
         key.withUnsafeBytes { bytes in
-            let hash = hash(bytes)
-            withShard(hash) { shard in
+            withShard(of: bytes) { shard, hash, name in
                 // Removes the key if it has already expired, so that noticing that later does not count as a change.
-                _ = shard.findLive(hash, bytes.baseAddress ?? emptyKey, bytes.count, now: now.nanoseconds)
-                shard.addWatch(hash, key: key, token: token)
+                _ = shard.findLive(hash, name, now: now.nanoseconds)
+                shard.addWatch(hash, name, token: token)
             }
         }
     }
@@ -119,8 +124,7 @@ extension KeyspaceSession {
     /// Ends the token's watch on a key; its watches on other keys remain. O(1).
     public func unwatch(_ key: [UInt8], token: WatchToken) {
         key.withUnsafeBytes { bytes in
-            let hash = hash(bytes)
-            withShard(hash) { $0.removeWatch(hash, key: bytes, token: token) }
+            withShard(of: bytes) { $0.removeWatch($1, $2, token: token) }
         }
     }
 
@@ -132,11 +136,9 @@ extension KeyspaceSession {
     private func find<Result>(
         _ key: UnsafeRawBufferPointer, now: EngineTime, _ body: (inout Shard, UInt64, Shard.Place) -> Result
     ) -> Result? {
-        guard key.count <= keyLengthMax else { return nil }
-        let hash = hash(key)
-        return withShard(hash) { shard in
-            guard let place = shard.findLive(hash, key.baseAddress ?? emptyKey, key.count, now: now.nanoseconds)
-            else { return nil }
+        guard key.count < keyLengthMax || database == 0 && key.count == keyLengthMax else { return nil }
+        return withShard(of: key) { shard, hash, name in
+            guard let place = shard.findLive(hash, name, now: now.nanoseconds) else { return nil }
             return body(&shard, hash, place)
         }
     }

@@ -14,8 +14,15 @@ import System
 extension KeyspaceSession {
     /// Decides one call for a key and writes its answer into it. Equivalent to a batch of one.
     public func decide(_ call: inout LimitCall, key: UnsafeRawBufferPointer, now: EngineTime) {
-        call.setKey((key.baseAddress ?? emptyKey).assumingMemoryBound(to: UInt8.self), count: key.count)
-        withUnsafeMutablePointer(to: &call) { decide($0, count: 1, now: now) }
+        withName(key) { name in
+            let base = name.base.assumingMemoryBound(to: UInt8.self)
+            if name.isNumbered {
+                call.setNumberedKey(base, count: name.count)
+            } else {
+                call.setKey(base, count: name.count)
+            }
+            withUnsafeMutablePointer(to: &call) { decide($0, count: 1, now: now) }
+        }
         if call.hasChangedState { noteChange() }
     }
 
@@ -262,6 +269,7 @@ extension KeyspaceSession {
     @inline(__always)
     private func isSameKey(_ left: UnsafePointer<LimitCall>, _ right: UnsafePointer<LimitCall>) -> Bool {
         left.pointee.hash == right.pointee.hash && left.pointee.keyLength == right.pointee.keyLength
+            && left.pointee.isNumbered == right.pointee.isNumbered
             && bytesAreEqual(left.pointee.key, right.pointee.key, count: left.pointee.keyLength)
     }
 }

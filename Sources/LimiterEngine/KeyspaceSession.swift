@@ -3,7 +3,9 @@
 // Owns: which stripes its thread holds. A command on several keys, and EXEC, acquire all their stripes first, in shard
 // order, so that no intermediate state is visible; inside, every call finds its stripe held and does not lock.
 //
-// Continued in: +Keys, +Iteration, +Limits, +Counters.
+// A key that a command names is one of the database selected at the time; a call of a batch contains its database.
+//
+// Continued in: +Keys, +Databases, +Iteration, +Limits, +Counters.
 
 import CLinux
 import System
@@ -12,8 +14,12 @@ import System
 public final class KeyspaceSession {
     /// The session's engine.
     public let engine: Engine
+    /// The database of the keys of single commands and walks: 0 ..< `KeyName.databasesMax`.
+    public var database = 0
     /// Stripes held by `hold`; calls for other shards are then a programming error.
     private var held: StripeSet?
+    /// Memory for the stripes of a few keys; empty between its uses.
+    private var fewStripes: StripeSet
     /// Changes made through this session one call at a time: comparing it before and after a command shows whether the
     /// command changed anything. Batches of limiter calls are not counted, since each of their calls reports that
     /// itself.
@@ -32,6 +38,7 @@ public final class KeyspaceSession {
         groupPlans = .allocate(capacity: KeyspaceSession.takeAllMax)
         policyVersion = engine.policies.version
         policyTable = engine.policies.table
+        fewStripes = StripeSet(count: engine.shardCount)
     }
 
     deinit {
@@ -174,7 +181,7 @@ public final class KeyspaceSession {
 
     /// Adds the stripe of a key to a set. O(key).
     public func insertStripe(of key: UnsafeRawBufferPointer, into set: inout StripeSet) {
-        set.insert(engine.shardNumber(hash(key)))
+        withName(key) { set.insert(engine.shardNumber(hash($0))) }
     }
 
     /// Whether the stripe of a hash is held; true if no stripes are held.
@@ -202,6 +209,17 @@ public final class KeyspaceSession {
         return result
     }
 
+    /// Holds the stripes of `count` keys while `body` runs. As `holding`, but allocates nothing. O(keys).
+    public func holding<Result>(
+        keys count: Int, _ key: (Int) -> UnsafeRawBufferPointer, _ body: () -> Result
+    ) -> Result {
+        guard held == nil else { return body() }
+        for number in 0..<count { withName(key(number)) { fewStripes.insert(engine.shardNumber(hash($0))) } }
+        let result = holding(fewStripes, body)
+        fewStripes.removeAll()
+        return result
+    }
+
     /// Holds every stripe while `body` runs.
     public func holdingAll<Result>(_ body: () -> Result) -> Result {
         guard held == nil else { return body() }
@@ -210,9 +228,7 @@ public final class KeyspaceSession {
         return holding(all, body)
     }
 
-    func hash(_ key: UnsafeRawBufferPointer) -> UInt64 {
-        engine.seed.hash(key.baseAddress ?? emptyKey, count: key.count)
-    }
+    func hash(_ name: KeyName) -> UInt64 { engine.seed.hash(name.base, count: name.count) }
 }
 
 /// A set of stripes, iterated in the only order in which they may be acquired.
@@ -223,6 +239,10 @@ public struct StripeSet: Sendable {
     init(count: Int) {
         self.count = count
         words = Array(repeating: 0, count: (count + 63) / 64)
+    }
+
+    mutating func removeAll() {
+        for place in words.indices { words[place] = 0 }
     }
 
     mutating func insert(_ number: Int) { words[number >> 6] |= 1 << UInt64(number & 63) }

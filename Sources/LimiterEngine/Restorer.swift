@@ -15,7 +15,7 @@ public final class Restorer {
 
     private struct Pending {
         var hash: UInt64
-        var key: UnsafeRawBufferPointer
+        var name: KeyName
         /// Nil to remove the key.
         var state: StateView?
     }
@@ -45,12 +45,12 @@ public final class Restorer {
 
     deinit { pending.deallocate() }
 
-    /// Adds a key's state, which must be valid (`StateView.isValid(forKey:)`). Key and state must stay in memory until
+    /// Adds a key's state, which must be valid (`StateView.isValid(for:)`). Key and state must stay in memory until
     /// `flush`. O(1), amortised.
-    public func put(_ state: StateView, key: UnsafeRawBufferPointer) { add(key, state) }
+    public func put(_ state: StateView, _ name: KeyName) { add(name, state) }
 
     /// Adds a key's removal.
-    public func remove(key: UnsafeRawBufferPointer) { add(key, nil) }
+    public func remove(_ name: KeyName) { add(name, nil) }
 
     /// Removes every key in this restorer's shards, including those restored before.
     public func removeAll() {
@@ -65,11 +65,21 @@ public final class Restorer {
         }
     }
 
-    private func add(_ key: UnsafeRawBufferPointer, _ state: StateView?) {
-        let hash = engine.seed.hash(key, isHidden: state?.kind.isHidden ?? false)
+    /// Removes every record of a database in this restorer's shards. O(records), unless the database has none.
+    public func removeAll(ofDatabase database: UInt8) {
+        flush()
+        for number in stride(from: own, to: engine.shardCount, by: mask + 1) {
+            engine.lock(number).acquire()
+            engine.shard(number).pointee.removeAll(ofDatabase: database)
+            engine.lock(number).release()
+        }
+    }
+
+    private func add(_ name: KeyName, _ state: StateView?) {
+        let hash = engine.seed.hash(name.bytes, isHidden: state?.kind.isHidden ?? false)
         guard engine.shardNumber(hash) & mask == own else { return }
         if count == Restorer.batchMax { flush() }
-        (pending + count).initialize(to: Pending(hash: hash, key: key, state: state))
+        (pending + count).initialize(to: Pending(hash: hash, name: name, state: state))
         count += 1
     }
 
@@ -82,9 +92,9 @@ public final class Restorer {
         for position in 0..<count {
             let number = withShard(position) { shard, pending in
                 if let state = pending.state {
-                    shard.restore(state, hash: pending.hash, key: pending.key, horizon: horizon)
+                    shard.restore(state, hash: pending.hash, name: pending.name, horizon: horizon)
                 } else {
-                    shard.forget(hash: pending.hash, key: pending.key)
+                    shard.forget(hash: pending.hash, name: pending.name)
                 }
             }
             if let number { engine.provideIndex(number.shard, buckets: number.buckets) }

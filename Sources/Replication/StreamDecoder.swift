@@ -189,7 +189,7 @@ package final class StreamDecoder {
                     Int64(littleEndian: body.loadUnaligned(fromByteOffset: 8, as: Int64.self))
                 )
             // No catch-all: a new kind of record has to be classified here.
-            case .removed, .control(.flushAll, _, _), .control(.endOfSnapshot, _, _),
+            case .removed, .control(.flushAll, _, _), .control(.flushDatabase, _, _), .control(.endOfSnapshot, _, _),
                 .control(.policyRemoval, _, _), .control(.ruleRemoval, _, _):
                 throw Misplaced(reason: "a record that is not allowed in a snapshot")
             }

@@ -243,6 +243,18 @@ def token_key(key):
     return key[4 : 4 + size], key[4 + size :]
 
 
+def numbered(kind, key):
+    """A key, with its database if that is not 0."""
+    if not kind & 0x20:
+        return key
+    assert key and key[0] > 0, key
+    return key[0], key[1:]
+
+
+def database_of(key):
+    return 0 if isinstance(key, bytes) else key[0]
+
+
 def policy_in(value):
     version, algorithm, mode, source, *rest = numbers("BBBBqqqq", value[:36])
     assert version == (2 if ALGORITHMS[algorithm] == "calendar" else 1)
@@ -277,8 +289,8 @@ class Contents:
     """The contents of all records, applied in order."""
 
     def __init__(self):
-        self.keys = {}  # key -> (kind, state, deadline)
-        self.answers = {}  # (limited key, token) -> Answer
+        self.keys = {}  # key, or (database, key) in a database other than 0 -> (kind, state, deadline)
+        self.answers = {}  # (limited key as above, token) -> Answer
         self.policies = {}  # name -> Policy
         self.rules = {}  # subject -> (source, name of the policy)
         self.met = set()  # kind bytes found, without the deadline bit
@@ -298,19 +310,24 @@ class Contents:
         if kind & 0x80:
             assert deadline is None
             self.control(kind, key, value)
-        elif kind == 0:
-            assert not value
-            self.keys.pop(key, None)
-        elif KINDS[kind & 0x3F] == "token":
-            self.answers[token_key(key)] = state_in("token", value)
+        elif kind & 0x1F == 0:
+            assert not value and deadline is None
+            self.keys.pop(numbered(kind, key), None)
+        elif KINDS[kind & 0x1F] == "token":
+            limited, token = token_key(key)
+            self.answers[numbered(kind, limited), token] = state_in("token", value)
         else:
-            name = KINDS[kind & 0x3F]
-            self.keys[key] = (name, state_in(name, value), deadline)
+            name = KINDS[kind & 0x1F]
+            self.keys[numbered(kind, key)] = (name, state_in(name, value), deadline)
 
     def control(self, kind, key, value):
         if kind == 0x81:
             assert not key and not value
             self.keys, self.answers = {}, {}
+        elif kind == 0x87:
+            assert not key and len(value) == 1
+            self.keys = {key: state for key, state in self.keys.items() if database_of(key) != value[0]}
+            self.answers = {key: answer for key, answer in self.answers.items() if database_of(key[0]) != value[0]}
         elif kind == 0x83:
             self.policies[key] = policy_in(value)
         elif kind == 0x85:

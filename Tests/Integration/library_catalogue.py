@@ -86,7 +86,7 @@ LIBRARIES = [
     Library(
         "django-ratelimit, django-redis", PYTHON, failover="HAProxy",
         remark="With the `/1` of its README. Give the limiter a cache of its own, as above."),
-    Library("asgi-ratelimit", PYTHON, remark="`block_time` works as well: it is a SET with a time to live."),
+    Library("asgi-ratelimit", PYTHON),
     Library("python-redis-rate-limit", PYTHON),
     Library(
         "cashews rate_limit", PYTHON, hides_errors=True, failover="HAProxy",

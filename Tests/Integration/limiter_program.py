@@ -1,6 +1,7 @@
 """Runs a library's program (libraries/*_limiters.*) and sends it requests, one JSON object per line.
 
-    {"do": "open", "port": 6379, "sentinels": [26379], "rules": {"five": [5, 86400]}}   -> {"versions": …} or {"error": …}
+    {"do": "open", "port": 6379, "database": 1, "sentinels": [26379], "rules": {"five": [5, 86400]}}
+                                                                                        -> {"versions": …} or {"error": …}
     {"do": "hits", "rule": "five", "who": "ann", "count": 7}                            -> {"hits": […]}, one at a time
     {"do": "together", "rule": "many", "who": "ann", "count": 200}                      -> {"hits": […]}, by eight threads
 
@@ -51,8 +52,10 @@ class Program:
             raise AssertionError(f"{self.process.args} ended:\n{self.log.read()[-2000:]}")
         return json.loads(line)
 
-    def open(self, port, sentinels=None):
-        self.send(do="open", port=port, rules=RULES, **({"sentinels": sentinels} if sentinels else {}))
+    def open(self, port, sentinels=None, database=1):
+        """`database` is for those libraries whose default is not 0."""
+        self.send(
+            do="open", port=port, database=database, rules=RULES, **({"sentinels": sentinels} if sentinels else {}))
 
     # Some libraries keep one limiter per client, whatever the rule, so each rule has its own client.
 

@@ -68,6 +68,15 @@ def test_background_saves_and_rewrites(launch):
         assert int(found["aof_base_size"]) > 2000 * 8
 
 
+def test_a_save_is_in_progress_as_soon_as_it_is_requested(launch):
+    """A client that waits until INFO shows the end of its save may request the next one."""
+    server = launch(*ALWAYS)
+    with server.connect() as wire:
+        for _ in range(30):
+            assert wire.call("BGSAVE") == b"Background saving started"
+            eventually(lambda: info(wire)["rdb_bgsave_in_progress"] == "0", "the save is done")
+
+
 def test_one_snapshot_at_a_time(launch):
     """A large state takes long enough that other requests arrive during the snapshot."""
     server = launch("--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0")

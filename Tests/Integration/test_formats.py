@@ -31,7 +31,7 @@ def directory(tmp_path):
 
 def expected(name):
     lines = map(json.loads, (GOLDEN / name).read_text().splitlines())
-    return {bytes.fromhex(s["key_hex"]): (s["kind"], s["word"], s.get("deadline_ns")) for s in lines}
+    return {(0, bytes.fromhex(s["key_hex"])): (s["kind"], s["word"], s.get("deadline_ns")) for s in lines}
 
 
 def test_it_finds_exactly_the_expected_state(reader, directory):
@@ -75,12 +75,12 @@ def test_a_log_cut_after_the_mark_is_read_up_to_the_cut(reader, directory):
     log = directory / "log-3"
     log.write_bytes(log.read_bytes()[:-1])
     state = reader(directory)
-    assert state[b"user:1"] != expected("expected.jsonl")[b"user:1"], "the last batch is gone"
+    assert state[0, b"user:1"] != expected("expected.jsonl")[0, b"user:1"], "the last batch is gone"
     assert state.keys() == expected("expected.jsonl").keys()
 
 
 def test_it_reads_every_kind_that_the_server_writes(reader, start):
-    server = start()
+    server = start("--databases", "256")
     algorithms = ["gcra", "token-bucket", "fixed-window", "sliding-window", "sliding-log", "calendar"]
     with server.connect() as wire:
         for algo in algorithms:
@@ -88,12 +88,15 @@ def test_it_reads_every_kind_that_the_server_writes(reader, start):
             wire.call("RL.TAKE", algo, "ALGO", algo, "LIMIT", 9, "PER", period, "COST", 4, "ID", "token")
         wire.calls("SET n -5", "RL.POLICY SET p LIMIT 1 PER 1s", "RL.POLICY SET q LIMIT 1 PER 1s", "RL.POLICY DEL q",
                    "RL.RULE SET * * * POLICY p", "RL.RULE SET a * * POLICY p", "RL.RULE DEL a * *")
-        wire.calls("SAVE", "INCR n")
+        wire.calls("SELECT 3", "SET gone 1", "FLUSHDB", "RL.TAKE limit LIMIT 9 PER 1d ID token", "SELECT 255", "SET n 8",
+                   "SET flushed 1", "DEL flushed", "SELECT 0")
+        wire.calls("SAVE", "INCR n", "SELECT 255", "INCR n", "SELECT 7", "SET gone 1", "FLUSHDB", "SELECT 3", "SET n 1")
     server.stop()
     state = reader(server.directory / "appendonlydir")
-    kinds = {algo.encode(): algo if algo != "token-bucket" else "gcra" for algo in algorithms}
-    assert {key: kind for key, (kind, _, _) in state.items()} == kinds | {b"n": "counter"}
-    assert state[b"n"][1:] == (-4, None)
+    kinds = {(0, algo.encode()): algo if algo != "token-bucket" else "gcra" for algo in algorithms}
+    others = {(3, b"limit"): "gcra", (3, b"n"): "counter", (255, b"n"): "counter"}
+    assert {key: kind for key, (kind, _, _) in state.items()} == kinds | {(0, b"n"): "counter"} | others
+    assert state[0, b"n"][1:] == (-4, None) and state[255, b"n"][1:] == (9, None)
 
 
 # Every record by the tables

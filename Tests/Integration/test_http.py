@@ -26,7 +26,7 @@ def ports():
 def both(tmp_path_factory, ports):
     """A server with both HTTP listeners."""
     server = Server(tmp_path_factory.mktemp("http") / "data", "--io-threads", "2", "--admin-port", ports[0],
-                    "--http-port", ports[1], "--http-request-timeout", "2")
+                    "--http-port", ports[1], "--http-request-timeout", "2", "--http-compat", "yes")
     server.admin, server.gateway = ports
     yield server
     server.stop()

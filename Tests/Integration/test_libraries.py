@@ -67,6 +67,12 @@ def contents(port):
     return found
 
 
+def last_database(port):
+    """1, the default of some libraries, or 0 if the server has one database."""
+    with Wire(("127.0.0.1", port)) as wire:
+        return 0 if isinstance(wire.call("SELECT", 1), ErrorReply) else 1
+
+
 def near(one, other, tolerance, cycle=None):
     """Equal, or two times that differ by what may have passed. With a cycle, its end is also its beginning."""
     if one == other:
@@ -95,7 +101,7 @@ def assert_same_answers(ours, reference, seconds):
         times, expected_times = dict(times), dict(expected_times)
         assert times.keys() == expected_times.keys()
         for name, value in expected_times.items():
-            # In the millisecond of a first call a window has all of its time left, or none, as some libraries compute it.
+            # In the millisecond of a first call some libraries report all of the window's time, and others none.
             assert near(times[name], value, seconds + 1, DAY), f"{name}: {times[name]}, with Redis {value}"
 
 
@@ -143,8 +149,9 @@ class Scenario:
         return self
 
     def compare(self, ours, reference, server, redis):
-        ours.open(server.port)
-        reference.open(redis.port)
+        database = last_database(server.port)
+        ours.open(server.port, database=database)
+        reference.open(redis.port, database=database)
         opened, expected = ours.receive(), reference.receive()
         assert "versions" in expected, expected
         self.versions = expected["versions"]
@@ -294,12 +301,13 @@ def test_failover(nodes, tmp_path):
         ports = [sentinel.port for sentinel in group.sentinels]
         pool = stack.enter_context(concurrent.futures.ThreadPoolExecutor(AT_ONCE))
         programs = {}
+        database = last_database(group.primary().port)
 
         def open_and_exhaust(number, library):
             program = stack.enter_context(Program(library.command(VENV), tmp_path / f"program{number}.log"))
             # One server for all, so every library has a client of its own.
             program.suffix = str(number)
-            program.open(port, ports if library.failover == "Sentinel" else None)
+            program.open(port, ports if library.failover == "Sentinel" else None, database)
             assert "versions" in (answer := program.receive()), answer
             assert decisions(program.hits("five", count=7)) == [True] * 5 + [False] * 2
             programs[library.name] = program
@@ -332,3 +340,12 @@ def run_all(pool, function, libraries):
         except Exception as problem:
             problems[library.name] = str(problem)
     assert not problems, json.dumps(problems, indent=1, ensure_ascii=False)
+
+
+def test_page():
+    """docs/libraries.md agrees with the recorded outcomes, and names every library."""
+    assert {library.name for library in LIBRARIES} == recorded()["libraries"].keys()
+    for library in LIBRARIES:
+        assert recorded()["libraries"][library.name]["outcome"] == library.expected
+    done = subprocess.run([ROOT / "scripts" / "libraries-page", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

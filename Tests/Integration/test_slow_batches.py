@@ -24,9 +24,9 @@ def test_a_batch_that_waited(start):
                    "yes", "--slowlog-log-slower-than", "50000")
     with server.connect(timeout=PATIENCE) as holder, server.connect(timeout=PATIENCE) as caller:
         for name, requests in (
-            (b"cl.throttle", [["CL.THROTTLE", f"k{n}", "5", "10", "60"] for n in range(100)]),
-            (b"rl.take", [["RL.TAKE", f"k{n}", "LIMIT", "5", "PER", "1m"] for n in range(100)]),
-            (b"incr", [["INCR", f"k{n}"] for n in range(100)]),
+            (b"CL.THROTTLE", [["CL.THROTTLE", f"k{n}", "5", "10", "60"] for n in range(100)]),
+            (b"RL.TAKE", [["RL.TAKE", f"k{n}", "LIMIT", "5", "PER", "1m"] for n in range(100)]),
+            (b"INCR", [["INCR", f"k{n}"] for n in range(100)]),
         ):
             caller.call("LATENCY", "RESET")
             caller.ok("SLOWLOG", "RESET")

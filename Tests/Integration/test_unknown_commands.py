@@ -45,6 +45,14 @@ def test_counted_and_logged_once(start):
     assert "command=client|foo" in lines[1] and "command=hgetall" in lines[2]
 
 
+def test_what_clients_only_ask_for_is_not_counted(start):
+    server = start()
+    with server.connect() as wire:
+        assert wire.call("CLIENT", "MAINT_NOTIFICATIONS", "ON").startswith(b"ERR unknown subcommand")
+        assert counts(wire)[1]["unknown_commands_calls"] == 0
+    assert "unknown command" not in server.settled_log()
+
+
 def test_values_that_are_not_integers(start):
     """Callers that store objects here fail open just as those of an unknown command do."""
     server = start()

@@ -8,7 +8,7 @@ import pytest
 from durable import info, launch, remaining_of
 from replication import Node, fill, wait_online
 from server import ROOT
-from wire import eventually
+from wire import PATIENCE, eventually
 
 # The first version with stable files and protocol.
 EARLIER = "7fe49b4"
@@ -153,6 +153,26 @@ def test_each_starts_with_the_files_of_the_other(node, first, second, saves):
         server = node(version, "a")
         assert keys_of(server) == expected
         assert answers(server) == said
+
+
+def test_the_earlier_version_refuses_other_databases(node, earlier):
+    """Neither as a replica nor from the files does it take a key of another database for one of its own."""
+    server = node("new", "a", "--appendfsync", "always")
+    replica = node("old", "b", of=server)
+    wait_online(server, 1)
+    with server.connect() as wire:
+        wire.calls("SET k 1", "SELECT 1", "SET k 2", "SET other 3")
+    eventually(lambda: "unknown to this version" in replica.log(), "the replica refuses the record")
+    with replica.connect() as wire:
+        assert wire.call("GET", "k") != b"2" and wire.call("GET", "other") != b"3"
+    replica.stop()
+    server.stop()
+    ended = subprocess.run([earlier.binary, *server.base_flags(), "--dir", str(server.directory)], capture_output=True,
+                           text=True, timeout=PATIENCE)
+    assert ended.returncode != 0 and "unknown to this version" in ended.stdout + ended.stderr, ended
+    server = node("new", "a")
+    with server.connect() as wire:
+        assert wire.calls("GET k", "SELECT 1", "GET k", "GET other") == [b"1", b"OK", b"2", b"3"]
 
 
 def test_a_group_is_upgraded_node_by_node(node):

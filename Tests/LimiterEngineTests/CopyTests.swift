@@ -88,8 +88,8 @@ import Testing
         for shard in 0..<engine.shardCount {
             engine.collectChanges(shard: shard) { change in
                 switch change {
-                case .removed(let key): read[String(decoding: key, as: UTF8.self)] = nil
-                case .state(let key, let state): read[String(decoding: key, as: UTF8.self)] = Whole(state)
+                case .removed(let key): read[String(decoding: key.bytes, as: UTF8.self)] = nil
+                case .state(let key, let state): read[String(decoding: key.bytes, as: UTF8.self)] = Whole(state)
                 }
             }
         }

@@ -16,7 +16,7 @@ import Testing
             deadlines.isEmpty
             ? 0 : deadlines.reduce(0.0) { $0 + Double($1.nanoseconds - now.nanoseconds) } / Double(deadlines.count)
         // A Double holds the sum of a thousand instants to about a microsecond.
-        #expect(abs(Double(statistics.meanTimeToLive(now: now)) - max(0, mean)) < 10_000)
+        #expect(abs(Double(statistics.allKeys.meanTimeToLive(now: now)) - max(0, mean)) < 10_000)
         #expect(session.engine.violatedInvariants() == [])
     }
 
@@ -31,14 +31,14 @@ import Testing
         session.setDeadline("limiter", to: later, now: start)
         expectCounted(session, ["limiter": later, "counter": later], now: start)
         #expect(session.statistics().persistent == 0)
-        #expect(session.statistics().meanTimeToLive(now: start) == 100_000_000_000)
+        #expect(session.statistics().allKeys.meanTimeToLive(now: start) == 100_000_000_000)
         session.removeDeadline("counter", now: start)
         expectCounted(session, ["limiter": later, "counter": nil], now: start)
         #expect(session.statistics().persistent == 1)
         // The key now has room for a deadline, which is reused.
         session.setDeadline("counter", to: EngineTime.seconds(1_700_000_300), now: start)
         #expect(session.statistics().expiring == 2)
-        #expect(session.statistics().meanTimeToLive(now: start) == 200_000_000_000)
+        #expect(session.statistics().allKeys.meanTimeToLive(now: start) == 200_000_000_000)
         try set(session, "counter", .remove)
         session.removeDeadline("limiter", now: start)
         expectCounted(session, ["limiter": nil, "counter": nil], now: start)
@@ -51,13 +51,13 @@ import Testing
         let last = EngineTime(nanoseconds: Int64.max)
         for number in 0..<100 { try set(session, "k\(number)", .at(last)) }
         #expect(session.statistics().expiring == 100)
-        let mean = session.statistics().meanTimeToLive(now: start)
+        let mean = session.statistics().allKeys.meanTimeToLive(now: start)
         #expect(abs(Double(mean) - Double(Int64.max - start.nanoseconds)) < 1e6)
         session.removeAll()
         expectCounted(session, [:], now: start)
         // A hundred 64-bit values at the maximum left no remainder in the sum.
         try set(session, "k", .at(EngineTime.seconds(1_700_000_001)))
-        #expect(session.statistics().meanTimeToLive(now: start) == 1_000_000_000)
+        #expect(session.statistics().allKeys.meanTimeToLive(now: start) == 1_000_000_000)
     }
 
     private func set(
@@ -118,9 +118,10 @@ import Testing
         var cursor: UInt64 = 0
         repeat {
             cursor = session.scanStates(cursor: cursor, effort: 1_000, now: now) { key, state in
-                model[String(decoding: key, as: UTF8.self)] = .some(state.deadline.map { EngineTime(nanoseconds: $0) })
+                let deadline = state.deadline.map { EngineTime(nanoseconds: $0) }
+                model[String(decoding: key.bytes, as: UTF8.self)] = .some(deadline)
                 if state.kind == .counter, state.deadline == nil { persistent += 1 }
-                states.append((Array(key), state.kind, Array(state.value), state.deadline))
+                states.append((Array(key.bytes), state.kind, Array(state.value), state.deadline))
             }
         } while cursor != 0
         let copy = Engine(shards: 2)
@@ -128,7 +129,7 @@ import Testing
         for state in states {
             state.key.withUnsafeBytes { key in
                 state.value.withUnsafeBytes { value in
-                    restorer.put(StateView(kind: state.kind, value: value, deadline: state.deadline), key: key)
+                    restorer.put(StateView(kind: state.kind, value: value, deadline: state.deadline), KeyName(key))
                     restorer.flush()
                 }
             }

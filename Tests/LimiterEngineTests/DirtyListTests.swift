@@ -15,8 +15,9 @@ import Testing
         var changes: [(key: String, state: KeyState?)] = []
         session.engine.collectChanges(shard: 0) { change in
             switch change {
-            case .removed(let key): changes.append((String(decoding: key, as: UTF8.self), nil))
-            case .state(let key, let state): changes.append((String(decoding: key, as: UTF8.self), KeyState(state)))
+            case .removed(let key): changes.append((String(decoding: key.bytes, as: UTF8.self), nil))
+            case .state(let key, let state):
+                changes.append((String(decoding: key.bytes, as: UTF8.self), KeyState(state)))
             }
         }
         return changes

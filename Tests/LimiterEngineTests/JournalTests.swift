@@ -18,9 +18,9 @@ import Testing
         for shard in 0..<engine.shardCount {
             engine.collectChanges(shard: shard) { change in
                 switch change {
-                case .removed(let key): changes.append(.removed(String(decoding: key, as: UTF8.self)))
+                case .removed(let key): changes.append(.removed(String(decoding: key.bytes, as: UTF8.self)))
                 case .state(let key, let state):
-                    changes.append(.state(String(decoding: key, as: UTF8.self), KeyState(state)))
+                    changes.append(.state(String(decoding: key.bytes, as: UTF8.self), KeyState(state)))
                 }
             }
         }

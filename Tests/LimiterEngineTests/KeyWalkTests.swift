@@ -160,7 +160,9 @@ import Testing
         var position: UInt64 = 0
         var budget = WalkBudget(keys: 100_000, bytes: Int.max)
         var seen = 0
-        session.engine.shard(0).pointee.scan(&position, &budget, now: now.nanoseconds) { _ in seen += 1 }
+        session.engine.shard(0).pointee.scan(&position, &budget, database: 0, now: now.nanoseconds) { _ in
+            seen += 1
+        }
         #expect(seen > 0 && seen < 128 + 64)
         let long = [UInt8](repeating: 1, count: 5_000)
         for number in 0..<200 as Range<UInt8> {

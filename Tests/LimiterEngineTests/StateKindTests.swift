@@ -44,12 +44,12 @@ import Testing
         defer { memory.deallocate() }
         let key = [UInt8](repeating: 7, count: 300)
         for kind in StateKind.allCases {
-            for deadline in [nil, 5] as [Int64?] {
+            for (deadline, isNumbered) in [(nil, false), (5, false), (nil, true), (5, true)] as [(Int64?, Bool)] {
                 let record = Record(memory)
                 key.withUnsafeBytes {
                     record.initialize(
                         kind: kind, stateSize: kind.facts.initialSize, key: $0.baseAddress!, keyLength: 300,
-                        deadline: deadline)
+                        isNumbered: isNumbered, deadline: deadline)
                 }
                 record.setDirty(true)
                 record.setDetached()
@@ -59,9 +59,13 @@ import Testing
                 record.setDirty(false)
                 #expect(record.kind == kind && !record.isDirty && record.isDetached)
                 let isFound = key.withUnsafeBytes { bytes in
-                    [false, true].map { record.hasKey(bytes.baseAddress!, count: 300, isHidden: $0) }
+                    [(isNumbered, false), (isNumbered, true), (!isNumbered, kind.isHidden)].map {
+                        let namespace = Namespace(isNumbered: $0, isHidden: $1)
+                        return record.hasKey(bytes.baseAddress!, count: 300, in: namespace)
+                    }
                 }
-                #expect(isFound == [!kind.isHidden, kind.isHidden])
+                #expect(isFound == [!kind.isHidden, kind.isHidden, false])
+                #expect(record.isNumbered == isNumbered)
             }
         }
     }

@@ -31,7 +31,7 @@ import Testing
         key.withUnsafeBytes { key in
             bytes.withUnsafeBytes {
                 let moved = StateView(kind: kind, value: $0, deadline: nil)
-                #expect(moved.isValid(forKey: key))
+                #expect(moved.isValid(for: KeyName(key)))
                 copy.apply(moved, to: key, now: EngineTime(nanoseconds: 0))
             }
         }

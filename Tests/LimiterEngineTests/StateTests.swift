@@ -82,7 +82,7 @@ import Testing
     private func isValid(_ state: Journaled) -> Bool {
         state.key.withUnsafeBytes { key in
             state.value.withUnsafeBytes {
-                StateView(kind: state.kind!, value: $0, deadline: state.deadline).isValid(forKey: key)
+                StateView(kind: state.kind!, value: $0, deadline: state.deadline).isValid(for: KeyName(key))
             }
         }
     }
@@ -177,7 +177,7 @@ extension Journaled {
 
     init(key: [UInt8], kind: StateKind, value: [UInt8]) {
         self = value.withUnsafeBytes { value in
-            key.withUnsafeBytes { Journaled(key: $0, StateView(kind: kind, value: value, deadline: nil)) }
+            key.withUnsafeBytes { Journaled(key: KeyName($0), StateView(kind: kind, value: value, deadline: nil)) }
         }
     }
 }

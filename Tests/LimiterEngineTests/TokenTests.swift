@@ -180,6 +180,7 @@ import Testing
 /// A change in the journal as bytes, in its file format.
 struct Journaled: Equatable {
     var key: [UInt8]
+    var isNumbered = false
     /// Nil for a removal.
     var kind: StateKind?
     var value: [UInt8] = []
@@ -192,10 +193,14 @@ struct Journaled: Equatable {
         }
     }
 
-    private init(removed key: UnsafeRawBufferPointer) { self.key = Array(key) }
+    private init(removed key: KeyName) {
+        self.key = Array(key.bytes)
+        isNumbered = key.isNumbered
+    }
 
-    init(key: UnsafeRawBufferPointer, _ state: StateView) {
-        self.key = Array(key)
+    init(key: KeyName, _ state: StateView) {
+        self.key = Array(key.bytes)
+        isNumbered = key.isNumbered
         kind = state.kind
         value = Array(state.value)
         deadline = state.deadline
@@ -206,10 +211,11 @@ struct Journaled: Equatable {
         for change in changes {
             change.key.withUnsafeBytes { key in
                 change.value.withUnsafeBytes { value in
-                    guard let kind = change.kind else { return restorer.remove(key: key) }
+                    let key = KeyName(key, isNumbered: change.isNumbered)
+                    guard let kind = change.kind else { return restorer.remove(key) }
                     let state = StateView(kind: kind, value: value, deadline: change.deadline)
-                    #expect(state.isValid(forKey: key))
-                    restorer.put(state, key: key)
+                    #expect(state.isValid(for: key))
+                    restorer.put(state, key)
                 }
                 restorer.flush()
             }

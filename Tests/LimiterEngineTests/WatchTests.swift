@@ -86,13 +86,15 @@ import Testing
         var table = WatchTable()
         let tokens = (0..<3).map { _ in WatchToken() }
         let keys: [[UInt8]] = [[1], [2], []]
-        for (key, token) in zip(keys, tokens) { table.add(7, key: key, token: token) }
+        for (key, token) in zip(keys, tokens) {
+            key.withUnsafeBytes { table.add(7, KeyName($0), token: token) }
+        }
         #expect(table.count == 3)
-        keys[1].withUnsafeBytes { table.touch(7, $0) }
+        keys[1].withUnsafeBytes { table.touch(7, KeyName($0)) }
         #expect(tokens.map(\.isTouched) == [false, true, false])
-        keys[0].withUnsafeBytes { table.remove(7, key: $0, token: tokens[0]) }
-        keys[0].withUnsafeBytes { table.touch(7, $0) }
-        keys[2].withUnsafeBytes { table.touch(7, $0) }
+        keys[0].withUnsafeBytes { table.remove(7, KeyName($0), token: tokens[0]) }
+        keys[0].withUnsafeBytes { table.touch(7, KeyName($0)) }
+        keys[2].withUnsafeBytes { table.touch(7, KeyName($0)) }
         #expect(tokens.map(\.isTouched) == [false, true, true])
         #expect(table.count == 0)
     }

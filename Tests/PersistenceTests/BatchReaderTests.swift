@@ -17,7 +17,7 @@ import Testing
             var word = Self.now.nanoseconds + Int64(number)
             withUnsafeBytes(of: &word) { value in
                 "key \(number)".withBytes {
-                    encoder.add(StateView(kind: .gcra, value: value, deadline: nil), key: $0)
+                    encoder.add(StateView(kind: .gcra, value: value, deadline: nil), KeyName($0))
                 }
             }
             encoder.end()

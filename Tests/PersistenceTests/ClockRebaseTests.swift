@@ -120,7 +120,7 @@ import Testing
         for (name, deadline) in [("a", Int64.max - 1), ("b", Int64.max - 2)] {
             withUnsafeBytes(of: Int64(7).littleEndian) { value in
                 let state = StateView(kind: .counter, value: value, deadline: deadline)
-                name.withBytes { encoder.add(state, key: $0) }
+                name.withBytes { encoder.add(state, KeyName($0)) }
             }
         }
         encoder.end()

@@ -35,15 +35,16 @@ extension EngineTime {
 }
 
 extension KeyspaceSession {
-    /// The states of all keys, including expired ones not yet removed. Answers stored for IDs are prefixed with
-    /// "answer", since their keys may equal other keys.
+    /// The states of all keys, including expired ones not yet removed. Answers stored for IDs are followed by
+    /// "answer", since their keys may equal other keys; keys of databases other than 0 are prefixed with those.
     func allStates() -> States {
         var states: States = [:]
         var cursor: UInt64 = 0
         repeat {
             cursor = scanStates(cursor: cursor, effort: 1 << 20, now: EngineTime(nanoseconds: 0)) { key, state in
-                let name = String(decoding: key, as: UTF8.self)
-                states[state.kind.isHidden ? "answer " + name : name] = StoredState(state)
+                let database = key.database(state.kind)
+                let name = (database == 0 ? "" : "db\(database) ") + String(decoding: key.bytes, as: UTF8.self)
+                states[state.kind.isHidden ? name + " answer" : name] = StoredState(state)
             }
         } while cursor != 0
         return states

@@ -63,8 +63,8 @@ enum GoldenKinds {
         key.withUnsafeBytes { key in
             value.withUnsafeBytes {
                 let view = StateView(kind: kind, value: $0, deadline: deadline.map { time + $0 })
-                #expect(view.isValid(forKey: key), "\(kind)")
-                encoder.add(view, key: key)
+                #expect(view.isValid(for: KeyName(key)), "\(kind)")
+                encoder.add(view, KeyName(key))
             }
         }
     }
@@ -183,7 +183,8 @@ extension SimulatedFileSystem {
         }
         var lines: [String] = []
         _ = KeyspaceSession(engine: engine).scanStates(cursor: 0, effort: 1 << 20, now: horizon) { key, state in
-            var line = "{\"kind\":\(state.kind.rawValue),\"key_hex\":\"\(hex(key))\""
+            var line = "{\"kind\":\(state.kind.rawValue),\"key_hex\":\"\(hex(key.bytes))\""
+            if key.isNumbered { line += ",\"numbered\":true" }
             line += ",\"state_hex\":\"\(hex(state.value))\""
             lines.append(line + (state.deadline.map { ",\"deadline_ns\":\($0)" } ?? "") + "}")
         }

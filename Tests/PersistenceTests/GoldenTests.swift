@@ -101,13 +101,13 @@ enum GoldenDirectory {
     {
         key.withUnsafeBytes { key in
             withUnsafeBytes(of: word.littleEndian) {
-                encoder.add(StateView(kind: kind, value: $0, deadline: deadline), key: key)
+                encoder.add(StateView(kind: kind, value: $0, deadline: deadline), KeyName(key))
             }
         }
     }
 
     static func removed(_ encoder: BatchEncoder, _ key: String) {
-        Array(key.utf8).withUnsafeBytes { encoder.addRemoval(key: $0) }
+        Array(key.utf8).withUnsafeBytes { encoder.addRemoval(KeyName($0)) }
     }
 
     static func control(_ encoder: BatchEncoder, _ kind: ControlKind, body: [UInt8]) {
@@ -184,8 +184,8 @@ extension SimulatedFileSystem {
             encoder.setTime(batch.time)
             try JournalBatch.forEachRecord(in: content) { record throws(Never) in
                 switch record {
-                case .state(let key, let state): encoder.add(state, key: key)
-                case .removed(let key): encoder.addRemoval(key: key)
+                case .state(let key, let state): encoder.add(state, key)
+                case .removed(let key): encoder.addRemoval(key)
                 case .control(let kind, let key, let body): encoder.addControl(kind, key: key, body: body)
                 }
             }

@@ -8,29 +8,31 @@ import Testing
 
 /// A record that owns its bytes, for comparison.
 private enum OwnedRecord: Equatable {
-    case state(key: [UInt8], KeyState)
-    case removed(key: [UInt8])
+    case state(key: [UInt8], isNumbered: Bool = false, KeyState)
+    case removed(key: [UInt8], isNumbered: Bool = false)
     case control(ControlKind, key: [UInt8], body: [UInt8])
 
     init(_ record: JournalRecord) {
         switch record {
-        case .state(let key, let state): self = .state(key: Array(key), KeyState(state))
-        case .removed(let key): self = .removed(key: Array(key))
+        case .state(let key, let state):
+            self = .state(key: Array(key.bytes), isNumbered: key.isNumbered, KeyState(state))
+        case .removed(let key): self = .removed(key: Array(key.bytes), isNumbered: key.isNumbered)
         case .control(let kind, let key, let body): self = .control(kind, key: Array(key), body: Array(body))
         }
     }
 
     func encode(into buffer: ByteBuffer) {
         switch self {
-        case .state(let key, let state):
+        case .state(let key, let isNumbered, let state):
             var word = state.word
             withUnsafeBytes(of: &word) { value in
                 key.withUnsafeBytes { key in
                     let view = StateView(kind: state.kind, value: value, deadline: state.deadline)
-                    JournalRecord.encodeState(view, key: key, into: buffer)
+                    JournalRecord.encodeState(view, KeyName(key, isNumbered: isNumbered), into: buffer)
                 }
             }
-        case .removed(let key): key.withUnsafeBytes { JournalRecord.encodeRemoval(key: $0, into: buffer) }
+        case .removed(let key, let isNumbered):
+            key.withUnsafeBytes { JournalRecord.encodeRemoval(KeyName($0, isNumbered: isNumbered), into: buffer) }
         case .control(let kind, let key, let body):
             key.withUnsafeBytes { key in
                 body.withUnsafeBytes { JournalRecord.encodeControl(kind, key: key, body: $0, into: buffer) }
@@ -65,7 +67,10 @@ private func key(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIf
                 .state(key: key(count), KeyState(kind: .gcra, word: .max, deadline: 0)),
                 .state(key: key(count), KeyState(kind: .counter, word: -1, deadline: .max - 1)),
                 .removed(key: key(count)),
+                .state(key: [9] + key(count), isNumbered: true, KeyState(kind: .gcra, word: 77, deadline: 5)),
+                .removed(key: [255] + key(count), isNumbered: true),
                 .control(.flushAll, key: [], body: []),
+                .control(.flushDatabase, key: [], body: [9]),
                 .control(.endOfSnapshot, key: [], body: key(8)),
             ]
         } + policyRecords
@@ -97,7 +102,31 @@ private func key(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIf
         let deadline: [UInt8] = [4, 3, 0, 0, 0, 0, 0, 0]
         #expect(state.encoded == [0x40 | kind, 2, 8] + word + deadline + [0x6B, 0x31])
         #expect(OwnedRecord.removed(key: [0x6B]).encoded == [0, 1, 0, 0x6B])
+        let numbered = OwnedRecord.state(key: [9, 0x6B], isNumbered: true, KeyState(kind: .counter, word: 0x0102))
+        #expect(numbered.encoded == [0x22, 2, 8] + word + [9, 0x6B])
+        #expect(OwnedRecord.removed(key: [9, 0x6B], isNumbered: true).encoded == [0x20, 2, 0, 9, 0x6B])
+        #expect(OwnedRecord.control(.flushDatabase, key: [], body: [9]).encoded == [0x87, 0, 1, 9])
         #expect(OwnedRecord.control(.flushAll, key: [], body: []).encoded == [0x81, 0, 0])
+    }
+
+    @Test func aNumberedKeyWithoutANumberIsRefused() {
+        let word = [UInt8](repeating: 1, count: 8)
+        #expect(throws: Never.self) { try decode([0x22, 1, 8] + word + [1]) }
+        for key in [[], [0], [0, 0x6B]] as [[UInt8]] {
+            let length = UInt8(key.count)
+            #expect(throws: RecordError.self) { try decode([0x22, length, 8] + word + key) }
+            #expect(throws: RecordError.self) { try decode([0x20, length, 0] + key) }
+        }
+        // The key of a token: the length of the limited key, that key, and the token.
+        let answer = [UInt8](repeating: 0, count: 56)
+        #expect(throws: Never.self) { try decode([0x26, 7, 56] + answer + [2, 0, 0, 0, 1, 0x6B, 0x74]) }
+        for key in [[2, 0, 0, 0, 0, 0x6B, 0x74], [0, 0, 0, 0, 1, 0x6B, 0x74], [0, 0, 0, 0]] as [[UInt8]] {
+            #expect(throws: RecordError.self) { try decode([0x26, UInt8(key.count), 56] + answer + key) }
+            #expect(throws: Never.self) { try decode([0x06, UInt8(key.count), 56] + answer + key) }
+        }
+        #expect(throws: RecordError.self) { try decode([0x87, 0, 0]) }
+        #expect(throws: RecordError.self) { try decode([0x87, 0, 2, 1, 1]) }
+        #expect(throws: RecordError.self) { try decode([0x87, 1, 1, 1, 0x6B]) }
     }
 
     @Test func everyTruncationIsRefused() {
@@ -130,10 +159,12 @@ private func key(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIf
             let bytes = [kind, 1, 8] + [UInt8](repeating: 1, count: 8) + [UInt8](repeating: 1, count: 8) + [0x6B]
             let isControl = kind & 0x80 != 0
             let low = kind & 0x3F
+            // A known kind may be numbered: its key begins with a number.
+            let state = kind & 0x1F
             // The bytes are neither a policy nor a rule, whose kinds are also known; PolicyRecoveryTests covers
             // those.
-            let control = ControlKind(rawValue: low).map { $0.policyKind == nil } ?? false
-            let isKnown = isControl ? kind & 0x40 == 0 && control : StateKind(rawValue: low)?.fixedSize == 8
+            let control = ControlKind(rawValue: low).map { $0.policyKind == nil && $0 != .flushDatabase } ?? false
+            let isKnown = isControl ? kind & 0x40 == 0 && control : StateKind(rawValue: state)?.fixedSize == 8
             #expect((try? decode(bytes)) != nil ? isKnown : !isKnown, "kind \(kind)")
         }
     }

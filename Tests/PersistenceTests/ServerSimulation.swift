@@ -58,6 +58,9 @@ class ServerSimulation {
     private var snapshot: (writer: SnapshotWriter, number: Int)?
     private var syncing: (job: LogDirectory.SyncJob, result: Result<Void, StorageError>?)?
     private var needsSnapshot = false
+    /// Questions asked and flushes made: they determine the database without drawing numbers.
+    private var asked = 0
+    private var flushes = 0
     private var appendFailures = 0
     /// Parts of the journal were discarded that no file contains.
     private var hasGap = false
@@ -117,7 +120,7 @@ class ServerSimulation {
         case 9..<13: flush()
         case 13, 14: sync()
         case 15: pass()
-        case 16: if random.below(3) == 0 { flushAll() } else if random.below(3) == 0 { reopen() }
+        case 16: if random.below(3) == 0 { flushSome() } else if random.below(3) == 0 { reopen() }
         case 17: beginSnapshot()
         default: continueSnapshot()
         }
@@ -129,6 +132,8 @@ class ServerSimulation {
 
     func change() {
         let question = Question(&random, keys: 10)
+        asked += 1
+        session.database = [0, 0, 1, 0, 2][asked % 5]
         question.ask(session, journal: journal, now: now)
         // A change of policies or rules is in the stream at once, ahead of changes that await collection.
         remember()
@@ -163,6 +168,30 @@ class ServerSimulation {
         journal.record(.flushAll, time: now) { session.removeAll() }
         collected = [:]
         remember()
+    }
+
+    private func flushSome() {
+        flushes += 1
+        if flushes % 2 == 0 { flushAll() } else { flushDatabase(asked % 3) }
+    }
+
+    private func flushDatabase(_ database: Int) {
+        session.database = database
+        journal.excludingCollections {
+            switch session.removeDatabase() {
+            case .nothing: break
+            case .everything: journal.recordExcluding(.flushAll, time: now)
+            case .database:
+                withUnsafeBytes(of: UInt8(session.database)) {
+                    journal.recordExcluding(.flushDatabase, body: $0, time: now)
+                }
+            }
+        }
+        collected = collected.filter { name, _ in
+            database == 0 ? name.hasPrefix("db1 ") || name.hasPrefix("db2 ") : !name.hasPrefix("db\(database) ")
+        }
+        remember()
+        flush()
     }
 
     private func flushAll() {

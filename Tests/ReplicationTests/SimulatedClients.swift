@@ -21,18 +21,33 @@ extension Simulation {
         coverage.writes += 1
         let session = KeyspaceSession(engine: node.engine)
         let time = node.engineTime
+        session.database = random.once(in: 4) ? 1 + random.below(2) : 0
         switch random.below(70) {
-        case 0:
-            node.journal.excludingCollections {
-                session.removeAll()
-                if node.storage.isJournaling { node.journal.recordExcluding(.flushAll, time: time) }
-            }
+        case 0: flush(node, session, time)
         case 1, 2, 3, 4: editPolicies(of: node)
         default: for _ in 0..<1 + random.below(4) { change(session, time) }
         }
         node.storage.noteChanges()
         if node.storage.isJournaling { node.hasUncollected = true }
         if random.once(in: 3) { node.collect() }
+    }
+
+    /// FLUSHALL or FLUSHDB.
+    private func flush(_ node: SimulatedNode, _ session: KeyspaceSession, _ time: EngineTime) {
+        let isOfDatabase = random.once(in: 2)
+        node.journal.excludingCollections {
+            if !isOfDatabase { session.removeAll() }
+            let flush = isOfDatabase ? session.removeDatabase() : .everything
+            guard node.storage.isJournaling else { return }
+            switch flush {
+            case .nothing: break
+            case .everything: node.journal.recordExcluding(.flushAll, time: time)
+            case .database:
+                withUnsafeBytes(of: UInt8(session.database)) {
+                    node.journal.recordExcluding(.flushDatabase, body: $0, time: time)
+                }
+            }
+        }
     }
 
     private func withKey<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {

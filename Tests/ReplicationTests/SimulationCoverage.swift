@@ -43,6 +43,8 @@ extension Simulation {
         var ruleRecords = 0
         var policyRemovals = 0
         var ruleRemovals = 0
+        var numberedRecords = 0
+        var flushedDatabases = 0
         // Loop turns that took time, lent their locks, or were waited for; transactions refused at their second
         // admission.
         var longTurns = 0

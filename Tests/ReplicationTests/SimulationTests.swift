@@ -109,6 +109,7 @@ import Testing
         #expect(sum.calendarRecords > few, "\(sum.calendarRecords)")
         #expect(sum.policyRecords > few && sum.ruleRecords > few)
         #expect(sum.policyRemovals > few / 10 && sum.ruleRemovals > few / 10)
+        #expect(sum.numberedRecords > few && sum.flushedDatabases > few / 10)
         #expect(sum.faults > few && sum.failures > few && sum.repairs > few && sum.followedInMemory > few)
         #expect(sum.snapshots > few && sum.slowSyncs > few && sum.switches > few && sum.lateJournals > few / 2)
         #expect(sum.grownLogs > few && sum.gatherings > few / 10 && sum.droppedBacklogs > few / 10)

@@ -123,7 +123,7 @@ import Testing
         }
         #expect(throws: Never.self) { try decode(StreamDecoder(), [snapshot { end(0, 50, $0) }]) }
         for bad in [
-            snapshot { end(1, 50, $0) }, snapshot { end(0, 49, $0) }, snapshot { $0.addRemoval(key: empty) },
+            snapshot { end(1, 50, $0) }, snapshot { end(0, 49, $0) }, snapshot { $0.addRemoval(KeyName(empty)) },
             snapshot { $0.addControl(.flushAll, key: empty, body: empty) },
             snapshot { $0.addControl(.endOfSnapshot, key: empty, body: empty) },
             snapshot {

@@ -19,6 +19,8 @@ struct StreamState: Equatable {
         /// When the entry expires.
         let expiry: Int64
         let isKey: Bool
+        /// The key's database.
+        var database: UInt8 = 0
     }
 
     private(set) var entries: [Entry] = []
@@ -57,14 +59,18 @@ struct StreamState: Equatable {
 
     mutating func removeKeys() { entries.removeAll(where: \.isKey) }
 
+    mutating func removeKeys(ofDatabase database: UInt8) {
+        entries.removeAll { $0.isKey && $0.database == database }
+    }
+
     // MARK: Entries
 
-    static func entry(_ key: UnsafeRawBufferPointer, _ state: StateView) -> Entry {
+    static func entry(_ key: KeyName, _ state: StateView) -> Entry {
         let own = state.kind == .counter ? Int64.max : state.value.loadUnaligned(as: Int64.self)
         let seed = UInt64(state.kind.rawValue) &+ UInt64(bitPattern: state.deadline ?? -1) &* 0x9E37_79B9_7F4A_7C15
         return Entry(
             name: name(key, isHidden: state.kind.isHidden), digest: hash(state.value, seed: seed),
-            expiry: min(own, state.deadline ?? Int64.max), isKey: true)
+            expiry: min(own, state.deadline ?? Int64.max), isKey: true, database: UInt8(key.database(state.kind)))
     }
 
     static func entry(_ record: PolicyRecord) -> Entry {
@@ -73,7 +79,9 @@ struct StreamState: Equatable {
             isKey: false)
     }
 
-    static func name(_ key: UnsafeRawBufferPointer, isHidden: Bool) -> UInt64 { hash(key, seed: isHidden ? 2 : 1) }
+    static func name(_ key: KeyName, isHidden: Bool) -> UInt64 {
+        hash(key.bytes, seed: (isHidden ? 2 : 1) + (key.isNumbered ? 10 : 0))
+    }
 
     static func name(_ record: PolicyRecord) -> UInt64 {
         let isPolicy = record.kind == .policy || record.kind == .policyRemoval
@@ -126,6 +134,8 @@ struct StreamTruth {
 
     private var kinds = [Int](repeating: 0, count: 8)
     private var controls = [Int](repeating: 0, count: 5)
+    private var numbered = 0
+    private var flushedDatabases = 0
 
     init(explains: Bool) { words = explains ? [:] : nil }
 
@@ -179,12 +189,16 @@ struct StreamTruth {
         switch record {
         case .state(let key, let view):
             kinds[Int(view.kind.rawValue)] += 1
+            if key.isNumbered { numbered += 1 }
             state.set(StreamState.entry(key, view))
             guard words != nil else { return }
             words![StreamState.entry(key, view).digest] = "\(view.kind) \(Array(view.value))"
-            words![StreamState.name(key, isHidden: view.kind.isHidden)] = String(decoding: key, as: UTF8.self)
+            words![StreamState.name(key, isHidden: view.kind.isHidden)] = String(decoding: key.bytes, as: UTF8.self)
         case .removed(let key): state.remove(StreamState.name(key, isHidden: false))
         case .control(.flushAll, _, _): state.removeKeys()
+        case .control(.flushDatabase, _, let body):
+            flushedDatabases += 1
+            state.removeKeys(ofDatabase: body[0])
         case .control(.policy, let key, let body): change(.policy, key, body, &state)
         case .control(.policyRemoval, let key, let body): change(.policyRemoval, key, body, &state)
         case .control(.rule, let key, let body): change(.rule, key, body, &state)
@@ -219,6 +233,8 @@ struct StreamTruth {
         coverage.ruleRecords += controls[Int(PolicyRecord.Kind.rule.rawValue)]
         coverage.policyRemovals += controls[Int(PolicyRecord.Kind.policyRemoval.rawValue)]
         coverage.ruleRemovals += controls[Int(PolicyRecord.Kind.ruleRemoval.rawValue)]
+        coverage.numberedRecords += numbered
+        coverage.flushedDatabases += flushedDatabases
     }
 
     // MARK: Queries

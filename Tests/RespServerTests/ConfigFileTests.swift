@@ -93,7 +93,16 @@ import Testing
             "test.conf:2: maxclients: 'abc' is not valid; allowed: an integer from 1 to 1000000 (connections)"
         ),
         ("maxclinets 3", "test.conf:1: unknown setting 'maxclinets'; did you mean 'maxclients'?"),
-        ("\n\ncluster-enabled yes", "test.conf:3: unknown setting 'cluster-enabled'"),
+        (
+            "\n\ncluster-enabled yes",
+            "test.conf:3: unknown setting 'cluster-enabled': there is no cluster mode: one server serves all keys, "
+                + "replicas take over through Sentinel"
+        ),
+        (
+            "daemonize yes",
+            "test.conf:1: unknown setting 'daemonize': it always runs in the foreground: let systemd, a container or "
+                + "`&` put it into the background"
+        ),
         (
             "maxclients",
             "test.conf:1: maxclients: a value is missing; allowed: an integer from 1 to 1000000 (connections)"

@@ -233,8 +233,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("databases", "16", "1"),
-        ("replica-read-only", "no", "yes"),
+        ("replica-read-only", "no", "yes")
     ])
     func valuesOfMissingFeaturesAreRefused(name: String, value: String, allowed: String) throws {
         let setting = try #require(SettingsTable.setting(named: name))

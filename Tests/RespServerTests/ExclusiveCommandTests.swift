@@ -19,10 +19,12 @@ import Testing
 
     private static let stoppingAllLoops: Set = ["client|kill", "client|list", "client|pause", "config|resetstat"]
     private static let ofAllKeys: Set = [
-        "config|resetstat", "dbsize", "flushall", "flushdb", "info", "keys", "randomkey", "rl.check", "scan",
+        "config|resetstat", "dbsize", "flushall", "flushdb", "info", "keys", "move", "randomkey", "rl.check",
+        "scan",
     ]
     private static let recording: Set = [
-        "flushall", "flushdb", "rename", "renamenx", "rl.policy|del", "rl.policy|set", "rl.rule|del", "rl.rule|set",
+        "flushall", "flushdb", "move", "rename", "renamenx", "rl.policy|del", "rl.policy|set", "rl.rule|del",
+        "rl.rule|set",
     ]
 
     /// The plan for EXEC on a connection with these commands queued.
@@ -35,7 +37,7 @@ import Testing
                 Transaction.Queued(command: command, arguments: words + (0..<8).map { Array("k\($0)".utf8) }))
         }
         transaction.isAborted = aborted
-        transaction.watchedKeys = Set(watching.map { Array($0.utf8) })
+        transaction.watchedKeys = Set(watching.map { .init(database: 0, key: Array($0.utf8)) })
         let peer = bench.connect()
         peer.connection.resp.transaction = transaction
         peer.connection.resp.flags.insert(.inTransaction)

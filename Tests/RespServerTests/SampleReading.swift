@@ -43,6 +43,8 @@ struct SampleServer {
         reading.journalOffset = 200
         reading.engine.keys = 2
         reading.engine.expiring = 1
+        reading.engine.databases[0].keys = 2
+        reading.engine.databases[0].expiring = 1
         return reading
     }
 }

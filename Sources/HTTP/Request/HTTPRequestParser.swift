@@ -50,7 +50,6 @@ public struct HTTPRequestParser: Sendable {
     /// Where a chunked body begins, once the head is complete; 0 before.
     private var chunksStart = 0
     private var chunks = ChunkScanner()
-    private var hasSentContinue = false
 
     /// A parser at the beginning of a request.
     public init() {}
@@ -85,6 +84,7 @@ public struct HTTPRequestParser: Sendable {
         }
     }
 
+    /// Reached once with a complete head, and again only with a complete body.
     private mutating func parseBody(
         of found: HeadReader.Head, _ base: UnsafePointer<UInt8>, _ count: Int, _ scratch: HTTPScratch
     ) throws(HTTPRefusal) -> HTTPParseOutcome {
@@ -92,7 +92,7 @@ public struct HTTPRequestParser: Sendable {
         if found.isChunked {
             let rest = ByteView(base: base + found.end, count: count - found.end)
             chunksStart = found.end
-            guard try chunks.scan(rest) else { return waiting(found) }
+            guard try chunks.scan(rest) else { return found.expectsContinue ? .awaitsContinue : .incomplete }
             scratch.body.removeAll()
             ChunkScanner.decode(rest, to: scratch.body)
             usesScratch = true
@@ -103,16 +103,10 @@ public struct HTTPRequestParser: Sendable {
             consumed = found.end + found.contentLength
             guard count >= consumed else {
                 needed = consumed
-                return waiting(found)
+                return found.expectsContinue ? .awaitsContinue : .incomplete
             }
             request.body = ByteView(base: base + found.end, count: found.contentLength)
         }
         return .request(request)
-    }
-
-    private mutating func waiting(_ found: HeadReader.Head) -> HTTPParseOutcome {
-        guard found.expectsContinue, !hasSentContinue else { return .incomplete }
-        hasSentContinue = true
-        return .awaitsContinue
     }
 }

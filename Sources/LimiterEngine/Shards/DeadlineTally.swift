@@ -45,18 +45,33 @@ struct DeadlineTally {
 
 extension DeadlineTally: Equatable {}
 
+extension DeadlineTally {
+    /// Uncounts all keys of another tally, which are among the keys of this one.
+    mutating func subtract(_ other: DeadlineTally) {
+        expiring -= other.expiring
+        persistent -= other.persistent
+        let (rest, borrows) = low.subtractingReportingOverflow(other.low)
+        low = rest
+        high = high &- other.high &- (borrows ? 1 : 0)
+    }
+}
+
 extension Shard {
     /// Counts a record that has just entered the index, with its kind and deadline. One test for a limiter without a
     /// deadline.
     @inline(__always)
     mutating func tallyAdded(_ record: Record) {
-        if record.isTallied { deadlines.add(record) }
+        guard record.isTallied else { return }
+        deadlines.add(record)
+        if record.isNumbered { databases.change(record.database) { $0.deadlines.add(record) } }
     }
 
     /// Uncounts a record that is about to leave the index or lose its deadline.
     @inline(__always)
     mutating func tallyRemoved(_ record: Record) {
-        if record.isTallied { deadlines.remove(record) }
+        guard record.isTallied else { return }
+        deadlines.remove(record)
+        if record.isNumbered { databases.change(record.database) { $0.deadlines.remove(record) } }
     }
 }
 

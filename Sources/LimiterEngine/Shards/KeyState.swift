@@ -17,14 +17,14 @@ public struct StateView {
         self.deadline = deadline
     }
 
-    /// Whether untrusted bytes (from a journal, a snapshot or a client) are a state of their kind for this key. A
+    /// Whether untrusted bytes (from a journal, a snapshot or a client) are a state of their kind for this name. A
     /// decoder checks this before it passes the state to the engine, which relies on it. O(bytes).
-    public func isValid(forKey key: UnsafeRawBufferPointer) -> Bool {
-        isValid && key.count <= keyLengthMax && kind.dispatch(KeyValidity(key: key))
+    public func isValid(for name: KeyName) -> Bool {
+        isValid && name.count <= keyLengthMax && kind.dispatch(KeyValidity(key: name.bytes)) && name.isValid(for: kind)
     }
 
     /// Whether the bytes are a state of their kind, whatever the key. A hidden kind's key has a format too: see
-    /// `isValid(forKey:)`. O(bytes).
+    /// `isValid(for:)`. O(bytes).
     public var isValid: Bool {
         guard (deadline ?? 0) >= 0 else { return false }
         if let size = kind.fixedSize, size != value.count { return false }

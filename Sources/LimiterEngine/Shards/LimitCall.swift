@@ -59,6 +59,9 @@ public struct LimitCall {
         static let carriesOver = Flags(rawValue: 1 << 1)
         static let hasToken = Flags(rawValue: 1 << 2)
         static let hasRewritten = Flags(rawValue: 1 << 3)
+        static let isNumbered = Flags(rawValue: 1 << 4)
+        /// The bits above are the rule of a call that counts.
+        static let ruleShift: UInt8 = 5
     }
 
     /// The longest idempotency token in bytes.
@@ -89,8 +92,6 @@ public struct LimitCall {
     private var tokenLength = 0
     /// How long the token is remembered, in nanoseconds, 1 or more.
     public var tokenWindow: Int64 = 60_000_000_000
-    /// For a call that counts: when the deadline is set.
-    var countRule = CountRule.onFirstSum
 
     /// A placeholder for a real call.
     public static var blank: LimitCall { LimitCall(Limit(), .one) }
@@ -111,6 +112,28 @@ public struct LimitCall {
 
     /// The key.
     public var keyBytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: key, count: keyLength) }
+
+    /// The key as its client knows it: without the number of its database.
+    public var clientKey: UnsafeRawBufferPointer {
+        isNumbered ? UnsafeRawBufferPointer(rebasing: keyBytes.dropFirst()) : keyBytes
+    }
+
+    /// Whether the key begins with the number of its database, which is not 0.
+    @inline(__always)
+    public var isNumbered: Bool { flags.contains(.isNumbered) }
+
+    @inline(__always)
+    var namespace: Namespace { Namespace(isNumbered: isNumbered) }
+
+    var name: KeyName { KeyName(keyBytes, isNumbered: isNumbered) }
+
+    /// Sets the call's key to a name in a database other than 0: the database's number, followed by the key's bytes,
+    /// together `count` bytes at `base`. Call it after `begin`, which makes the key one of database 0.
+    @inline(__always)
+    public mutating func setNumberedKey(_ base: UnsafePointer<UInt8>, count: Int) {
+        setKey(base, count: count)
+        flags.insert(.isNumbered)
+    }
 
     /// Sets the call's key to the `count` bytes at `base`.
     @inline(__always)
@@ -182,8 +205,8 @@ public struct LimitCall {
 
     // MARK: Writing
 
-    /// Makes this a call of `operation` and clears earlier options: no token, nothing carried over. The caller writes
-    /// the limit and the demand.
+    /// Makes this a call of `operation` and clears earlier options: no token, nothing carried over, database 0. The
+    /// caller writes the limit and the demand.
     @inline(__always)
     public mutating func begin(_ operation: Operation, mode: Mode = .enforce) {
         self.operation = operation
@@ -198,6 +221,10 @@ public struct LimitCall {
         amount = increment
     }
 
+    /// For a call that counts: when the deadline is set.
+    @inline(__always)
+    var countRule: CountRule { CountRule(rawValue: flags.rawValue >> Flags.ruleShift) ?? .onFirstSum }
+
     /// Makes this a call that adds to a counter and sets its deadline by `rule`.
     ///
     /// - Parameter lifetime: The time from now to the deadline in nanoseconds, 1 or more.
@@ -205,7 +232,7 @@ public struct LimitCall {
     public mutating func setCount(_ increment: Int64, _ rule: CountRule, lifetime: Int64) {
         begin(.count)
         amount = increment
-        countRule = rule
+        flags = Flags(rawValue: rule.rawValue << Flags.ruleShift)
         tokenWindow = lifetime
     }
 

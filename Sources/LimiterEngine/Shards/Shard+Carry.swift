@@ -24,7 +24,7 @@ extension Shard {
                 count(call)
                 return false
             }
-            place = find(hash, call.pointee.key, call.pointee.keyLength)
+            place = find(call, hash: hash)
             return true
         case .refund:
             let given = refund(request.demand.units, limit, place!, hash: hash, now: now).units
@@ -40,7 +40,7 @@ extension Shard {
     mutating func beginWait(
         _ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64
     ) {
-        guard call.pointee.carriesOver, let found = find(hash, call.pointee.key, call.pointee.keyLength)?.record,
+        guard call.pointee.carriesOver, let found = find(call, hash: hash)?.record,
             found.rawKind != call.pointee.limit.rawKind,
             let units = call.pointee.limit.unitsInForce(StateView(found), now: now)
         else { return }
@@ -60,7 +60,7 @@ extension Shard {
         // A call that requests nothing is only a query.
         let isWait = decision.outcome == .denied && decision.retryAfter >= 0 && demand.units > 0
         guard isWait || (decision.outcome == .allowed && decision.granted > 0) else { return false }
-        let outcome = rewrite(found, as: limit, kept, hash: hash, key: call.pointee.keyBytes, now: now)
+        let outcome = rewrite(found, as: limit, kept, hash: hash, name: call.pointee.name, now: now)
         guard outcome == .allowed else {
             call.pointee.decision = .failure(outcome)
             return false
@@ -72,11 +72,11 @@ extension Shard {
     /// Rewrites another algorithm's state as one of `limit` with `units` spent, or removes it if nothing is spent. Any
     /// outcome but `allowed` is the reason why there is no such state; nothing has changed then.
     private mutating func rewrite(
-        _ found: Record, as limit: Limit, _ units: Int64, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64
+        _ found: Record, as limit: Limit, _ units: Int64, hash: UInt64, name: KeyName, now: Int64
     ) -> LimitDecision.Outcome {
         let deadline = StateView(found).deadline
         guard units > 0 else {
-            forget(hash: hash, key: key)
+            forget(hash: hash, name: name)
             return .allowed
         }
         return withUnsafeTemporaryAllocation(byteCount: Limit.carriedSizeMax, alignment: 8) { memory in
@@ -87,7 +87,7 @@ extension Shard {
                 kind: kind, value: UnsafeRawBufferPointer(rebasing: memory[..<kind.facts.initialSize]),
                 deadline: deadline)
             // The key exists, so the memory limit is not checked.
-            return apply(view, hash: hash, key: key, now: now) ? .allowed : .outOfMemory
+            return apply(view, hash: hash, name: name, now: now) ? .allowed : .outOfMemory
         }
     }
 }

@@ -87,16 +87,16 @@ extension LimitCall {
 extension Shard {
     /// The counter of a key: its value and its place; nil when there is no such key.
     private mutating func counter(
-        _ hash: UInt64, _ key: UnsafeRawBufferPointer, now: Int64
+        _ hash: UInt64, _ name: KeyName, now: Int64
     ) throws(CounterError) -> Place? {
-        guard let place = findLive(hash, key.baseAddress ?? emptyKey, key.count, now: now) else { return nil }
+        guard let place = findLive(hash, name, now: now) else { return nil }
         guard place.record.kind == .counter else { throw .wrongKind(place.record.kind) }
         return place
     }
 
     /// Reads a counter's value for a call.
     mutating func read(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64) {
-        guard let place = findLive(hash, call.pointee.key, call.pointee.keyLength, now: now) else {
+        guard let place = findLive(hash, call.pointee.name, now: now) else {
             call.pointee.decision = .failure(.absent)
             return
         }
@@ -109,7 +109,7 @@ extension Shard {
 
     /// Adds to a counter for a call. The deadline is kept.
     mutating func add(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64) {
-        var place = find(hash, call.pointee.key, call.pointee.keyLength)
+        var place = find(call, hash: hash)
         if let found = place, !found.record.isUntimed(.counter) {
             if found.record.expiry <= now {
                 expire(found, hash: hash)
@@ -134,7 +134,7 @@ extension Shard {
     private mutating func addFirst(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64) {
         let inserted = insert(
             .counter, stateSize: 8, hash: hash, key: call.pointee.key, keyLength: call.pointee.keyLength,
-            deadline: nil, now: now)
+            isNumbered: call.pointee.isNumbered, deadline: nil, now: now)
         guard let record = inserted else {
             call.pointee.decision = .failure(.outOfMemory)
             return
@@ -145,24 +145,24 @@ extension Shard {
     }
 
     mutating func step(
-        _ step: CounterStep, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64
+        _ step: CounterStep, hash: UInt64, name: KeyName, now: Int64
     ) throws(CounterError) -> (value: Int64, applied: Int64) {
-        let known = try counter(hash, key, now: now)?.record
+        let known = try counter(hash, name, now: now)?.record
         let before = known?.word ?? 0
         guard let after = step.applied(to: before) else { return (before, 0) }
         // The difference of two counters on either side of zero may need 65 bits; the reply has only 64.
         let (applied, overflows) = after.subtractingReportingOverflow(before)
         guard !overflows else { throw .overflow }
         let deadline = known.flatMap { StateView($0).deadline }
-        try write(after, step.deadline.result(old: deadline), hash: hash, key: key, now: now)
+        try write(after, step.deadline.result(old: deadline), hash: hash, name: name, now: now)
         return (after, applied)
     }
 
     mutating func setCounter(
         _ value: Int64, if condition: CounterCondition, deadline: CounterDeadline, wantsPrevious: Bool, hash: UInt64,
-        key: UnsafeRawBufferPointer, now: Int64
+        name: KeyName, now: Int64
     ) throws(CounterError) -> CounterSetting {
-        let known = findLive(hash, key.baseAddress ?? emptyKey, key.count, now: now)?.record
+        let known = findLive(hash, name, now: now)?.record
         if wantsPrevious, let known, known.kind != .counter { throw .wrongKind(known.kind) }
         let previous = known.flatMap { $0.kind == .counter ? $0.word : nil }
         switch condition {
@@ -171,27 +171,27 @@ extension Shard {
         default: break
         }
         let old = known.flatMap { StateView($0).deadline }
-        try write(value, deadline.result(old: old), hash: hash, key: key, now: now)
+        try write(value, deadline.result(old: old), hash: hash, name: name, now: now)
         return CounterSetting(isSet: true, previous: previous)
     }
 
     /// Makes the key a counter with this value and deadline; a deadline that has passed removes it.
     mutating func write(
-        _ value: Int64, _ deadline: Int64?, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64
+        _ value: Int64, _ deadline: Int64?, hash: UInt64, name: KeyName, now: Int64
     ) throws(CounterError) {
-        if let deadline, deadline <= now { return forget(hash: hash, key: key) }
+        if let deadline, deadline <= now { return forget(hash: hash, name: name) }
         var value = value
         let isWritten = withUnsafeBytes(of: &value) { bytes in
-            apply(StateView(kind: .counter, value: bytes, deadline: deadline), hash: hash, key: key, now: now)
+            apply(StateView(kind: .counter, value: bytes, deadline: deadline), hash: hash, name: name, now: now)
         }
         if !isWritten { throw .outOfMemory }
     }
 
     /// Reads a counter and sets its deadline; one that has come removes the key.
     mutating func readCounter(
-        setting deadline: CounterDeadline, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64
+        setting deadline: CounterDeadline, hash: UInt64, name: KeyName, now: Int64
     ) throws(CounterError) -> Int64? {
-        guard let place = try counter(hash, key, now: now) else { return nil }
+        guard let place = try counter(hash, name, now: now) else { return nil }
         let value = place.record.word
         guard deadline != .keep else { return value }
         let new = deadline.result(old: StateView(place.record).deadline)
@@ -204,24 +204,24 @@ extension Shard {
     }
 
     /// Bytes that a new counter of this key takes; nil when there is such a key, of whatever kind.
-    mutating func bytesForNewCounter(_ hash: UInt64, _ key: UnsafeRawBufferPointer, now: Int64) -> Int? {
-        guard findLive(hash, key.baseAddress ?? emptyKey, key.count, now: now) == nil else { return nil }
-        return Slab.footprint(Record.size(stateSize: 8, keyLength: key.count, hasDeadline: false))
+    mutating func bytesForNewCounter(_ hash: UInt64, _ name: KeyName, now: Int64) -> Int? {
+        guard findLive(hash, name, now: now) == nil else { return nil }
+        return Slab.footprint(Record.size(stateSize: 8, keyLength: name.count, hasDeadline: false))
     }
 
     /// Makes the key a counter without a deadline. There must be memory for it.
-    mutating func storeCounter(_ value: Int64, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64) {
+    mutating func storeCounter(_ value: Int64, hash: UInt64, name: KeyName, now: Int64) {
         var value = value
         withUnsafeBytes(of: &value) { bytes in
             let view = StateView(kind: .counter, value: bytes, deadline: nil)
-            _ = apply(view, hash: hash, key: key, now: now, isRoomMade: true)
+            _ = apply(view, hash: hash, name: name, now: now, isRoomMade: true)
         }
     }
 
     mutating func takeCounter(
-        _ hash: UInt64, _ key: UnsafeRawBufferPointer, now: Int64
+        _ hash: UInt64, _ name: KeyName, now: Int64
     ) throws(CounterError) -> Int64? {
-        guard let place = try counter(hash, key, now: now) else { return nil }
+        guard let place = try counter(hash, name, now: now) else { return nil }
         let value = place.record.word
         remove(place, hash: hash)
         return value

@@ -7,7 +7,7 @@ extension Shard {
         let (end, overflows) = now.addingReportingOverflow(call.pointee.tokenWindow)
         let deadline = overflows ? Int64.max - 1 : min(end, Int64.max - 1)
         let rule = call.pointee.countRule
-        let place = findLive(hash, call.pointee.key, call.pointee.keyLength, now: now)
+        let place = findLive(hash, call.pointee.name, now: now)
         if rule == .restart || rule == .restartAndRenew, (place?.record.expiry ?? Int64.max) == Int64.max {
             return restart(call, until: deadline, hash: hash, now: now)
         }
@@ -49,7 +49,7 @@ extension Shard {
         let expires = call.pointee.countRule != .onOne || amount == 1
         let inserted = insert(
             .counter, stateSize: 8, hash: hash, key: call.pointee.key, keyLength: call.pointee.keyLength,
-            deadline: expires ? deadline : nil, now: now)
+            isNumbered: call.pointee.isNumbered, deadline: expires ? deadline : nil, now: now)
         guard let record = inserted else {
             call.pointee.decision = .failure(.outOfMemory)
             return
@@ -65,7 +65,7 @@ extension Shard {
         _ call: UnsafeMutablePointer<LimitCall>, until deadline: Int64, hash: UInt64, now: Int64
     ) {
         do throws(CounterError) {
-            try write(1, deadline, hash: hash, key: call.pointee.keyBytes, now: now)
+            try write(1, deadline, hash: hash, name: call.pointee.name, now: now)
             answer(call, 1, expiry: deadline, now: now)
         } catch {
             call.pointee.decision = .failure(.outOfMemory)

@@ -38,11 +38,30 @@ extension Shard {
             found.append("records of \(recordBytes) bytes, slab of \(slab.bytesInUse)")
         }
         if tally() != deadlines { found.append("keys by expiry: \(tally()), counted \(deadlines)") }
+        if databaseTallies().used != databases.used {
+            found.append("records by database: \(databaseTallies().used), counted \(databases.used)")
+        }
         if hiddenRecords != tokens { found.append("\(hiddenRecords) tokens, counted \(tokens)") }
         bytes += recordBytes
         if watchCount != Int32(watches.count) { found.append("watch count") }
         if bytes < 0 { found.append("negative size") }
         return found
+    }
+
+    /// Counts the records of databases other than 0 in the index.
+    private func databaseTallies() -> DatabaseTallies {
+        var tallies = DatabaseTallies()
+        for index in [current, retiring].compactMap({ $0 }) {
+            for slot in 0..<index.capacity {
+                guard let address = Index.address(index.entries[slot]), Record(address).isNumbered else { continue }
+                let record = Record(address)
+                tallies.change(record.database) { tally in
+                    if record.isHidden { tally.tokens += 1 } else { tally.keys += 1 }
+                    tally.deadlines.add(record)
+                }
+            }
+        }
+        return tallies
     }
 
     /// Counts the keys in the index by how they expire.
@@ -84,10 +103,10 @@ extension Shard {
                 if record.isDetached { found.append("\(name): an entry names a tombstone") }
                 var probes = 0
                 let place = index.find(hash, probes: &probes) {
-                    Record($0).hasKey(record.key, count: record.keyLength, isHidden: record.isHidden)
+                    Record($0).hasKey(record.key, count: record.keyLength, in: record.namespace)
                 }
                 if place != line + slot { found.append("\(name): a key is not found where it is") }
-                if !StateView(record).isValid(forKey: record.keyBytes) {
+                if !StateView(record).isValid(for: record.name) {
                     found.append("\(name): an invalid state of kind \(record.kind)")
                 }
                 sum.bytes += Slab.footprint(record.size)

@@ -5,12 +5,12 @@
 
 import CLinux
 
-/// One change, as seen by a reader of the journal. Borrows the key and the state.
+/// One change, as seen by a reader of the journal. Borrows the name and the state.
 public enum JournalChange {
     /// The key was removed.
-    case removed(key: UnsafeRawBufferPointer)
+    case removed(KeyName)
     /// The key's newest state.
-    case state(key: UnsafeRawBufferPointer, StateView)
+    case state(KeyName, StateView)
 }
 
 extension Shard {
@@ -26,10 +26,10 @@ extension Shard {
             }
             let record = dirtyRecord(position)
             if record.isDetached {
-                if !record.isHidden { body(.removed(key: record.keyBytes)) }
+                if !record.isHidden { body(.removed(record.name)) }
                 release(record)
             } else {
-                body(.state(key: record.keyBytes, StateView(record)))
+                body(.state(record.name, StateView(record)))
                 record.setDirty(false)
             }
         }

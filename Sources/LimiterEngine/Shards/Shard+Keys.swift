@@ -34,7 +34,8 @@ extension Shard {
         let new = Record(slab.allocate(size))
         report(bytes: Slab.footprint(size))
         new.initialize(
-            kind: kind ?? old.kind, stateSize: stateSize, key: old.key, keyLength: old.keyLength, deadline: deadline)
+            kind: kind ?? old.kind, stateSize: stateSize, key: old.key, keyLength: old.keyLength,
+            isNumbered: old.isNumbered, deadline: deadline)
         return new
     }
 

@@ -4,11 +4,10 @@ extension Shard {
     /// Stores a state verbatim, whatever the key held: for a whole state from a client and for a journal's record.
     /// False when the memory limit forbids a new key; it is ignored if room has been made.
     mutating func apply(
-        _ state: StateView, hash: UInt64, key: UnsafeRawBufferPointer, now: Int64, isRoomMade: Bool = false
+        _ state: StateView, hash: UInt64, name: KeyName, now: Int64, isRoomMade: Bool = false
     ) -> Bool {
         assert(state.isValid)
-        let base = key.baseAddress ?? emptyKey
-        if let place = find(hash, base, key.count, isHidden: state.kind.isHidden) {
+        if let place = find(hash, name.base, name.count, in: name.namespace(of: state.kind)) {
             let record = place.record
             if record.kind == state.kind, record.stateSize == state.value.count,
                 record.hasDeadline == (state.deadline != nil)
@@ -33,8 +32,8 @@ extension Shard {
         }
         guard
             let record = insert(
-                state.kind, stateSize: state.value.count, hash: hash, key: base, keyLength: key.count,
-                deadline: state.deadline, now: now, isRoomMade: isRoomMade)
+                state.kind, stateSize: state.value.count, hash: hash, key: name.base, keyLength: name.count,
+                isNumbered: name.isNumbered, deadline: state.deadline, now: now, isRoomMade: isRoomMade)
         else { return false }
         record.store(state.value)
         changed(record, hash: hash)
@@ -42,17 +41,18 @@ extension Shard {
     }
 
     /// As `apply`, for a shard that is not journaled yet; a state that expires by `horizon` leaves no key.
-    mutating func restore(_ state: StateView, hash: UInt64, key: UnsafeRawBufferPointer, horizon: Int64) {
+    mutating func restore(_ state: StateView, hash: UInt64, name: KeyName, horizon: Int64) {
         guard state.expiry > horizon else {
-            return forget(hash: hash, key: key, isHidden: state.kind.isHidden)
+            return forget(hash: hash, name: name, isHidden: state.kind.isHidden)
         }
         // Memory limits are set after everything is restored: acknowledged state is not dropped for lack of memory.
-        _ = apply(state, hash: hash, key: key, now: horizon)
+        _ = apply(state, hash: hash, name: name, now: horizon)
     }
 
     /// Removes a key if it is there.
-    mutating func forget(hash: UInt64, key: UnsafeRawBufferPointer, isHidden: Bool = false) {
-        guard let place = find(hash, key.baseAddress ?? emptyKey, key.count, isHidden: isHidden) else { return }
+    mutating func forget(hash: UInt64, name: KeyName, isHidden: Bool = false) {
+        let namespace = Namespace(isNumbered: name.isNumbered, isHidden: isHidden)
+        guard let place = find(hash, name.base, name.count, in: namespace) else { return }
         remove(place, hash: hash)
     }
 

@@ -11,7 +11,7 @@ extension Shard {
     /// Decides one call and writes the answer into it. Calls are passed by address: they are large.
     mutating func decide(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64) {
         guard call.pointee.isPlainTake else { return decideAny(call, hash: hash, now: now) }
-        let place = find(hash, call.pointee.key, call.pointee.keyLength)
+        let place = find(call, hash: hash)
         guard let record = place?.record, record.isUntimed(.gcra) else {
             return takeOffFastPath(call, place, hash: hash, now: now)
         }
@@ -55,7 +55,7 @@ extension Shard {
     mutating func decideLimit(
         _ call: UnsafeMutablePointer<LimitCall>, hash: UInt64, now: Int64, isRoomMade: Bool
     ) {
-        let place = find(hash, call.pointee.key, call.pointee.keyLength)
+        let place = find(call, hash: hash)
         decideLimit(call, place, hash: hash, now: now, isRoomMade: isRoomMade)
     }
 
@@ -104,8 +104,8 @@ extension Shard {
         let arrivalTime = decideRate(call, arrivalTime: now, now: now)
         guard call.pointee.decision.outcome == .allowed, call.pointee.decision.granted > 0 else { return count(call) }
         let inserted = insert(
-            .gcra, stateSize: 8, hash: hash, key: call.pointee.key, keyLength: call.pointee.keyLength, deadline: nil,
-            now: now, isRoomMade: isRoomMade)
+            .gcra, stateSize: 8, hash: hash, key: call.pointee.key, keyLength: call.pointee.keyLength,
+            isNumbered: call.pointee.isNumbered, deadline: nil, now: now, isRoomMade: isRoomMade)
         guard let record = inserted else {
             call.pointee.decision = .failure(.outOfMemory)
             return
@@ -195,7 +195,7 @@ extension Shard {
     ) -> Bool {
         plan.initialize(to: TakePlan())
         guard call.pointee.mode == .enforce else { return call.pointee.mode == .off }
-        let record = find(hash, call.pointee.key, call.pointee.keyLength)?.record
+        let record = find(call, hash: hash)?.record
         if let record, record.hasDeadline || record.rawKind != call.pointee.limit.rawKind { return false }
         guard call.pointee.limit.rawKind == StateKind.gcra.rawValue else {
             let decision = call.pointee.limit.evaluate(call.pointee.demand, state: record?.state, now: now)
@@ -233,7 +233,6 @@ extension Shard {
         _ place: Place?, hash: UInt64, now: Int64, isRoomMade: Bool
     ) -> Bool {
         var (place, isRoomMade) = (place, isRoomMade)
-        let (key, keyLength) = (UnsafeRawPointer(call.pointee.key), call.pointee.keyLength)
         if let known = place {
             let size = Witness.byteCount(known.record.state)
             let needed = Witness.sizeNeeded(next, known.record.state, call.pointee.limit, now: now)
@@ -243,7 +242,7 @@ extension Shard {
                 }
                 isRoomMade = true
                 // Making room may have evicted this very key.
-                place = find(hash, key, keyLength)
+                place = find(call, hash: hash)
                 if let place { grow(place, by: witness, to: needed) }
             }
             if let record = place?.record {
@@ -253,8 +252,9 @@ extension Shard {
             }
         }
         let inserted = insert(
-            Witness.kind, stateSize: Witness.initialSize, hash: hash, key: key, keyLength: keyLength, deadline: nil,
-            now: now, isRoomMade: isRoomMade)
+            Witness.kind, stateSize: Witness.initialSize, hash: hash, key: call.pointee.key,
+            keyLength: call.pointee.keyLength, isNumbered: call.pointee.isNumbered, deadline: nil, now: now,
+            isRoomMade: isRoomMade)
         guard let record = inserted else { return false }
         Witness.store(next, granted: granted, to: record.state, isNew: true, now: now)
         changed(record, hash: hash)
@@ -279,10 +279,10 @@ extension Shard {
 
     /// Upper bound on the memory that the call may need beyond its key's.
     mutating func bytesNeeded(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64) -> Int {
-        let keyLength = call.pointee.keyLength
-        guard let record = find(hash, call.pointee.key, keyLength)?.record else {
+        guard let record = find(call, hash: hash)?.record else {
             let size = call.pointee.limit.algorithm.kind.facts.initialSize
-            return Slab.footprint(Record.size(stateSize: size, keyLength: keyLength, hasDeadline: false))
+            return Slab.footprint(
+                Record.size(stateSize: size, keyLength: call.pointee.keyLength, hasDeadline: false))
         }
         // A state of another kind is replaced; its memory is not counted.
         guard record.rawKind == call.pointee.limit.rawKind else { return 0 }

@@ -14,7 +14,8 @@ extension HashSeed {
     /// The bits that select the shard, for any number of shards: see `Engine.init`.
     private static let shardBits: UInt64 = 0xFFF << 52
 
-    /// The hash of a key in either namespace. A hidden key without the derived format is never looked up.
+    /// The hash of a name, whose shard is that of the limited key if it is a token's. A hidden key without the derived
+    /// format is never looked up.
     func hash(_ key: UnsafeRawBufferPointer, isHidden: Bool) -> UInt64 {
         let base = key.baseAddress ?? emptyKey
         guard isHidden, TokenKey.isValid(key) else { return hash(base, count: key.count) }
@@ -35,6 +36,7 @@ extension Shard {
         _ call: UnsafeMutablePointer<LimitCall>, token: UnsafeRawBufferPointer, hash: UInt64, now: Int64
     ) {
         let (key, keyLength) = (UnsafeRawPointer(call.pointee.key), call.pointee.keyLength)
+        let namespace = Namespace(isNumbered: call.pointee.isNumbered, isHidden: true)
         let size = TokenKey.size(keyLength: keyLength, token: token)
         let (expiry, overflows) = now.addingReportingOverflow(max(1, call.pointee.tokenWindow))
         guard token.count <= LimitCall.tokenLengthMax, size <= keyLengthMax, !overflows else {
@@ -47,14 +49,14 @@ extension Shard {
             let derivedHash = seed.hash(derived, isHidden: true)
             guard call.pointee.operation == .take else {
                 decideLimit(call, hash: hash, now: now, isRoomMade: false)
-                if let place = findLive(derivedHash, derived.baseAddress!, size, now: now, isHidden: true) {
+                if let place = findLive(derivedHash, derived.baseAddress!, size, in: namespace, now: now) {
                     call.pointee.decision.answer(as: TokenAnswer.load(place.record.state))
                 } else if isTokenLimitReached, call.pointee.decision.isAnswer {
                     call.pointee.decision = .failure(.tooManyTokens)
                 }
                 return
             }
-            if let place = findLive(derivedHash, derived.baseAddress!, size, now: now, isHidden: true) {
+            if let place = findLive(derivedHash, derived.baseAddress!, size, in: namespace, now: now) {
                 call.pointee.decision = TokenAnswer.load(place.record.state)
                 call.pointee.decision.isRepeated = true
                 repeated &+= 1
@@ -77,7 +79,7 @@ extension Shard {
             guard call.pointee.decision.isAnswer else { return }
             let inserted = insert(
                 .token, stateSize: TokenAnswer.size, hash: derivedHash, key: derived.baseAddress!, keyLength: size,
-                deadline: nil, now: now, isRoomMade: true)
+                isNumbered: namespace.isNumbered, deadline: nil, now: now, isRoomMade: true)
             TokenAnswer.store(call.pointee.decision, expiry: expiry, to: inserted!.state)
             changed(inserted!, hash: derivedHash)
         }

@@ -1,21 +1,21 @@
 // Watched keys: how a transaction learns that a key it has read was changed.
 
 extension Shard {
-    mutating func addWatch(_ hash: UInt64, key: [UInt8], token: WatchToken) {
-        watches.add(hash, key: key, token: token)
+    mutating func addWatch(_ hash: UInt64, _ name: KeyName, token: WatchToken) {
+        watches.add(hash, name, token: token)
         watchCount = Int32(clamping: watches.count)
     }
 
-    mutating func removeWatch(_ hash: UInt64, key: UnsafeRawBufferPointer, token: WatchToken) {
+    mutating func removeWatch(_ hash: UInt64, _ name: KeyName, token: WatchToken) {
         guard watchCount != 0 else { return }
-        watches.remove(hash, key: key, token: token)
+        watches.remove(hash, name, token: token)
         watchCount = Int32(clamping: watches.count)
     }
 
     /// Touches every token that watches this key. O(tokens), once for each token.
     @inline(never)
-    mutating func touchWatches(_ hash: UInt64, _ key: UnsafeRawBufferPointer) {
-        watches.touch(hash, key)
+    mutating func touchWatches(_ hash: UInt64, _ name: KeyName) {
+        watches.touch(hash, name)
         watchCount = Int32(clamping: watches.count)
     }
 
@@ -24,7 +24,9 @@ extension Shard {
         guard watchCount != 0 else { return }
         var watches = watches
         self.watches = WatchTable()
-        watches.touchAll { hash, key in find(hash, key.baseAddress ?? emptyKey, key.count) != nil }
+        watches.touchAll { hash, name in
+            find(hash, name.base, name.count, in: Namespace(isNumbered: name.isNumbered)) != nil
+        }
         self.watches = watches
         watchCount = Int32(clamping: watches.count)
     }

@@ -4,7 +4,7 @@
 // While the index is being resized there are two: `current` takes all new entries, `retiring` only loses them, a few
 // buckets with every change. A key is in exactly one.
 //
-// Continued in: +Take, +Tokens, +Counters, +Resizing, +Keys, +Sweep, +Eviction, +Journal, +Restore, +Watch,
+// Continued in: +Take, +Tokens, +Counters, +Resizing, +Keys, +Sweep, +Eviction, +Journal, +Restore, +Watch, +Databases,
 // +Invariants.
 
 import Synchronization
@@ -52,6 +52,8 @@ struct Shard {
     var clearings: UInt64 = 0
     /// Counts of the keys by how they expire.
     var deadlines = DeadlineTally()
+    /// Counts of the records of databases other than 0.
+    var databases = DatabaseTallies()
 
     /// Records that changed since the last collection, tombstones included.
     var dirty = DirtyList()
@@ -79,7 +81,7 @@ struct Shard {
     /// Records held, including hidden ones and expired ones not yet found.
     var recordCount: Int { current.live + (retiring?.live ?? 0) }
 
-    /// Keys visible to commands, including expired ones not yet found.
+    /// Keys of all databases visible to commands, including expired ones not yet found.
     var count: Int { recordCount - tokens }
 
     /// Bytes in use: records and index.
@@ -98,31 +100,44 @@ struct Shard {
     }
 
     @inline(__always)
-    mutating func find(_ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int, isHidden: Bool = false) -> Place? {
+    mutating func find(
+        _ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int, in namespace: Namespace
+    ) -> Place? {
         var probes = 0
-        let entry = current.find(hash, probes: &probes) { Record($0).hasKey(key, count: length, isHidden: isHidden) }
+        let entry = current.find(hash, probes: &probes) { Record($0).hasKey(key, count: length, in: namespace) }
         if probes > probesMax { probesMax = probes }
         if let entry { return Place(entry: entry, isRetiring: false) }
-        return retiring == nil ? nil : findRetiring(hash, key, length, isHidden: isHidden)
+        return retiring == nil ? nil : findRetiring(hash, key, length, in: namespace)
+    }
+
+    /// The record of a call's key.
+    @inline(__always)
+    mutating func find(_ call: UnsafeMutablePointer<LimitCall>, hash: UInt64) -> Place? {
+        find(hash, call.pointee.key, call.pointee.keyLength, in: call.pointee.namespace)
     }
 
     @inline(never)
     private mutating func findRetiring(
-        _ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int, isHidden: Bool
+        _ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int, in namespace: Namespace
     ) -> Place? {
         var probes = 0
-        let entry = retiring!.find(hash, probes: &probes) { Record($0).hasKey(key, count: length, isHidden: isHidden) }
+        let entry = retiring!.find(hash, probes: &probes) { Record($0).hasKey(key, count: length, in: namespace) }
         return entry.map { Place(entry: $0, isRetiring: true) }
     }
 
     /// As `find`, but an expired key is removed and not found.
     mutating func findLive(
-        _ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int, now: Int64, isHidden: Bool = false
+        _ hash: UInt64, _ key: UnsafeRawPointer, _ length: Int, in namespace: Namespace, now: Int64
     ) -> Place? {
-        guard let place = find(hash, key, length, isHidden: isHidden) else { return nil }
+        guard let place = find(hash, key, length, in: namespace) else { return nil }
         guard place.record.expiry <= now else { return place }
         expire(place, hash: hash)
         return nil
+    }
+
+    /// As `findLive`, for the key of a command.
+    mutating func findLive(_ hash: UInt64, _ name: KeyName, now: Int64) -> Place? {
+        findLive(hash, name.base, name.count, in: Namespace(isNumbered: name.isNumbered), now: now)
     }
 
     // MARK: Adding and removing
@@ -130,8 +145,8 @@ struct Shard {
     /// A new record for a key that has none; the caller writes its state. Nil when the memory limit forbids it. The
     /// limit is not checked if room has been made, or if the record replaces one of the same key.
     mutating func insert(
-        _ kind: StateKind, stateSize: Int, hash: UInt64, key: UnsafeRawPointer, keyLength: Int, deadline: Int64?,
-        now: Int64, isRoomMade: Bool = false
+        _ kind: StateKind, stateSize: Int, hash: UInt64, key: UnsafeRawPointer, keyLength: Int, isNumbered: Bool,
+        deadline: Int64?, now: Int64, isRoomMade: Bool = false
     ) -> Record? {
         precondition(keyLength <= keyLengthMax)
         let size = Record.size(stateSize: stateSize, keyLength: keyLength, hasDeadline: deadline != nil)
@@ -139,8 +154,11 @@ struct Shard {
         if !isRoomMade, gauge.wouldExceed(footprint), !makeRoom(footprint, now: now) { return nil }
         let record = Record(slab.allocate(size))
         report(bytes: footprint)
-        record.initialize(kind: kind, stateSize: stateSize, key: key, keyLength: keyLength, deadline: deadline)
+        record.initialize(
+            kind: kind, stateSize: stateSize, key: key, keyLength: keyLength, isNumbered: isNumbered, deadline: deadline
+        )
         if kind.isHidden { countToken(1) }
+        if isNumbered { countNumbered(record, 1) }
         prepareForInsert()
         current.insert(hash, record.address)
         tallyAdded(record)
@@ -155,14 +173,14 @@ struct Shard {
             record.setDirty(true)
             dirty.append(record.address)
         }
-        if watchCount != 0, !record.isHidden { touchWatches(hash, record.keyBytes) }
+        if watchCount != 0, !record.isHidden { touchWatches(hash, record.name) }
     }
 
     /// Deletes a key on request and journals a tombstone.
     mutating func remove(_ place: Place, hash: UInt64) {
         let record = place.record
         changes &+= 1
-        if watchCount != 0, !record.isHidden { touchWatches(hash, record.keyBytes) }
+        if watchCount != 0, !record.isHidden { touchWatches(hash, record.name) }
         unlink(place)
         // A tombstone contains only a key, so a hidden one leaves none: the journal's readers keep it until it expires.
         if isJournaling, !record.isDirty, !record.isHidden {
@@ -175,14 +193,15 @@ struct Shard {
     /// Drops an expired key. No tombstone: readers can tell from the state that it expired.
     mutating func expire(_ place: Place, hash: UInt64) {
         let record = place.record
-        if watchCount != 0, !record.isHidden { touchWatches(hash, record.keyBytes) }
+        if watchCount != 0, !record.isHidden { touchWatches(hash, record.name) }
         unlink(place)
         unlink(record)
         expired &+= 1
     }
 
-    private mutating func unlink(_ place: Place) {
+    mutating func unlink(_ place: Place) {
         if place.record.isHidden { countToken(-1) }
+        if place.record.isNumbered { countNumbered(place.record, -1) }
         tallyRemoved(place.record)
         if place.isRetiring {
             retiring!.unlink(place.entry)
@@ -192,7 +211,7 @@ struct Shard {
     }
 
     /// A dirty record is still on the list, so it remains as a tombstone until it is collected.
-    private mutating func unlink(_ record: Record) {
+    mutating func unlink(_ record: Record) {
         guard !record.isDirty else { return record.setDetached() }
         release(record)
     }
@@ -229,6 +248,7 @@ struct Shard {
         report(bytes: current.byteCount)
         countToken(-tokens)
         deadlines = DeadlineTally()
+        databases.removeAll()
         return remains
     }
 

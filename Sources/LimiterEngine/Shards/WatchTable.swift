@@ -24,17 +24,19 @@ struct WatchTable {
     /// One watched key. Two keys with the same hash are a chain.
     private final class Entry {
         let key: [UInt8]
+        let isNumbered: Bool
         var tokens: [ObjectIdentifier: WatchToken] = [:]
         var next: Entry?
 
-        init(key: [UInt8], next: Entry?) {
-            self.key = key
+        init(_ name: KeyName, next: Entry?) {
+            key = Array(name.bytes)
+            isNumbered = name.isNumbered
             self.next = next
         }
 
-        func hasKey(_ other: UnsafeRawBufferPointer) -> Bool {
-            guard key.count == other.count, let base = other.baseAddress else { return key.count == other.count }
-            return key.withUnsafeBytes { bytesAreEqual($0.baseAddress!, base, count: other.count) }
+        func isNamed(_ other: KeyName) -> Bool {
+            guard isNumbered == other.isNumbered, key.count == other.count else { return false }
+            return key.isEmpty || key.withUnsafeBytes { bytesAreEqual($0.baseAddress!, other.base, count: other.count) }
         }
     }
 
@@ -45,12 +47,12 @@ struct WatchTable {
     private(set) var comparisons = 0
 
     /// Touches the token when the key changes. O(1).
-    mutating func add(_ hash: UInt64, key: [UInt8], token: WatchToken) {
+    mutating func add(_ hash: UInt64, _ name: KeyName, token: WatchToken) {
         let entry: Entry
-        if let found = key.withUnsafeBytes({ find(hash, $0) }) {
+        if let found = find(hash, name) {
             entry = found
         } else {
-            entry = Entry(key: key, next: entries[hash])
+            entry = Entry(name, next: entries[hash])
             entries[hash] = entry
             count += 1
         }
@@ -58,37 +60,40 @@ struct WatchTable {
     }
 
     /// Ends the token's watch on the key, if the key has not changed since. O(1).
-    mutating func remove(_ hash: UInt64, key: UnsafeRawBufferPointer, token: WatchToken) {
-        guard let entry = find(hash, key) else { return }
+    mutating func remove(_ hash: UInt64, _ name: KeyName, token: WatchToken) {
+        guard let entry = find(hash, name) else { return }
         entry.tokens[ObjectIdentifier(token)] = nil
         if entry.tokens.isEmpty { unlink(entry, hash) }
     }
 
     /// Touches the tokens that watch the key, and removes the key. O(tokens).
-    mutating func touch(_ hash: UInt64, _ key: UnsafeRawBufferPointer) {
-        guard let entry = find(hash, key) else { return }
+    mutating func touch(_ hash: UInt64, _ name: KeyName) {
+        guard let entry = find(hash, name) else { return }
         for token in entry.tokens.values { token.touch() }
         unlink(entry, hash)
     }
 
     /// Touches the tokens of the keys for which `isChanged` is true, and removes these keys. O(keys + tokens).
-    mutating func touchAll(where isChanged: (UInt64, UnsafeRawBufferPointer) -> Bool) {
+    mutating func touchAll(where isChanged: (UInt64, KeyName) -> Bool) {
         for (hash, first) in entries {
             var entry: Entry? = first
             while let watched = entry {
                 entry = watched.next
-                guard watched.key.withUnsafeBytes({ isChanged(hash, $0) }) else { continue }
+                let isTouched = watched.key.withUnsafeBytes {
+                    isChanged(hash, KeyName($0, isNumbered: watched.isNumbered))
+                }
+                guard isTouched else { continue }
                 for token in watched.tokens.values { token.touch() }
                 unlink(watched, hash)
             }
         }
     }
 
-    private mutating func find(_ hash: UInt64, _ key: UnsafeRawBufferPointer) -> Entry? {
+    private mutating func find(_ hash: UInt64, _ name: KeyName) -> Entry? {
         var entry = entries[hash]
         while let candidate = entry {
             comparisons &+= 1
-            if candidate.hasKey(key) { return candidate }
+            if candidate.isNamed(name) { return candidate }
             entry = candidate.next
         }
         return nil

@@ -152,12 +152,12 @@ package final class BatchEncoder {
 
     /// Adds a key's state.
     @inline(__always)
-    package func add(_ state: StateView, key: UnsafeRawBufferPointer) { add(state, key: key, to: buffer) }
+    package func add(_ state: StateView, _ name: KeyName) { add(state, name, to: buffer) }
 
     /// Adds a key's removal.
-    package func addRemoval(key: UnsafeRawBufferPointer) {
+    package func addRemoval(_ name: KeyName) {
         makeRoom(buffer)
-        JournalRecord.encodeRemoval(key: key, into: buffer)
+        JournalRecord.encodeRemoval(name, into: buffer)
     }
 
     /// Adds a control record. The caller bounds `body` and `key` together, far below a batch.
@@ -175,17 +175,17 @@ package final class BatchEncoder {
 
     /// As `add`, for callers that already have the buffer.
     @inline(__always)
-    func add(_ state: StateView, key: UnsafeRawBufferPointer, to buffer: ByteBuffer) {
+    func add(_ state: StateView, _ name: KeyName, to buffer: ByteBuffer) {
         makeRoom(buffer)
-        JournalRecord.encodeState(state, key: key, into: buffer)
+        JournalRecord.encodeState(state, name, into: buffer)
     }
 
     /// Adds a change, for callers that already have the buffer.
     @inline(__always)
     func add(_ change: JournalChange, to buffer: ByteBuffer) {
         switch change {
-        case .removed(let key): addRemoval(key: key)
-        case .state(let key, let state): add(state, key: key, to: buffer)
+        case .removed(let name): addRemoval(name)
+        case .state(let name, let state): add(state, name, to: buffer)
         }
     }
 

@@ -1,16 +1,20 @@
 // One record of the journal: a key's current state, a removal, or something that concerns more than one key.
 //
 //   offset        size
-//        0           1   kind: bit 7 control, bit 6 has a deadline, bits 0–5 the number (0: removed key)
+//        0           1   kind: bit 7 control, bit 6 has a deadline, bit 5 numbered, bits 0–4 its number (0: a removal);
+//                        bits 0–5 of a control record are its number
 //        1         1–5   k, length of the key, LEB128: seven bits a byte, lowest first, bit 7 set if more follow
 //        …         1–5   v, length of the state or of the control record's body, LEB128
 //        …           v   state (GCRA: the TAT, 8 bytes) or body
 //        …         0/8   deadline in nanoseconds of engine time, if bit 6 is set
 //        …           k   key; empty in control records that concern everything, a name in those of policies and rules
 //
+// A numbered key belongs to another database than 0 and begins with a byte 1 … 255, the number of the database. In the
+// key of a token, which contains that of a limit, the latter does.
+//
 // Numbers are little-endian. A record is valid when its lengths use as few bytes as possible, k is at most 2²⁵−1, the
-// kind is known and its state is one the engine accepts, bit 6 is set for states only, a removal has v = 0, and no part
-// of it is outside its batch.
+// kind is known and its state is one the engine accepts, bit 6 is set for states only, bit 5 for states and removals
+// only, a numbered key has its number, a removal has v = 0, and no part of it is outside its batch.
 
 package import LimiterEngine
 
@@ -29,6 +33,8 @@ package enum ControlKind: UInt8, Sendable, CaseIterable {
     case rule = 5
     /// This rule does not exist.
     case ruleRemoval = 6
+    /// All keys of one database were removed, while others have keys: FLUSHDB. Body: its number, a byte.
+    case flushDatabase = 7
 
     /// The journal's kind for a policy or rule record.
     init(_ kind: PolicyRecord.Kind) {
@@ -43,7 +49,7 @@ package enum ControlKind: UInt8, Sendable, CaseIterable {
     /// The policy record kind; nil for records of other things.
     var policyKind: PolicyRecord.Kind? {
         switch self {
-        case .flushAll, .endOfSnapshot: nil
+        case .flushAll, .endOfSnapshot, .flushDatabase: nil
         case .policy: .policy
         case .policyRemoval: .policyRemoval
         case .rule: .rule
@@ -55,27 +61,29 @@ package enum ControlKind: UInt8, Sendable, CaseIterable {
 /// A record being read: borrows the bytes it was read from.
 package enum JournalRecord {
     /// A key's state.
-    case state(key: UnsafeRawBufferPointer, StateView)
+    case state(KeyName, StateView)
     /// A removed key.
-    case removed(key: UnsafeRawBufferPointer)
+    case removed(KeyName)
     /// A control record.
     case control(ControlKind, key: UnsafeRawBufferPointer, body: UnsafeRawBufferPointer)
 
     private static let controlBit: UInt8 = 0x80
     private static let deadlineBit: UInt8 = 0x40
+    private static let numberedBit: UInt8 = 0x20
 
     // MARK: Writing
 
     /// Upper bound on the bytes of a record besides key and state.
     static let overheadMax = 1 + 5 + 5 + 8
 
-    static func encodeState(_ state: StateView, key: UnsafeRawBufferPointer, into buffer: ByteBuffer) {
-        let kind = state.kind.rawValue | (state.deadline == nil ? 0 : deadlineBit)
-        encode(kind, key: key, value: state.value, deadline: state.deadline, into: buffer)
+    static func encodeState(_ state: StateView, _ name: KeyName, into buffer: ByteBuffer) {
+        let kind = state.kind.rawValue | (state.deadline == nil ? 0 : deadlineBit) | (name.isNumbered ? numberedBit : 0)
+        encode(kind, key: name.bytes, value: state.value, deadline: state.deadline, into: buffer)
     }
 
-    static func encodeRemoval(key: UnsafeRawBufferPointer, into buffer: ByteBuffer) {
-        encode(0, key: key, value: UnsafeRawBufferPointer(start: nil, count: 0), deadline: nil, into: buffer)
+    static func encodeRemoval(_ name: KeyName, into buffer: ByteBuffer) {
+        let kind = name.isNumbered ? numberedBit : 0
+        encode(kind, key: name.bytes, value: UnsafeRawBufferPointer(start: nil, count: 0), deadline: nil, into: buffer)
     }
 
     static func encodeControl(
@@ -159,18 +167,24 @@ package enum JournalRecord {
                     throw failed("it is not a valid record of kind \(control)", isOtherVersion: record.isOfOtherVersion)
                 }
             }
+            if control == .flushDatabase, key.count > 0 || value.count != 1 {
+                throw failed("it is not a valid record of kind \(control)")
+            }
             return .control(control, key: key, body: value)
         }
-        if kind & ~deadlineBit == 0 {
-            guard kind == 0, valueLength == 0 else { throw failed("a removal with a state") }
-            return .removed(key: key)
+        let name = KeyName(key, isNumbered: kind & numberedBit != 0)
+        if kind & ~(deadlineBit | numberedBit) == 0 {
+            guard kind & deadlineBit == 0, valueLength == 0 else { throw failed("a removal with a state") }
+            guard name.isValid(for: nil) else { throw failed("a numbered key without a number") }
+            return .removed(name)
         }
-        guard let stateKind = StateKind(rawValue: kind & ~deadlineBit) else {
+        guard let stateKind = StateKind(rawValue: kind & ~(deadlineBit | numberedBit)) else {
             throw failed("its kind \(kind) is unknown to this version", isOtherVersion: true)
         }
+        guard name.isValid(for: stateKind) else { throw failed("a numbered key without a number") }
         let state = StateView(kind: stateKind, value: value, deadline: deadline)
-        guard state.isValid(forKey: key) else { throw failed("its state is not a valid \(stateKind.name)") }
-        return .state(key: key, state)
+        guard state.isValid(for: name) else { throw failed("its state is not a valid \(stateKind.name)") }
+        return .state(name, state)
     }
 
     /// A length, or nil when it is cut off, too long or not minimally encoded.

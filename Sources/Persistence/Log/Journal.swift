@@ -138,9 +138,9 @@ package final class Journal: @unchecked Sendable {
     }
 
     /// Adds a key's state inside of `excludingCollections`, ahead of everything that is collected later.
-    package func recordExcluding(_ state: StateView, key: UnsafeRawBufferPointer, time: EngineTime) {
+    package func recordExcluding(_ state: StateView, _ name: KeyName, time: EngineTime) {
         encoder.setTime(time)
-        encoder.add(state, key: key)
+        encoder.add(state, name)
         encoder.end()
     }
 

@@ -45,9 +45,10 @@ package final class BatchApplier {
         do throws(BatchError<Never>) {
             try JournalBatch.forEachRecord(in: bytes) { record in
                 switch record {
-                case .state(let key, let state): restorer.put(state, key: key)
-                case .removed(let key): restorer.remove(key: key)
+                case .state(let name, let state): restorer.put(state, name)
+                case .removed(let name): restorer.remove(name)
                 case .control(.flushAll, _, _): restorer.removeAll()
+                case .control(.flushDatabase, _, let body): restorer.removeAll(ofDatabase: body[0])
                 case .control(let kind, let key, let body):
                     guard let kind = kind.policyKind else { return }
                     policies.append(PolicyRecord(kind: kind, key: Array(key), value: Array(body)))

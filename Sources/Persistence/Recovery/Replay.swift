@@ -106,9 +106,10 @@ struct Replay {
             try JournalBatch.forEachRecord(in: bytes) { record throws(RecoveryError) in
                 if let visit { try visit(record, batch) }
                 switch record {
-                case .state(let key, let state): restorer?.put(state, key: key)
-                case .removed(let key): restorer?.remove(key: key)
+                case .state(let name, let state): restorer?.put(state, name)
+                case .removed(let name): restorer?.remove(name)
                 case .control(.flushAll, _, _): restorer?.removeAll()
+                case .control(.flushDatabase, _, let body): restorer?.removeAll(ofDatabase: body[0])
                 case .control(.endOfSnapshot, _, let body):
                     guard isSnapshot, body.count == 8 || body.count == 16 else {
                         throw RecoveryError(path, position, "a misplaced end-of-snapshot record")

@@ -71,7 +71,7 @@ package final class SnapshotStream {
         guard phase == .keys else { return spare }
         repeat {
             cursor = keyspace.scanStates(cursor: cursor, effort: SnapshotStream.keysPerStep, now: header.time) {
-                encoder.add($1, key: $0)
+                encoder.add($1, $0)
                 keys += 1
             }
         } while cursor != 0 && encoder.buffer.count < SnapshotStream.pieceSize

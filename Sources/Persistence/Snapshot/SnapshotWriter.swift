@@ -71,8 +71,8 @@ package final class SnapshotWriter {
             try writePolicies()
             return true
         }
-        cursor = keyspace.scanStates(cursor: cursor, effort: SnapshotWriter.keysPerStep, now: time) { key, state in
-            encoder.add(state, key: key)
+        cursor = keyspace.scanStates(cursor: cursor, effort: SnapshotWriter.keysPerStep, now: time) { name, state in
+            encoder.add(state, name)
             keys += 1
         }
         if encoder.buffer.count >= SnapshotWriter.writeSize || cursor == 0 {

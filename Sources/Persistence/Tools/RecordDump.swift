@@ -110,24 +110,26 @@ package struct RecordDump {
             line.member("offset", batch.offset)
             line.member("time", batch.time.nanoseconds)
             switch record {
-            case .state(let key, let state):
+            case .state(let name, let state):
                 line.member("type", "state")
                 line.member("kind", "\(state.kind.facts.noun)")
-                writeKey(key, to: &line)
+                write(name, state.kind, to: &line)
                 if let fields = state.kind.fields(state.value) {
                     for field in fields { line.member(field.name, field.value) }
                 } else {
                     line.member("state_hex", hex: state.value)
                 }
                 if let deadline = state.deadline { line.member("deadline_ns", deadline) }
-            case .removed(let key):
+            case .removed(let name):
                 line.member("type", "removed")
-                writeKey(key, to: &line)
+                write(name, nil, to: &line)
             case .control(let kind, let key, let body):
                 line.member("type", "control")
                 line.member("kind", name(of: kind))
                 if !key.isEmpty { writeKey(key, to: &line) }
-                if kind == .endOfSnapshot, body.count == 8 {
+                if kind == .flushDatabase {
+                    line.member("db", Int64(body[0]))
+                } else if kind == .endOfSnapshot, body.count == 8 {
                     line.member("records", word(body))
                 } else if !body.isEmpty {
                     line.member("body_hex", hex: body)
@@ -145,7 +147,14 @@ package struct RecordDump {
         case .policyRemoval: "policy_removal"
         case .rule: "rule"
         case .ruleRemoval: "rule_removal"
+        case .flushDatabase: "flush_database"
         }
+    }
+
+    /// The key as its client knows it, and its database unless that is 0.
+    private static func write(_ name: KeyName, _ kind: StateKind?, to line: inout JSONLine) {
+        if name.isNumbered { line.member("db", Int64(name.database(kind))) }
+        writeKey(name.key(kind), to: &line)
     }
 
     private static func writeKey(_ key: UnsafeRawBufferPointer, to line: inout JSONLine) {

@@ -28,12 +28,12 @@ final class Monitors: Sendable {
         if !receivers.isEmpty { MessageBytes(monitorLine: line).post(to: receivers) }
     }
 
-    /// A command as monitors see it: `+1700000000.123456 [0 127.0.0.1:5] "SET" "k" "v"`.
+    /// A command as monitors see it, with the database: `+1700000000.123456 [0 127.0.0.1:5] "SET" "k" "v"`.
     static func line(_ arguments: ArgumentList, _ hidden: HiddenArguments, from connection: Connection) -> [UInt8] {
         let wall = CalendarSecond.now()
         let micros = String(wall.nanosecond / 1000)
         let padded = String(repeating: "0", count: 6 - micros.count) + micros
-        var line = Array("+\(wall.unixSeconds).\(padded) [0 \(connection.peerAddress)]".utf8)
+        var line = Array("+\(wall.unixSeconds).\(padded) [\(connection.resp.database) \(connection.peerAddress)]".utf8)
         for index in 0..<arguments.count {
             line.append(UInt8(ascii: " "))
             if hidden.contains(index) {

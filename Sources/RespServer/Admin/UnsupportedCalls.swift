@@ -20,6 +20,13 @@ enum Unsupported {
     /// The script with this SHA-1, in hexadecimal digits.
     case script(String)
 
+    /// Whether the client only asks whether the server has something, and does without it. redis-py sends
+    /// `CLIENT MAINT_NOTIFICATIONS` on each new connection; Redis, too, answers with an error unless it is managed.
+    var isProbe: Bool {
+        guard case .subcommand(let subcommand, let command) = self else { return false }
+        return command.matches("CLIENT") && subcommand.matches("MAINT_NOTIFICATIONS")
+    }
+
     /// The name under which the call is counted.
     var name: String {
         switch self {
@@ -125,6 +132,7 @@ final class UnsupportedCalls: Sendable {
 extension EventLoop {
     /// Counts a call that was refused because this server lacks what it needs. Logs the first call for each name.
     func noteUnsupported(_ lacking: Unsupported, from connection: Connection) {
+        guard !lacking.isProbe else { return }
         guard !connection.resp.flags.contains(.unauthenticated) else { return server.unsupportedCalls.countStranger() }
         switch server.unsupportedCalls.count(lacking.name) {
         case .none: break

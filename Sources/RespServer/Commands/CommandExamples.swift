@@ -144,6 +144,10 @@ enum KeyExamples {
         "> SET hits 5 EX 60", "OK", "> RENAME hits calls", "OK", "> GET calls", "\"5\"", "> TTL calls",
         "(integer) 60", "> RENAME hits calls", "(error) ERR no such key",
     ]
+    static let move = [
+        "> SET hits 5 EX 60", "OK", "> MOVE hits 1", "(integer) 1", "> EXISTS hits", "(integer) 0", "> SELECT 1", "OK",
+        "> TTL hits", "(integer) 60",
+    ]
     static let renamenx = [
         "> MSET in 5 out 7", "OK", "> RENAMENX in out", "(integer) 0", "> RENAMENX in other", "(integer) 1",
     ]

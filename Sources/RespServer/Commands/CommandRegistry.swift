@@ -76,6 +76,8 @@ final class CommandRegistry: @unchecked Sendable {
     let flat: [CommandReference]
     /// Index of EXEC.
     let exec: Int
+    /// Index of SELECT.
+    let select: Int
     /// Index of EVALSHA.
     let evalsha: Int
     /// Index of EVALSHA_RO.
@@ -103,6 +105,7 @@ final class CommandRegistry: @unchecked Sendable {
         self.flat = flat
         self.subcommands = subcommands
         exec = specs.firstIndex { $0.name == "exec" }!
+        select = specs.firstIndex { $0.name == "select" }!
         evalsha = specs.firstIndex { $0.name == "evalsha" }!
         evalshaReadOnly = specs.firstIndex { $0.name == "evalsha_ro" }!
         let entries = UnsafeMutablePointer<BatchEntry>.allocate(capacity: specs.count)

@@ -52,6 +52,8 @@ struct CommandFlags: OptionSet, Sendable {
     static let mayReplicate = CommandFlags(rawValue: 1 << 20)
     /// Refused like a write while the disk is failing, so that health checks notice.
     static let reportsDisk = CommandFlags(rawValue: 1 << 21)
+    /// Its options, after two keys, may name another database: with any, EXEC locks every stripe for it.
+    static let namesDatabase = CommandFlags(rawValue: 1 << 23)
     /// Runs a script, which determines whether it writes and what it locks. Shown with Redis's flags for such commands.
     static let script = CommandFlags(rawValue: 1 << 22)
 }

@@ -18,7 +18,7 @@ extension CommandTable {
             categories: own, group: group, summary: "Replies OK and closes the connection.", handler: Handlers.quit),
         CommandSpec(
             name: "select", arity: 2, flags: [.loading, .stale, .fast], categories: own, group: group,
-            summary: "Selects the database; 0 is the only one.",
+            summary: "Selects the database of the commands that follow on this connection.",
             arguments: [ArgumentSpec(name: "index", kind: .integer)], handler: Handlers.select),
         CommandSpec(
             name: "reset", arity: 1, flags: [.loading, .stale, .fast, .noAuth, .whileSubscribed, .transactionControl],

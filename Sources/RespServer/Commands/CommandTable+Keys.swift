@@ -6,12 +6,13 @@ extension CommandTable {
     private static let reading: [String] = ["RO", "access"]
     private static let removing: [String] = ["RM", "delete"]
 
-    static let keys: [CommandSpec] = walking + looking + expiring + renaming + removal
+    static let keys: [CommandSpec] = walking + looking + expiring + renaming + databases + removal
 
     private static let walking: [CommandSpec] = [
         CommandSpec(
             name: "dbsize", arity: 1, flags: [.readonly, .fast, .allKeys], categories: own, group: "server",
-            summary: "Counts the keys.", tips: [CommandTips.allShards, CommandTips.sum], handler: Handlers.dbsize),
+            summary: "Counts the keys of the database.", tips: [CommandTips.allShards, CommandTips.sum],
+            handler: Handlers.dbsize),
         CommandSpec(
             name: "scan", arity: -2, flags: [.readonly, .allKeys], categories: own, group: group,
             complexity: "O(COUNT) per call, in slices; O(N) for a complete iteration over N keys.",
@@ -134,15 +135,15 @@ extension CommandTable {
     /// RENAME excludes collections of the journal: see its handler.
     private static let renaming: [CommandSpec] = [
         CommandSpec(
-            name: "copy", arity: -3, flags: [.write, .denyOOM], keys: .two, categories: own, group: group,
-            complexity: "O(N) with N bytes of state.",
+            name: "copy", arity: -3, flags: [.write, .denyOOM, .namesDatabase], keys: .two, categories: own,
+            group: group, complexity: "O(N) with N bytes of state.",
             summary: "Copies a key of any kind with its expiry: returns 1, or 0 if it does not exist or the "
                 + "destination does. Answers stored for IDs stay with the source.",
             arguments: [
                 ArgumentSpec(name: "source", kind: .key), ArgumentSpec(name: "destination", kind: .key),
                 ArgumentSpec(
-                    name: "destination-db", kind: .integer, token: "DB", summary: "0, the only database.",
-                    optional: true),
+                    name: "destination-db", kind: .integer, token: "DB",
+                    summary: "The destination's database; the selected one if not given.", optional: true),
                 .word("REPLACE", summary: "Replaces the destination, whatever it holds.", optional: true),
             ],
             keyAccess: reading, secondKeyAccess: ["OW", "update"], examples: KeyExamples.copy,
@@ -162,6 +163,25 @@ extension CommandTable {
             examples: KeyExamples.renamenx, handler: Handlers.renamenx),
     ]
 
+    /// MOVE excludes collections of the journal, as RENAME does.
+    private static let databases: [CommandSpec] = [
+        CommandSpec(
+            name: "move", arity: 3, flags: [.write, .fast, .records, .allKeys], keys: .one, categories: own,
+            group: group, complexity: "O(N) with N bytes of state.",
+            summary: "Moves a key of any kind to another database, with its state and its expiry: returns 1, or 0 if "
+                + "it does not exist or the other database has such a key. Answers stored for IDs stay.",
+            arguments: [.key(), ArgumentSpec(name: "db", kind: .integer)], keyAccess: ["RW", "access", "update"],
+            examples: KeyExamples.move, handler: Handlers.move),
+        CommandSpec(
+            name: "swapdb", arity: 3, flags: [.write, .fast], categories: own + ["dangerous"], group: "server",
+            summary: "Always an error: the number of its database is part of each stored key, so every key would have "
+                + "to be rewritten.",
+            arguments: [
+                ArgumentSpec(name: "index1", kind: .integer), ArgumentSpec(name: "index2", kind: .integer),
+            ],
+            handler: Handlers.swapdb),
+    ]
+
     private static let newName = [
         ArgumentSpec(name: "key", kind: .key), ArgumentSpec(name: "newkey", kind: .key),
     ]
@@ -177,17 +197,21 @@ extension CommandTable {
             complexity: "O(N) with N keys given.", summary: "Deletes keys: the same as DEL, which never blocks either.",
             arguments: [.key(multiple: true)], keyAccess: removing, tips: [CommandTips.multiShard, CommandTips.sum],
             handler: Handlers.unlink),
-        flush("flushdb", "Deletes all keys of the database, which is the only one.", Handlers.flushdb),
-        flush("flushall", "Deletes all keys.", Handlers.flushall),
+        flush(
+            "flushdb", "Deletes all keys of the database.",
+            complexity: "O(1) if no other database has keys; otherwise O(N) with N keys of all databases.",
+            Handlers.flushdb),
+        flush(
+            "flushall", "Deletes all keys of all databases.",
+            complexity: "O(1); memory is freed in the background.", Handlers.flushall),
     ]
 
     private static func flush(
-        _ name: String, _ summary: String, _ handler: @escaping CommandSpec.Handler
+        _ name: String, _ summary: String, complexity: String, _ handler: @escaping CommandSpec.Handler
     ) -> CommandSpec {
         CommandSpec(
             name: name, arity: -1, flags: [.write, .allKeys, .records], categories: own + ["dangerous"],
-            group: "server",
-            complexity: "O(1); memory is freed in the background.", summary: summary,
+            group: "server", complexity: complexity, summary: summary,
             arguments: [.words("async", ["ASYNC", "SYNC"], optional: true)],
             tips: [CommandTips.allShards, CommandTips.allSucceeded], handler: handler)
     }

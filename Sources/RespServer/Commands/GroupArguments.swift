@@ -10,10 +10,12 @@ enum CheckArguments {
     static func keyLength(_ arguments: ArgumentList) throws(ArgumentProblem) -> Int {
         let length = CheckKey.count(tenant: arguments[1].raw, client: arguments[2].raw, action: arguments[3].raw)
         guard length <= keyLengthMax else {
-            throw ArgumentProblem("ERR tenant, client and action together exceed the maximum length of a key")
+            throw tooLong
         }
         return length
     }
+
+    static let tooLong = ArgumentProblem("ERR tenant, client and action together exceed the maximum length of a key")
 
     /// Fills `call` with the limit of the winning rule.
     @inline(__always)

@@ -174,7 +174,7 @@ enum ClientLine {
             ("fd", "\(connection.channel.stream.descriptor)"),
             ("name", String(decoding: connection.name, as: UTF8.self)),
             ("age", seconds(now - connection.createdAt)), ("idle", seconds(now - connection.lastActiveAt)),
-            ("flags", flags(connection)), ("db", "0"),
+            ("flags", flags(connection)), ("db", "\(session?.database ?? 0)"),
             ("sub", "\(session?.subscriptions?.channels.count ?? 0)"),
             ("psub", "\(session?.subscriptions?.patterns.count ?? 0)"), ("ssub", "0"),
             ("multi", session?.flags.contains(.inTransaction) == true ? "\(transaction?.queue.count ?? 0)" : "-1"),

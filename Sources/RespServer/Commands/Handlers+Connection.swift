@@ -1,6 +1,7 @@
 // Commands on the connection itself: HELLO, AUTH, PING, ECHO, SELECT, RESET, QUIT.
 
 import Glibc
+import LimiterEngine
 import RESP
 
 extension Handlers {
@@ -28,8 +29,9 @@ extension Handlers {
     }
 
     static func select(_ context: CommandContext) {
-        guard let database = context.integerOrReply(1) else { return }
-        guard database == 0 else { return context.reply.error("ERR DB index is out of range") }
+        guard let database = context.databaseOrReply(1) else { return }
+        context.client.resp.database = database
+        context.loop.select(database)
         context.reply.ok()
     }
 
@@ -41,6 +43,8 @@ extension Handlers {
         // As in Redis, a preceding CLIENT REPLY SKIP still applies to this command.
         client.resp.flags.remove([.subscribed, .monitor, .replyOff, .replySkipNext, .noTouch])
         client.flags.remove(.noEvict)
+        client.resp.database = 0
+        context.loop.select(0)
         if !context.loop.settings.requirepass.isEmpty { client.resp.flags.insert(.unauthenticated) }
         client.resp.version = .resp2
         context.reply.version = .resp2

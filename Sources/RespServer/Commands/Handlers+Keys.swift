@@ -132,6 +132,16 @@ extension Handlers {
     }
 
     static func flushall(_ context: CommandContext) {
+        flush(context) {
+            context.keyspace.removeAll()
+            return .everything
+        }
+    }
+
+    static func flushdb(_ context: CommandContext) { flush(context) { context.keyspace.removeDatabase() } }
+
+    /// Removes keys by `remove`, and adds the control record.
+    private static func flush(_ context: CommandContext, _ remove: () -> KeyspaceSession.Flush) {
         let arguments = context.arguments
         guard
             arguments.count == 1
@@ -139,15 +149,22 @@ extension Handlers {
         else { return context.syntaxError() }
         let (durability, keyspace) = (context.server.durability, context.keyspace)
         precondition(context.loop.excludesCollections, "a control record needs the journal's lock")
-        keyspace.removeAll()
+        let flush = remove()
         // The journal's lock is held here. If journaling starts concurrently, whatever the first snapshot still sees of
         // the keys is corrected by this record, or the snapshot is taken after all of this.
-        if durability.isJournaling { durability.journal.recordExcluding(.flushAll, time: context.now) }
-        keyspace.noteChange()
+        if durability.isJournaling {
+            switch flush {
+            case .nothing: break
+            case .everything: durability.journal.recordExcluding(.flushAll, time: context.now)
+            case .database:
+                withUnsafeBytes(of: UInt8(keyspace.database)) { number in
+                    durability.journal.recordExcluding(.flushDatabase, body: number, time: context.now)
+                }
+            }
+        }
+        if flush != .nothing { keyspace.noteChange() }
         context.reply.ok()
     }
-
-    static func flushdb(_ context: CommandContext) { flushall(context) }
 
     // MARK: OBJECT, MEMORY
 

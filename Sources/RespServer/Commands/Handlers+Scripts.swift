@@ -14,6 +14,8 @@ extension Handlers {
         case text, sha1
     }
 
+    private static let scripts = ScriptTable.scripts
+
     private static func runScript(_ context: CommandContext, _ naming: Naming, isReadOnly: Bool = false) {
         let arguments = context.arguments
         if naming == .sha1, arguments[1].count != 2 * SHA1.length { return context.reply.error(noScript) }
@@ -27,7 +29,7 @@ extension Handlers {
             guard let found = numberOrReply(context, ofTextAt: 1) else { return }
             number = found
         }
-        let script = ScriptTable.scripts[number]
+        let script = scripts[number]
         let argumentCount = arguments.count - 3 - keyCount
         guard script.keys.contains(keyCount), script.arguments.contains(argumentCount), let body = script.body else {
             return context.reply.error(mismatch(script, keyCount: keyCount, argumentCount: argumentCount))
@@ -43,7 +45,7 @@ extension Handlers {
         _ body: KnownScript.Body, of script: KnownScript, _ context: CommandContext, keyCount: Int
     ) {
         let start = context.reply.count
-        context.holdingStripes(ofKeysAt: 3..<3 + keyCount) {
+        context.keyspace.holding(keys: keyCount, { context.arguments[3 + $0].raw }) {
             do throws(ScriptError) {
                 try body(ScriptRun(context: context, keyCount: keyCount))
             } catch {
@@ -138,25 +140,24 @@ enum ScriptArguments {
 }
 
 extension EventLoop {
-    /// The script that a request for `command` with these arguments would run; nil for none that is known.
-    func script(of command: CommandReference, _ arguments: ArgumentList) -> KnownScript? {
+    /// What is known of the script that a request for `command` with these arguments would run; nil if it is unknown.
+    func scriptFacts(of command: CommandReference, _ arguments: ArgumentList) -> ScriptLookup.Facts? {
         if command.index == commands.evalsha || command.index == commands.evalshaReadOnly {
-            return scripts.find(arguments[1]).map { ScriptTable.scripts[$0] }
+            return scripts.find(arguments[1]).map { scripts.facts[$0] }
         }
         guard case .known(let number) = scriptTexts.find(arguments[1]) else { return nil }
-        return ScriptTable.scripts[number]
+        return scripts.facts[number]
     }
 
     /// Whether the request in `arguments` runs a script that may change keys.
     func isWritingScript(_ command: CommandReference) -> Bool {
         // A read-only form refuses such a script itself.
-        guard !command.flags.contains(.readonly), let script = script(of: command, arguments) else { return false }
-        return !script.isReadOnly
+        !command.flags.contains(.readonly) && scriptFacts(of: command, arguments)?.isReadOnly == false
     }
 
     /// The exclusive access that the script in `arguments` needs in addition to the stripes of its keys.
     func planOfScript(_ command: CommandReference) -> ExclusivePlan? {
-        switch script(of: command, arguments)?.needs {
+        switch scriptFacts(of: command, arguments)?.needs {
         case .everyKey: ExclusivePlan(stripes: .all)
         case .journal: isMoveNear ? ExclusivePlan(excludesCollections: true) : nil
         case .nothing, nil: nil

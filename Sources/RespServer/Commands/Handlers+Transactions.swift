@@ -9,6 +9,11 @@ import RESP
 
 /// A connection's state between MULTI and EXEC, or between WATCH and MULTI.
 final class Transaction {
+    struct WatchedKey: Hashable {
+        let database: Int
+        let key: [UInt8]
+    }
+
     struct Queued {
         let command: CommandReference
         let arguments: [[UInt8]]
@@ -23,7 +28,9 @@ final class Transaction {
     var tolerates = ToleratedStates.all
     /// A command could not be queued, so EXEC will refuse.
     var isAborted = false
-    var watchedKeys: Set<[UInt8]> = []
+    /// A queued command has options that may name another database.
+    var namesDatabases = false
+    var watchedKeys: Set<WatchedKey> = []
     /// Bytes of the watched keys and of the engine's data about them: bounded by the input limit, with the queue.
     var watchedBytes = 0
     let token = WatchToken()
@@ -50,6 +57,7 @@ extension EventLoop {
         }
         transaction.hasWrite = transaction.hasWrite || isWrite(command, connection)
         transaction.tolerates.formIntersection(ToleratedStates(command.flags))
+        if command.flags.contains(.namesDatabase), copies.count > 3 { transaction.namesDatabases = true }
         transaction.queue.append(Transaction.Queued(command: command, arguments: copies))
         reply.simple("QUEUED")
     }
@@ -60,15 +68,19 @@ extension EventLoop {
         connection.resp.transaction = nil
         connection.resp.flags.remove(.inTransaction)
         countMemory(of: connection)
-        for key in transaction.watchedKeys { keyspace.unwatch(key, token: transaction.token) }
+        for watched in transaction.watchedKeys {
+            keyspace.inDatabase(watched.database) { keyspace.unwatch(watched.key, token: transaction.token) }
+        }
     }
 
     /// Runs the queued commands.
     ///
     /// - Precondition: The locks of the transaction's plan are held.
     fileprivate func execute(_ transaction: Transaction, for connection: Connection) {
-        for key in transaction.watchedKeys {
-            key.withUnsafeBytes { keyspace.noticeExpiry(of: $0, now: now) }
+        for watched in transaction.watchedKeys {
+            watched.key.withUnsafeBytes { key in
+                keyspace.inDatabase(watched.database) { keyspace.noticeExpiry(of: key, now: now) }
+            }
         }
         // The transaction's own changes must not abort it, so the watches end here.
         let isTouched = transaction.token.isTouched
@@ -128,17 +140,18 @@ extension Handlers {
         }
         let transaction = client.resp.transaction ?? Transaction()
         // All or nothing, so that after an error the client knows which keys are watched.
-        var keys: Set<[UInt8]> = []
+        var keys: Set<Transaction.WatchedKey> = []
         var bytes = transaction.memory
         for index in 1..<context.arguments.count {
-            let key = context.arguments[index].bytes
-            guard !transaction.watchedKeys.contains(key), keys.insert(key).inserted else { continue }
-            bytes += key.count + Transaction.watchOverhead
+            let watched = Transaction.WatchedKey(
+                database: context.keyspace.database, key: context.arguments[index].bytes)
+            guard !transaction.watchedKeys.contains(watched), keys.insert(watched).inserted else { continue }
+            bytes += watched.key.count + Transaction.watchOverhead
         }
         guard bytes <= context.loop.settings.clientQueryBufferLimitBytes else {
             return context.reply.error("ERR watched keys are larger than client-query-buffer-limit, none were added")
         }
-        for key in keys { context.keyspace.watch(key, token: transaction.token, now: context.now) }
+        for watched in keys { context.keyspace.watch(watched.key, token: transaction.token, now: context.now) }
         transaction.watchedKeys.formUnion(keys)
         transaction.watchedBytes = bytes - transaction.queuedBytes
         client.resp.transaction = transaction

@@ -69,7 +69,10 @@ enum ConfigText {
             Tools, each with --help:
               escapement check DIR         verify a data directory, or repair it
               escapement dump DIR          print a data directory as JSON
+              escapement backup HOST:PORT DIR
+                                           copy a running server's state
               escapement ping [HOST:PORT]  ask a server whether it serves
+              escapement import FILE       print a redis.conf as an escapement.conf
 
             """
         for section in SettingSection.allCases {

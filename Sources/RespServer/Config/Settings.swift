@@ -72,7 +72,7 @@ struct Settings: Sendable, Equatable {
     /// A power of two, 1…4096.
     var shards = 256
     /// Always 1.
-    var databases = 1
+    var databases = 16
     /// Passes of background work per second.
     var hz = 10
 

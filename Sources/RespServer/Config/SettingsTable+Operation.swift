@@ -1,6 +1,8 @@
 // The settings of the sections Memory and keys, Limits, Log and observation. An entry with `defaultOnly` is for a
 // feature that this version does not have; its summary states that.
 
+import LimiterEngine
+
 extension SettingsTable {
     static let memory: [Setting] = [
         .memory(
@@ -19,9 +21,10 @@ extension SettingsTable {
             "Number of independently locked shards of the keys."
         ).immutable,
         .integer(
-            "databases", \.databases, 1...16, .memory,
-            "The only database is number 0. This version does not support more."
-        ).immutable.defaultOnly,
+            "databases", \.databases, 1...KeyName.databasesMax, .memory,
+            "Number of databases, numbered from 0 on, for SELECT. Keys of databases beyond that are kept, but",
+            "commands cannot reach them."
+        ).immutable,
         .integer(
             "hz", \.hz, 1...500, unit: "passes a second", .memory,
             "How often background work runs: dropping expired keys, closing idle clients."),

@@ -24,9 +24,10 @@ enum SettingsTable {
         return nearest.name
     }
 
-    /// `; did you mean 'maxclients'?`, or nothing.
+    /// `; did you mean 'maxclients'?`, or the reason why this server does not have a setting of Redis, or nothing.
     static func hint(for name: String) -> String {
-        suggestion(for: name).map { "; did you mean '\($0)'?" } ?? ""
+        if let reason = RedisDirectives.reason(for: name) { return ": \(reason)" }
+        return suggestion(for: name).map { "; did you mean '\($0)'?" } ?? ""
     }
 
     /// Number of insertions, deletions, substitutions and swaps of adjacent bytes that turn `a` into `b`.

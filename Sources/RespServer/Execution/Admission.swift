@@ -88,6 +88,12 @@ extension Admission {
         connection.unusual | state.rawValue == 0
     }
 
+    /// The same for a session that has selected another database than 0.
+    @inline(__always)
+    static func isOnFastPathInDatabase(_ connection: ConnectionFields.Word, _ state: ServerState) -> Bool {
+        connection.unusualInDatabase | state.rawValue == 0
+    }
+
     /// The outcome of a request.
     static func decide(_ request: RequestFacts, _ session: SessionFacts, _ state: ServerState) -> Admission {
         if let refusal = refusal(request, session, state) { return .refuse(refusal) }

@@ -61,6 +61,8 @@ final class Batch {
         /// The command of all calls; -1 if they belong to several.
         var command: Int16 = 0
         var keyBytes = 0
+        /// The database of the calls being read.
+        var database = 0
         /// A key that does not fit into `keys`.
         var longKey: UnsafeMutablePointer<UInt8>?
     }
@@ -115,6 +117,13 @@ final class Batch {
     /// The command of all calls; nil if they belong to several.
     var command: Int? { counts.pointee.command < 0 ? nil : Int(counts.pointee.command) }
 
+    /// The database of the calls being read: 0 except while a request of a session in another one is handled.
+    @inline(__always)
+    var database: Int {
+        get { counts.pointee.database }
+        set { counts.pointee.database = newValue }
+    }
+
     /// Requests in the batch.
     var requestCount: Int {
         groups.reduce(count) { $0 - $1.count + 1 }
@@ -156,6 +165,7 @@ final class Batch {
     }
 
     /// Whether `keyMemory` can provide `count` bytes. An empty batch has room for one key of any length.
+    @inline(__always)
     func hasKeyMemory(_ count: Int) -> Bool {
         counts.pointee.calls == 0 || count <= Batch.keyCapacity - counts.pointee.keyBytes
     }
@@ -163,15 +173,18 @@ final class Batch {
     /// Memory for a key until the batch is decided.
     ///
     /// - Precondition: `hasKeyMemory`.
+    @inline(__always)
     func keyMemory(_ count: Int) -> UnsafeMutablePointer<UInt8> {
-        if count > Batch.keyCapacity - counts.pointee.keyBytes {
-            precondition(counts.pointee.calls == 0 && count >= 0)
-            releaseLongKey()
-            let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: count)
-            counts.pointee.longKey = memory
-            return memory
-        }
+        if count > Batch.keyCapacity - counts.pointee.keyBytes { return longKeyMemory(count) }
         defer { counts.pointee.keyBytes += count }
         return keys + counts.pointee.keyBytes
+    }
+
+    private func longKeyMemory(_ count: Int) -> UnsafeMutablePointer<UInt8> {
+        precondition(counts.pointee.calls == 0 && count >= 0)
+        releaseLongKey()
+        let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: count)
+        counts.pointee.longKey = memory
+        return memory
     }
 }

@@ -84,12 +84,27 @@ enum BatchReaders {
     /// The key is composed of three arguments, in memory of the batch.
     static func check(_ loop: EventLoop) throws(ArgumentProblem) -> Int {
         let length = try CheckArguments.keyLength(loop.arguments)
+        let database = loop.batch.database
+        guard database == 0 else { return try check(loop, database, length) }
         if !loop.batch.hasKeyMemory(length) { loop.decideBatch() }
         let call = loop.batch.next
         try CheckArguments.read(loop.arguments, to: call, loop.keyspace, tokenWindow: loop.settings.tokenWindow)
         let key = loop.batch.keyMemory(length)
         CheckArguments.writeKey(loop.arguments, to: key)
         call.pointee.setKey(key, count: length)
+        return 1
+    }
+
+    /// The same in another database than 0, whose number precedes the key.
+    private static func check(_ loop: EventLoop, _ database: Int, _ length: Int) throws(ArgumentProblem) -> Int {
+        guard length < keyLengthMax else { throw CheckArguments.tooLong }
+        if !loop.batch.hasKeyMemory(length + 1) { loop.decideBatch() }
+        let call = loop.batch.next
+        try CheckArguments.read(loop.arguments, to: call, loop.keyspace, tokenWindow: loop.settings.tokenWindow)
+        let name = loop.batch.keyMemory(length + 1)
+        name[0] = UInt8(database)
+        CheckArguments.writeKey(loop.arguments, to: name + 1)
+        call.pointee.setNumberedKey(name, count: length + 1)
         return 1
     }
 

@@ -130,7 +130,7 @@ extension EventLoop {
     /// finding out which would require reading the clock for each call.
     private func noteSlowBatch(_ took: Nanoseconds) {
         let text = "... (a batch of \(batch.count) calls)"
-        addToSlowLog(0, [batch.calls[0].keyBytes.map { $0 }, Array(text.utf8)], took: took)
+        addToSlowLog(0, [batch.calls[0].clientKey.map { $0 }, Array(text.utf8)], took: took)
     }
 
     /// Adds an entry for each call of a batch. By now the keys are all that is left of the requests' arguments, so the
@@ -144,7 +144,7 @@ extension EventLoop {
                 keys = batch.groups[group].count
                 group += 1
             }
-            let names = (position..<position + keys).map { batch.calls[$0].keyBytes.map { $0 } }
+            let names = (position..<position + keys).map { batch.calls[$0].clientKey.map { $0 } }
             addToSlowLog(position, names, took: took)
             position += keys
         }
@@ -153,7 +153,8 @@ extension EventLoop {
     private func addToSlowLog(_ position: Int, _ arguments: [[UInt8]], took: Nanoseconds) {
         let connection = buffers.served[Int(batch.notes[position].owner)]
         let list = ArgumentList()
-        list.load([Array(commands.specs[Int(batch.notes[position].command)].name.utf8)] + arguments)
+        // The request itself is gone. Clients send names in upper case, and Redis shows what they send.
+        list.load([Array(commands.specs[Int(batch.notes[position].command)].name.uppercased().utf8)] + arguments)
         slowLog.add(
             list, took: took, unixSeconds: unixSeconds, clientAddress: connection.peerAddress,
             clientName: String(decoding: connection.name, as: UTF8.self))

@@ -47,7 +47,7 @@ extension EventLoop {
             let list = ArgumentList()
             for queued in transaction.queue where queued.command.flags.contains(.script) {
                 list.load(queued.arguments)
-                switch script(of: queued.command, list)?.needs {
+                switch scriptFacts(of: queued.command, list)?.needs {
                 case .everyKey: flags.insert(.allKeys)
                 case .journal: flags.insert(.records)
                 case .nothing, nil: break
@@ -56,20 +56,30 @@ extension EventLoop {
         }
         return ExclusivePlan(
             stopsAllLoops: flags.contains(.stopsAllLoops), excludesCollections: flags.contains(.records),
-            stripes: flags.contains(.allKeys) ? .all : .some(stripes(of: transaction)))
+            stripes: flags.contains(.allKeys) || transaction.namesDatabases
+                ? .all : .some(stripes(of: transaction, database: connection.resp.database)))
     }
 
-    private func stripes(of transaction: Transaction) -> StripeSet {
+    /// The stripes of a transaction that begins in this database.
+    private func stripes(of transaction: Transaction, database: Int) -> StripeSet {
         var stripes = keyspace.stripes()
+        var database = database
         let list = ArgumentList()
         for queued in transaction.queue {
             list.load(queued.arguments)
+            if queued.command.index == commands.select {
+                database = settings.database(list[1].integer) ?? database
+            }
             for index in queued.command.spec.keyPositions(list) {
-                queued.arguments[index].withUnsafeBytes { keyspace.insertStripe(of: $0, into: &stripes) }
+                queued.arguments[index].withUnsafeBytes { key in
+                    keyspace.inDatabase(database) { keyspace.insertStripe(of: key, into: &stripes) }
+                }
             }
         }
-        for key in transaction.watchedKeys {
-            key.withUnsafeBytes { keyspace.insertStripe(of: $0, into: &stripes) }
+        for watched in transaction.watchedKeys {
+            watched.key.withUnsafeBytes { key in
+                keyspace.inDatabase(watched.database) { keyspace.insertStripe(of: key, into: &stripes) }
+            }
         }
         return stripes
     }

@@ -115,10 +115,10 @@ struct CheckBody {
     private(set) var action = ByteView.empty
 
     mutating func read(_ reader: inout JSONReader, _ memory: inout GatewayMemory) throws(JSONError) {
-        var missing: Set<Field> = [.tenant, .client, .action]
+        var seen: UInt8 = 0
         try reader.beginObject()
         while let field = try reader.nextField(Field.self) {
-            missing.remove(field)
+            seen |= 1 << field.rawValue
             switch field {
             case .tenant: tenant = memory.view(try reader.string())
             case .client: client = memory.view(try reader.string())
@@ -134,8 +134,9 @@ struct CheckBody {
                 }
             }
         }
-        for field in [Field.tenant, .client, .action] where missing.contains(field) {
-            throw reader.error(.missing, in: field.name)
+        // The first three are required.
+        guard seen & 7 == 7 else {
+            throw reader.error(.missing, in: seen & 1 == 0 ? "tenant" : seen & 2 == 0 ? "client" : "action")
         }
     }
 }

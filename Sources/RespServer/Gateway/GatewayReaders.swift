@@ -83,10 +83,11 @@ enum GatewayReaders {
     /// Writes a call for a limit given in the request.
     static func write(
         _ operation: LimitCall.Operation, _ words: LimitArguments, key: ByteView, at position: Int = 0,
-        _ exchange: HTTPExchange, prefix: String = ""
+        _ exchange: HTTPExchange, prefix: @autoclosure () -> String = ""
     ) throws(HTTPProblem) {
         let loop = exchange.loop
         guard key.count <= keyLengthMax else {
+            let prefix = prefix()
             throw HTTPProblem(.invalidField, "\(prefix)key exceeds the maximum length of a key", field: prefix + "key")
         }
         let call = loop.batch.next + position
@@ -95,7 +96,7 @@ enum GatewayReaders {
                 operation, to: call, loop.keyspace, tokenWindow: loop.settings.tokenWindow, loop.arguments,
                 loop.limitCache)
         } catch {
-            throw GatewayText.problem(error, prefix: prefix)
+            throw GatewayText.problem(error, prefix: prefix())
         }
         call.pointee.setKey(key.base, count: key.count)
     }

@@ -49,6 +49,8 @@ public enum Escapement {
         }
         switch arguments.first {
         case "check": return OfflineTools.check(arguments: Array(arguments.dropFirst()))
+        case "backup": return BackupCommand.run(arguments: Array(arguments.dropFirst()))
+        case "import": return ConfigImport.run(arguments: Array(arguments.dropFirst()))
         case "ping": return PingCommand.run(arguments: Array(arguments.dropFirst()))
         case "dump": return OfflineTools.dump(arguments: Array(arguments.dropFirst()))
         default: break

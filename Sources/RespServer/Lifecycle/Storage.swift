@@ -198,6 +198,7 @@ final class Storage: Sendable {
                     "milliseconds": .integer(Int(took.millisecondsRoundedDown)),
                 ])
         }
+        noteDatabases()
         let skew = server.clock.skew()
         if skew > .seconds(1) {
             server.log.warning(
@@ -211,6 +212,17 @@ final class Storage: Sendable {
             status.cutBytes = cut
             status.lastSaveTime = CalendarSecond.now().unixSeconds
         }
+    }
+
+    /// Warns of restored keys that no command can reach.
+    private func noteDatabases() {
+        let databases = server.currentSettings.value.databases
+        let all = KeyspaceSession(engine: server.engine).statistics().databases
+        let beyond = all.dropFirst(databases).reduce(0) { $0 + $1.keys }
+        guard beyond > 0 else { return }
+        server.log.warning(
+            "keys in databases beyond the setting `databases` are kept, but commands cannot reach them",
+            ["keys": .integer(beyond), "databases": .integer(databases)])
     }
 
     // MARK: End

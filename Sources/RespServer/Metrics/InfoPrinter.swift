@@ -1,8 +1,8 @@
 // INFO: prints the registry in Redis's format, sections of `name:value` lines. This is an interface: exporters,
 // Sentinel and dashboards parse it, so field names, their order and section names are Redis's wherever Redis has them.
 //
-// Rules: a value with both `,` and `=` consists only of `k=v` pairs; `db0:` appears only if there are keys; only the
-// real line contains `role:master` or `cluster_enabled:1`; the type of a number never changes.
+// Rules: a value with both `,` and `=` consists only of `k=v` pairs; `dbN:` appears only if database N has keys; only
+// the real line contains `role:master` or `cluster_enabled:1`; the type of a number never changes.
 
 import LimiterEngine
 import RESP

@@ -1,5 +1,7 @@
 // Shorthands for the rows of the tables.
 
+import LimiterEngine
+
 extension Metric {
     typealias Read = @Sendable (MetricsReading) -> MetricValue
     typealias ReadFamily = @Sendable (MetricsReading) -> [MetricSample]
@@ -90,6 +92,8 @@ extension Metric.Label {
     static let replica = Metric.Label(name: "replica", seriesMax: 16)
     /// The first word of an error.
     static let errorPrefix = Metric.Label(name: "prefix", seriesMax: ErrorStatistics.wordsMax)
+    /// The number of a database.
+    static let database = Metric.Label(name: "db", seriesMax: KeyName.databasesMax)
     /// The result of a decision.
     static let result = Metric.Label(name: "result", seriesMax: 3)
 }

@@ -172,11 +172,12 @@ enum MetricSection: String, Sendable, CaseIterable {
     case latencyStatistics = "Latencystats"
     case cluster = "Cluster"
     case keyspace = "Keyspace"
-    /// Not in INFO.
+    // Not in INFO.
+    case http = "HTTP"
     case process = "Process"
 
     /// Whether INFO has the section.
-    var isInInfo: Bool { self != .process }
+    var isInInfo: Bool { self != .process && self != .http }
     /// Whether INFO without arguments shows it.
     var isDefault: Bool { isInInfo && self != .commandStatistics && self != .latencyStatistics }
 }

@@ -229,8 +229,12 @@ extension MetricsReading {
         isRecovering ? (startedAtUnix, startedAt) : storage.restoreBegan
     }
 
-    var isSaving: Bool { storage.isSnapshotRunning && !storage.snapshotIsRewrite }
-    var isRewriting: Bool { storage.isSnapshotRunning && storage.snapshotIsRewrite }
+    /// A snapshot for SAVE, BGSAVE or the setting save is under way. One that has been requested counts: clients wait
+    /// for the end of theirs, and BGSAVE is refused until then.
+    var isSaving: Bool { storage.isSnapshotUnderWay && !storage.isRewriteUnderWay }
+    var isRewriting: Bool { storage.isSnapshotUnderWay && storage.isRewriteUnderWay }
+    /// How long the running snapshot has been running; zero if it has only been requested.
+    var snapshotTime: Nanoseconds { storage.isSnapshotRunning ? since(storage.snapshotStartedAt) : .zero }
     /// The disk is failing, and decisions continue in memory.
     var hasOnlyMemory: Bool { storage.isLogging && !storage.lastWriteSucceeded && !refusesWrites }
     /// Commands that were called, or rejected.

@@ -11,7 +11,7 @@ extension MetricsTable {
         .family(
             .named("escapement_http_requests_total"), .counter, "Requests over HTTP, by route, method and status",
             by: .route, .init(name: "method", seriesMax: HTTPMethod.allCases.count),
-            .init(name: "code", seriesMax: HTTPStatus.all.count), in: .stats
+            .init(name: "code", seriesMax: HTTPStatus.all.count), in: .http
         ) {
             $0.httpRequests.map {
                 MetricSample(
@@ -21,7 +21,7 @@ extension MetricsTable {
         },
         .family(
             .named("escapement_http_request_duration_seconds"), .histogram, unit: .seconds,
-            "Time from the last byte of a request to its answer, by route", by: .route, in: .stats
+            "Time from the last byte of a request to its answer, by route", by: .route, in: .http
         ) {
             $0.httpDurations.map { MetricSample(labels: [RouteTable.name($0.route)], value: .histogram($0.latency)) }
         },
@@ -85,7 +85,7 @@ extension MetricsReading {
     mutating func readHTTP(_ server: Server) {
         gatewayConnections = server.loops.reduce(0) { $0 + $1.http.gatewayConnections.load(ordering: .relaxed) }
         adminConnections = server.loops.reduce(0) { $0 + $1.http.adminConnections.load(ordering: .relaxed) }
-        guard sections.contains(.stats) else { return }
+        guard sections.contains(.http) else { return }
         for route in 0...RouteTable.all.count {
             var latency = LatencySnapshot()
             for loop in server.loops { loop.http.statistics.durations.add(command: route, to: &latency) }

@@ -73,22 +73,40 @@ extension MetricsTable {
     ]
 
     static let keyspace: [Metric] = [
-        .infoOnly(
-            .derived(["escapement_keys"]), "Number of keys", info: InfoField("db0", part: "keys"), in: .keyspace,
-            if: hasKeys
-        ) { .count($0.engine.keys) },
-        .gauge(
-            "escapement_keys_with_deadline", "Keys with an expiry set by a client",
-            info: InfoField("db0", part: "expires"),
-            in: .keyspace, if: hasKeys
-        ) { .count($0.engine.expiring) },
+        .gauge("escapement_keys_with_deadline", "Keys with an expiry set by a client", in: .keyspace) {
+            .count($0.engine.expiring)
+        },
         .gauge(
             "escapement_keys_mean_ttl_seconds", unit: .seconds,
-            "Mean time to live of the keys with an expiry set by a client",
-            info: InfoField("db0", part: "avg_ttl", .whole(.milliseconds)), in: .keyspace, if: hasKeys
-        ) { .nanoseconds($0.engine.meanTimeToLive(now: $0.now)) },
+            "Mean time to live of the keys with an expiry set by a client", in: .keyspace
+        ) { .nanoseconds($0.engine.allKeys.meanTimeToLive(now: $0.now)) },
+        .family(
+            .named("escapement_database_keys"), .gauge, "Keys of a database that has had any", by: .database,
+            in: .keyspace
+        ) { $0.databases { keys, _ in .count(keys.keys) } },
+        .family(
+            .infoOnly(.derived(["escapement_database_keys"])), .gauge, "Number of keys, if there are any",
+            by: .database, info: InfoField("db*", part: "keys"), in: .keyspace
+        ) { $0.databases(withKeys: true) { keys, _ in .count(keys.keys) } },
+        .family(
+            .infoOnly(.derived(["escapement_keys_with_deadline"])), .gauge, "Keys with an expiry set by a client",
+            by: .database, info: InfoField("db*", part: "expires"), in: .keyspace
+        ) { $0.databases(withKeys: true) { keys, _ in .count(keys.expiring) } },
+        .family(
+            .infoOnly(.derived(["escapement_keys_mean_ttl_seconds"])), .gauge, unit: .seconds,
+            "Mean time to live of the keys with an expiry set by a client", by: .database,
+            info: InfoField("db*", part: "avg_ttl", .whole(.milliseconds)), in: .keyspace
+        ) { $0.databases(withKeys: true) { .nanoseconds($0.meanTimeToLive(now: $1)) } },
     ]
+}
 
-    /// INFO omits an empty database.
-    private static let hasKeys: Metric.Condition = { $0.engine.keys > 0 }
+extension MetricsReading {
+    /// A sample for each database that has had keys, or that has keys now.
+    fileprivate func databases(
+        withKeys: Bool = false, _ read: (Engine.Statistics.DatabaseKeys, EngineTime) -> MetricValue
+    ) -> [MetricSample] {
+        engine.databases.enumerated().filter { !withKeys || $1.keys > 0 }.map {
+            MetricSample(labels: ["\($0)"], value: read($1, now))
+        }
+    }
 }

@@ -61,7 +61,7 @@ extension MetricsTable {
         .gauge(
             "escapement_snapshot_running_seconds", unit: .seconds, "Time since the running snapshot started",
             info: InfoField("rdb_current_bgsave_time_sec", unknown: "-1"), in: .persistence
-        ) { $0.isSaving ? .nanoseconds($0.since($0.storage.snapshotStartedAt).nanoseconds) : .unknown },
+        ) { $0.isSaving ? .nanoseconds($0.snapshotTime.nanoseconds) : .unknown },
         .counter(
             "escapement_snapshots_total", "Successful snapshots by SAVE, BGSAVE and the setting save",
             info: InfoField("rdb_saves"), in: .persistence
@@ -91,7 +91,7 @@ extension MetricsTable {
         .gauge(
             "escapement_rewrite_running_seconds", unit: .seconds, "Time since the running rewrite started",
             info: InfoField("aof_current_rewrite_time_sec", unknown: "-1"), in: .persistence
-        ) { $0.isRewriting ? .nanoseconds($0.since($0.storage.snapshotStartedAt).nanoseconds) : .unknown },
+        ) { $0.isRewriting ? .nanoseconds($0.snapshotTime.nanoseconds) : .unknown },
         .gauge(
             "escapement_rewrite_last_succeeded", "Whether the last rewrite of the log succeeded",
             info: InfoField("aof_last_bgrewrite_status", .words(yes: "ok", no: "err")), in: .persistence

@@ -73,6 +73,10 @@ struct ConnectionFields {
         /// All flags that keep the connection off the fast path; 0 if none.
         @inline(__always)
         var unusual: UInt32 { bits & ~Word.compatible }
+
+        /// As `unusual`, but a selected database other than 0 does not count.
+        @inline(__always)
+        var unusualInDatabase: UInt32 { bits & ~(Word.compatible | SessionFlags.otherDatabase.rawValue) }
     }
 
     var word: Word
@@ -80,6 +84,8 @@ struct ConnectionFields {
     var lastCommand: Int16 = -1
     var lastSubcommand: Int16 = -1
     var slot: Int32 = -1
+    /// The selected database; the session's flag `otherDatabase` is set unless it is 0.
+    var database: UInt8 = 0
     var countedMemory = 0
 
     init(_ flags: ConnectionFlags) { word = Word(flags, []) }
@@ -167,7 +173,7 @@ final class Connection: @unchecked Sendable {
             || flags.contains(.discarding)
     }
 
-    /// Whether no flag keeps the connection off the fast path.
+    /// Whether no flag, except that for a selected database, keeps the connection off the fast path.
     @inline(__always)
-    var isFastPathEligible: Bool { word.unusual == 0 }
+    var isFastPathEligible: Bool { word.unusualInDatabase == 0 }
 }

@@ -83,7 +83,7 @@ enum OpenAPIDocument {
 
     private static func response(_ answer: RouteDocumentation.Answer) -> String {
         var text = #"{"description":\#(quoted(answer.summary))"#
-        if answer.schema != nil || answer.contentType != .json {
+        if answer.contentType != .none, answer.schema != nil || answer.contentType != .json {
             let type = "\(answer.contentType.text)".split(separator: ";").first.map(String.init) ?? "text/plain"
             text += #","content":{\#(quoted(type)):{"schema":\#(answer.schema ?? #"{"type":"string"}"#)}}"#
         }

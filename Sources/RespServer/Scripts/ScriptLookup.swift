@@ -14,9 +14,11 @@ import RESP
 ///
 /// `@unchecked Sendable`: raw memory that only `init` writes, before the object is shared.
 final class ScriptLookup: @unchecked Sendable {
-    /// What the batch needs to know of a script; copying a whole row would retain its strings.
+    /// What every request needs to know of its script; copying a whole row would retain its strings.
     struct Facts {
         var batched: BatchedScript
+        var isReadOnly: Bool
+        var needs: KnownScript.Needs
         /// Range of the number of its arguments, after one key.
         var fewest: Int32
         var most: Int32
@@ -49,7 +51,9 @@ final class ScriptLookup: @unchecked Sendable {
             (entries + number).initialize(to: ScriptLookup.entry(script.sha1))
             let (fewest, most) = (script.arguments.lowerBound, script.arguments.upperBound)
             (facts + number).initialize(
-                to: Facts(batched: script.batched, fewest: Int32(fewest), most: Int32(clamping: most)))
+                to: Facts(
+                    batched: script.batched, isReadOnly: script.isReadOnly, needs: script.needs,
+                    fewest: Int32(fewest), most: Int32(clamping: most)))
         }
         self.facts = UnsafePointer(facts)
         precondition(Set(firstWords).count == firstWords.count, "two scripts with the same first digits")

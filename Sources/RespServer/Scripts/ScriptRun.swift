@@ -140,7 +140,7 @@ struct ScriptRun {
         }
         func move() -> KeyCopy { keyspace.copy(old.raw, to: new.raw, replaces: true, moves: true, now: context.now) }
         if context.loop.excludesCollections {
-            _ = Handlers.recordingMove(context, to: new.raw, move)
+            _ = Handlers.recordingMove(context, to: new.raw, inDatabase: keyspace.database, move)
         } else {
             _ = move()
         }

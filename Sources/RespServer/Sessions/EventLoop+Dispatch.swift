@@ -13,16 +13,22 @@ extension EventLoop {
     @inline(__always)
     func dispatch(_ connection: Connection, _ session: RESPSession) -> Bool {
         let number = lookup.find(arguments[0])
-        if let number, let command = batched[number].command(arguments.count),
-            Admission.isOnFastPath(connection.word, state)
-        {
-            if enqueue(connection, session, number, command) { return true }
+        if let number, let command = batched[number].command(arguments.count) {
+            if Admission.isOnFastPath(connection.word, state) {
+                if enqueue(connection, session, number, command) { return true }
+            } else if Admission.isOnFastPathInDatabase(connection.word, state) {
+                // Only the selected database keeps it off: `otherDatabase` is set.
+                if enqueueInDatabase(connection, session, number, command) { return true }
+            }
         }
         return dispatchSlowly(connection, session, number)
     }
 
     @inline(never)
     private func dispatchSlowly(_ connection: Connection, _ session: RESPSession, _ number: Int?) -> Bool {
+        if session.flags.contains(.otherDatabase) { select(session.database) }
+        // Between requests, and on the fast path, database 0 is selected. A command that selects it does so itself.
+        defer { if session.flags.contains(.otherDatabase) { select(0) } }
         guard !isTurnSpent else {
             deferCommands(of: connection)
             return false
@@ -68,6 +74,12 @@ extension EventLoop {
         endReply()
         flushReplies()
         return true
+    }
+
+    /// Makes the keys of commands, and of calls that are read, those of a database.
+    func select(_ database: Int) {
+        keyspace.database = database
+        batch.database = database
     }
 
     private func appendOwnMessages(to connection: Connection) {

@@ -9,7 +9,8 @@ extension EventLoop {
     /// batch.
     @inline(__always)
     func enqueue(
-        _ connection: Connection, _ session: RESPSession, _ command: Int, _ batched: BatchedCommand
+        _ connection: Connection, _ session: RESPSession, _ command: Int, _ batched: BatchedCommand,
+        inDatabase: Bool = false
     ) -> Bool {
         session.lastCommand = Int16(truncatingIfNeeded: command)
         session.lastSubcommand = -1
@@ -17,6 +18,7 @@ extension EventLoop {
         buffers.handled &+= 1
         do throws(ArgumentProblem) {
             let added = try batched.read(self)
+            if inDatabase { numberKeys(added) }
             add(added, session, command, batched)
         } catch {
             guard error != .notBatched else {
@@ -28,6 +30,55 @@ extension EventLoop {
             refuse(commands.flat[command], connection, error.text)
         }
         return true
+    }
+
+    /// As `enqueue`, for a session that has selected another database than 0: the batch gets copies of the keys, each
+    /// with the number of the database before it.
+    @inline(never)
+    func enqueueInDatabase(
+        _ connection: Connection, _ session: RESPSession, _ command: Int, _ batched: BatchedCommand
+    ) -> Bool {
+        batch.database = session.database
+        defer { batch.database = 0 }
+        if !batch.hasKeyMemory(nameBytesMax(batched)) { decideBatch() }
+        return enqueue(connection, session, command, batched, inDatabase: true)
+    }
+
+    /// Upper bound on the bytes of the names of the request in `arguments`.
+    @inline(__always)
+    private func nameBytesMax(_ batched: BatchedCommand) -> Int {
+        switch batched {
+        // Their keys follow other arguments.
+        case .takeAll, .scriptBySHA1, .scriptByText:
+            (1..<arguments.count).reduce(0) { $0 + arguments[$1].count + 1 }
+        default: arguments[1].count &+ 1
+        }
+    }
+
+    /// Moves the keys of calls that have been read but not yet added into the database of the batch, which is not 0.
+    ///
+    /// - Precondition: The batch has memory for the names.
+    @inline(__always)
+    private func numberKeys(_ added: Int) {
+        let calls = batch.next
+        guard added > 1 else {
+            // RL.CHECK has written its key with the number already.
+            if !calls.pointee.isNumbered { number(calls, in: batch.keyMemory(calls.pointee.keyLength &+ 1)) }
+            return
+        }
+        var name = batch.keyMemory((0..<added).reduce(0) { $0 + calls[$1].keyLength + 1 })
+        for position in 0..<added {
+            number(calls + position, in: name)
+            name += calls[position].keyLength
+        }
+    }
+
+    @inline(__always)
+    private func number(_ call: UnsafeMutablePointer<LimitCall>, in name: UnsafeMutablePointer<UInt8>) {
+        let count = call.pointee.keyLength
+        name.pointee = UInt8(truncatingIfNeeded: batch.database)
+        UnsafeMutableRawPointer(name + 1).copyName(from: call.pointee.key, count: count)
+        call.pointee.setNumberedKey(name, count: count &+ 1)
     }
 
     @inline(__always)
@@ -52,7 +103,9 @@ extension EventLoop {
         precondition(batch.count == 0)
         if !isTimestampFresh { lastTimestamp = SteadyInstant.now() }
         do throws(ArgumentProblem) {
-            add(try batched.read(self), connection.resp, command.index, batched)
+            let added = try batched.read(self)
+            if batch.database != 0 { numberKeys(added) }
+            add(added, connection.resp, command.index, batched)
             // Dispatch notifies the journal: it checks for changes after each command.
             if decideAndAnswer() { keyspace.noteChange() }
             noteDecidedAlone(command, for: connection)
@@ -72,5 +125,18 @@ extension EventLoop {
         noteFailure(command.index, text)
         noteRefused(command, for: connection)
         endReply()
+    }
+}
+
+extension UnsafeMutableRawPointer {
+    /// Copies a key. Two overlapping words cover the usual lengths, for which a call of memcpy takes longer.
+    @inline(__always)
+    fileprivate func copyName(from source: UnsafeRawPointer, count: Int) {
+        guard count >= 8, count <= 16 else { return copyMemory(from: source, byteCount: count) }
+        let (head, tail) = (
+            source.loadUnaligned(as: UInt64.self), (source + (count &- 8)).loadUnaligned(as: UInt64.self)
+        )
+        storeBytes(of: head, as: UInt64.self)
+        (self + (count &- 8)).storeBytes(of: tail, as: UInt64.self)
     }
 }

@@ -36,6 +36,9 @@ struct SessionFlags: OptionSet {
     /// Speaks RESP3.
     static let resp3 = SessionFlags(rawValue: 1 << 24)
 
+    /// Has selected another database than 0: its limiter calls need other keys in the batch.
+    static let otherDatabase = SessionFlags(rawValue: 1 << 25)
+
     /// Flags that do not affect how a command runs.
     static let fastPathCompatible: SessionFlags = [.noTouch, .resp3]
 }
@@ -81,6 +84,15 @@ final class RESPSession {
     var version: ProtocolVersion {
         get { flags.contains(.resp3) ? .resp3 : .resp2 }
         set { if newValue == .resp3 { flags.insert(.resp3) } else { flags.remove(.resp3) } }
+    }
+
+    /// The database that the client has selected.
+    var database: Int {
+        get { Int(fields.pointee.database) }
+        set {
+            fields.pointee.database = UInt8(newValue)
+            if newValue == 0 { flags.remove(.otherDatabase) } else { flags.insert(.otherDatabase) }
+        }
     }
 
     /// Index of the last command in the command table; -1 before the first.

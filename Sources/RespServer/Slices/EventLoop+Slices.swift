@@ -96,7 +96,9 @@ extension EventLoop {
             return finish(job, failed: true) { $0.error(problem) }
         }
         var budget = StepBudget.slice
-        let isDone = job.work.advance(keyspace, now: now, &budget)
+        let isDone = keyspace.inDatabase(job.connection.resp.database) {
+            job.work.advance(keyspace, now: now, &budget)
+        }
         job.busy += SteadyInstant.now() - began
         guard !isDone else { return finish(job, failed: false, job.work.writeReply) }
         sliced.append(job)

@@ -39,12 +39,12 @@ final class Laravel implements Limiter
             require_once 'Predis/autoload.php';
         }
         // From config/database.php and config/cache.php of a new application: the cache is in database 1.
-        $connection = ['host' => '127.0.0.1', 'port' => $request['port'], 'database' => 1];
+        $connection = ['host' => '127.0.0.1', 'port' => $request['port'], 'database' => $request['database']];
         $options = ['cluster' => 'redis', 'prefix' => 'laravel_database_'];
         if (isset($request['sentinels'])) {
             $connection = array_map(fn ($port) => "tcp://127.0.0.1:$port", $request['sentinels']);
             $connection['options'] = [
-                'replication' => 'sentinel', 'service' => 'mymaster', 'parameters' => ['database' => 1]];
+                'replication' => 'sentinel', 'service' => 'mymaster', 'parameters' => ['database' => $request['database']]];
         }
         $manager = new RedisManager(null, $client, ['default' => $connection, 'options' => $options]);
         $this->limiter = new RateLimiter(new Repository(new RedisStore($manager, 'laravel_cache', 'default')));

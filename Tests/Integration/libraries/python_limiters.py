@@ -34,6 +34,7 @@ class Address:
 
     def __init__(self, words):
         self.port = words["port"]
+        self.database = words["database"]  # for libraries whose default is not 0
         self.sentinels = words.get("sentinels")
         self.url = f"redis://127.0.0.1:{self.port}"
 
@@ -347,7 +348,8 @@ class Cashews(Limiter):
                 return "ok"
 
             view.__name__ = view.__qualname__ = name
-            self.views[name] = cache.rate_limit(limit=count, period=timedelta(seconds=seconds), key=name + ":{who}")(view)
+            self.views[name] = cache.rate_limit(
+                limit=count, period=timedelta(seconds=seconds), key=name + ":{who}")(view)
 
     def hit(self, rule, who):
         try:
@@ -427,7 +429,7 @@ class DjangoRedis(DjangoRatelimit):
     def cache(self):
         return {
             "BACKEND": "django_redis.cache.RedisCache",
-            "LOCATION": f"{self.address.url}/1",
+            "LOCATION": f"{self.address.url}/{self.address.database}",
             "OPTIONS": {"CLIENT_CLASS": "django_redis.client.DefaultClient"},
         }
 
