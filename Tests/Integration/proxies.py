@@ -22,7 +22,7 @@ NAMES = ["nginx", "nginx-quiet", "caddy", "traefik", "envoy", "haproxy"]
 
 class Application:
     """The protected application: answers every request, and remembers it. A path that ends with three digits is
-    answered with that status."""
+    answered with that status, and one that ends with `broken` not at all."""
 
     def __init__(self):
         seen = self.seen = []
@@ -33,6 +33,9 @@ class Application:
             def answer(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 seen.append((self.command, self.path, body, self.headers))
+                if self.path.endswith("/broken"):
+                    self.close_connection = True
+                    return
                 wanted = re.search(r"/(\d{3})$", self.path)
                 # Without `Server` and `Date`: Caddy adds its own to those of the application.
                 self.send_response_only(int(wanted[1]) if wanted else 200)

@@ -2,6 +2,7 @@
 refused, or cannot be decided, and what they cannot change."""
 
 import contextlib
+import re
 
 import pytest
 
@@ -9,6 +10,7 @@ from check_api import api_and_wire, start_api
 from conftest import missing
 from ports import free_port
 from proxies import NAMES, Edge
+from server import ROOT
 from wire import eventually
 
 # Answers while the server does not respond.
@@ -52,6 +54,19 @@ def unable_to_decide(edge, cause):
                 wire.ok("REPLICAOF", "NO", "ONE")
             else:
                 edge.set_rules(wire)
+
+
+@contextlib.contextmanager
+def hanging_limiter(edge):
+    """Ends with a new server: the suspended one may still answer the requests that it has received, at any time."""
+    try:
+        with edge.limiter.standing_still():
+            try:
+                yield
+            finally:
+                edge.limiter.kill()
+    finally:
+        edge.start_limiter()
 
 
 def shows_limit(edge, answer, left):
@@ -143,6 +158,18 @@ def test_the_applications_own_errors_pass(edge):
         assert "retry-after" not in answer.fields and len(edge.application.seen) == number + 1
 
 
+def test_an_application_that_breaks_off_is_not_asked_again(edge):
+    answer = edge.ask("/api/broken", "POST", b"an order")
+    assert answer.status in (500, 502, 503) and len(edge.application.seen) == 1, answer
+
+
+def test_a_long_path(edge):
+    """nginx itself has a bound; Envoy puts the client's path into its question, which has one."""
+    answer = edge.ask("/api/" + "x" * 9000)
+    assert answer.status == (414 if edge.name.startswith("nginx") or edge.name == "envoy" else 200)
+    assert len(edge.application.seen) == (answer.status == 200)
+
+
 def test_without_the_limiter_it_fails_closed(edge):
     assert edge.ask().status == 200
     edge.application.seen.clear()
@@ -185,10 +212,10 @@ def test_an_answer_that_is_no_decision_if_it_fails_open(open_edge, cause, passin
 def test_a_limiter_that_hangs(edge):
     if edge.name == "traefik":
         pytest.skip("Traefik waits for 30 s, and has no setting for it")
-    with edge.limiter.standing_still():
+    with hanging_limiter(edge):
         answer = edge.ask()
         assert answer.status == {"caddy": 504}.get(edge.name, 503), answer
-    assert edge.application.seen == []
+        assert edge.application.seen == []
     eventually(lambda: edge.ask(source="127.0.0.9").status == 200, "requests are passed on again")
 
 
@@ -196,9 +223,8 @@ def test_a_limiter_that_hangs_if_it_fails_open(open_edge):
     if open_edge.name == "traefik":
         pytest.skip("Traefik's requests wait for 30 s until its check has failed")
     open_edge.forget()
-    with open_edge.limiter.standing_still():
-        assert open_edge.ask().status == 200
-    assert len(open_edge.application.seen) == 1
+    with hanging_limiter(open_edge):
+        assert open_edge.ask().status == 200 and len(open_edge.application.seen) == 1
 
 
 def test_with_the_limiter_nothing_passes_because_it_fails_open(open_edge):
@@ -210,7 +236,10 @@ def test_with_the_limiter_nothing_passes_because_it_fails_open(open_edge):
         answer = open_edge.ask(fields=fields, source="127.0.0.5")
         assert answer.status == 429 and shows_limit(open_edge, answer, 0), answer
     assert open_edge.ask("/api/500").status == 500 and len(open_edge.application.seen) == 4
-    assert open_edge.spent() == {("acme", "127.0.0.5", "api"): 3, ("acme", "127.0.0.1", "api"): 1}
+    answer = open_edge.ask("/api/broken", "POST", b"an order", source="127.0.0.9")
+    assert answer.status in (500, 502, 503) and len(open_edge.application.seen) == 5, answer
+    del open_edge.application.seen[4:]
+    assert open_edge.spent() == {("acme", "127.0.0.9", "api"): 1} | {("acme", "127.0.0.5", "api"): 3, ("acme", "127.0.0.1", "api"): 1}
 
 
 def test_without_the_limiter_it_fails_open(open_edge):
@@ -250,6 +279,19 @@ def test_addresses_if_the_proxy_is_not_trusted(edge):
         finally:
             wire.ok("CONFIG", "SET", "trusted-proxies", "127.0.0.1")
     assert statuses == ([200, 200, 200, 429] if edge.name == "traefik" else [200] * 4)
+
+
+def test_the_excerpts_of_the_documentation():
+    text = (ROOT / "docs" / "proxies.md").read_text()
+    sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    found = 0
+    for section in sections:
+        folder = ROOT / "deploy" / section.split("\n", 1)[0].lower()
+        for block in re.findall(r"^```\w*\n(.*?)^```$", section, re.DOTALL | re.MULTILINE):
+            lines = {line.strip() for path in folder.iterdir() for line in path.read_text().splitlines()}
+            assert lines >= {line.strip() for line in block.splitlines()}, folder
+            found += 1
+    assert found == 6
 
 
 def test_the_request_of_envoys_rate_limit_service(start):
