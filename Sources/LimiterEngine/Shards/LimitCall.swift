@@ -60,8 +60,6 @@ public struct LimitCall {
         static let hasToken = Flags(rawValue: 1 << 2)
         static let hasRewritten = Flags(rawValue: 1 << 3)
         static let isNumbered = Flags(rawValue: 1 << 4)
-        /// The bits above are the rule of a call that counts.
-        static let ruleShift: UInt8 = 5
     }
 
     /// The longest idempotency token in bytes.
@@ -223,10 +221,6 @@ public struct LimitCall {
         amount = increment
     }
 
-    /// For a call that counts: when the deadline is set.
-    @inline(__always)
-    var countRule: CountRule { CountRule(rawValue: flags.rawValue >> Flags.ruleShift) ?? .onFirstSum }
-
     /// Makes this a call that adds to a counter and sets its deadline by `rule`.
     ///
     /// - Parameter lifetime: The time from now to the deadline in nanoseconds, 1 or more.
@@ -234,7 +228,7 @@ public struct LimitCall {
     public mutating func setCount(_ increment: Int64, _ rule: CountRule, lifetime: Int64) {
         begin(.count)
         amount = increment
-        flags = Flags(rawValue: rule.rawValue << Flags.ruleShift)
+        countRule = rule
         tokenWindow = lifetime
     }
 
