@@ -92,18 +92,18 @@ def test_rules_are_set_resolved_listed_and_removed(administered, admin):
 
 def test_the_rules_file_is_read_again(administered, admin):
     administered.rules.write_text("policy filed LIMIT 8 PER 1m\nrule acme * * POLICY filed\n")
-    answer = admin.get("/v1/rules/reload", JSON, method="POST")
+    answer = admin.get("/v1/rules/reload", JSON, method="POST", body=b"{}")
     assert answer.status == 200 and json.loads(answer.body)["applied"] == 1
     # The connection waited for the files thread, and goes on with what follows.
     assert json.loads(admin.get("/v1/policies/filed").body)["limit"] == 8
     administered.rules.write_text("nonsense\n")
-    assert admin.get("/v1/rules/reload", JSON, method="POST").status == 409
+    assert admin.get("/v1/rules/reload", JSON, method="POST", body=b"{}").status == 409
     assert json.loads(admin.get("/v1/policies/filed").body)["limit"] == 8
 
 
 def test_requests_pipelined_after_a_slow_one_are_answered_after_it(administered, admin):
     administered.rules.write_text("policy filed LIMIT 9 PER 1m\nrule acme * * POLICY filed\n")
-    reload = f"POST /v1/rules/reload HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nContent-Length: 0\r\n\r\n"
+    reload = f"POST /v1/rules/reload HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\nContent-Length: 2\r\n\r\n{{}}"
     admin.send((reload + "GET /v1/policies/filed HTTP/1.1\r\nHost: localhost\r\n\r\n").encode())
     assert json.loads(admin.response().body)["policies"] == 1
     assert json.loads(admin.response().body)["limit"] == 9
@@ -131,7 +131,7 @@ def test_a_long_list_is_whole(administered, admin):
             cursor, pages = page["next"], pages + 1
         assert sorted(listed) == [f"t{n:05}" for n in range(5000)] and pages >= 8
         head = admin.get("/v1/rules", method="HEAD")
-        assert int(head.fields["content-length"]) > 50_000 and admin.get("/health").status == 200
+        assert int(head.fields["content-length"]) > 5_000 and admin.get("/health").status == 200
         for start in range(0, 5000, 1000):
             resp.calls(*[f"RL.RULE DEL t{number:05} * *" for number in range(start, start + 1000)])
     assert admin.get("/v1/policies/many", method="DELETE").status == 204

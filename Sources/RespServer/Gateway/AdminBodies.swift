@@ -126,8 +126,8 @@ enum PolicyBody {
 
 /// Lists, page by page: there may be a million rules.
 enum AdminLists {
-    private static let usual = 1000
-    private static let most = 10_000
+    private static let usual = 100
+    private static let most = 1000
 
     private static func limit(_ exchange: HTTPExchange) throws(HTTPProblem) -> Int {
         guard let text = exchange.request.query.parameter("limit") else { return usual }

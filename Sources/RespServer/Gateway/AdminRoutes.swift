@@ -68,8 +68,8 @@ extension AdminCommand {
     }
 
     private static let page = RouteDocumentation.Parameter(
-        name: "limit", place: .query, summary: "Maximum number of entries, 1000 by default",
-        schema: #"{"type":"integer","minimum":1,"maximum":10000}"#)
+        name: "limit", place: .query, summary: "Maximum number of entries, 100 by default",
+        schema: #"{"type":"integer","minimum":1,"maximum":1000}"#)
     private static let after = RouteDocumentation.Parameter(
         name: "after", place: .query, summary: "The member `next` of the previous page")
     private static let cursor = RouteDocumentation.Parameter(
