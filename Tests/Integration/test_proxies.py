@@ -100,6 +100,7 @@ def test_refused(edge):
         if not edge.name.startswith("nginx"):
             assert answer.fields["content-type"] == "application/problem+json" and answer.json["status"] == 429
     assert len(edge.application.seen) == 3
+    assert ("auth request unexpected status: 429" in edge.log()) == (edge.name == "nginx")
     # Other clients and other paths are not affected.
     assert edge.ask(source="127.0.0.6").status == 200 and edge.ask("/free").status == 200
     assert edge.spent() == {("acme", "127.0.0.1", "api"): 3, ("acme", "127.0.0.6", "api"): 1}
