@@ -97,6 +97,7 @@ class Edge:
 
     def __init__(self, name, directory, is_open=False):
         self.name, self.directory, self.is_open = name, pathlib.Path(directory), is_open
+        self.arguments = [f"{name} in {directory}"]  # for the report of a failure
         self.port, self.gateway, self.second, self.limiter_port = (free_port() for _ in range(4))
         self.limiter = self.proxy = None
         self.application = Application()
