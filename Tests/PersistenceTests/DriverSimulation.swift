@@ -176,7 +176,15 @@ final class DriverSimulation: ServerSimulation, JournalHost {
     }
 
     private func end() {
+        // Some ends meet a disk that has just failed, with changes that are not on it.
+        let fails = random.below(8) == 0
+        if fails {
+            changes()
+            files.failing = Set(SystemCall.allCases)
+            files.failureOdds = 1
+        }
         feed(.stop(savesSnapshot: random.below(2) == 0))
+        if fails { files.failing = [] }
         guard !files.isStopped, isSafe == true, isLogging else {
             coverage.unsafeEnds += 1
             return

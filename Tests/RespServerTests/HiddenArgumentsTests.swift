@@ -45,7 +45,7 @@ import Testing
 
     @Test func settingsThatHoldSecretsAreMarked() {
         let secrets = SettingsTable.all.filter(\.isSecret).map(\.name)
-        #expect(secrets == ["requirepass", "masteruser", "masterauth"])
+        #expect(secrets == ["admin-token", "requirepass", "masteruser", "masterauth"])
         let telling = SettingsTable.all.filter { $0.name.contains("pass") || $0.name.contains("auth") }
         #expect(telling.allSatisfy { $0.isSecret })
     }

@@ -87,7 +87,9 @@ public struct LimitCall {
     public var limit: Limit
     // Meaningful only with `hasToken`.
     private var tokenBase: UnsafeRawPointer?
-    private var tokenLength = 0
+    private var tokenLength: UInt32 = 0
+    /// For a call that counts: when the deadline is set. Here, where alignment leaves room for it.
+    var countRule = CountRule.onFirstSum
     /// How long the token is remembered, in nanoseconds, 1 or more.
     public var tokenWindow: Int64 = 60_000_000_000
 
@@ -160,7 +162,7 @@ public struct LimitCall {
     /// An idempotency token: the same token on the same key gets the first answer again. Nil for none. Only for `take`
     /// and `peek`.
     public var token: UnsafeRawBufferPointer? {
-        get { flags.contains(.hasToken) ? UnsafeRawBufferPointer(start: tokenBase, count: tokenLength) : nil }
+        get { flags.contains(.hasToken) ? UnsafeRawBufferPointer(start: tokenBase, count: Int(tokenLength)) : nil }
         set {
             guard let newValue else {
                 flags.remove(.hasToken)
@@ -168,7 +170,7 @@ public struct LimitCall {
             }
             flags.insert(.hasToken)
             tokenBase = newValue.baseAddress
-            tokenLength = newValue.count
+            tokenLength = UInt32(newValue.count)
         }
     }
 
