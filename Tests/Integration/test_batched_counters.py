@@ -70,7 +70,7 @@ def test_the_slow_log_shows_arguments_in_a_transaction_and_keys_in_a_batch(start
         wire.ok("SLOWLOG", "RESET")
         pipelined(wire, "INCRBY one 3", "MULTI", "INCRBY two 4", "CL.THROTTLE t 4 1 86400", "EXEC")
         rows = [row[3] for row in wire.call("SLOWLOG", "GET", "10")]
-        assert [b"incrby", b"one"] in rows
+        assert [b"INCRBY", b"one"] in rows
         assert [b"INCRBY", b"two", b"4"] in rows and [b"CL.THROTTLE", b"t", b"4", b"1", b"86400"] in rows
 
 

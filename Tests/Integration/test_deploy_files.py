@@ -43,13 +43,21 @@ def every(value, name):
             yield from every(inner, name)
 
 
-YAML = sorted(p for kind in ("*.yml", "*.yaml") for p in DEPLOY.rglob(kind))
+# The configurations of proxies have tests of their own, with the real proxies: test_proxies.py.
+PLACES = [DOCKER, KUBERNETES, DEPLOY / "sentinel"]
+
+
+def found(*patterns):
+    return sorted(path for place in PLACES for pattern in patterns for path in place.rglob(pattern))
+
+
+YAML = found("*.yml", "*.yaml")
 COMPOSE = sorted(DOCKER.glob("compose*.yml"))
 MANIFESTS = sorted(p for p in KUBERNETES.glob("*.yaml") if p.name != "kustomization.yaml")
 # What nodes read. Sentinels have their own format.
-NODES = sorted(p for p in DEPLOY.rglob("*.conf") if p.name != "sentinel.conf" and "secrets" not in p.parts)
-SENTINELS = sorted(DEPLOY.rglob("sentinel.conf"))
-HAPROXY = sorted(DEPLOY.rglob("haproxy.cfg"))
+NODES = [p for p in found("*.conf") if p.name != "sentinel.conf" and "secrets" not in p.parts]
+SENTINELS = found("sentinel.conf")
+HAPROXY = found("haproxy.cfg")
 
 
 def lines_of(path):

@@ -122,7 +122,7 @@ def test_the_slow_log_shows_all_keys_of_a_call(start):
         wire.ok("CONFIG", "SET", "slowlog-log-slower-than", "0")
         wire.call(*"RL.TAKEALL one LIMIT 2 PER 1d AND two LIMIT 9 PER 1d".split())
         rows = [row[3] for row in wire.call("SLOWLOG", "GET", "10")]
-        assert [b"rl.takeall", b"one", b"two"] in rows
+        assert [b"RL.TAKEALL", b"one", b"two"] in rows
 
 
 def test_a_key_longer_than_the_key_buffer(start):

@@ -30,7 +30,7 @@ public struct BuildDescription: Sendable {
 /// The program.
 public enum Escapement {
     /// The version that INFO, `--version` and the first line of the log show.
-    public static let version = "0.1.0"
+    public static let version = "0.2.0"
     /// The Redis version whose behaviour clients may expect.
     static let redisVersion = "7.2.4"
 
