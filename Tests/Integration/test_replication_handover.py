@@ -240,7 +240,7 @@ def test_replicaof_the_target_ends_a_failover(nodes):
     wait_same_state(primary, replica)
     with handing_over(primary, replica), primary.connect() as wire:
         wire.ok("REPLICAOF", "127.0.0.1", replica.port)
-        assert primary.info()["master_failover_state"] == "no-failover"
+        eventually(lambda: primary.info()["master_failover_state"] == "no-failover", "the failover has ended")
         assert wire.call("REPLICAOF", "127.0.0.1", replica.port) == b"OK Already connected to specified master"
     # It requests a sync like any replica, and is refused like any.
     eventually(lambda: "NOMASTERLINK" in primary.log(), "the sync is refused")
