@@ -123,3 +123,47 @@ def test_a_client_cannot_create_a_series(served):
 
 def test_debug_metrics_is_off_by_default(wire):
     assert isinstance(wire.call("DEBUG", "METRICS"), ErrorReply)
+
+
+def by_policy(wire):
+    """Decisions by policy and result, and near-limit decisions by policy, without those that are 0."""
+    found = {}
+    for name, value in values(metrics(wire)).items():
+        match = re.fullmatch(r'escapement_(policy_decisions|near_limit)_total\{policy="([^"]*)"(?:,result="(\w+)")?\}', name)
+        if match and value:
+            found[match[2], match[3] or "near"] = int(value)
+    return found
+
+
+def test_decisions_by_policy(start):
+    server = start("--io-threads", "2", "--enable-debug-command", "local")
+    with server.connect() as wire, server.connect() as other:
+        wire.calls("RL.POLICY SET free LIMIT 5 PER 1h", "RL.POLICY SET trial LIMIT 2 PER 1h MODE shadow",
+                   "RL.RULE SET acme * * POLICY free")
+        # Queries, refunds, repeated answers and limits in numbers are not decisions of a policy.
+        wire.calls("RL.TAKE n LIMIT 5 PER 1h", "RL.PEEK u POLICY free", "CL.THROTTLE k 1 1 1", "GET counter")
+        assert by_policy(wire) == {}
+        wire.calls(*["RL.TAKE u POLICY free"] * 6)
+        assert by_policy(wire) == {("free", "allowed"): 5, ("free", "denied"): 1, ("free", "near"): 1}
+        other.calls(*["RL.TAKE v POLICY trial"] * 3, "RL.CHECK acme client login")
+        wire.calls(*["RL.TAKE w POLICY free ID token"] * 2, "MULTI", "RL.TAKE x POLICY free", "EXEC")
+        assert by_policy(wire) == {
+            ("free", "allowed"): 8, ("free", "denied"): 1, ("free", "near"): 1,
+            ("trial", "allowed"): 2, ("trial", "shadow_denied"): 1, ("trial", "near"): 1}
+        # All or nothing: every limit that allowed it, or those that denied it.
+        wire.calls("RL.TAKEALL y POLICY free AND z LIMIT 1 PER 1h", "RL.TAKEALL y POLICY free AND z LIMIT 1 PER 1h",
+                   "RL.TAKEALL q LIMIT 9 PER 1h AND u POLICY free")
+        assert by_policy(wire)["free", "allowed"] == 9 and by_policy(wire)["free", "denied"] == 2
+        # A policy that is created again continues its series.
+        wire.calls("RL.RULE DEL acme * *", "RL.POLICY DEL free", "RL.POLICY SET free LIMIT 7 PER 1h", "RL.TAKE a POLICY free")
+        assert by_policy(wire)["free", "allowed"] == 10
+        wire.ok("CONFIG", "RESETSTAT")
+        assert by_policy(wire) == {}
+
+
+def test_policies_are_bounded(start):
+    server = start("--enable-debug-command", "local")
+    with server.connect() as wire:
+        wire.calls(*[f"RL.POLICY SET p{n} LIMIT 5 PER 1h" for n in range(210)])
+        wire.calls(*[f"RL.TAKE k{n} POLICY p{n}" for n in range(210)])
+        assert by_policy(wire) == {**{(f"p{n}", "allowed"): 1 for n in range(200)}, ("other", "allowed"): 10}

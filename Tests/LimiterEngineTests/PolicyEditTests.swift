@@ -103,7 +103,8 @@ import Testing
             }
             most = max(most, rules.count)
             let table = registry.table
-            let whole = PolicyTable(PolicySet(policies.values, seed: self.seed), rules.values, seed: self.seed)
+            let whole = PolicyTable(
+                PolicySet(policies.values, seed: self.seed, series: registry.series), rules.values, seed: self.seed)
             #expect(table.policies == whole.policies, "seed \(seed)")
             #expect(table.ruleCount == rules.count && table.rules.count == rules.count, "seed \(seed)")
             for _ in 0..<20 {

@@ -17,8 +17,11 @@ public final class PolicyRegistry: @unchecked Sendable {
     private let published = Atomic<UInt64>(0)
     private let unsavedOverrides = Atomic<Bool>(false)
 
+    /// The numbers under which decisions are counted by policy.
+    public let series = PolicySeries()
+
     init(seed: HashSeed) {
-        current = PolicyTable(seed: seed)
+        current = PolicyTable(seed: seed, series: series)
     }
 
     deinit {

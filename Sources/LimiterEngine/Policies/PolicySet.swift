@@ -9,6 +9,8 @@
 final class PolicySet: @unchecked Sendable {
     /// Sorted by name in byte order. A policy's number is its position.
     let policies: [Policy]
+    /// Shared by all sets of an engine.
+    let series: PolicySeries
 
     private struct Span {
         var start: Int32
@@ -22,8 +24,9 @@ final class PolicySet: @unchecked Sendable {
     private let bytes: UnsafeMutablePointer<UInt8>
 
     /// O(policies).
-    init(_ policies: some Collection<Policy>, seed: HashSeed) {
+    init(_ policies: some Collection<Policy>, seed: HashSeed, series: PolicySeries = PolicySeries()) {
         self.policies = policies.sorted { $0.name.lexicographicallyPrecedes($1.name) }
+        self.series = series
         self.seed = seed
         terms = .allocate(capacity: max(1, policies.count))
         names = .allocate(capacity: max(1, policies.count))
@@ -31,7 +34,9 @@ final class PolicySet: @unchecked Sendable {
         bytes = .allocate(capacity: max(1, policies.reduce(0) { $0 + $1.name.count }))
         var end = 0
         for (number, policy) in self.policies.enumerated() {
-            (terms + number).initialize(to: PolicyTable.Terms(limit: policy.limit, mode: policy.mode))
+            (terms + number).initialize(
+                to: PolicyTable.Terms(
+                    limit: policy.limit, mode: policy.mode, series: series.number(of: policy.name)))
             // Names are short and the number of policies is bounded, so positions fit 32 bits.
             (names + number).initialize(to: Span(start: Int32(end), count: Int32(policy.name.count)))
             (bytes + end).initialize(from: policy.name, count: policy.name.count)

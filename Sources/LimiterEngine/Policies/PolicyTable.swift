@@ -28,6 +28,8 @@ public final class PolicyTable: @unchecked Sendable {
         public var limit: Limit
         /// The enforcement mode.
         public var mode: LimitCall.Mode
+        /// The number under which the policy's decisions are counted: see `PolicySeries`.
+        var series: UInt16 = 0
 
         /// A call under the policy. Unlike a limit given as numbers, it accepts the state of another algorithm: the
         /// policy may have had that algorithm before.
@@ -59,7 +61,9 @@ public final class PolicyTable: @unchecked Sendable {
     // MARK: Building
 
     /// No policies, no rules.
-    convenience init(seed: HashSeed) { self.init(PolicySet([], seed: seed), [], seed: seed) }
+    convenience init(seed: HashSeed, series: PolicySeries = PolicySeries()) {
+        self.init(PolicySet([], seed: seed, series: series), [], seed: seed)
+    }
 
     /// Builds all parts: O(rules). Rules without their policy are omitted.
     convenience init(_ set: PolicySet, _ rules: some Collection<Rule>, seed: HashSeed) {
@@ -97,7 +101,9 @@ public final class PolicyTable: @unchecked Sendable {
     /// O(policies) if a policy changed; otherwise O(policies + rules).
     func succeeded(by draft: PolicyDraft) -> PolicyTable {
         let changes = draft.changes
-        let set = changes.changesPolicies ? PolicySet(draft.policies.values, seed: seed) : policySet
+        let set =
+            changes.changesPolicies
+            ? PolicySet(draft.policies.values, seed: seed, series: policySet.series) : policySet
         // Parts refer to policies by number, and the numbers depend on all names.
         let isGrown = draft.rules.count > 2 * PolicyTable.partTarget * parts.count && parts.count < PolicyTable.partsMax
         guard !changes.changesNames, !isGrown, changes.subjects.count <= parts.count else {
@@ -170,6 +176,7 @@ public final class PolicyTable: @unchecked Sendable {
         call.pointee.limit = terms.pointee.limit
         call.pointee.mode = terms.pointee.mode
         call.pointee.carriesOver = true
+        call.pointee.setPolicy(series: terms.pointee.series)
     }
 
     /// The name of the policy at this position, borrowed as long as this table is referenced. O(1).

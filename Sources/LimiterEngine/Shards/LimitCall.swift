@@ -60,6 +60,7 @@ public struct LimitCall {
         static let hasToken = Flags(rawValue: 1 << 2)
         static let hasRewritten = Flags(rawValue: 1 << 3)
         static let isNumbered = Flags(rawValue: 1 << 4)
+        static let hasPolicy = Flags(rawValue: 1 << 5)
     }
 
     /// The longest idempotency token in bytes.
@@ -90,6 +91,8 @@ public struct LimitCall {
     private var tokenLength: UInt32 = 0
     /// For a call that counts: when the deadline is set. Here, where alignment leaves room for it.
     var countRule = CountRule.onFirstSum
+    /// Meaningful only with `hasPolicy`: the number under which the policy's decisions are counted, see `PolicySeries`.
+    public private(set) var policySeries: UInt16 = 0
     /// How long the token is remembered, in nanoseconds, 1 or more.
     public var tokenWindow: Int64 = 60_000_000_000
 
@@ -157,6 +160,16 @@ public struct LimitCall {
     public var carriesOver: Bool {
         get { flags.contains(.carriesOver) }
         set { if newValue { flags.insert(.carriesOver) } else { flags.remove(.carriesOver) } }
+    }
+
+    /// Whether the limit is a policy's, whose decisions are counted.
+    @inline(__always)
+    public var hasPolicy: Bool { flags.contains(.hasPolicy) }
+
+    /// The limit is a policy's.
+    mutating func setPolicy(series: UInt16) {
+        flags.insert(.hasPolicy)
+        policySeries = series
     }
 
     /// An idempotency token: the same token on the same key gets the first answer again. Nil for none. Only for `take`

@@ -69,6 +69,7 @@ extension Handlers {
         for loop in server.loops {
             loop.counters.reset()
             loop.commandStatistics.reset()
+            loop.policyStatistics.reset()
             loop.http.statistics.reset()
         }
         context.keyspace.resetStatistics()

@@ -142,6 +142,7 @@ enum ScriptArguments {
 extension EventLoop {
     /// What is known of the script that a request for `command` with these arguments would run; nil if it is unknown.
     func scriptFacts(of command: CommandReference, _ arguments: ArgumentList) -> ScriptLookup.Facts? {
+        guard arguments.count > 1 else { return nil }
         if command.index == commands.evalsha || command.index == commands.evalshaReadOnly {
             return scripts.find(arguments[1]).map { scripts.facts[$0] }
         }

@@ -60,7 +60,10 @@ extension EventLoop {
             latency: settings.latencyTracking)
         if batch.groups.isEmpty {
             var tally = DecisionTally()
-            for position in 0..<batch.count { tally.count(batch.calls + position) }
+            for position in 0..<batch.count {
+                tally.count(batch.calls + position)
+                if batch.calls[position].hasPolicy { policyStatistics.count(batch.calls + position) }
+            }
             commandStatistics.record(command, tally)
         } else {
             countDecisionsOneByOne()
@@ -76,13 +79,23 @@ extension EventLoop {
             let command = Int(batch.notes[position].command)
             if group < batch.groups.count, batch.groups[group].first == position {
                 tally.count(batch.groups[group], batch.calls + position)
+                countPolicies(of: batch.groups[group])
                 position += batch.groups[group].count
                 group += 1
             } else {
                 tally.count(batch.calls + position)
+                if batch.calls[position].hasPolicy { policyStatistics.count(batch.calls + position) }
                 position += 1
             }
             commandStatistics.record(command, tally)
+        }
+    }
+
+    /// Counts the limits of an all-or-nothing call that are policies: all that allowed it, or those that denied it.
+    private func countPolicies(of group: KeyspaceSession.Group) {
+        for position in group.first..<group.first + group.count where batch.calls[position].hasPolicy {
+            guard group.outcome == .allowed || batch.calls[position].decision.outcome == .denied else { continue }
+            policyStatistics.countLimit(of: batch.calls + position)
         }
     }
 

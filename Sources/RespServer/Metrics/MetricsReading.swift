@@ -75,6 +75,8 @@ struct MetricsReading: Sendable {
 
     var engine: Engine.Statistics
     var policies: Int
+    /// Decisions by policy, in the order in which policies were first created; `values` by `PolicyStatistics.Field`.
+    var byPolicy: [(name: String, values: [UInt64])] = []
     var rules: Int
     var storage: StorageStatus
     var replication: ReplicationStatus
@@ -144,6 +146,9 @@ struct MetricsReading: Sendable {
         engine = keyspace.statistics()
         let table = server.engine.policies.table
         policies = table.policies.count
+        if sections.contains(.limiter) {
+            byPolicy = MetricsReading.readPolicies(server.engine.policies.series, server.loops)
+        }
         rules = table.ruleCount
         storage = server.durability.status
         replication = server.replication.status
@@ -218,6 +223,17 @@ struct MetricsReading: Sendable {
 extension MetricsReading {
     /// A counter summed over all loops.
     func total(_ counter: LoopCounters.Counter) -> MetricValue { .count(counters[counter.rawValue]) }
+
+    private static func readPolicies(
+        _ series: PolicySeries, _ loops: [EventLoop]
+    ) -> [(name: String, values: [UInt64])] {
+        series.names.map { name, number in
+            let values = PolicyStatistics.Field.allCases.map { field in
+                loops.reduce(0) { $0 &+ $1.policyStatistics.value(number, field) }
+            }
+            return (name, values)
+        }
+    }
 
     var isReplica: Bool { replication.primary != nil }
     /// The state is being recovered or replaced: clients get LOADING.

@@ -50,6 +50,27 @@ extension MetricsTable {
         .gauge("escapement_rules", "Rules in force", info: InfoField("limiter_rules"), in: .limiter) {
             .count($0.rules)
         },
+        .family(
+            .named("escapement_policy_decisions_total"), .counter,
+            "Decisions of limits that are policies, by result; policies after the first 200 names are `other`",
+            by: .policy, .init(name: "result", seriesMax: 3), in: .limiter
+        ) { reading in
+            reading.byPolicy.flatMap { policy in
+                [
+                    ("allowed", PolicyStatistics.Field.allowed), ("denied", .denied),
+                    ("shadow_denied", .shadowDenied),
+                ].map { MetricSample(labels: [policy.name, $0.0], value: .count(policy.values[$0.1.rawValue])) }
+            }
+        },
+        .family(
+            .named("escapement_near_limit_total"), .counter,
+            "Allowed decisions of a policy that left less than a fifth of its limit", by: .policy, in: .limiter
+        ) { reading in
+            reading.byPolicy.map {
+                MetricSample(
+                    labels: [$0.name], value: .count($0.values[PolicyStatistics.Field.nearLimit.rawValue]))
+            }
+        },
         .gauge(
             "escapement_shards", "Independently locked shards of the keys", info: InfoField("limiter_shards"),
             in: .limiter
@@ -98,6 +119,11 @@ extension MetricsTable {
             info: InfoField("db*", part: "avg_ttl", .whole(.milliseconds)), in: .keyspace
         ) { $0.databases(withKeys: true) { .nanoseconds($0.meanTimeToLive(now: $1)) } },
     ]
+}
+
+extension Metric.Label {
+    /// A policy's name, or `other`.
+    static let policy = Metric.Label(name: "policy", seriesMax: PolicySeries.count)
 }
 
 extension MetricsReading {

@@ -51,6 +51,7 @@ final class EventLoop: @unchecked Sendable {
     let mailbox: Mailbox<LoopMessage>
     let counters = LoopCounters()
     let commandStatistics: CommandStatistics
+    let policyStatistics = PolicyStatistics()
     /// Connections assigned to this loop and not yet closed; modified by any thread.
     let assigned = Atomic<Int>(0)
     /// Bytes of memory that this loop's connections use; read by any thread.
