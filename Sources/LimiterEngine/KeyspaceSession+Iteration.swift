@@ -51,7 +51,10 @@ extension KeyspaceSession {
     /// One stripe after the other, or none if all are held.
     private func forEachShard(_ body: (inout Shard) -> Void) {
         guard isHolding else { return engine.forEachShard(body) }
-        for number in 0..<engine.shardCount { body(&engine.shard(number).pointee) }
+        for number in 0..<engine.shardCount {
+            assert(holds(number), "a command of all keys that does not hold every stripe")
+            body(&engine.shard(number).pointee)
+        }
     }
 
     /// Removes every key of every database atomically. O(shards + watched keys): the sweep, or calls of
@@ -128,7 +131,10 @@ extension KeyspaceSession {
 
     /// Runs `body` on a shard with its stripe held.
     func withWalkedShard<Result>(_ number: Int, _ body: (inout Shard) -> Result) -> Result {
-        guard !isHolding else { return body(&engine.shard(number).pointee) }
+        guard !isHolding else {
+            assert(holds(number), "a command of all keys that does not hold every stripe")
+            return body(&engine.shard(number).pointee)
+        }
         engine.lock(number).acquire()
         defer { engine.lock(number).release() }
         return body(&engine.shard(number).pointee)

@@ -187,6 +187,9 @@ public final class KeyspaceSession {
     /// Whether the stripe of a hash is held; true if no stripes are held.
     func mayTouch(_ hash: UInt64) -> Bool { held?.contains(engine.shardNumber(hash)) ?? true }
 
+    /// Whether this shard's stripe is held, among those held.
+    func holds(_ number: Int) -> Bool { held?.contains(number) ?? false }
+
     /// Whether stripes are held.
     public var isHolding: Bool { held != nil }
 

@@ -130,6 +130,7 @@ import Testing
             names(.allKeys)
                 == [
                     "flushall", "flushdb", "dbsize", "keys", "scan", "randomkey", "info", "config resetstat",
+                    "debug metrics",
                     "rl.check", "move",
                 ])
         #expect(

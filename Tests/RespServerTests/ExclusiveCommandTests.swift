@@ -19,7 +19,8 @@ import Testing
 
     private static let stoppingAllLoops: Set = ["client|kill", "client|list", "client|pause", "config|resetstat"]
     private static let ofAllKeys: Set = [
-        "config|resetstat", "dbsize", "flushall", "flushdb", "info", "keys", "move", "randomkey", "rl.check",
+        "config|resetstat", "dbsize", "debug|metrics", "flushall", "flushdb", "info", "keys", "move", "randomkey",
+        "rl.check",
         "scan",
     ]
     private static let recording: Set = [

@@ -131,7 +131,7 @@ extension CommandTable {
                     summary: "Blocks the event loop of this connection for a number of seconds.",
                     arguments: [ArgumentSpec(name: "seconds", kind: .double)], handler: Handlers.debugSleep),
                 CommandSpec(
-                    name: "metrics", arity: -2, flags: [.admin, .loading, .stale], group: group,
+                    name: "metrics", arity: -2, flags: [.admin, .loading, .stale, .allKeys], group: group,
                     complexity: "O(N) with N metrics and shards.",
                     summary: "Returns all metrics in Prometheus's text format, or in OpenMetrics.",
                     arguments: [.word("OPENMETRICS", optional: true)], handler: Handlers.debugMetrics),
