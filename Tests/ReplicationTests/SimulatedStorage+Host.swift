@@ -136,8 +136,9 @@ extension SimulatedStorage: JournalHost {
         durable = ticket
         let end = ends[ticket]
         ends = ends.filter { $0.key > ticket }
+        // Until its gate is open, a new primary has promised nothing in its own history, which is not recorded yet.
         guard let end, settings.appendfsync == .always, isLogging, health != .memoryOnly,
-            end.id == node.role.identity.id, !node.role.isReplica
+            end.id == node.role.identity.id, !node.role.isReplica, !node.gates.isReplica
         else { return }
         node.answered = end
         if node.simulation.random.once(in: 20) { checkFiles() }
