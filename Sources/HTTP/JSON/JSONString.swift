@@ -16,7 +16,7 @@ public struct JSONString {
         self.count = count
     }
 
-    /// Whether it contains escapes. Every escape is longer than what it stands for.
+    /// Whether it contains escapes. Every escape is longer than the bytes it represents.
     public var hasEscapes: Bool { rawCount != count }
 
     /// The bytes if there are no escapes in them, borrowed; nil otherwise.
@@ -81,7 +81,7 @@ public struct JSONString {
 
     // MARK: Escapes
 
-    /// What an escape of one letter stands for; nil if there is none.
+    /// The byte that an escape of one letter represents; nil if there is no such escape.
     static func unescaped(_ letter: UInt8) -> UInt8? {
         switch letter {
         case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): letter

@@ -82,7 +82,7 @@ public enum RateLimitFields {
     }
 
     /// Writes a Retry-After field for a refusal that ends after `nanoseconds`: rounded up, and 1 or more. Writes
-    /// nothing if waiting never helps, which a negative number stands for.
+    /// nothing if waiting never helps, which is given as a negative number.
     public static func writeRetryAfter(nanoseconds: Int64, to out: ByteWriter) {
         guard nanoseconds >= 0 else { return }
         out.append("Retry-After: ")

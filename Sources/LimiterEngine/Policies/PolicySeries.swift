@@ -11,7 +11,7 @@ import System
 public final class PolicySeries: Sendable {
     /// Names with a number of their own.
     public static let namesMax = 200
-    /// Numbers there are: one more than names, which stands for all others.
+    /// How many numbers there are: one for each name, and one shared by all other policies.
     public static let count = namesMax + 1
 
     private struct State {

@@ -14,7 +14,7 @@ enum RedisDirectives {
     private static let rows: [(name: String, reason: String)] = [
         ("daemonize", "it always runs in the foreground: let systemd, a container or `&` put it into the background"),
         ("pidfile", "it writes no pid file: a service manager knows the process, and INFO shows process_id"),
-        ("supervised", "it tells systemd by itself when it is ready, if the unit is of type notify"),
+        ("supervised", "it notifies systemd when it is ready, if the unit has Type=notify"),
         ("set-proc-title", "it does not change its name"),
         ("proc-title-template", "it does not change its name"),
         ("always-show-logo", "it has no logo"),
@@ -26,7 +26,7 @@ enum RedisDirectives {
         ("disable-thp", "huge pages neither help nor harm it measurably"),
         ("bind-source-addr", "connections to a primary use the address that the kernel chooses"),
         ("socket-mark-id", "sockets are not marked"),
-        ("tls-", "TLS is not supported: terminate it in front of the server"),
+        ("tls-", "TLS is not supported: use a proxy that terminates it"),
         ("cluster-", "there is no cluster mode: one server serves all keys, replicas take over through Sentinel"),
         ("loadmodule", "it has no modules; CL.THROTTLE is built in"),
         ("enable-module-command", "it has no modules"),
