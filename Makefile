@@ -69,6 +69,7 @@ docs: build
 	swift build -c release -j $(JOBS) --product curves
 	.build/release/escapement --print-config > escapement.conf
 	.build/release/escapement --print-command-docs > docs/commands.md
+	.build/release/escapement --print-redis-command-docs > docs/redis-commands.md
 	.build/release/escapement --print-metrics-docs > docs/metrics.md
 	.build/release/curves
 

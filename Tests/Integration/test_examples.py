@@ -1,4 +1,5 @@
-"""The examples in docs/commands.md, each run verbatim against the real server."""
+"""The reference (docs/commands.md, docs/redis-commands.md) tells the truth: each example is run verbatim against the real
+server in both protocols, each reply has one of the listed forms, and each error is the reply to its requests."""
 
 import math
 import re
@@ -8,23 +9,74 @@ import pytest
 
 from clock import Countdown
 from server import ROOT
-from wire import ErrorReply, Simple
+from wire import ErrorReply, MapReply, Push, SetReply, Simple, Verbatim
 
+PAGES = ["commands.md", "redis-commands.md"]
 # Numbers from here on are times in milliseconds, which change while the server answers.
 LARGE = 1000
+# The forms of a reply, in the words of the reference, and the types that they have in RESP2 and RESP3. A nil is None.
+FORMS = {
+    "`OK`": (Simple, Simple),
+    "simple string": (Simple, Simple),
+    "integer": (int, int),
+    "bulk string": (bytes, bytes),
+    "nil": (type(None), type(None)),
+    "array": (list, list),
+    "array of names and values in RESP2, map in RESP3": (list, MapReply),
+    "array of the values in RESP2, map in RESP3": (list, MapReply),
+    "array in RESP2, set in RESP3": (list, SetReply),
+    "array in RESP2, push in RESP3": (list, Push),
+    "bulk string in RESP2, verbatim string in RESP3": (bytes, Verbatim),
+    "bulk string in RESP2, double in RESP3": (bytes, float),
+    "no reply": (None, None),
+}
 
 
-def conversations():
-    """(first request, [(request, answer), …]) of every block of the document."""
-    text = (ROOT / "docs" / "commands.md").read_text()
-    for block in re.findall(r"^```redis-cli\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-        parts = re.split(r"^> (.*)\n", block, flags=re.MULTILINE)
-        assert parts[0] == "", "a conversation begins with a request"
-        yield [(request, answer.rstrip("\n")) for request, answer in zip(parts[1::2], parts[2::2])]
+class Entry:
+    """The part of the reference about one command."""
+
+    def __init__(self, name, text):
+        self.name = name
+        self.text = text
+        listed = re.search(r"^- Reply:(?: (.+)|\n((?:  - .+\n)+))", text, re.MULTILINE)
+        lines = [] if not listed else [listed[1]] if listed[1] else re.findall(r"^  - (.+)$", listed[2], re.MULTILINE)
+        self.forms = [next(form for form in FORMS if line == form or line.startswith(form + ":")) for line in lines]
+
+    def conversations(self):
+        """[(request, reply), ...] of each block of examples."""
+        for block in re.findall(r"^```redis-cli\n(.*?)^```$", self.text, re.DOTALL | re.MULTILINE):
+            parts = re.split(r"^> (.*)\n", block, flags=re.MULTILINE)
+            assert parts[0] == "", "a conversation begins with a request"
+            yield [(request, reply.rstrip("\n")) for request, reply in zip(parts[1::2], parts[2::2])]
+
+    def errors(self):
+        """(error, [request, ...]) of each row that has requests."""
+        rows = re.findall(r"^\| `(.*?)` \| .*? \| (`.*`) \|$", self.text, re.MULTILINE)
+        return [(error, re.findall(r"`([^`]+)`", cell.replace("\\|", "|"))) for error, cell in rows]
+
+    def concerns(self, request):
+        """Whether a request is one of this command's, and not of a subcommand of the same name."""
+        words = request.upper().split()
+        return " ".join(words[: len(self.name.split())]) == self.name
+
+
+def entries():
+    for page in PAGES:
+        text = (ROOT / "docs" / page).read_text()
+        parts = re.split(r"^##+ (.+)$", text, flags=re.MULTILINE)
+        for name, body in zip(parts[1::2], parts[2::2]):
+            yield Entry(name, body)
+
+
+ENTRIES = list(entries())
+COMMANDS = [entry for entry in ENTRIES if entry.forms]
+# Replies that show the moment, the machine or all commands, those that only redis-server's own replicas request, and those
+# that end the server or the connection in a way of its own. Each has tests of its own.
+WITHOUT_EXAMPLES = set()
 
 
 def shown(value, indent=""):
-    """As redis-cli prints it."""
+    """As redis-cli prints it under RESP2."""
     if isinstance(value, ErrorReply):
         return f"(error) {value.decode()}"
     if isinstance(value, Simple):
@@ -43,33 +95,114 @@ def shown(value, indent=""):
     return f'"{value.decode()}"'
 
 
+def pattern(text):
+    """A regular expression for a text in which `...` stands for any text."""
+    return re.escape(text).replace(re.escape("..."), r"[\s\S]*?")
+
+
 def agree(got, expected, passed):
-    """Equal, except for times that may have changed in `passed` seconds: milliseconds, and a minute in seconds."""
-    split = re.compile(r"\(integer\) (-?\d+)")
-    if split.sub("#", got) != split.sub("#", expected):
-        return False
-    pairs = zip(map(int, split.findall(got)), map(int, split.findall(expected)))
-    return all(
+    """Equal, except for `...`, and for times that may have changed in `passed` seconds: milliseconds, and a minute in
+    seconds."""
+    expected = re.sub(r"(\(integer\) -?\d+) {2,}.*", r"\1", expected)  # what a reader is told about a number
+    parts = re.split(r"\(integer\) (-?\d+)", expected)
+    match = re.fullmatch(r"\(integer\) (-?\d+)".join(map(pattern, parts[0::2])), got)
+    return match is not None and all(
         g == e or (e >= LARGE and e - math.ceil(passed * 1000) <= g <= e) or (e == 60 and 60 - passed <= g <= e)
-        for g, e in pairs)
+        for g, e in zip(map(int, match.groups()), map(int, parts[1::2])))
 
 
-@pytest.mark.parametrize("conversation", list(conversations()), ids=lambda c: c[0][0])
-def test_example(start, conversation):
-    with start("--save", "").connect() as wire:
-        clock = Countdown()
-        for request, answer in conversation:
-            got = shown(wire.call(*shlex.split(request)))
-            assert agree(got, answer, clock.passed()), f"{request}\n{got}\nis not\n{answer}"
+def has_form(reply, entry, protocol):
+    if isinstance(reply, ErrorReply):
+        return True  # compared with the example as a text
+    types = [FORMS[form][protocol - 2] for form in entry.forms]
+    return any(kind is not None and type(reply) is kind for kind in types)
 
 
-def test_every_command_of_the_limiter_has_an_example():
-    requests = [request for conversation in conversations() for request, _ in conversation]
-    document = (ROOT / "docs" / "commands.md").read_text()
-    names = re.findall(r"^###+ (RL\.[A-Z ]+|INCR\w*|DECR\w*|[MP]?(?:GET|SET)(?:DEL|EX|SET|NX)?|STRLEN|COPY|RENAME(?:NX)?)$", document, re.MULTILINE)
-    containers = {"RL.POLICY", "RL.RULE"}
-    # HELP has its own test, and without a rules file RELOAD has nothing to show.
-    plain = {"RL.POLICY HELP", "RL.RULE HELP", "RL.RULE RELOAD"}
-    assert len(names) > 20
-    for name in set(names) - containers - plain:
-        assert any(r == name or r.startswith(name + " ") for r in requests), name
+@pytest.fixture(scope="module")
+def one_server(tmp_path_factory):
+    """A server for many conversations, each on an empty state."""
+    from conftest import running
+    from server import Server
+
+    server = Server(tmp_path_factory.mktemp("reference") / "data", "--save", "")
+    running.append(server)
+    yield server
+    running.remove(server)
+    server.stop()
+
+
+@pytest.fixture
+def empty(one_server):
+    """A connection to a server without keys, policies, rules, counts and changed settings."""
+    with one_server.connect() as wire:
+        defaults = dict(zip(*[iter(wire.call("CONFIG", "GET", "*"))] * 2))
+    with one_server.connect() as wire:
+        yield wire
+    with one_server.connect() as wire:
+        wire.ok("FLUSHALL")
+        for rule in wire.call("RL.RULE", "LIST"):
+            assert wire.call("RL.RULE", "DEL", *rule[1:6:2]) == 1
+        for policy in wire.call("RL.POLICY", "LIST"):
+            assert wire.call("RL.POLICY", "DEL", policy[1]) == 1
+        now = dict(zip(*[iter(wire.call("CONFIG", "GET", "*"))] * 2))
+        for name, value in defaults.items():
+            if now[name] != value:
+                wire.ok("CONFIG", "SET", name, value)
+        wire.ok("SCRIPT", "FLUSH")
+        wire.ok("CLIENT", "UNPAUSE")
+
+
+def with_conversations():
+    return [
+        pytest.param(entry, conversation, protocol, id=f"{conversation[0][0]}-{protocol}")
+        for entry in ENTRIES
+        for conversation in entry.conversations()
+        for protocol in (2, 3)
+    ]
+
+
+@pytest.mark.parametrize("entry, conversation, protocol", with_conversations())
+def test_example(empty, entry, conversation, protocol):
+    if protocol == 3:
+        empty.hello3()
+    clock = Countdown()
+    for request, reply in conversation:
+        got = empty.call(*shlex.split(request))
+        if protocol == 2:
+            text = shown(got)
+            assert agree(text, reply, clock.passed()), f"{request}\n{text}\nis not\n{reply}"
+        if entry.concerns(request):
+            assert has_form(got, entry, protocol), f"{request} replies {type(got)}: {got!r}, listed are {entry.forms}"
+
+
+@pytest.mark.parametrize(
+    "error, requests",
+    [
+        pytest.param(error, requests, id=f"{entry.name}-{requests[-1]}")
+        for entry in ENTRIES
+        for error, requests in entry.errors()
+    ],
+)
+def test_error(empty, error, requests):
+    *before, last = requests
+    for request in before:
+        reply = empty.call(*shlex.split(request))
+        assert not isinstance(reply, ErrorReply), f"{request}: {reply!r}"
+    reply = empty.call(*shlex.split(last))
+    assert isinstance(reply, ErrorReply), f"{last}: {reply!r}"
+    assert re.match(pattern(error), reply.decode()), f"{last}: {reply.decode()}"
+
+
+def test_every_command_has_an_example():
+    without = {
+        entry.name
+        for entry in COMMANDS
+        if not entry.name.endswith(" HELP")
+        and not any(entry.concerns(request) for block in entry.conversations() for request, _ in block)
+    }
+    assert without == WITHOUT_EXAMPLES
+
+
+def test_every_form_is_used():
+    """A form that no command has would be a word that no test can check."""
+    assert {form for entry in COMMANDS for form in entry.forms} == set(FORMS)

@@ -182,17 +182,6 @@ import Testing
         #expect(try syntax("replicaof") == "(<host> <port> | NO ONE)")
         #expect(try syntax("hello") == "[<protover> [AUTH <username> <password>] [SETNAME <clientname>]]")
     }
-
-    /// `escapement --print-command-docs > docs/commands.md` regenerates the file.
-    @Test func documentationIsUpToDate() throws {
-        let root = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
-        let path = "\(root)/docs/commands.md"
-        let file = try #require(fopen(path, "r"), "cannot open \(path)")
-        defer { fclose(file) }
-        var bytes = [UInt8](repeating: 0, count: 1 << 20)
-        bytes.removeLast(bytes.count - fread(&bytes, 1, bytes.count, file))
-        #expect(String(decoding: bytes, as: UTF8.self) == CommandDocs.markdown(), "docs/commands.md is out of date")
-    }
 }
 
 /// Skips one RESP value at a time.

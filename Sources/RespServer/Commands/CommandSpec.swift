@@ -1,5 +1,5 @@
 // The entry type of the command table, the single definition of a command: dispatch, arity errors, key extraction,
-// COMMAND, COMMAND DOCS, HELP and the generated docs/commands.md all read it.
+// COMMAND, COMMAND DOCS, HELP and the generated reference (Manual/) all read it.
 
 import RESP
 
@@ -93,6 +93,8 @@ struct ArgumentSpec: Sendable {
     var multiple = false
     var multipleToken = false
     var arguments: [ArgumentSpec] = []
+    /// The section of the reference that explains the argument once for several commands; nil: the command's own.
+    var section: String?
 }
 
 /// One entry of the command table.
@@ -122,8 +124,6 @@ struct CommandSpec: Sendable {
     /// Hints for clients of several servers: how to distribute the request and merge the replies.
     var tips: [String] = []
     var subcommands: [CommandSpec] = []
-    /// Requests and replies for the documentation: see CommandExamples.
-    var examples: [String] = []
     /// Finds the keys if `KeyPositions` cannot describe them: given all arguments and the position of the name, returns
     /// the positions of the keys.
     var keyFinder: KeyFinder?

@@ -11,7 +11,7 @@ extension CommandTable {
         CommandSpec(
             name: "get", arity: 2, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
             summary: "Returns a counter's value, or nil.", arguments: [.key()], keyAccess: ["RO", "access"],
-            examples: CounterExamples.get, batched: .get),
+            batched: .get),
         CommandSpec(
             name: "set", arity: -3, flags: [.write, .denyOOM], keys: .one, categories: own, group: group,
             summary: "Makes a key a counter with this value, a 64-bit integer, whatever it held before.",
@@ -22,12 +22,11 @@ extension CommandTable {
                     name: "expiration", kind: .oneof, optional: true,
                     arguments: times + [.word("KEEPTTL")]),
             ],
-            keyAccess: ["RW", "access", "update", "variable_flags"], examples: CounterExamples.set,
-            handler: Handlers.set),
+            keyAccess: ["RW", "access", "update", "variable_flags"], handler: Handlers.set),
         CommandSpec(
             name: "getdel", arity: 2, flags: [.write, .fast], keys: .one, categories: own, group: group,
             summary: "Deletes a counter and returns its value, or nil.", arguments: [.key()],
-            keyAccess: ["RW", "access", "delete"], examples: CounterExamples.getdel, handler: Handlers.getdel),
+            keyAccess: ["RW", "access", "delete"], handler: Handlers.getdel),
         CommandSpec(
             name: "getex", arity: -2, flags: [.write, .fast], keys: .one, categories: own, group: group,
             summary: "Returns a counter's value, or nil, and sets or removes its expiry.",
@@ -36,30 +35,28 @@ extension CommandTable {
                 ArgumentSpec(
                     name: "expiration", kind: .oneof, optional: true, arguments: times + [.word("PERSIST")]),
             ],
-            keyAccess: access, examples: CounterExamples.getex, handler: Handlers.getex),
+            keyAccess: access, handler: Handlers.getex),
         CommandSpec(
             name: "getset", arity: 3, flags: [.write, .denyOOM, .fast], keys: .one, categories: own, group: group,
             summary: "Sets a counter, removes its expiry and returns the previous value, or nil.",
-            arguments: [.key(), value], keyAccess: access, examples: CounterExamples.getset,
-            handler: Handlers.getset),
+            arguments: [.key(), value], keyAccess: access, handler: Handlers.getset),
         CommandSpec(
             name: "setnx", arity: 3, flags: [.write, .denyOOM, .fast], keys: .one, categories: own, group: group,
             summary: "Makes a key a counter only if it does not exist: returns 1, or 0 if it exists.",
-            arguments: [.key(), value], keyAccess: ["OW", "insert"], examples: CounterExamples.setnx,
-            handler: Handlers.setnx),
-        setting("setex", "seconds", CounterExamples.setex, Handlers.setex),
-        setting("psetex", "milliseconds", CounterExamples.psetex, Handlers.psetex),
+            arguments: [.key(), value], keyAccess: ["OW", "insert"], handler: Handlers.setnx),
+        setting("setex", "seconds", Handlers.setex),
+        setting("psetex", "milliseconds", Handlers.psetex),
         CommandSpec(
             name: "strlen", arity: 2, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
             summary: "Returns the number of characters of a counter's value, or 0.", arguments: [.key()],
-            keyAccess: ["RO"], examples: CounterExamples.strlen, handler: Handlers.strlen),
-        step("incr", nil, "Adds one to a counter and returns the new value.", CounterExamples.incr, .increment),
+            keyAccess: ["RO"], handler: Handlers.strlen),
+        step("incr", nil, "Adds one to a counter and returns the new value.", .increment),
         step(
-            "incrby", "increment", "Adds to a counter and returns the new value.", CounterExamples.incrby,
+            "incrby", "increment", "Adds to a counter and returns the new value.",
             .incrementBy),
-        step("decr", nil, "Subtracts one from a counter and returns the new value.", CounterExamples.decr, .decrement),
+        step("decr", nil, "Subtracts one from a counter and returns the new value.", .decrement),
         step(
-            "decrby", "decrement", "Subtracts from a counter and returns the new value.", CounterExamples.decrby,
+            "decrby", "decrement", "Subtracts from a counter and returns the new value.",
             .decrementBy),
         increx,
     ]
@@ -70,20 +67,19 @@ extension CommandTable {
             complexity: "O(N) with N keys given.",
             summary: "Returns the values of several counters; nil for keys that do not exist or hold a limiter.",
             arguments: [.key(multiple: true)], keyAccess: ["RO", "access"], tips: [CommandTips.multiShard],
-            examples: CounterExamples.mget, handler: Handlers.mget),
+            handler: Handlers.mget),
         CommandSpec(
             name: "mset", arity: -3, flags: [.write, .denyOOM], keys: .everySecond, categories: own, group: group,
             complexity: "O(N) with N keys given.",
             summary: "Makes several keys counters without expiry, whatever they held before: all of them or none.",
             arguments: [pairs], keyAccess: ["OW", "update"],
-            tips: [CommandTips.multiShard, CommandTips.allSucceeded], examples: CounterExamples.mset,
-            handler: Handlers.mset),
+            tips: [CommandTips.multiShard, CommandTips.allSucceeded], handler: Handlers.mset),
         CommandSpec(
             name: "msetnx", arity: -3, flags: [.write, .denyOOM], keys: .everySecond, categories: own, group: group,
             complexity: "O(N) with N keys given.",
             summary: "Makes several keys counters only if none of them exists: returns 1, or 0 if nothing was set.",
             arguments: [pairs], keyAccess: ["OW", "insert"], tips: [CommandTips.multiShard, CommandTips.least],
-            examples: CounterExamples.msetnx, handler: Handlers.msetnx),
+            handler: Handlers.msetnx),
     ]
 
     private static let value = ArgumentSpec(name: "value")
@@ -91,13 +87,13 @@ extension CommandTable {
         name: "key_value", kind: .block, multiple: true, arguments: [.key(), value])
 
     private static func setting(
-        _ name: String, _ unit: String, _ examples: [String], _ handler: @escaping CommandSpec.Handler
+        _ name: String, _ unit: String, _ handler: @escaping CommandSpec.Handler
     ) -> CommandSpec {
         CommandSpec(
             name: name, arity: 4, flags: [.write, .denyOOM], keys: .one, categories: own, group: group,
             summary: "Makes a key a counter that expires after a number of \(unit), whatever it held before.",
             arguments: [.key(), ArgumentSpec(name: unit, kind: .integer), value], keyAccess: ["OW", "update"],
-            examples: examples, handler: handler)
+            handler: handler)
     }
 
     private static let times: [ArgumentSpec] = [
@@ -108,14 +104,13 @@ extension CommandTable {
     ]
 
     private static func step(
-        _ name: String, _ amount: String?, _ summary: String, _ examples: [String],
-        _ batched: BatchedCommand
+        _ name: String, _ amount: String?, _ summary: String, _ batched: BatchedCommand
     ) -> CommandSpec {
         CommandSpec(
             name: name, arity: amount == nil ? 2 : 3, flags: [.write, .denyOOM, .fast], keys: .one, categories: own,
             group: group, summary: summary,
             arguments: [.key()] + (amount.map { [ArgumentSpec(name: $0, kind: .integer)] } ?? []), keyAccess: access,
-            examples: examples, batched: batched)
+            batched: batched)
     }
 
     private static let increx = CommandSpec(
@@ -143,5 +138,5 @@ extension CommandTable {
                 name: "enx", kind: .pureToken, token: "ENX", summary: "Sets the expiry only if there is none.",
                 optional: true),
         ],
-        keyAccess: access, examples: CounterExamples.increx, handler: Handlers.increx)
+        keyAccess: access, handler: Handlers.increx)
 }

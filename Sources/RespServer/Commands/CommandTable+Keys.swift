@@ -146,21 +146,20 @@ extension CommandTable {
                     summary: "The destination's database; the selected one if not given.", optional: true),
                 .word("REPLACE", summary: "Replaces the destination, whatever it holds.", optional: true),
             ],
-            keyAccess: reading, secondKeyAccess: ["OW", "update"], examples: KeyExamples.copy,
-            handler: Handlers.copy),
+            keyAccess: reading, secondKeyAccess: ["OW", "update"], handler: Handlers.copy),
         CommandSpec(
             name: "rename", arity: 3, flags: [.write, .records], keys: .two, categories: own, group: group,
             complexity: "O(N) with N bytes of state.",
             summary: "Renames a key of any kind, which keeps its state and its expiry, and replaces the new key. "
                 + "Answers stored for IDs stay with the old name, which a retry uses.",
             arguments: newName, keyAccess: ["RW", "access", "delete"], secondKeyAccess: ["OW", "update"],
-            examples: KeyExamples.rename, handler: Handlers.rename),
+            handler: Handlers.rename),
         CommandSpec(
             name: "renamenx", arity: 3, flags: [.write, .fast, .records], keys: .two, categories: own, group: group,
             complexity: "O(N) with N bytes of state.",
             summary: "Renames a key only if the new key does not exist: returns 1, or 0 if it exists.",
             arguments: newName, keyAccess: ["RW", "access", "delete"], secondKeyAccess: ["OW", "insert"],
-            examples: KeyExamples.renamenx, handler: Handlers.renamenx),
+            handler: Handlers.renamenx),
     ]
 
     /// MOVE excludes collections of the journal, as RENAME does.
@@ -171,7 +170,7 @@ extension CommandTable {
             summary: "Moves a key of any kind to another database, with its state and its expiry: returns 1, or 0 if "
                 + "it does not exist or the other database has such a key. Answers stored for IDs stay.",
             arguments: [.key(), ArgumentSpec(name: "db", kind: .integer)], keyAccess: ["RW", "access", "update"],
-            examples: KeyExamples.move, handler: Handlers.move),
+            handler: Handlers.move),
         CommandSpec(
             name: "swapdb", arity: 3, flags: [.write, .fast], categories: own + ["dangerous"], group: "server",
             summary: "Always an error: the number of its database is part of each stored key, so every key would have "

@@ -5,11 +5,7 @@ extension CommandTable {
     static let limiter: [CommandSpec] = [
         throttle("cl.throttle", summary: "Checks whether an action on a key is allowed now, and counts it if so."),
         throttle(
-            "rl.throttle", since: "0.2.0", summary: "CL.THROTTLE under another name, with the same keys and replies.",
-            examples: [
-                "> RL.THROTTLE user:1 15 30 60",
-                "1) (integer) 0\n2) (integer) 16\n3) (integer) 15\n4) (integer) -1\n5) (integer) 2",
-            ]),
+            "rl.throttle", since: "0.2.0", summary: "CL.THROTTLE under another name, with the same keys and replies."),
         CommandSpec(
             name: "gcra", arity: -5, flags: [.write, .denyOOM, .fast], keys: .one, categories: ["limiter"],
             group: "limiter", since: "0.2.0",
@@ -27,12 +23,6 @@ extension CommandTable {
                     summary: "Number of actions in this call; 1 if left out, and at least 1.", optional: true),
             ],
             keyAccess: ["RW", "access", "update"],
-            examples: [
-                "> GCRA user:1 4 1 0.5 TOKENS 5",
-                "1) (integer) 0\n2) (integer) 5\n3) (integer) 0\n4) (integer) -1\n5) (integer) 3",
-                "> GCRA user:1 4 1 0.5 TOKENS 6",
-                "1) (integer) 1\n2) (integer) 5\n3) (integer) 0\n4) (integer) -1\n5) (integer) 3",
-            ],
             batched: .gcra),
     ]
 
@@ -44,7 +34,7 @@ extension CommandTable {
         summary: "Number of actions beyond the first that may happen at once; 0 or more.")
 
     private static func throttle(
-        _ name: String, since: String = "0.1.0", summary: String, examples: [String] = []
+        _ name: String, since: String = "0.1.0", summary: String
     ) -> CommandSpec {
         CommandSpec(
             name: name, arity: -5, flags: [.write, .denyOOM, .fast], keys: .one, categories: ["limiter"],
@@ -60,6 +50,6 @@ extension CommandTable {
                     summary: "Number of actions in this call; 1 if left out, 0 checks without counting.",
                     optional: true),
             ],
-            keyAccess: ["RW", "access", "update"], examples: examples, batched: .throttle)
+            keyAccess: ["RW", "access", "update"], batched: .throttle)
     }
 }

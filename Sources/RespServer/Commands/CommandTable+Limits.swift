@@ -58,7 +58,8 @@ extension CommandTable {
 
     private static let limit = ArgumentSpec(
         name: "limit", kind: .oneof,
-        arguments: [ArgumentSpec(name: "numbers", kind: .block, arguments: numbers), policy])
+        arguments: [ArgumentSpec(name: "numbers", kind: .block, arguments: numbers), policy],
+        section: CommandManual.limitSection)
 
     private static let cost = ArgumentSpec(
         name: "cost", kind: .integer, token: "COST",
@@ -80,23 +81,21 @@ extension CommandTable {
             name: "rl.take", arity: -4, flags: [.write, .denyOOM, .fast], keys: .one, categories: own, group: group,
             complexity: logged,
             summary: "Takes units from a key's limit if enough are left.",
-            arguments: [key, limit, cost, atMost, token], keyAccess: access, examples: LimitExamples.take,
-            batched: .take),
+            arguments: [key, limit, cost, atMost, token], keyAccess: access, batched: .take),
         CommandSpec(
             name: "rl.peek", arity: -4, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
             complexity: logged,
             summary: "Returns what RL.TAKE would return, and the current state; changes and creates nothing.",
-            arguments: [key, limit, cost, atMost, token], keyAccess: ["RO", "access"], examples: LimitExamples.peek,
-            batched: .peek),
+            arguments: [key, limit, cost, atMost, token], keyAccess: ["RO", "access"], batched: .peek),
         CommandSpec(
             name: "rl.refund", arity: -4, flags: [.write, .fast], keys: .one, categories: own, group: group,
             complexity: logged,
             summary: "Returns units to a key's limit, up to the limit.", arguments: [key, limit, cost],
-            keyAccess: access, examples: LimitExamples.refund, batched: .refund),
+            keyAccess: access, batched: .refund),
         CommandSpec(
             name: "rl.reset", arity: 2, flags: [.write, .fast], keys: .one, categories: own, group: group,
             summary: "Resets a key's limit: returns 1, or 0 if nothing was spent.", arguments: [key],
-            keyAccess: ["RM", "delete"], examples: LimitExamples.reset, handler: Handlers.rlReset),
+            keyAccess: ["RM", "delete"], handler: Handlers.rlReset),
     ]
 
     // MARK: Several limits
@@ -113,7 +112,7 @@ extension CommandTable {
                     arguments: [.key(), limit]),
                 cost,
             ],
-            keyAccess: access, examples: LimitExamples.takeAll, keyFinder: TakeAllArguments.keyPositions,
+            keyAccess: access, keyFinder: TakeAllArguments.keyPositions,
             batched: .takeAll)
     ]
 
@@ -130,6 +129,6 @@ extension CommandTable {
                 ArgumentSpec(name: "action", summary: "The action, such as an endpoint's name."),
                 cost, atMost, token,
             ],
-            keyAccess: access, examples: LimitExamples.check, batched: .check)
+            keyAccess: access, batched: .check)
     ]
 }

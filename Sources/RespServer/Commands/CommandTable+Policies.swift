@@ -19,20 +19,20 @@ extension CommandTable {
                             .words("mode", ["enforce", "shadow", "off"], token: "MODE", optional: true),
                             onlyNew("Only creates a policy: replies nil if it exists."),
                         ],
-                    examples: LimitExamples.policySet, handler: Handlers.rlPolicySet),
+                    handler: Handlers.rlPolicySet),
                 CommandSpec(
                     name: "get", arity: 3, flags: .readonly, categories: reading, group: group,
                     summary: "Returns the fields of a policy, or nil.", arguments: [name],
-                    examples: LimitExamples.policyGet, handler: Handlers.rlPolicyGet),
+                    handler: Handlers.rlPolicyGet),
                 CommandSpec(
                     name: "del", arity: 3, flags: edit, categories: changing, group: group,
                     complexity: "O(N) with N policies and rules.",
                     summary: "Removes a policy that no rule uses: returns 1, or 0 if there is none.",
-                    arguments: [name], examples: LimitExamples.policyDel, handler: Handlers.rlPolicyDel),
+                    arguments: [name], handler: Handlers.rlPolicyDel),
                 CommandSpec(
                     name: "list", arity: 2, flags: .readonly, categories: reading, group: group,
                     complexity: "O(N) with N policies, in slices.", summary: "Returns all policies, sorted by name.",
-                    examples: LimitExamples.policyList, handler: Handlers.rlPolicyList),
+                    handler: Handlers.rlPolicyList),
                 .help(group: group),
             ]),
         .container(
@@ -79,25 +79,24 @@ extension CommandTable {
                     ArgumentSpec(name: "policy", token: "POLICY"),
                     onlyNew("Only creates a rule: replies nil if it exists."),
                 ],
-            examples: LimitExamples.ruleSet, handler: Handlers.rlRuleSet),
+            handler: Handlers.rlRuleSet),
         CommandSpec(
             name: "get", arity: 5, flags: .readonly, categories: reading, group: group,
             summary: "Returns the rule with exactly these names and stars, or nil.",
-            arguments: subject("As in the rule."), examples: LimitExamples.ruleGet, handler: Handlers.rlRuleGet),
+            arguments: subject("As in the rule."), handler: Handlers.rlRuleGet),
         CommandSpec(
             name: "del", arity: 5, flags: edit, categories: changing, group: group,
             complexity: oneRule,
             summary: "Removes a rule: returns 1, or 0 if there is none.", arguments: subject("As in the rule."),
-            examples: LimitExamples.ruleDel, handler: Handlers.rlRuleDel),
+            handler: Handlers.rlRuleDel),
         CommandSpec(
             name: "list", arity: 2, flags: .readonly, categories: reading, group: group,
             complexity: "O(N log N) with N rules, in slices.", summary: "Returns all rules, sorted by their names.",
-            examples: LimitExamples.ruleList, handler: Handlers.rlRuleList),
+            handler: Handlers.rlRuleList),
         CommandSpec(
             name: "resolve", arity: 5, flags: .readonly, categories: reading, group: group,
             summary: "Returns the rule that wins for a client's action and why, or nil.",
-            arguments: subject("As for RL.CHECK."), examples: LimitExamples.ruleResolve,
-            handler: Handlers.rlRuleResolve),
+            arguments: subject("As for RL.CHECK."), handler: Handlers.rlRuleResolve),
         CommandSpec(
             name: "reload", arity: -2, flags: [.write, .noMulti], categories: changing, group: group,
             complexity: "O(N) with N policies and rules.",

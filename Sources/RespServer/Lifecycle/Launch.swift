@@ -40,7 +40,11 @@ public enum Escapement {
     ///   error in one line.
     public static func run(arguments: [String], build: BuildDescription) -> Int32 {
         if arguments == ["--print-command-docs"] {
-            print(CommandDocs.markdown(), terminator: "")
+            print(CommandManual.limiterPage(), terminator: "")
+            return 0
+        }
+        if arguments == ["--print-redis-command-docs"] {
+            print(CommandManual.redisPage(), terminator: "")
             return 0
         }
         if arguments == ["--print-metrics-docs"] {
