@@ -6,7 +6,11 @@ enum CommandPages {
     /// By full name. A test demands a page for each command and subcommand, and a command for each page.
     static let all: [String: CommandPage] = {
         var all: [String: CommandPage] = [:]
-        for part in [limits, policies] {
+        let parts = [
+            limits, policies, keys, counters, transactions, scripts, pubsub, connection, client, server, introspection,
+            cluster,
+        ]
+        for part in parts {
             all.merge(part) { _, _ in preconditionFailure("two pages of one command") }
         }
         // What is the same for every container.

@@ -1,0 +1,5 @@
+// The reference's pages of the commands about publish and subscribe.
+
+extension CommandPages {
+    static let pubsub: [String: CommandPage] = [:]
+}

@@ -1,0 +1,5 @@
+// The reference's pages of the commands about scripts.
+
+extension CommandPages {
+    static let scripts: [String: CommandPage] = [:]
+}
