@@ -10,10 +10,12 @@ from server import ROOT
 
 
 @pytest.fixture
-def recipes(start):
-    """The names that all Python blocks of the document define, in one module, with one server."""
+def recipes(start, tmp_path):
+    """The names that all Python blocks of the document define, in one module, with one server that has all its rules."""
     text = (ROOT / "docs" / "recipes.md").read_text()
-    server = start()
+    rules = tmp_path / "limits.rules"
+    rules.write_text("".join(re.findall(r"^```rules\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)))
+    server = start("--rules-file", rules)
     names = {}
     for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         exec(compile(block.replace("port=6379", f"port={server.port}"), "docs/recipes.md", "exec"), names)
@@ -22,13 +24,22 @@ def recipes(start):
 
 
 def test_tiers(recipes):
-    limiter, may_pass = recipes["limiter"], recipes["may_pass"]
-    # A later recipe has replaced the rule for all calls, so set it again.
-    limiter.execute_command("RL.RULE", "SET", "*", "*", "*", "POLICY", "free")
+    may_pass = recipes["may_pass"]
     clock = Countdown()
     assert 10 <= sum(may_pass("somebody") for _ in range(15)) <= 10 + clock.passed()
     assert sum(may_pass("key-of-a-customer") for _ in range(15)) == 15
-    assert limiter.execute_command("RL.POLICY", "GET", "pro")[5] == 9000
+
+
+def test_tiers_changed_at_run_time(recipes):
+    def limit():
+        return recipes["limiter"].execute_command("RL.CHECK", "api", "new-customer", "any", "COST", 0)[2]
+
+    assert limit() == 10
+    recipes["upgrade"]("new-customer")
+    assert limit() == 500
+    recipes["downgrade"]("new-customer")
+    assert limit() == 10
+    assert recipes["limiter"].execute_command("RL.POLICY", "GET", "trial")[5] == 30
 
 
 def test_addresses(recipes):
@@ -92,15 +103,3 @@ def test_counters(recipes):
     hits = [recipes["hit"]("page") for _ in range(70)]
     assert left.passed() >= 60 or sum(hits) == 60
     assert left.passed() >= 60 or recipes["limiter"].ttl("page") == left(60)
-
-
-def test_the_documented_rules_file(recipes, start, tmp_path):
-    text = (ROOT / "docs" / "recipes.md").read_text()
-    block = re.search(r"^```\n(policy .*?)^```$", text, re.DOTALL | re.MULTILINE).group(1)
-    path = tmp_path / "rules.conf"
-    path.write_text(block)
-    server = start("--rules-file", path)
-    client = redis.Redis(port=server.port, protocol=2)
-    assert client.execute_command("RL.CHECK", "acme", "alice", "search")[2] == 5000
-    assert client.execute_command("RL.CHECK", "acme", "alice", "read")[2] == 100
-    client.close()
