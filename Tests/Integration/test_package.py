@@ -5,6 +5,7 @@ Needs root, debootstrap and the packages that scripts/dist makes. Without one of
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -14,6 +15,7 @@ import tarfile
 
 import pytest
 
+from conftest import missing
 from ports import free_port
 from server import IN_CI
 from wire import PATIENCE, Wire, eventually
@@ -190,16 +192,22 @@ def test_the_archive(tmp_path):
         "usr/bin/escapement", "etc/escapement/escapement.conf", "lib/systemd/system/escapement.service",
         "lib/systemd/system/escapement@.service", "etc/logrotate.d/escapement", "usr/share/man/man1/escapement.1.gz",
         "usr/share/bash-completion/completions/escapement", "usr/share/zsh/vendor-completions/_escapement",
-        "usr/share/doc/escapement/README.md"} <= names
+        "usr/share/doc/escapement/README.md", "usr/share/doc/escapement/docs/operating.md",
+        "usr/share/doc/escapement/deploy/nginx/escapement.conf", "usr/share/doc/escapement/escapement.spdx.json"} <= names
     (program,) = tmp_path.glob("*/usr/bin/escapement")
     libraries = [line.split()[0] for line in run("ldd", program).splitlines()]
     assert {pathlib.Path(name).name.split(".so")[0] for name in libraries} <= {
         "linux-vdso", "libm", "libc", "ld-linux-x86-64", "ld-linux-aarch64"}
-    assert run(program, "--version").startswith("escapement ")
+    facts = run(program, "--version")
+    assert facts.startswith("escapement ")
+    (bill,) = tmp_path.glob("*/usr/share/doc/escapement/escapement.spdx.json")
+    assert "@" not in bill.read_text(), "a placeholder is left"
+    parts = {part["name"]: part["versionInfo"] for part in json.loads(bill.read_text())["packages"]}
+    assert f"escapement {parts['escapement']} " in facts and f"Swift {parts['swift-runtime']}," in facts
 
 
 def test_the_packages_are_reproducible(tmp_path):
-    """Packed again, the same bytes. (The program itself: scripts/dist in two places, see docs/releasing.md.)"""
+    """Packed again, the same bytes. (The program itself: scripts/reproduce.)"""
     sums = []
     for _ in range(2):
         run("scripts/dist", "pack", cwd=ROOT)
@@ -210,7 +218,7 @@ def test_the_packages_are_reproducible(tmp_path):
 def test_the_units():
     """systemd finds nothing wrong, and little that the service could do beyond its task."""
     if not shutil.which("systemd-analyze"):
-        pytest.skip("no systemd-analyze")
+        missing("no systemd-analyze")
     for name in ("escapement.service", "escapement@.service"):
         path = ROOT / "packaging/systemd" / name
         score = run("systemd-analyze", "security", "--offline=true", path).strip().splitlines()[-1]

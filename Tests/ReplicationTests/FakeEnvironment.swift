@@ -38,8 +38,8 @@ final class FakeEnvironment: NodeEnvironment {
         self.saved = saved
         let report = FakeEnvironment.recovered()
         driver = NodeDriver(
-            NodeDriver.Start(role: role, saved: saved, report: report, time: EngineTime(wall)), engine: engine,
-            journal: journal, settings: NodeDriver.Settings(upstream: UpstreamLink.Settings(listeningPort: 7000)),
+            NodeDriver.Start(role: role, saved: saved, report: report, time: EngineTime(wall), steady: steady),
+            engine: engine, journal: journal, settings: NodeDriver.Settings(upstream: UpstreamLink.Settings(listeningPort: 7000)),
             environment: self)
         driver.start()
         _ = drainCalls()

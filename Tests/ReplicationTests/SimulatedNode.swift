@@ -139,7 +139,8 @@ final class SimulatedNode {
         sweeper = Sweeper(engine: engine)
         driver = NodeDriver(
             NodeDriver.Start(
-                role: wanted, saved: savedRole, report: report, time: max(EngineTime(wall), report.lastTime)),
+                role: wanted, saved: savedRole, report: report, time: max(EngineTime(wall), report.lastTime),
+                steady: steady),
             engine: engine, journal: journal, settings: driverSettings(), environment: self)
         storage = SimulatedStorage(self, files: files, report: report, engine: engine, journal: journal)
         if role.isReplica { storage.set(isPrimary: false) }

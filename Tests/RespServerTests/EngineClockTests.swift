@@ -48,7 +48,7 @@ import Testing
     /// On a replica, engine time stops between batches; instants shown to clients follow the primary's clock.
     @Test func aReplicaShowsInstantsByItsPrimarysClock() {
         let clock = EngineClock()
-        let (steady, wall) = (SteadyInstant.now(), WallInstant.now())
+        let (steady, wall, _) = EngineClock.readBothClocks()
         var stream = StreamClock(followingFrom: EngineTime(wall - 7200 * second))
         clock.show(stream)
         // No heartbeat received yet: the same as on a primary.

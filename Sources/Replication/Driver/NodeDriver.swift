@@ -51,15 +51,20 @@ package final class NodeDriver {
         package var saved: SavedRole?
         /// The recovery's report.
         package var report: RecoveryReport
-        /// Engine time if the node leads.
+        /// Engine time at `steady` if the node leads.
         package var time: EngineTime
+        /// Read together with `time`: a thread may be interrupted for long before its next step.
+        package var steady: SteadyInstant
 
         /// A start with these findings.
-        package init(role: NodeRole.Role, saved: SavedRole?, report: RecoveryReport, time: EngineTime) {
+        package init(
+            role: NodeRole.Role, saved: SavedRole?, report: RecoveryReport, time: EngineTime, steady: SteadyInstant
+        ) {
             self.role = role
             self.saved = saved
             self.report = report
             self.time = time
+            self.steady = steady
         }
     }
 
@@ -136,7 +141,7 @@ package final class NodeDriver {
             end: report.end, fresh: environment.freshID(), isUnproven: !engine.hasState && !hasFollowed)
         clock =
             wanted == .primary
-            ? StreamClock(leadingFrom: start.time, steady: environment.steady)
+            ? StreamClock(leadingFrom: start.time, steady: start.steady)
             : StreamClock(followingFrom: report.lastTime)
         link = UpstreamLink(settings: settings.upstream)
         keepAlive = KeepAlive(interval: settings.keepAliveInterval)

@@ -32,7 +32,9 @@ final class EngineClock: Sendable {
     private let clientSkew = Atomic<Nanoseconds>(.zero)
 
     init() {
-        offset = Atomic(EngineTime(WallInstant.now()).offset(from: .now()).nanoseconds)
+        // Read together: what this thread loses between two reads would separate the clocks for the life of the process.
+        let clocks = EngineClock.readBothClocks()
+        offset = Atomic(EngineTime(clocks.wall).offset(from: clocks.steady).nanoseconds)
     }
 
     /// Engine time. Never earlier than a previous result on the same thread, except after a full sync has replaced the
@@ -42,6 +44,12 @@ final class EngineClock: Sendable {
         let still = stoppedAt.load(ordering: .acquiring)
         if still >= 0 { return EngineTime(nanoseconds: still) }
         return EngineTime(at: .now(), offset: Nanoseconds(offset.load(ordering: .relaxed)))
+    }
+
+    /// Engine time at this steady time, which has just been read; while engine time runs.
+    func now(at steady: SteadyInstant) -> EngineTime {
+        assert(stoppedAt.load(ordering: .relaxed) < 0, "engine time is stopped")
+        return EngineTime(at: steady, offset: Nanoseconds(offset.load(ordering: .relaxed)))
     }
 
     /// Advances engine time to `instant`, unless it is already later.
@@ -88,16 +96,22 @@ final class EngineClock: Sendable {
         return .milliseconds(exactly: whole + rest / 500_000) ?? measured
     }
 
-    /// The skew, and its maximum error: two clocks cannot be read at the same moment. Retries a few times if this
-    /// thread was interrupted between the reads.
+    /// The skew, and its maximum error.
     private func measureSkew() -> (skew: Nanoseconds, error: Nanoseconds) {
-        var best = (skew: Nanoseconds.zero, error: Nanoseconds.forever)
+        let (steady, wall, error) = EngineClock.readBothClocks()
+        return (engineTime(at: steady, wall: wall).skew(from: wall), error)
+    }
+
+    /// Both clocks, and the maximum error: they cannot be read at the same moment. Retries a few times if this thread
+    /// was interrupted between the reads.
+    static func readBothClocks() -> (steady: SteadyInstant, wall: WallInstant, error: Nanoseconds) {
+        var best = (steady: SteadyInstant.now(), wall: WallInstant.now(), error: Nanoseconds.forever)
         for _ in 0..<8 {
             let before = SteadyInstant.now()
             let wall = WallInstant.now()
             let error = SteadyInstant.now() - before
             guard error < best.error else { continue }
-            best = (engineTime(at: before, wall: wall).skew(from: wall), error)
+            best = (before, wall, error)
             if error < .microseconds(100) { break }
         }
         return best

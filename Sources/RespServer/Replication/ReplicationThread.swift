@@ -75,8 +75,10 @@ final class ReplicationThread: @unchecked Sendable {
         } catch {
             preconditionFailure("\(error)")
         }
+        let steady = SteadyInstant.now()
         driver = NodeDriver(
-            NodeDriver.Start(role: role, saved: saved, report: report, time: server.clock.now()),
+            NodeDriver.Start(
+                role: role, saved: saved, report: report, time: server.clock.now(at: steady), steady: steady),
             engine: server.engine, journal: server.durability.journal, settings: settings.driverSettings,
             environment: self)
     }
