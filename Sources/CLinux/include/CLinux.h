@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -278,6 +279,18 @@ __attribute__((target("sse4.2"), unused)) static uint32_t clinux_crc32c_hardware
     return crc;
 }
 static inline int clinux_crc32c_has_hardware(void) { return __builtin_cpu_supports("sse4.2"); }
+#elif defined(__aarch64__)
+__attribute__((target("crc"), unused)) static uint32_t clinux_crc32c_hardware(
+    uint32_t crc, const unsigned char *bytes, uint64_t count) {
+    for (; count >= 8; count -= 8, bytes += 8) {
+        uint64_t word;
+        __builtin_memcpy(&word, bytes, 8);
+        crc = __builtin_arm_crc32cd(crc, word);
+    }
+    while (count--) crc = __builtin_arm_crc32cb(crc, *bytes++);
+    return crc;
+}
+static inline int clinux_crc32c_has_hardware(void) { return (getauxval(AT_HWCAP) & HWCAP_CRC32) != 0; }
 #else
 static inline uint32_t clinux_crc32c_hardware(uint32_t crc, const unsigned char *bytes, uint64_t count) {
     return clinux_crc32c_portable(crc, bytes, count);
