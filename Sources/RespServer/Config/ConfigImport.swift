@@ -50,7 +50,7 @@ public enum ConfigImport {
             case .nothing: continue
             case .unbalancedQuotes:
                 // The values may be a password.
-                let name = line.drop { $0 <= 0x20 }.prefix { $0 > 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "'") }
+                let name = line.drop { $0 <= 0x20 }.prefix { $0 > 0x20 && $0 != 0x22 && $0 != 0x27 }
                 dropped += comment(index, "unbalanced quotes", String(decoding: name, as: UTF8.self) + " …")
             case .words(let name, let values):
                 if let reason = reason(against: name, values) {
