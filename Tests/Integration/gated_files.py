@@ -1,4 +1,4 @@
-"""A file system that blocks: a library for LD_PRELOAD with which a server's `fsync`, or its `open` of one file, returns
+"""A file system that blocks: a library for LD_PRELOAD with which a server's syncs, or its `open` of one file, return
 only when the test permits. So "while the disk works" is a state that the test controls, not a matter of timing."""
 
 import subprocess
@@ -26,6 +26,8 @@ int fsync(int fd) {
     return 0;
 }
 
+int fdatasync(int fd) { return fsync(fd); }
+
 int open(const char *path, int flags, ...) {
     static int (*real)(const char *, int, ...);
     if (!real) real = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open");
@@ -41,7 +43,7 @@ int open(const char *path, int flags, ...) {
 
 
 class Gate:
-    """Closed and opened by the test. With `path` it blocks `open` of that file, otherwise every `fsync`."""
+    """Closed and opened by the test. With `path` it blocks `open` of that file, otherwise every sync."""
 
     def __init__(self, directory, monkeypatch, path=None):
         source, library = directory / "gated.c", directory / "gated.so"

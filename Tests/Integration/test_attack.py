@@ -7,6 +7,7 @@ duration.
 
 import os
 import random
+import re
 import signal
 import socket
 import threading
@@ -16,8 +17,10 @@ import pytest
 
 from clock import rests
 from dice import new_seed
+from gated_files import Gate
+from http_wire import HTTPWire
 from ports import free_port
-from server import run_to_end
+from server import Server, run_to_end
 from wire import PATIENCE, Wire, command, eventually
 
 # Duration; 0 to run until enough clients have come and gone.
@@ -314,6 +317,56 @@ def test_idle_loops_notice_a_new_timeout(start):
     eventually(lambda: clients() == 1, "the idle clients are closed")
     for connection in idle:
         connection.close()
+
+
+def test_a_client_that_was_paused_is_not_idle(start):
+    """The time during which the server kept its request is not idle time."""
+    server = start()
+    with server.connect() as wire, server.connect() as paused:
+        number = paused.call("CLIENT", "ID")
+
+        def idle():
+            return int(re.search(rb"idle=(\d+)", wire.call("CLIENT", "LIST", "ID", number))[1])
+
+        wire.ok("CLIENT", "PAUSE", "100000", "WRITE")
+        paused.send(command("SET", "k", "1"))
+        eventually(lambda: idle() >= 2, "it has waited")
+        before = time.monotonic()
+        wire.ok("CLIENT", "UNPAUSE")
+        assert paused.read() == b"OK"
+        assert idle() <= time.monotonic() - before + 1
+
+
+@pytest.mark.parametrize("http", [False, True], ids=["resp", "http"])
+def test_a_client_whose_reply_waits_for_the_disk_is_not_idle(tmp_path, monkeypatch, http):
+    """It gets the reply, however long the disk takes: what was taken for it is not lost to it."""
+    gate = Gate(tmp_path, monkeypatch)
+    port = free_port()
+    server = Server(
+        tmp_path / "data", "--appendfsync", "always", "--timeout", "1", "--http-port", port, "--http-idle-timeout", "1")
+    try:
+        gate.close()
+        with server.connect() as wire, HTTPWire(port) as api, server.connect() as client:
+            number = client.call("CLIENT", "ID")
+            if http:
+                body = b'{"key": "k", "limit": 5, "per": "1d"}'
+                api.send(b"POST /v1/take HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+                number = eventually(
+                    lambda: re.search(rb"id=(\d+) .* cmd=rl.take", wire.call("CLIENT", "LIST")), "it is there")[1]
+            else:
+                client.send(command("RL.TAKE", "k", "LIMIT", "5", "PER", "1d"))
+
+            def has_waited():
+                line = wire.call("CLIENT", "LIST", "ID", number)
+                assert line, "it was closed"
+                return int(re.search(rb"idle=(\d+)", line)[1]) >= 4
+
+            eventually(has_waited, "it has waited")
+            gate.open()
+            assert api.response().status == 200 if http else client.read()[0] == 1
+    finally:
+        gate.open()
+        server.stop()
 
 
 def test_a_file_at_the_socket_path_is_kept(tmp_path):

@@ -1,14 +1,19 @@
 """`escapement backup`: a copy of a running server, from which another one continues."""
 
 import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
 import threading
 
 import pytest
 
 from durable import info
 from ports import free_port
-from server import run_to_end
-from wire import eventually
+from server import find_binary, run_to_end
+from wire import PATIENCE, eventually
 
 
 def backup(*words, cwd, environment=None):
@@ -99,3 +104,61 @@ def test_a_directory_in_use_is_left_alone(start, tmp_path):
 def test_wrong_arguments(tmp_path, words):
     status, output = backup(*words, cwd=tmp_path)
     assert status == 2 and output.startswith("usage: escapement backup")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_an_interrupted_copy_leaves_no_replica(start, tmp_path, number):
+    """Without the password there never is a copy, so it is under way when the signal comes."""
+    before = leftovers()
+    server = start(password="secret")
+    process = subprocess.Popen(
+        [find_binary(), "backup", f"127.0.0.1:{server.port}", tmp_path / "copy", "--timeout", "60"],
+        stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        assert b"waiting: " in process.stderr.readline()
+        replica = int(pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+        process.send_signal(number)
+        text = process.stderr.read().decode()
+        assert process.wait(PATIENCE) == (-signal.SIGKILL if number == signal.SIGKILL else 1)
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    eventually(lambda: not is_running(replica), "the replica has ended")
+    if number == signal.SIGKILL:
+        for name in set(leftovers()) - set(before):
+            shutil.rmtree(f"/tmp/{name}")
+        return
+    assert "the copy was interrupted" in text
+    assert leftovers() == before and not (tmp_path / "copy").exists()
+
+
+def is_running(process):
+    try:
+        return pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_the_reason_is_printed(tmp_path):
+    """What listens is not a server of this kind. It may be replaced, so the reason is printed while the copy waits."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def answer():
+            while True:
+                try:
+                    client, _ = listener.accept()
+                except OSError:
+                    return
+                with client:
+                    client.recv(100)
+                    client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        status, output = backup(address, tmp_path / "copy", "--timeout", "2", cwd=tmp_path)
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    assert status == 1 and output.count("waiting: link to the primary is down") == 1, output
+    last = output.splitlines()[-1]
+    assert last.startswith(f"escapement: {address}: no copy within the time-out") and "because=" in last, output

@@ -45,6 +45,10 @@ def admin(module_api, wire):
         yield admin
 
 
+def dict_of(reply):
+    return dict(zip(reply[::2], reply[1::2]))
+
+
 def is_soon(instant, seconds):
     """An instant `seconds` from now, within the time a busy machine may take."""
     return abs(instant - time.time() - seconds) <= PATIENCE
@@ -149,7 +153,7 @@ def test_configuration_of_tenants(api, admin, wire):
 
     assert remaining("acme", "x", "login") == 4 and remaining("acme", "vip/1", "login") == 6
     assert remaining("other", "x", "login") == 2
-    assert wire.call("RL.RULE", "GET", "acme", "vip/1", "login")[7] == b"acme/vip/1/login"
+    assert wire.call("RL.RULE", "GET", "acme", "vip/1", "login")[7] == b"acme/vip%2F1/login"
     assert admin.call("DELETE", "/api/config/tenant/acme/client/vip%2F1/action/login").status == 200
     assert remaining("acme", "vip/1", "login") == 3
     assert admin.call("DELETE", "/api/config/tenant/acme/client/vip%2F1/action/login").status == 404
@@ -171,6 +175,38 @@ def test_rules_of_clients(api, admin):
     assert rules == sorted([{"client_id": "c1", "endpoint": None, "rate": 10, "window": 60},
                             {"client_id": "c1", "endpoint": "login", "rate": 4, "window": 60}], key=str)
     assert admin.post("/v1/admin/rules", {"rate": 10, "window": 60}).json["field"] == "client_id"
+
+
+def test_every_subject_has_a_policy_of_its_own(api, admin, wire):
+    """A slash within a name does not make it the name of another subject's policy."""
+    def put(path, most):
+        assert admin.call("PUT", path, {"max_requests": most, "window_duration_seconds": 60}).status == 200
+
+    def most(tenant, client, action):
+        return dict_of(wire.call("RL.POLICY", "GET", wire.call("RL.RULE", "RESOLVE", tenant, client, action)[7]))[b"limit"]
+
+    put("/api/config/tenant/a%2Fb/action/c", 5)
+    put("/api/config/tenant/a/client/b/action/c", 6)
+    put("/api/config/tenant/a%252Fb/action/c", 7)
+    assert [most("a/b", "x", "c"), most("a", "b", "c"), most("a%2Fb", "x", "c")] == [5, 6, 7]
+    for body in ({"client_id": "u/v"}, {"client_id": "u", "endpoint": "v"}):
+        assert admin.post("/v1/admin/rules", {**body, "rate": 7 + len(body), "window": 60}).status == 200
+    assert [most("default", "u/v", "x"), most("default", "u", "v")] == [8, 9]
+    assert admin.call("DELETE", "/api/config/tenant/a%2Fb/action/c").status == 200
+    assert most("a", "b", "c") == 6
+
+
+@pytest.mark.parametrize("path", [
+    "/api/config/tenant/*/action/login", "/api/config/tenant/%2A/action/login", "/api/config/tenant/t/action/*",
+    "/api/config/tenant/t/client/*/action/login"])
+def test_a_star_is_not_a_name(admin, wire, path):
+    """Commands would show such a rule as one for all, and could not remove it."""
+    before = wire.call("RL.RULE", "LIST"), wire.call("RL.POLICY", "LIST")
+    answer = admin.call("PUT", path, {"max_requests": 5, "window_duration_seconds": 60})
+    assert answer.status == 400 and "stands for all" in answer.json["detail"]
+    body = {"client_id": "c", "endpoint": "*", "rate": 5, "window": 60}
+    assert admin.post("/v1/admin/rules", body).status == 400
+    assert (wire.call("RL.RULE", "LIST"), wire.call("RL.POLICY", "LIST")) == before
 
 
 # MARK: POST /throttle

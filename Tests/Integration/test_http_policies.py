@@ -199,3 +199,16 @@ def test_a_replica_refuses_changes(start):
         answer = admin.call("PUT", "/v1/policies/free", {"limit": 100, "per": "1m"})
         assert answer.status == 503 and answer.json["type"].startswith("urn:escapement:problem:")
         assert answer.fields["retry-after"] == "1"
+
+
+def test_monitors_see_changes(module_api, admin, wire):
+    """A change over HTTP runs a command, which MONITOR shows as one of database 0."""
+    with module_api.connect() as monitor:
+        monitor.ok("MONITOR")
+        assert admin.call("PUT", "/v1/policies/free", {"limit": 5, "per": "1m"}).status == 200
+        assert admin.call("PUT", "/v1/rules/acme/*/*", {"policy": "free"}).status == 200
+        assert admin.call("DELETE", "/v1/keys/none").status == 404
+        lines = [monitor.line() for _ in range(3)]
+    for line, command in zip(lines, (b'"RL.POLICY" "SET" "free"', b'"RL.RULE" "SET" "acme"', b'"RL.RESET" "none"')):
+        assert b" [0 127.0.0.1:" in line and command in line
+    assert wire.call("PING") == b"PONG"

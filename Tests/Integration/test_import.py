@@ -40,6 +40,14 @@ def test_what_does_not_carry_over_has_its_line_and_a_reason(tmp_path):
     assert "maxmemory" in reasons["5"] and "requirepass" in reasons["6"] and "on its own" in reasons["7"]
 
 
+@pytest.mark.parametrize("line", [
+    'requirepass "hidden', "masterauth hidden more", "user bob on >hidden", "tls-key-file-pass hidden",
+    "TLS-Client-Key-File-Pass hidden", "requirepass 'hidden"])
+def test_passwords_are_not_printed_with_the_reason(tmp_path, line):
+    output = imported(line + "\n", tmp_path)
+    assert "hidden" not in output and "line 1: " in output and f"#   {line.split()[0]} …" in output
+
+
 @pytest.mark.skipif(not DEBIAN.exists(), reason="Debian's redis.conf is not installed")
 def test_debians_redis_conf(start, tmp_path):
     """Every setting of it, also those that are commented out, is known: it carries over or has a reason."""

@@ -321,3 +321,15 @@ def test_open_files_stay_constant(server, wire):
 def test_reference_and_server_are_different_programs(reference):
     """Otherwise the comparison would be meaningless."""
     assert isinstance(reference, ReferenceRedis) and type(reference) is not Server
+
+
+def test_a_pipeline_does_not_outlast_the_drain(start):
+    """Its requests that have not begun when the time is over are not answered. No command is stuck, so the stop is a
+    clean one."""
+    server = start("--enable-debug-command", "local", "--shutdown-timeout", "2")
+    with server.connect() as wire:
+        wire.send(command("SET", "k", "1") + command("DEBUG", "SLEEP", "0.1") * 1200)
+        assert [wire.read(), wire.read()] == [b"OK", b"OK"]
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait_exit() == 0
+    assert "everything_on_disk=yes" in server.log()

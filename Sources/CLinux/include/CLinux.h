@@ -1,6 +1,6 @@
 // What the Glibc module does not expose to Swift, and nothing else: epoll, accept4, eventfd, signalfd, futex, prefetch,
 // the pause instruction, atomics on plain memory, a checksum, text of
-// doubles, the process's arguments. In the header, so that every
+// doubles, fork, the process's arguments. In the header, so that every
 // call is inlined into its Swift caller, except for the arguments (arguments.c) and the lock ranks of debug builds
 // (shim.c). Contains no policy: no retry, no error text, no allocation.
 #ifndef ESCAPEMENT_CLINUX_H
@@ -322,6 +322,23 @@ static inline uint32_t clinux_word_load(const uint32_t *word) { return __atomic_
 static inline void clinux_word_increment(uint32_t *word) { __atomic_fetch_add(word, 1, __ATOMIC_SEQ_CST); }
 
 static inline void clinux_word_decrement(uint32_t *word) { __atomic_fetch_sub(word, 1, __ATOMIC_SEQ_CST); }
+
+// ---- processes ----
+
+// Starts a program in a process that blocks no signals and is killed if this thread ends before it. Returns the process,
+// or -1. Only for a process without other threads.
+static inline pid_t clinux_start_tied(const char *path, char *const words[]) {
+    pid_t parent = getpid();
+    pid_t process = fork();
+    if (process != 0) return process;
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    // The parent may have ended in the meantime.
+    if (getppid() == parent) execv(path, words);
+    _exit(127);
+}
 
 // ---- files ----
 

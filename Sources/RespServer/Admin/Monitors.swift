@@ -33,7 +33,9 @@ final class Monitors: Sendable {
         let wall = CalendarSecond.now()
         let micros = String(wall.nanosecond / 1000)
         let padded = String(repeating: "0", count: 6 - micros.count) + micros
-        var line = Array("+\(wall.unixSeconds).\(padded) [\(connection.resp.database) \(connection.peerAddress)]".utf8)
+        // A command for a request over HTTP is run in database 0.
+        let database = connection.respIfAny?.database ?? 0
+        var line = Array("+\(wall.unixSeconds).\(padded) [\(database) \(connection.peerAddress)]".utf8)
         for index in 0..<arguments.count {
             line.append(UInt8(ascii: " "))
             if hidden.contains(index) {

@@ -38,6 +38,9 @@ public enum ConfigImport {
         (try? FileDescriptor.standardOutput.writeAll(Array(text.utf8))) == nil ? 1 : 0
     }
 
+    /// Directives that this server does not have and whose values are or contain passwords.
+    private static let foreignSecrets: Set = ["user", "tls-key-file-pass", "tls-client-key-file-pass"]
+
     /// The whole file.
     static func text(_ bytes: [UInt8], from path: String) -> String {
         var kept: [String] = []
@@ -46,10 +49,13 @@ public enum ConfigImport {
             switch ConfigLine(line) {
             case .nothing: continue
             case .unbalancedQuotes:
-                dropped += comment(index, "unbalanced quotes", String(decoding: line, as: UTF8.self))
+                // The values may be a password.
+                let name = line.drop { $0 <= 0x20 }.prefix { $0 > 0x20 && $0 != 0x22 && $0 != 0x27 }
+                dropped += comment(index, "unbalanced quotes", String(decoding: name, as: UTF8.self) + " …")
             case .words(let name, let values):
                 if let reason = reason(against: name, values) {
-                    let isSecret = SettingsTable.setting(named: name)?.isSecret ?? (name.lowercased() == "user")
+                    let isSecret =
+                        SettingsTable.setting(named: name)?.isSecret ?? foreignSecrets.contains(name.lowercased())
                     dropped += comment(index, reason, ([name] + (isSecret ? ["…"] : values)).joined(separator: " "))
                 } else {
                     kept.append(([name] + values.map(ConfigWord.quoted)).joined(separator: " "))

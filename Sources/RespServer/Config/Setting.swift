@@ -37,12 +37,12 @@ struct SettingError: Error, Equatable, Sendable {
         }
     }
 
-    /// `text` for a one-line message: control characters escaped, at most 64 characters.
-    static func printable(_ text: String) -> String {
+    /// `text` for a one-line message: control characters escaped, at most `lengthMax` characters.
+    static func printable(_ text: String, lengthMax: Int = 64) -> String {
         var shown = ""
         var count = 0
         for scalar in text.unicodeScalars {
-            guard count < 64 else { return shown + "…" }
+            guard count < lengthMax else { return shown + "…" }
             let isControl = scalar.value < 0x20 || (scalar.value >= 0x7F && scalar.value < 0xA0)
             shown += isControl ? "\\x" + hexadecimal(UInt8(scalar.value)) : String(scalar)
             count += 1

@@ -20,6 +20,32 @@ enum CompatCommand: Sendable {
     struct Entry {
         var policy: [UInt8]
         var subject: RuleSubject
+
+        fileprivate init(policy: [UInt8], subject: RuleSubject) {
+            self.policy = policy
+            self.subject = subject
+        }
+
+        /// The policy is named after the subject: `acme/login`. A slash within a name is encoded, or two subjects could
+        /// have the same policy.
+        fileprivate init(_ subject: RuleSubject) {
+            let names = [subject.tenant, subject.client, subject.action].compactMap { $0 }
+            let encoded = names.map { name in
+                name.flatMap { byte -> [UInt8] in
+                    switch byte {
+                    case UInt8(ascii: "/"): Array("%2F".utf8)
+                    case UInt8(ascii: "%"): Array("%25".utf8)
+                    default: [byte]
+                    }
+                }
+            }
+            self.init(policy: Array(encoded.joined(separator: [UInt8(ascii: "/")])), subject: subject)
+        }
+
+        /// Whether one of the names is `*`, which commands and files understand as all names.
+        fileprivate var hasStar: Bool {
+            [subject.tenant, subject.client, subject.action].contains([UInt8(ascii: "*")])
+        }
     }
 
     private struct Numbers {
@@ -67,6 +93,9 @@ enum CompatCommand: Sendable {
         case .setGlobal, .setTenantAction, .setClientAction, .addRule:
             let numbers = try body(exchange)
             let entry = try entry(exchange, numbers)
+            guard !entry.hasStar else {
+                throw HTTPProblem(.invalidField, "a rule cannot be for the name *, which stands for all", field: "name")
+            }
             var change = PolicyChange(name: entry.policy)
             change.units = numbers.units
             change.period = try period(numbers.seconds!)
@@ -124,24 +153,16 @@ enum CompatCommand: Sendable {
         func part(_ number: Int) throws(HTTPProblem) -> [UInt8] {
             try exchange.decoded(exchange.parameters[number], "path")
         }
-        let slash = [UInt8(ascii: "/")]
         switch self {
         case .setGlobal:
             return Entry(policy: Array("global".utf8), subject: RuleSubject(tenant: nil, client: nil, action: nil))
         case .setTenantAction, .deleteTenantAction:
-            let (tenant, action) = (try part(0), try part(1))
-            return Entry(
-                policy: tenant + slash + action, subject: RuleSubject(tenant: tenant, client: nil, action: action))
+            return Entry(RuleSubject(tenant: try part(0), client: nil, action: try part(1)))
         case .setClientAction, .deleteClientAction:
-            let (tenant, client, action) = (try part(0), try part(1), try part(2))
-            return Entry(
-                policy: tenant + slash + client + slash + action,
-                subject: RuleSubject(tenant: tenant, client: client, action: action))
+            return Entry(RuleSubject(tenant: try part(0), client: try part(1), action: try part(2)))
         case .addRule, .listRules:
-            let client = numbers.client ?? []
             return Entry(
-                policy: CompatCommand.tenant + slash + client + (numbers.endpoint.map { slash + $0 } ?? []),
-                subject: RuleSubject(tenant: CompatCommand.tenant, client: client, action: numbers.endpoint))
+                RuleSubject(tenant: CompatCommand.tenant, client: numbers.client ?? [], action: numbers.endpoint))
         }
     }
 

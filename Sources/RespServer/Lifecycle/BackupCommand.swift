@@ -4,8 +4,12 @@
 // new directory, follows the server until it has everything, saves, and ends. So a backup has no code of its own for
 // the protocol, the formats and the disk, and is verified with the code that a start uses.
 //
+// A signal that would end this program ends the copy first, and leaves nothing: a replica that was left running would
+// follow the server forever.
+//
 // Owns: the arguments, the directory until it is complete, the process. Refuses a directory that contains anything.
 
+import CLinux
 import Glibc
 import Persistence
 import RESP
@@ -114,16 +118,22 @@ public enum BackupCommand {
 
     private static func copy(_ request: Request) throws(ToolFailure) {
         let deadline = SteadyInstant.now() + request.timeout
+        let interruptions = Interruptions()
+        defer { interruptions.allow() }
         let place = try temporaryDirectory()
         defer { remove(place) }
         let replica = try start(request, in: place)
         defer { replica.end() }
-        let connection = try connect("\(place)/socket", to: replica, until: deadline)
+        let connection = try connect("\(place)/socket", to: replica, until: deadline, interruptions)
+        var reported = ""
         while try !isSaved(connection) {
-            guard replica.isRunning else { throw ToolFailure(text: "the copy ended early: \(replica.lastLine(place))") }
+            let line = replica.lastLine(place)
+            guard replica.isRunning else { throw ToolFailure(text: "the copy ended early: \(line)") }
             guard SteadyInstant.now() < deadline else {
-                throw ToolFailure(text: "no copy within the time-out: \(replica.lastLine(place))")
+                throw ToolFailure(text: "no copy within the time-out: \(line)")
             }
+            try interruptions.check()
+            report(line, &reported)
             Thread.sleep(.milliseconds(50))
         }
         // The reply is the end of the connection.
@@ -131,6 +141,17 @@ public enum BackupCommand {
         replica.wait()
         // The copy begins a history of its own, as a primary.
         unlink("\(request.directory)/\(RoleFile.name)")
+    }
+
+    /// Prints a warning of the replica, such as why it has no link, unless it is a repetition of the last one. The
+    /// server may become available within the time-out, so this is not the end.
+    private static func report(_ line: String, _ reported: inout String) {
+        guard let start = line.firstRange(of: " warning ")?.upperBound else { return }
+        let text = String(line[start...])
+        let cause = String(text.prefix(upTo: text.firstRange(of: " attempts=")?.lowerBound ?? text.endIndex))
+        guard cause != reported else { return }
+        reported = cause
+        StandardError.write("escapement: waiting: \(text)\n")
     }
 
     /// Whether the replica has received everything, and has just written all of it into a snapshot.
@@ -181,12 +202,14 @@ public enum BackupCommand {
         return try Replica(configuration: path)
     }
 
+    /// Connects to the replica, which answers also when the time for the copy is over.
     private static func connect(
-        _ path: String, to replica: Replica, until deadline: SteadyInstant
+        _ path: String, to replica: Replica, until deadline: SteadyInstant, _ interruptions: Interruptions
     ) throws(ToolFailure) -> ToolConnection {
         while true {
+            try interruptions.check()
             do throws(ToolFailure) {
-                return try ToolConnection(to: ToolAddress(path: path), until: deadline)
+                return try ToolConnection(to: ToolAddress(path: path), until: deadline + .seconds(60))
             } catch {
                 guard replica.isRunning, SteadyInstant.now() < deadline else { throw error }
                 Thread.sleep(.milliseconds(20))
@@ -195,7 +218,38 @@ public enum BackupCommand {
     }
 }
 
-/// The process that takes the copy. Ends with the object at the latest.
+/// Signals that would end this process, blocked until `allow`.
+private struct Interruptions {
+    private let signals = [SIGINT, SIGTERM, SIGHUP]
+    private let blocked: sigset_t
+
+    init() {
+        var set = sigset_t()
+        sigemptyset(&set)
+        for signal in signals { sigaddset(&set, signal) }
+        blocked = set
+        sigprocmask(SIG_BLOCK, &set, nil)
+    }
+
+    /// Throws if one of them has arrived.
+    func check() throws(ToolFailure) {
+        var pending = sigset_t()
+        sigpending(&pending)
+        guard !signals.contains(where: { sigismember(&pending, $0) == 1 }) else {
+            throw ToolFailure(text: "the copy was interrupted")
+        }
+    }
+
+    func allow() {
+        // One that has arrived has had its effect.
+        for signal in signals { Glibc.signal(signal, SIG_IGN) }
+        var set = blocked
+        sigprocmask(SIG_UNBLOCK, &set, nil)
+        for signal in signals { Glibc.signal(signal, SIG_DFL) }
+    }
+}
+
+/// The process that takes the copy. Ends with the object at the latest, and with this process.
 private final class Replica {
     private let process: pid_t
     private var hasEnded = false
@@ -205,12 +259,11 @@ private final class Replica {
         guard readlink("/proc/self/exe", &program, program.count - 1) > 0 else {
             throw ToolFailure(text: "/proc/self/exe: \(SystemError.text(errno))")
         }
-        var process = pid_t()
         let words: [UnsafeMutablePointer<CChar>?] = ["escapement", configuration].map { (word: String) in strdup(word) }
         defer { for word in words { free(word) } }
         var vector = words + [nil]
-        let code = posix_spawn(&process, program, nil, nil, &vector, environ)
-        guard code == 0 else { throw ToolFailure(text: "cannot start the copy: \(SystemError.text(code))") }
+        let process = clinux_start_tied(program, &vector)
+        guard process > 0 else { throw ToolFailure(text: "cannot start the copy: \(SystemError.text(errno))") }
         self.process = process
     }
 
@@ -239,6 +292,6 @@ private final class Replica {
         defer { file.close() }
         let bytes = (try? file.readAll(limit: 1 << 20)) ?? []
         let line = String(decoding: bytes, as: UTF8.self).split(separator: "\n").last ?? "no log"
-        return SettingError.printable(String(line))
+        return SettingError.printable(String(line), lengthMax: 512)
     }
 }

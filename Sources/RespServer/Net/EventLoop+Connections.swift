@@ -135,11 +135,12 @@ extension EventLoop {
 
     // MARK: Time
 
-    /// Closes connections that have been idle for longer than their session permits.
+    /// Closes connections that have been idle for longer than their session permits. A connection whose request or
+    /// reply is kept by the server is not idle.
     func closeIdle() {
         guard settings.timeoutSeconds > 0 || http.connections > 0 else { return }
         for connection in connections
-        where connection.flags.isDisjoint(with: [.suspended, .blocked])
+        where connection.flags.isDisjoint(with: [.suspended, .blocked]) && connection.held == nil
             && connection.session.isOverdue(connection, at: steady, settings)
         {
             server.log.verbose("closing client: idle", ["id": "\(connection.id)"])
@@ -161,6 +162,7 @@ extension EventLoop {
         refreshState()
         for connection in waiting where !connection.flags.contains(.closed) {
             connection.flags.remove([.suspended, .inputEnded])
+            connection.lastActiveAt = steady
             updateInterest(connection)
             if let pending = connection.channel.input { processPending(connection, pending) }
             if buffers.isFull { finishWave() }

@@ -283,9 +283,9 @@ final class EventLoop: @unchecked Sendable {
         RequestLimits(bulkLengthMax: settings.protoMaxBulkLenBytes, argumentsMax: LoopBuffers.argumentsMax)
     }
 
-    /// Answers the received requests, sends all replies, and leaves.
+    /// Answers the received requests that can begin before the deadline, sends all replies, and leaves.
     private func drain(until deadline: SteadyInstant) {
-        turnLimit = .forever
+        turnLimit = max(.zero, deadline - steady)
         deliverMessages()
         resumeDeferred()
         for connection in connections where !connection.flags.contains(.closed) {
