@@ -237,6 +237,24 @@ def test_the_logrotate_file_is_the_package_s():
     assert lines == shown.splitlines()
 
 
+def test_the_man_page_and_the_completions_know_every_tool():
+    """What --help lists, and every flag in the usage of a tool."""
+    packaging = ROOT / "packaging"
+    if not packaging.exists():
+        pytest.skip("no packaging here")
+    manual = (packaging / "man" / "escapement.1").read_text().replace("\\-", "-")
+    shells = [(packaging / "completions" / name).read_text() for name in ("escapement.bash", "_escapement")]
+    tools = re.findall(r"^  escapement (\w+) ", run_to_end("--help", cwd="/")[1], re.MULTILINE)
+    assert {"check", "ping"} <= set(tools)
+    for tool in tools:
+        flags = set(re.findall(r"(?:\[|\| |^  )(--[a-z][a-z-]+)", run_to_end(tool, "--help", cwd="/")[1], re.MULTILINE))
+        assert f".B escapement {tool}\n" in manual and all(flag in manual for flag in flags), (tool, flags)
+        for shell in shells:
+            case = re.search(rf"^    {tool}\)(.*?);;$", shell, re.DOTALL | re.MULTILINE)
+            assert case and all(flag in case.group(1) for flag in flags), (tool, flags)
+            assert re.search(rf"(compadd|compgen -W ')[a-z ]*\b{tool}\b", shell), f"{tool} is not offered"
+
+
 def has_subcommand(name):
     return f"escapement {name}" in run_to_end("--help", cwd="/")[1]
 
