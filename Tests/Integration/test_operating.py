@@ -5,9 +5,11 @@ import re
 import resource
 import shutil
 import socket
+import subprocess
 
 import pytest
 
+from conftest import missing
 from durable import DurableServer
 from ports import free_port
 from server import ROOT, run_to_end
@@ -64,6 +66,11 @@ def test_messages_at_the_start(start, tmp_path):
         status, output = run_to_end("escapement.conf", cwd=tmp_path)
         assert status == 1
         same(output, documented(words))
+    status, output = run_to_end("--port", free_port(), "--dir", tmp_path / "other", "--logfile", "/nonexistent/log", cwd=tmp_path)
+    assert status == 1
+    same(
+        output, documented("cannot open log file"), place=("/var/log/redis/redis-server.log", "/nonexistent/log"),
+        reason=("Permission denied", "No such file or directory"))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
@@ -183,13 +190,16 @@ def own_address():
 def test_moving_to_another_machine(start):
     """The commands of the page, with two nodes here."""
     commands = re.findall(r"^(old|new)\$ (.*?)(?:  +#.*)?$", section("Moving to another machine"), re.MULTILINE)
-    assert [c for _, c in commands][2] == "redis-cli FAILOVER TO NEW 6379 TIMEOUT 5000"
+    assert [c for _, c in commands][::2] == ["redis-cli REPLICAOF OLD 6379", "redis-cli FAILOVER TO NEW 6379 TIMEOUT 5000"]
     old = start()
     with old.connect() as wire:
         assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000)[2] == 9
-    new = start("--replicaof", "127.0.0.1", old.port)
+    new = start()
+    with new.connect() as wire:
+        wire.ok("REPLICAOF", "127.0.0.1", old.port)
     with old.connect() as wire:
-        eventually(lambda: b"state=online" in wire.call("INFO", "replication"), "the replica is online")
+        eventually(lambda: f"slave0:ip=127.0.0.1,port={new.port},state=online".encode() in wire.call("INFO", "replication"), "the replica is online")
+        same(reply(wire, "FAILOVER", "TO", "127.0.0.1", 1), documented("ERR FAILOVER target"))
         wire.ok("FAILOVER", "TO", "127.0.0.1", new.port, "TIMEOUT", 5000)
 
     def leads():
@@ -197,6 +207,67 @@ def test_moving_to_another_machine(start):
             return wire.call("ROLE")[0] == b"master" and wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000, 0)[2] == 9
 
     eventually(leads, "the new node is the primary, with the state")
+
+
+def shell(command, *servers):
+    """Runs a command of the page with bash, with the ports of these servers in place of 6379 and 6390."""
+    if not shutil.which("redis-cli"):
+        missing("redis-cli is not installed (scripts/setup test)")
+    ports = [server.port for server in servers]
+    command = command.replace("redis-cli -p 6390", f"redis-cli -p {ports[-1]}")
+    command = re.sub(r"redis-cli (?!-p)", f"redis-cli -p {ports[0]} ", command)
+    done = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    assert done.returncode == 0 and "ERR" not in done.stdout, (command, done.stdout)
+    return done.stdout
+
+
+def test_everyday_tasks(start):
+    """Each redis-cli command of the table, except those that only end with Ctrl-C."""
+    server = start()
+    with server.connect() as wire:
+        for number in range(20):
+            assert isinstance(wire.call("CL.THROTTLE", f"login:{number}", 15, 30, 60), list)
+    commands = re.findall(r"`(redis-cli [^`]*)`", section("Everyday tasks"))
+    assert len(commands) > 10
+    for command in commands:
+        if not command.endswith(("--stat", "MONITOR")):
+            shell(command.replace("KEY", "login:1"), server)
+    assert shell("redis-cli --scan --pattern 'login:*'", server).count("login:") >= 18
+    assert "instantaneous_ops_per_sec:" in shell("redis-cli INFO stats", server)
+
+
+def test_state_of_another_server_is_taken_over(start):
+    """The loop of the page, from one Escapement to another."""
+    old, new = start(), start()
+    with old.connect() as wire:
+        assert wire.call("CL.THROTTLE", "user:1", 99, 100, 86400, 40)[2] == 60
+    shell(re.search(r"^```\n(for key in .*?)^```$", section("Coming from Redis"), re.DOTALL | re.MULTILINE).group(1), old, new)
+    with new.connect() as wire:
+        assert wire.call("CL.THROTTLE", "user:1", 99, 100, 86400, 0)[2] == 60
+
+
+def test_changing_the_password(start):
+    """The commands of docs/security.md: open connections and links continue, new ones need the new password."""
+    page = (ROOT / "docs" / "security.md").read_text()
+    (command,) = re.findall(r"`(CONFIG SET masterauth NEW requirepass NEW)`", page)
+    primary = start("--requirepass", "old", "--masterauth", "old")
+    replica = start("--requirepass", "old", "--masterauth", "old", "--replicaof", "127.0.0.1", primary.port)
+    wires = [Wire(server.address) for server in (primary, replica)]
+    for wire in wires:
+        wire.ok("AUTH", "old")
+    eventually(lambda: b"master_link_status:up" in wires[1].call("INFO", "replication"), "the link is up")
+    for wire in wires:
+        wire.ok(*command.split())
+    assert isinstance(wires[0].call("CL.THROTTLE", "k", 9, 1, 100), list), "open connections stay authenticated"
+    eventually(lambda: wires[1].call("EXISTS", "k") == 1, "the link continues")
+    with Wire(primary.address) as late:
+        assert late.call("AUTH", "old").startswith(b"WRONGPASS") and late.call("AUTH", "NEW") == b"OK"
+    assert wires[0].call("CLIENT", "KILL", "TYPE", "replica") == 1
+    wires[0].call("CL.THROTTLE", "k2", 9, 1, 100)
+    eventually(lambda: wires[1].call("EXISTS", "k2") == 1, "the link comes back with the new password")
+    for wire in wires:
+        wire.ok("CONFIG", "SET", "requirepass", "")
+        wire.close()
 
 
 def slug(heading):
