@@ -4,6 +4,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 
@@ -68,6 +69,10 @@ def test_messages_at_the_start(start, tmp_path):
         same(output, documented(words))
     status, output = run_to_end("--port", free_port(), "--dir", tmp_path / "other", "--logfile", "/nonexistent/log", cwd=tmp_path)
     assert status == 1
+    (tmp_path / "rules").write_text("policy free LIMT 100 PER 1m\n")
+    status, found = run_to_end("--port", free_port(), "--dir", tmp_path / "rejected", "--rules-file", tmp_path / "rules", cwd=tmp_path)
+    assert status == 1
+    same(found, documented("rules-file: "), place=("/etc/escapement/rules", tmp_path / "rules"))
     same(
         output, documented("cannot open log file"), place=("/var/log/redis/redis-server.log", "/nonexistent/log"),
         reason=("Permission denied", "No such file or directory"))
@@ -119,9 +124,10 @@ def test_errors_of_clients(start):
         same(reply(wire, "HGETALL", "k"), documented("ERR unknown command").replace("hgetall", "HGETALL"))
         same(reply(wire, "SET", "k", "text"), documented("ERR value is not an integer"))
         assert isinstance(wire.call(*take), list)
+        same(reply(wire, "GET", "k"), documented("WRONGTYPE Operation"))
         wire.ok("CONFIG", "SET", "maxmemory", 1)
         numbers = iter(range(1_000_000))
-        same(refusal(wire, lambda: ("CL.THROTTLE", f"new:{next(numbers)}", 9, 1, 100)), documented("OOM"))
+        same(refusal(wire, lambda: ("CL.THROTTLE", f"new:{next(numbers)}", 9, 1, 100)), documented("OOM command"))
         assert isinstance(wire.call(*take), list), "existing keys still work"
         wire.ok("CONFIG", "SET", "maxmemory", 0)
         wire.ok("CONFIG", "SET", "min-replicas-to-write", 1)
@@ -134,7 +140,7 @@ def test_errors_of_clients(start):
             other.close()
         wire.ok("CONFIG", "SET", "requirepass", "word")
         with Wire(server.address) as stranger:
-            found = documented("NOAUTH").split("`, `")
+            found = documented("`NOAUTH").split("`, `")
             same(reply(stranger, "PING"), found[0])
             same(reply(stranger, "AUTH", "wrong"), found[1])
         wire.ok("CONFIG", "SET", "requirepass", "")
@@ -148,25 +154,72 @@ def test_errors_of_a_replica(start):
         same(reply(wire, "SET", "k", 1), documented("READONLY"))
         primary.stop()
         eventually(lambda: b"master_link_status:down" in wire.call("INFO", "replication"), "the link is down")
+        same(replica.wait_log("link to the primary is down"), documented("link to the primary is down"))
         wire.ok("CONFIG", "SET", "replica-serve-stale-data", "no")
-        same(
-            eventually(lambda: (got := wire.call("GET", "k")) != b"1" and got, "it is refused").decode(), documented("MASTERDOWN"))
+        without_primary, without_state = documented("MASTERDOWN").split("`, `")
+        same(eventually(lambda: (got := wire.call("GET", "k")) != b"1" and got, "it is refused").decode(), without_primary)
+    lonely = start("--replicaof", "127.0.0.1", primary.port)
+    with lonely.connect() as wire:
+        same(reply(wire, "GET", "k"), without_state)
 
 
 def test_a_full_disk(start):
     server = start(
         kind=DurableServer, before_exec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY)))
-    shown = documented("MISCONF").replace("No space left on device", "File too large")
+    shown = documented("MISCONF Errors writing to the AOF file").replace("No space left on device", "File too large")
     with server.connect() as wire:
         def refused():
             found = [r for r in wire.calls(*[("CL.THROTTLE", f"k-{os.urandom(8).hex()}", 9, 1, 1000)] * 100)]
             return isinstance(found[-1], bytes) and found[-1]
 
         same(eventually(refused, "writes are refused").decode(), shown)
+        same(server.wait_log("storage failed"), documented("storage failed").split("`")[0])
         same(reply(wire, "SHUTDOWN"), documented("ERR Errors trying to SHUTDOWN"))
         wire.ok("CONFIG", "SET", "fail-mode", "open")
         assert isinstance(wire.call("CL.THROTTLE", "k", 9, 1, 1000), list), "fail-mode open admits calls"
     server.kill()
+
+
+def test_a_full_disk_without_a_log(start):
+    server = start(
+        "--appendonly", "no", "--save", "1 1", kind=DurableServer,
+        before_exec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY)))
+    with server.connect() as wire:
+        wire.calls(*[("CL.THROTTLE", f"k-{os.urandom(8).hex()}", 9, 1, 1000) for _ in range(300)])
+        shown = documented("MISCONF Errors writing a snapshot").replace("No space left on device", "File too large")
+        same(refusal(wire, lambda: ("CL.THROTTLE", "k", 9, 1, 1000)), shown)
+    server.kill()
+
+
+def test_warnings_of_a_running_server(start, tmp_path):
+    """Those that the tests above do not provoke."""
+    rules = tmp_path / "rules"
+    rules.write_text("policy free LIMIT 100 PER 1m\n")
+    server = start("--rules-file", rules, "--requirepass", "word")
+    server.wait_log("rules file loaded")
+    with Wire(server.address) as stranger:
+        assert stranger.call("AUTH", "wrong").startswith(b"WRONGPASS")
+        same(server.wait_log("authentication failed"), documented("authentication failed"))
+        stranger.ok("AUTH", "word")
+        stranger.call("HGETALL", "k")
+        same(server.wait_log("unknown command"), documented("unknown command: "))
+        rules.write_text("policy free LIMT 100 PER 1m\n")
+        os.kill(server.process.pid, signal.SIGHUP)
+        same(server.wait_log("rules file rejected"), documented("rules file rejected"))
+        for policy in ("evict-soonest", "noeviction"):
+            stranger.ok("CONFIG", "SET", "maxmemory", 1, "maxmemory-policy", policy)
+            numbers = iter(range(1_000_000))
+            meaning = "evicted" if policy == "evict-soonest" else "refused with OOM"
+            words = f"maxmemory reached: {'keys are' if policy == 'evict-soonest' else 'calls that'}"
+
+            def warned():
+                stranger.call("CL.THROTTLE", f"{policy}:{next(numbers)}", 9, 1, 100)
+                return words in server.log()
+
+            eventually(warned, f"the log says that {meaning}")
+            same(server.wait_log(words), documented(words))
+        stranger.ok("CONFIG", "SET", "maxmemory", 0)
+        stranger.ok("CONFIG", "SET", "requirepass", "")
 
 
 def test_protected_mode(start):
