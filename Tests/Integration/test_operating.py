@@ -4,10 +4,13 @@ import os
 import re
 import resource
 import shutil
+import signal
 import socket
+import subprocess
 
 import pytest
 
+from conftest import missing
 from durable import DurableServer
 from ports import free_port
 from server import ROOT, run_to_end
@@ -64,6 +67,15 @@ def test_messages_at_the_start(start, tmp_path):
         status, output = run_to_end("escapement.conf", cwd=tmp_path)
         assert status == 1
         same(output, documented(words))
+    status, output = run_to_end("--port", free_port(), "--dir", tmp_path / "other", "--logfile", "/nonexistent/log", cwd=tmp_path)
+    assert status == 1
+    (tmp_path / "rules").write_text("policy free LIMT 100 PER 1m\n")
+    status, found = run_to_end("--port", free_port(), "--dir", tmp_path / "rejected", "--rules-file", tmp_path / "rules", cwd=tmp_path)
+    assert status == 1
+    same(found, documented("rules-file: "), place=("/etc/escapement/rules", tmp_path / "rules"))
+    same(
+        output, documented("cannot open log file"), place=("/var/log/redis/redis-server.log", "/nonexistent/log"),
+        reason=("Permission denied", "No such file or directory"))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
@@ -112,9 +124,10 @@ def test_errors_of_clients(start):
         same(reply(wire, "HGETALL", "k"), documented("ERR unknown command").replace("hgetall", "HGETALL"))
         same(reply(wire, "SET", "k", "text"), documented("ERR value is not an integer"))
         assert isinstance(wire.call(*take), list)
+        same(reply(wire, "GET", "k"), documented("WRONGTYPE Operation"))
         wire.ok("CONFIG", "SET", "maxmemory", 1)
         numbers = iter(range(1_000_000))
-        same(refusal(wire, lambda: ("CL.THROTTLE", f"new:{next(numbers)}", 9, 1, 100)), documented("OOM"))
+        same(refusal(wire, lambda: ("CL.THROTTLE", f"new:{next(numbers)}", 9, 1, 100)), documented("OOM command"))
         assert isinstance(wire.call(*take), list), "existing keys still work"
         wire.ok("CONFIG", "SET", "maxmemory", 0)
         wire.ok("CONFIG", "SET", "min-replicas-to-write", 1)
@@ -127,7 +140,7 @@ def test_errors_of_clients(start):
             other.close()
         wire.ok("CONFIG", "SET", "requirepass", "word")
         with Wire(server.address) as stranger:
-            found = documented("NOAUTH").split("`, `")
+            found = documented("`NOAUTH").split("`, `")
             same(reply(stranger, "PING"), found[0])
             same(reply(stranger, "AUTH", "wrong"), found[1])
         wire.ok("CONFIG", "SET", "requirepass", "")
@@ -141,25 +154,72 @@ def test_errors_of_a_replica(start):
         same(reply(wire, "SET", "k", 1), documented("READONLY"))
         primary.stop()
         eventually(lambda: b"master_link_status:down" in wire.call("INFO", "replication"), "the link is down")
+        same(replica.wait_log("link to the primary is down"), documented("link to the primary is down"))
         wire.ok("CONFIG", "SET", "replica-serve-stale-data", "no")
-        same(
-            eventually(lambda: (got := wire.call("GET", "k")) != b"1" and got, "it is refused").decode(), documented("MASTERDOWN"))
+        without_primary, without_state = documented("MASTERDOWN").split("`, `")
+        same(eventually(lambda: (got := wire.call("GET", "k")) != b"1" and got, "it is refused").decode(), without_primary)
+    lonely = start("--replicaof", "127.0.0.1", primary.port)
+    with lonely.connect() as wire:
+        same(reply(wire, "GET", "k"), without_state)
 
 
 def test_a_full_disk(start):
     server = start(
         kind=DurableServer, before_exec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY)))
-    shown = documented("MISCONF").replace("No space left on device", "File too large")
+    shown = documented("MISCONF Errors writing to the AOF file").replace("No space left on device", "File too large")
     with server.connect() as wire:
         def refused():
             found = [r for r in wire.calls(*[("CL.THROTTLE", f"k-{os.urandom(8).hex()}", 9, 1, 1000)] * 100)]
             return isinstance(found[-1], bytes) and found[-1]
 
         same(eventually(refused, "writes are refused").decode(), shown)
+        same(server.wait_log("storage failed"), documented("storage failed").split("`")[0])
         same(reply(wire, "SHUTDOWN"), documented("ERR Errors trying to SHUTDOWN"))
         wire.ok("CONFIG", "SET", "fail-mode", "open")
         assert isinstance(wire.call("CL.THROTTLE", "k", 9, 1, 1000), list), "fail-mode open admits calls"
     server.kill()
+
+
+def test_a_full_disk_without_a_log(start):
+    server = start(
+        "--appendonly", "no", "--save", "1 1", kind=DurableServer,
+        before_exec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY)))
+    with server.connect() as wire:
+        wire.calls(*[("CL.THROTTLE", f"k-{os.urandom(8).hex()}", 9, 1, 1000) for _ in range(300)])
+        shown = documented("MISCONF Errors writing a snapshot").replace("No space left on device", "File too large")
+        same(refusal(wire, lambda: ("CL.THROTTLE", "k", 9, 1, 1000)), shown)
+    server.kill()
+
+
+def test_warnings_of_a_running_server(start, tmp_path):
+    """Those that the tests above do not provoke."""
+    rules = tmp_path / "rules"
+    rules.write_text("policy free LIMIT 100 PER 1m\n")
+    server = start("--rules-file", rules, "--requirepass", "word")
+    server.wait_log("rules file loaded")
+    with Wire(server.address) as stranger:
+        assert stranger.call("AUTH", "wrong").startswith(b"WRONGPASS")
+        same(server.wait_log("authentication failed"), documented("authentication failed"))
+        stranger.ok("AUTH", "word")
+        stranger.call("HGETALL", "k")
+        same(server.wait_log("unknown command"), documented("unknown command: "))
+        rules.write_text("policy free LIMT 100 PER 1m\n")
+        os.kill(server.process.pid, signal.SIGHUP)
+        same(server.wait_log("rules file rejected"), documented("rules file rejected"))
+        for policy in ("evict-soonest", "noeviction"):
+            stranger.ok("CONFIG", "SET", "maxmemory", 1, "maxmemory-policy", policy)
+            numbers = iter(range(1_000_000))
+            meaning = "evicted" if policy == "evict-soonest" else "refused with OOM"
+            words = f"maxmemory reached: {'keys are' if policy == 'evict-soonest' else 'calls that'}"
+
+            def warned():
+                stranger.call("CL.THROTTLE", f"{policy}:{next(numbers)}", 9, 1, 100)
+                return words in server.log()
+
+            eventually(warned, f"the log says that {meaning}")
+            same(server.wait_log(words), documented(words))
+        stranger.ok("CONFIG", "SET", "maxmemory", 0)
+        stranger.ok("CONFIG", "SET", "requirepass", "")
 
 
 def test_protected_mode(start):
@@ -183,13 +243,16 @@ def own_address():
 def test_moving_to_another_machine(start):
     """The commands of the page, with two nodes here."""
     commands = re.findall(r"^(old|new)\$ (.*?)(?:  +#.*)?$", section("Moving to another machine"), re.MULTILINE)
-    assert [c for _, c in commands][2] == "redis-cli FAILOVER TO NEW 6379 TIMEOUT 5000"
+    assert [c for _, c in commands][::2] == ["redis-cli REPLICAOF OLD 6379", "redis-cli FAILOVER TO NEW 6379 TIMEOUT 5000"]
     old = start()
     with old.connect() as wire:
         assert wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000)[2] == 9
-    new = start("--replicaof", "127.0.0.1", old.port)
+    new = start()
+    with new.connect() as wire:
+        wire.ok("REPLICAOF", "127.0.0.1", old.port)
     with old.connect() as wire:
-        eventually(lambda: b"state=online" in wire.call("INFO", "replication"), "the replica is online")
+        eventually(lambda: f"slave0:ip=127.0.0.1,port={new.port},state=online".encode() in wire.call("INFO", "replication"), "the replica is online")
+        same(reply(wire, "FAILOVER", "TO", "127.0.0.1", 1), documented("ERR FAILOVER target"))
         wire.ok("FAILOVER", "TO", "127.0.0.1", new.port, "TIMEOUT", 5000)
 
     def leads():
@@ -197,6 +260,67 @@ def test_moving_to_another_machine(start):
             return wire.call("ROLE")[0] == b"master" and wire.call("CL.THROTTLE", "k", 9, 1, 1_000_000, 0)[2] == 9
 
     eventually(leads, "the new node is the primary, with the state")
+
+
+def shell(command, *servers):
+    """Runs a command of the page with bash, with the ports of these servers in place of 6379 and 6390."""
+    if not shutil.which("redis-cli"):
+        missing("redis-cli is not installed (scripts/setup test)")
+    ports = [server.port for server in servers]
+    command = command.replace("redis-cli -p 6390", f"redis-cli -p {ports[-1]}")
+    command = re.sub(r"redis-cli (?!-p)", f"redis-cli -p {ports[0]} ", command)
+    done = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    assert done.returncode == 0 and "ERR" not in done.stdout, (command, done.stdout)
+    return done.stdout
+
+
+def test_everyday_tasks(start):
+    """Each redis-cli command of the table, except those that only end with Ctrl-C."""
+    server = start()
+    with server.connect() as wire:
+        for number in range(20):
+            assert isinstance(wire.call("CL.THROTTLE", f"login:{number}", 15, 30, 60), list)
+    commands = re.findall(r"`(redis-cli [^`]*)`", section("Everyday tasks"))
+    assert len(commands) > 10
+    for command in commands:
+        if not command.endswith(("--stat", "MONITOR")):
+            shell(command.replace("KEY", "login:1"), server)
+    assert shell("redis-cli --scan --pattern 'login:*'", server).count("login:") >= 18
+    assert "instantaneous_ops_per_sec:" in shell("redis-cli INFO stats", server)
+
+
+def test_state_of_another_server_is_taken_over(start):
+    """The loop of the page, from one Escapement to another."""
+    old, new = start(), start()
+    with old.connect() as wire:
+        assert wire.call("CL.THROTTLE", "user:1", 99, 100, 86400, 40)[2] == 60
+    shell(re.search(r"^```\n(for key in .*?)^```$", section("Coming from Redis"), re.DOTALL | re.MULTILINE).group(1), old, new)
+    with new.connect() as wire:
+        assert wire.call("CL.THROTTLE", "user:1", 99, 100, 86400, 0)[2] == 60
+
+
+def test_changing_the_password(start):
+    """The commands of docs/security.md: open connections and links continue, new ones need the new password."""
+    page = (ROOT / "docs" / "security.md").read_text()
+    (command,) = re.findall(r"`(CONFIG SET masterauth NEW requirepass NEW)`", page)
+    primary = start("--requirepass", "old", "--masterauth", "old")
+    replica = start("--requirepass", "old", "--masterauth", "old", "--replicaof", "127.0.0.1", primary.port)
+    wires = [Wire(server.address) for server in (primary, replica)]
+    for wire in wires:
+        wire.ok("AUTH", "old")
+    eventually(lambda: b"master_link_status:up" in wires[1].call("INFO", "replication"), "the link is up")
+    for wire in wires:
+        wire.ok(*command.split())
+    assert isinstance(wires[0].call("CL.THROTTLE", "k", 9, 1, 100), list), "open connections stay authenticated"
+    eventually(lambda: wires[1].call("EXISTS", "k") == 1, "the link continues")
+    with Wire(primary.address) as late:
+        assert late.call("AUTH", "old").startswith(b"WRONGPASS") and late.call("AUTH", "NEW") == b"OK"
+    assert wires[0].call("CLIENT", "KILL", "TYPE", "replica") == 1
+    wires[0].call("CL.THROTTLE", "k2", 9, 1, 100)
+    eventually(lambda: wires[1].call("EXISTS", "k2") == 1, "the link comes back with the new password")
+    for wire in wires:
+        wire.ok("CONFIG", "SET", "requirepass", "")
+        wire.close()
 
 
 def slug(heading):
@@ -235,6 +359,24 @@ def test_the_logrotate_file_is_the_package_s():
     shown = re.search(r"^```\n(/var/log/.*?)^```$", section("Log rotation"), re.DOTALL | re.MULTILINE).group(1)
     lines = [line for line in path.read_text().splitlines() if not line.strip().startswith("#")]
     assert lines == shown.splitlines()
+
+
+def test_the_man_page_and_the_completions_know_every_tool():
+    """What --help lists, and every flag in the usage of a tool."""
+    packaging = ROOT / "packaging"
+    if not packaging.exists():
+        pytest.skip("no packaging here")
+    manual = (packaging / "man" / "escapement.1").read_text().replace("\\-", "-")
+    shells = [(packaging / "completions" / name).read_text() for name in ("escapement.bash", "_escapement")]
+    tools = re.findall(r"^  escapement (\w+) ", run_to_end("--help", cwd="/")[1], re.MULTILINE)
+    assert {"check", "ping"} <= set(tools)
+    for tool in tools:
+        flags = set(re.findall(r"(?:\[|\| |^  )(--[a-z][a-z-]+)", run_to_end(tool, "--help", cwd="/")[1], re.MULTILINE))
+        assert f".B escapement {tool}\n" in manual and all(flag in manual for flag in flags), (tool, flags)
+        for shell in shells:
+            case = re.search(rf"^    {tool}\)(.*?);;$", shell, re.DOTALL | re.MULTILINE)
+            assert case and all(flag in case.group(1) for flag in flags), (tool, flags)
+            assert re.search(rf"(compadd|compgen -W ')[a-z ]*\b{tool}\b", shell), f"{tool} is not offered"
 
 
 def has_subcommand(name):

@@ -145,8 +145,12 @@ def package():
 
 
 def test_a_life_on_a_bare_debian(machine):
+    # Where systemd keeps the links of enabled units.
+    enabled = machine.root / "etc/systemd/system/multi-user.target.wants"
+    enabled.mkdir(parents=True, exist_ok=True)
     before = machine.files()
     machine.install(package())
+    (enabled / "escapement@other.service").symlink_to("/lib/systemd/system/escapement@.service")
     # Nothing of the toolchain is there, and nothing is missing.
     assert not any(name.rsplit("/", 1)[-1].startswith(("libswift", "swift")) for name in machine.files())
     assert machine.run("escapement", "--version").startswith("escapement ")
@@ -192,8 +196,11 @@ def test_the_archive(tmp_path):
         "usr/bin/escapement", "etc/escapement/escapement.conf", "lib/systemd/system/escapement.service",
         "lib/systemd/system/escapement@.service", "etc/logrotate.d/escapement", "usr/share/man/man1/escapement.1.gz",
         "usr/share/bash-completion/completions/escapement", "usr/share/zsh/vendor-completions/_escapement",
-        "usr/share/doc/escapement/README.md", "usr/share/doc/escapement/docs/operating.md",
-        "usr/share/doc/escapement/deploy/nginx/escapement.conf", "usr/share/doc/escapement/escapement.spdx.json"} <= names
+        "usr/share/doc/escapement/README.md", "usr/share/doc/escapement/escapement.spdx.json"} <= names
+    # The pages' links to each other work, so the layout is the repository's.
+    documents = {name.split("usr/share/doc/escapement/")[1] for name in names if "usr/share/doc/escapement/" in name}
+    assert {"escapement.conf", "docs/operating.md", "deploy/docker/prometheus/alerts.yml"} <= documents
+    assert not any("secrets" in name for name in documents - {"deploy/kubernetes/make-secrets"})
     (program,) = tmp_path.glob("*/usr/bin/escapement")
     libraries = [line.split()[0] for line in run("ldd", program).splitlines()]
     assert {pathlib.Path(name).name.split(".so")[0] for name in libraries} <= {

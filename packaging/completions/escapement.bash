@@ -4,13 +4,15 @@ _escapement() {
     case ${COMP_WORDS[1]} in
     check) COMPREPLY=($(compgen -W '--fix --rebase-clock --json --help' -- "$word") $(compgen -d -- "$word")) ;;
     dump) COMPREPLY=($(compgen -W '--help' -- "$word") $(compgen -d -- "$word")) ;;
+    backup) COMPREPLY=($(compgen -W '--timeout --help' -- "$word") $(compgen -d -- "$word")) ;;
+    import) COMPREPLY=($(compgen -W '--help' -- "$word") $(compgen -f -- "$word")) ;;
     ping) COMPREPLY=($(compgen -W '--timeout --help' -- "$word")) ;;
     *)
         if [[ $word == -* ]]; then
-            settings=$("${COMP_WORDS[0]}" --help 2>/dev/null | sed -n 's/^  \(--[a-z-]*\).*/\1/p')
+            settings=$("${COMP_WORDS[0]}" --help 2>/dev/null | sed -n 's/^  \(--[a-z][a-z-]*\).*/\1/p')
             COMPREPLY=($(compgen -W "$settings" -- "$word"))
         elif ((COMP_CWORD == 1)); then
-            COMPREPLY=($(compgen -W 'check dump ping' -- "$word") $(compgen -f -- "$word"))
+            COMPREPLY=($(compgen -W 'check dump backup ping import' -- "$word") $(compgen -f -- "$word"))
         else
             COMPREPLY=($(compgen -f -- "$word"))
         fi
