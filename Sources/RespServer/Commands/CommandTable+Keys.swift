@@ -44,7 +44,8 @@ extension CommandTable {
             handler: Handlers.exists),
         CommandSpec(
             name: "type", arity: 2, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
-            summary: "Returns the kind of limiter a key holds.", arguments: [.key()], handler: Handlers.type),
+            summary: "Returns the kind of a key, such as gcra; string for a counter, none if it does not exist.",
+            arguments: [.key()], handler: Handlers.type),
         CommandSpec(
             name: "touch", arity: -2, flags: [.readonly, .fast], keys: .all, categories: own, group: group,
             complexity: "O(N) with N keys given.",
@@ -56,8 +57,12 @@ extension CommandTable {
             subcommands: [
                 object("encoding", "Returns the representation of a key's state.", Handlers.objectEncoding),
                 object("refcount", "Returns the number of references to the key's state.", Handlers.objectRefcount),
-                object("idletime", "Always an error: idle time is not tracked.", Handlers.objectIdletime),
-                object("freq", "Always an error: access frequency is not tracked.", Handlers.objectFreq),
+                object(
+                    "idletime", "Returns an error, since idle time is not tracked; nil if the key does not exist.",
+                    Handlers.objectIdletime),
+                object(
+                    "freq", "Returns an error, since access frequency is not tracked; nil if the key does not exist.",
+                    Handlers.objectFreq),
                 .help(group: group, categories: own),
             ]),
         .container(
