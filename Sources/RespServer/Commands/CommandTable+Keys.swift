@@ -142,8 +142,7 @@ extension CommandTable {
         CommandSpec(
             name: "copy", arity: -3, flags: [.write, .denyOOM, .namesDatabase], keys: .two, categories: own,
             group: group, complexity: "O(N) with N bytes of state.",
-            summary: "Copies a key of any kind with its expiry: returns 1, or 0 if it does not exist or the "
-                + "destination does. Answers stored for IDs stay with the source.",
+            summary: "Copies a key of any kind, with its state and its expiry.",
             arguments: [
                 ArgumentSpec(name: "source", kind: .key), ArgumentSpec(name: "destination", kind: .key),
                 ArgumentSpec(
@@ -155,14 +154,13 @@ extension CommandTable {
         CommandSpec(
             name: "rename", arity: 3, flags: [.write, .records], keys: .two, categories: own, group: group,
             complexity: "O(N) with N bytes of state.",
-            summary: "Renames a key of any kind, which keeps its state and its expiry, and replaces the new key. "
-                + "Answers stored for IDs stay with the old name, which a retry uses.",
+            summary: "Renames a key of any kind, which keeps its state and its expiry, and replaces the new key.",
             arguments: newName, keyAccess: ["RW", "access", "delete"], secondKeyAccess: ["OW", "update"],
             handler: Handlers.rename),
         CommandSpec(
             name: "renamenx", arity: 3, flags: [.write, .fast, .records], keys: .two, categories: own, group: group,
             complexity: "O(N) with N bytes of state.",
-            summary: "Renames a key only if the new key does not exist: returns 1, or 0 if it exists.",
+            summary: "Renames a key only if the new key does not exist.",
             arguments: newName, keyAccess: ["RW", "access", "delete"], secondKeyAccess: ["OW", "insert"],
             handler: Handlers.renamenx),
     ]
@@ -172,8 +170,7 @@ extension CommandTable {
         CommandSpec(
             name: "move", arity: 3, flags: [.write, .fast, .records, .allKeys], keys: .one, categories: own,
             group: group, complexity: "O(N) with N bytes of state.",
-            summary: "Moves a key of any kind to another database, with its state and its expiry: returns 1, or 0 if "
-                + "it does not exist or the other database has such a key. Answers stored for IDs stay.",
+            summary: "Moves a key of any kind to another database, with its state and its expiry.",
             arguments: [.key(), ArgumentSpec(name: "db", kind: .integer)], keyAccess: ["RW", "access", "update"],
             handler: Handlers.move),
         CommandSpec(

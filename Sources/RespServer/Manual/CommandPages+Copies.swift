@@ -11,13 +11,15 @@ extension CommandPages {
     }
 
     private static let sameObject = "ERR source and destination objects are the same"
-    private static let retries = "What retries with an ID do: [choosing.md](choosing.md#retries)."
 
     static let copies: [String: CommandPage] = [
         "copy": CommandPage(
-            replies: [.integer("1, or 0")],
+            replies: [.integer("1; 0 if the source does not exist, or the destination does and REPLACE is not given")],
             errors: [.error(sameObject, "", "COPY hits hits")] + databaseErrors("COPY hits saved DB"),
-            notes: "A copied limiter has spent as much as its source, and from then on counts alone. " + retries,
+            notes: """
+                A copied limiter has spent as much as its source, and from then on counts alone. Answers stored for
+                [retries](choosing.md#retries) stay with the source.
+                """,
             examples: """
                 > SET hits 5 EX 60
                 OK
@@ -32,7 +34,10 @@ extension CommandPages {
                 """),
         "rename": CommandPage(
             replies: [.ok], errors: [.noKey("RENAME hits calls")],
-            notes: "A key may be renamed to its own name. " + retries,
+            notes: """
+                A key may be renamed to its own name. Answers stored for [retries](choosing.md#retries) stay with the
+                old name, which a retry uses.
+                """,
             examples: """
                 > SET hits 5 EX 60
                 OK
@@ -46,8 +51,9 @@ extension CommandPages {
                 (error) ERR no such key
                 """),
         "renamenx": CommandPage(
-            replies: [.integer("1, or 0")], errors: [.noKey("RENAMENX hits calls")],
-            notes: "What is kept is as of [RENAME](#rename). The key's own name exists, so renaming to it returns 0.",
+            replies: [.integer("1, or 0 if the new key exists, also if it is the same")],
+            errors: [.noKey("RENAMENX hits calls")],
+            notes: "What is kept is as of [RENAME](#rename).",
             examples: """
                 > MSET in 5 out 7
                 OK
@@ -57,9 +63,9 @@ extension CommandPages {
                 (integer) 1
                 """),
         "move": CommandPage(
-            replies: [.integer("1, or 0")],
+            replies: [.integer("1; 0 if the key does not exist, or the other database has such a key")],
             errors: [.error(sameObject, "it is the selected database", "MOVE hits 0")] + databaseErrors("MOVE hits"),
-            notes: retries,
+            notes: "Answers stored for [retries](choosing.md#retries) stay.",
             examples: """
                 > SET hits 5 EX 60
                 OK

@@ -123,8 +123,7 @@ extension CommandPages {
                 "0"
                 """),
         "setnx": CommandPage(
-            replies: [.integer("1, or 0")], errors: [notStored("SETNX hits many")],
-            notes: "A key that holds a limiter exists, too.",
+            replies: [.integer("1, or 0 if the key exists, also as a limiter")], errors: [notStored("SETNX hits many")],
             examples: """
                 > SETNX hits:user:1 5
                 (integer) 1
@@ -186,8 +185,8 @@ extension CommandPages {
                 (integer) 8
                 """),
         "msetnx": CommandPage(
-            replies: [.integer("1, or 0")], errors: pairErrors("MSETNX"),
-            notes: "A key that holds a limiter exists, too. All are set at one instant.",
+            replies: [.integer("1, or 0 if one of them exists, also as a limiter: nothing was set")],
+            errors: pairErrors("MSETNX"), notes: "All are set at one instant.",
             examples: """
                 > MSETNX hits:user:1 5 hits:user:2 7
                 (integer) 1
