@@ -29,6 +29,7 @@ FORMS = {
     "bulk string in RESP2, verbatim string in RESP3": (bytes, Verbatim),
     "bulk string in RESP2, double in RESP3": (bytes, float),
     "no reply": (None, None),
+    "error": (ErrorReply, ErrorReply),
 }
 
 

@@ -42,7 +42,7 @@ extension CommandTable {
             arguments: [.key(), value], keyAccess: access, handler: Handlers.getset),
         CommandSpec(
             name: "setnx", arity: 3, flags: [.write, .denyOOM, .fast], keys: .one, categories: own, group: group,
-            summary: "Makes a key a counter only if it does not exist: returns 1, or 0 if it exists.",
+            summary: "Makes a key a counter only if it does not exist.",
             arguments: [.key(), value], keyAccess: ["OW", "insert"], handler: Handlers.setnx),
         setting("setex", "seconds", Handlers.setex),
         setting("psetex", "milliseconds", Handlers.psetex),
@@ -77,7 +77,7 @@ extension CommandTable {
         CommandSpec(
             name: "msetnx", arity: -3, flags: [.write, .denyOOM], keys: .everySecond, categories: own, group: group,
             complexity: "O(N) with N keys given.",
-            summary: "Makes several keys counters only if none of them exists: returns 1, or 0 if nothing was set.",
+            summary: "Makes several keys counters only if none of them exists.",
             arguments: [pairs], keyAccess: ["OW", "insert"], tips: [CommandTips.multiShard, CommandTips.least],
             handler: Handlers.msetnx),
     ]

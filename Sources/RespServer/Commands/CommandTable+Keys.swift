@@ -44,7 +44,8 @@ extension CommandTable {
             handler: Handlers.exists),
         CommandSpec(
             name: "type", arity: 2, flags: [.readonly, .fast], keys: .one, categories: own, group: group,
-            summary: "Returns the kind of limiter a key holds.", arguments: [.key()], handler: Handlers.type),
+            summary: "Returns the kind of a key, such as gcra; string for a counter, none if it does not exist.",
+            arguments: [.key()], handler: Handlers.type),
         CommandSpec(
             name: "touch", arity: -2, flags: [.readonly, .fast], keys: .all, categories: own, group: group,
             complexity: "O(N) with N keys given.",
@@ -56,8 +57,12 @@ extension CommandTable {
             subcommands: [
                 object("encoding", "Returns the representation of a key's state.", Handlers.objectEncoding),
                 object("refcount", "Returns the number of references to the key's state.", Handlers.objectRefcount),
-                object("idletime", "Always an error: idle time is not tracked.", Handlers.objectIdletime),
-                object("freq", "Always an error: access frequency is not tracked.", Handlers.objectFreq),
+                object(
+                    "idletime", "Returns an error, since idle time is not tracked; nil if the key does not exist.",
+                    Handlers.objectIdletime),
+                object(
+                    "freq", "Returns an error, since access frequency is not tracked; nil if the key does not exist.",
+                    Handlers.objectFreq),
                 .help(group: group, categories: own),
             ]),
         .container(
@@ -137,8 +142,7 @@ extension CommandTable {
         CommandSpec(
             name: "copy", arity: -3, flags: [.write, .denyOOM, .namesDatabase], keys: .two, categories: own,
             group: group, complexity: "O(N) with N bytes of state.",
-            summary: "Copies a key of any kind with its expiry: returns 1, or 0 if it does not exist or the "
-                + "destination does. Answers stored for IDs stay with the source.",
+            summary: "Copies a key of any kind, with its state and its expiry.",
             arguments: [
                 ArgumentSpec(name: "source", kind: .key), ArgumentSpec(name: "destination", kind: .key),
                 ArgumentSpec(
@@ -150,14 +154,13 @@ extension CommandTable {
         CommandSpec(
             name: "rename", arity: 3, flags: [.write, .records], keys: .two, categories: own, group: group,
             complexity: "O(N) with N bytes of state.",
-            summary: "Renames a key of any kind, which keeps its state and its expiry, and replaces the new key. "
-                + "Answers stored for IDs stay with the old name, which a retry uses.",
+            summary: "Renames a key of any kind, which keeps its state and its expiry, and replaces the new key.",
             arguments: newName, keyAccess: ["RW", "access", "delete"], secondKeyAccess: ["OW", "update"],
             handler: Handlers.rename),
         CommandSpec(
             name: "renamenx", arity: 3, flags: [.write, .fast, .records], keys: .two, categories: own, group: group,
             complexity: "O(N) with N bytes of state.",
-            summary: "Renames a key only if the new key does not exist: returns 1, or 0 if it exists.",
+            summary: "Renames a key only if the new key does not exist.",
             arguments: newName, keyAccess: ["RW", "access", "delete"], secondKeyAccess: ["OW", "insert"],
             handler: Handlers.renamenx),
     ]
@@ -167,8 +170,7 @@ extension CommandTable {
         CommandSpec(
             name: "move", arity: 3, flags: [.write, .fast, .records, .allKeys], keys: .one, categories: own,
             group: group, complexity: "O(N) with N bytes of state.",
-            summary: "Moves a key of any kind to another database, with its state and its expiry: returns 1, or 0 if "
-                + "it does not exist or the other database has such a key. Answers stored for IDs stay.",
+            summary: "Moves a key of any kind to another database, with its state and its expiry.",
             arguments: [.key(), ArgumentSpec(name: "db", kind: .integer)], keyAccess: ["RW", "access", "update"],
             handler: Handlers.move),
         CommandSpec(

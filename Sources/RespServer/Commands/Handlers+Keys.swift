@@ -185,7 +185,7 @@ extension Handlers {
         guard context.keyspace.exists(context.arguments[2].raw, now: context.now) else {
             return context.reply.null()
         }
-        context.reply.error("ERR idle time is not tracked; use TTL: a limiter's shows when it was last used")
+        context.reply.error("ERR idle time is not tracked; use TTL")
     }
 
     static func objectFreq(_ context: CommandContext) {

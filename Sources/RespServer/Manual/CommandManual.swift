@@ -58,7 +58,7 @@ enum CommandManual {
     }
 
     private static func line(_ name: String, _ spec: CommandSpec) -> String {
-        "| [\(name.uppercased())](#\(anchor(name))) | \(spec.summary.replacing("|", with: "\\|")) |\n"
+        "| [\(name.uppercased())](#\(commandAnchor(name))) | \(spec.summary.replacing("|", with: "\\|")) |\n"
     }
 
     /// The names only: the other page has their lines.
@@ -66,11 +66,17 @@ enum CommandManual {
         var text = "| Also in Redis | |\n|---|---|\n"
         for group in redisGroups {
             let names = CommandTable.specs.filter(group.names).map { spec in
-                "[\(spec.name.uppercased())](redis-commands.md#\(anchor(spec.name)))"
+                "[\(spec.name.uppercased())](redis-commands.md#\(commandAnchor(spec.name)))"
             }
             text += "| \(group.title) | " + names.joined(separator: " ") + " |\n"
         }
         return text + "\n"
+    }
+
+    /// A command's heading may be the second one with this text: Keys is a group, and KEYS one of its commands.
+    private static func commandAnchor(_ name: String) -> String {
+        let anchor = anchor(name)
+        return redisGroups.contains { self.anchor($0.title) == anchor } ? "\(anchor)-1" : anchor
     }
 
     /// As GitHub derives it from a heading.
