@@ -2,7 +2,8 @@
 // keeps, which rule wins, and which takes precedence when the rules file and commands differ.
 
 extension CommandManual {
-    static let introductions: [String: String] = ["Policies and rules": policiesAndRules]
+    static let introductions = ["Policies and rules": policiesAndRules]
+        .merging(serverIntroductions) { first, _ in first }
 
     private static let policiesAndRules = """
         A *policy* is a limit with a name. RL.TAKE and related commands use it with `POLICY name`; *rules* assign it to

@@ -36,6 +36,7 @@ struct ReplySpec: Sendable {
         case verbatim = "bulk string in RESP2, verbatim string in RESP3"
         case double = "bulk string in RESP2, double in RESP3"
         case nothing = "no reply"
+        case error = "error"
     }
 
     var form: Form
@@ -56,6 +57,8 @@ struct ReplySpec: Sendable {
     static func double(_ meaning: String) -> ReplySpec { ReplySpec(form: .double, meaning: meaning) }
     static func nothing(_ meaning: String) -> ReplySpec { ReplySpec(form: .nothing, meaning: meaning) }
     static func ok(_ meaning: String) -> ReplySpec { ReplySpec(form: .ok, meaning: meaning) }
+    /// For a command that only exists to refuse: any command may reply with an error, which is listed elsewhere.
+    static func error(_ meaning: String) -> ReplySpec { ReplySpec(form: .error, meaning: meaning) }
 }
 
 /// An error that a command may reply.
