@@ -9,7 +9,7 @@ import pytest
 
 from clock import Countdown
 from server import ROOT
-from wire import ErrorReply, MapReply, Push, SetReply, Simple, Verbatim
+from wire import ErrorReply, MapReply, Push, SetReply, Simple, Verbatim, eventually
 
 PAGES = ["commands.md", "redis-commands.md"]
 # Numbers from here on are times in milliseconds, which change while the server answers.
@@ -93,7 +93,9 @@ def shown(value, indent=""):
         inner = indent + " " * (width + 2)
         lines = [f"{number:>{width}}) {shown(element, inner)}" for number, element in enumerate(value, 1)]
         return f"\n{indent}".join(lines)
-    return f'"{value.decode()}"'
+    text = value.decode()
+    # Of several lines: INFO, CLIENT LIST and the like, which redis-cli prints verbatim.
+    return text.replace("\r\n", "\n").rstrip("\n") if "\n" in text else f'"{text}"'
 
 
 def pattern(text):
@@ -132,14 +134,22 @@ def one_server(tmp_path_factory):
     server.stop()
 
 
+def takes_snapshot(wire):
+    fields = wire.call("INFO", "persistence").split(b"\r\n")
+    return not {b"rdb_bgsave_in_progress:0", b"aof_rewrite_in_progress:0", b"aof_rewrite_scheduled:0"} <= set(fields)
+
+
 @pytest.fixture
 def empty(one_server):
-    """A connection to a server without keys, policies, rules, counts and changed settings."""
+    """A connection to a primary without keys, policies, rules, counts and changed settings, which takes no snapshot."""
     with one_server.connect() as wire:
         defaults = dict(zip(*[iter(wire.call("CONFIG", "GET", "*"))] * 2))
     with one_server.connect() as wire:
         yield wire
     with one_server.connect() as wire:
+        if wire.call("ROLE")[0] == b"slave":
+            wire.ok("REPLICAOF", "NO", "ONE")
+        eventually(lambda: not takes_snapshot(wire), "the snapshot is done")
         wire.ok("FLUSHALL")
         for rule in wire.call("RL.RULE", "LIST"):
             assert wire.call("RL.RULE", "DEL", *rule[1:6:2]) == 1
@@ -151,6 +161,7 @@ def empty(one_server):
                 wire.ok("CONFIG", "SET", name, value)
         wire.ok("SCRIPT", "FLUSH")
         wire.ok("CLIENT", "UNPAUSE")
+        wire.ok("SLOWLOG", "RESET")
 
 
 def with_conversations():

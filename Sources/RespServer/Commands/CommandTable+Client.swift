@@ -19,7 +19,10 @@ extension CommandTable {
         CommandSpec(
             name: "setname", arity: 3, flags: always, categories: own, group: group,
             summary: "Names the connection, for CLIENT LIST and the slow log.",
-            arguments: [ArgumentSpec(name: "connection-name")], handler: Handlers.clientSetname),
+            arguments: [
+                ArgumentSpec(
+                    name: "connection-name", summary: "At most 1024 printable ASCII characters without spaces.")
+            ], handler: Handlers.clientSetname),
         CommandSpec(
             name: "getname", arity: 2, flags: always, categories: own, group: group,
             summary: "Returns the connection's name.", handler: Handlers.clientGetname),
@@ -82,7 +85,7 @@ extension CommandTable {
             name: "pause", arity: -3, flags: administration.union([.stopsAllLoops, .ignoresPause]), categories: own,
             group: group, summary: "Holds back all commands, or only writes, for a number of milliseconds.",
             arguments: [
-                ArgumentSpec(name: "timeout", kind: .integer),
+                ArgumentSpec(name: "timeout", kind: .integer, summary: "Milliseconds; 0 or more."),
                 .words("mode", ["WRITE", "ALL"], optional: true),
             ],
             handler: Handlers.clientPause),

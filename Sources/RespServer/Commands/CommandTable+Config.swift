@@ -15,7 +15,7 @@ extension CommandTable {
                     arguments: [
                         ArgumentSpec(
                             name: "parameter", kind: .block, multiple: true,
-                            arguments: [ArgumentSpec(name: "parameter")])
+                            arguments: [ArgumentSpec(name: "parameter", summary: "Name of a setting, or a glob.")])
                     ],
                     handler: Handlers.configGet),
                 CommandSpec(
@@ -25,7 +25,10 @@ extension CommandTable {
                     arguments: [
                         ArgumentSpec(
                             name: "parameter_value", kind: .block, multiple: true,
-                            arguments: [ArgumentSpec(name: "parameter"), ArgumentSpec(name: "value")])
+                            arguments: [
+                                ArgumentSpec(name: "parameter", summary: "Name of a setting."),
+                                ArgumentSpec(name: "value", summary: "As in escapement.conf."),
+                            ])
                     ],
                     tips: [CommandTips.allNodes, CommandTips.allSucceeded], secretFinder: SecretFinders.settings,
                     handler: Handlers.configSet),

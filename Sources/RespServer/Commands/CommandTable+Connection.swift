@@ -19,7 +19,8 @@ extension CommandTable {
         CommandSpec(
             name: "select", arity: 2, flags: [.loading, .stale, .fast], categories: own, group: group,
             summary: "Selects the database of the commands that follow on this connection.",
-            arguments: [ArgumentSpec(name: "index", kind: .integer)], handler: Handlers.select),
+            arguments: [ArgumentSpec(name: "index", kind: .integer, summary: "Number of the database, from 0 on.")],
+            handler: Handlers.select),
         CommandSpec(
             name: "reset", arity: 1, flags: [.loading, .stale, .fast, .noAuth, .whileSubscribed, .transactionControl],
             categories: own, group: group,
@@ -35,11 +36,15 @@ extension CommandTable {
                 ArgumentSpec(
                     name: "arguments", kind: .block, optional: true,
                     arguments: [
-                        ArgumentSpec(name: "protover", kind: .integer),
+                        ArgumentSpec(name: "protover", kind: .integer, summary: "2 or 3."),
                         ArgumentSpec(
                             name: "username_password", kind: .block, token: "AUTH", optional: true,
-                            arguments: [ArgumentSpec(name: "username"), ArgumentSpec(name: "password")]),
-                        ArgumentSpec(name: "clientname", token: "SETNAME", optional: true),
+                            arguments: [
+                                ArgumentSpec(name: "username", summary: "Must be `default`."),
+                                ArgumentSpec(name: "password"),
+                            ]),
+                        ArgumentSpec(
+                            name: "clientname", token: "SETNAME", summary: "As with CLIENT SETNAME.", optional: true),
                     ])
             ],
             handler: Handlers.hello),
@@ -47,7 +52,10 @@ extension CommandTable {
             name: "auth", arity: -2, flags: [.loading, .stale, .fast, .noAuth, .redacted], categories: own,
             group: group, complexity: "O(N) in the length of the longer of the two passwords compared.",
             summary: "Authenticates the connection.",
-            arguments: [ArgumentSpec(name: "username", optional: true), ArgumentSpec(name: "password")],
+            arguments: [
+                ArgumentSpec(name: "username", summary: "Must be `default`.", optional: true),
+                ArgumentSpec(name: "password"),
+            ],
             handler: Handlers.auth),
         CommandSpec(
             name: "readonly", arity: 1, flags: [.loading, .stale, .fast], categories: own, group: "cluster",

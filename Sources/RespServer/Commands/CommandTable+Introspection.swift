@@ -60,8 +60,10 @@ extension CommandTable {
     private static let slowLogSubcommands: [CommandSpec] = [
         CommandSpec(
             name: "get", arity: -2, flags: administration, group: group, complexity: "O(N) with N entries returned.",
-            summary: "Returns the newest entries of the slow log: 10, or the number given, -1 for all.",
-            arguments: [ArgumentSpec(name: "count", kind: .integer, optional: true)],
+            summary: "Returns the newest entries of the slow log.",
+            arguments: [
+                ArgumentSpec(name: "count", kind: .integer, summary: "Default: 10. All: -1.", optional: true)
+            ],
             tips: [CommandTips.allNodes, CommandTips.varies], handler: Handlers.slowlogGet),
         CommandSpec(
             name: "len", arity: 2, flags: administration, group: group, summary: "Counts the slow log's entries.",
@@ -82,13 +84,18 @@ extension CommandTable {
             handler: Handlers.latencyLatest),
         CommandSpec(
             name: "history", arity: 3, flags: administration, group: group,
-            summary: "Returns the delays of an event with their times.", arguments: [ArgumentSpec(name: "event")],
+            summary: "Returns the delays of an event with their times.",
+            arguments: [ArgumentSpec(name: "event", summary: "Its name, see LATENCY.")],
             tips: report, handler: Handlers.latencyHistory),
         CommandSpec(
             name: "histogram", arity: -2, flags: administration, group: group,
             complexity: "O(N) with N commands returned.",
             summary: "Returns the latency distribution of the given commands, or of all.",
-            arguments: [ArgumentSpec(name: "command", optional: true, multiple: true)], tips: report,
+            arguments: [
+                ArgumentSpec(
+                    name: "command", summary: "Such as `get`, `client` or `client|list`.", optional: true,
+                    multiple: true)
+            ], tips: report,
             handler: Handlers.latencyHistogram),
         CommandSpec(
             name: "reset", arity: -2, flags: administration, group: group,

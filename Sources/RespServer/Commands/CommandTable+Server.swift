@@ -9,7 +9,11 @@ extension CommandTable {
         CommandSpec(
             name: "info", arity: -1, flags: [.loading, .stale, .allKeys], categories: ["dangerous"], group: group,
             summary: "Returns information about the server, by section.",
-            arguments: [ArgumentSpec(name: "section", optional: true, multiple: true)],
+            arguments: [
+                ArgumentSpec(
+                    name: "section", summary: "Its name, or `default`, `all` or `everything`.", optional: true,
+                    multiple: true)
+            ],
             tips: [CommandTips.varies, CommandTips.allShards, "response_policy:special"], handler: Handlers.info),
         CommandSpec(
             name: "time", arity: 1, flags: [.loading, .stale, .fast], group: group,
@@ -18,7 +22,10 @@ extension CommandTable {
         CommandSpec(
             name: "lolwut", arity: -1, flags: [.readonly, .fast], group: group,
             summary: "Draws a picture, and shows the version.",
-            arguments: [ArgumentSpec(name: "version", kind: .integer, token: "VERSION", optional: true)],
+            arguments: [
+                ArgumentSpec(
+                    name: "version", kind: .integer, token: "VERSION", summary: "Any integer.", optional: true)
+            ],
             handler: Handlers.lolwut),
         CommandSpec(
             name: "monitor", arity: 1, flags: [.admin, .loading, .stale], group: group,
@@ -74,10 +81,15 @@ extension CommandTable {
                 ArgumentSpec(
                     name: "target", kind: .block, token: "TO", optional: true,
                     arguments: [
-                        ArgumentSpec(name: "host"), ArgumentSpec(name: "port", kind: .integer),
-                        .word("FORCE", optional: true),
-                    ]), .word("ABORT", optional: true),
-                ArgumentSpec(name: "milliseconds", kind: .integer, token: "TIMEOUT", optional: true),
+                        ArgumentSpec(name: "host", summary: "As INFO replication shows it."),
+                        ArgumentSpec(name: "port", kind: .integer),
+                        .word("FORCE", summary: "On timeout hand over anyway; needs TIMEOUT.", optional: true),
+                    ]),
+                .word("ABORT", summary: "End the failover in progress.", optional: true),
+                ArgumentSpec(
+                    name: "milliseconds", kind: .integer, token: "TIMEOUT",
+                    summary: "How long writes may wait for the target; above 0. Default: without limit.",
+                    optional: true),
             ],
             handler: Handlers.failover),
         CommandSpec(
@@ -85,7 +97,9 @@ extension CommandTable {
             complexity: "O(N) with N bytes to send.",
             summary: "Requests a primary's replication stream from an offset.",
             arguments: [
-                ArgumentSpec(name: "replicationid"), ArgumentSpec(name: "offset", kind: .integer),
+                ArgumentSpec(name: "replicationid", summary: "The replica's history, or `?`."),
+                ArgumentSpec(
+                    name: "offset", kind: .integer, summary: "Of the first byte that the replica lacks, or -1."),
             ],
             handler: Handlers.psync),
         CommandSpec(
@@ -105,7 +119,10 @@ extension CommandTable {
                     arguments: [
                         ArgumentSpec(
                             name: "host-port", kind: .block,
-                            arguments: [ArgumentSpec(name: "host"), ArgumentSpec(name: "port", kind: .integer)]),
+                            arguments: [
+                                ArgumentSpec(name: "host", summary: "Name or address of the primary."),
+                                ArgumentSpec(name: "port", kind: .integer),
+                            ]),
                         ArgumentSpec(name: "no-one", kind: .block, arguments: [.word("NO"), .word("ONE")]),
                     ])
             ],
@@ -129,7 +146,8 @@ extension CommandTable {
                 CommandSpec(
                     name: "sleep", arity: 3, flags: [.admin, .loading, .stale], group: group,
                     summary: "Blocks the event loop of this connection for a number of seconds.",
-                    arguments: [ArgumentSpec(name: "seconds", kind: .double)], handler: Handlers.debugSleep),
+                    arguments: [ArgumentSpec(name: "seconds", kind: .double, summary: "From 0 to 3600.")],
+                    handler: Handlers.debugSleep),
                 CommandSpec(
                     name: "metrics", arity: -2, flags: [.admin, .loading, .stale, .allKeys], group: group,
                     complexity: "O(N) with N metrics and shards.",

@@ -17,6 +17,8 @@ extension Handlers {
     }
 
     static func lolwut(_ context: CommandContext) {
+        let arguments = context.arguments
+        if arguments.count > 2, arguments[1].matches("VERSION"), context.integerOrReply(2) == nil { return }
         context.reply.verbatim("tick tock tick tock\nEscapement ver. \(Escapement.version)\n")
     }
 

@@ -4,7 +4,7 @@
 extension CommandManual {
     static let introductions: [String: String] = [
         "Policies and rules": policiesAndRules, "Keys": aboutKeys, "Counters": aboutCounters, "Scripts": aboutScripts,
-    ]
+    ].merging(serverIntroductions) { first, _ in first }
 
     private static let policiesAndRules = """
         A *policy* is a limit with a name. RL.TAKE and related commands use it with `POLICY name`; *rules* assign it to

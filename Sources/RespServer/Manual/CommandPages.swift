@@ -8,7 +8,7 @@ enum CommandPages {
         var all: [String: CommandPage] = [:]
         let parts = [
             limits, policies, keys, counters, transactions, scripts, pubsub, connection, client, server, introspection,
-            cluster,
+            cluster, replication, persistence, config,
         ]
         for part in parts {
             all.merge(part) { _, _ in preconditionFailure("two pages of one command") }
