@@ -9,7 +9,7 @@ import pytest
 
 from clock import Countdown
 from server import ROOT
-from wire import ErrorReply, MapReply, Push, SetReply, Simple, Verbatim, eventually
+from wire import ErrorReply, MapReply, Push, Simple, Verbatim, eventually
 
 PAGES = ["commands.md", "redis-commands.md"]
 # Numbers from here on are times in milliseconds, which change while the server answers.
@@ -24,10 +24,8 @@ FORMS = {
     "array": (list, list),
     "array of names and values in RESP2, map in RESP3": (list, MapReply),
     "array of the values in RESP2, map in RESP3": (list, MapReply),
-    "array in RESP2, set in RESP3": (list, SetReply),
     "array in RESP2, push in RESP3": (list, Push),
     "bulk string in RESP2, verbatim string in RESP3": (bytes, Verbatim),
-    "bulk string in RESP2, double in RESP3": (bytes, float),
     "no reply": (None, None),
     "error": (ErrorReply, ErrorReply),
 }

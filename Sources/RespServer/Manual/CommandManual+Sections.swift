@@ -41,10 +41,9 @@ extension CommandManual {
         | nil | bulk string or array of length -1 | null |
         | array of names and values, map | array: name, value, name, value ... | map |
         | array of the values, map | array: the values only, in a fixed order | map from names to values |
-        | array, set | array | set |
+        | array, set | array | set, inside of some replies |
         | array, push | array | push: may arrive between other replies |
         | bulk string, verbatim string | bulk string | verbatim string, `txt` |
-        | bulk string, double | bulk string of digits | double |
 
         Later versions may add names to maps, and elements at the end of arrays. *Flags* are those of `COMMAND INFO`,
         *categories* those of `COMMAND LIST FILTERBY ACLCAT`. In the tables of errors `...` stands for any text, and the

@@ -31,10 +31,8 @@ struct ReplySpec: Sendable {
         case array = "array"
         case map = "array of names and values in RESP2, map in RESP3"
         case record = "array of the values in RESP2, map in RESP3"
-        case set = "array in RESP2, set in RESP3"
         case push = "array in RESP2, push in RESP3"
         case verbatim = "bulk string in RESP2, verbatim string in RESP3"
-        case double = "bulk string in RESP2, double in RESP3"
         case nothing = "no reply"
         case error = "error"
     }
@@ -51,10 +49,8 @@ struct ReplySpec: Sendable {
     static func array(_ meaning: String) -> ReplySpec { ReplySpec(form: .array, meaning: meaning) }
     static func map(_ meaning: String) -> ReplySpec { ReplySpec(form: .map, meaning: meaning) }
     static func record(_ meaning: String) -> ReplySpec { ReplySpec(form: .record, meaning: meaning) }
-    static func set(_ meaning: String) -> ReplySpec { ReplySpec(form: .set, meaning: meaning) }
     static func push(_ meaning: String) -> ReplySpec { ReplySpec(form: .push, meaning: meaning) }
     static func verbatim(_ meaning: String) -> ReplySpec { ReplySpec(form: .verbatim, meaning: meaning) }
-    static func double(_ meaning: String) -> ReplySpec { ReplySpec(form: .double, meaning: meaning) }
     static func nothing(_ meaning: String) -> ReplySpec { ReplySpec(form: .nothing, meaning: meaning) }
     static func ok(_ meaning: String) -> ReplySpec { ReplySpec(form: .ok, meaning: meaning) }
     /// For a command that only exists to refuse: any command may reply with an error, which is listed elsewhere.
