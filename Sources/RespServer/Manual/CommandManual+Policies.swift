@@ -2,8 +2,7 @@
 // keeps, which rule wins, and which takes precedence when the rules file and commands differ.
 
 extension CommandManual {
-    static let introductions = ["Policies and rules": policiesAndRules]
-        .merging(serverIntroductions) { first, _ in first }
+    static let introductions: [String: String] = ["Policies and rules": policiesAndRules]
 
     private static let policiesAndRules = """
         A *policy* is a limit with a name. RL.TAKE and related commands use it with `POLICY name`; *rules* assign it to
