@@ -237,7 +237,7 @@ private struct ClientFilter {
         let arguments = context.arguments
         var index = 2
         while index < arguments.count {
-            if arguments[index].matches("TYPE"), index + 1 < arguments.count {
+            if arguments[index].matches("TYPE"), type == nil, index + 1 < arguments.count {
                 guard readType(arguments[index + 1], context) else { return nil }
                 index += 2
             } else if arguments[index].matches("ID"), index + 1 < arguments.count {

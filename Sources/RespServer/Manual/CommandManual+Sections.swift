@@ -61,8 +61,8 @@ extension CommandManual {
         | `ERR syntax error` | all with options | an unknown option, or one without its value |
         | `NOAUTH Authentication required.` | all but AUTH, HELLO, QUIT and RESET | a password is set, and the client has not sent it |
         | `LOADING ...` | without flag `loading` | the state is being restored, or a replica is receiving one |
-        | `MASTERDOWN ...` | without flag `stale` | a replica has no link to its primary, and \
-        `replica-serve-stale-data` is `no` |
+        | `MASTERDOWN ...` | without flag `stale` | a replica has not received its first state, or has no link to its \
+        primary while `replica-serve-stale-data` is `no` |
         | `READONLY ...` | flag `write` | the node is a replica |
         | `NOREPLICAS ...` | flag `write` | fewer replicas keep up than `min-replicas-to-write` demands |
         | `MISCONF ...` | flag `write`, and PING | the disk fails, and `fail-mode` is `closed` |

@@ -95,7 +95,8 @@ enum CommandManual {
     private static func entries(_ groups: [Group]) -> String {
         groups.map { group in
             let specs = CommandTable.specs.filter(group.names)
-            return "## \(group.title)\n\n" + (introductions[group.title] ?? "") + specs.map(entry).joined()
+            let introduction = introductions[group.title] ?? ""
+            return "## \(group.title)\n\n" + introduction + specs.map(entry).joined()
         }
         .joined()
     }

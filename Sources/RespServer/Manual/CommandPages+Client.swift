@@ -115,7 +115,7 @@ extension CommandPages {
             errors: [
                 .error("ERR Unknown client type '...'", unknownType, "CLIENT LIST TYPE admin"),
                 .error("ERR Invalid client ID", "an id is not an integer above 0", "CLIENT LIST ID 0"),
-                .syntax("", "CLIENT LIST NAME worker-1"),
+                .syntax("also a second TYPE", "CLIENT LIST TYPE normal TYPE pubsub"),
             ],
             notes: lines,
             examples: """
@@ -135,7 +135,8 @@ extension CommandPages {
                 .syntax("", "CLIENT KILL ID 7 SKIPME maybe"),
             ],
             notes: """
-                A connection is closed if all filters match:
+                A connection is closed if all filters match. Of a filter given twice only the last is used, as
+                in Redis.
 
                 | filter | matches |
                 |---|---|

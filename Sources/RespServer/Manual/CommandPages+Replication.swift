@@ -62,8 +62,9 @@ extension CommandPages {
                 .syntax("none or an odd number of arguments", "REPLCONF listening-port"),
             ],
             notes: """
-                Only replicas send this: `listening-port`, `ip-address` and `capa` before PSYNC, `ACK` with `FACK` while
-                they receive the journal ([replication.md](replication.md#the-handshake)).
+                Only replicas send this. Its arguments are pairs of an option and a value: `listening-port`,
+                `ip-address` and `capa` before PSYNC, `ACK` with `FACK` while the replica receives the journal
+                ([replication.md](replication.md#the-handshake)).
                 """,
             examples: """
                 > REPLCONF listening-port 6380 capa psync2
@@ -125,8 +126,9 @@ extension CommandPages {
             ],
             notes: """
                 Only replicas and `escapement backup` send this; the connection then serves nothing else. The offset is
-                that of the next byte; `? -1` requests the whole state. The stream differs from Redis's, so redis-server
-                cannot be a replica, nor can programs that read its stream: [replication.md](replication.md).
+                that of the next byte; `? -1` requests the whole state. With FAILOVER as a third argument, a primary
+                asks its replica to take over. The stream differs from Redis's, so redis-server cannot be a replica, nor
+                can programs that read its stream: [replication.md](replication.md).
                 """,
             examples: """
                 > PSYNC ? all

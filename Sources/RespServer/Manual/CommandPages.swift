@@ -16,7 +16,7 @@ enum CommandPages {
         // What is the same for every container.
         for spec in CommandTable.specs where spec.subcommands.contains(where: { $0.name == "help" }) {
             all["\(spec.name)|help"] = CommandPage(
-                replies: [.array("A line about the command, then two about each subcommand.")])
+                replies: [.array("a line about the command, then two about each subcommand")])
         }
         return all
     }()
