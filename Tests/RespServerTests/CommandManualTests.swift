@@ -40,6 +40,26 @@ import Testing
         }
     }
 
+    /// GitHub numbers repeated headings: `keys` is the group, `keys-1` the command KEYS.
+    @Test(arguments: [CommandManual.limiterPage(), CommandManual.redisPage()])
+    func linksInsideAPageLeadToAHeading(page: String) {
+        var seen: [String: Int] = [:]
+        var anchors: Set<String> = []
+        var isCode = false
+        for line in page.split(separator: "\n") {
+            if line.hasPrefix("```") { isCode.toggle() }
+            guard !isCode, line.hasPrefix("#"), let space = line.firstIndex(of: " ") else { continue }
+            let anchor = CommandManual.anchor(String(line[line.index(after: space)...]))
+            let number = seen[anchor, default: 0]
+            seen[anchor] = number + 1
+            anchors.insert(number == 0 ? anchor : "\(anchor)-\(number)")
+        }
+        for link in page.matches(of: /\]\(#([^)]*)\)/) {
+            #expect(anchors.contains(String(link.1)), "no heading for \(link.0)")
+        }
+        #expect(!page.contains("[KEYS](#keys)"), "leads to the group")
+    }
+
     @Test func anchors() {
         #expect(CommandManual.anchor("CL.THROTTLE") == "clthrottle")
         #expect(CommandManual.anchor("CLIENT NO-EVICT") == "client-no-evict")
