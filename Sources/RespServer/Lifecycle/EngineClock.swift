@@ -32,7 +32,7 @@ final class EngineClock: Sendable {
     private let clientSkew = Atomic<Nanoseconds>(.zero)
 
     init() {
-        // Read together: what this thread loses between two reads would separate the clocks for the life of the process.
+        // Read together: an interruption between two reads would separate the clocks for the life of the process.
         let clocks = EngineClock.readBothClocks()
         offset = Atomic(EngineTime(clocks.wall).offset(from: clocks.steady).nanoseconds)
     }

@@ -17,8 +17,8 @@ extension CommandManual {
         | `MODE` | decides and counts | refuses | use |
         |---|---|---|---|
         | `enforce` (default) | yes | yes | |
-        | `shadow` | yes | never: it allows the call, and adds the note `shadow` if it would have refused it | trying a \
-        limit on real traffic; INFO counts `limiter_shadowed` |
+        | `shadow` | yes | never: it allows the call, and adds the note `shadow` if it would have refused it | \
+        trying a limit on real traffic; INFO counts `limiter_shadowed` |
         | `off` | no, and keeps no state | never | bypass for administrators and probes |
 
         A policy with `LIMIT 0` refuses everything. Use it to block a client.

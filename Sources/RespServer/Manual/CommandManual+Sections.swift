@@ -59,7 +59,8 @@ extension CommandManual {
         command of this server: [unsupported calls](operating.md#unsupported-calls) |
         | `ERR wrong number of arguments for '...' command` | all | |
         | `ERR syntax error` | all with options | an unknown option, or one without its value |
-        | `NOAUTH Authentication required.` | all but AUTH, HELLO, QUIT and RESET | a password is set, and the client has not sent it |
+        | `NOAUTH Authentication required.` | all but AUTH, HELLO, QUIT and RESET | a password is set, and \
+        the client has not sent it |
         | `LOADING ...` | without flag `loading` | the state is being restored, or a replica is receiving one |
         | `MASTERDOWN ...` | without flag `stale` | a replica has not received its first state, or has no link to its \
         primary while `replica-serve-stale-data` is `no` |

@@ -66,8 +66,8 @@ extension CommandPages {
                 otherKind("GCRA user:1 4 1 1"),
             ],
             notes: """
-                The reply is CL.THROTTLE's five integers, decided in nanoseconds with the same state: `GCRA key 15 30 60`
-                and `CL.THROTTLE key 15 30 60` are the same call. Differences: the period may have a fraction, a rate
+                The reply is CL.THROTTLE's five integers, decided in nanoseconds with the same state: `GCRA key 15 30
+                60` and `CL.THROTTLE key 15 30 60` are the same call. Differences: the period may have a fraction, a rate
                 above one action per nanosecond counts as one, and 0 tokens is an error. Redis itself counts in
                 microseconds, so its errors about overflows begin at smaller parameters.
                 """,
@@ -298,9 +298,10 @@ extension CommandPages {
             | 1 | allowed | 1: taken from every limit. 0: from none. |
             | 2 | granted | The cost, or 0. |
             | 3 | refused | The key of the first limit that refused; nil if none did. |
-            | 4 | retry_after_ms | The longest wait of those that refused; -1 if none did, or if one can never allow it. |
-            | 5 | limits | The [reply](#the-reply-of-a-limit) of each limit, in order. If any limit refused, each shows \
-            what its limit would have granted, and its unchanged state: nothing was taken from those that allowed it \
+            | 4 | retry_after_ms | The longest wait of those that refused; -1 if none did, or if one can never \
+            allow it. |
+            | 5 | limits | The [reply](#the-reply-of-a-limit) of each limit, in order. If any limit refused, each \
+            shows what its limit would have granted, and its unchanged state: nothing was taken from those that allowed it \
             either. |
 
             \(ofTheLimit)
