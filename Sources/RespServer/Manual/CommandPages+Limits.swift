@@ -67,8 +67,8 @@ extension CommandPages {
             ],
             notes: """
                 The reply is CL.THROTTLE's five integers, decided in nanoseconds with the same state: `GCRA key 15 30
-                60` and `CL.THROTTLE key 15 30 60` are the same call. Differences: the period may have a fraction, a rate
-                above one action per nanosecond counts as one, and 0 tokens is an error. Redis itself counts in
+                60` and `CL.THROTTLE key 15 30 60` are the same call. Differences: the period may have a fraction, a
+                rate above one action per nanosecond counts as one, and 0 tokens is an error. Redis itself counts in
                 microseconds, so its errors about overflows begin at smaller parameters.
                 """,
             examples: """
@@ -301,8 +301,8 @@ extension CommandPages {
             | 4 | retry_after_ms | The longest wait of those that refused; -1 if none did, or if one can never \
             allow it. |
             | 5 | limits | The [reply](#the-reply-of-a-limit) of each limit, in order. If any limit refused, each \
-            shows what its limit would have granted, and its unchanged state: nothing was taken from those that allowed it \
-            either. |
+            shows what its limit would have granted, and its unchanged state: nothing was taken from those that \
+            allowed it either. |
 
             \(ofTheLimit)
             """,
