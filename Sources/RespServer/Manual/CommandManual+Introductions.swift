@@ -12,7 +12,9 @@ extension CommandManual {
         | RL.TAKE with ALGO `fixed-window`, `sliding-window`, `sliding-log` or `calendar` | as ALGO | as ALGO |
         | SET, INCR and related commands | string | int |
 
-        Each database has its own keys; their number is `databases` in the configuration, and SELECT chooses one.
+        RL.CHECK builds the name of its key from tenant, client and action; it begins with a zero byte and `C`:
+        [formats.md](formats.md#a-record). Each database has its own keys; their number is `databases` in the
+        configuration, and SELECT chooses one.
 
 
         """

@@ -51,7 +51,8 @@ extension CommandManual {
 
         ## Errors that any command may return
 
-        Clients should look only at the first word. A request that gets an error has changed nothing.
+        Clients should look only at the first word. A request that gets an error has changed nothing; only a
+        [script](redis-commands.md#evalsha) that fails keeps what it has done until then.
 
         | error | which commands | when |
         |---|---|---|
