@@ -51,7 +51,7 @@ class Entry:
     def errors(self):
         """(error, [request, ...]) of each row that has requests."""
         rows = re.findall(r"^\| `(.*?)` \| .*? \| (`.*`) \|$", self.text, re.MULTILINE)
-        return [(error, re.findall(r"`([^`]+)`", cell.replace("\\|", "|"))) for error, cell in rows]
+        return [(error.replace("\\|", "|"), re.findall(r"`([^`]+)`", cell.replace("\\|", "|"))) for error, cell in rows]
 
     def concerns(self, request):
         """Whether a request is one of this command's, and not of a subcommand of the same name."""

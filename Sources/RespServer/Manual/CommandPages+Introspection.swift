@@ -116,7 +116,7 @@ extension CommandPages {
             replies: [.array("the names, subcommands as `client|list`")],
             errors: [
                 .syntax("", "COMMAND LIST FILTERBY GROUP server"),
-                .error("ERR pattern is longer than 1024 bytes", ""),
+                longPattern,
             ],
             notes: """
                 `ACLCAT` takes a category without its `@`, `PATTERN` a case-insensitive glob. `MODULE` matches nothing:

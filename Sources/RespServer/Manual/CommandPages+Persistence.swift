@@ -72,7 +72,7 @@ extension CommandPages {
             replies: [.map("names and values, in the order of escapement.conf; empty if no name matches")],
             errors: [
                 .error("ERR CONFIG GET takes at most 1024 patterns", ""),
-                .error("ERR pattern is longer than 1024 bytes", ""),
+                longPattern,
             ],
             notes: """
                 Patterns are case-insensitive globs, as for KEYS. Values are bulk strings: sizes in bytes and times in
