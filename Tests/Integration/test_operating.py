@@ -212,7 +212,10 @@ def test_warnings_of_a_running_server(start, tmp_path):
     """Those that the tests above do not provoke."""
     rules = tmp_path / "rules"
     rules.write_text("policy free LIMIT 100 PER 1m\n")
-    server = start("--rules-file", rules, "--requirepass", "word")
+    place = tmp_path / "etc"
+    place.mkdir()
+    (place / "escapement.conf").write_text("hz 20\n")
+    server = start("--rules-file", rules, "--requirepass", "word", config=place / "escapement.conf")
     server.wait_log("rules file loaded")
     with Wire(server.address) as stranger:
         assert stranger.call("AUTH", "wrong").startswith(b"WRONGPASS")
@@ -220,6 +223,10 @@ def test_warnings_of_a_running_server(start, tmp_path):
         stranger.ok("AUTH", "word")
         stranger.call("HGETALL", "k")
         same(server.wait_log("unknown command"), documented("unknown command: "))
+        (place / f"escapement.conf.{server.process.pid}.tmp").mkdir()  # in the place of the new file
+        shown = documented("ERR Rewriting config file").replace("Read-only file system", "…")
+        same(reply(stranger, "CONFIG", "REWRITE"), shown)
+        same(server.wait_log("CONFIG REWRITE"), documented("CONFIG REWRITE failed"))
         rules.write_text("policy free LIMT 100 PER 1m\n")
         os.kill(server.process.pid, signal.SIGHUP)
         same(server.wait_log("rules file rejected"), documented("rules file rejected"))
