@@ -237,7 +237,9 @@ for name in etc usr; do
 done
 make --silent install
 /usr/local/bin/escapement --version
-ls /usr/lib/systemd/system/escapement.service /etc/escapement/escapement.conf"""
+grep ExecStart=/usr/local/bin/escapement /usr/lib/systemd/system/escapement.service
+grep file:/usr/local/share/doc/escapement/docs/operating.md /usr/lib/systemd/system/escapement.service
+ls /etc/escapement/escapement.conf"""
     assert "escapement " in run("unshare", "--mount", "bash", "-c", script, cwd=ROOT)
 
 
