@@ -50,6 +50,23 @@ def test_every_field_of_info_is_explained(start):
         assert f"\n{name}:" in everything or name.startswith("latency_percentiles"), name
 
 
+def test_every_alert_of_the_page_has_a_rule():
+    """For Prometheus, in the metric that metrics.md gives for the field of INFO."""
+    limiter, others = section("What to watch").split("Outside of this section")
+    fields = [name for line in limiter.splitlines() if re.search(r"\| alert[^|]*\|$", line) for name in re.findall(r"`(\w+)`", line)[:1]]
+    for cell in re.findall(r"^\| ((?:`[\w.]+`(?:, )?)+)", others, re.MULTILINE):
+        fields += re.findall(r"`([\w.]+)`", cell)
+    assert len(fields) > 12
+    # storage_memory_only is a state of the breaker.
+    fields = [f for f in fields if f != "storage_memory_only" and not f.startswith("latency_percentiles")]
+    metrics = (ROOT / "docs" / "metrics.md").read_text()
+    rules = (ROOT / "deploy" / "docker" / "prometheus" / "alerts.yml").read_text()
+    for field in fields:
+        row = re.search(rf"^\| `(escapement_\w+)[^|]*\|.*\| `{field}` \|$", metrics, re.MULTILINE)
+        row = row or re.search(rf"^\| `{field}` \|.*\| from `(escapement_\w+)`", metrics, re.MULTILINE)
+        assert row and re.search(rf"\b{row.group(1)}\b", rules), (field, row and row.group(1))
+
+
 def test_messages_at_the_start(start, tmp_path):
     server = start()
     status, output = run_to_end("--port", server.port, "--dir", tmp_path / "other", cwd=tmp_path)
@@ -195,7 +212,10 @@ def test_warnings_of_a_running_server(start, tmp_path):
     """Those that the tests above do not provoke."""
     rules = tmp_path / "rules"
     rules.write_text("policy free LIMIT 100 PER 1m\n")
-    server = start("--rules-file", rules, "--requirepass", "word")
+    place = tmp_path / "etc"
+    place.mkdir()
+    (place / "escapement.conf").write_text("hz 20\n")
+    server = start("--rules-file", rules, "--requirepass", "word", config=place / "escapement.conf")
     server.wait_log("rules file loaded")
     with Wire(server.address) as stranger:
         assert stranger.call("AUTH", "wrong").startswith(b"WRONGPASS")
@@ -203,6 +223,10 @@ def test_warnings_of_a_running_server(start, tmp_path):
         stranger.ok("AUTH", "word")
         stranger.call("HGETALL", "k")
         same(server.wait_log("unknown command"), documented("unknown command: "))
+        (place / f"escapement.conf.{server.process.pid}.tmp").mkdir()  # in the place of the new file
+        shown = documented("ERR Rewriting config file").replace("Read-only file system", "…")
+        same(reply(stranger, "CONFIG", "REWRITE"), shown)
+        same(server.wait_log("CONFIG REWRITE"), documented("CONFIG REWRITE failed"))
         rules.write_text("policy free LIMT 100 PER 1m\n")
         os.kill(server.process.pid, signal.SIGHUP)
         same(server.wait_log("rules file rejected"), documented("rules file rejected"))

@@ -99,7 +99,7 @@ class Machine:
         return {name for name in names if not name.startswith(own)}
 
     def unit(self):
-        lines = (self.root / "lib/systemd/system/escapement.service").read_text().splitlines()
+        lines = (self.root / "usr/lib/systemd/system/escapement.service").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
     @contextlib.contextmanager
@@ -150,7 +150,7 @@ def test_a_life_on_a_bare_debian(machine):
     enabled.mkdir(parents=True, exist_ok=True)
     before = machine.files()
     machine.install(package())
-    (enabled / "escapement@other.service").symlink_to("/lib/systemd/system/escapement@.service")
+    (enabled / "escapement@other.service").symlink_to("/usr/lib/systemd/system/escapement@.service")
     # Nothing of the toolchain is there, and nothing is missing.
     assert not any(name.rsplit("/", 1)[-1].startswith(("libswift", "swift")) for name in machine.files())
     assert machine.run("escapement", "--version").startswith("escapement ")
@@ -193,10 +193,12 @@ def test_the_archive(tmp_path):
         assert {member.uid for member in tar.getmembers()} == {0}
         tar.extractall(tmp_path, filter="fully_trusted")
     assert {
-        "usr/bin/escapement", "etc/escapement/escapement.conf", "lib/systemd/system/escapement.service",
-        "lib/systemd/system/escapement@.service", "etc/logrotate.d/escapement", "usr/share/man/man1/escapement.1.gz",
+        "usr/bin/escapement", "etc/escapement/escapement.conf", "usr/lib/systemd/system/escapement.service",
+        "usr/lib/systemd/system/escapement@.service", "etc/logrotate.d/escapement", "usr/share/man/man1/escapement.1.gz",
         "usr/share/bash-completion/completions/escapement", "usr/share/zsh/vendor-completions/_escapement",
         "usr/share/doc/escapement/README.md", "usr/share/doc/escapement/escapement.spdx.json"} <= names
+    # Below /, tar would replace the link /lib of a merged system with a directory.
+    assert {name.split("/")[0] for name in names} <= {"etc", "usr"}
     # The pages' links to each other work, so the layout is the repository's.
     documents = {name.split("usr/share/doc/escapement/")[1] for name in names if "usr/share/doc/escapement/" in name}
     assert {"escapement.conf", "docs/operating.md", "deploy/docker/prometheus/alerts.yml"} <= documents
@@ -211,6 +213,41 @@ def test_the_archive(tmp_path):
     assert "@" not in bill.read_text(), "a placeholder is left"
     parts = {part["name"]: part["versionInfo"] for part in json.loads(bill.read_text())["packages"]}
     assert f"escapement {parts['escapement']} " in facts and f"Swift {parts['swift-runtime']}," in facts
+
+
+def test_make_install(tmp_path):
+    """Into a system that is in use: the service's files and nothing else, and no configuration is lost."""
+    system = tmp_path / "system"
+    other = system / "etc" / "other"
+    other.parent.mkdir(parents=True)
+    other.write_text("secret")
+    other.chmod(0o600)
+    place = {**os.environ, "DESTDIR": str(system), "PREFIX": "/usr"}
+    run("scripts/dist", "install", cwd=ROOT, env=place)
+    assert run(system / "usr/bin/escapement", "--version").startswith("escapement ")
+    configuration = system / "etc/escapement/escapement.conf"
+    configuration.write_text("requirepass word\n")
+    configuration.chmod(0o640)
+    assert f"kept {configuration}" in run("scripts/dist", "install", cwd=ROOT, env=place)
+    assert configuration.read_text() == "requirepass word\n"
+    assert [path.stat().st_mode & 0o777 for path in (configuration, other)] == [0o640, 0o600]
+
+
+@pytest.mark.skipif(not shutil.which("unshare"), reason="needs mount namespaces")
+def test_make_install_without_a_destination(tmp_path):
+    """As `make install` is used: on this machine's /etc and /usr, or rather on overlays of them."""
+    script = f"""set -e
+mount -t tmpfs none {tmp_path}
+for name in etc usr; do
+    mkdir {tmp_path}/$name {tmp_path}/$name.work
+    mount -t overlay overlay -o lowerdir=/$name,upperdir={tmp_path}/$name,workdir={tmp_path}/$name.work /$name
+done
+make --silent install
+/usr/local/bin/escapement --version
+grep ExecStart=/usr/local/bin/escapement /usr/lib/systemd/system/escapement.service
+grep file:/usr/local/share/doc/escapement/docs/operating.md /usr/lib/systemd/system/escapement.service
+ls /etc/escapement/escapement.conf"""
+    assert "escapement " in run("unshare", "--mount", "bash", "-c", script, cwd=ROOT)
 
 
 def test_the_packages_are_reproducible(tmp_path):
