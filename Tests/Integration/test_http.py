@@ -160,6 +160,27 @@ def test_a_client_that_never_reads_holds_up_no_other(both, admin):
             assert wire.call("PING") == b"PONG"
 
 
+def test_responses_to_a_pipeline_do_not_pile_up(start):
+    """The server runs no more requests than whose responses the client reads, and loses none."""
+    port, count = free_port(), 1000
+    server = start("--http-port", port, "--http-request-timeout", "1")
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with HTTPWire(port) as deaf, server.connect() as wire:
+        deaf.send(request * count)
+
+        def waiting():
+            return sum(map(int, re.findall(rb" omem=(\d+) .* resp=0 ", wire.call("CLIENT", "LIST"))))
+
+        eventually(lambda: waiting() > 0, "it is stuck")
+        # For longer than a request may take to arrive: these have arrived.
+        end = time.monotonic() + 2.5
+        while time.monotonic() < end:
+            assert waiting() < 1 << 20
+        for _ in range(count):
+            assert deaf.response().status == 200
+        assert deaf.get("/health").status == 200
+
+
 @pytest.mark.parametrize("text, status", [
     (b"*1\r\n$4\r\nPING\r\n", 400),
     (b"GET / HTTP/1.1\r\n\r\n", 400),

@@ -50,6 +50,10 @@ struct ConnectionFlags: OptionSet {
     /// With `lingers`: the last reply is sent.
     static let discarding = ConnectionFlags(rawValue: 1 << 13)
 
+    /// Over HTTP: the peer has not accepted all responses yet. Until it has, none of its requests run, so that the
+    /// responses to a pipeline do not pile up; its input is kept.
+    static let congested = ConnectionFlags(rawValue: 1 << 14)
+
     /// Flags that do not affect how a command runs.
     static let fastPathCompatible: ConnectionFlags = [.unixSocket, .noEvict]
 }
@@ -169,7 +173,7 @@ final class Connection: @unchecked Sendable {
 
     /// Whether input is read when it arrives.
     var isReading: Bool {
-        flags.isDisjoint(with: [.suspended, .deferred, .closeAfterReply, .handedOver, .inputEnded])
+        flags.isDisjoint(with: [.suspended, .deferred, .closeAfterReply, .handedOver, .inputEnded, .congested])
             || flags.contains(.discarding)
     }
 

@@ -207,6 +207,7 @@ extension EventLoop {
         connection.session.note(sent: result.sent, on: counters)
         if result.hasFailed { return close(connection) }
         guard result.waiting > 0 else { return }
+        if connection.session.waitsForReader { connection.flags.insert(.congested) }
         updateInterest(connection)
         checkOutputLimit(connection)
     }
@@ -225,6 +226,15 @@ extension EventLoop {
         if connection.flags.contains(.closeAfterReply), connection.held == nil {
             return closeAfterLastReply(connection)
         }
+        if connection.flags.remove(.congested) != nil { resumeInput(of: connection) }
         updateInterest(connection)
+    }
+
+    /// Continues in the next turn with the input of a connection that is no longer congested.
+    private func resumeInput(of connection: Connection) {
+        connection.session.restartRequestTime()
+        let waits: ConnectionFlags = [.suspended, .blocked, .deferred, .closeAfterReply]
+        guard connection.channel.input != nil, connection.flags.isDisjoint(with: waits) else { return }
+        deferCommands(of: connection)
     }
 }

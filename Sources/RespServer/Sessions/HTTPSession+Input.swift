@@ -26,7 +26,7 @@ extension HTTPSession {
                 noteRequest()
                 if !connection.isFastPathEligible {
                     if !connection.flags.isDisjoint(with: [.closeAfterReply, .closed]) { return count }
-                    if connection.flags.contains(.blocked) { return offset }
+                    if !connection.flags.isDisjoint(with: [.blocked, .congested]) { return offset }
                 }
             case .incomplete:
                 return offset

@@ -56,7 +56,7 @@ final class HTTPSession {
     /// Makes the incomplete request appear to have begun this much earlier, for tests.
     func age(by length: Nanoseconds) { requestBegan = requestBegan.map { $0 - length } }
 
-    /// A request is complete: the next one has its own time to arrive.
+    /// A request is complete, or was not read for a while: it or the next one has its own time to arrive.
     func noteRequest() { requestBegan = nil }
 
     /// Shown by CLIENT LIST: the last command as which a request was counted.
@@ -77,7 +77,9 @@ final class HTTPSession {
 
     /// Whether an incomplete request, or the next one, has taken too long to arrive.
     func isOverdue(_ connection: Connection, at now: SteadyInstant, _ settings: Settings) -> Bool {
-        if let requestBegan { return now - requestBegan > .seconds(settings.httpRequestTimeoutSeconds) }
+        if let requestBegan, !connection.flags.contains(.congested) {
+            return now - requestBegan > .seconds(settings.httpRequestTimeoutSeconds)
+        }
         return now - connection.lastActiveAt > .seconds(settings.httpIdleTimeoutSeconds)
     }
 

@@ -78,6 +78,14 @@ enum Session {
         }
     }
 
+    /// Whether no request runs while the peer has not accepted all replies to earlier ones.
+    var waitsForReader: Bool {
+        switch self {
+        case .resp: false
+        case .http: true
+        }
+    }
+
     /// Whether the client receives messages it did not request, and may therefore be idle indefinitely.
     var isListening: Bool {
         switch self {
@@ -94,6 +102,11 @@ enum Session {
                 && !isListening
         case .http(let session): session.isOverdue(connection, at: now, settings)
         }
+    }
+
+    /// The time in which the request being received has to arrive begins now: it was not read before.
+    func restartRequestTime() {
+        if case .http(let session) = self { session.noteRequest() }
     }
 
     /// Sends what the client of an overdue connection is told before it is closed.
