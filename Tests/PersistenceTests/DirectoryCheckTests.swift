@@ -15,6 +15,10 @@ import Testing
         DirectoryCheck(files: files, directory: directory)
     }
 
+    private func summary(_ found: DirectoryCheck) -> CheckSummary {
+        CheckSummary(found, CheckSummary.Context(path: "/data", now: EngineTime(nanoseconds: GoldenDirectory.time)))
+    }
+
     private func condition(_ name: String, _ files: SimulatedFileSystem) -> DirectoryCheck.Condition? {
         check(files).files.first { $0.name == name }?.condition
     }
@@ -53,11 +57,11 @@ import Testing
         let files = try GoldenDirectory.inMemory()
         files.contents["/d\"\\\n/manifest"] = []
         let found = DirectoryCheck(files: files, directory: "/d\"\\\n")
-        let text = String(decoding: found.json(), as: UTF8.self)
+        let text = String(decoding: found.json(summary: summary(found)), as: UTF8.self)
         #expect(text.hasPrefix("{\"directory\":\"/d\\\"\\\\\\u000a\",\"clean\":false,\"problem\":"))
         #expect(!text.contains("\n"))
         files["log-3"][100] ^= 1
-        let damaged = String(decoding: check(files).json(), as: UTF8.self)
+        let damaged = String(decoding: check(files).json(summary: summary(check(files))), as: UTF8.self)
         #expect(
             damaged.contains(
                 "{\"file\":\"log-3\",\"role\":\"log\",\"start\":4255,\"end\":4255,\"records\":0,"

@@ -36,6 +36,46 @@ import Testing
         #expect(try lines == String(decoding: GoldenDirectory.stored("dump.jsonl"), as: UTF8.self))
     }
 
+    /// Appends a valid batch with one key to the last log, and moves the sync mark after it: a server at work.
+    private func append(to files: SimulatedFileSystem) {
+        let encoder = BatchEncoder(offset: 4648)
+        GoldenDirectory.batch(encoder, at: 9_000) { GoldenDirectory.state(encoder, "later", .counter, 1) }
+        files["log-3"] += GoldenDirectory.taken(encoder)
+        files["synced"] = SyncMark.encoded(encoder.offset)
+    }
+
+    /// The lines match the summary before them, whatever a server has written since.
+    @Test func aDumpEndsWhereItsCheckDid() throws {
+        let files = try GoldenDirectory.inMemory()
+        let check = DirectoryCheck(files: files, directory: directory)
+        append(to: files)
+        var bytes: [UInt8] = []
+        let outcome = try RecordDump(files: files, check: check).run { part in
+            bytes += part
+            return true
+        }
+        #expect(outcome == .complete)
+        #expect(try bytes == GoldenDirectory.stored("dump.jsonl"))
+        #expect(check.tally.total == bytes.count { $0 == UInt8(ascii: "\n") })
+        #expect(try files.dumped().lines.split(separator: "\n").count == check.tally.total + 1)
+    }
+
+    @Test func theFirstLineSumsUpTheOthers() throws {
+        let check = DirectoryCheck(files: try GoldenDirectory.inMemory(), directory: directory)
+        let summary = CheckSummary(
+            check, CheckSummary.Context(path: "/data", now: EngineTime(nanoseconds: GoldenDirectory.time)))
+        let line = String(decoding: check.dumpLine(summary: summary, isInUse: true), as: UTF8.self)
+        #expect(
+            line.hasPrefix(
+                #"{"file":"manifest","offset":0,"time":1700000000008000000,"type":"summary","#
+                    + #""directory":"/data/appendonlydir","clean":true,"verdict":"ok","summary":"ok: a server "#))
+        #expect(
+            line.hasSuffix(
+                #""changing":true,"lines":21,"kinds":{"gcra":12,"counter":4,"removed":3,"flush_all":1,"#
+                    + #""end_of_snapshot":1}}"# + "\n"), "\(line)")
+        #expect(line.contains(#""keys":6,"keys_expired":0,"databases":[{"db":0,"keys":6,"keys_expired":0}],"#))
+    }
+
     @Test func aTornTailIsReportedWithoutFailure() throws {
         let files = try GoldenDirectory.inMemory()
         files["log-3"] += [0]

@@ -3,7 +3,7 @@ _escapement() {
     local word=${COMP_WORDS[COMP_CWORD]} settings
     case ${COMP_WORDS[1]} in
     check) COMPREPLY=($(compgen -W '--fix --rebase-clock --json --help' -- "$word") $(compgen -d -- "$word")) ;;
-    dump) COMPREPLY=($(compgen -W '--help' -- "$word") $(compgen -d -- "$word")) ;;
+    dump) COMPREPLY=($(compgen -W '--summary --help' -- "$word") $(compgen -d -- "$word")) ;;
     backup) COMPREPLY=($(compgen -W '--timeout --help' -- "$word") $(compgen -d -- "$word")) ;;
     import) COMPREPLY=($(compgen -W '--help' -- "$word") $(compgen -f -- "$word")) ;;
     ping) COMPREPLY=($(compgen -W '--timeout --help' -- "$word")) ;;

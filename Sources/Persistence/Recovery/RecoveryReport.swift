@@ -78,13 +78,11 @@ extension RecoveryError: CustomStringConvertible {
     /// `/data/log-3, byte 4711: the batch has a wrong checksum`.
     package var description: String { path + (position.map { ", byte \($0)" } ?? "") + ": " + reason }
 
-    /// The command that repairs the directory `path`, to be appended to the error's sentence; empty where no command
-    /// does.
+    /// The command that shows what comes next for the data directory `path`, to be appended to the error's sentence;
+    /// empty where it would add nothing.
     package func remedy(directory path: String) -> String {
         guard cause == .damage else { return "" }
-        return
-            "; `escapement check \(path)` shows what is damaged, `escapement check \(path) --fix` cuts the log there "
-            + "and keeps a copy"
+        return "; `escapement check \(ShellWord.quoted(path))` shows what is damaged, and the command that comes next"
     }
 }
 

@@ -16,8 +16,11 @@ struct StateFile: Sendable {
     }
 
     /// Opens the file named by a line of the manifest.
+    ///
+    /// - Parameter limit: Bytes after it are not part of the file: a server has appended them since.
     init(
-        files: any FileSystem, directory: String, entry: Manifest.Entry, content: FileHeader.Content
+        files: any FileSystem, directory: String, entry: Manifest.Entry, content: FileHeader.Content,
+        limit: Int = .max
     ) throws(RecoveryError) {
         let name = content == .snapshot ? Manifest.snapshotName(entry.number) : Manifest.logName(entry.number)
         let path = "\(directory)/\(name)"
@@ -34,7 +37,7 @@ struct StateFile: Sendable {
             }
             self.file = file
             self.header = header
-            self.size = size
+            self.size = min(size, limit)
         }
     }
 

@@ -42,7 +42,7 @@ package struct ClockRebase {
         files system: any FileSystem, check: DirectoryCheck, now: EngineTime, history: String
     ) throws(Failure) {
         guard check.isClean else {
-            throw Failure(text: "the directory is damaged, so its time is left alone; see --fix")
+            throw Failure(text: "the directory is damaged, so its time is left alone; repair it first")
         }
         shift = check.lastTime - now
         self.system = system

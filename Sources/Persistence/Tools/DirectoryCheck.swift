@@ -1,7 +1,8 @@
 // An offline check of a directory: every file of the state, judged as a start would judge it.
 //
-// Owns: continuing after the first damage, so that a report is complete. StateFile judges, and Replay reads. Changes
-// nothing. The caller holds the directory's lock: the log of a running server has a torn tail at almost any moment.
+// Owns: continuing after the first damage, so that a report is complete. StateFile judges, Replay reads, StateCensus
+// counts up to the first damage. Changes nothing. The caller holds the directory's lock, or asks for `whileInUse`: the
+// log of a running server has a torn tail at almost any moment.
 
 package import LimiterEngine
 
@@ -61,7 +62,8 @@ package struct DirectoryCheck: Sendable {
     package let directory: String
     /// Its files: manifest, sync mark, snapshot, logs in order, leftovers.
     package private(set) var files: [File] = []
-    /// Why nothing could be judged: it is unknown which files make up the state.
+    /// Why a start refuses, other than a file's damage: it is unknown which files make up the state, or the policies
+    /// and rules in them are inconsistent.
     package private(set) var problem: RecoveryError?
     /// The manifest, where there is one.
     package private(set) var manifest: Manifest?
@@ -69,6 +71,12 @@ package struct DirectoryCheck: Sendable {
     package private(set) var mark: Int64?
     /// The latest engine time in any file.
     package private(set) var lastTime = EngineTime(nanoseconds: 0)
+    /// When the oldest file of the state was created; nil without one.
+    package private(set) var firstTime: EngineTime?
+    /// What a start would restore; nil where it would refuse.
+    package private(set) var contents: StateContents?
+    /// The records up to the first damage.
+    package private(set) var tally = RecordTally()
 
     /// Whether a start would accept the directory as it is, or with its torn tail cut.
     package var isClean: Bool { problem == nil && !files.contains { $0.condition.isDamaged } }
@@ -79,20 +87,30 @@ package struct DirectoryCheck: Sendable {
     /// Journal offset after the last valid batch of the last log.
     package var end: Int64 { stateFiles.map { max($0.end ?? 0, $0.start ?? 0) }.max() ?? 0 }
 
-    /// Checks a log directory. O(bytes in it); memory is bounded by the largest batch.
-    package init(files system: any FileSystem, directory: String) {
+    /// The first damage that a start meets, or the reason why it does not get that far.
+    package var firstDamage: RecoveryError? {
+        problem ?? files.lazy.compactMap { if case .damaged(let error) = $0.condition { error } else { nil } }.first
+    }
+
+    /// Checks a log directory. O(bytes in it); memory for the largest batch, and 11 to 21 bytes a key.
+    ///
+    /// - Parameter now: The wall clock: states that expire by then count as expired. None do by default.
+    package init(files system: any FileSystem, directory: String, now: EngineTime = EngineTime(nanoseconds: 0)) {
         self.directory = directory
+        let census = StateCensus(now: now)
         do throws(RecoveryError) {
             let layout = try DirectoryLayout(files: system, path: directory)
             manifest = layout.manifest
             mark = layout.mark
             let names = try RecoveryError.wrapping { () throws(StorageError) in try system.list(directory) }
             addHead(system, names)
-            if let manifest { checkState(system, manifest) }
+            if let manifest { checkState(system, manifest, census) }
             addLeftovers(system, names)
+            if isClean { contents = try census.contents(path: directory) }
         } catch {
             problem = error
         }
+        tally = census.tally
     }
 
     // MARK: Manifest, mark, leftovers
@@ -128,10 +146,12 @@ package struct DirectoryCheck: Sendable {
 
     // MARK: The state
 
-    private mutating func checkState(_ system: any FileSystem, _ manifest: Manifest) {
+    private mutating func checkState(
+        _ system: any FileSystem, _ manifest: Manifest, _ census: StateCensus
+    ) {
         if let entry = manifest.snapshot {
             let name = Manifest.snapshotName(entry.number)
-            check(system, File(name: name, role: .snapshot), entry, .snapshot) { source, result throws(RecoveryError) in
+            check(system, File(name: name, role: .snapshot), entry, census) { source, result throws(RecoveryError) in
                 try source.demandComplete([result])
                 return .sound
             }
@@ -140,7 +160,7 @@ package struct DirectoryCheck: Sendable {
         for (index, entry) in manifest.logs.enumerated() {
             let name = Manifest.logName(entry.number)
             let next = index + 1 < manifest.logs.count ? manifest.logs[index + 1].offset : nil
-            check(system, File(name: name, role: .log), entry, .log) { source, result throws(RecoveryError) in
+            check(system, File(name: name, role: .log), entry, census) { source, result throws(RecoveryError) in
                 if let next {
                     try source.demandContinuation(result, next: next)
                     return .sound
@@ -152,23 +172,30 @@ package struct DirectoryCheck: Sendable {
     }
 
     private mutating func check(
-        _ system: any FileSystem, _ found: File, _ entry: Manifest.Entry, _ content: FileHeader.Content,
+        _ system: any FileSystem, _ found: File, _ entry: Manifest.Entry, _ census: StateCensus,
         _ judge: (StateFile, ReplayResult) throws(RecoveryError) -> Condition
     ) {
         var file = found
+        let content: FileHeader.Content = file.role == .snapshot ? .snapshot : .log
+        // Nothing after the first damage is part of a state.
+        let isCounted = isClean
         file.start = entry.offset
         file.bytes = DirectoryCheck.size(system, "\(directory)/\(file.name)")
         do throws(RecoveryError) {
             let source = try StateFile(files: system, directory: directory, entry: entry, content: content)
             let reader = source.reader()
-            let result = Replay(
-                reader: reader, path: source.path, restorer: nil, isSnapshot: source.isSnapshot, progress: nil
-            ).run(every: 1, from: 0)
+            var replay = Replay(
+                reader: reader, path: source.path, restorer: nil, isSnapshot: source.isSnapshot, progress: nil,
+                gathersPolicies: isCounted)
+            if isCounted { replay.visit = { record, _ throws(RecoveryError) in census.add(record) } }
+            let result = replay.run(every: 1, from: 0)
+            census.add(result.policies)
             file.bytes = source.size
             file.records = result.records
             file.validBytes = result.position
             if content == .log { file.end = source.end(result) }
             lastTime = max(lastTime, source.header.time, result.lastTime)
+            firstTime = min(firstTime ?? source.header.time, source.header.time)
             if result.invalid != nil || result.isFailure {
                 file.recordsBehind = recordsBehind(reader, isAtDamage: result.invalid != nil)
             }

@@ -12,6 +12,8 @@ package struct LogLocation: Equatable, Sendable {
     package let directory: String
     /// The lock file of the data directory that contains it.
     package let lockPath: String
+    /// The data directory, which contains the lock file.
+    package var dataDirectory: String { String(lockPath.dropLast(LogLocation.lockName.count + 1)) }
 
     /// Finds the log directory: `path` when it contains a manifest, else `appendonlydir` in it, else `path` when it
     /// contains a log or snapshot, whose manifest must have been lost.
@@ -27,8 +29,20 @@ package struct LogLocation: Equatable, Sendable {
         } else {
             throw RecoveryError(
                 path, nil,
-                "there is no log here: neither a \(Manifest.fileName) nor a directory \(LogLocation.defaultName)")
+                "there is no log here: neither a \(Manifest.fileName) nor a directory \(LogLocation.defaultName)"
+                    + LogLocation.hint(files, path, names))
         }
+    }
+
+    /// A server with another `appenddirname` has its log in a directory of that name.
+    private static func hint(_ files: any FileSystem, _ path: String, _ names: [String]) -> String {
+        for name in names.sorted() {
+            let directory = join(path, name)
+            if (try? files.exists(join(directory, Manifest.fileName))) ?? false {
+                return "; did you mean \(ShellWord.quoted(directory))?"
+            }
+        }
+        return ""
     }
 
     private static func join(_ directory: String, _ name: String) -> String {

@@ -1,4 +1,5 @@
-// Prints every record of a directory as a line of JSON, in the order in which a start reads them.
+// Prints every record of a directory as a line of JSON, in the order in which a start reads them. The line before them,
+// of type summary, is DirectoryCheck's.
 //
 //   {"file":"log-2","offset":96,"time":1700000000000000000,"type":"state","kind":"gcra","key":"user:1","tat_ns":…}
 //
@@ -12,7 +13,8 @@
 //   records       of end_of_snapshot: the number it states; other control records with a body have body_hex
 //
 // Owns: the lines. Reading and validation are those of a start (Replay, StateFile). Memory is bounded by a batch and a
-// line. Takes no lock and changes nothing: for a running server it shows what has been written so far.
+// line. Takes no lock and changes nothing. For a running server it prints what the check has read, so that the summary
+// is right: what has been appended since is left out.
 
 import LimiterEngine
 
@@ -20,13 +22,20 @@ import LimiterEngine
 package struct RecordDump {
     private let system: any FileSystem
     private let directory: String
+    private let check: DirectoryCheck
     /// Bytes of lines gathered before they are passed on.
     private static let chunkSize = 1 << 16
 
+    /// A dump of the files that `check` has read, as far as they went then.
+    package init(files: any FileSystem, check: DirectoryCheck) {
+        system = files
+        directory = check.directory
+        self.check = check
+    }
+
     /// A dump of a log directory.
     package init(files: any FileSystem, directory: String) {
-        system = files
-        self.directory = directory
+        self.init(files: files, check: DirectoryCheck(files: files, directory: directory))
     }
 
     /// How a dump without damage ended.
@@ -42,40 +51,53 @@ package struct RecordDump {
     /// Passes complete lines to `sink`, many at a time, until it returns false. Throws at damage, after the lines
     /// before it. O(bytes in the directory).
     package func run(_ sink: (UnsafeRawBufferPointer) -> Bool) throws(RecoveryError) -> Outcome {
-        let layout = try DirectoryLayout(files: system, path: directory)
-        guard let manifest = layout.manifest else { return .complete }
+        guard let manifest = check.manifest else {
+            if let problem = check.problem { throw problem }
+            return .complete
+        }
         var line = JSONLine()
         var failure: RecoveryError?
         var outcome = Outcome.complete
         do throws(RecoveryError) {
-            outcome = try run(manifest, mark: layout.mark, &line, sink)
+            outcome = try run(manifest, &line, sink)
         } catch {
             failure = error
         }
         if failure?.cause == .stopped { return .stopped }
         let isWanted = line.bytes.isEmpty || line.bytes.withUnsafeBytes(sink)
-        if let failure { throw failure }
+        if let failure = failure ?? check.problem { throw failure }
         return isWanted ? outcome : .stopped
     }
 
     private func run(
-        _ manifest: Manifest, mark: Int64?, _ line: inout JSONLine, _ sink: (UnsafeRawBufferPointer) -> Bool
+        _ manifest: Manifest, _ line: inout JSONLine, _ sink: (UnsafeRawBufferPointer) -> Bool
     ) throws(RecoveryError) -> Outcome {
         if let entry = manifest.snapshot {
-            let source = try StateFile(files: system, directory: directory, entry: entry, content: .snapshot)
-            let result = try show(source, name: Manifest.snapshotName(entry.number), &line, sink)
+            let name = Manifest.snapshotName(entry.number)
+            let source = try open(name, entry, .snapshot)
+            let result = try show(source, name: name, &line, sink)
             try source.demandComplete([result])
         }
         for (index, entry) in manifest.logs.enumerated() {
-            let source = try StateFile(files: system, directory: directory, entry: entry, content: .log)
-            let result = try show(source, name: Manifest.logName(entry.number), &line, sink)
+            let name = Manifest.logName(entry.number)
+            let source = try open(name, entry, .log)
+            let result = try show(source, name: name, &line, sink)
             if index + 1 < manifest.logs.count {
                 try source.demandContinuation(result, next: manifest.logs[index + 1].offset)
-            } else if let torn = try source.tornTail(result, promised: manifest.promised(mark: mark)) {
+            } else if let torn = try source.tornTail(result, promised: manifest.promised(mark: check.mark)) {
                 return .torn(path: source.path, position: torn.position, reason: torn.reason)
             }
         }
         return .complete
+    }
+
+    /// Opens a file and limits it to the bytes that the check has read.
+    private func open(
+        _ name: String, _ entry: Manifest.Entry, _ content: FileHeader.Content
+    ) throws(RecoveryError) -> StateFile {
+        let known = check.stateFiles.first { $0.name == name && $0.validBytes != nil }
+        return try StateFile(
+            files: system, directory: directory, entry: entry, content: content, limit: known?.bytes ?? .max)
     }
 
     private func show(
@@ -125,7 +147,7 @@ package struct RecordDump {
                 write(name, nil, to: &line)
             case .control(let kind, let key, let body):
                 line.member("type", "control")
-                line.member("kind", name(of: kind))
+                line.member("kind", "\(kind.dumpName)")
                 if !key.isEmpty { writeKey(key, to: &line) }
                 if kind == .flushDatabase {
                     line.member("db", Int64(body[0]))
@@ -137,18 +159,6 @@ package struct RecordDump {
             }
         }
         line.end()
-    }
-
-    private static func name(of kind: ControlKind) -> String {
-        switch kind {
-        case .flushAll: "flush_all"
-        case .endOfSnapshot: "end_of_snapshot"
-        case .policy: "policy"
-        case .policyRemoval: "policy_removal"
-        case .rule: "rule"
-        case .ruleRemoval: "rule_removal"
-        case .flushDatabase: "flush_database"
-        }
     }
 
     /// The key as its client knows it, and its database unless that is 0.
@@ -167,5 +177,20 @@ package struct RecordDump {
 
     private static func word(_ bytes: UnsafeRawBufferPointer) -> Int64 {
         Int64(littleEndian: bytes.loadUnaligned(as: Int64.self))
+    }
+}
+
+extension ControlKind {
+    /// The record's kind in a dump.
+    var dumpName: StaticString {
+        switch self {
+        case .flushAll: "flush_all"
+        case .endOfSnapshot: "end_of_snapshot"
+        case .policy: "policy"
+        case .policyRemoval: "policy_removal"
+        case .rule: "rule"
+        case .ruleRemoval: "rule_removal"
+        case .flushDatabase: "flush_database"
+        }
     }
 }

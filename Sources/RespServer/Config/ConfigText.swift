@@ -68,7 +68,7 @@ enum ConfigText {
 
             Tools, each with --help:
               escapement check DIR         verify a data directory, or repair it
-              escapement dump DIR          print a data directory as JSON
+              escapement dump DIR          print a data directory as JSON, or a summary of it
               escapement backup HOST:PORT DIR
                                            copy a running server's state
               escapement ping [HOST:PORT]  ask a server whether it serves

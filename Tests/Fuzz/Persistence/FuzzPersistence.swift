@@ -163,7 +163,10 @@ private func checkDirectory(_ parts: [(content: FileHeader.Content, bytes: [UInt
 
 private func checkStart(_ files: SimulatedFileSystem, _ manifest: Manifest, _ flags: Flags) {
     let found = DirectoryCheck(files: files, directory: "/d")
-    precondition(!found.text.isEmpty && !found.json().isEmpty)
+    let summary = CheckSummary(found, CheckSummary.Context(path: "/d", now: EngineTime(nanoseconds: 1)))
+    precondition((summary.verdict == .ok) == found.isClean && !summary.line.contains("\n"), summary.line)
+    precondition(!found.text.isEmpty && !found.json(summary: summary).isEmpty)
+    precondition((found.contents != nil) == found.isClean)
     let original = SimulatedFileSystem(files.contents)
     let dumped = dump(files)
     guard let first = recover(files, flags) else {
