@@ -103,6 +103,16 @@ def test_values_that_only_redis_can_store(wire):
     assert info(wire, "unknowncommands")["unknowncmd_evalsha|value-not-an-integer"] == "calls=1"
 
 
+def test_a_text_that_would_take_long_to_read_is_refused(wire):
+    """The rules of asgi-ratelimit are read while their keys are locked."""
+    sha1 = next(row.sha1 for row in ROWS if row.name == "asgi-ratelimit")
+    text = b'{"a": [2, 1000]}'
+    assert wire.call("EVALSHA", sha1, 1, "a", text.ljust(65536)) == 0 and wire.call("GET", "a") == b"1"
+    reply = wire.call("EVALSHA", sha1, 1, "a", text.ljust(65537))
+    assert isinstance(reply, ErrorReply) and reply.startswith(b"ERR ARGV[1] must have at most 65536 bytes")
+    assert wire.call("GET", "a") == b"1"
+
+
 def test_unknown_scripts_are_counted_and_logged_once(start):
     server = start("--io-threads", "2")
     with server.connect() as wire, server.connect() as other:

@@ -300,14 +300,26 @@ struct HTTPSessionTests {
         #expect(text.contains("escapement_ready 1\n"))
     }
 
-    /// A client that never reads is bounded by client-output-buffer-limit, as in RESP.
-    @Test("Answers that are not read are bounded")
-    func neverReading() throws {
+    @Test("While answers are not read, no further request runs")
+    func notReading() throws {
+        let count = 200
         let bench = try LoopBench { $0.clientOutputBufferLimit.normal.hardBytes = 1 << 20 }
         let peer = bench.connect(.admin)
-        bench.turns(until: "it is closed") {
-            peer.send(String(repeating: get("/metrics"), count: 20))
-            return peer.connection.flags.contains(.closed)
+        #expect(peer.send(String(repeating: get("/metrics"), count: count)) == count * get("/metrics").utf8.count)
+        for _ in 0..<10 { bench.turn() }
+        #expect(peer.connection.flags.contains(.congested))
+        #expect((peer.connection.channel.output?.count ?? 0) < 1 << 20)
+        var received: [UInt8] = []
+        bench.turns(until: "all of them are answered") {
+            received += peer.receivedBytes()
+            return peer.connection.channel.input == nil && !peer.connection.channel.hasOutput
         }
+        received += peer.receivedBytes()
+        let parts = String(decoding: received, as: UTF8.self).split(separator: "HTTP/1.1 200 OK")
+        #expect(parts.count == count)
+        #expect(peer.connection.flags.isDisjoint(with: [.congested, .closed]))
+        peer.send(get("/health"))
+        bench.turn()
+        #expect(peer.received().contains("\"healthy\":true"))
     }
 }

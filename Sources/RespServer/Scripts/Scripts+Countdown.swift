@@ -6,6 +6,9 @@ import RESP
 
 extension Scripts {
     static let asgiRateLimit: KnownScript.Body = { run throws(ScriptError) in
+        guard run.argument(1).count <= CountdownRules.lengthMax else {
+            throw ScriptError("ERR ARGV[1] must have at most \(CountdownRules.lengthMax) bytes")
+        }
         guard let rules = CountdownRules(run.argument(1)) else {
             throw ScriptError(
                 "ERR ARGV[1] is not a JSON object with [limit, seconds], two numbers, for each key")
@@ -38,6 +41,9 @@ struct CountdownRules {
         var limit: Double
         var seconds: Double
     }
+
+    /// The longest text. It is read while the stripes of the keys are held, at about 100 nanoseconds a byte.
+    static let lengthMax = 64 * 1024
 
     private(set) var terms: [[UInt8]: Terms] = [:]
 
