@@ -7,6 +7,7 @@ import System
 struct StorageStatus: Sendable {
     // MARK: Log
 
+    /// Whether a log is wanted.
     var isLogging = false
     var lastWriteSucceeded = true
     /// The kernel's error text for the failure.
