@@ -11,11 +11,10 @@ import pytest
 from durable import fill_disk, info, launch, limit_files, wait_until_fine, write_until_refused
 from gated_files import Gate
 from ports import free_port
-from replication import nodes, pair
 from test_exclusive import has_answer, is_a_loop_asleep
 from wire import ErrorReply, WireError, command, eventually
 
-assert launch, nodes  # fixtures
+assert launch  # fixture
 
 ROUNDS = 200
 # No node listens here.
@@ -59,8 +58,9 @@ SLEEP = ("DEBUG", "SLEEP", "0.3")
 
 
 def during_a_turn(server, one, slow, first, change, late):
-    """Sends `late` once `change` has returned, on a connection of a loop whose turn began before that with the command
-    `slow`, and has yet to read the connection, which is also ready because of `first`. Returns the connection."""
+    """Sends `late` once `change` has returned, on a connection of a loop whose turn may have begun before that with the
+    command `slow`, and has yet to read the connection, which is also ready because of `first`. Returns the connections
+    of `slow`, and of `first` and `late`. Only `late` is certain to come after the change."""
     before, busy, wire = one[:3]
     before.send(command("DEBUG", "SLEEP", "0.1"))
     eventually(lambda: is_a_loop_asleep(server) or has_answer(before), "the loop sleeps")
@@ -72,8 +72,7 @@ def during_a_turn(server, one, slow, first, change, late):
         eventually(lambda: is_a_loop_asleep(server) or has_answer(busy), "the next turn has begun")
     change()
     wire.send(command(*late))
-    assert busy.read() == b"OK"
-    return wire
+    return busy, wire
 
 
 @pytest.fixture
@@ -93,16 +92,18 @@ def flush(loops):
 
 def test_min_replicas_during_a_turn(loops, flush):
     server, one, other = loops
-    wire = during_a_turn(
+    busy, wire = during_a_turn(
         server, one, flush, ("INCR", "a"), lambda: other[0].ok("CONFIG", "SET", "min-replicas-to-write", 1),
         ("INCR", "a"))
+    busy.read()
     wire.read()
     assert wire.read() == b"NOREPLICAS Not enough good replicas to write."
 
 
 def test_monitor_during_a_turn(loops, flush):
     server, one, other = loops
-    wire = during_a_turn(server, one, flush, ("INCR", "a"), lambda: other[0].ok("MONITOR"), ("INCR", "late"))
+    busy, wire = during_a_turn(server, one, flush, ("INCR", "a"), lambda: other[0].ok("MONITOR"), ("INCR", "late"))
+    assert busy.read() == b"OK"
     assert [wire.read(), wire.read()] == [1, 1]
     wire.call("ECHO", "end")
     lines = []
@@ -113,21 +114,21 @@ def test_monitor_during_a_turn(loops, flush):
 
 def test_pause_during_a_turn(loops, flush):
     server, one, other = loops
-    wire = during_a_turn(
+    busy, wire = during_a_turn(
         server, one, flush, ("INCR", "a"), lambda: other[0].ok("CLIENT", "PAUSE", 60_000, "WRITE"),
         ("INCR", "late"))
-    assert wire.read() == 1
     # The loop has received the late call by then.
     assert one[0].call("PING") == b"PONG" and other[0].call("GET", "late") is None
     other[0].ok("CLIENT", "UNPAUSE")
-    assert wire.read() == 1
+    assert [busy.read(), wire.read(), wire.read()] == [b"OK", 1, 1]
 
 
 def test_latency_tracking_during_a_turn(loops):
     server, one, other = loops
-    wire = during_a_turn(
+    busy, wire = during_a_turn(
         server, one, SLEEP, ("INCR", "a"), lambda: other[0].ok("CONFIG", "SET", "latency-tracking", "no"),
         ("INCRBY", "a", 1))
+    assert busy.read() == b"OK"
     assert [wire.read(), wire.read()] == [1, 2]
     assert other[0].call("LATENCY", "HISTOGRAM", "incrby") == []
 
@@ -139,9 +140,10 @@ def test_appendfsync_during_a_turn(start, tmp_path, monkeypatch):
     one, other = by_loop(server)
     gate.close()
     try:
-        wire = during_a_turn(
+        busy, wire = during_a_turn(
             server, one, SLEEP, ("INCR", "a"), lambda: other[0].ok("CONFIG", "SET", "appendfsync", "always"),
             ("INCR", "a"))
+        assert busy.read() == b"OK"
         # A reply that did not wait would have been sent by then.
         assert one[0].call("PING") == b"PONG"
         replies = [wire.read()] if has_answer(wire) else []
@@ -227,75 +229,24 @@ def test_a_log_that_is_switched_on_begins_with_a_snapshot(start):
             eventually(lambda: info(wire, "persistence")["aof_rewrite_in_progress"] == "0", "the snapshot is written")
             assert int(info(wire, "persistence")["aof_rewrites"]) == written + 1
             wire.ok("CONFIG", "SET", "appendonly", "no")
+            # Exactly once for each time: a log that is wanted again is not ended another time.
             eventually(
                 lambda: server.log().count("append-only log switched off") == number + 1, "the log has ended")
 
 
-# Roles
-
-
-def test_failover_in_a_transaction_has_its_own_reply(start):
+@pytest.mark.parametrize("request_it, flag, count", [
+    ("BGSAVE", "rdb_bgsave_in_progress", "rdb_saves"), ("BGREWRITEAOF", "aof_rewrite_in_progress", "aof_rewrites")])
+def test_a_snapshot_is_in_progress_from_its_request_until_it_is_adopted(start, request_it, flag, count):
     server = start("--io-threads", "2")
+    early = 0
     with server.connect() as wire:
-        *_, replies = wire.calls("MULTI", "INCR a", "FAILOVER", "FAILOVER ABORT", "INCR a", "EXEC")
-        assert replies == [1, b"ERR FAILOVER requires connected replicas.", b"ERR No failover in progress.", 2]
-
-
-@pytest.mark.parametrize("in_transaction", [False, True])
-def test_state_of_a_failover(nodes, in_transaction):
-    """master_failover_state after the replies of FAILOVER and FAILOVER ABORT. The replica stands still, so that the
-    failover waits for it."""
-    primary, replica = pair(nodes)
-    state = ("INFO", "replication")
-    wrong = []
-    with primary.connect() as wire, replica.standing_still():
-        for _ in range(100):
-            if in_transaction:
-                replies = wire.calls(
-                    "INCR a", "MULTI", "FAILOVER", "EXEC", state, "MULTI", "FAILOVER ABORT", "EXEC", state, "INCR a")
-                begun, ended = replies[4], replies[8]
-            else:
-                replies = wire.calls("INCR a", "FAILOVER", state, "FAILOVER ABORT", state, "INCR a")
-                begun, ended = replies[2], replies[4]
-            assert not any(isinstance(reply, ErrorReply) for reply in replies), replies
-            if b"state:waiting-for-sync" not in begun or b"state:no-failover" not in ended:
-                wrong.append((begun, ended))
-    assert not wrong, f"{len(wrong)} of 100 rounds, the first: {wrong[0]}"
-
-
-def test_rewrite_after_a_change_of_role_in_a_transaction(tmp_path, start):
-    """What Sentinel sends to a node: CONFIG REWRITE writes the role that REPLICAOF before it has set."""
-    config = tmp_path / "escapement.conf"
-    config.write_text("appendonly yes\n")
-    server = start(config=config)
-    wrong = 0
-    with server.connect() as wire:
-        for _ in range(20):
-            for words, line in [(("REPLICAOF", "127.0.0.1", NOWHERE), f"replicaof 127.0.0.1 {NOWHERE}"),
-                                (("REPLICAOF", "NO", "ONE"), 'replicaof ""')]:
-                *_, replies = wire.calls("MULTI", words, "CONFIG REWRITE", "CLIENT KILL TYPE normal", "EXEC")
-                assert replies == [b"OK", b"OK", 0]
-                wrong += line not in config.read_text().splitlines()
-    assert not wrong, f"{wrong} of 40 files have the previous role"
-
-
-def test_password_of_the_primary_in_a_transaction(nodes):
-    """The link to the primary is opened with the masterauth that the same EXEC has set before."""
-    primary = nodes("a", password="secret")
-    other = nodes("b")
-    with other.connect() as wire:
-        *_, replies = wire.calls(
-            "MULTI", "CONFIG SET masterauth secret", ("REPLICAOF", "127.0.0.1", primary.port), "EXEC")
-        assert replies == [b"OK", b"OK"]
-    other.wait_link()
-    assert "link to the primary is down" not in other.settled_log()
-
-
-def test_killed_replicas_are_gone(nodes):
-    primary, replica = pair(nodes)
-    with primary.connect() as wire, replica.standing_still():
-        assert wire.calls("CLIENT KILL TYPE replica", "CLIENT LIST TYPE replica")[1] == b""
-        assert info(wire, "replication")["connected_slaves"] == "0"
+        for number in range(ROUNDS):
+            wire.call(request_it)
+            while (found := info(wire, "persistence"))[flag] == "1":
+                pass
+            early += int(found[count]) == number
+            eventually(lambda: int(info(wire, "persistence")[count]) == number + 1, "the snapshot is adopted")
+    assert early == 0, f"{early} of {ROUNDS} snapshots were reported as done before they were"
 
 
 # Messages

@@ -117,7 +117,7 @@ final class Durability: Sendable {
     }
 
     /// Whether changes are still journaled for a log that is no longer wanted.
-    var hasLogToEnd: Bool { !isLogging && demand.withLock { $0.log } }
+    var hasLogToEnd: Bool { demand.withLock { !isLogging && $0.log } }
 
     /// The log has ended: changes are no longer journaled for it, unless a log is wanted again.
     func logEnded(engine: Engine) {
