@@ -17,9 +17,9 @@ static _Thread_local size_t held_capacity;
 
 // The names of LockRank's cases, in order.
 static const char *const rank_names[] = {
-    "none",          "fileSync", "turn",   "sweep",        "settingsEffects", "journalingDemand",
-    "journalStream", "journal",  "stripe", "policyEditor", "value",           "mailbox",
-    "pagePool",      "policyTable"};
+    "none",    "fileSync", "turn",         "sweep",           "journalingDemand", "journalStream",
+    "journal", "stripe",   "policyEditor", "settingsEffects", "value",            "mailbox",
+    "pagePool", "policyTable"};
 enum { rank_count = sizeof rank_names / sizeof *rank_names };
 
 const char *clinux_rank_name(uint32_t rank) { return rank < rank_count ? rank_names[rank] : "?"; }

@@ -96,7 +96,15 @@ package struct Acknowledgements: Sendable {
 
     /// How many online replicas have acknowledged within the last `lag`: `min_slaves_good_slaves`.
     package func good(lag: Nanoseconds, now: SteadyInstant) -> Int {
-        links.values.reduce(0) { $0 + (now - $1.heard <= lag ? 1 : 0) }
+        Acknowledgements.good(heard: heard, lag: lag, now: now)
+    }
+
+    /// When each online replica last acknowledged. O(replicas).
+    package var heard: [SteadyInstant] { links.values.map(\.heard) }
+
+    /// How many of the replicas that last acknowledged at these times are good.
+    package static func good(heard: [SteadyInstant], lag: Nanoseconds, now: SteadyInstant) -> Int {
+        heard.count { now - $0 <= lag }
     }
 
     /// Whether writes are to be refused with NOREPLICAS.
@@ -105,7 +113,14 @@ package struct Acknowledgements: Sendable {
     ///   - minimum: `min-replicas-to-write`; 0 never refuses.
     ///   - lag: `min-replicas-max-lag`; zero never refuses.
     package func refusesWrites(minimum: Int, lag: Nanoseconds, now: SteadyInstant) -> Bool {
-        minimum > 0 && lag > .zero && good(lag: lag, now: now) < minimum
+        Acknowledgements.refusesWrites(heard: heard, minimum: minimum, lag: lag, now: now)
+    }
+
+    /// The same for replicas that last acknowledged at these times.
+    package static func refusesWrites(
+        heard: [SteadyInstant], minimum: Int, lag: Nanoseconds, now: SteadyInstant
+    ) -> Bool {
+        minimum > 0 && lag > .zero && good(heard: heard, lag: lag, now: now) < minimum
     }
 
     // MARK: Waits

@@ -98,14 +98,17 @@ final class Server: @unchecked Sendable {
     /// Maximum number of clients: the setting, or what the limit of open files allows.
     var maxclients: Int { min(currentSettings.value.maxclients, openFiles.clientsMax) }
 
-    /// Applies the settings in force. One caller at a time: of two CONFIG SETs, the one that applies last has read the
-    /// changes of both. Locks every stripe if the log is switched, so it must be called with none held.
+    /// Applies the settings in force, except `appendonly`. One caller at a time: the one that applies last has read the
+    /// changes of all. May be called with stripes held, so that the rest of a transaction sees them.
     func applyCurrent() {
-        applying.withLock { _ in
-            apply(currentSettings.value)
-            durability.doorbell.ring()
-            replication.ask(.settingsChanged)
-        }
+        applying.withLock { _ in apply(currentSettings.value) }
+        durability.doorbell.ring()
+        replication.ask(.settingsChanged)
+    }
+
+    /// Applies `appendonly`. Locks every stripe, so it must be called with none held.
+    func switchLog() {
+        if !isLoading { durability.switchLogging(currentSettings.value.appendonly, engine: engine) }
     }
 
     /// Adapts the memory limit to the node's role, which has just changed.
@@ -124,7 +127,9 @@ final class Server: @unchecked Sendable {
     private func apply(_ settings: Settings) {
         limitMemory(settings)
         engine.setTokenLimit(settings.idempotencyTokensMax)
-        if !isLoading { durability.switchLogging(settings.appendonly, engine: engine) }
+        durability.set(failsClosed: settings.failMode == .closed)
+        replication.require(
+            replicas: settings.minReplicasToWrite, within: .seconds(settings.minReplicasMaxLagSeconds))
         let slow = settings.slowlogLogSlowerThanMicroseconds
         slowLog.threshold = slow < 0 ? .forever : .microseconds(slow)
         slowLog.lengthMax = settings.slowlogMaxLen
@@ -143,6 +148,7 @@ final class Server: @unchecked Sendable {
         loading.store(false, ordering: .releasing)
         ZoneLoading.warnOfMissing(log)
         applyCurrent()
+        switchLog()
     }
 
     // MARK: Connections

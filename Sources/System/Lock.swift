@@ -18,8 +18,6 @@ public enum LockRank: UInt32, CaseIterable, Sendable {
     case turn
     /// A sweep of expired keys.
     case sweep
-    /// Applying settings outside of the loops.
-    case settingsEffects
     /// The readers of the journal, which determine whether the engine journals changes.
     case journalingDemand
     /// The journal's bytes in transit to disk and replicas.
@@ -30,6 +28,8 @@ public enum LockRank: UInt32, CaseIterable, Sendable {
     case stripe
     /// Changing policies and rules.
     case policyEditor
+    /// Applying settings outside of the loops.
+    case settingsEffects
     /// A value with a lock of its own.
     case value
     /// A queue of messages or requests: may be appended to while holding any of the above.

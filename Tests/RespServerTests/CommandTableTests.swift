@@ -134,7 +134,8 @@ import Testing
                     "rl.check", "move",
                 ])
         #expect(
-            names(.stopsAllLoops) == ["client list", "client kill", "client pause", "config resetstat"])
+            names(.stopsAllLoops)
+                == ["client list", "client kill", "client pause", "config resetstat", "config set", "monitor"])
         #expect(
             names(.ignoresPause)
                 == ["client pause", "client unpause", "replicaof", "slaveof", "replconf", "psync", "sync", "failover"])

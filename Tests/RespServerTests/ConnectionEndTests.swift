@@ -217,7 +217,7 @@ import Transport
         let bench = try Self.holding()
         let (waiting, other) = (bench.connect(), bench.connect())
         #expect(bench.answer(request("INCR", "k"), to: waiting) == "")
-        bench.server.durability.set(health: .refusing)
+        bench.server.durability.set(isFailing: true)
         bench.within { $0.releaseHeld() }
         #expect(waiting.received() == "" && waiting.isClosed && !other.connection.flags.contains(.closed))
         #expect(bench.loop.holding.isEmpty)

@@ -17,7 +17,9 @@ import Testing
 
     // MARK: Plans
 
-    private static let stoppingAllLoops: Set = ["client|kill", "client|list", "client|pause", "config|resetstat"]
+    private static let stoppingAllLoops: Set = [
+        "client|kill", "client|list", "client|pause", "config|resetstat", "config|set", "monitor",
+    ]
     private static let ofAllKeys: Set = [
         "config|resetstat", "dbsize", "debug|metrics", "flushall", "flushdb", "info", "keys", "move", "randomkey",
         "rl.check",
@@ -187,8 +189,22 @@ import Testing
                 $0.replication.set(linkIsUp: true)
             } == .replica)
         #expect(try state { $0.replication.set(lacksState: true) } == .lacksState)
-        #expect(try state { $0.replication.set(lacksGoodReplicas: true) } == .lacksReplicas)
-        #expect(try state { $0.durability.set(health: .refusing) } == .diskFailed)
+        #expect(
+            try state {
+                $0.replication.show(acknowledged: [], leads: true)
+                $0.replication.require(replicas: 1, within: .seconds(1))
+            } == .lacksReplicas)
+        #expect(
+            try state {
+                $0.replication.show(acknowledged: [], leads: false)
+                $0.replication.require(replicas: 1, within: .seconds(1))
+            } == [], "a replica refuses writes for another reason")
+        #expect(try state { $0.durability.set(isFailing: true) } == .diskFailed)
+        #expect(
+            try state {
+                $0.durability.set(isFailing: true)
+                $0.durability.set(failsClosed: false)
+            } == [])
         #expect(try state { $0.pause.begin(.all, until: now + Nanoseconds(1), now: now) } == .paused)
         #expect(try state { $0.pause.begin(.writes, until: now + Nanoseconds(1), now: now) } == .writesPaused)
         #expect(try state { $0.pause.begin(.all, until: now, now: now - Nanoseconds(1)) } == [], "the pause has ended")

@@ -22,9 +22,9 @@ struct ReplicationThreadTests {
         thread.show(gates)
         #expect(!replication.isReplica)
         replication.set(isReplica: true)
-        gates.lacksGoodReplicas = true
+        gates.lacksState = true
         thread.show(gates)
-        #expect(replication.isReplica && replication.lacksGoodReplicas)
+        #expect(replication.isReplica && replication.lacksState)
         gates.isReplica = true
         thread.show(gates)
         gates.isReplica = false

@@ -90,6 +90,7 @@ extension JournalDriver {
     /// Everything the snapshot may contain has to be in the log and synced before the snapshot replaces the older
     /// files.
     private func adopt(_ snapshot: FinishedSnapshot, of run: Run, now: SteadyInstant) {
+        adopting = run
         if log.isOpen, breaker.state == .open || !collectAndAppend(now: now) {
             return snapshotFailed(run.kind, failure!, number: run.number, now: now)
         }
@@ -112,6 +113,7 @@ extension JournalDriver {
     }
 
     private func note(_ snapshot: FinishedSnapshot, of run: Run, now: SteadyInstant) {
+        adopting = nil
         filesAreCurrent = true
         // A save already in progress when logging was switched on began before the gap did.
         if run.kind == .repair { hasGap = false }
@@ -137,6 +139,7 @@ extension JournalDriver {
     }
 
     private func snapshotFailed(_ kind: SnapshotKind, _ error: StorageError, number: Int?, now: SteadyInstant) {
+        adopting = nil
         if let number { log.abandon(snapshot: number) }
         if kind == .save { outcomes.lastSaveSucceeded = false } else { outcomes.lastRewriteSucceeded = false }
         outcomes.error = error.reason

@@ -88,6 +88,8 @@ package final class JournalDriver {
 
     /// The snapshot in progress.
     package internal(set) var run: Run?
+    /// The snapshot that is written, but not adopted yet: it is not done before that.
+    package internal(set) var adopting: Run?
     /// Numbers of cancelled snapshots whose writing has not ended yet.
     var overtaken: Set<Int> = []
     /// The snapshot to take after the one in progress.

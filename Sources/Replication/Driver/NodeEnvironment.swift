@@ -118,7 +118,7 @@ package struct NodeGates: Equatable, Sendable {
     package var isRestoring = false
     /// The node is a replica that has never had a state.
     package var lacksState = false
-    /// Fewer replicas are good than `min-replicas-to-write` requires.
+    /// Fewer replicas are good than `min-replicas-to-write` requires, by the driver's settings.
     package var lacksGoodReplicas = false
     /// A failover is pausing writes.
     package var holdsWrites = false

@@ -33,7 +33,8 @@ struct CommandFlags: OptionSet, Sendable {
     static let skipMonitor = CommandFlags(rawValue: 1 << 11)
     /// May access any key: EXEC locks every stripe for it.
     static let allKeys = CommandFlags(rawValue: 1 << 12)
-    /// Accesses other loops' connections or private state: runs while every loop is stopped between turns.
+    /// Accesses other loops' connections or private state, or changes what each loop reads at the beginning of a turn:
+    /// runs while every loop is stopped between turns.
     static let stopsAllLoops = CommandFlags(rawValue: 1 << 13)
     /// Allowed in RESP2's subscribed mode.
     static let whileSubscribed = CommandFlags(rawValue: 1 << 14)

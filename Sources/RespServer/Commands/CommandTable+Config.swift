@@ -19,7 +19,7 @@ extension CommandTable {
                     ],
                     handler: Handlers.configGet),
                 CommandSpec(
-                    name: "set", arity: -4, flags: administration, group: group,
+                    name: "set", arity: -4, flags: administration.union(.stopsAllLoops), group: group,
                     complexity: "O(N) with N settings given.",
                     summary: "Changes settings of the running server atomically: all of those given or none.",
                     arguments: [

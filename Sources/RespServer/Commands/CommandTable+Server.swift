@@ -28,7 +28,7 @@ extension CommandTable {
             ],
             handler: Handlers.lolwut),
         CommandSpec(
-            name: "monitor", arity: 1, flags: [.admin, .loading, .stale], group: group,
+            name: "monitor", arity: 1, flags: [.admin, .loading, .stale, .stopsAllLoops], group: group,
             summary: "Streams every command the server receives.", handler: Handlers.monitor),
         .container(
             "module", group: group, summary: "Shows modules; this server has none.",

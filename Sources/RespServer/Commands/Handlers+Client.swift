@@ -121,10 +121,15 @@ extension Handlers {
         }
         for index in concerned { context.server.loops[index].mailbox.post(.closeMarked) }
         let links = context.server.replication.status.links.filter(filter.matches).map(\.id)
-        if !links.isEmpty { context.server.replication.ask(.closeLinks(links)) }
         killed += Int64(links.count)
-        guard isOldForm else { return context.reply.integer(killed) }
-        killed > 0 ? context.reply.ok() : context.reply.error("ERR No such client")
+        if !isOldForm {
+            context.reply.integer(killed)
+        } else {
+            killed > 0 ? context.reply.ok() : context.reply.error("ERR No such client")
+        }
+        // Only the replication thread can close these, and the reply waits for it.
+        guard !links.isEmpty else { return }
+        context.loop.followUp.add(.replication(.closeLinks(links)), replyOffset: context.reply.count)
     }
 
     static func clientPause(_ context: CommandContext) {

@@ -45,9 +45,13 @@ extension Handlers {
         } catch {
             return context.reply.error(error.text)
         }
-        // Other threads apply them after this command has released its locks: EXEC holds stripes.
-        context.loop.followUp.appliesSettings = true
+        // No loop is in a turn now, and each turn begins by adopting changed settings. So every call sent after the
+        // reply, on any connection, is decided by the new values.
+        precondition(context.loop.hasStoppedAllLoops)
+        server.applyCurrent()
         context.loop.refreshSettings()
+        // Switching the log takes every stripe, some of which an EXEC holds.
+        context.loop.followUp.switchesLog = true
         let settings = server.currentSettings.value
         let shown = pairs.compactMap { SettingsTable.setting(named: $0.name)?.readForLog(settings) }
         for (pair, value) in zip(pairs, shown) {
@@ -60,7 +64,7 @@ extension Handlers {
         guard context.server.currentSettings.file != nil else {
             return context.reply.error("ERR The server is running without a config file")
         }
-        context.loop.followUp.add(.rewriteConfiguration, replyOffset: context.reply.count)
+        context.loop.followUp.add(.files(.rewriteConfiguration), replyOffset: context.reply.count)
     }
 
     static func configResetstat(_ context: CommandContext) {

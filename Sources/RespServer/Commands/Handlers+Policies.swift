@@ -91,7 +91,7 @@ extension Handlers {
             return context.reply.error("ERR rules-file is not set")
         }
         context.loop.followUp.add(
-            .reloadRules(force: force, client: context.client.peerAddress), replyOffset: context.reply.count)
+            .files(.reloadRules(force: force, client: context.client.peerAddress)), replyOffset: context.reply.count)
     }
 }
 
@@ -144,7 +144,8 @@ extension CommandContext {
     /// If the edit overrides the rules file, the reply waits until the overrides are stored: otherwise a restart would
     /// undo an acknowledged removal.
     private func saveOverrides() {
-        if server.engine.policies.hasUnsavedOverrides { loop.followUp.add(.saveOverrides, replyOffset: reply.count) }
+        guard server.engine.policies.hasUnsavedOverrides else { return }
+        loop.followUp.add(.files(.saveOverrides), replyOffset: reply.count)
     }
 }
 

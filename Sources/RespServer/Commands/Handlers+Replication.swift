@@ -61,7 +61,7 @@ extension Handlers {
         let (host, port) = (context.arguments[1], context.arguments[2])
         let replication = context.server.replication
         if host.matches("NO"), port.matches("ONE") {
-            return change(context, .lead(waiter: waiter(context))) { $0.primary = nil }
+            return change(context, .lead) { $0.primary = nil }
         }
         guard let address = PeerAddress(words: [host.string, port.string]) else {
             return context.reply.error(addressProblem(host.string))
@@ -73,8 +73,8 @@ extension Handlers {
         }
         // From here on no write is acknowledged.
         replication.set(isReplica: true)
-        let request = ReplicationHandle.Request.follow(
-            address, waiter: waiter(context), asker: context.client.id,
+        let request = ReplicationHandle.Change.follow(
+            address, asker: context.client.id,
             lastClient: context.server.lastClientID.load(ordering: .relaxed))
         change(context, request) { $0.primary = address }
     }
@@ -86,23 +86,17 @@ extension Handlers {
 
     static func slaveof(_ context: CommandContext) { replicaof(context) }
 
-    /// The connection that waits for the change: the client, or none inside EXEC, which cannot block.
-    private static func waiter(_ context: CommandContext) -> Connection? {
-        context.loop.isExecuting ? nil : context.client
-    }
-
     private static func change(
-        _ context: CommandContext, _ request: ReplicationHandle.Request,
+        _ context: CommandContext, _ change: ReplicationHandle.Change,
         _ show: (inout ReplicationStatus) -> Void
     ) {
-        let replication = context.server.replication
-        // Update the status right away for INFO, even if no client waits.
-        replication.update { status in
+        // Update the status right away for INFO, also for later commands of the same EXEC.
+        context.server.replication.update { status in
             show(&status)
             status.rolesAsked += 1
             status.isLinkUp = false
         }
-        ask(context, request)
+        ask(context, change)
     }
 
     static func replconf(_ context: CommandContext) {
@@ -210,7 +204,7 @@ extension Handlers {
     static func failover(_ context: CommandContext) {
         let arguments = context.arguments
         if arguments.count == 2, arguments[1].matches("ABORT") {
-            return ask(context, .abortFailover(waiter: waiter(context)))
+            return ask(context, .abortFailover)
         }
         var request = Failover.Request()
         var index = 1
@@ -237,13 +231,12 @@ extension Handlers {
                 return context.syntaxError()
             }
         }
-        ask(context, .failover(request, waiter: waiter(context), asker: context.client.id))
+        ask(context, .failover(request, asker: context.client.id))
     }
 
-    /// Sends a request and blocks the client until the reply. Inside EXEC, which cannot block, replies OK.
-    private static func ask(_ context: CommandContext, _ request: ReplicationHandle.Request) {
-        context.server.replication.ask(request)
-        guard !context.loop.isExecuting else { return context.reply.ok() }
-        context.loop.block(context.client)
+    /// Requests a change, which begins when the command or the transaction has released its locks. The client waits
+    /// for its reply.
+    private static func ask(_ context: CommandContext, _ change: ReplicationHandle.Change) {
+        context.loop.followUp.add(.replication(change), replyOffset: context.reply.count)
     }
 }

@@ -14,7 +14,8 @@ extension SettingsTable {
         .flag(
             "appendonly", \.appendonly, .durability,
             "Write changes to an append-only log, from which a restart recovers them. Without it a restart recovers",
-            "only the last snapshot."),
+            "only the last snapshot. Switched on by CONFIG SET, the log begins with a snapshot, which is written after",
+            "the reply: a restart recovers none of the log until INFO's aof_rewrite_in_progress is 0 again."),
         .fileName(
             "appenddirname", \.appenddirname, .durability,
             "Name of the directory within `dir` that holds the log and the snapshots."

@@ -140,7 +140,8 @@ extension SettingsTable {
         [
             "Maximum memory of all clients together: incomplete requests, unread replies, queued commands,",
             "subscriptions. Above it, the clients that use most are closed, except replicas and clients that have sent",
-            "CLIENT NO-EVICT ON. In bytes, or in percent of maxmemory such as 5%. 0: no limit.",
+            "CLIENT NO-EVICT ON. In bytes, or in percent of maxmemory such as 5%. 0: no limit. After a change clients",
+            "are closed shortly after the reply to CONFIG SET.",
         ],
         allowed: "a memory size up to \(MemorySize.text(clientMemoryMax)) (bytes, or with kb, mb, gb), or 0% to 100%"
     ) {

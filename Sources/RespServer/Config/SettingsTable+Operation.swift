@@ -27,7 +27,8 @@ extension SettingsTable {
         ).immutable,
         .integer(
             "hz", \.hz, 1...500, unit: "passes a second", .memory,
-            "How often background work runs: dropping expired keys, closing idle clients."),
+            "How often background work runs: dropping expired keys, closing idle clients. A change takes effect after",
+            "the next pass."),
     ]
 
     static let limits: [Setting] = [

@@ -25,7 +25,8 @@ extension SettingsTable {
         ).secret,
         .text(
             "masterauth", \.masterauth, bytesMax: 512, .replication,
-            "Password of the primary. If it has one, every node needs the same requirepass and masterauth."
+            "Password of the primary. If it has one, every node needs the same requirepass and masterauth. A link that",
+            "is up stays up; a change is used for the next one."
         ).secret,
         .flag(
             "replica-read-only", \.replicaReadOnly, .replication,
@@ -41,7 +42,8 @@ extension SettingsTable {
         ).alias("slave-priority"),
         .text(
             "replica-announce-ip", \.replicaAnnounceIP, bytesMax: 255, .replication,
-            "Address at which clients and Sentinels reach this node. Empty: the one that the primary sees."
+            "Address at which clients and Sentinels reach this node. Empty: the one that the primary sees. The primary",
+            "is told when the link to it is next opened."
         ).alias("slave-announce-ip"),
         .integer(
             "replica-announce-port", \.replicaAnnouncePort, 0...65535, .replication,

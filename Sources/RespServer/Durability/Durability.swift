@@ -29,7 +29,8 @@ final class Durability: Sendable {
     private let logging = Atomic<Bool>(false)
     private let journaling = Atomic<Bool>(false)
     private let demand = Locked(JournalingDemand(), rank: .journalingDemand)
-    private let storageHealth = Atomic<Int>(StorageHealth.fine.rawValue)
+    private let isFailing = Atomic<Bool>(false)
+    private let failsClosed = Atomic<Bool>(true)
     private let lockedStatus = Locked(StorageStatus())
     private let requests = Locked<[Request]>([], rank: .mailbox)
     /// The restore that is wanted, by number; 0 for none.
@@ -101,8 +102,11 @@ final class Durability: Sendable {
     /// Sets whether a log is wanted; the files follow later. When it is switched on, every change after this call
     /// returns is logged. When it is switched off, changes are still journaled until the log has ended: if it is
     /// switched on again before that, the log was never interrupted. No log has a gap.
-    func switchLogging(_ enabled: Bool, engine: Engine) {
+    ///
+    /// - Parameter isWanted: Evaluated with other callers excluded, so the last of them has read the newest value.
+    func switchLogging(_ isWanted: @autoclosure () -> Bool, engine: Engine) {
         demand.withLock { demand in
+            let enabled = isWanted()
             if enabled {
                 demand.log = true
                 apply(&demand, engine: engine)
@@ -113,7 +117,7 @@ final class Durability: Sendable {
     }
 
     /// Whether changes are still journaled for a log that is no longer wanted.
-    var hasLogToEnd: Bool { !isLogging && demand.withLock { $0.log } }
+    var hasLogToEnd: Bool { demand.withLock { !isLogging && $0.log } }
 
     /// The log has ended: changes are no longer journaled for it, unless a log is wanted again.
     func logEnded(engine: Engine) {
@@ -167,10 +171,17 @@ final class Durability: Sendable {
 
     // MARK: Health
 
-    var health: StorageHealth { StorageHealth(rawValue: storageHealth.load(ordering: .sequentiallyConsistent))! }
+    /// The journal thread knows whether the disk fails, and CONFIG SET what happens then: neither waits for the other.
+    var health: StorageHealth {
+        guard isFailing.load(ordering: .sequentiallyConsistent) else { return .fine }
+        return failsClosed.load(ordering: .sequentiallyConsistent) ? .refusing : .memoryOnly
+    }
 
     /// Whether writes are refused because the disk failed.
     var refusesWrites: Bool { health == .refusing }
+
+    /// Sets whether writes are refused while the disk fails.
+    func set(failsClosed closed: Bool) { failsClosed.store(closed, ordering: .sequentiallyConsistent) }
 
     /// The error reply to a refused write.
     var refusalText: String {
@@ -180,7 +191,14 @@ final class Durability: Sendable {
             : "MISCONF Errors writing a snapshot: \(status.snapshotError). Writes are refused: fail-mode is closed."
     }
 
-    var status: StorageStatus { lockedStatus.withLock { $0 } }
+    var status: StorageStatus {
+        var status = lockedStatus.withLock { $0 }
+        guard isLogging != status.isLogging else { return status }
+        // The journal thread has yet to see the last change of `appendonly`. It will begin a log with a snapshot.
+        status.isLogging = isLogging
+        if isLogging, status.requestedSnapshot == nil { status.requestedSnapshot = .rewrite }
+        return status
+    }
 
     // MARK: Requests
 
@@ -228,7 +246,7 @@ final class Durability: Sendable {
     /// Marks every collection up to this one as on disk.
     func publish(durable ticket: Int) { durable.store(ticket, ordering: .sequentiallyConsistent) }
 
-    func set(health: StorageHealth) { storageHealth.store(health.rawValue, ordering: .sequentiallyConsistent) }
+    func set(isFailing: Bool) { self.isFailing.store(isFailing, ordering: .sequentiallyConsistent) }
 }
 
 /// Lets another thread wait for an action of the journal thread.

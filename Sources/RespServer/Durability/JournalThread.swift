@@ -34,6 +34,8 @@ final class JournalThread {
     /// Snapshots whose threads are still running, including cancelled ones.
     private var runs: [SnapshotRun] = []
     private var waiters: [Connection] = []
+    /// Whether a log was wanted when the driver last looked.
+    private var hasSeenLogWanted = false
     /// Whether everything is on disk, once the driver has ended.
     private var isSafe: Bool?
 
@@ -43,6 +45,7 @@ final class JournalThread {
         self.pace = pace
         recovered = log
         durability = server.durability
+        hasSeenLogWanted = durability.isLogging
         publishStatus()
     }
 
@@ -106,6 +109,7 @@ final class JournalThread {
         if case .synced(_, _, isWaitedFor: _, let length) = event {
             durability.syncDurations.record(command: 0, nanoseconds: UInt64(max(0, length.nanoseconds)))
         }
+        hasSeenLogWanted = durability.isLogging
         driver.handle(event, now: SteadyInstant.now())
         driver.worked(until: SteadyInstant.now())
     }
@@ -120,7 +124,7 @@ final class JournalThread {
             syncThread.start(job)
         case .publish(let ticket, let expecting): publish(ticket, expecting: expecting)
         case .health(let health):
-            durability.set(health: health)
+            durability.set(isFailing: health != .fine)
             publishStatus()
             for loop in server.loops { loop.mailbox.post(.durable) }
         case .logEnded:
@@ -187,7 +191,7 @@ final class JournalThread {
     private func publishStatus() {
         let driver = driver
         let keys = driver.run.flatMap { run in runs.first { $0.number == run.number } }?.keys ?? 0
-        let (wanted, waiting) = (durability.isLogging, driver.bytesWaiting)
+        let (wanted, waiting) = (hasSeenLogWanted, driver.bytesWaiting)
         durability.update { $0.follow(driver, isLogging: wanted, bytesWaiting: waiting, snapshotKeys: keys) }
     }
 }

@@ -7,6 +7,7 @@ import System
 struct StorageStatus: Sendable {
     // MARK: Log
 
+    /// Whether a log is wanted.
     var isLogging = false
     var lastWriteSucceeded = true
     /// The kernel's error text for the failure.
@@ -106,12 +107,13 @@ extension StorageStatus {
     }
 
     private mutating func followSnapshots(_ driver: JournalDriver, keys: Int) {
-        isSnapshotRunning = driver.run != nil
-        snapshotIsRewrite = driver.run.map { $0.kind != .save } ?? false
+        let run = driver.run ?? driver.adopting
+        isSnapshotRunning = run != nil
+        snapshotIsRewrite = run.map { $0.kind != .save } ?? false
         isRewriteScheduled = driver.scheduled != nil
         snapshotKeys = keys
-        snapshotExpectedKeys = driver.run?.expectedKeys ?? 0
-        snapshotStartedAt = driver.run?.startedAt ?? .boot
+        snapshotExpectedKeys = run?.expectedKeys ?? 0
+        snapshotStartedAt = run?.startedAt ?? .boot
         changesAtLastSave = driver.changesAtLastSave
         let outcomes = driver.outcomes
         lastSnapshotSucceeded = outcomes.lastSaveSucceeded

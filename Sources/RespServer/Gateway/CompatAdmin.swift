@@ -248,7 +248,9 @@ extension EventLoop {
         durability.noteChanges()
         buffers.changes[buffers.servedCount - 1] = true
         reply.ok()
-        if server.engine.policies.hasUnsavedOverrides { followUp.add(.saveOverrides, replyOffset: reply.count) }
+        if server.engine.policies.hasUnsavedOverrides {
+            followUp.add(.files(.saveOverrides), replyOffset: reply.count)
+        }
         if !followUp.isEmpty { finishFollowUp(for: connection, replyStart: start, hasChanged: true) }
         if connection.flags.contains(.blocked) { return .waits }
         reply.truncate(to: start)

@@ -21,20 +21,8 @@ final class FileJobs: Sendable {
         case saveOverrides
     }
 
-    /// The work requested by one command or one transaction.
-    struct Request: Sendable {
-        let jobs: [Job]
-        /// The bytes of the reply before each job's reply, and those after the last.
-        let pieces: [[UInt8]]
-        let version: ProtocolVersion
-        /// The command has also changed data in memory.
-        let hasChanged: Bool
-        /// The connection that waits for the reply.
-        let connection: Connection
-    }
-
     private enum Work: Sendable {
-        case answer(Request)
+        case answer(Job, PendingReply)
         /// SIGHUP: the time zones and the rules file; no client waits.
         case reloadRules
     }
@@ -46,8 +34,8 @@ final class FileJobs: Sendable {
 
     private let queue = Locked(Queue(), rank: .mailbox)
 
-    /// Queues work; the connection gets its reply when it is done. Returns at once.
-    func submit(_ request: Request) { add(.answer(request), for: request.connection.loop.server) }
+    /// Queues a job, which answers when it is done. Returns at once.
+    func submit(_ job: Job, for reply: PendingReply, _ server: Server) { add(.answer(job, reply), for: server) }
 
     /// Requests a reload of the rules file. Returns at once. A queued reload that has not begun serves all requests
     /// made meanwhile.
@@ -71,7 +59,7 @@ final class FileJobs: Sendable {
     private func run(_ server: Server) {
         while let work = next() {
             switch work {
-            case .answer(let request): answer(request, server)
+            case .answer(let job, let pending): answer(job, pending, server)
             case .reloadRules:
                 server.serviceManager?.reloading()
                 server.reloadZones()
@@ -91,23 +79,18 @@ final class FileJobs: Sendable {
         }
     }
 
-    private func answer(_ request: Request, _ server: Server) {
+    private func answer(_ job: Job, _ pending: PendingReply, _ server: Server) {
         let reply = ReplyBuffer(capacity: 256)
-        reply.version = request.version
-        var hasChanged = request.hasChanged
-        for (job, piece) in zip(request.jobs, request.pieces) {
-            reply.append(piece)
-            switch job {
-            case .rewriteConfiguration: server.rewriteConfiguration(reply)
-            case .reloadRules(let force, let client):
-                server.reloadZones()
-                hasChanged = server.reloadRules(reply, force: force, client: client) || hasChanged
-            case .saveOverrides: server.saveOverrides()
-            }
+        reply.version = pending.version
+        var hasChanged = false
+        switch job {
+        case .rewriteConfiguration: server.rewriteConfiguration(reply)
+        case .reloadRules(let force, let client):
+            server.reloadZones()
+            hasChanged = server.reloadRules(reply, force: force, client: client)
+        case .saveOverrides: server.saveOverrides()
         }
-        reply.append(request.pieces[request.jobs.count])
-        let loop = request.connection.loop
-        loop.mailbox.post(.filesDone(request.connection, Array(reply.bytes), hasChanged: hasChanged))
+        pending.answer(Array(reply.bytes), hasChanged: hasChanged)
     }
 }
 

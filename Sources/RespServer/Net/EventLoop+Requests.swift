@@ -83,6 +83,8 @@ extension EventLoop {
 
     /// Processes kept input from where the session stopped.
     func processPending(_ connection: Connection, _ pending: InputBuffer) {
+        // CLIENT KILL has been answered: none of its commands may run any more.
+        guard !connection.flags.contains(.closeSoon) else { return close(connection) }
         beginServing(connection)
         connection.session.resume(at: pending.base, on: self)
         let used = connection.session.consume(pending.base, count: pending.count, of: connection, on: self)

@@ -52,6 +52,8 @@ extension EventLoop {
         turn.release()
         for loop in server.loops { loop.turn.acquire() }
         hasStoppedAllLoops = true
+        // Another loop may have run CONFIG SET meanwhile, and this turn continues after that.
+        refreshSettings()
         let result = body()
         hasStoppedAllLoops = false
         for loop in server.loops where loop !== self { loop.turn.release() }

@@ -246,7 +246,7 @@ final class EventLoop: @unchecked Sendable {
             case .durable: releaseHeld()
             case .unblock(let connection, let reply): unblock(connection, reply)
             case .waitsLong(let connection): noteLongWait(of: connection)
-            case .filesDone(let connection, let reply, let hasChanged):
+            case .replyDone(let connection, let reply, let hasChanged):
                 unblock(connection, responseBytes(to: connection, reply) ?? reply, hasChanged: hasChanged)
                 // No wave ends after this, so check here whether the change is already on disk.
                 releaseHeld()

@@ -22,9 +22,9 @@ enum LoopMessage: Sendable {
     case unblock(Connection, [UInt8])
     /// The command that a connection waits for could not be answered at once, and may wait for long or forever.
     case waitsLong(Connection)
-    /// The file operation that a connection waits for is done: the reply to its command, and whether it has changed
-    /// data that has to reach the disk first.
-    case filesDone(Connection, [UInt8], hasChanged: Bool)
+    /// The work of other threads that a connection waits for is done: the reply to its command, and whether it has
+    /// changed data that has to reach the disk first.
+    case replyDone(Connection, [UInt8], hasChanged: Bool)
     /// The service manager wants to know whether this loop turns.
     case pulse(Pulse)
     /// CLIENT PAUSE ended: suspended connections resume.

@@ -73,6 +73,7 @@ struct ReplicationStatus: Sendable {
     var isPromotable = true
     var replicas: [ReplicaLine] = []
     var links: [LinkLine] = []
+    /// Replicas within `min-replicas-max-lag`.
     var goodReplicas = 0
     var failover = "no-failover"
     /// It follows a node that is to take over from it: during a failover, or when completing one after a restart.
@@ -92,24 +93,31 @@ struct ReplicationStatus: Sendable {
 
 /// What other threads read and request of replication. All members are safe to call from any thread.
 final class ReplicationHandle: Sendable {
+    /// A change that a command requests. It is in force before the command is answered.
+    enum Change: Sendable {
+        /// Follow a node. `asker` is the id of the connection, and `lastClient` that of the last one accepted before
+        /// writes were gated.
+        case follow(PeerAddress, asker: Int64, lastClient: Int64)
+        /// Become the primary.
+        case lead
+        case failover(Failover.Request, asker: Int64)
+        case abortFailover
+        /// Connections of the replication thread to close, by id: CLIENT KILL, which has written its reply.
+        case closeLinks([Int64])
+    }
+
     /// A request to the replication thread.
     enum Request: Sendable {
-        /// Follow a node, or become the primary; `waiter` gets its reply when that is done. `asker` is the id of the
-        /// connection, and `lastClient` that of the last one accepted before writes were gated.
-        case follow(PeerAddress, waiter: Connection?, asker: Int64, lastClient: Int64)
-        case lead(waiter: Connection?)
+        case change(Change, PendingReply)
         case wait(Connection, WaitDemand)
         /// The connection with this id, which waited for something, has closed.
         case waiterGone(Int64)
-        case failover(Failover.Request, waiter: Connection?, asker: Int64)
-        case abortFailover(waiter: Connection?)
         case serve(ReplicaHandover)
-        /// Connections of the replication thread to close, by id: CLIENT KILL.
-        case closeLinks([Int64])
         /// The addresses of the primary's name, for the attempt that requested them.
         case resolved(attempt: Int, PeerAddress, [ResolvedAddress])
         /// The state on disk has been restored.
         case restored(number: Int, RecoveryReport)
+        /// The thread adopts changed settings before each request, so this one only wakes it.
         case settingsChanged
     }
 
@@ -121,7 +129,20 @@ final class ReplicationHandle: Sendable {
     private let linkIsUp = Atomic<Bool>(false)
     private let hasNothing = Atomic<Bool>(false)
     private let lacksReplicas = Atomic<Bool>(false)
+    private let goodReplicas = Locked(GoodReplicas())
     private let lockedStatus = Locked(ReplicationStatus())
+
+    /// What decides whether writes are refused for lack of replicas.
+    private struct GoodReplicas {
+        /// When each online replica last acknowledged.
+        var heard: [SteadyInstant] = []
+        /// Whether the node leads: a replica refuses writes for another reason.
+        var leads = false
+        /// `min-replicas-to-write`
+        var minimum = 0
+        /// `min-replicas-max-lag`
+        var lag = Nanoseconds.zero
+    }
 
     init() throws(SystemError) { requests = try Mailbox() }
 
@@ -146,11 +167,46 @@ final class ReplicationHandle: Sendable {
     func set(isRestoring: Bool) { restoring.store(isRestoring, ordering: .sequentiallyConsistent) }
     func set(lacksState lacks: Bool) { hasNothing.store(lacks, ordering: .sequentiallyConsistent) }
     func set(linkIsUp isUp: Bool) { linkIsUp.store(isUp, ordering: .sequentiallyConsistent) }
-    func set(lacksGoodReplicas lacks: Bool) { lacksReplicas.store(lacks, ordering: .relaxed) }
+
+    // The replication thread knows the replicas, and CONFIG SET the requirement. Whichever changes decides again, at
+    // once: a client that has its reply to CONFIG SET must not be answered by the old requirement.
+
+    /// Applies `min-replicas-to-write` and `min-replicas-max-lag`.
+    func require(replicas minimum: Int, within lag: Nanoseconds) {
+        changeGoodReplicas {
+            $0.minimum = minimum
+            $0.lag = lag
+        }
+    }
+
+    /// When each online replica last acknowledged, and whether the node leads. Also to be called when time has passed.
+    func show(acknowledged heard: [SteadyInstant], leads: Bool) {
+        changeGoodReplicas {
+            $0.heard = heard
+            $0.leads = leads
+        }
+    }
+
+    private func changeGoodReplicas(_ change: (inout GoodReplicas) -> Void) {
+        goodReplicas.withLock { good in
+            change(&good)
+            let lacks =
+                good.leads
+                && Acknowledgements.refusesWrites(
+                    heard: good.heard, minimum: good.minimum, lag: good.lag, now: .now())
+            lacksReplicas.store(lacks, ordering: .relaxed)
+        }
+    }
 
     // MARK: Status
 
-    var status: ReplicationStatus { lockedStatus.withLock { $0 } }
+    var status: ReplicationStatus {
+        var status = lockedStatus.withLock { $0 }
+        status.goodReplicas = goodReplicas.withLock {
+            Acknowledgements.good(heard: $0.heard, lag: $0.lag, now: .now())
+        }
+        return status
+    }
 
     func update(_ change: (inout ReplicationStatus) -> Void) { lockedStatus.withLock { change(&$0) } }
 

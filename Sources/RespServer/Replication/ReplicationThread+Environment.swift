@@ -26,9 +26,8 @@ extension ReplicationThread: NodeEnvironment {
         let before = shownGates
         shownGates = gates
         if gates.lacksState != before.lacksState { replication.set(lacksState: gates.lacksState) }
-        if gates.lacksGoodReplicas != before.lacksGoodReplicas {
-            replication.set(lacksGoodReplicas: gates.lacksGoodReplicas)
-        }
+        // Not the driver's answer: the settings in force may be newer than the driver's.
+        showReplicas()
         if gates.isReplica != before.isReplica {
             replication.set(isReplica: gates.isReplica)
             // A sweep checks the memory limit with a stripe held, and the collection that follows takes every stripe:
@@ -41,6 +40,11 @@ extension ReplicationThread: NodeEnvironment {
         server.pause.holdsWrites.store(gates.holdsWrites, ordering: .sequentiallyConsistent)
         guard !gates.holdsWrites else { return }
         for loop in server.loops { loop.mailbox.post(.resume) }
+    }
+
+    /// Decides again whether writes are refused for lack of replicas.
+    func showReplicas() {
+        replication.show(acknowledged: driver.acknowledgements.heard, leads: driver.role.leads)
     }
 
     func show(_ clock: StreamClock) { server.clock.show(clock) }

@@ -13,9 +13,9 @@ extension ReplicationThread {
         let bytes = stream.withBacklog { backlog in backlog.map { ($0.start, $0.count) } }
         let shown = replicas.values.compactMap { socket in driver.served[socket.id].map { (socket, $0) } }
             .filter { $0.1.link.isReplica }.sorted { $0.0.line.id < $1.0.line.id }
-        let good = driver.acknowledgements.good(lag: driver.settings.maxLag, now: now)
         if role.isReplica, link.isUp { linkDownSince = nil } else if linkDownSince == nil { linkDownSince = now }
         replication.set(linkIsUp: link.isUp)
+        showReplicas()
         replication.update { status in
             // A role requested meanwhile is shown already.
             if status.rolesAsked == rolesHandled {
@@ -33,7 +33,6 @@ extension ReplicationThread {
                 line.idle = now - link.lastHeard
                 status.links.append(line)
             }
-            status.goodReplicas = good
             status.failover = driver.failover.state.rawValue
             status.isHandingOver = link.takesOver
             status.isRoleSaved = driver.unsavedRole == nil

@@ -35,6 +35,7 @@ final class ReplicationThread: @unchecked Sendable {
     let stream: JournalStream
     let poller: Poller
     private(set) var settings: Settings
+    private var settingsVersion = 0
     /// Set once, at the end of `init`.
     private(set) var driver: NodeDriver!
 
@@ -116,7 +117,7 @@ final class ReplicationThread: @unchecked Sendable {
             let now = SteadyInstant.now()
             if now >= nextTick {
                 nextTick = now + ReplicationThread.tickInterval
-                if settings != server.currentSettings.value { applySettings() }
+                refreshSettings()
                 driver.tick()
             }
             for replica in Array(replicas.values) { send(replica) }
@@ -138,13 +139,23 @@ final class ReplicationThread: @unchecked Sendable {
 
     private func handle(token: UInt64, events: PollEvents) {
         switch token {
-        case ReplicationThread.wakeToken: for request in replication.requests.drain() { handle(request) }
+        case ReplicationThread.wakeToken:
+            for request in replication.requests.drain() {
+                // A transaction may change masterauth and then send REPLICAOF.
+                refreshSettings()
+                handle(request)
+            }
         case ReplicationThread.upstreamToken: upstreamReady(events: events)
         default: if let replica = replicas[token] { ready(replica, events: events) }
         }
     }
 
+    private func refreshSettings() {
+        if server.currentSettings.version != settingsVersion { applySettings() }
+    }
+
     private func applySettings() {
+        settingsVersion = server.currentSettings.version
         settings = server.currentSettings.value
         driver.settings = settings.driverSettings
         stream.withBacklog { $0?.capacity = settings.replBacklogSizeBytes }
@@ -154,16 +165,10 @@ final class ReplicationThread: @unchecked Sendable {
 
     private func handle(_ request: ReplicationHandle.Request) {
         switch request {
-        case .follow(let address, let waiter, let asker, let lastClient):
-            rolesHandled += 1
-            lastClientOfPrimary = lastClient
-            driver.follow(address, asker: asker)
-            lastClientOfPrimary = nil
-            answer(waiter, "+OK\r\n")
-        case .lead(let waiter):
-            rolesHandled += 1
-            driver.lead()
-            answer(waiter, "+OK\r\n")
+        case .change(let change, let reply):
+            let text = perform(change)
+            publish()
+            reply.answer(Array(text.utf8))
         case .wait(let connection, let demand):
             let ticket = UInt64(connection.id)
             waiting[ticket] = (connection, demand)
@@ -174,30 +179,41 @@ final class ReplicationThread: @unchecked Sendable {
             }
         case .waiterGone(let id):
             if waiting.removeValue(forKey: UInt64(id)) != nil { driver.waiterGone(UInt64(id)) }
-        case .failover(let wanted, let waiter, let asker):
-            answer(waiter) { () throws(FailoverError) in try driver.startFailover(wanted, asker: asker) }
-        case .abortFailover(let waiter):
-            answer(waiter) { () throws(FailoverError) in try driver.abortFailover() }
         case .serve(let handover): serve(handover)
-        case .closeLinks(let ids): closeLinks(ids)
         case .resolved(let attempt, let address, let addresses): resolved(attempt, address, addresses)
         case .restored(let number, let report): driver.restored(number, report)
-        case .settingsChanged: applySettings()
+        case .settingsChanged: break
         }
     }
 
+    /// Performs a change; returns the reply to its command.
+    private func perform(_ change: ReplicationHandle.Change) -> String {
+        do throws(FailoverError) {
+            switch change {
+            case .follow(let address, let asker, let lastClient):
+                rolesHandled += 1
+                lastClientOfPrimary = lastClient
+                driver.follow(address, asker: asker)
+                lastClientOfPrimary = nil
+            case .lead:
+                rolesHandled += 1
+                driver.lead()
+            case .failover(let wanted, let asker): try driver.startFailover(wanted, asker: asker)
+            case .abortFailover: try driver.abortFailover()
+            case .closeLinks(let ids):
+                closeLinks(ids)
+                return ""
+            }
+            return "+OK\r\n"
+        } catch {
+            return "-\(error.rawValue)\r\n"
+        }
+    }
+
+    /// Answers a client that waits for replicas.
     func answer(_ waiter: Connection?, _ reply: String) {
         publish()
         if let waiter { waiter.loop.mailbox.post(.unblock(waiter, Array(reply.utf8))) }
-    }
-
-    private func answer(_ waiter: Connection?, _ body: () throws(FailoverError) -> Void) {
-        do throws(FailoverError) {
-            try body()
-            answer(waiter, "+OK\r\n")
-        } catch {
-            answer(waiter, "-\(error.rawValue)\r\n")
-        }
     }
 }
 

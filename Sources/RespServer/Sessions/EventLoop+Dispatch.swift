@@ -9,19 +9,29 @@ import RESP
 import System
 
 extension EventLoop {
-    /// Runs, queues or batches the request in `arguments`. False when the connection was suspended instead.
+    /// What became of a request.
+    enum Dispatched {
+        /// It is in the batch.
+        case batched
+        /// It was answered or queued, and may have changed anything, or the client waits for its reply.
+        case handled
+        /// The connection was suspended; the request is handled again later.
+        case suspended
+    }
+
+    /// Runs, queues or batches the request in `arguments`.
     @inline(__always)
-    func dispatch(_ connection: Connection, _ session: RESPSession) -> Bool {
+    func dispatch(_ connection: Connection, _ session: RESPSession) -> Dispatched {
         let number = lookup.find(arguments[0])
         if let number, let command = batched[number].command(arguments.count) {
             if Admission.isOnFastPath(connection.word, state) {
-                if enqueue(connection, session, number, command) { return true }
+                if enqueue(connection, session, number, command) { return .batched }
             } else if Admission.isOnFastPathInDatabase(connection.word, state) {
                 // Only the selected database keeps it off: `otherDatabase` is set.
-                if enqueueInDatabase(connection, session, number, command) { return true }
+                if enqueueInDatabase(connection, session, number, command) { return .batched }
             }
         }
-        return dispatchSlowly(connection, session, number)
+        return dispatchSlowly(connection, session, number) ? .handled : .suspended
     }
 
     @inline(never)

@@ -16,7 +16,7 @@ extension RESPSession {
         var parser = parser
         defer { self.parser = parser }
         let arguments = loop.arguments
-        let limits = loop.limits
+        var limits = loop.limits
         var offset = 0
         loop.isTimestampFresh = false
         while offset < count {
@@ -25,8 +25,12 @@ extension RESPSession {
                 authenticated: !flags.contains(.unauthenticated))
             switch outcome {
             case .request:
-                guard loop.dispatch(connection, self) else {
-                    // Suspended: this request is run again later, from its first byte.
+                switch loop.dispatch(connection, self) {
+                case .batched: break
+                // It may have been CONFIG SET.
+                case .handled: limits = loop.limits
+                case .suspended:
+                    // This request is run again later, from its first byte.
                     parser.startNext()
                     arguments.removeAll()
                     return offset
