@@ -39,8 +39,8 @@ final class FakeEnvironment: NodeEnvironment {
         let report = FakeEnvironment.recovered()
         driver = NodeDriver(
             NodeDriver.Start(role: role, saved: saved, report: report, time: EngineTime(wall), steady: steady),
-            engine: engine, journal: journal, settings: NodeDriver.Settings(upstream: UpstreamLink.Settings(listeningPort: 7000)),
-            environment: self)
+            engine: engine, journal: journal,
+            settings: NodeDriver.Settings(upstream: UpstreamLink.Settings(listeningPort: 7000)), environment: self)
         driver.start()
         _ = drainCalls()
     }

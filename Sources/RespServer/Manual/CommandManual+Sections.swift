@@ -71,8 +71,8 @@ extension CommandManual {
         | `OOM ...` | flag `denyoom` | the call needs memory, and `maxmemory` is reached. Calls for existing keys \
         still work |
         | `ERR ... is not allowed in transactions` | flag `no_multi` | between MULTI and EXEC |
-        | `ERR Can't execute '...': only ... are allowed in this context` | all but those of publish/subscribe, PING, QUIT \
-        and RESET | a RESP2 connection has subscriptions |
+        | `ERR Can't execute '...': only ... are allowed in this context` | all but those of publish/subscribe, PING, \
+        QUIT and RESET | a RESP2 connection has subscriptions |
         | `EXECABORT ...` | EXEC | a command was refused when it was queued |
         | `ERR Protocol error: ...` | | malformed bytes; the connection closes after this reply |
         | `ERR max number of clients reached`, `DENIED ...` | | at once after connecting; the connection closes |
