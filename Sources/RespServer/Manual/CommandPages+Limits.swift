@@ -66,10 +66,10 @@ extension CommandPages {
                 otherKind("GCRA user:1 4 1 1"),
             ],
             notes: """
-                The reply is CL.THROTTLE's five integers, decided in nanoseconds with the same state: `GCRA key 15 30
-                60` and `CL.THROTTLE key 15 30 60` are the same call. Differences: the period may have a fraction, a
-                rate above one action per nanosecond counts as one, and 0 tokens is an error. Redis itself counts in
-                microseconds, so its errors about overflows begin at smaller parameters.
+                The reply is CL.THROTTLE's five integers, decided in nanoseconds with the same state:
+                `GCRA key 15 30 60` and `CL.THROTTLE key 15 30 60` are the same call. Differences: the period may have a
+                fraction, a rate above one action per nanosecond counts as one, and 0 tokens is an error. Redis itself
+                counts in microseconds, so its errors about overflows begin at smaller parameters.
                 """,
             examples: """
                 > GCRA user:1 4 1 0.5 TOKENS 5
