@@ -149,6 +149,20 @@ def test_an_incomplete_copy_is_not_overwritten(start, tmp_path):
     assert (tmp_path / "copy.partial" / "mine").read_text() == "kept" and remains(tmp_path) == ["copy.partial"]
 
 
+def test_what_cannot_get_the_name_is_noticed_at_once(start, tmp_path):
+    """A copy may take an hour: that it cannot be renamed at the end is not worth the wait."""
+    address = f"127.0.0.1:{start().port}"
+    (tmp_path / "copy").symlink_to("nowhere")
+    status, output = backup(address, tmp_path / "copy", cwd=tmp_path)
+    assert status == 1 and output.endswith("/copy: it is a symbolic link whose target cannot be reached\n"), output
+    (tmp_path / "copy-file").write_text("")
+    status, output = backup(address, tmp_path / "copy-file", cwd=tmp_path)
+    assert status == 1 and output.endswith("/copy-file: Not a directory\n"), output
+    status, output = backup(address, "/proc/copy", cwd=tmp_path)
+    assert status == 1 and "/proc/copy.partial cannot be created" in output, output
+    assert remains(tmp_path) == ["copy", "copy-file"]
+
+
 def test_a_mount_point_is_refused(start, tmp_path):
     status, output = backup(f"127.0.0.1:{start().port}", "/dev/shm", cwd=tmp_path)
     assert status == 1 and ("mount point" in output or "not empty" in output)

@@ -34,12 +34,17 @@ struct BackupDirectory {
                 throw ToolFailure(text: "it is a mount point, which cannot be replaced: name a new directory in it")
             }
             existing = found
+        } else if lstat(path, &found) == 0 {
+            throw ToolFailure(text: "it is a symbolic link whose target cannot be reached")
         } else {
             existing = nil
         }
         self.path = path
         guard mkdir(partial, 0o700) != 0 else { return }
-        guard errno == EEXIST else { throw ToolFailure(text: SystemError.text(errno)) }
+        let code = errno
+        guard code == EEXIST else {
+            throw ToolFailure(text: "\(SystemError.text(code)): \(BackupDirectory.shown(partial)) cannot be created")
+        }
         throw ToolFailure(
             text: "\(BackupDirectory.shown(partial)) exists: another backup is writing it, or one that was killed has "
                 + "left it; remove it in that case")
