@@ -55,15 +55,71 @@ def test_debians_redis_conf(start, tmp_path):
     output = imported(text, tmp_path)
     assert "there is no such setting" not in output, output
     path = tmp_path / "escapement.conf"
-    path.write_text("\n".join(line for line in output.splitlines() if not line.startswith(("dir ", "logfile "))))
-    server = start(config=path)
+    path.write_text(output)
+    keeps_its_state(start, path, tmp_path / "data")
+
+
+def keeps_its_state(start, path, directory):
+    """Starts as the packaged unit does: the file, then the directory."""
+    server = start("--dir", directory, config=path)
     with server.connect() as wire:
-        assert wire.call("PING") == b"PONG"
+        wire.ok("SET", "kept", 1)
+    server.stop()
+    server = start("--dir", directory, config=path)
+    with server.connect() as wire:
+        assert wire.call("GET", "kept") == b"1"
+    server.stop()
 
 
-@pytest.mark.parametrize("words, status", [([], 2), (["a", "b"], 2), (["--x"], 2), (["/nonexistent"], 1), (["--help"], 0)])
-def test_arguments(tmp_path, words, status):
+LIKE_DEBIANS = """\
+bind 127.0.0.1 -::1
+daemonize yes
+pidfile /run/redis/redis-server.pid
+logfile /var/log/redis/redis-server.log
+dir /var/lib/redis
+unixsocket /run/redis/redis-server.sock
+appendonly no
+disable-thp yes
+"""
+
+
+def test_a_file_without_rules_relies_on_those_built_in(start, tmp_path):
+    """`appendonly no` and no line `save` is what Debian's file has: Redis then takes snapshots."""
+    output = imported(LIKE_DEBIANS, tmp_path)
+    assert "\n# There is no line `save`: these rules are built into Redis.\nsave 3600 1 300 100 60 10000\n" in output
+    assert "Nothing is kept" not in output
+    reasons = dict(re.findall(r"^# line (\d+): (.*)$", output.split("# ---- Not carried over ----")[1], re.MULTILINE))
+    assert set(reasons) == {"2", "3", "4", "5", "6", "8"}
+    assert "journal" in reasons["4"] and "/var/lib/escapement" in reasons["5"] and "/run/escapement" in reasons["6"]
+    assert "asks for huge pages" in reasons["8"]
+    path = tmp_path / "escapement.conf"
+    path.write_text(output)
+    keeps_its_state(start, path, tmp_path / "data")
+
+
+@pytest.mark.parametrize("lines, expected", [
+    ("save 900 1\nsave 300 10\nsave 60 10000\n", "save 900 1 300 10 60 10000"),
+    ('save 900 1\nsave ""\nsave 60 5\n', "save 60 5"), ('save 900 1\nsave ""\n', 'save ""'), ('save ""\n', 'save ""'),
+])
+def test_rules_of_several_lines_add_up(tmp_path, lines, expected):
+    """As in Redis; here the last line alone would be in force."""
+    output = imported("appendonly no\n" + lines, tmp_path)
+    assert [line for line in output.splitlines() if line.startswith("save")] == [expected]
+    assert ("# Nothing is kept over a restart, as in Redis" in output) == (expected == 'save ""')
+
+
+def test_a_log_needs_no_rules(tmp_path):
+    output = imported('appendonly yes\nlogfile ""\nunixsocket /srv/app/limits.sock\n', tmp_path)
+    assert "save" not in output and 'logfile ""' in output and "Not carried over" not in output
+    assert "Nothing is kept" not in imported('appendonly yes\nsave ""\n', tmp_path)
+
+
+@pytest.mark.parametrize("words, status, text", [
+    ([], 2, "import: no file is given"), (["a", "b"], 2, "import: 'b': one argument too many"),
+    (["--x"], 2, "import: '--x': there is no such option"), (["/nonexistent"], 1, "/nonexistent"), (["--help"], 0, "usage")])
+def test_arguments(tmp_path, words, status, text):
     found, output = run_to_end("import", *words, cwd=tmp_path)
+    assert text in output.splitlines()[0]
     assert found == status and ("usage: escapement import" in output) == (status != 1)
 
 

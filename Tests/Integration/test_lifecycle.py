@@ -333,3 +333,26 @@ def test_a_pipeline_does_not_outlast_the_drain(start):
         server.process.send_signal(signal.SIGTERM)
         assert server.wait_exit() == 0
     assert "everything_on_disk=yes" in server.log()
+
+
+@pytest.mark.parametrize("flags, shutdown, kept", [
+    (("--appendonly", "no"), (), False), (("--appendonly", "no", "--save", "3600 1"), (), True),
+    (("--appendonly", "no"), ("SAVE",), True), (("--appendonly", "no", "--save", "3600 1"), ("NOSAVE",), False),
+    ((), ("NOSAVE",), True),
+], ids=["nothing", "rules", "shutdown-save", "shutdown-nosave", "log"])
+def test_the_last_line_says_whether_the_state_is_on_disk(start, flags, shutdown, kept):
+    """A server that keeps nothing ends in order, too."""
+    server = start(*flags)
+    with server.connect() as wire:
+        wire.ok("SET", "k", "1")
+        if shutdown:
+            wire.send(command("SHUTDOWN", *shutdown))
+        else:
+            server.process.send_signal(signal.SIGTERM)
+        assert server.wait_exit() == 0
+    last = server.log().splitlines()[-1]
+    assert f"server stopped  everything_on_disk={'yes' if kept else 'no'}" in last, last
+    assert ("because=" in last) == (not kept)
+    again = start(*flags, "--dir", server.directory)
+    with again.connect() as wire:
+        assert wire.call("EXISTS", "k") == kept

@@ -188,3 +188,58 @@ def test_a_failed_start_exits_although_its_error_is_not_read(start, tmp_path):
         process.kill()
         os.close(reader)
         os.close(writer)
+
+
+class JournalServer(Server):
+    """Its standard error is what the environment calls the connection to the journal of systemd."""
+
+    def __init__(self, directory, *flags, **options):
+        self.variables = {}
+        super().__init__(directory, *flags, environment=self.variables, **options)
+
+    def open_output(self):
+        output = super().open_output()
+        status = os.fstat(output.fileno())
+        self.variables["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino}"
+        return output
+
+
+class ForeignJournalServer(JournalServer):
+    """The variable is left from a parent, whose output was another one."""
+
+    def open_output(self):
+        output = super().open_output()
+        self.variables["JOURNAL_STREAM"] += "1"
+        return output
+
+
+def test_lines_have_their_priority_in_the_journal(start):
+    server = start(kind=JournalServer)
+    with server.connect() as wire:
+        wire.ok("CONFIG", "SET", "loglevel", "debug")
+        wire.call("GET", "k", "too many")
+    lines = server.settled_log().splitlines()
+    names = {"warning": "<4>", "notice": "<5>", "verbose": "<6>", "debug": "<7>"}
+    assert any("server started" in line for line in lines)
+    for line in lines:
+        assert line[:3] == names[line.split()[1]], line
+
+
+def test_the_reason_of_a_failed_start_is_an_error_in_the_journal(start, tmp_path):
+    server = start(kind=JournalServer)
+    other = start(
+        "--dir", server.directory, kind=JournalServer, wait=False)
+    assert other.wait_exit() == 1
+    assert other.log().splitlines()[-1].startswith("<3>escapement: dir: "), other.log()
+
+
+@pytest.mark.parametrize("kind, flags", [
+    (Server, ()), (ForeignJournalServer, ()), (JournalServer, ("--log-format", "json")),
+    (JournalServer, ("--logfile", "own.log"))], ids=["no journal", "foreign", "json", "file"])
+def test_other_outputs_have_no_priorities(start, kind, flags):
+    server = start(*flags, kind=kind)
+    log = server.settled_log()
+    if "--logfile" in flags:
+        log = (server.directory / "own.log").read_text()
+    assert "server started" in log
+    assert not any(line.startswith("<") for line in log.splitlines()), log

@@ -66,13 +66,18 @@ def test_a_server_that_does_not_answer(listener, tmp_path):
     assert status == 1 and "does not answer within the time-out" in output
 
 
-@pytest.mark.parametrize("arguments", [
-    ["a"], ["a:0"], ["a:65536"], [":1"], ["a:b"], ["a:1", "b"], ["--timeout"], ["--timeout", "0"], ["--timeout", "x"],
-    ["a:1", "--timeout", "1e9"], ["--nonsense", "1"],
+@pytest.mark.parametrize("arguments, text", [
+    (["localhost"], "'localhost': no port: an address is HOST:PORT"), (["a:b:c"], "'a:b:c': the port"),
+    (["a:0"], "'a:0': the port"), (["a:65536"], "'a:65536': the port"), (["a:b"], "'a:b': the port"),
+    ([":1"], "':1': no host"), (["a:1", "b"], "'b': one argument too many"), (["--timeout"], "--timeout: no number"),
+    (["--timeout", "0"], "'0': the time-out"), (["--timeout", "x"], "'x': the time-out"),
+    (["a:1", "--timeout", "1e9"], "'1e9': the time-out"), (["--nonsense", "1"], "'--nonsense': there is no such option"),
+    (["--timeout", "1", "--timeout", "1"], "'--timeout': given twice"), (["a\x1b"], "'a\\x1b': no port"),
 ])
-def test_wrong_arguments(tmp_path, arguments):
+def test_wrong_arguments(tmp_path, arguments, text):
     status, output = ping(*arguments, cwd=tmp_path)
-    assert status == 2 and output.startswith("usage: escapement ping")
+    first, usage = output.split("\n", 1)
+    assert status == 2 and first.startswith(f"escapement: ping: {text}") and usage.startswith("usage: escapement ping")
 
 
 def test_help(tmp_path):

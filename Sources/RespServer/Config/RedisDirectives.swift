@@ -11,6 +11,21 @@ enum RedisDirectives {
             .max { $0.name.utf8.count < $1.name.utf8.count }?.reason
     }
 
+    /// Why a path of Redis is not used by `escapement import`, although there is a setting with this name; nil if it
+    /// is. The directories belong to Redis, which may still run, and the packaged unit can write its own only.
+    static func reason(againstPlace name: String, _ path: String) -> String? {
+        switch name {
+        case "dir":
+            return "a directory of Redis; the packaged unit uses /var/lib/escapement, without it choose a new one"
+        case "logfile" where !path.isEmpty && !path.hasPrefix("/dev/"):
+            return "a file of Redis; under the packaged unit the journal has the log, and a file must be in "
+                + "/var/log/escapement"
+        case "unixsocket" where path.split(separator: "/").dropLast().contains { $0.hasPrefix("redis") }:
+            return "a directory of Redis; under the packaged unit a socket must be in /run/escapement"
+        default: return nil
+        }
+    }
+
     private static let rows: [(name: String, reason: String)] = [
         ("daemonize", "it always runs in the foreground: let systemd, a container or `&` put it into the background"),
         ("pidfile", "it writes no pid file: a service manager knows the process, and INFO shows process_id"),
@@ -23,7 +38,7 @@ enum RedisDirectives {
         ("crash-memcheck-enabled", "it has no memory test"),
         ("oom-score-adj", "set OOMScoreAdjust in the unit"),
         ("oom-score-adj-values", "set OOMScoreAdjust in the unit"),
-        ("disable-thp", "huge pages neither help nor harm it measurably"),
+        ("disable-thp", "it asks for huge pages for its index, and never forks, so they do no harm"),
         ("bind-source-addr", "connections to a primary use the address that the kernel chooses"),
         ("socket-mark-id", "sockets are not marked"),
         ("tls-", "TLS is not supported: use a proxy that terminates it"),

@@ -5,9 +5,10 @@
 // the protocol, the formats and the disk, and is verified with the code that a start uses.
 //
 // A signal that would end this program ends the copy first, and leaves nothing: a replica that was left running would
-// follow the server forever.
+// follow the server forever. What no waiting mends, such as a wrong password, ends it at once (BackupSource). The copy
+// has its final name only when it is complete and verified (BackupDirectory).
 //
-// Owns: the arguments, the directory until it is complete, the process. Refuses a directory that contains anything.
+// Owns: the arguments, the process.
 
 import CLinux
 import Glibc
@@ -21,9 +22,10 @@ public enum BackupCommand {
         usage: escapement backup HOST:PORT DIR [--timeout SECONDS]
 
         Copies the complete state of a running server into DIR, which is created or must be empty, and verifies the
-        copy. A server that starts with `--dir DIR` continues from it. If the server has a password, set it in the
-        environment variable ESCAPEMENT_PASSWORD. The time-out is an hour unless given.
-        Exit code: 0 the copy is complete and verified, 1 it is not, and DIR is removed, 2 wrong arguments
+        copy. Until it is complete and verified its name is DIR.partial. A server that starts with `--dir DIR` continues
+        from it. If the server has a password, set it in the environment variable ESCAPEMENT_PASSWORD. The time-out is
+        an hour unless given.
+        Exit code: 0 the copy is complete and verified, 1 it is not, and nothing is left of it, 2 wrong arguments
 
         """
 
@@ -34,18 +36,28 @@ public enum BackupCommand {
         var directory: String
         var timeout = Nanoseconds.seconds(3600)
 
-        init?(_ words: [String]) {
-            guard words.count == 2 || words.count == 4, let address = ToolAddress(words[0]), address.path == nil,
-                !words[1].isEmpty, !words[1].hasPrefix("--")
-            else { return nil }
-            self.address = address
-            directory = words[1]
-            guard words.count == 4 else { return }
-            guard words[2] == "--timeout", let seconds = Int64(words[3]), (1...86_400 * 7).contains(seconds) else {
-                return nil
+        init(_ arguments: [String]) throws(ToolFailure) {
+            let given = try ToolArguments(arguments, most: 2)
+            guard let first = given.words.first else { throw ToolFailure(text: "no address is given") }
+            address = try ToolArguments.address(first)
+            guard address.path == nil else {
+                throw ToolArguments.failure(
+                    first, "a copy is taken over TCP, as by a replica, not over a socket: give HOST:PORT")
+            }
+            guard given.words.count == 2, !given.words[1].isEmpty else {
+                throw ToolFailure(text: "no directory is given")
+            }
+            directory = given.words[1]
+            guard let word = given.timeout else { return }
+            guard let seconds = Int64(word), (1...86_400 * 7).contains(seconds) else {
+                throw ToolArguments.failure(word, "the time-out is a number of seconds from 1 to 604800")
             }
             timeout = .seconds(seconds)
         }
+    }
+
+    private static var password: String? {
+        getenv(passwordVariable).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
     }
 
     /// Runs `escapement backup` with the arguments after that word.
@@ -56,75 +68,78 @@ public enum BackupCommand {
             try? FileDescriptor.standardOutput.writeAll(Array(usage.utf8))
             return 0
         }
-        guard let request = Request(arguments) else {
-            StandardError.write(usage)
-            return 2
+        let request: Request
+        do throws(ToolFailure) {
+            request = try Request(arguments)
+        } catch {
+            return ToolArguments.refuse("backup", error, usage: usage)
         }
         signal(SIGPIPE, SIG_IGN)
         do throws(ToolFailure) {
-            try claim(request.directory)
+            // Told apart from a replica that waits for its primary.
+            let patience = min(request.timeout, .seconds(10))
+            try BackupSource.examine(request.address, password: password, until: SteadyInstant.now() + patience)
         } catch {
-            StandardError.write("escapement: \(request.directory): \(error.text)\n")
-            return 1
+            return fail(request.address.text, error)
+        }
+        let interruptions = Interruptions()
+        let directory: BackupDirectory
+        do throws(ToolFailure) {
+            directory = try BackupDirectory(request.directory)
+        } catch {
+            return fail(request.directory, error)
         }
         do throws(ToolFailure) {
-            // Told apart from a replica that waits for its primary.
-            _ = try ToolConnection(to: request.address, until: SteadyInstant.now() + .seconds(10))
-            try copy(request)
+            try copy(request, into: directory.partial, interruptions)
         } catch {
-            remove(request.directory)
-            StandardError.write("escapement: \(request.address.text): \(error.text)\n")
-            return 1
+            directory.remove()
+            return fail(request.address.text, error)
         }
-        return OfflineTools.check(arguments: [request.directory])
-    }
-
-    // MARK: The directory
-
-    /// Creates the directory, or makes sure that it is empty.
-    private static func claim(_ path: String) throws(ToolFailure) {
-        if mkdir(path, 0o700) == 0 { return }
-        guard errno == EEXIST else { throw ToolFailure(text: SystemError.text(errno)) }
-        guard let names = names(in: path) else { throw ToolFailure(text: SystemError.text(errno)) }
-        if let name = names.first {
-            throw ToolFailure(text: "the directory is not empty: it contains \(SettingError.printable(name))")
-        }
-    }
-
-    /// The entries of a directory; nil if it cannot be read.
-    private static func names(in path: String) -> [String]? {
-        guard let directory = opendir(path) else { return nil }
-        defer { closedir(directory) }
-        var names: [String] = []
-        while let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) {
-                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+        do throws(ToolFailure) {
+            guard OfflineTools.check(arguments: [directory.partial]) == 0 else {
+                throw ToolFailure(text: "the copy is not usable")
             }
-            if name != ".", name != ".." { names.append(name) }
+            try interruptions.check()
+            try directory.complete()
+        } catch {
+            directory.remove()
+            return fail(request.directory, error)
         }
-        return names
+        let line = "\(BackupDirectory.shown(directory.path)): complete\n"
+        try? FileDescriptor.standardOutput.writeAll(Array(line.utf8))
+        return 0
     }
 
-    /// Removes what an incomplete copy has left: everything in the directory was written by this program.
-    private static func remove(_ path: String) {
-        for name in names(in: path) ?? [] {
-            // A directory's own entries first; anything else has none.
-            if unlink("\(path)/\(name)") != 0 { remove("\(path)/\(name)") }
-        }
-        rmdir(path)
+    private static func fail(_ subject: String, _ failure: ToolFailure) -> Int32 {
+        StandardError.write("escapement: \(BackupDirectory.shown(subject)): \(failure.text)\n")
+        return 1
     }
 
     // MARK: The replica
 
-    private static func copy(_ request: Request) throws(ToolFailure) {
+    private static func copy(
+        _ request: Request, into directory: String, _ interruptions: Interruptions
+    ) throws(ToolFailure) {
+        do throws(ToolFailure) {
+            try copyUninterrupted(request, into: directory, interruptions)
+        } catch {
+            // A signal from a terminal ends the replica as well, which may be noticed first.
+            try interruptions.check()
+            throw error
+        }
+    }
+
+    private static func copyUninterrupted(
+        _ request: Request, into directory: String, _ interruptions: Interruptions
+    ) throws(ToolFailure) {
         let deadline = SteadyInstant.now() + request.timeout
-        let interruptions = Interruptions()
-        defer { interruptions.allow() }
         let place = try temporaryDirectory()
-        defer { remove(place) }
-        let replica = try start(request, in: place)
+        defer { BackupDirectory.remove(place) }
+        let replica = try start(request, into: directory, place)
         defer { replica.end() }
         let connection = try connect("\(place)/socket", to: replica, until: deadline, interruptions)
+        // It has been read. It may contain the password, and remains if this program is killed.
+        unlink(configuration(place))
         var reported = ""
         while try !isSaved(connection) {
             let line = replica.lastLine(place)
@@ -133,23 +148,25 @@ public enum BackupCommand {
                 throw ToolFailure(text: "no copy within the time-out: \(line)")
             }
             try interruptions.check()
-            report(line, &reported)
+            try report(line, &reported)
             Thread.sleep(.milliseconds(50))
         }
         // The reply is the end of the connection.
         _ = try? connection.call("SHUTDOWN", "NOSAVE")
         replica.wait()
         // The copy begins a history of its own, as a primary.
-        unlink("\(request.directory)/\(RoleFile.name)")
+        unlink("\(directory)/\(RoleFile.name)")
     }
 
     /// Prints a warning of the replica, such as why it has no link, unless it is a repetition of the last one. The
-    /// server may become available within the time-out, so this is not the end.
-    private static func report(_ line: String, _ reported: inout String) {
+    /// server may become available within the time-out, so this is not the end, unless the server itself has refused
+    /// for a reason that remains.
+    private static func report(_ line: String, _ reported: inout String) throws(ToolFailure) {
         guard let start = line.firstRange(of: " warning ")?.upperBound else { return }
         let text = String(line[start...])
         let cause = String(text.prefix(upTo: text.firstRange(of: " attempts=")?.lowerBound ?? text.endIndex))
         guard cause != reported else { return }
+        if let refusal = BackupSource.lastingRefusal(in: cause) { throw refusal }
         reported = cause
         StandardError.write("escapement: waiting: \(text)\n")
     }
@@ -176,10 +193,14 @@ public enum BackupCommand {
         return String(decoding: path.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    private static func configuration(_ place: String) -> String { "\(place)/escapement.conf" }
+
     /// Starts this program as a replica without a port, whose settings only this user can read.
-    private static func start(_ request: Request, in place: String) throws(ToolFailure) -> Replica {
+    private static func start(
+        _ request: Request, into directory: String, _ place: String
+    ) throws(ToolFailure) -> Replica {
         var settings = """
-            dir \(ConfigWord.quoted(request.directory))
+            dir \(ConfigWord.quoted(directory))
             port 0
             unixsocket \(ConfigWord.quoted("\(place)/socket"))
             logfile \(ConfigWord.quoted("\(place)/log"))
@@ -188,10 +209,8 @@ public enum BackupCommand {
             maxmemory 0
 
             """
-        if let password = getenv(passwordVariable).map({ String(cString: $0) }), !password.isEmpty {
-            settings += "masterauth \(ConfigWord.quoted(password))\n"
-        }
-        let path = "\(place)/escapement.conf"
+        if let password { settings += "masterauth \(ConfigWord.quoted(password))\n" }
+        let path = configuration(place)
         do throws(SystemError) {
             let file = try FileDescriptor.open(path, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
             defer { file.close() }
@@ -218,16 +237,14 @@ public enum BackupCommand {
     }
 }
 
-/// Signals that would end this process, blocked until `allow`.
+/// Signals that would end this process, blocked from now on.
 private struct Interruptions {
     private let signals = [SIGINT, SIGTERM, SIGHUP]
-    private let blocked: sigset_t
 
     init() {
         var set = sigset_t()
         sigemptyset(&set)
         for signal in signals { sigaddset(&set, signal) }
-        blocked = set
         sigprocmask(SIG_BLOCK, &set, nil)
     }
 
@@ -238,14 +255,6 @@ private struct Interruptions {
         guard !signals.contains(where: { sigismember(&pending, $0) == 1 }) else {
             throw ToolFailure(text: "the copy was interrupted")
         }
-    }
-
-    func allow() {
-        // One that has arrived has had its effect.
-        for signal in signals { Glibc.signal(signal, SIG_IGN) }
-        var set = blocked
-        sigprocmask(SIG_UNBLOCK, &set, nil)
-        for signal in signals { Glibc.signal(signal, SIG_DFL) }
     }
 }
 

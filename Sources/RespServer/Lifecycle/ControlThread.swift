@@ -92,8 +92,7 @@ struct ControlThread {
         server.stopping()
         server.serviceManager?.stopping()
         let (deadline, haveEnded) = drain()
-        let saves = server.shutdownRequest?.savesSnapshot ?? !server.currentSettings.value.save.rules.isEmpty
-        return storage.stop(savesSnapshot: saves, deadline: deadline) && haveEnded
+        return storage.stop(savesSnapshot: server.savesAtEnd, deadline: deadline) && haveEnded
     }
 
     /// Whether the signal stops the server.

@@ -75,7 +75,7 @@ public enum Escapement {
     public static func refuse(_ text: String) -> Int32 { fail(text) }
 
     private static func fail(_ text: String) -> Int32 {
-        StandardError.write("escapement: \(text)\n")
+        StandardError.write("\(StandardError.isJournal ? "<3>" : "")escapement: \(text)\n")
         return 1
     }
 
@@ -198,7 +198,17 @@ public enum Escapement {
         SweepThread.start(for: server)
         let isSafe = control.run(storage: storage)
         if let failure = server.shutdownRequest?.failure { return .fail(failure) }
-        server.log.notice("server stopped", ["everything_on_disk": isSafe ? "yes" : "no"])
+        var fields: LogFields = ["everything_on_disk": isSafe && server.keepsState ? "yes" : "no"]
+        if !server.keepsState { fields.append("because", "there is no log (appendonly), and no snapshot was taken") }
+        server.log.notice("server stopped", fields)
         return Outcome(isSafe: isSafe)
     }
+}
+
+extension Server {
+    /// Whether a snapshot is taken at the end.
+    var savesAtEnd: Bool { shutdownRequest?.savesSnapshot ?? !currentSettings.value.save.rules.isEmpty }
+
+    /// Whether the disk has the state after an orderly end. One that is still being loaded has not changed.
+    fileprivate var keepsState: Bool { isLoading || currentSettings.value.appendonly || savesAtEnd }
 }

@@ -4,7 +4,8 @@
 //     {"time":"2026-11-21T03:37:32.123Z","level":"notice","message":"server started","port":6379,"io_threads":2}
 //
 // A client can put its own bytes into a field, so control bytes are escaped in both forms: a line is always one line.
-// No caller waits for the output: lines go to a bounded queue, and a thread writes them (LogWriter). Rotates nothing:
+// In the journal of systemd, text lines begin with their priority, which the journal removes, for `journalctl -p`. No
+// caller waits for the output: lines go to a bounded queue, and a thread writes them (LogWriter). Rotates nothing:
 // logrotate renames the file, then `reopen` opens the new one.
 
 import CLinux
@@ -28,6 +29,16 @@ final class Log: Sendable {
             }
         }
 
+        /// The prefix of a line that gives it a priority in the journal of systemd: those of syslog(3).
+        var journalPrefix: String {
+            switch self {
+            case .debug: "<7>"
+            case .verbose: "<6>"
+            case .notice: "<5>"
+            case .warning: "<4>"
+            }
+        }
+
         static func < (left: Level, right: Level) -> Bool { left.rank < right.rank }
     }
 
@@ -42,10 +53,13 @@ final class Log: Sendable {
     private let levelRank: Atomic<UInt8>
     private let usesJSON: Atomic<Bool>
     private let wallClock: WallClock
+    /// Whether the output is the journal of systemd.
+    private let isJournal: Bool
 
     /// A log to standard error.
     init(level: Level = .notice, format: Format = .text, wallClock: @escaping WallClock = Log.systemClock) {
         writer = LogWriter(LogOutput())
+        isJournal = StandardError.isJournal
         levelRank = Atomic(level.rank)
         usesJSON = Atomic(format == .json)
         self.wallClock = wallClock
@@ -57,6 +71,7 @@ final class Log: Sendable {
         path: String, level: Level = .notice, format: Format = .text, queueBytesMax: Int = LogWriter.queueBytesMax,
         wallClock: @escaping WallClock = Log.systemClock
     ) throws(LogFileError) {
+        isJournal = path.isEmpty && StandardError.isJournal
         writer = LogWriter(path.isEmpty ? LogOutput() : try LogOutput(path: path), queueBytesMax: queueBytesMax)
         levelRank = Atomic(level.rank)
         usesJSON = Atomic(format == .json)
@@ -132,7 +147,9 @@ final class Log: Sendable {
     }
 
     private func line(_ level: Level, _ message: String, _ fields: LogFields = [:]) -> [UInt8] {
-        LogLine(timeMilliseconds: wallClock(), level: level, message: message, fields: fields).bytes(format)
+        let format = format
+        let line = LogLine(timeMilliseconds: wallClock(), level: level, message: message, fields: fields).bytes(format)
+        return isJournal && format == .text ? Array(level.journalPrefix.utf8) + line : line
     }
 
     private func droppedNote(_ lines: Int) -> [UInt8] {

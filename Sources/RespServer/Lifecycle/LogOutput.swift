@@ -91,6 +91,15 @@ final class LogOutput {
 
 /// Standard error for the one message of a program that gives up.
 enum StandardError {
+    /// Whether it is the connection to the journal that systemd has named in the environment, by device and inode. The
+    /// journal takes a line's priority from a prefix such as `<4>`: sd-daemon(3).
+    static let isJournal: Bool = {
+        var status = stat()
+        guard let name = getenv("JOURNAL_STREAM").map({ String(cString: $0) }), fstat(STDERR_FILENO, &status) == 0
+        else { return false }
+        return name == "\(status.st_dev):\(status.st_ino)"
+    }()
+
     /// Writes `text` if there is room for it within a second: a stalled reader must not keep a process from ending.
     static func write(_ text: String) {
         var polled = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)

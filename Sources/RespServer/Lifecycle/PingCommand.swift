@@ -29,15 +29,14 @@ public enum PingCommand {
             try? FileDescriptor.standardOutput.writeAll(Array(usage.utf8))
             return 0
         }
-        var words = arguments[...]
-        var address: ToolAddress? = ToolAddress()
-        if let first = words.first, !first.hasPrefix("--") {
-            address = ToolAddress(first)
-            words.removeFirst()
-        }
-        guard let address, let timeout = timeout(words) else {
-            StandardError.write(usage)
-            return 2
+        let address: ToolAddress
+        let timeout: Nanoseconds
+        do throws(ToolFailure) {
+            let given = try ToolArguments(arguments, most: 1)
+            address = try given.words.first.map(ToolArguments.address) ?? ToolAddress()
+            timeout = try given.timeout.map(duration) ?? .seconds(2)
+        } catch {
+            return ToolArguments.refuse("ping", error, usage: usage)
         }
         signal(SIGPIPE, SIG_IGN)
         do throws(ToolFailure) {
@@ -54,12 +53,10 @@ public enum PingCommand {
         }
     }
 
-    /// Nil if the words are not a time-out.
-    private static func timeout(_ words: ArraySlice<String>) -> Nanoseconds? {
-        guard !words.isEmpty else { return .seconds(2) }
-        guard words.count == 2, words.first == "--timeout", let seconds = words.last.flatMap(Double.init), seconds > 0,
-            seconds <= timeoutSecondsMax
-        else { return nil }
+    private static func duration(_ word: String) throws(ToolFailure) -> Nanoseconds {
+        guard let seconds = Double(word), seconds > 0, seconds <= timeoutSecondsMax else {
+            throw ToolArguments.failure(word, "the time-out is a number of seconds above 0, 3600 at most")
+        }
         return .microseconds(Int64(seconds * 1_000_000))
     }
 }

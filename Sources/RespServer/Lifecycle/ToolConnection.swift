@@ -20,18 +20,21 @@ struct ToolAddress: Equatable {
     /// A Unix socket.
     init(path: String) { self.path = path }
 
-    /// `HOST:PORT`, with an IPv6 address in brackets, or a path with a slash. Nil if it is neither.
-    init?(_ text: String) {
+    /// `HOST:PORT`, with an IPv6 address in brackets, or a path with a slash.
+    init(_ text: String) throws(ToolFailure) {
         if text.contains("/") {
             path = text
             return
         }
-        guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
-            (1...65535).contains(port)
-        else { return nil }
+        guard let colon = text.lastIndex(of: ":") else {
+            throw ToolFailure(text: "no port: an address is HOST:PORT, such as localhost:6379")
+        }
+        guard let port = Int(text[text.index(after: colon)...]), (1...65535).contains(port) else {
+            throw ToolFailure(text: "the port after the last colon is not a number from 1 to 65535")
+        }
         host = String(text[..<colon].drop { $0 == "[" })
         if host.hasSuffix("]") { host.removeLast() }
-        guard !host.isEmpty else { return nil }
+        guard !host.isEmpty else { throw ToolFailure(text: "no host before the colon") }
         self.port = port
     }
 
@@ -39,9 +42,55 @@ struct ToolAddress: Equatable {
     var text: String { path ?? (host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)") }
 }
 
-/// Why a subcommand failed: the rest of a sentence that begins with an address or a path.
+/// Why a subcommand failed: the rest of a sentence that begins with an address, a path or an argument.
 struct ToolFailure: Error {
     let text: String
+}
+
+/// The words after a subcommand's name: arguments, and at most one `--timeout SECONDS`.
+struct ToolArguments {
+    private(set) var words: [String] = []
+    private(set) var timeout: String?
+
+    /// - Parameter most: The maximum number of arguments.
+    init(_ arguments: [String], most: Int) throws(ToolFailure) {
+        var rest = arguments[...]
+        while let word = rest.popFirst() {
+            if word == "--timeout", timeout == nil {
+                guard let seconds = rest.popFirst() else { throw ToolFailure(text: "--timeout: no number follows it") }
+                timeout = seconds
+            } else if word.hasPrefix("--") {
+                let reason = word == "--timeout" ? "given twice" : "there is no such option"
+                throw ToolArguments.failure(word, reason)
+            } else if words.count == most {
+                throw ToolArguments.failure(word, "one argument too many")
+            } else {
+                words.append(word)
+            }
+        }
+    }
+
+    /// The word as an address.
+    static func address(_ word: String) throws(ToolFailure) -> ToolAddress {
+        do throws(ToolFailure) {
+            return try ToolAddress(word)
+        } catch {
+            throw failure(word, error.text)
+        }
+    }
+
+    /// A sentence about an argument.
+    static func failure(_ word: String, _ reason: String) -> ToolFailure {
+        ToolFailure(text: "'\(SettingError.printable(word))': \(reason)")
+    }
+
+    /// Prints why the arguments of a subcommand are wrong, and its usage.
+    ///
+    /// - Returns: The exit code.
+    static func refuse(_ subcommand: String, _ failure: ToolFailure, usage: String) -> Int32 {
+        StandardError.write("escapement: \(subcommand): \(failure.text)\n\(usage)")
+        return 2
+    }
 }
 
 /// A connection to a server. Closed when it is released.
@@ -89,9 +138,11 @@ final class ToolConnection {
 
     deinit { stream.close() }
 
-    /// Sends a request of words that contain no spaces, and returns its reply.
+    /// Sends a request, and returns its reply.
     func call(_ words: String...) throws(ToolFailure) -> ReplyValue {
-        try send(words.joined(separator: " "))
+        var request = "*\(words.count)\r\n"
+        for word in words { request += "$\(word.utf8.count)\r\n\(word)\r\n" }
+        try send(request)
         while true {
             do throws(ReplyError) {
                 if let (value, length) = try ReplyValue.decode(input) {
@@ -108,9 +159,9 @@ final class ToolConnection {
         }
     }
 
-    /// Sends a request, and returns the first line of what comes back, without its end.
+    /// Sends an inline request, and returns the first line of what comes back, without its end.
     func firstLine(of request: String) throws(ToolFailure) -> String {
-        try send(request)
+        try send("\(request)\r\n")
         while input.count < 4096 {
             try receive()
             if let end = input.firstIndex(of: UInt8(ascii: "\r")) {
@@ -120,9 +171,9 @@ final class ToolConnection {
         throw ToolFailure(text: "does not speak the Redis protocol")
     }
 
-    /// Sends an inline request, for which the socket has room.
+    /// Sends a request, for which the socket has room.
     private func send(_ request: String) throws(ToolFailure) {
-        let bytes = Array((request + "\r\n").utf8)
+        let bytes = Array(request.utf8)
         guard case .bytes(bytes.count) = bytes.withUnsafeBytes(stream.write) else {
             throw ToolFailure(text: "closes the connection")
         }
