@@ -347,35 +347,6 @@ def test_changing_the_password(start):
         wire.close()
 
 
-def slug(heading):
-    """The anchor of a heading."""
-    text = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", lambda m: m.group(1) or "", heading).strip().lower()
-    return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
-
-
-DOCUMENTS = [ROOT / n for n in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
-    p for folder in ("docs", "deploy", "loadtest") for p in (ROOT / folder).rglob("*.md"))
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
-def test_links(path):
-    """Every relative link names a file, and its anchor a heading of that file."""
-    text = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
-    broken = []
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if re.match(r"[a-z]+:", target):
-            continue
-        name, _, anchor = target.partition("#")
-        file = (path.parent / name).resolve() if name else path
-        if not file.exists():
-            broken.append(target)
-        elif anchor and file.suffix == ".md":
-            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
-            if anchor not in map(slug, headings):
-                broken.append(target)
-    assert not broken
-
-
 def test_the_logrotate_file_is_the_package_s():
     path = ROOT / "packaging" / "escapement.logrotate"
     if not path.exists():
