@@ -111,6 +111,13 @@ class Cluster:
         found = self.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "limits")
         return found and int(found[0].split(b".")[-1]) - 10
 
+    def has_ended_failover(self, number, primary):
+        """Whether a Sentinel's last failover is over. One that leads a failover waits for its end for as long as the
+        node that it has promoted is down."""
+        found = self.ask("SENTINEL", "MASTER", "limits", number=number) or []
+        fields = dict(zip(found[::2], found[1::2]))
+        return fields.get(b"ip") == self.address(primary).encode() and fields.get(b"flags") == b"master"
+
     def role(self, number):
         found = self.call(number, "ROLE")
         return found and found[0].decode()
@@ -171,6 +178,8 @@ def test_roles_are_chosen(cluster):
 
     # A former primary with its data follows the new one from its start.
     eventually(lambda: b"connected_slaves:2" in (cluster.call(new, "INFO", "replication") or b""), "both follow")
+    for number in range(3):
+        eventually(lambda: cluster.has_ended_failover(number, new), f"Sentinel {number} has ended the failover")
     cluster.nodes[new].kill()
     eventually(lambda: cluster.primary() not in (None, new), "Sentinel has chosen another node")
     last = cluster.primary()

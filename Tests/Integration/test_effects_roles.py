@@ -53,7 +53,8 @@ def test_rewrite_after_a_change_of_role_in_a_transaction(tmp_path, start):
             for words, line in [(("REPLICAOF", "127.0.0.1", NOWHERE), f"replicaof 127.0.0.1 {NOWHERE}"),
                                 (("REPLICAOF", "NO", "ONE"), 'replicaof ""')]:
                 *_, replies = wire.calls("MULTI", words, "CONFIG REWRITE", "CLIENT KILL TYPE normal", "EXEC")
-                assert replies == [b"OK", b"OK", 0]
+                # The connection with which the start was awaited may not be closed yet.
+                assert replies[:2] == [b"OK", b"OK"]
                 wrong += line not in config.read_text().splitlines()
     assert not wrong, f"{wrong} of 40 files have the previous role"
 

@@ -12,7 +12,7 @@ from conftest import missing
 from http_wire import HTTPWire
 from ports import free_port
 from test_metrics import values
-from wire import PATIENCE
+from wire import PATIENCE, eventually
 
 PROMETHEUS_2_42 = ("Accept: application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;"
                    "q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
@@ -56,9 +56,14 @@ def test_promtool_accepts_the_text_format(served):
 
 
 def test_bytes_and_connections_are_counted_by_listener(served):
+    sent_to_clients = 'escapement_sent_bytes_total{listener="resp"}'
     with HTTPWire(served.admin) as wire, served.connect() as resp:
+        first = values(wire.get("/metrics").body.decode())
         resp.call("PING")
-        before = values(wire.get("/metrics").body.decode())
+        # A reply is counted once it is sent, which its client may see earlier.
+        before = eventually(
+            lambda: (now := values(wire.get("/metrics").body.decode()))[sent_to_clients] - first[sent_to_clients] >= 7 and now,
+            "the reply to PING is counted")
         request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
         wire.send(request)
         wire.response()
