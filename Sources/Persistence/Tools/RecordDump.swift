@@ -50,7 +50,7 @@ package struct RecordDump {
 
     /// Passes complete lines to `sink`, many at a time, until it returns false. Throws at damage, after the lines
     /// before it. O(bytes in the directory).
-    package func run(_ sink: (UnsafeRawBufferPointer) -> Bool) throws(RecoveryError) -> Outcome {
+    package func run(_ sink: @escaping (UnsafeRawBufferPointer) -> Bool) throws(RecoveryError) -> Outcome {
         guard let manifest = check.manifest else {
             if let problem = check.problem { throw problem }
             return .complete
@@ -70,7 +70,7 @@ package struct RecordDump {
     }
 
     private func run(
-        _ manifest: Manifest, _ line: inout JSONLine, _ sink: (UnsafeRawBufferPointer) -> Bool
+        _ manifest: Manifest, _ line: inout JSONLine, _ sink: @escaping (UnsafeRawBufferPointer) -> Bool
     ) throws(RecoveryError) -> Outcome {
         if let entry = manifest.snapshot {
             let name = Manifest.snapshotName(entry.number)
@@ -101,22 +101,20 @@ package struct RecordDump {
     }
 
     private func show(
-        _ source: StateFile, name: String, _ line: inout JSONLine, _ sink: (UnsafeRawBufferPointer) -> Bool
+        _ source: StateFile, name: String, _ line: inout JSONLine, _ sink: @escaping (UnsafeRawBufferPointer) -> Bool
     ) throws(RecoveryError) -> ReplayResult {
-        let result = withoutActuallyEscaping(sink) { sink in
-            withUnsafeMutablePointer(to: &line) { line in
-                Replay(
-                    reader: source.reader(), path: source.path, restorer: nil, isSnapshot: source.isSnapshot,
-                    visit: { record, batch throws(RecoveryError) in
-                        RecordDump.write(record, of: batch, in: name, to: &line.pointee)
-                        guard line.pointee.bytes.count >= RecordDump.chunkSize else { return }
-                        guard line.pointee.bytes.withUnsafeBytes(sink) else {
-                            throw RecoveryError(source.path, nil, "the reader has stopped", cause: .stopped)
-                        }
-                        line.pointee.removeAll(retaining: RecordDump.chunkSize * 4)
-                    }, progress: nil
-                ).run(every: 1, from: 0)
-            }
+        let result = withUnsafeMutablePointer(to: &line) { line in
+            Replay(
+                reader: source.reader(), path: source.path, restorer: nil, isSnapshot: source.isSnapshot,
+                visit: { record, batch throws(RecoveryError) in
+                    RecordDump.write(record, of: batch, in: name, to: &line.pointee)
+                    guard line.pointee.bytes.count >= RecordDump.chunkSize else { return }
+                    guard line.pointee.bytes.withUnsafeBytes(sink) else {
+                        throw RecoveryError(source.path, nil, "the reader has stopped", cause: .stopped)
+                    }
+                    line.pointee.removeAll(retaining: RecordDump.chunkSize * 4)
+                }, progress: nil
+            ).run(every: 1, from: 0)
         }
         if let failure = result.failure { throw failure }
         return result
