@@ -22,12 +22,13 @@ enum MemorySize {
         return overflow ? nil : bytes
     }
 
+    /// The units that `text` uses, the largest first.
+    private static let shown: [(suffix: String, bytes: Int)] = [("gb", 1 << 30), ("mb", 1 << 20), ("kb", 1 << 10)]
+
     /// The shortest exact text: `16mb`, `1000`. `parse` returns the same number.
+    @inline(never)
     static func text(_ bytes: Int) -> String {
-        for (suffix, unitBytes) in [("gb", 1 << 30), ("mb", 1 << 20), ("kb", 1 << 10)]
-        where bytes != 0 && bytes % unitBytes == 0 {
-            return "\(bytes / unitBytes)\(suffix)"
-        }
-        return "\(bytes)"
+        guard let unit = shown.first(where: { bytes != 0 && bytes % $0.bytes == 0 }) else { return "\(bytes)" }
+        return "\(bytes / unit.bytes)\(unit.suffix)"
     }
 }

@@ -42,13 +42,18 @@ enum PolicyText {
         }
     }
 
+    /// Units of a period, the largest first.
+    private static let units: [(name: String, milliseconds: Int64)] = [
+        ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000),
+    ]
+
     /// A duration in the largest unit that divides it. Commands allow only multiples of a millisecond.
     static func period(_ nanoseconds: Int64) -> String {
-        for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] as [(String, Int64)]
-        where nanoseconds % (length * 1_000_000) == 0 && nanoseconds != 0 {
-            return "\(nanoseconds / (length * 1_000_000))\(unit)"
+        let isWhole = { (length: Int64) in nanoseconds != 0 && nanoseconds % (length * 1_000_000) == 0 }
+        guard let unit = units.first(where: { isWhole($0.milliseconds) }) else {
+            return "\(nanoseconds / 1_000_000)ms"
         }
-        return "\(nanoseconds / 1_000_000)ms"
+        return "\(nanoseconds / (unit.milliseconds * 1_000_000))\(unit.name)"
     }
 
     /// A name as one word: verbatim if possible, otherwise in double quotes with escapes.
