@@ -22,8 +22,8 @@ def test_failover_in_a_transaction_has_its_own_reply(start):
 
 @pytest.mark.parametrize("in_transaction", [False, True])
 def test_state_of_a_failover(nodes, in_transaction):
-    """master_failover_state after the replies of FAILOVER and FAILOVER ABORT. The replica stands still, so that the
-    failover waits for it."""
+    """master_failover_state after the replies of FAILOVER and FAILOVER ABORT. The replica is stopped, so the failover
+    waits for it."""
     primary, replica = pair(nodes)
     state = ("INFO", "replication")
     wrong = []

@@ -119,32 +119,19 @@ def has_form(reply, entry, protocol):
     return any(kind is not None and type(reply) is kind for kind in types)
 
 
-@pytest.fixture(scope="module")
-def one_server(tmp_path_factory):
-    """A server for many conversations, each on an empty state."""
-    from conftest import running
-    from server import Server
-
-    server = Server(tmp_path_factory.mktemp("reference") / "data", "--save", "")
-    running.append(server)
-    yield server
-    running.remove(server)
-    server.stop()
-
-
 def takes_snapshot(wire):
     fields = wire.call("INFO", "persistence").split(b"\r\n")
     return not {b"rdb_bgsave_in_progress:0", b"aof_rewrite_in_progress:0", b"aof_rewrite_scheduled:0"} <= set(fields)
 
 
 @pytest.fixture
-def empty(one_server):
+def empty(module_server):
     """A connection to a primary without keys, policies, rules, counts and changed settings, which takes no snapshot."""
-    with one_server.connect() as wire:
+    with module_server.connect() as wire:
         defaults = dict(zip(*[iter(wire.call("CONFIG", "GET", "*"))] * 2))
-    with one_server.connect() as wire:
+    with module_server.connect() as wire:
         yield wire
-    with one_server.connect() as wire:
+    with module_server.connect() as wire:
         if wire.call("ROLE")[0] == b"slave":
             wire.ok("REPLICAOF", "NO", "ONE")
         eventually(lambda: not takes_snapshot(wire), "the snapshot is done")

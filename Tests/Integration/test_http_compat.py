@@ -203,7 +203,7 @@ def test_a_star_is_not_a_name(admin, wire, path):
     """Commands would show such a rule as one for all, and could not remove it."""
     before = wire.call("RL.RULE", "LIST"), wire.call("RL.POLICY", "LIST")
     answer = admin.call("PUT", path, {"max_requests": 5, "window_duration_seconds": 60})
-    assert answer.status == 400 and "stands for all" in answer.json["detail"]
+    assert answer.status == 400 and "which means all" in answer.json["detail"]
     body = {"client_id": "c", "endpoint": "*", "rate": 5, "window": 60}
     assert admin.post("/v1/admin/rules", body).status == 400
     assert (wire.call("RL.RULE", "LIST"), wire.call("RL.POLICY", "LIST")) == before

@@ -191,7 +191,7 @@ extension HTTPExchange {
         for number in 0..<3 {
             let name = try pathName(number)
             guard name != [UInt8(ascii: "*")] || parameters[number].count == 1 else {
-                throw HTTPProblem(.invalidField, "a rule cannot be for the name *, which stands for all", field: "name")
+                throw HTTPProblem.starName
             }
             names.append(name)
         }
@@ -205,4 +205,9 @@ extension RuleSubject {
         func name(_ number: Int) -> [UInt8]? { names[number] == [UInt8(ascii: "*")] ? nil : names[number] }
         self.init(tenant: name(0), client: name(1), action: name(2))
     }
+}
+
+extension HTTPProblem {
+    /// A rule for a client, tenant or action that is itself called `*` could not be told apart from one for all.
+    static let starName = HTTPProblem(.invalidField, "a rule cannot be for the name *, which means all", field: "name")
 }

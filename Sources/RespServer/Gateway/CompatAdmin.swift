@@ -94,7 +94,7 @@ enum CompatCommand: Sendable {
             let numbers = try body(exchange)
             let entry = try entry(exchange, numbers)
             guard !entry.hasStar else {
-                throw HTTPProblem(.invalidField, "a rule cannot be for the name *, which stands for all", field: "name")
+                throw HTTPProblem.starName
             }
             var change = PolicyChange(name: entry.policy)
             change.units = numbers.units
